@@ -1,0 +1,190 @@
+//! The seam between the store and the operating system: everything that can fail, be cut off by a
+//! crash, or differ between two runs goes through [`Disk`] and [`File`], and through nothing else.
+//!
+//! Positions are explicit, so there is no hidden cursor. Counts may be short and calls may be
+//! interrupted: the helpers of this module finish them *above* the seam, so that a simulated disk
+//! can produce both. What each call promises after a crash:
+//!
+//! | call | durable when it returned |
+//! |---|---|
+//! | [`File::write_at`], [`File::set_len`] | nothing, until [`File::sync`] |
+//! | [`File::sync`] | the bytes and the length of this file, not its name |
+//! | [`Disk::create_new`], [`Disk::rename`], [`Disk::remove`] | nothing, until [`Disk::sync_dir`] |
+//! | [`Disk::sync_dir`] | the names in that directory, not the bytes behind them |
+
+mod os;
+
+pub use os::OsDisk;
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A directory tree that holds the store's files, a clock and a source of randomness.
+pub trait Disk: Send + Sync + fmt::Debug {
+    /// Opens an existing regular file for reading and writing. `Ok(None)` when there is none.
+    ///
+    /// # Errors
+    /// Anything but a regular file, a symbolic link, and a file that another user owns in a
+    /// directory that others can write to are refused.
+    fn open(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>>;
+    /// Opens an existing regular file for reading only. `Ok(None)` when there is none.
+    ///
+    /// # Errors
+    /// As [`Disk::open`], without the check of the owner.
+    fn open_read(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>>;
+    /// Creates a file that did not exist, readable and writable by its owner alone.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when the name is taken, by a symbolic link too.
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// Gives a file another name in one step, replacing what was there.
+    ///
+    /// # Errors
+    /// What the operating system says; then both names are as they were.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a name.
+    ///
+    /// # Errors
+    /// `NotFound` when there was none.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Makes the names in the directory of `path` durable.
+    ///
+    /// # Errors
+    /// After an error it is unknown which names survive.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Takes the exclusive lock whose file is `path`, and writes this process's number into it.
+    /// The lock ends with the returned value or with the process.
+    ///
+    /// # Errors
+    /// `WouldBlock` when somebody holds it.
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>>;
+    /// Time since some fixed moment; never goes back.
+    fn now(&self) -> Duration;
+    /// A random number that no earlier run has used.
+    fn entropy(&self) -> u64;
+}
+
+/// One open file.
+pub trait File: Send + Sync + fmt::Debug {
+    /// Length in bytes.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn len(&self) -> io::Result<u64>;
+    /// Reads into `out` from `offset`; returns how many bytes, 0 at the end of the file.
+    ///
+    /// # Errors
+    /// What the operating system says; `Interrupted` may be repeated.
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize>;
+    /// Writes from `bytes` at `offset`; returns how many bytes were taken.
+    ///
+    /// # Errors
+    /// What the operating system says; `Interrupted` may be repeated.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize>;
+    /// Cuts or extends the file (with zeros) to `len` bytes.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Makes everything written so far, and the length, survive a power cut (`fdatasync`).
+    ///
+    /// # Errors
+    /// After an error the bytes written since the last success may or may not survive, and a later
+    /// success says nothing about them: never repeat a failed sync.
+    fn sync(&self) -> io::Result<()>;
+    /// Asks that the next reads come from the medium and not from memory; best effort.
+    fn drop_cache(&self);
+}
+
+/// An exclusive lock; ends when dropped.
+pub trait Lock: Send + Sync + fmt::Debug {}
+
+/// Creates the temporary file `tmp`, removing what an earlier failure may have left there.
+pub(crate) fn create_tmp(disk: &dyn Disk, tmp: &Path) -> io::Result<Arc<dyn File>> {
+    remove_if_there(disk, tmp)?;
+    disk.create_new(tmp)
+}
+
+/// Removes a name that may be taken.
+pub(crate) fn remove_if_there(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    match disk.remove(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+/// Writes all of `bytes` at `offset`, finishing short writes.
+pub(crate) fn write_all_at(file: &dyn File, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.write_at(offset, bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                offset += n as u64;
+                bytes = &bytes[n..];
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// Reads until `out` is full or the file ends; returns how many bytes were read.
+pub(crate) fn read_full_at(file: &dyn File, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+    let mut done = 0;
+    while done < out.len() {
+        match file.read_at(offset + done as u64, &mut out[done..]) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(done)
+}
+
+/// A window that slides over a file, so that a scan of any length needs little memory and no
+/// position is read twice in the common case.
+pub(crate) struct Window {
+    file: Arc<dyn File>,
+    len: u64,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+const WINDOW_BYTES: usize = 1 << 20;
+
+impl Window {
+    /// Looks at the file as long as it is now; what is appended later is not seen.
+    pub(crate) fn new(file: Arc<dyn File>) -> io::Result<Window> {
+        let len = file.len()?;
+        Ok(Window { file, len, start: 0, bytes: Vec::new() })
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// The bytes `offset .. offset + count`, or fewer where the file ends.
+    pub(crate) fn get(&mut self, offset: u64, count: usize) -> io::Result<&[u8]> {
+        let left = self.len.saturating_sub(offset);
+        let count = count.min(usize::try_from(left).unwrap_or(usize::MAX));
+        let inside = offset >= self.start && offset + count as u64 <= self.start + self.bytes.len() as u64;
+        if !inside {
+            let want = count.max(WINDOW_BYTES).min(usize::try_from(left).unwrap_or(usize::MAX));
+            self.bytes.resize(want, 0);
+            let got = read_full_at(&*self.file, offset, &mut self.bytes)?;
+            self.bytes.truncate(got);
+            self.start = offset;
+            if got < want {
+                self.len = offset + got as u64; // somebody cut the file while it was being read
+            }
+        }
+        let from = usize::try_from(offset - self.start).expect("inside the window");
+        let to = (from + count).min(self.bytes.len());
+        Ok(&self.bytes[from.min(to)..to])
+    }
+}

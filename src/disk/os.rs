@@ -1,0 +1,172 @@
+//! The real disk. The only file of the library that names `std::fs`.
+
+use super::{Disk, File, Lock};
+use rustix::fs::OFlags;
+use std::fs;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+/// Files of the operating system: `fdatasync`, `flock`, names that are never followed through a
+/// symbolic link, files created with mode 0600.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OsDisk;
+
+#[derive(Debug)]
+struct OsFile(fs::File);
+
+/// Dropping the file releases the lock.
+#[derive(Debug)]
+struct OsLock(#[allow(dead_code, reason = "held for its drop")] fs::File);
+
+impl Disk for OsDisk {
+    fn open(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
+        let Some(file) = open_existing(path, true)? else { return Ok(None) };
+        check_owner(path, &file)?;
+        Ok(Some(Arc::new(OsFile(file))))
+    }
+
+    fn open_read(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
+        Ok(open_existing(path, false)?.map(|file| Arc::new(OsFile(file)) as Arc<dyn File>))
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let file = options(true).create_new(true).open(path)?;
+        Ok(Arc::new(OsFile(file)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        fs::File::open(parent(path))?.sync_all()
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
+        let file = match options(true).create(true).open(path) {
+            Err(e) => return Err(link_or(path, e)),
+            Ok(file) => file,
+        };
+        check_regular(path, &file)?;
+        check_owner(path, &file)?;
+        match file.try_lock() {
+            Err(fs::TryLockError::WouldBlock) => return Err(io::ErrorKind::WouldBlock.into()),
+            Err(fs::TryLockError::Error(e)) => return Err(e),
+            Ok(()) => {}
+        }
+        // The number only serves the message of the next process; the lock itself is the kernel's.
+        let noted = file.set_len(0).and_then(|()| (&file).write_all(format!("{}\n", std::process::id()).as_bytes()));
+        match noted {
+            Err(e) if !matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => Err(e),
+            _ => Ok(Box::new(OsLock(file))),
+        }
+    }
+
+    fn now(&self) -> Duration {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        START.elapsed()
+    }
+
+    fn entropy(&self) -> u64 {
+        // Each `RandomState` is a SipHash key that the standard library drew from the system.
+        RandomState::new().hash_one((Instant::now(), std::process::id()))
+    }
+}
+
+impl File for OsFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        self.0.read_at(out, offset)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write_at(bytes, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn drop_cache(&self) {
+        #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+        let _ = rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed);
+    }
+}
+
+impl Lock for OsLock {}
+
+/// `NONBLOCK` so that a pipe at the path cannot make the open hang; it means nothing for a file.
+fn options(write: bool) -> fs::OpenOptions {
+    let mut options = fs::OpenOptions::new();
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
+    options.read(true).write(write).mode(0o600).custom_flags(i32::try_from(flags).expect("flags fit the system's int"));
+    options
+}
+
+fn open_existing(path: &Path, write: bool) -> io::Result<Option<fs::File>> {
+    match options(write).open(path) {
+        Ok(file) => {
+            check_regular(path, &file)?;
+            Ok(Some(file))
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(link_or(path, e)),
+    }
+}
+
+/// Says that the name is a symbolic link where the system only speaks of "too many levels".
+fn link_or(path: &Path, error: io::Error) -> io::Error {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_symlink() => refuse("is a symbolic link, which is not followed"),
+        Ok(meta) if meta.is_dir() => refuse("is a directory"),
+        Ok(meta) if !meta.is_file() => refuse("is not a regular file"),
+        _ => error,
+    }
+}
+
+fn check_regular(_path: &Path, file: &fs::File) -> io::Result<()> {
+    let meta = file.metadata()?;
+    match (meta.is_file(), meta.is_dir()) {
+        (true, _) => Ok(()),
+        (_, true) => Err(refuse("is a directory")),
+        _ => Err(refuse("is not a regular file")),
+    }
+}
+
+/// In a directory that others can write to, such as `/tmp`, somebody else may have put the file there.
+fn check_owner(path: &Path, file: &fs::File) -> io::Result<()> {
+    const WRITABLE_BY_OTHERS: u32 = 0o022;
+    let owner = file.metadata()?.uid();
+    let me = rustix::process::geteuid().as_raw();
+    let shared = fs::metadata(parent(path))?.mode() & WRITABLE_BY_OTHERS != 0;
+    if shared && owner != me {
+        return Err(refuse(format!("belongs to user {owner}, and the directory is shared")));
+    }
+    Ok(())
+}
+
+fn refuse(text: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, text.into())
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    }
+}

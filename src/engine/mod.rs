@@ -1,0 +1,537 @@
+//! The conductor: what the public calls do, in which order, under which lock.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `mod.rs` | [`Engine`]: the public calls, opening, snapshot, close |
+//! | `log.rs` | group commit: watermarks, who leads, who waits, what a failure means |
+//! | `flusher.rs` | the thread that bounds the age of pending writes |
+//! | `options.rs`, `batch.rs`, `iter.rs` | the types callers build and iterate |
+//!
+//! Locks, always taken in this order: `log` (one writer's step at a time; never held across a
+//! sync), `state` (the map; held for one write, one lookup, or a thousand entries of a snapshot).
+
+mod batch;
+mod flusher;
+mod iter;
+mod log;
+mod options;
+
+pub use batch::Batch;
+pub use iter::{Keys, Scan};
+pub use options::{Options, Recovery};
+
+use crate::disk::{Disk, Lock, read_full_at};
+use crate::error::{Error, Result};
+use crate::record::Kind;
+use crate::recovery::{Recovered, RecoveryReport, recover};
+use crate::state::{Op, State, Value};
+use crate::wal::Wal;
+use crate::{MAX_ATOMIC_BYTES, MAX_BATCH_SIZE, MAX_KEY_BYTES, MAX_VALUE_BYTES, Seq, StoreId, snapshot, with_suffix};
+use flusher::Flusher;
+use log::{Guard, Log, Ops};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+/// An open store. Cheap to clone; every clone is the same store, usable from any thread. The last
+/// one dropped flushes as [`Engine::close`] does, but cannot report what failed.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+/// let engine = kv_engine::Options::new(log, snapshot).open()?;
+/// let writer = std::thread::spawn({
+///     let engine = engine.clone();
+///     move || engine.put("from", "a thread")
+/// });
+/// writer.join().expect("did not panic")?;
+/// assert_eq!(engine.len(), 1);
+/// engine.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+/// What all clones share.
+#[derive(Debug)]
+struct Shared {
+    disk: Arc<dyn Disk>,
+    wal_path: PathBuf,
+    snapshot_path: PathBuf,
+    store_id: StoreId,
+    flush_interval: Duration,
+    snapshot_on_close: bool,
+    recovery: RecoveryReport,
+    log: Mutex<Log>,
+    /// Signalled when a sync, a pause or the store ends: all who wait look again.
+    settled: Condvar,
+    state: RwLock<State>,
+    flusher: Flusher,
+    /// Emptied by close.
+    locks: Mutex<Vec<Box<dyn Lock>>>,
+}
+
+/// The answer to an accepted write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ack {
+    /// The sequence number of the write; for an empty batch, of the write before.
+    pub seq: Seq,
+    /// Whether it is durable already. With batch size 1 always.
+    pub durable: bool,
+    /// Acknowledged writes that are not durable yet, this one included.
+    pub pending: u64,
+}
+
+/// What a flush did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Flushed {
+    /// Writes that were not durable before.
+    pub writes: u64,
+    /// Bytes written to the log.
+    pub bytes: u64,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// A snapshot that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Snapshotted {
+    /// The last write in it.
+    pub seq: Seq,
+    /// Entries in it.
+    pub keys: u64,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// Bytes of log that it replaced.
+    pub log_bytes_released: u64,
+    /// Digest of the state in it.
+    pub digest: crate::Digest,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Figures of an open store. Counts are since it was opened.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Identifies the store; the same in log and snapshot.
+    pub store_id: StoreId,
+    /// Keys in the map.
+    pub keys: u64,
+    /// Keys and values together, in bytes.
+    pub data_bytes: u64,
+    /// Writes per sync.
+    pub batch_size: u64,
+    /// Age at which pending writes are synced in the background; zero: never.
+    pub flush_interval: Duration,
+    /// The last sequence number given out.
+    pub appended: Seq,
+    /// The last write that is durable.
+    pub durable: Seq,
+    /// Acknowledged writes that are not durable.
+    pub pending: u64,
+    /// Puts accepted.
+    pub puts: u64,
+    /// Deletes accepted, of keys that were there.
+    pub deletes: u64,
+    /// Atomic batches accepted.
+    pub batches: u64,
+    /// Length of the log file in bytes.
+    pub log_bytes: u64,
+    /// Bytes written to the log.
+    pub log_bytes_written: u64,
+    /// Writes of a group to the log.
+    pub log_writes: u64,
+    /// Syncs of the log.
+    pub syncs: u64,
+    /// Time spent in them.
+    pub sync_total: Duration,
+    /// The longest of them.
+    pub sync_max: Duration,
+    /// Most writes in one sync.
+    pub largest_group: u64,
+    /// Snapshots taken.
+    pub snapshots: u64,
+    /// The last write in the newest snapshot; 0 when there is none.
+    pub snapshot_seq: Seq,
+    /// Why no write is accepted any more.
+    pub failed: Option<String>,
+}
+
+impl Engine {
+    fn open(options: Options) -> Result<Engine> {
+        check("the batch size", options.batch_size, 1, MAX_BATCH_SIZE)?;
+        check_paths(&options.wal, &options.snapshot)?;
+        let disk = options.disk;
+        let locks = vec![lock(&*disk, &options.wal)?, lock(&*disk, &options.snapshot)?];
+        let Recovered { state, wal, report } = recover(&*disk, &options.wal, &options.snapshot, options.recovery)?;
+        let shared = Arc::new(Shared {
+            store_id: wal.store_id(),
+            wal_path: options.wal,
+            snapshot_path: options.snapshot,
+            flush_interval: options.flush_interval,
+            snapshot_on_close: options.snapshot_on_close,
+            log: Mutex::new(Log::new(wal, options.batch_size, report.last_seq, report.snapshot_seq)),
+            settled: Condvar::new(),
+            state: RwLock::new(state),
+            flusher: Flusher::default(),
+            recovery: report,
+            locks: Mutex::new(locks),
+            disk,
+        });
+        if !shared.flush_interval.is_zero() {
+            flusher::spawn(&shared).map_err(Error::io("starting the flush thread of", &shared.wal_path))?;
+        }
+        Ok(Engine { shared })
+    }
+
+    /// Stores `value` under `key`.
+    ///
+    /// With batch size 1 it is durable when this returns; otherwise see [`Ack::durable`].
+    ///
+    /// # Errors
+    /// [`Error::Limit`] and [`Error::NoSpace`]: not stored. [`Error::Poisoned`]: in doubt when this
+    /// call's sync failed, not stored when an earlier one did. [`Error::Closed`].
+    pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Ack> {
+        let op = Op::put(checked_key(key.as_ref())?, checked_value(value.as_ref())?);
+        self.shared.commit(self.shared.log()?, Ops::One(op))
+    }
+
+    /// Removes `key`. `None`: there was no such key, and nothing was logged.
+    ///
+    /// # Errors
+    /// As [`Engine::put`].
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<Option<Ack>> {
+        let op = Op::delete(checked_key(key.as_ref())?);
+        let mut log = self.shared.log()?;
+        loop {
+            log = self.shared.admit(log)?;
+            let there = match log.undecided(&op.key) {
+                // Only an answer that cannot be taken back may say that the key is gone.
+                Some(false) => {
+                    log = self.shared.advance(log)?;
+                    continue;
+                }
+                Some(true) => true,
+                None => self.shared.state().get(&op.key).is_some(),
+            };
+            return if there { self.shared.commit(log, Ops::One(op)).map(Some) } else { Ok(None) };
+        }
+    }
+
+    /// Applies all operations of `batch`, or after any crash none of them, as one write. An empty
+    /// batch does nothing.
+    ///
+    /// # Errors
+    /// As [`Engine::put`]; [`Error::Limit`] when any key, any value or the whole is too long.
+    pub fn write(&self, batch: Batch) -> Result<Ack> {
+        let mut bytes = 0;
+        for op in &batch.ops {
+            checked_key(&op.key)?;
+            checked_value(op.value.as_deref().unwrap_or_default())?;
+            bytes += op.as_ref().encoded_len();
+        }
+        check("the batch's length in bytes", bytes as u64, 0, MAX_ATOMIC_BYTES as u64)?;
+        let log = self.shared.log()?;
+        if batch.is_empty() {
+            let log = self.shared.admit(log)?;
+            return Ok(log.ack(log.applied));
+        }
+        self.shared.commit(log, Ops::Many(batch.ops))
+    }
+
+    /// The value of `key`. Never waits for a sync. Works after a failure and after close, too.
+    ///
+    /// # Errors
+    /// None today; a store larger than memory would have to read.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
+        Ok(self.shared.state().get(key.as_ref()).cloned())
+    }
+
+    /// The entries whose keys begin with `prefix`, in key order.
+    pub fn scan(&self, prefix: impl AsRef<[u8]>) -> Scan {
+        Scan::new(Arc::clone(&self.shared), prefix.as_ref())
+    }
+
+    /// The keys that begin with `prefix`, in order.
+    pub fn keys(&self, prefix: impl AsRef<[u8]>) -> Keys {
+        Keys(self.scan(prefix))
+    }
+
+    /// Number of keys.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shared.state().len()
+    }
+
+    /// Whether there is no key.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Makes everything acknowledged before durable, with one sync at most.
+    ///
+    /// # Errors
+    /// As [`Engine::put`].
+    pub fn flush(&self) -> Result<Flushed> {
+        let began = self.shared.disk.now();
+        let log = self.shared.log()?;
+        if log.closed {
+            return Err(Error::Closed);
+        }
+        let (durable, written) = (log.durable, log.counts.log_bytes_written);
+        let log = self.shared.make_durable(log)?;
+        if let Some(error) = log.poisoned() {
+            return Err(error);
+        }
+        Ok(Flushed {
+            writes: log.durable - durable,
+            bytes: log.counts.log_bytes_written - written,
+            took: self.shared.disk.now().saturating_sub(began),
+        })
+    }
+
+    /// Saves the whole state durably as the new snapshot and begins a new, empty log. Reads go on
+    /// meanwhile, writes wait.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: log and old snapshot are as they were, or the new snapshot is in place and
+    /// the log still whole. Otherwise as [`Engine::put`].
+    pub fn snapshot(&self) -> Result<Snapshotted> {
+        let shared = &self.shared;
+        let log = shared.pause(shared.log()?)?;
+        let taken = shared.take_snapshot(log);
+        shared.resume(&mut *shared.log()?);
+        taken
+    }
+
+    /// Changes the batch size. When as many writes or more are pending, they are synced first.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] outside 1 to [`MAX_BATCH_SIZE`]; otherwise as [`Engine::put`]. The old size
+    /// stays.
+    pub fn set_batch_size(&self, writes: u64) -> Result<()> {
+        check("the batch size", writes, 1, MAX_BATCH_SIZE)?;
+        self.shared.change_batch_size(writes)
+    }
+
+    /// Writes per sync.
+    #[must_use]
+    pub fn batch_size(&self) -> u64 {
+        self.shared.log_always().batch_size
+    }
+
+    /// Acknowledged writes that are not durable yet.
+    #[must_use]
+    pub fn pending(&self) -> u64 {
+        self.shared.log_always().pending()
+    }
+
+    /// Figures of this store.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let log = self.shared.log_always();
+        let state = self.shared.state();
+        let counts = log.counts;
+        Stats {
+            store_id: self.shared.store_id,
+            keys: state.len() as u64,
+            data_bytes: state.data_bytes(),
+            batch_size: log.batch_size,
+            flush_interval: self.shared.flush_interval,
+            appended: log.appended,
+            durable: log.durable,
+            pending: log.pending(),
+            puts: counts.puts,
+            deletes: counts.deletes,
+            batches: counts.batches,
+            log_bytes: log.wal.len_bytes(),
+            log_bytes_written: counts.log_bytes_written,
+            log_writes: counts.log_writes,
+            syncs: counts.syncs,
+            sync_total: counts.sync_total,
+            sync_max: counts.sync_max,
+            largest_group: counts.largest_group,
+            snapshots: counts.snapshots,
+            snapshot_seq: counts.snapshot_seq,
+            failed: log.failure.clone(),
+        }
+    }
+
+    /// What opening this store found.
+    #[must_use]
+    pub fn recovery(&self) -> &RecoveryReport {
+        &self.shared.recovery
+    }
+
+    /// Flushes, takes a snapshot if [`Options::snapshot_on_close`] says so, marks the log as closed
+    /// in order, and lets other processes open the store. Later writes get [`Error::Closed`];
+    /// closing again does nothing.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`], and [`Error::Io`] from the snapshot: still open, so that the cause can
+    /// be mended and close repeated. [`Error::Poisoned`]: closed, and the error says what may be
+    /// lost.
+    pub fn close(&self) -> Result<()> {
+        self.shared.close()
+    }
+}
+
+impl Shared {
+    fn log(&self) -> Result<Guard<'_>> {
+        self.log.lock().map_err(|_| self.panicked())
+    }
+
+    /// For looking only: also after a panic.
+    fn log_always(&self) -> Guard<'_> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn panicked(&self) -> Error {
+        let reason = "a thread of this program panicked while it was writing".to_string();
+        Error::Poisoned { path: self.wal_path.clone(), reason, pending: self.log_always().pending() }
+    }
+
+    fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// With the log paused: 1. make it all durable, so that the state is that after `seq`; 2. save
+    /// it; 3. put a new log that begins after `seq` in place. A crash between 2 and 3 leaves
+    /// records that the snapshot holds too; opening skips them.
+    fn take_snapshot(&self, log: Guard<'_>) -> Result<Snapshotted> {
+        let began = self.disk.now();
+        let log = self.make_durable(log)?;
+        if let Some(error) = log.poisoned() {
+            return Err(error);
+        }
+        let (seq, released) = (log.durable, log.wal.len_bytes());
+        drop(log);
+
+        let saved = snapshot::save(&*self.disk, &self.snapshot_path, self.store_id, seq, snapshot::entries_of(|| self.state()));
+        let header = self.failing_for_good(saved)?;
+        let mut log = self.log()?;
+        log.counts.snapshots += 1;
+        log.counts.snapshot_seq = seq;
+        drop(log);
+
+        let wal = self.failing_for_good(Wal::create(&*self.disk, &self.wal_path, self.store_id, seq))?;
+        self.log()?.switch(wal);
+        Ok(Snapshotted {
+            seq,
+            keys: header.entries,
+            bytes: header.file_len().expect("the length of a file that was written"),
+            log_bytes_released: released,
+            digest: header.digest,
+            took: self.disk.now().saturating_sub(began),
+        })
+    }
+
+    /// After a failed sync of a directory nothing more may be promised.
+    fn failing_for_good<T>(&self, result: Result<T>) -> Result<T> {
+        if let Err(Error::Poisoned { reason, .. }) = &result {
+            self.log()?.fail(reason.clone());
+        }
+        result
+    }
+
+    fn close(&self) -> Result<()> {
+        let log = self.log()?;
+        if log.closed {
+            return Ok(());
+        }
+        let closed = self.pause(log).and_then(|log| {
+            let done = self.shut(log);
+            self.resume(&mut *self.log()?);
+            done
+        });
+        if matches!(closed, Ok(()) | Err(Error::Poisoned { .. })) {
+            self.log_always().closed = true;
+            self.locks.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.flusher.wake();
+            self.settled.notify_all();
+        }
+        closed
+    }
+
+    /// With the log paused: everything durable, then the snapshot or the mark of an orderly close.
+    fn shut(&self, log: Guard<'_>) -> Result<()> {
+        if self.snapshot_on_close {
+            return self.take_snapshot(log).map(drop);
+        }
+        let mut log = self.make_durable(log)?;
+        if log.wal.is_marked_closed() {
+            return Ok(());
+        }
+        let (seq, before) = (log.appended, log.wal.mark());
+        log.wal.append(Kind::CLOSED, seq, seq, || self.disk.entropy(), |_| {});
+        // All is durable already. The mark only lets recovery see rot in the last group, so a disk
+        // that has no room for it is no reason to refuse.
+        match log.wal.write() {
+            Ok(_) => drop(log.wal.ticket().sync()),
+            Err(_) => log.wal.rewind(before),
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let _ = self.close();
+        self.flusher.wake();
+    }
+}
+
+fn check(what: &'static str, got: u64, min: u64, max: u64) -> Result<()> {
+    if (min..=max).contains(&got) { Ok(()) } else { Err(Error::Limit { what, got, min, max }) }
+}
+
+fn checked_key(key: &[u8]) -> Result<&[u8]> {
+    check("the key's length in bytes", key.len() as u64, 1, MAX_KEY_BYTES as u64).map(|()| key)
+}
+
+fn checked_value(value: &[u8]) -> Result<&[u8]> {
+    check("the value's length in bytes", value.len() as u64, 0, MAX_VALUE_BYTES as u64).map(|()| value)
+}
+
+/// Refuses names under which two of the store's files would be one.
+fn check_paths(wal: &Path, snapshot: &Path) -> Result<()> {
+    let mut seen = HashSet::new();
+    for path in [wal, snapshot] {
+        let whole = std::path::absolute(path).map_err(Error::io("finding", path))?;
+        let names = ["", ".tmp", ".lock"].map(|suffix| with_suffix(&whole, suffix));
+        if names.into_iter().any(|name| !seen.insert(name)) {
+            let (wal, snapshot) = (wal.to_path_buf(), snapshot.to_path_buf());
+            let reason = "they, or their helper files, would be the same file".into();
+            return Err(Error::Mismatch { wal, snapshot, reason });
+        }
+    }
+    Ok(())
+}
+
+/// Takes the lock beside the file at `path`; the lock file is left in place when released.
+fn lock(disk: &dyn Disk, path: &Path) -> Result<Box<dyn Lock>> {
+    let name = with_suffix(path, ".lock");
+    disk.lock(&name).map_err(|e| match e.kind() {
+        std::io::ErrorKind::WouldBlock => Error::Locked { path: path.to_path_buf(), pid: holder(disk, &name) },
+        _ => Error::io("locking", &name)(e),
+    })
+}
+
+fn holder(disk: &dyn Disk, name: &Path) -> Option<u32> {
+    let file = disk.open_read(name).ok()??;
+    let mut text = [0; 16];
+    let got = read_full_at(&*file, 0, &mut text).ok()?;
+    std::str::from_utf8(&text[..got]).ok()?.trim().parse().ok()
+}

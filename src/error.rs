@@ -1,0 +1,181 @@
+//! [`Error`], sorted by what the caller can do about it.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The result of every fallible call of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong, sorted by what the caller can do. The text of each names the file, the reason,
+/// what is still true, and the next step.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The request is outside a limit; nothing was stored. Change the request.
+    Limit {
+        /// What was measured, for example `the key`.
+        what: &'static str,
+        /// Its size.
+        got: u64,
+        /// The smallest size allowed.
+        min: u64,
+        /// The largest size allowed.
+        max: u64,
+    },
+    /// The log has no room (full disk, quota, file size limit); this write was not stored, writes
+    /// acknowledged before are kept and go first. Make room, then go on.
+    NoSpace {
+        /// The log.
+        path: PathBuf,
+        /// Acknowledged writes that still wait in memory for room.
+        pending: u64,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// An operation on a file failed and the store is as it was before. Mend the cause and repeat.
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A sync failed earlier (or just now): whether the last group is on the disk is unknown, and
+    /// no write is accepted until the store is opened again. Reads go on.
+    Poisoned {
+        /// The file whose sync failed.
+        path: PathBuf,
+        /// What failed, in words.
+        reason: String,
+        /// Acknowledged writes that may be lost.
+        pending: u64,
+    },
+    /// Another process (or another handle in this one) has the store open.
+    Locked {
+        /// The file that is in use.
+        path: PathBuf,
+        /// The process that holds it, when it could be read.
+        pid: Option<u32>,
+    },
+    /// The file at this path is not one of ours; it was not touched.
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What was found there.
+        found: String,
+    },
+    /// The file was written by a version of this crate that uses a newer format; it was not touched.
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// What was found: a format version or a kind of record.
+        found: String,
+        /// The newest one this crate reads.
+        supported: u32,
+    },
+    /// The file fails its checks where it had been promised whole. Nothing was changed.
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where the first bad byte range begins, in bytes from the start of the file.
+        offset: u64,
+        /// Which check failed, and what follows from it.
+        reason: String,
+    },
+    /// The log and the snapshot do not belong together. Nothing was changed.
+    Mismatch {
+        /// The log.
+        wal: PathBuf,
+        /// The snapshot.
+        snapshot: PathBuf,
+        /// Why they cannot be one store.
+        reason: String,
+    },
+    /// The store was closed through another handle.
+    Closed,
+}
+
+impl Error {
+    /// Builds [`Error::Io`]; shaped for `map_err`.
+    pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+        let path = path.to_path_buf();
+        move |source| Error::Io { doing, path, source }
+    }
+
+    pub(crate) fn damaged(path: &Path, offset: u64, reason: impl Into<String>) -> Error {
+        Error::Damaged { path: path.to_path_buf(), offset, reason: reason.into() }
+    }
+
+    pub(crate) fn foreign(path: &Path, found: impl Into<String>) -> Error {
+        Error::Foreign { path: path.to_path_buf(), found: found.into() }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Limit { what, got, min, max } if got < min => {
+                write!(f, "{what} is {got}, the least is {min} (and the limit {max}); nothing was stored")
+            }
+            Error::Limit { what, got, max, .. } => {
+                write!(f, "{what} is {got}, the limit is {max}; nothing was stored")
+            }
+            Error::NoSpace { path, pending, source } => write!(
+                f,
+                "{}: no room to write the log: {source}; this write was not stored, {}; make room and repeat it",
+                path.display(),
+                match pending {
+                    0 => "everything acknowledged before is safe".to_string(),
+                    n => format!("{n} acknowledged before it wait in memory and go first"),
+                }
+            ),
+            Error::Io { doing, path, source } => write!(f, "{doing} {}: {source}", path.display()),
+            Error::Poisoned { path, reason, pending } => {
+                write!(f, "{}: {reason}; ", path.display())?;
+                match pending {
+                    0 => write!(f, "everything acknowledged before is safe, ")?,
+                    n => write!(f, "{n} acknowledged writes may be lost, ")?,
+                }
+                write!(
+                    f,
+                    "whether the write in progress was saved is unknown; no write is accepted until the store is opened again"
+                )
+            }
+            Error::Locked { path, pid: Some(pid) } => {
+                write!(f, "{} is in use by process {pid}; stop it or choose other files", path.display())
+            }
+            Error::Locked { path, pid: None } => {
+                write!(f, "{} is in use by another process; stop it or choose other files", path.display())
+            }
+            Error::Foreign { path, found } => {
+                write!(f, "{}: {found}; not opened, nothing changed; choose another path or move the file away", path.display())
+            }
+            Error::Version { path, found, supported } => write!(
+                f,
+                "{}: found {found}, this program reads up to format version {supported}; not opened, nothing changed; use a newer program",
+                path.display()
+            ),
+            Error::Damaged { path, offset, reason } => {
+                write!(f, "{}: damaged at byte {offset}: {reason}", path.display())
+            }
+            Error::Mismatch { wal, snapshot, reason } => write!(
+                f,
+                "log {} and snapshot {} are not one store: {reason}; not opened, nothing changed",
+                wal.display(),
+                snapshot.display()
+            ),
+            Error::Closed => write!(f, "the store is closed"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::NoSpace { source, .. } | Error::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}

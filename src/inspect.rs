@@ -1,0 +1,378 @@
+//! The files as a person reads them: every record of a log in order, with its place and the
+//! verdict on where the log stops; and a check of both files. Nothing here takes a lock or changes
+//! a byte, so it may look at the files of a running store.
+
+use crate::disk::{Disk, OsDisk, read_full_at};
+use crate::error::{Error, Result};
+use crate::record::{self, Fault, HEADER_BYTES, Kind};
+use crate::recovery::{Cut, Tail, check_pair, read_header};
+use crate::scan::{Frame, Frames, Next};
+use crate::state;
+use crate::{LOG_FORMAT, Seq, StoreId, snapshot, wal};
+use std::fmt;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+/// Something that stands in a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Entry<'a> {
+    /// The head of the file.
+    Header {
+        /// Its length in bytes.
+        bytes: u64,
+        /// The store it belongs to; `None` when the header is damaged.
+        store_id: Option<StoreId>,
+        /// The format version.
+        version: u32,
+        /// The write before the first one of this log.
+        base: Seq,
+        /// What is wrong with it, when the records could be found all the same.
+        damage: Option<String>,
+    },
+    /// A whole record.
+    Record(Record<'a>),
+    /// The first place that is not a record; what follows is not part of the state.
+    Stop(Tail),
+    /// A whole record behind that place. It would not be applied.
+    Beyond(Record<'a>),
+}
+
+/// A whole record: all its checks hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Record<'a> {
+    /// Where it begins, in bytes from the start of the file.
+    pub offset: u64,
+    /// Its length with its head.
+    pub bytes: u64,
+    /// Its sequence number; that of the write before for anything but a write.
+    pub seq: Seq,
+    /// How far the log was known synced when the record was made.
+    pub durable: Seq,
+    /// Its CRC-32 values: of the head, of the body, and the link to the record before.
+    pub checks: [u32; 3],
+    /// What it says.
+    pub content: Content<'a>,
+}
+
+/// What a record says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Content<'a> {
+    /// A write: one operation, or an atomic batch of several.
+    Write(Vec<Operation<'a>>),
+    /// A process opened the log and wrote to it.
+    Opened,
+    /// The store was closed in order, everything durable.
+    Closed,
+    /// The checks hold and yet it makes no sense.
+    Impossible,
+}
+
+/// One operation of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Operation<'a> {
+    /// Stores a value.
+    Put {
+        /// Under this key.
+        key: &'a [u8],
+        /// The value.
+        value: &'a [u8],
+    },
+    /// Removes a key.
+    Delete {
+        /// The key.
+        key: &'a [u8],
+    },
+}
+
+/// What [`log`] saw in all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogSummary {
+    /// Whole writes before the end or the first bad place.
+    pub writes: u64,
+    /// The write before the first.
+    pub base: Seq,
+    /// The last write.
+    pub last_seq: Seq,
+    /// Length of the part that is valid, in bytes.
+    pub valid_bytes: u64,
+    /// Length of the file.
+    pub file_bytes: u64,
+    /// Whether the last record is the mark of an orderly close.
+    pub closed_cleanly: bool,
+    /// How it ends.
+    pub tail: Tail,
+    /// What is wrong with the header.
+    pub header_damage: Option<String>,
+}
+
+/// Shows the log at `path` entry by entry to `each`, which may break off. `snapshot_seq` is the
+/// last write that a snapshot is known to hold, or 0.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+/// use kv_engine::inspect::{self, Entry};
+/// use std::ops::ControlFlow;
+///
+/// kv_engine::Options::new(&log, snapshot).open()?.put("x", "100")?;
+/// let mut writes = Vec::new();
+/// inspect::log(&log, 0, |entry| {
+///     if let Entry::Record(record) = entry {
+///         writes.push(record.seq);
+///     }
+///     ControlFlow::Continue(())
+/// })?;
+/// assert_eq!(writes, [0, 1, 1]); // opened, the put, closed
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Foreign`] and [`Error::Version`] for a file that cannot be read as a log,
+/// [`Error::Damaged`] for one whose records cannot be found, [`Error::Io`].
+pub fn log(path: &Path, snapshot_seq: Seq, mut each: impl FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<LogSummary> {
+    let missing = || Error::io("opening", path)(std::io::ErrorKind::NotFound.into());
+    let file = OsDisk.open_read(path).map_err(Error::io("opening", path))?.ok_or_else(missing)?;
+    let (header, damage) = match read_header(&*file, path) {
+        Ok(header) => (header, None),
+        Err(Error::Damaged { reason, offset, path }) => match find_salt(&*file) {
+            Some(header) => (header, Some(reason)),
+            None => return Err(Error::Damaged { path, offset, reason }),
+        },
+        Err(other) => return Err(other),
+    };
+    let mut frames = Frames::new(file, path, header.salt, wal::HEADER_BYTES as u64, header.base)?;
+    let mut summary = LogSummary {
+        writes: 0,
+        base: header.base,
+        last_seq: header.base,
+        valid_bytes: 0,
+        file_bytes: frames.file_len(),
+        closed_cleanly: false,
+        tail: Tail::Clean,
+        header_damage: damage.clone(),
+    };
+    let mut flow = each(Entry::Header {
+        bytes: wal::HEADER_BYTES as u64,
+        store_id: damage.is_none().then_some(header.store_id),
+        version: LOG_FORMAT,
+        base: header.base,
+        damage,
+    });
+    let fault = loop {
+        if flow.is_break() {
+            break None;
+        }
+        match frames.next()? {
+            Next::End => break None,
+            Next::Bad(fault) => break Some(fault),
+            Next::Frame(frame) => {
+                let record = Record::of(&frame);
+                summary.writes += u64::from(frame.header.kind == Kind::WRITE);
+                summary.closed_cleanly = record.content == Content::Closed;
+                flow = each(Entry::Record(record));
+            }
+        }
+    };
+    if let Some(fault) = fault {
+        summary.closed_cleanly = false;
+        summary.tail = Cut::judge(&mut frames, fault, snapshot_seq)?;
+        flow = each(Entry::Stop(summary.tail.clone()));
+        frames.look_beyond(|frame| {
+            if flow.is_continue() {
+                flow = each(Entry::Beyond(Record::of(&frame)));
+            }
+        })?;
+    }
+    summary.last_seq = frames.last();
+    summary.valid_bytes = frames.offset();
+    Ok(summary)
+}
+
+impl<'a> Record<'a> {
+    fn of(frame: &Frame<'a>) -> Record<'a> {
+        let header = &frame.header;
+        let content = match header.kind {
+            Kind::OPENED => Content::Opened,
+            Kind::CLOSED => Content::Closed,
+            Kind::WRITE => state::decode(frame.body).map_or(Content::Impossible, |ops| {
+                let operation = |op: state::OpRef<'a>| match op.value {
+                    Some(value) => Operation::Put { key: op.key, value },
+                    None => Operation::Delete { key: op.key },
+                };
+                Content::Write(ops.into_iter().map(operation).collect())
+            }),
+            _ => Content::Impossible,
+        };
+        Record {
+            offset: frame.offset,
+            bytes: (HEADER_BYTES + frame.body.len()) as u64,
+            seq: header.seq,
+            durable: header.durable,
+            checks: [header.check, header.body_check, header.link],
+            content,
+        }
+    }
+}
+
+/// Where a log's header is damaged: the link of its first record is the salt, and the record's own
+/// check says whether that is so.
+fn find_salt(file: &dyn crate::disk::File) -> Option<wal::Header> {
+    let mut bytes = [0; HEADER_BYTES];
+    read_full_at(file, wal::HEADER_BYTES as u64, &mut bytes).ok()?;
+    let salt = record::glance_link(&bytes);
+    let first = record::decode_header(&bytes, salt).ok()?;
+    let base = if first.kind == Kind::WRITE { first.seq.checked_sub(1)? } else { first.seq };
+    Some(wal::Header { store_id: StoreId([0; 16]), salt, base })
+}
+
+/// The last write in the snapshot at `path`, as its header says; 0 when there is none or it cannot
+/// be read.
+#[must_use]
+pub fn snapshot_seq(path: &Path) -> Seq {
+    let header = || {
+        let file = OsDisk.open_read(path).ok()??;
+        let mut bytes = [0; snapshot::HEADER_BYTES];
+        let got = read_full_at(&*file, 0, &mut bytes).ok()?;
+        snapshot::Header::decode(path, &bytes[..got]).ok()
+    };
+    header().map_or(0, |header| header.seq)
+}
+
+/// The verdict on one file.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Health {
+    /// There is no such file.
+    Missing,
+    /// Every check holds. What it holds, in words.
+    Sound(String),
+    /// A log that ends in a torn record, which the next opening cuts. In words.
+    Torn(String),
+    /// A check fails.
+    Bad(Error),
+}
+
+/// What [`verify`] found. Its [`Display`](fmt::Display) is one line for each file.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Verification {
+    /// The log's path and verdict.
+    pub log: (PathBuf, Health),
+    /// The snapshot's path and verdict.
+    pub snapshot: (PathBuf, Health),
+    /// Why the two cannot be one store, when each is sound by itself.
+    pub pair: Option<Error>,
+}
+
+impl Verification {
+    /// Whether the store would open with everything that it ever promised durable, as far as the
+    /// files can tell. A torn tail is sound; two missing files are not.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let healths = [&self.log.1, &self.snapshot.1];
+        let bad = healths.iter().any(|health| matches!(health, Health::Bad(_)));
+        let missing = healths.iter().all(|health| matches!(health, Health::Missing));
+        !bad && !missing && self.pair.is_none()
+    }
+}
+
+impl fmt::Display for Verification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, (path, health)) in [("log", &self.log), ("snapshot", &self.snapshot)] {
+            match health {
+                Health::Missing => writeln!(f, "{name} {}: missing", path.display())?,
+                Health::Sound(text) => writeln!(f, "{name} {}: sound, {text}", path.display())?,
+                Health::Torn(text) => writeln!(f, "{name} {}: torn, {text}", path.display())?,
+                Health::Bad(error) => writeln!(f, "{name} BAD: {error}")?,
+            }
+        }
+        match &self.pair {
+            Some(error) => writeln!(f, "BAD: {error}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Reads and checks every byte of the log at `wal` and of the snapshot at `snapshot`.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+/// kv_engine::Options::new(&log, &snapshot).open()?.put("x", "100")?;
+/// assert!(kv_engine::inspect::verify(&log, &snapshot).is_sound());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub fn verify(wal: &Path, snapshot: &Path) -> Verification {
+    // The log is opened first: a store that takes a snapshot meanwhile replaces the snapshot before
+    // the log, so an older log always fits a newer snapshot, but not the other way round.
+    let log_header = OsDisk.open_read(wal).ok().flatten().and_then(|file| read_header(&*file, wal).ok());
+    let promised = snapshot_seq(snapshot);
+    let mut impossible = None;
+    let seen = log(wal, promised, |entry| {
+        if let Entry::Record(Record { offset, content: Content::Impossible, .. }) = entry {
+            impossible = Some(offset);
+        }
+        ControlFlow::Continue(())
+    });
+    let log_health = match (seen, impossible) {
+        (Err(Error::Io { source, .. }), _) if source.kind() == std::io::ErrorKind::NotFound => Health::Missing,
+        (Err(error), _) => Health::Bad(error),
+        (Ok(_), Some(offset)) => Health::Bad(Error::damaged(wal, offset, Fault::Content.to_string())),
+        (Ok(LogSummary { header_damage: Some(reason), .. }), _) => Health::Bad(Error::damaged(wal, 0, reason)),
+        (Ok(summary), None) => match &summary.tail {
+            Tail::Clean => Health::Sound(describe(&summary)),
+            Tail::Torn(cut) => Health::Torn(format!(
+                "{}; then {} B that are no whole record ({}): never promised durable, cut at the next opening",
+                describe(&summary),
+                cut.bytes,
+                cut.fault
+            )),
+            Tail::Damaged(cut) => Health::Bad(Error::damaged(wal, cut.offset, format!("{}, and {}", cut.fault, cut.proof))),
+        },
+    };
+    let (snapshot_health, header) = check_snapshot(snapshot);
+    let pair = match (&log_health, log_header) {
+        (Health::Sound(_) | Health::Torn(_), Some(log)) if !matches!(snapshot_health, Health::Bad(_)) => {
+            check_pair(wal, snapshot, &log, header.as_ref()).err()
+        }
+        _ => None,
+    };
+    Verification { log: (wal.to_path_buf(), log_health), snapshot: (snapshot.to_path_buf(), snapshot_health), pair }
+}
+
+fn check_snapshot(path: &Path) -> (Health, Option<snapshot::Header>) {
+    let file = match OsDisk.open_read(path) {
+        Ok(Some(file)) => file,
+        Ok(None) => return (Health::Missing, None),
+        Err(e) => return (Health::Bad(Error::io("opening", path)(e)), None),
+    };
+    match snapshot::load(file, path, |_| {}) {
+        Ok(header) => {
+            let text = format!(
+                "{} keys after write {}, {} B, digest {}",
+                header.entries,
+                header.seq,
+                header.file_len().unwrap_or(0),
+                header.digest
+            );
+            (Health::Sound(text), Some(header))
+        }
+        Err(error) => (Health::Bad(error), None),
+    }
+}
+
+fn describe(summary: &LogSummary) -> String {
+    let writes = match summary.writes {
+        0 => format!("no writes after write {}", summary.base),
+        1 => format!("write {}", summary.last_seq),
+        _ => format!("writes {} to {}", summary.base + 1, summary.last_seq),
+    };
+    let closed = if summary.closed_cleanly { ", closed in order" } else { "" };
+    format!("{writes}, {} B{closed}", summary.valid_bytes)
+}

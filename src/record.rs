@@ -1,0 +1,239 @@
+//! The bytes of one frame, the unit of which both files are made. This is the only description of
+//! its layout; all integers are little-endian.
+//!
+//! ```text
+//!  offset size  field
+//!       0    4  check       CRC-32 of bytes 4..33, begun with the file's salt
+//!       4    4  body length
+//!       8    8  sequence    of the write; marks carry that of the write before them
+//!      16    8  durable     highest sequence known to be synced when this frame was made
+//!      24    4  link        `check` of the frame before; the first one carries the file's salt
+//!      28    4  body check  CRC-32 of the body, begun with the file's salt
+//!      32    1  kind        1 write, 2 opened, 3 closed, 4 snapshot entries; 0 is never valid
+//!      33    …  body
+//! ```
+//!
+//! Why each is there: `check` comes first and covers the length, so no length is believed before it
+//! is checked. It also covers `body check`, hence the body. The salt is new for each file, so bytes
+//! that an earlier file left in the same blocks never validate; `link` makes the frames one chain,
+//! so bytes that an earlier life of the *same* file left do not either. `durable` is how recovery
+//! tells a torn tail from damage (the idea is the "sync offset" of the WAL of
+//! [Pebble](https://github.com/cockroachdb/pebble/blob/master/record/record.go)). Frames fail in
+//! one of the ways of [`Fault`], checked in that order.
+//!
+//! The CRC-32 is that of IEEE 802.3, as in zip and Ethernet.
+
+use std::fmt;
+
+const CHECK_BYTES: usize = 4;
+const BODY_LEN_BYTES: usize = 4;
+const SEQ_BYTES: usize = 8;
+const DURABLE_BYTES: usize = 8;
+const LINK_BYTES: usize = 4;
+const BODY_CHECK_BYTES: usize = 4;
+const KIND_BYTES: usize = 1;
+
+const BODY_LEN_AT: usize = CHECK_BYTES;
+const SEQ_AT: usize = BODY_LEN_AT + BODY_LEN_BYTES;
+const DURABLE_AT: usize = SEQ_AT + SEQ_BYTES;
+const LINK_AT: usize = DURABLE_AT + DURABLE_BYTES;
+const BODY_CHECK_AT: usize = LINK_AT + LINK_BYTES;
+const KIND_AT: usize = BODY_CHECK_AT + BODY_CHECK_BYTES;
+
+/// Length of the part of a frame before its body.
+pub(crate) const HEADER_BYTES: usize = KIND_AT + KIND_BYTES;
+const _: () = assert!(HEADER_BYTES == 33, "the header is part of the file format");
+
+/// The longest body; also the limit of one atomic batch, encoded.
+pub(crate) const MAX_BODY_BYTES: usize = 1 << 30;
+
+/// What a frame holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Kind(u8);
+
+impl Kind {
+    /// One write: a put, a delete, or an atomic batch of them.
+    pub(crate) const WRITE: Kind = Kind(1);
+    /// The log was opened for writing; the body is a random number that makes the chain new.
+    pub(crate) const OPENED: Kind = Kind(2);
+    /// The store was closed with everything durable.
+    pub(crate) const CLOSED: Kind = Kind(3);
+    /// A block of a snapshot: entries in key order.
+    pub(crate) const ENTRIES: Kind = Kind(4);
+
+    pub(crate) fn number(self) -> u8 {
+        self.0
+    }
+}
+
+/// The head of one frame, decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) check: u32,
+    pub(crate) body_len: usize,
+    pub(crate) seq: u64,
+    pub(crate) durable: u64,
+    pub(crate) link: u32,
+    pub(crate) body_check: u32,
+    pub(crate) kind: Kind,
+}
+
+/// Why bytes are not the frame that should stand there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The file ends inside the frame.
+    Short,
+    /// Only zeros, to the end of the file: space that was reserved or whose bytes never arrived.
+    Zeros,
+    /// The head's checksum does not match.
+    HeadChecksum,
+    /// The frame is whole but belongs to another life of the file.
+    Chain,
+    /// The frame is whole but its sequence number is not the next one.
+    Sequence,
+    /// The body's checksum does not match.
+    BodyChecksum,
+    /// All checksums hold, yet the content is not possible.
+    Content,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Fault::Short => "the file ends inside the record",
+            Fault::Zeros => "only zeros follow",
+            Fault::HeadChecksum => "the checksum of the record's head does not match",
+            Fault::Chain => "the record does not follow the one before it (stale bytes)",
+            Fault::Sequence => "the record has a wrong sequence number",
+            Fault::BodyChecksum => "the checksum of the record's body does not match",
+            Fault::Content => "the record's content is not possible",
+        })
+    }
+}
+
+/// The first fields of a frame to be made; the checks follow from them and from the body.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) salt: u32,
+    pub(crate) link: u32,
+    pub(crate) seq: u64,
+    pub(crate) durable: u64,
+}
+
+/// Appends one frame to `out`; `body` writes the body. Returns the frame's check, which is the
+/// next frame's link.
+pub(crate) fn encode(out: &mut Vec<u8>, place: Place, kind: Kind, body: impl FnOnce(&mut Vec<u8>)) -> u32 {
+    let start = out.len();
+    out.extend_from_slice(&[0; HEADER_BYTES]);
+    body(out);
+    let (head, body) = out[start..].split_at_mut(HEADER_BYTES);
+    assert!(body.len() <= MAX_BODY_BYTES, "a body of {} bytes passed the limits", body.len());
+    let body_len = u32::try_from(body.len()).expect("the limit fits 32 bits");
+    head[BODY_LEN_AT..SEQ_AT].copy_from_slice(&body_len.to_le_bytes());
+    head[SEQ_AT..DURABLE_AT].copy_from_slice(&place.seq.to_le_bytes());
+    head[DURABLE_AT..LINK_AT].copy_from_slice(&place.durable.to_le_bytes());
+    head[LINK_AT..BODY_CHECK_AT].copy_from_slice(&place.link.to_le_bytes());
+    head[BODY_CHECK_AT..KIND_AT].copy_from_slice(&crc(place.salt, body).to_le_bytes());
+    head[KIND_AT] = kind.0;
+    let check = crc(place.salt, &head[CHECK_BYTES..]);
+    head[..CHECK_BYTES].copy_from_slice(&check.to_le_bytes());
+    check
+}
+
+/// Decodes the head of a frame and checks it by itself: its checksum and its length limit.
+pub(crate) fn decode_header(bytes: &[u8], salt: u32) -> Result<Header, Fault> {
+    let Some(bytes) = bytes.get(..HEADER_BYTES) else { return Err(Fault::Short) };
+    let check = le32(bytes, 0);
+    if check != crc(salt, &bytes[CHECK_BYTES..]) {
+        return Err(Fault::HeadChecksum);
+    }
+    let header = Header {
+        check,
+        body_len: le32(bytes, BODY_LEN_AT) as usize,
+        seq: le64(bytes, SEQ_AT),
+        durable: le64(bytes, DURABLE_AT),
+        link: le32(bytes, LINK_AT),
+        body_check: le32(bytes, BODY_CHECK_AT),
+        kind: Kind(bytes[KIND_AT]),
+    };
+    if header.body_len > MAX_BODY_BYTES { Err(Fault::Content) } else { Ok(header) }
+}
+
+/// Whether `body` is the one that `header` was made for.
+pub(crate) fn check_body(header: &Header, salt: u32, body: &[u8]) -> Result<(), Fault> {
+    if body.len() < header.body_len {
+        Err(Fault::Short)
+    } else if crc(salt, body) != header.body_check {
+        Err(Fault::BodyChecksum)
+    } else {
+        Ok(())
+    }
+}
+
+/// A look at bytes that may be the head of a frame, cheap enough for every offset of a file: the
+/// sequence number they would have.
+pub(crate) fn glance_seq(bytes: &[u8]) -> Option<u64> {
+    (bytes.len() >= HEADER_BYTES).then(|| le64(bytes, SEQ_AT))
+}
+
+/// The link of what may be the head of a frame.
+pub(crate) fn glance_link(bytes: &[u8; HEADER_BYTES]) -> u32 {
+    le32(bytes, LINK_AT)
+}
+
+/// CRC-32 of `bytes`, begun with `salt`.
+pub(crate) fn crc(salt: u32, bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(salt);
+    hasher.update(bytes);
+    hasher.finalize()
+}
+
+/// The four bytes at `at`, little-endian.
+pub(crate) fn le32(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+}
+
+/// The eight bytes at `at`, little-endian.
+pub(crate) fn le64(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(body: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let place = Place { salt: 0x1234_5678, link: 0x0a0b_0c0d, seq: 7, durable: 6 };
+        encode(&mut out, place, Kind::WRITE, |out| out.extend_from_slice(body));
+        out
+    }
+
+    #[test]
+    fn the_bytes_of_a_frame_are_pinned() {
+        let bytes = frame(b"hi");
+        assert_eq!(bytes[4..28], *b"\x02\0\0\0\x07\0\0\0\0\0\0\0\x06\0\0\0\0\0\0\0\x0d\x0c\x0b\x0a");
+        assert_eq!(bytes[32..], *b"\x01hi");
+        assert_eq!(le32(&bytes, 28), crc(0x1234_5678, b"hi"));
+        assert_eq!(le32(&bytes, 0), crc(0x1234_5678, &bytes[4..33]));
+        assert_eq!(crc(0, b"123456789"), 0xcbf4_3926, "the check value of CRC-32/ISO-HDLC");
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_frame_is_seen() {
+        let good = frame(b"some body");
+        for bit in 0..good.len() * 8 {
+            let mut bytes = good.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let seen =
+                decode_header(&bytes, 0x1234_5678).and_then(|h| check_body(&h, 0x1234_5678, &bytes[HEADER_BYTES..])).is_err();
+            assert!(seen, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_frame_of_another_salt_is_not_valid() {
+        assert_eq!(decode_header(&frame(b"hi"), 1), Err(Fault::HeadChecksum));
+    }
+}

@@ -1,0 +1,464 @@
+//! Opening: snapshot + log → state, and a report of what was found.
+//!
+//! Steps, each safe to repeat after a crash in the middle of any of them (the locks are held):
+//! 1. sync both files and their directories, drop what the system remembers of them: recovery
+//!    believes the medium, because after a failed writeback memory shows bytes that the disk lacks;
+//! 2. load the snapshot, every byte checked; 3. walk over the log, skipping the writes that the
+//!    snapshot holds; 4. the verdict on where the log ends. Up to here nothing has been changed;
+//! 5. remove left-over `.tmp` files; 6. a damaged log is first copied to `<wal>.damaged-<n>`;
+//! 7. what follows the last good frame is cut off, and the cut synced, before any new write;
+//! 8. where there is no log, or it ends before the snapshot, a new one is put in place.
+//!
+//! | where the log stops | policy `Prefix` | policy `Strict` |
+//! |---|---|---|
+//! | at its end | go on | go on |
+//! | torn | cut, report | cut, report |
+//! | damaged | keep a copy, cut, report | refuse, change nothing |
+//!
+//! A damaged snapshot, a damaged log header, a read error, a foreign or newer file: always refuse.
+
+use crate::disk::{Disk, File, create_tmp, read_full_at, remove_if_there, write_all_at};
+use crate::engine::Recovery;
+use crate::error::{Error, Result};
+use crate::record::{Fault, Kind};
+use crate::scan::{Frames, Next};
+use crate::state::{self, OpRef, State};
+use crate::wal::{self, Wal};
+use crate::{Seq, StoreId, snapshot, with_suffix};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What opening found and did. Its [`Display`](fmt::Display) is one line; [`RecoveryReport::warnings`]
+/// has a sentence for everything that was cut or repaired.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+/// # let options = kv_engine::Options::new(log, snapshot);
+/// options.clone().open()?.put("x", "100")?;
+/// let engine = options.open()?;
+/// assert_eq!(engine.recovery().replayed, 1);
+/// assert!(engine.recovery().warnings().is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RecoveryReport {
+    /// The log.
+    pub wal: PathBuf,
+    /// The snapshot.
+    pub snapshot: PathBuf,
+    /// Whether there was neither log nor snapshot, so that a new store began.
+    pub created: bool,
+    /// Sequence number of the snapshot; 0 when there is none.
+    pub snapshot_seq: Seq,
+    /// Entries in the snapshot.
+    pub snapshot_keys: u64,
+    /// Length of the snapshot in bytes; 0 when there is none.
+    pub snapshot_bytes: u64,
+    /// Length of the valid part of the log in bytes; 0 when there was none.
+    pub log_bytes: u64,
+    /// Writes of the log that were applied.
+    pub replayed: u64,
+    /// Writes of the log that the snapshot held already.
+    pub skipped: u64,
+    /// Sequence number of the last write in the state.
+    pub last_seq: Seq,
+    /// Keys in the state.
+    pub keys: u64,
+    /// Whether the log ended with the mark of an orderly close.
+    pub closed_cleanly: bool,
+    /// How the log ended.
+    pub tail: Tail,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// How a log ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Tail {
+    /// With its last record.
+    Clean,
+    /// With bytes that were being written at a crash. They had not been promised to anyone.
+    Torn(Cut),
+    /// With a bad record although it had been synced once.
+    Damaged(Cut),
+}
+
+/// Where a log stopped making sense.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Cut {
+    /// Offset of the first bad record, in bytes.
+    pub offset: u64,
+    /// Bytes from there to the end of the file.
+    pub bytes: u64,
+    /// The check that failed.
+    pub fault: Fault,
+    /// The sequence number that should have stood there.
+    pub expected: Seq,
+    /// Whole records found behind it. They are not applied.
+    pub whole_beyond: u64,
+    /// The highest sequence number among them, or 0.
+    pub last_beyond: Seq,
+    /// What proves that the bad record had been synced, in words; empty for a torn tail.
+    pub proof: String,
+    /// Where the damaged log is kept.
+    pub kept_as: Option<PathBuf>,
+}
+
+impl Cut {
+    /// The verdict on a log that stops with `fault` at the reader's place; `snapshot_seq` is the
+    /// last write that a snapshot holds.
+    pub(crate) fn judge(frames: &mut Frames, fault: Fault, snapshot_seq: Seq) -> Result<Tail> {
+        let beyond = frames.look_beyond(|_| {})?;
+        let expected = frames.last() + 1;
+        let mut cut = Cut {
+            offset: frames.offset(),
+            bytes: frames.file_len() - frames.offset(),
+            fault,
+            expected,
+            whole_beyond: beyond.whole,
+            last_beyond: beyond.last,
+            proof: String::new(),
+            kept_as: None,
+        };
+        if let Some((at, seq)) = beyond.witness {
+            cut.proof = format!("the record at byte {at} (write {seq}) proves that it had been synced");
+        } else if expected <= snapshot_seq {
+            cut.proof = format!("the snapshot of write {snapshot_seq} proves that it had been synced");
+        } else {
+            return Ok(Tail::Torn(cut));
+        }
+        Ok(Tail::Damaged(cut))
+    }
+
+    /// The last write that is known to be lost, when `recovered` was the last one recovered.
+    pub(crate) fn lost_to(&self, recovered: Seq) -> Option<Seq> {
+        let last = self.last_beyond.max(self.expected);
+        (last > recovered).then_some(last)
+    }
+}
+
+impl RecoveryReport {
+    /// A full sentence for everything that was cut or repaired; empty when nothing was.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let wal = self.wal.display();
+        match &self.tail {
+            Tail::Clean => Vec::new(),
+            Tail::Torn(cut) => {
+                let dropped = match cut.whole_beyond {
+                    0 => String::new(),
+                    n => format!(" (among them {n} whole but unpromised)"),
+                };
+                vec![format!(
+                    "{wal}: torn record at byte {}: {}; kept {} records, cut {} bytes{dropped}; nothing promised durable was in them",
+                    cut.offset,
+                    cut.fault,
+                    self.replayed + self.skipped,
+                    cut.bytes
+                )]
+            }
+            Tail::Damaged(cut) => {
+                let lost = match cut.lost_to(self.last_seq) {
+                    None => "no write is lost, the snapshot holds them".to_string(),
+                    Some(last) if last == self.last_seq + 1 => format!("write {last} is lost"),
+                    Some(last) => format!("writes {} to {last} are lost", self.last_seq + 1),
+                };
+                let kept = cut.kept_as.as_deref().unwrap_or(&self.wal).display();
+                vec![
+                    format!("{wal}: damaged at byte {}: {}, and {}; {lost}", cut.offset, cut.fault, cut.proof),
+                    format!("the damaged log is kept as {kept}; read the rest with: kv_cli wal {kept}"),
+                ]
+            }
+        }
+    }
+}
+
+impl fmt::Display for RecoveryReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = self.took.as_secs_f64() * 1e3;
+        if self.created {
+            return write!(f, "new store, {ms:.1} ms");
+        }
+        let plural = |n: u64, one: &str| if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") };
+        write!(
+            f,
+            "recovered {}: {} from the snapshot, {} ({} B)",
+            plural(self.keys, "key"),
+            self.snapshot_keys,
+            plural(self.replayed, "log record"),
+            self.log_bytes
+        )?;
+        if self.skipped > 0 {
+            write!(f, ", {} skipped", self.skipped)?;
+        }
+        write!(f, " in {ms:.1} ms")
+    }
+}
+
+/// An opened store: its state, and the log to go on with.
+pub(crate) struct Recovered {
+    pub(crate) state: State,
+    pub(crate) wal: Wal,
+    pub(crate) report: RecoveryReport,
+}
+
+/// Opens the store at these paths. The caller holds the locks.
+pub(crate) fn recover(disk: &dyn Disk, wal_path: &Path, snapshot_path: &Path, policy: Recovery) -> Result<Recovered> {
+    let began = disk.now();
+    let snapshot_file = settle(disk, snapshot_path)?;
+    let wal_file = settle(disk, wal_path)?;
+
+    let mut report = RecoveryReport {
+        wal: wal_path.to_path_buf(),
+        snapshot: snapshot_path.to_path_buf(),
+        created: false,
+        snapshot_seq: 0,
+        snapshot_keys: 0,
+        snapshot_bytes: 0,
+        log_bytes: 0,
+        replayed: 0,
+        skipped: 0,
+        last_seq: 0,
+        keys: 0,
+        closed_cleanly: false,
+        tail: Tail::Clean,
+        took: Duration::ZERO,
+    };
+    let mut state = State::default();
+    let snapshot = snapshot_file
+        .map(|file| {
+            snapshot::load(file, snapshot_path, |op| {
+                state.apply(op);
+            })
+        })
+        .transpose()?;
+    if let Some(header) = snapshot {
+        report.snapshot_seq = header.seq;
+        report.snapshot_keys = header.entries;
+        report.snapshot_bytes = header.file_len().expect("checked by load");
+        report.last_seq = header.seq;
+    }
+
+    // An empty file, as `mktemp` makes one, holds nothing; a log is never left empty by a crash.
+    let wal_file = match wal_file {
+        Some(file) if file.len().map_err(Error::io("reading", wal_path))? > 0 => Some(file),
+        _ => None,
+    };
+    let log = match &wal_file {
+        Some(file) => Some(replay(file, wal_path, snapshot_path, snapshot.as_ref(), &mut state, &mut report)?),
+        None => None,
+    };
+    if policy == Recovery::Strict
+        && let Tail::Damaged(cut) = &report.tail
+    {
+        let reason = format!(
+            "{}, and {}; write {} is the last good one; opened in strict mode, so not opened, nothing changed; \
+             see it with: kv_cli wal {}, or open without strict mode",
+            cut.fault,
+            cut.proof,
+            report.last_seq,
+            wal_path.display()
+        );
+        return Err(Error::damaged(wal_path, cut.offset, reason));
+    }
+
+    // From here on files are changed.
+    for path in [wal_path, snapshot_path] {
+        let tmp = with_suffix(path, ".tmp");
+        remove_if_there(disk, &tmp).map_err(Error::io("removing", &tmp))?;
+    }
+    if let (Some(file), Tail::Damaged(cut)) = (&wal_file, &mut report.tail) {
+        cut.kept_as = Some(keep_copy(disk, file, wal_path)?);
+    }
+    let wal = match (wal_file, log) {
+        (Some(file), Some(log)) if log.last >= report.snapshot_seq => {
+            if let Tail::Torn(_) | Tail::Damaged(_) = report.tail {
+                file.set_len(log.end).map_err(Error::io("cutting the torn tail of", wal_path))?;
+                file.sync().map_err(Error::io("syncing", wal_path))?;
+            }
+            let nothing_new = report.closed_cleanly || log.end == wal::HEADER_BYTES as u64;
+            Wal::resume(file, wal_path, log.header, log.end, log.link, nothing_new)
+        }
+        (_, log) => {
+            report.created = log.is_none() && snapshot.is_none();
+            let id = log.map(|log| log.header.store_id).or(snapshot.map(|s| s.store_id)).unwrap_or_else(|| new_id(disk));
+            Wal::create(disk, wal_path, id, report.snapshot_seq)?
+        }
+    };
+    report.keys = state.len() as u64;
+    report.took = disk.now().saturating_sub(began);
+    Ok(Recovered { state, wal, report })
+}
+
+/// Step 1 for one file.
+fn settle(disk: &dyn Disk, path: &Path) -> Result<Option<Arc<dyn File>>> {
+    let file = disk.open(path).map_err(Error::io("opening", path))?;
+    if let Some(file) = &file {
+        file.sync().map_err(Error::io("syncing, before reading,", path))?;
+        file.drop_cache();
+    }
+    disk.sync_dir(path).map_err(Error::io("syncing the directory of", path))?;
+    Ok(file)
+}
+
+/// Where the valid part of a log ends.
+struct LogEnd {
+    header: wal::Header,
+    end: u64,
+    link: u32,
+    last: Seq,
+}
+
+/// Steps 3 and 4: applies the log to `state` and judges its end.
+fn replay(
+    file: &Arc<dyn File>,
+    wal_path: &Path,
+    snapshot_path: &Path,
+    snapshot: Option<&snapshot::Header>,
+    state: &mut State,
+    report: &mut RecoveryReport,
+) -> Result<LogEnd> {
+    let header = read_header(&**file, wal_path)?;
+    check_pair(wal_path, snapshot_path, &header, snapshot)?;
+    let mut frames = Frames::new(Arc::clone(file), wal_path, header.salt, wal::HEADER_BYTES as u64, header.base)?;
+    loop {
+        match frames.next()? {
+            Next::End => break,
+            Next::Bad(fault) => {
+                report.tail = Cut::judge(&mut frames, fault, report.snapshot_seq)?;
+                report.closed_cleanly = false;
+                break;
+            }
+            Next::Frame(frame) => {
+                report.closed_cleanly = frame.header.kind == Kind::CLOSED;
+                if frame.header.kind != Kind::WRITE {
+                    continue;
+                }
+                if frame.header.seq <= report.snapshot_seq {
+                    report.skipped += 1;
+                    continue;
+                }
+                let Some(ops) = state::decode(frame.body) else {
+                    let reason = format!("{}, although its checksums hold; not opened, nothing changed", Fault::Content);
+                    return Err(Error::damaged(wal_path, frame.offset, reason));
+                };
+                ops.into_iter().map(OpRef::to_op).for_each(|op| {
+                    state.apply(op);
+                });
+                report.replayed += 1;
+                report.last_seq = frame.header.seq;
+            }
+        }
+    }
+    report.log_bytes = frames.offset();
+    Ok(LogEnd { header, end: frames.offset(), link: frames.link(), last: frames.last() })
+}
+
+/// Reads the header of the log `file`.
+pub(crate) fn read_header(file: &dyn File, path: &Path) -> Result<wal::Header> {
+    let mut bytes = [0; wal::HEADER_BYTES];
+    let got = read_full_at(file, 0, &mut bytes).map_err(Error::io("reading", path))?;
+    wal::Header::decode(path, &bytes[..got])
+}
+
+/// Whether a log and a snapshot can be one store.
+pub(crate) fn check_pair(
+    wal_path: &Path,
+    snapshot_path: &Path,
+    log: &wal::Header,
+    snapshot: Option<&snapshot::Header>,
+) -> Result<()> {
+    let mismatch =
+        |reason: String| Error::Mismatch { wal: wal_path.to_path_buf(), snapshot: snapshot_path.to_path_buf(), reason };
+    match snapshot {
+        Some(snapshot) if snapshot.store_id != log.store_id => {
+            Err(mismatch(format!("the log is of store {}, the snapshot of store {}", log.store_id, snapshot.store_id)))
+        }
+        Some(snapshot) if snapshot.seq < log.base => Err(mismatch(format!(
+            "the log begins after write {}, the snapshot ends with write {}; the snapshot is older than the one that was here",
+            log.base, snapshot.seq
+        ))),
+        None if log.base > 0 => Err(mismatch(format!(
+            "the log begins after write {}, and the snapshot that holds the writes before is missing",
+            log.base
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn new_id(disk: &dyn Disk) -> StoreId {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&disk.entropy().to_le_bytes());
+    id[8..].copy_from_slice(&disk.entropy().to_le_bytes());
+    StoreId(id)
+}
+
+/// Copies the log to the first free `<wal>.damaged-<n>`, durably. A copy that an interrupted
+/// recovery made before is used again.
+fn keep_copy(disk: &dyn Disk, log: &Arc<dyn File>, path: &Path) -> Result<PathBuf> {
+    let mut previous = None;
+    let mut n = 1;
+    let free = loop {
+        let name = with_suffix(path, &format!(".damaged-{n}"));
+        match disk.open_read(&name).map_err(Error::io("looking for a free name at", &name))? {
+            None => break name,
+            Some(file) => previous = Some((name, file)),
+        }
+        n += 1;
+    };
+    if let Some((name, file)) = previous
+        && same_bytes(&**log, &*file).map_err(Error::io("reading", &name))?
+    {
+        return Ok(name);
+    }
+    let tmp = with_suffix(path, ".tmp");
+    let copy = create_tmp(disk, &tmp).map_err(Error::io("keeping a copy of the damaged log: creating", &tmp))?;
+    let copied = copy_bytes(&**log, &*copy).and_then(|()| copy.sync());
+    let named = copied.and_then(|()| disk.rename(&tmp, &free));
+    if let Err(e) = named {
+        let _ = disk.remove(&tmp);
+        return Err(Error::io("keeping a copy of the damaged log (nothing was changed): writing", &free)(e));
+    }
+    disk.sync_dir(path).map_err(Error::io("syncing the directory of", &free))?;
+    Ok(free)
+}
+
+const CHUNK_BYTES: usize = 1 << 20;
+
+fn copy_bytes(from: &dyn File, to: &dyn File) -> io::Result<()> {
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut offset = 0;
+    loop {
+        let got = read_full_at(from, offset, &mut chunk)?;
+        if got == 0 {
+            return Ok(());
+        }
+        write_all_at(to, offset, &chunk[..got])?;
+        offset += got as u64;
+    }
+}
+
+fn same_bytes(a: &dyn File, b: &dyn File) -> io::Result<bool> {
+    if a.len()? != b.len()? {
+        return Ok(false);
+    }
+    let (mut of_a, mut of_b) = (vec![0; CHUNK_BYTES], vec![0; CHUNK_BYTES]);
+    let mut offset = 0;
+    loop {
+        let (got_a, got_b) = (read_full_at(a, offset, &mut of_a)?, read_full_at(b, offset, &mut of_b)?);
+        if of_a[..got_a] != of_b[..got_b] {
+            return Ok(false);
+        }
+        if got_a == 0 {
+            return Ok(true);
+        }
+        offset += got_a as u64;
+    }
+}

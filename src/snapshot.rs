@@ -1,0 +1,299 @@
+//! The snapshot: the state after exactly one write, saved all or nothing.
+//!
+//! ```text
+//! snapshot := header meta frame*           (frames of kind 4: see `record`)
+//!
+//!  offset size  header field
+//!       0    8  magic       89 6b 76 73 6e 61 0d 0a  (a high bit, "kvsna", CR LF)
+//!       8    4  version     1
+//!      12   16  store id    also in the log
+//!      28    4  meta length 0 for now; bytes that a replica stores beside the state
+//!      32    8  sequence    of the last write in the state
+//!      40    8  entries     their count
+//!      48    8  data length of all frames
+//!      56   16  digest      of the state (see `Digest`)
+//!      72    4  meta check  CRC-32 of the meta bytes
+//!      76   16  zero
+//!      92    4  check       CRC-32 of bytes 0..92
+//! ```
+//!
+//! The frames hold the entries in ascending key order, about 4 KiB to a frame, each encoded as the
+//! put of a log frame; their sequence numbers are 1, 2, 3 …, their salt is the CRC-32 of store id
+//! and sequence, their `durable` is 0: a snapshot is durable as a whole or not at all. The same
+//! state of the same store gives the same bytes.
+//!
+//! Steps of [`save`], each of which leaves the old snapshot whole when it fails:
+//! 1. create `<snapshot>.tmp`, which did not exist, 2. write it, the header last, 3. sync it,
+//! 4. read it back from the medium and check every byte, 5. rename it, 6. sync the directory.
+//! Only then may the log let go of what the snapshot covers.
+
+use crate::disk::{Disk, File, create_tmp, read_full_at, write_all_at};
+use crate::error::{Error, Result};
+use crate::record::{self, Kind, Place, crc, le32, le64};
+use crate::scan::{Frames, Next};
+use crate::state::{self, Digest, Digester, Op, OpRef, State};
+use crate::wal::describe;
+use crate::{SNAPSHOT_FORMAT, Seq, StoreId, with_suffix};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+pub(crate) const MAGIC: [u8; 8] = *b"\x89kvsna\r\n";
+pub(crate) const HEADER_BYTES: usize = 96;
+const VERSION_AT: usize = 8;
+const ID_AT: usize = 12;
+const META_LEN_AT: usize = 28;
+const SEQ_AT: usize = 32;
+const ENTRIES_AT: usize = 40;
+const DATA_LEN_AT: usize = 48;
+const DIGEST_AT: usize = 56;
+const META_CHECK_AT: usize = 72;
+const ZERO_AT: usize = 76;
+const CHECK_AT: usize = 92;
+
+/// A frame is closed when its entries reach this size.
+const BLOCK_BYTES: usize = 4096;
+/// So much is collected for one write.
+const WRITE_BYTES: usize = 1 << 20;
+
+/// What the header of a snapshot says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) store_id: StoreId,
+    pub(crate) seq: Seq,
+    pub(crate) entries: u64,
+    pub(crate) data_len: u64,
+    pub(crate) digest: Digest,
+    pub(crate) meta_len: u32,
+    pub(crate) meta_check: u32,
+}
+
+impl Header {
+    pub(crate) fn encode(&self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[..VERSION_AT].copy_from_slice(&MAGIC);
+        bytes[VERSION_AT..ID_AT].copy_from_slice(&SNAPSHOT_FORMAT.to_le_bytes());
+        bytes[ID_AT..META_LEN_AT].copy_from_slice(&self.store_id.0);
+        bytes[META_LEN_AT..SEQ_AT].copy_from_slice(&self.meta_len.to_le_bytes());
+        bytes[SEQ_AT..ENTRIES_AT].copy_from_slice(&self.seq.to_le_bytes());
+        bytes[ENTRIES_AT..DATA_LEN_AT].copy_from_slice(&self.entries.to_le_bytes());
+        bytes[DATA_LEN_AT..DIGEST_AT].copy_from_slice(&self.data_len.to_le_bytes());
+        bytes[DIGEST_AT..META_CHECK_AT].copy_from_slice(&self.digest.0.to_le_bytes());
+        bytes[META_CHECK_AT..ZERO_AT].copy_from_slice(&self.meta_check.to_le_bytes());
+        let check = crc(0, &bytes[..CHECK_AT]);
+        bytes[CHECK_AT..].copy_from_slice(&check.to_le_bytes());
+        bytes
+    }
+
+    /// Reads the header out of the first bytes of the file at `path`.
+    pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Header> {
+        let known = bytes.len().min(MAGIC.len());
+        if bytes.is_empty() {
+            return Err(Error::damaged(path, 0, damage("the file is empty")));
+        }
+        if bytes[..known] != MAGIC[..known] {
+            return Err(Error::foreign(path, describe(bytes)));
+        }
+        if bytes.len() < HEADER_BYTES {
+            return Err(Error::damaged(path, bytes.len() as u64, damage("the file ends inside the header")));
+        }
+        if le32(bytes, CHECK_AT) != crc(0, &bytes[..CHECK_AT]) {
+            return Err(Error::damaged(path, 0, damage("the checksum of the header does not match")));
+        }
+        let version = le32(bytes, VERSION_AT);
+        if version != SNAPSHOT_FORMAT {
+            let found = format!("format version {version}");
+            return Err(Error::Version { path: path.to_path_buf(), found, supported: SNAPSHOT_FORMAT });
+        }
+        Ok(Header {
+            store_id: StoreId(bytes[ID_AT..META_LEN_AT].try_into().expect("sixteen bytes")),
+            seq: le64(bytes, SEQ_AT),
+            entries: le64(bytes, ENTRIES_AT),
+            data_len: le64(bytes, DATA_LEN_AT),
+            digest: Digest(u128::from_le_bytes(bytes[DIGEST_AT..META_CHECK_AT].try_into().expect("sixteen bytes"))),
+            meta_len: le32(bytes, META_LEN_AT),
+            meta_check: le32(bytes, META_CHECK_AT),
+        })
+    }
+
+    fn salt(&self) -> u32 {
+        crc(crc(0, &self.store_id.0), &self.seq.to_le_bytes())
+    }
+
+    /// Length of a file with this header.
+    pub(crate) fn file_len(&self) -> Option<u64> {
+        (HEADER_BYTES as u64 + u64::from(self.meta_len)).checked_add(self.data_len)
+    }
+}
+
+fn damage(what: &str) -> String {
+    format!(
+        "{what}; a snapshot is never written in place, so no crash causes this; not opened, nothing changed; restore it from a copy"
+    )
+}
+
+/// Saves the state after write `seq`. `entries` hands over the next entries in key order, and none
+/// at the end.
+pub(crate) fn save(
+    disk: &dyn Disk,
+    path: &Path,
+    store_id: StoreId,
+    seq: Seq,
+    entries: impl FnMut(&mut dyn FnMut(&[u8], &[u8])) -> bool,
+) -> Result<Header> {
+    const NOT_TAKEN: &str = "no snapshot was taken, the log and the old snapshot are as they were: writing";
+    let tmp = with_suffix(path, ".tmp");
+    let saved = create_tmp(disk, &tmp).and_then(|file| {
+        let header = write(&*file, store_id, seq, entries)?;
+        file.drop_cache();
+        let read = load(file, &tmp, |_| {}).map_err(|e| io::Error::other(format!("reading it back: {e}")))?;
+        assert_eq!(read, header, "a snapshot that passes its checks is the one that was written");
+        disk.rename(&tmp, path)?;
+        Ok(header)
+    });
+    let header = saved.map_err(Error::io(NOT_TAKEN, &tmp)).inspect_err(|_| drop(disk.remove(&tmp)))?;
+    disk.sync_dir(path).map_err(|e| Error::Poisoned {
+        path: path.to_path_buf(),
+        reason: format!("the directory could not be synced after a snapshot was put in place: {e}"),
+        pending: 0,
+    })?;
+    Ok(header)
+}
+
+fn write(
+    file: &dyn File,
+    store_id: StoreId,
+    seq: Seq,
+    mut entries: impl FnMut(&mut dyn FnMut(&[u8], &[u8])) -> bool,
+) -> io::Result<Header> {
+    let mut header = Header { store_id, seq, entries: 0, data_len: 0, digest: Digest(0), meta_len: 0, meta_check: crc(0, b"") };
+    let mut digester = Digester::default();
+    let mut blocks = Blocks {
+        out: Vec::new(),
+        body: Vec::new(),
+        place: Place { salt: header.salt(), link: header.salt(), seq: 0, durable: 0 },
+    };
+    let mut more = true;
+    while more {
+        more = entries(&mut |key, value| {
+            header.entries += 1;
+            digester.add(key, value);
+            blocks.add(OpRef { key, value: Some(value) });
+        });
+        if !more {
+            blocks.close();
+        }
+        if blocks.out.len() >= WRITE_BYTES || !more {
+            write_all_at(file, HEADER_BYTES as u64 + header.data_len, &blocks.out)?;
+            header.data_len += blocks.out.len() as u64;
+            blocks.out.clear();
+        }
+    }
+    header.digest = digester.digest();
+    write_all_at(file, 0, &header.encode())?;
+    file.sync()?;
+    Ok(header)
+}
+
+/// Collects entries into frames.
+struct Blocks {
+    out: Vec<u8>,
+    body: Vec<u8>,
+    place: Place,
+}
+
+impl Blocks {
+    fn add(&mut self, entry: OpRef<'_>) {
+        if self.body.len() + entry.encoded_len() > BLOCK_BYTES {
+            self.close();
+        }
+        entry.encode(&mut self.body);
+    }
+
+    fn close(&mut self) {
+        if !self.body.is_empty() {
+            self.place.seq += 1;
+            self.place.link = record::encode(&mut self.out, self.place, Kind::ENTRIES, |out| out.append(&mut self.body));
+        }
+    }
+}
+
+/// Reads and checks a whole snapshot; `each` gets the entries in key order. Nothing that `each`
+/// got may be used when this fails.
+pub(crate) fn load(file: Arc<dyn File>, path: &Path, mut each: impl FnMut(Op)) -> Result<Header> {
+    let len = file.len().map_err(Error::io("reading", path))?;
+    let mut bytes = [0; HEADER_BYTES];
+    let got = read_full_at(&*file, 0, &mut bytes).map_err(Error::io("reading", path))?;
+    let header = Header::decode(path, &bytes[..got])?;
+    if header.file_len() != Some(len) {
+        let reason = format!(
+            "the file has {len} bytes where its header promises {}",
+            header.file_len().map_or("more than can be".into(), |n| n.to_string())
+        );
+        return Err(Error::damaged(path, len.min(header.file_len().unwrap_or(len)), damage(&reason)));
+    }
+    let meta_len = header.meta_len as usize;
+    let mut meta = vec![0; meta_len];
+    let got = read_full_at(&*file, HEADER_BYTES as u64, &mut meta).map_err(Error::io("reading", path))?;
+    if got != meta_len || crc(0, &meta) != header.meta_check {
+        return Err(Error::damaged(path, HEADER_BYTES as u64, damage("the checksum of the meta bytes does not match")));
+    }
+    let mut frames = Frames::new(file, path, header.salt(), (HEADER_BYTES + meta_len) as u64, 0)?;
+    let mut digester = Digester::default();
+    let mut entries = 0;
+    let mut last: Option<Box<[u8]>> = None;
+    loop {
+        let at = frames.offset();
+        let impossible = |what: &str| Error::damaged(path, at, damage(what));
+        match frames.next()? {
+            Next::End => break,
+            Next::Bad(fault) => return Err(impossible(&fault.to_string())),
+            Next::Frame(frame) => {
+                let ops = (frame.header.kind == Kind::ENTRIES).then(|| state::decode(frame.body)).flatten();
+                for op in ops.ok_or_else(|| impossible("the block's content is not possible"))? {
+                    let Some(value) = op.value else { return Err(impossible("the block holds a deletion")) };
+                    if last.as_deref().is_some_and(|last| last >= op.key) {
+                        return Err(impossible("the keys are not in order"));
+                    }
+                    digester.add(op.key, value);
+                    entries += 1;
+                    let op = op.to_op();
+                    last = Some(op.key.clone());
+                    each(op);
+                }
+            }
+        }
+    }
+    if entries != header.entries || digester.digest() != header.digest {
+        let reason = format!(
+            "{entries} entries with digest {} where the header promises {} with {}",
+            digester.digest(),
+            header.entries,
+            header.digest
+        );
+        return Err(Error::damaged(path, 0, damage(&reason)));
+    }
+    Ok(header)
+}
+
+/// Hands over the entries of `state` a thousand at a time, for [`save`].
+pub(crate) fn entries_of<'a>(
+    read: impl Fn() -> std::sync::RwLockReadGuard<'a, State> + 'a,
+) -> impl FnMut(&mut dyn FnMut(&[u8], &[u8])) -> bool + 'a {
+    const ENTRIES_PER_LOCK: usize = 1000;
+    let mut after: Option<Box<[u8]>> = None;
+    move |each| {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let state = read();
+        let mut count = 0;
+        let mut last = None;
+        for (key, value) in state.range(after.as_deref().map_or(Unbounded, Excluded)).take(ENTRIES_PER_LOCK) {
+            each(key, value);
+            count += 1;
+            last = Some(key);
+        }
+        let last = last.map(Box::from);
+        after = last.or(after.take());
+        count == ENTRIES_PER_LOCK
+    }
+}

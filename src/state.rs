@@ -1,0 +1,300 @@
+//! [`State`]: the map as a pure function of the writes applied to it, and the bytes of a write.
+//!
+//! Applying is deterministic: no clock, no randomness, no file. The same writes give the same
+//! state, and the same state gives the same [`Digest`].
+//!
+//! A write is a list of operations, applied all or none; its bytes, the body of a log frame:
+//!
+//! ```text
+//! put     1  key length: u32  value length: u32  key  value
+//! delete  2  key length: u32  key
+//! ```
+
+use crate::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::{Bound, Deref};
+use std::sync::Arc;
+use xxhash_rust::xxh3::Xxh3;
+
+/// A stored value: bytes that are shared, not copied, when cloned. Dereferences to `[u8]`.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+/// engine.put("x", "100")?;
+/// let value = engine.get("x")?.expect("just stored");
+/// assert_eq!(&*value, b"100");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Value(Arc<[u8]>);
+
+impl Value {
+    /// The bytes as a vector of their own.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<u8> {
+        self.0.to_vec()
+    }
+}
+
+impl Deref for Value {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl AsRef<[u8]> for Value {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Borrow<[u8]> for Value {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<&[u8]> for Value {
+    fn from(bytes: &[u8]) -> Value {
+        Value(bytes.into())
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "b\"{}\"", self.0.escape_ascii())
+    }
+}
+
+/// One operation of a write: a put, or a delete where there is no value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Op {
+    pub(crate) key: Box<[u8]>,
+    pub(crate) value: Option<Value>,
+}
+
+/// One operation as it stands in the bytes of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OpRef<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) value: Option<&'a [u8]>,
+}
+
+const PUT: u8 = 1;
+const DELETE: u8 = 2;
+
+impl Op {
+    pub(crate) fn put(key: &[u8], value: &[u8]) -> Op {
+        Op { key: key.into(), value: Some(value.into()) }
+    }
+
+    pub(crate) fn delete(key: &[u8]) -> Op {
+        Op { key: key.into(), value: None }
+    }
+
+    pub(crate) fn as_ref(&self) -> OpRef<'_> {
+        OpRef { key: &self.key, value: self.value.as_deref() }
+    }
+}
+
+impl OpRef<'_> {
+    /// Appends the bytes of this operation to `out`.
+    pub(crate) fn encode(self, out: &mut Vec<u8>) {
+        let len = |bytes: &[u8]| u32::try_from(bytes.len()).expect("lengths are limited").to_le_bytes();
+        match self.value {
+            Some(value) => {
+                out.push(PUT);
+                out.extend_from_slice(&len(self.key));
+                out.extend_from_slice(&len(value));
+                out.extend_from_slice(self.key);
+                out.extend_from_slice(value);
+            }
+            None => {
+                out.push(DELETE);
+                out.extend_from_slice(&len(self.key));
+                out.extend_from_slice(self.key);
+            }
+        }
+    }
+
+    /// How many bytes [`OpRef::encode`] appends.
+    pub(crate) fn encoded_len(self) -> usize {
+        match self.value {
+            Some(value) => 9 + self.key.len() + value.len(),
+            None => 5 + self.key.len(),
+        }
+    }
+
+    pub(crate) fn to_op(self) -> Op {
+        Op { key: self.key.into(), value: self.value.map(Value::from) }
+    }
+}
+
+/// The operations in the bytes of a write, in order. `None` when the bytes are not a list of
+/// operations within the limits, which behind a checksum means a bug or a forgery.
+pub(crate) fn decode(mut bytes: &[u8]) -> Option<Vec<OpRef<'_>>> {
+    let mut ops = Vec::with_capacity(1);
+    while !bytes.is_empty() {
+        ops.push(decode_one(&mut bytes)?);
+    }
+    (!ops.is_empty()).then_some(ops)
+}
+
+fn decode_one<'a>(bytes: &mut &'a [u8]) -> Option<OpRef<'a>> {
+    let tag = take(bytes, 1)?[0];
+    let key_len = take_len(bytes, 1, MAX_KEY_BYTES)?;
+    match tag {
+        PUT => {
+            let value_len = take_len(bytes, 0, MAX_VALUE_BYTES)?;
+            Some(OpRef { key: take(bytes, key_len)?, value: Some(take(bytes, value_len)?) })
+        }
+        DELETE => Some(OpRef { key: take(bytes, key_len)?, value: None }),
+        _ => None,
+    }
+}
+
+fn take<'a>(bytes: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
+    let (taken, rest) = bytes.split_at_checked(count)?;
+    *bytes = rest;
+    Some(taken)
+}
+
+fn take_len(bytes: &mut &[u8], min: usize, max: usize) -> Option<usize> {
+    let len = crate::record::le32(take(bytes, 4)?, 0) as usize;
+    (min..=max).contains(&len).then_some(len)
+}
+
+/// The map, ordered by key.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    map: BTreeMap<Box<[u8]>, Value>,
+    /// Keys and values together.
+    data_bytes: u64,
+}
+
+impl State {
+    /// Applies one operation; says whether the key was there before.
+    pub(crate) fn apply(&mut self, op: Op) -> bool {
+        let key_len = op.key.len();
+        let new_len = op.value.as_ref().map(|value| key_len + value.len());
+        let old = match op.value {
+            Some(value) => self.map.insert(op.key, value),
+            None => self.map.remove(&op.key),
+        };
+        let old_len = old.as_ref().map(|value| key_len + value.len());
+        self.data_bytes += new_len.unwrap_or(0) as u64;
+        self.data_bytes -= old_len.unwrap_or(0) as u64;
+        old.is_some()
+    }
+
+    pub(crate) fn get(&self, key: &[u8]) -> Option<&Value> {
+        self.map.get(key)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    pub(crate) fn data_bytes(&self) -> u64 {
+        self.data_bytes
+    }
+
+    /// The entries from `from` on, in key order.
+    pub(crate) fn range(&self, from: Bound<&[u8]>) -> impl Iterator<Item = (&[u8], &Value)> {
+        self.map.range::<[u8], _>((from, Bound::Unbounded)).map(|(key, value)| (&**key, value))
+    }
+}
+
+/// Sums up a state: equal states have equal digests, whatever writes, batch sizes, snapshots and
+/// restarts led to them. XXH3-128 over `key length: u32, key, value length: u32, value` of each
+/// entry in key order. It tells accidents apart, not forgeries.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest(pub(crate) u128);
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({self})")
+    }
+}
+
+/// Makes a [`Digest`] from entries that come in key order.
+#[derive(Default)]
+pub(crate) struct Digester(Xxh3);
+
+impl Digester {
+    pub(crate) fn add(&mut self, key: &[u8], value: &[u8]) {
+        for bytes in [key, value] {
+            self.0.update(&u32::try_from(bytes.len()).expect("lengths are limited").to_le_bytes());
+            self.0.update(bytes);
+        }
+    }
+
+    pub(crate) fn digest(&self) -> Digest {
+        Digest(self.0.digest128())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_survive_their_bytes() {
+        let ops = [Op::put(b"k", b""), Op::delete(b"gone"), Op::put(b"\0\xff", &[7; 1000])];
+        let mut bytes = Vec::new();
+        for op in &ops {
+            let before = bytes.len();
+            op.as_ref().encode(&mut bytes);
+            assert_eq!(bytes.len() - before, op.as_ref().encoded_len());
+        }
+        let decoded: Vec<Op> = decode(&bytes).expect("valid").into_iter().map(OpRef::to_op).collect();
+        assert_eq!(decoded, ops);
+    }
+
+    #[test]
+    fn the_bytes_of_a_put_and_of_a_delete_are_pinned() {
+        let mut bytes = Vec::new();
+        Op::put(b"k", b"vv").as_ref().encode(&mut bytes);
+        Op::delete(b"k").as_ref().encode(&mut bytes);
+        assert_eq!(bytes, *b"\x01\x01\0\0\0\x02\0\0\0kvv\x02\x01\0\0\0k");
+    }
+
+    #[test]
+    fn impossible_bytes_are_refused() {
+        for bytes in [&b""[..], b"\x03\x01\0\0\0k", b"\x02\0\0\0\0", b"\x02\x02\0\0\0k", b"\x01\x01\0\0\0\xff\xff\xff\xffk"] {
+            assert_eq!(decode(bytes), None, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn size_follows_every_change() {
+        let mut state = State::default();
+        assert!(!state.apply(Op::put(b"key", b"value")));
+        assert!(state.apply(Op::put(b"key", b"v")));
+        assert_eq!((state.len(), state.data_bytes()), (1, 4));
+        assert!(state.apply(Op::delete(b"key")));
+        assert!(!state.apply(Op::delete(b"key")));
+        assert_eq!((state.len(), state.data_bytes()), (0, 0));
+    }
+
+    #[test]
+    fn the_digest_is_pinned_and_tells_boundaries_apart() {
+        let digest = |entries: &[(&[u8], &[u8])]| {
+            let mut digester = Digester::default();
+            entries.iter().for_each(|(key, value)| digester.add(key, value));
+            digester.digest().to_string()
+        };
+        assert_eq!(digest(&[]), "99aa06d3014798d86001c324468d497f");
+        assert_ne!(digest(&[(b"ab", b"c")]), digest(&[(b"a", b"bc")]));
+    }
+}

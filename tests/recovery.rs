@@ -1,0 +1,537 @@
+//! Opening after a crash, and after damage: the verdict is right for every cut and every flipped
+//! bit, no wrong value is ever served, and nothing is destroyed.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod support;
+
+use kv_engine::{Batch, Error, Fault, Recovery, Tail, inspect};
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use support::{FaultyDisk, Place, contents, kill};
+
+type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// A log of a few writes, each synced, that was killed and not closed; and the contents after each.
+fn small_log(place: &Place) -> Vec<Contents> {
+    let disk = FaultyDisk::default();
+    let engine = place.options().disk(Arc::new(disk.clone())).open().unwrap();
+    let mut states = vec![Contents::new()];
+    for i in 0..6 {
+        match i {
+            3 => drop(engine.delete("k1").unwrap()),
+            4 => {
+                let mut batch = Batch::new();
+                batch.put("k0", "batch").put("k9", "").delete("k2");
+                engine.write(batch).unwrap();
+            }
+            _ => drop(engine.put(format!("k{i}"), format!("value {i}")).unwrap()),
+        }
+        states.push(contents(&engine));
+    }
+    kill(engine, &disk);
+    states
+}
+
+/// Offsets at which the records of a log begin, and its end.
+fn record_offsets(wal: &Path) -> Vec<u64> {
+    let mut offsets = Vec::new();
+    let summary = inspect::log(wal, 0, |entry| {
+        if let inspect::Entry::Record(record) = entry {
+            offsets.push(record.offset);
+        }
+        ControlFlow::Continue(())
+    });
+    offsets.push(summary.unwrap().valid_bytes);
+    offsets
+}
+
+fn open_with(place: &Place, bytes: &[u8]) -> kv_engine::Result<kv_engine::Engine> {
+    fs::write(&place.wal, bytes).unwrap();
+    place.options().open()
+}
+
+#[test]
+fn a_log_cut_at_any_byte_gives_the_prefix_before_the_cut_and_goes_on() {
+    let place = Place::new();
+    let states = small_log(&place);
+    let whole = fs::read(&place.wal).unwrap();
+    let offsets = record_offsets(&place.wal);
+    assert_eq!(offsets.len(), 8, "the mark of the opening, six writes, the end");
+    for cut in 1..whole.len() {
+        let opened = open_with(&place, &whole[..cut]);
+        if (cut as u64) < offsets[0] {
+            // A header is written whole before the log gets its name: no crash can cut it.
+            assert!(matches!(opened, Err(Error::Damaged { .. })), "cut {cut}");
+            assert_eq!(fs::read(&place.wal).unwrap(), whole[..cut], "bytes untouched");
+            continue;
+        }
+        let engine = opened.unwrap();
+        let report = engine.recovery();
+        let kept = offsets[2..].iter().filter(|&&end| end <= cut as u64).count();
+        assert_eq!(contents(&engine), states[kept], "cut {cut}");
+        match &report.tail {
+            Tail::Clean => assert!(offsets.contains(&(cut as u64)), "cut {cut}"),
+            Tail::Torn(torn) => {
+                assert!(!offsets.contains(&(cut as u64)), "cut {cut}");
+                assert_eq!((torn.offset + torn.bytes, torn.fault, torn.whole_beyond), (cut as u64, Fault::Short, 0));
+                assert_eq!(report.warnings().len(), 1);
+            }
+            tail => panic!("cut {cut}: {tail:?}"),
+        }
+        // What is written behind a cut tail is there at the next opening.
+        engine.put("after", "the cut").unwrap();
+        drop(engine);
+        let engine = place.open();
+        assert_eq!(engine.recovery().tail, Tail::Clean, "cut {cut}");
+        assert_eq!(engine.get("after").unwrap().unwrap().to_vec(), b"the cut");
+        assert_eq!(engine.len(), states[kept].len() + 1);
+    }
+}
+
+/// What a flipped bit may lead to: a refusal, or a prefix; and which verdict.
+fn check_flip(place: &Place, whole: &[u8], bit: usize, states: &[Contents], offsets: &[u64]) {
+    let mut bytes = whole.to_vec();
+    bytes[bit / 8] ^= 1 << (bit % 8);
+    let at = (bit / 8) as u64;
+    let opened = open_with(place, &bytes);
+    if at < offsets[0] {
+        assert!(matches!(opened, Err(Error::Damaged { .. } | Error::Foreign { .. })), "bit {bit}");
+        assert_eq!(fs::read(&place.wal).unwrap(), bytes, "bytes untouched");
+        return;
+    }
+    let engine = opened.unwrap();
+    let hit = offsets.iter().rposition(|&begin| begin <= at).unwrap();
+    let kept = hit.saturating_sub(1);
+    assert_eq!(contents(&engine), states[kept.min(states.len() - 1)], "bit {bit}: the state before the record that was hit");
+    let records = offsets.len() - 1;
+    let (cut, damaged) = match &engine.recovery().tail {
+        Tail::Torn(cut) => (cut.clone(), false),
+        Tail::Damaged(cut) => (cut.clone(), true),
+        tail => panic!("bit {bit}: {tail:?}"),
+    };
+    assert_eq!(cut.offset, offsets[hit], "bit {bit}");
+    // Every record was synced; the one after it says so. Only the last has no witness.
+    assert_eq!(damaged, hit < records - 1, "bit {bit} in record {hit} of {records}");
+    drop(engine);
+    let kept_copy = place.beside(".damaged-1");
+    if damaged {
+        assert_eq!(fs::read(&kept_copy).unwrap(), bytes, "the damaged log is kept whole");
+        fs::remove_file(&kept_copy).unwrap();
+    }
+    assert!(!kept_copy.exists());
+}
+
+#[test]
+fn every_flipped_bit_of_a_killed_log_has_the_right_verdict() {
+    let place = Place::new();
+    let states = small_log(&place);
+    let whole = fs::read(&place.wal).unwrap();
+    let offsets = record_offsets(&place.wal);
+    for bit in 0..whole.len() * 8 {
+        check_flip(&place, &whole, bit, &states, &offsets);
+    }
+}
+
+#[test]
+fn after_a_clean_close_every_flipped_bit_in_a_write_is_damage() {
+    let place = Place::new();
+    let engine = place.open();
+    let mut states = vec![Contents::new()];
+    for i in 0..3 {
+        engine.put(format!("k{i}"), "v").unwrap();
+        states.push(contents(&engine));
+    }
+    engine.close().unwrap();
+    let whole = fs::read(&place.wal).unwrap();
+    let offsets = record_offsets(&place.wal);
+    assert_eq!(offsets.len(), 6, "opened, three writes, closed, the end");
+    for bit in 0..whole.len() * 8 {
+        check_flip(&place, &whole, bit, &states, &offsets);
+    }
+}
+
+/// A snapshot of `keys` entries with a later write in the log.
+fn small_snapshot(keys: usize) -> Place {
+    let place = Place::new();
+    let engine = place.options().batch_size(100).open().unwrap();
+    for i in 0..keys {
+        engine.put(format!("k{i:03}"), vec![b'v'; i]).unwrap();
+    }
+    engine.snapshot().unwrap();
+    engine.put("later", "1").unwrap();
+    engine.close().unwrap();
+    place
+}
+
+#[test]
+fn every_flipped_bit_and_every_cut_of_a_snapshot_is_refused_and_nothing_is_changed() {
+    let place = small_snapshot(5);
+    let (snapshot, log) = (fs::read(&place.snapshot).unwrap(), fs::read(&place.wal).unwrap());
+    let refused = |bytes: &[u8], what: &str| {
+        fs::write(&place.snapshot, bytes).unwrap();
+        let opened = place.options().open();
+        assert!(matches!(opened, Err(Error::Damaged { .. } | Error::Foreign { .. })), "{what}");
+        assert_eq!((fs::read(&place.snapshot).unwrap(), fs::read(&place.wal).unwrap()), (bytes.to_vec(), log.clone()), "{what}");
+    };
+    for bit in 0..snapshot.len() * 8 {
+        let mut bytes = snapshot.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        refused(&bytes, &format!("bit {bit}"));
+    }
+    for cut in 0..snapshot.len() {
+        refused(&snapshot[..cut], &format!("cut {cut}"));
+    }
+    refused(&[&snapshot[..], b"x"].concat(), "a byte more");
+    fs::write(&place.snapshot, &snapshot).unwrap();
+    assert_eq!(place.open().len(), 6);
+}
+
+#[test]
+fn every_flipped_bit_of_a_snapshot_of_several_blocks_is_seen_by_verify() {
+    let place = small_snapshot(120);
+    let snapshot = fs::read(&place.snapshot).unwrap();
+    assert!(snapshot.len() > 2 * 4096 && inspect::verify(&place.wal, &place.snapshot).is_sound());
+    for bit in (0..snapshot.len() * 8).step_by(7) {
+        let mut bytes = snapshot.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&place.snapshot, &bytes).unwrap();
+        assert!(!inspect::verify(&place.wal, &place.snapshot).is_sound(), "bit {bit}");
+    }
+}
+
+#[test]
+fn strict_recovery_refuses_damage_and_changes_nothing_but_still_cuts_a_torn_tail() {
+    let place = Place::new();
+    small_log(&place);
+    let whole = fs::read(&place.wal).unwrap();
+    let offsets = record_offsets(&place.wal);
+    let mut bytes = whole.clone();
+    bytes[offsets[3] as usize + 40] ^= 1;
+    fs::write(&place.wal, &bytes).unwrap();
+    fs::write(place.beside(".tmp"), "left over").unwrap();
+    let opened = place.options().recovery(Recovery::Strict).open();
+    assert!(matches!(opened, Err(Error::Damaged { offset, .. }) if offset == offsets[3]));
+    assert_eq!(fs::read(&place.wal).unwrap(), bytes);
+    assert!(place.beside(".tmp").exists() && !place.beside(".damaged-1").exists());
+
+    fs::write(&place.wal, &whole[..whole.len() - 1]).unwrap();
+    let engine = place.options().recovery(Recovery::Strict).open().unwrap();
+    assert!(matches!(engine.recovery().tail, Tail::Torn(_)));
+    assert!(!place.beside(".tmp").exists());
+}
+
+#[test]
+fn damage_names_the_lost_writes_and_each_damaged_log_is_kept_under_its_own_name() {
+    let place = Place::new();
+    let states = small_log(&place);
+    let whole = fs::read(&place.wal).unwrap();
+    let offsets = record_offsets(&place.wal);
+    for n in 1..=3 {
+        let mut bytes = whole.clone();
+        bytes[offsets[2] as usize] ^= n;
+        let engine = open_with(&place, &bytes).unwrap();
+        assert_eq!(contents(&engine), states[1]);
+        let warnings = engine.recovery().warnings();
+        let kept = place.beside(&format!(".damaged-{n}"));
+        assert!(warnings[0].contains(&format!("damaged at byte {}", offsets[2])), "{warnings:?}");
+        assert!(warnings[0].contains("writes 2 to 6 are lost"), "{warnings:?}");
+        assert!(warnings[1].contains(kept.to_str().unwrap()), "{warnings:?}");
+        assert_eq!(fs::read(kept).unwrap(), bytes);
+    }
+    // A recovery that was interrupted before the cut does not keep the same bytes twice.
+    let mut bytes = whole.clone();
+    bytes[offsets[2] as usize] ^= 3;
+    open_with(&place, &bytes).unwrap();
+    assert!(!place.beside(".damaged-4").exists());
+}
+
+#[test]
+fn zeros_behind_the_log_are_a_torn_tail_and_zeros_inside_are_damage() {
+    let place = Place::new();
+    let states = small_log(&place);
+    let whole = fs::read(&place.wal).unwrap();
+    let offsets = record_offsets(&place.wal);
+    for zeros in [1, 32, 33, 4096, 300_000] {
+        let engine = open_with(&place, &[&whole[..], &vec![0; zeros]].concat()).unwrap();
+        assert_eq!(contents(&engine), states[6]);
+        assert!(matches!(&engine.recovery().tail, Tail::Torn(cut) if cut.fault == Fault::Zeros));
+    }
+    let mut bytes = whole.clone();
+    bytes[offsets[2] as usize..offsets[3] as usize].fill(0);
+    let engine = open_with(&place, &bytes).unwrap();
+    assert_eq!(contents(&engine), states[1]);
+    assert!(matches!(engine.recovery().tail, Tail::Damaged(_)));
+}
+
+/// In one unsynced group the sectors may reach the disk in any order: a hole with whole records
+/// behind it is still torn, because none of them was promised.
+#[test]
+fn a_hole_inside_an_unsynced_group_is_torn_not_damaged() {
+    let place = Place::new();
+    let engine = place.options().batch_size(100).open().unwrap();
+    engine.put("synced", "1").unwrap();
+    engine.flush().unwrap();
+    for i in 0..10 {
+        engine.put(format!("k{i}"), "in one group").unwrap();
+    }
+    engine.flush().unwrap();
+    let whole = fs::read(&place.wal).unwrap();
+    drop(engine);
+    fs::write(&place.wal, &whole).unwrap();
+    let offsets = record_offsets(&place.wal);
+    let mut bytes = whole.clone();
+    bytes[offsets[4] as usize + 10..offsets[5] as usize + 3].fill(0);
+    let engine = open_with(&place, &bytes).unwrap();
+    match &engine.recovery().tail {
+        Tail::Torn(cut) => assert_eq!((cut.offset, cut.whole_beyond, cut.last_beyond), (offsets[4], 6, 11)),
+        tail => panic!("{tail:?}"),
+    }
+    assert_eq!(engine.len(), 3);
+}
+
+#[test]
+fn records_deleted_doubled_or_swapped_are_damage_and_never_replayed_out_of_order() {
+    let place = Place::new();
+    let states = small_log(&place);
+    let whole = fs::read(&place.wal).unwrap();
+    let offsets: Vec<usize> = record_offsets(&place.wal).into_iter().map(|at| at as usize).collect();
+    let record = |i: usize| &whole[offsets[i]..offsets[i + 1]];
+    let end = whole.len();
+    let cases = [
+        [&whole[..offsets[2]], &whole[offsets[3]..]].concat(), // record 2 deleted
+        [&whole[..offsets[3]], record(2), &whole[offsets[3]..]].concat(), // doubled
+        [&whole[..offsets[2]], record(3), record(2), &whole[offsets[4]..]].concat(), // swapped
+        [&whole[..offsets[2]], record(1), &whole[offsets[3]..end]].concat(), // an older one instead
+    ];
+    for (case, bytes) in cases.iter().enumerate() {
+        let engine = open_with(&place, bytes).unwrap();
+        let expected = if case == 1 { 2 } else { 1 };
+        assert_eq!(contents(&engine), states[expected], "case {case}");
+        assert!(matches!(engine.recovery().tail, Tail::Damaged(_)), "case {case}");
+    }
+}
+
+#[test]
+fn bytes_of_an_earlier_log_behind_the_tail_never_validate() {
+    let place = Place::new();
+    let engine = place.open();
+    engine.put("old", "1").unwrap();
+    engine.put("old", "2").unwrap();
+    engine.close().unwrap();
+    let old = fs::read(&place.wal).unwrap();
+    let old_offsets = record_offsets(&place.wal);
+    // The same store, a new log after a snapshot; and the old records behind it as stale blocks.
+    let engine = place.open();
+    engine.snapshot().unwrap();
+    engine.put("new", "1").unwrap();
+    drop(engine);
+    let new = fs::read(&place.wal).unwrap();
+    for &from in &old_offsets {
+        let engine = open_with(&place, &[&new[..], &old[from as usize..]].concat()).unwrap();
+        assert_eq!(engine.get("old").unwrap().unwrap().to_vec(), b"2");
+        assert_eq!(engine.len(), 2);
+        assert!(matches!(engine.recovery().tail, Tail::Torn(_) | Tail::Clean));
+    }
+    // The same log, after a torn tail was cut: what stood there cannot come back.
+    let second = Place::new();
+    small_log(&second);
+    let whole = fs::read(&second.wal).unwrap();
+    let offsets = record_offsets(&second.wal);
+    let engine = open_with(&second, &whole[..offsets[5] as usize + 3]).unwrap();
+    let mut batch = Batch::new();
+    batch.put("k0", "batch").put("k9", "").delete("k2");
+    engine.write(batch).unwrap(); // the very bytes that were torn
+    drop(engine);
+    let again = fs::read(&second.wal).unwrap();
+    let engine = open_with(&second, &[&again[..], &whole[offsets[6] as usize..]].concat()).unwrap();
+    assert_eq!(engine.get("k5").unwrap(), None, "the old sixth write stays cut");
+}
+
+#[test]
+fn a_crash_between_snapshot_and_new_log_skips_what_the_snapshot_holds() {
+    let place = Place::new();
+    let engine = place.open();
+    engine.put("x", "old").unwrap();
+    engine.put("gone", "1").unwrap();
+    engine.put("x", "new").unwrap();
+    engine.delete("gone").unwrap();
+    let log_before = fs::read(&place.wal).unwrap();
+    engine.snapshot().unwrap();
+    drop(engine);
+    fs::write(&place.wal, &log_before).unwrap();
+    let engine = place.open();
+    assert_eq!((engine.recovery().skipped, engine.recovery().replayed), (4, 0));
+    assert_eq!(contents(&engine).into_iter().collect::<Vec<_>>(), [(b"x".to_vec(), b"new".to_vec())]);
+    assert_eq!(engine.put("y", "1").unwrap().seq, 5);
+    drop(engine);
+    assert_eq!(place.open().len(), 2);
+
+    // Damage among the skipped: the snapshot is the proof, and nothing is lost.
+    let offsets = {
+        fs::write(&place.wal, &log_before).unwrap();
+        record_offsets(&place.wal)
+    };
+    let mut bytes = log_before.clone();
+    bytes[offsets[4] as usize + 5] ^= 1;
+    let engine = open_with(&place, &bytes).unwrap();
+    assert_eq!(contents(&engine).len(), 1);
+    assert!(matches!(engine.recovery().tail, Tail::Damaged(_)));
+    assert!(engine.recovery().warnings()[0].contains("no write is lost"), "{:?}", engine.recovery().warnings());
+    assert_eq!(engine.put("y", "1").unwrap().seq, 5);
+    drop(engine);
+    assert_eq!(place.open().len(), 2);
+}
+
+#[test]
+fn files_that_are_not_one_store_are_refused() {
+    let (a, b) = (Place::new(), Place::new());
+    for place in [&a, &b] {
+        let engine = place.open();
+        engine.put("x", "1").unwrap();
+        engine.snapshot().unwrap();
+        engine.put("y", "1").unwrap();
+        engine.close().unwrap();
+    }
+    let own = fs::read(&a.snapshot).unwrap();
+    fs::copy(&b.snapshot, &a.snapshot).unwrap();
+    assert!(matches!(a.options().open(), Err(Error::Mismatch { .. })), "another store's snapshot");
+    fs::remove_file(&a.snapshot).unwrap();
+    assert!(matches!(a.options().open(), Err(Error::Mismatch { .. })), "the log begins after a snapshot that is gone");
+    assert!(!inspect::verify(&a.wal, &a.snapshot).is_sound());
+    fs::write(&a.snapshot, own).unwrap();
+    assert_eq!(a.open().len(), 2);
+
+    // Removing both is a fresh store.
+    fs::remove_file(&a.wal).unwrap();
+    fs::remove_file(&a.snapshot).unwrap();
+    assert!(a.open().recovery().created);
+}
+
+#[test]
+fn foreign_files_are_refused_and_not_touched() {
+    let place = Place::new();
+    let cases: [(&[u8], &str); 5] = [
+        (b"some text that a user keeps here\n", "not a kv-engine file"),
+        (b"KVLG\x01\0\x01\x01\0\0\0", "earlier key-value store"),
+        (b"x", "not a kv-engine file"),
+        (b"\x89kvsna\r\n", "swapped"),
+        (&[0; 100], "not a kv-engine file"),
+    ];
+    for (bytes, says) in cases {
+        fs::write(&place.wal, bytes).unwrap();
+        let error = place.options().open().unwrap_err();
+        assert!(matches!(error, Error::Foreign { .. }) && error.to_string().contains(says), "{error}");
+        assert_eq!(fs::read(&place.wal).unwrap(), bytes);
+    }
+    fs::remove_file(&place.wal).unwrap();
+    fs::write(&place.snapshot, "a=b\n").unwrap();
+    assert!(matches!(place.options().open(), Err(Error::Foreign { .. })));
+    fs::remove_file(&place.snapshot).unwrap();
+    fs::create_dir(&place.wal).unwrap();
+    assert!(place.options().open().unwrap_err().to_string().contains("is a directory"));
+    fs::remove_dir(&place.wal).unwrap();
+    fs::write(&place.wal, "").unwrap();
+    assert!(place.open().recovery().created, "an empty file, as mktemp makes one, holds nothing");
+}
+
+#[test]
+fn a_version_from_the_future_is_refused() {
+    let place = Place::new();
+    let engine = place.open();
+    engine.put("x", "1").unwrap();
+    engine.snapshot().unwrap();
+    engine.close().unwrap();
+    for (path, check_at) in [(&place.wal, 60), (&place.snapshot, 92)] {
+        let whole = fs::read(path).unwrap();
+        let mut bytes = whole.clone();
+        bytes[8] = 2;
+        let check = crc32fast::hash(&bytes[..check_at]).to_le_bytes();
+        bytes[check_at..check_at + 4].copy_from_slice(&check);
+        fs::write(path, &bytes).unwrap();
+        let error = place.options().open().unwrap_err();
+        assert!(matches!(error, Error::Version { .. }) && error.to_string().contains("format version 2"), "{error}");
+        assert_eq!(fs::read(path).unwrap(), bytes);
+        fs::write(path, whole).unwrap();
+    }
+}
+
+#[test]
+fn links_are_not_followed_and_other_files_stay_as_they_are() {
+    use std::os::unix::fs::{MetadataExt, symlink};
+    let place = Place::new();
+    let victim = place.dir.path().join("victim");
+    fs::write(&victim, "precious").unwrap();
+    for name in [&place.wal, &place.snapshot, &place.beside(".lock")] {
+        let _ = fs::remove_file(name);
+        symlink(&victim, name).unwrap();
+        assert!(place.options().open().unwrap_err().to_string().contains("symbolic link"), "{name:?}");
+        fs::remove_file(name).unwrap();
+    }
+    // A link at a temporary name is removed, not followed.
+    symlink(&victim, place.beside(".tmp")).unwrap();
+    let mut tmp = place.snapshot.clone().into_os_string();
+    tmp.push(".tmp");
+    symlink(&victim, &tmp).unwrap();
+    let engine = place.open();
+    engine.put("x", "1").unwrap();
+    engine.snapshot().unwrap();
+    assert_eq!(fs::read(&victim).unwrap(), b"precious");
+    for path in [&place.wal, &place.snapshot] {
+        assert_eq!(fs::metadata(path).unwrap().mode() & 0o777, 0o600);
+    }
+}
+
+/// One flipped bit in a length must not cost gigabytes: the head's check comes first, and a length
+/// is compared with the file before memory is taken.
+#[test]
+fn a_huge_length_is_a_torn_tail_and_takes_no_memory() {
+    let place = Place::new();
+    small_log(&place);
+    let mut bytes = fs::read(&place.wal).unwrap();
+    let salt = u32::from_le_bytes(bytes[28..32].try_into().unwrap());
+    let offsets = record_offsets(&place.wal);
+    let at = offsets[6] as usize;
+    for huge in [1 << 30, (1 << 30) + 1, u32::MAX] {
+        bytes[at + 4..at + 8].copy_from_slice(&u32::to_le_bytes(huge));
+        let mut hasher = crc32fast::Hasher::new_with_initial(salt);
+        hasher.update(&bytes[at + 4..at + 33]);
+        bytes[at..at + 4].copy_from_slice(&hasher.finalize().to_le_bytes());
+        let engine = open_with(&place, &bytes).unwrap();
+        assert!(matches!(&engine.recovery().tail, Tail::Torn(cut) if cut.offset == offsets[6]), "{:?}", engine.recovery().tail);
+    }
+}
+
+#[test]
+fn an_unknown_kind_of_record_stops_with_a_clear_error() {
+    let place = Place::new();
+    small_log(&place);
+    let mut bytes = fs::read(&place.wal).unwrap();
+    let salt = u32::from_le_bytes(bytes[28..32].try_into().unwrap());
+    let at = record_offsets(&place.wal)[3] as usize;
+    bytes[at + 32] = 9;
+    let mut hasher = crc32fast::Hasher::new_with_initial(salt);
+    hasher.update(&bytes[at + 4..at + 33]);
+    bytes[at..at + 4].copy_from_slice(&hasher.finalize().to_le_bytes());
+    let error = open_with(&place, &bytes).unwrap_err();
+    assert!(matches!(error, Error::Version { .. }) && error.to_string().contains("kind 9"), "{error}");
+    assert_eq!(fs::read(&place.wal).unwrap(), bytes);
+}
+
+#[test]
+fn recovering_twice_gives_the_same() {
+    let place = Place::new();
+    let states = small_log(&place);
+    let whole = fs::read(&place.wal).unwrap();
+    let torn = &whole[..whole.len() - 4];
+    let disk = FaultyDisk::default();
+    fs::write(&place.wal, torn).unwrap();
+    for _ in 0..3 {
+        let engine = place.options().disk(Arc::new(disk.clone())).open().unwrap();
+        assert_eq!(contents(&engine), states[5]);
+        kill(engine, &disk);
+        disk.revive();
+    }
+}

@@ -1,0 +1,235 @@
+//! What the tests of the library share: a store in a directory of its own, and a disk that fails
+//! where a test wants it to.
+#![allow(dead_code, clippy::unwrap_used, missing_docs, unreachable_pub)]
+
+use kv_engine::disk::{Disk, File, Lock, OsDisk};
+use kv_engine::{Engine, Options};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// The paths of a store in a directory of its own.
+pub struct Place {
+    pub dir: TempDir,
+    pub wal: PathBuf,
+    pub snapshot: PathBuf,
+}
+
+impl Place {
+    pub fn new() -> Place {
+        let dir = tempfile::tempdir().unwrap();
+        let (wal, snapshot) = (dir.path().join("kv.wal"), dir.path().join("kv.snapshot"));
+        Place { dir, wal, snapshot }
+    }
+
+    /// Options without the background flush, so that a test alone decides when a sync happens.
+    pub fn options(&self) -> Options {
+        Options::new(&self.wal, &self.snapshot).flush_interval(Duration::ZERO)
+    }
+
+    pub fn open(&self) -> Engine {
+        self.options().open().unwrap()
+    }
+
+    pub fn beside(&self, suffix: &str) -> PathBuf {
+        let mut name = self.wal.clone().into_os_string();
+        name.push(suffix);
+        name.into()
+    }
+}
+
+/// The whole content of a store.
+pub fn contents(engine: &Engine) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    engine.scan("").map(|entry| entry.unwrap()).map(|(key, value)| (key, value.to_vec())).collect()
+}
+
+/// Leaves the store as SIGKILL would: nothing is flushed, but the lock ends.
+pub fn kill(engine: Engine, disk: &FaultyDisk) {
+    disk.kill();
+    drop(engine);
+}
+
+/// What a plan can make fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    Read,
+    Write,
+    SetLen,
+    Sync,
+    Create,
+    Rename,
+    SyncDir,
+}
+
+/// Once `after` calls of this kind on files whose name ends in `suffix` have passed, `times` of
+/// them fail with `errno` (a write also takes `short` bytes first).
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub call: Call,
+    pub suffix: &'static str,
+    pub after: usize,
+    pub times: usize,
+    pub errno: i32,
+    pub short: usize,
+}
+
+impl Plan {
+    pub fn fail(call: Call, suffix: &'static str, errno: i32) -> Plan {
+        Plan { call, suffix, after: 0, times: usize::MAX, errno, short: 0 }
+    }
+
+    pub fn after(self, after: usize) -> Plan {
+        Plan { after, ..self }
+    }
+
+    pub fn times(self, times: usize) -> Plan {
+        Plan { times, ..self }
+    }
+
+    pub fn short(self, short: usize) -> Plan {
+        Plan { short, ..self }
+    }
+}
+
+pub const ENOSPC: i32 = 28;
+pub const EIO: i32 = 5;
+pub const EDQUOT: i32 = 122;
+
+#[derive(Debug, Default)]
+struct Faults {
+    plans: Vec<Plan>,
+    killed: bool,
+    /// Names of all calls on the log, in order.
+    log_calls: Vec<(Call, u64)>,
+}
+
+/// The real disk, with faults.
+#[derive(Clone, Debug, Default)]
+pub struct FaultyDisk {
+    faults: Arc<Mutex<Faults>>,
+}
+
+impl FaultyDisk {
+    pub fn plan(&self, plan: Plan) {
+        self.faults.lock().unwrap().plans.push(plan);
+    }
+
+    pub fn heal(&self) {
+        self.faults.lock().unwrap().plans.clear();
+    }
+
+    pub fn kill(&self) {
+        self.faults.lock().unwrap().killed = true;
+    }
+
+    pub fn revive(&self) {
+        self.faults.lock().unwrap().killed = false;
+    }
+
+    /// The writes and syncs that reached the log since the last call, with the bytes of each write.
+    pub fn take_log_calls(&self) -> Vec<(Call, u64)> {
+        std::mem::take(&mut self.faults.lock().unwrap().log_calls)
+    }
+
+    /// How many bytes a write may take first, and the error; or nothing.
+    fn fault(&self, call: Call, path: &Path, bytes: u64) -> Option<(usize, io::Error)> {
+        let mut faults = self.faults.lock().unwrap();
+        if faults.killed && call != Call::Read {
+            return Some((0, io::Error::other("the process is dead")));
+        }
+        let name = path.to_str().unwrap();
+        if name.ends_with(".wal") && matches!(call, Call::Write | Call::Sync) {
+            faults.log_calls.push((call, bytes));
+        }
+        let plan = faults.plans.iter_mut().find(|plan| plan.call == call && name.ends_with(plan.suffix) && plan.times > 0)?;
+        if plan.after > 0 {
+            plan.after -= 1;
+            return None;
+        }
+        plan.times -= 1;
+        Some((plan.short, io::Error::from_raw_os_error(plan.errno)))
+    }
+
+    fn wrap(&self, path: &Path, file: Arc<dyn File>) -> Arc<dyn File> {
+        Arc::new(FaultyFile { disk: self.clone(), path: path.into(), file })
+    }
+
+    fn check(&self, call: Call, path: &Path) -> io::Result<()> {
+        self.fault(call, path, 0).map_or(Ok(()), |(_, error)| Err(error))
+    }
+}
+
+#[derive(Debug)]
+struct FaultyFile {
+    disk: FaultyDisk,
+    path: PathBuf,
+    file: Arc<dyn File>,
+}
+
+impl Disk for FaultyDisk {
+    fn open(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
+        Ok(OsDisk.open(path)?.map(|file| self.wrap(path, file)))
+    }
+    fn open_read(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
+        Ok(OsDisk.open_read(path)?.map(|file| self.wrap(path, file)))
+    }
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.check(Call::Create, path)?;
+        Ok(self.wrap(Path::new(path.to_str().unwrap().trim_end_matches(".tmp")), OsDisk.create_new(path)?))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.check(Call::Rename, to)?;
+        OsDisk.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        OsDisk.remove(path)
+    }
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.check(Call::SyncDir, path)?;
+        OsDisk.sync_dir(path)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
+        OsDisk.lock(path)
+    }
+    fn now(&self) -> Duration {
+        OsDisk.now()
+    }
+    fn entropy(&self) -> u64 {
+        OsDisk.entropy()
+    }
+}
+
+impl File for FaultyFile {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        self.disk.check(Call::Read, &self.path)?;
+        self.file.read_at(offset, out)
+    }
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        match self.disk.fault(Call::Write, &self.path, bytes.len() as u64) {
+            None => self.file.write_at(offset, bytes),
+            Some((0, error)) => Err(error),
+            Some((short, _)) => {
+                // What a full disk does: a part is taken, and the next call says why no more is.
+                self.disk.faults.lock().unwrap().plans.iter_mut().for_each(|plan| plan.short = 0);
+                self.file.write_at(offset, &bytes[..short.min(bytes.len())])
+            }
+        }
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.disk.check(Call::SetLen, &self.path)?;
+        self.file.set_len(len)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.disk.check(Call::Sync, &self.path)?;
+        self.file.sync()
+    }
+    fn drop_cache(&self) {
+        self.file.drop_cache();
+    }
+}
