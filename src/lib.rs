@@ -77,11 +77,12 @@
 //! | module | its one responsibility | uses |
 //! |---|---|---|
 //! | [`disk`] | the seam to the operating system | – |
+//! | `magic` | the first bytes of each file; what a foreign file is | – |
 //! | `record` | the bytes of one frame | – |
 //! | `state` | the map as a pure function of the writes | record |
 //! | `scan` | reading frames back; torn or damaged | disk, record |
-//! | `wal` | append, write, sync of opaque frames | disk, record |
-//! | `snapshot` | save and load one state | disk, record, scan, state |
+//! | `wal` | append, write, sync of opaque frames | disk, magic, record |
+//! | `snapshot` | save and load one state | disk, magic, record, scan, state |
 //! | `recovery` | snapshot + log → state | all above |
 //! | `engine` | the order of steps, group commit, the locks | all above |
 //! | [`inspect`] | the files as a person reads them | all but engine |
@@ -97,6 +98,7 @@ pub mod disk;
 mod engine;
 mod error;
 pub mod inspect;
+mod magic;
 mod record;
 mod recovery;
 mod scan;
@@ -104,10 +106,10 @@ mod snapshot;
 mod state;
 mod wal;
 
-pub use engine::{Ack, Batch, Engine, Flushed, Keys, Options, Recovery, Scan, Snapshotted, Stats};
+pub use engine::{Ack, Batch, Engine, Flushed, Keys, Options, Scan, Snapshotted, Stats};
 pub use error::{Error, Result};
 pub use record::Fault;
-pub use recovery::{Cut, RecoveryReport, Tail};
+pub use recovery::{Cut, Recovery, RecoveryReport, Tail};
 pub use state::{Digest, Value};
 
 use std::fmt;

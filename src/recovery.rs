@@ -18,7 +18,6 @@
 //! A damaged snapshot, a damaged log header, a read error, a foreign or newer file: always refuse.
 
 use crate::disk::{Disk, File, create_tmp, read_full_at, remove_if_there, write_all_at};
-use crate::engine::Recovery;
 use crate::error::{Error, Result};
 use crate::record::{Fault, Kind};
 use crate::scan::{Frames, Next};
@@ -30,6 +29,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// What opening does with a log that is damaged, that is, has a bad record that had been synced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Recovery {
+    /// Recover everything before the bad record, keep the damaged log as `<wal>.damaged-<n>`, and
+    /// say so in the [`RecoveryReport`](crate::RecoveryReport).
+    #[default]
+    Prefix,
+    /// Refuse with [`Error::Damaged`](crate::Error::Damaged) and change nothing.
+    Strict,
+}
 
 /// What opening found and did. Its [`Display`](fmt::Display) is one line; [`RecoveryReport::warnings`]
 /// has a sentence for everything that was cut or repaired.

@@ -29,16 +29,15 @@
 
 use crate::disk::{Disk, File, create_tmp, read_full_at, write_all_at};
 use crate::error::{Error, Result};
+use crate::magic::{SNAPSHOT as MAGIC, describe};
 use crate::record::{self, Kind, Place, crc, le32, le64};
 use crate::scan::{Frames, Next};
 use crate::state::{self, Digest, Digester, Op, OpRef, State};
-use crate::wal::describe;
 use crate::{SNAPSHOT_FORMAT, Seq, StoreId, with_suffix};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-pub(crate) const MAGIC: [u8; 8] = *b"\x89kvsna\r\n";
 pub(crate) const HEADER_BYTES: usize = 96;
 const VERSION_AT: usize = 8;
 const ID_AT: usize = 12;

@@ -25,13 +25,13 @@
 
 use crate::disk::{Disk, File, create_tmp, write_all_at};
 use crate::error::{Error, Result};
+use crate::magic::{LOG as MAGIC, describe};
 use crate::record::{self, Kind, Place, crc, le32, le64};
 use crate::{LOG_FORMAT, Seq, StoreId, with_suffix};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub(crate) const MAGIC: [u8; 8] = *b"\x89kvwal\r\n";
 pub(crate) const HEADER_BYTES: usize = 64;
 const VERSION_AT: usize = 8;
 const ID_AT: usize = 12;
@@ -88,21 +88,6 @@ impl Header {
         let store_id = StoreId(bytes[ID_AT..SALT_AT].try_into().expect("sixteen bytes"));
         Ok(Header { store_id, salt: le32(bytes, SALT_AT), base: le64(bytes, BASE_AT) })
     }
-}
-
-/// Names what a foreign file seems to be.
-pub(crate) fn describe(bytes: &[u8]) -> String {
-    if bytes.starts_with(b"KVLG") {
-        return "this is a log of an earlier key-value store (magic KVLG), not of kv-engine".to_string();
-    }
-    if bytes.starts_with(&crate::snapshot::MAGIC) {
-        return "this is a kv-engine snapshot, not a log; are --wal and --snapshot swapped?".to_string();
-    }
-    if bytes.starts_with(&MAGIC) {
-        return "this is a kv-engine log, not a snapshot; are --wal and --snapshot swapped?".to_string();
-    }
-    let start = &bytes[..bytes.len().min(8)];
-    format!("this is not a kv-engine file (it begins with \"{}\")", start.escape_ascii())
 }
 
 /// Where a buffer may be cut back to.

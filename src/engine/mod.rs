@@ -18,7 +18,7 @@ mod options;
 
 pub use batch::Batch;
 pub use iter::{Keys, Scan};
-pub use options::{Options, Recovery};
+pub use options::Options;
 
 use crate::disk::{Disk, Lock, read_full_at};
 use crate::error::{Error, Result};

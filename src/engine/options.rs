@@ -3,6 +3,7 @@
 use super::Engine;
 use crate::disk::{Disk, OsDisk};
 use crate::error::Result;
+use crate::recovery::Recovery;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,18 +35,6 @@ pub struct Options {
     pub(super) recovery: Recovery,
     pub(super) snapshot_on_close: bool,
     pub(super) disk: Arc<dyn Disk>,
-}
-
-/// What opening does with a log that is damaged, that is, has a bad record that had been synced.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Recovery {
-    /// Recover everything before the bad record, keep the damaged log as `<wal>.damaged-<n>`, and
-    /// say so in the [`RecoveryReport`](crate::RecoveryReport).
-    #[default]
-    Prefix,
-    /// Refuse with [`Error::Damaged`](crate::Error::Damaged) and change nothing.
-    Strict,
 }
 
 impl Options {

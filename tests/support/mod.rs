@@ -104,6 +104,8 @@ struct Faults {
     killed: bool,
     /// Names of all calls on the log, in order.
     log_calls: Vec<(Call, u64)>,
+    /// When set, the random numbers are 1, 2, 3 … times this.
+    entropy: Option<(u64, u64)>,
 }
 
 /// The real disk, with faults.
@@ -113,6 +115,13 @@ pub struct FaultyDisk {
 }
 
 impl FaultyDisk {
+    /// A disk whose random numbers are known, so that the bytes of the files are.
+    pub fn with_known_entropy(step: u64) -> FaultyDisk {
+        let disk = FaultyDisk::default();
+        disk.faults.lock().unwrap().entropy = Some((step, 0));
+        disk
+    }
+
     pub fn plan(&self, plan: Plan) {
         self.faults.lock().unwrap().plans.push(plan);
     }
@@ -198,7 +207,13 @@ impl Disk for FaultyDisk {
         OsDisk.now()
     }
     fn entropy(&self) -> u64 {
-        OsDisk.entropy()
+        match &mut self.faults.lock().unwrap().entropy {
+            None => OsDisk.entropy(),
+            Some((step, calls)) => {
+                *calls += 1;
+                step.wrapping_mul(*calls)
+            }
+        }
     }
 }
 

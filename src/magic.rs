@@ -1,0 +1,24 @@
+//! The first eight bytes of each file, and what a file with other ones seems to be.
+//!
+//! As in PNG: a byte with the high bit set tells text from binary, CR LF shows a transfer that
+//! "mended" line ends.
+
+/// A log.
+pub(crate) const LOG: [u8; 8] = *b"\x89kvwal\r\n";
+/// A snapshot.
+pub(crate) const SNAPSHOT: [u8; 8] = *b"\x89kvsna\r\n";
+
+/// Names what a file that does not begin as it should seems to be.
+pub(crate) fn describe(bytes: &[u8]) -> String {
+    if bytes.starts_with(b"KVLG") {
+        return "this is a log of an earlier key-value store (magic KVLG), not of kv-engine".to_string();
+    }
+    if bytes.starts_with(&SNAPSHOT) {
+        return "this is a kv-engine snapshot, not a log; are --wal and --snapshot swapped?".to_string();
+    }
+    if bytes.starts_with(&LOG) {
+        return "this is a kv-engine log, not a snapshot; are --wal and --snapshot swapped?".to_string();
+    }
+    let start = &bytes[..bytes.len().min(8)];
+    format!("this is not a kv-engine file (it begins with \"{}\")", start.escape_ascii())
+}

@@ -1,0 +1,260 @@
+//! What happens when the disk is full, a sync fails, or a process dies in the middle: a reply never
+//! says OK about something that was not done, and nothing acknowledged is lost in silence.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod support;
+
+use kv_engine::{Batch, Engine, Error, Tail};
+use std::sync::Arc;
+use support::{Call, EDQUOT, EIO, ENOSPC, FaultyDisk, Place, Plan, contents, kill};
+
+fn store(batch_size: u64) -> (Place, FaultyDisk, Engine) {
+    let (place, disk) = (Place::new(), FaultyDisk::default());
+    let engine = place.options().batch_size(batch_size).disk(Arc::new(disk.clone())).open().unwrap();
+    (place, disk, engine)
+}
+
+fn no_space(error: &Error, pending: u64) -> bool {
+    matches!(error, Error::NoSpace { pending: p, .. } if *p == pending)
+}
+
+#[test]
+fn a_full_disk_refuses_the_write_and_takes_it_when_space_returns() {
+    for (errno, short) in [(ENOSPC, 0), (ENOSPC, 1), (EDQUOT, 40), (ENOSPC, 49)] {
+        let (place, disk, engine) = store(1);
+        engine.put("before", "1").unwrap();
+        let length = std::fs::metadata(&place.wal).unwrap().len();
+        disk.plan(Plan::fail(Call::Write, ".wal", errno).short(short));
+        for _ in 0..3 {
+            let error = engine.put("refused", "1").unwrap_err();
+            assert!(no_space(&error, 0), "{error}");
+            assert!(no_space(&engine.delete("before").unwrap_err(), 0));
+        }
+        assert_eq!(std::fs::metadata(&place.wal).unwrap().len(), length, "the half record is taken back");
+        assert_eq!(engine.get("refused").unwrap(), None, "what was refused is not visible");
+        assert_eq!(engine.len(), 1);
+        disk.heal();
+        assert_eq!(engine.put("after", "1").unwrap().seq, 2, "the refused one's number is used again");
+        kill(engine, &disk);
+        let engine = place.open();
+        assert_eq!(engine.recovery().tail, Tail::Clean);
+        assert_eq!(contents(&engine).into_keys().collect::<Vec<_>>(), [b"after".to_vec(), b"before".to_vec()]);
+    }
+}
+
+#[test]
+fn pending_writes_survive_a_full_disk_in_order_and_go_first() {
+    let (place, disk, engine) = store(5);
+    engine.put("synced", "0").unwrap();
+    engine.flush().unwrap();
+    for i in 1..=4 {
+        engine.put("x", i.to_string()).unwrap();
+    }
+    disk.plan(Plan::fail(Call::Write, ".wal", ENOSPC).short(60));
+    assert!(no_space(&engine.put("x", "5").unwrap_err(), 4), "the write whose turn it was");
+    assert!(no_space(&engine.put("x", "6").unwrap_err(), 4), "and no further one");
+    assert!(no_space(&engine.delete("x").unwrap_err(), 4));
+    assert!(no_space(&engine.flush().unwrap_err(), 4));
+    assert!(no_space(&engine.snapshot().unwrap_err(), 4));
+    assert!(no_space(&engine.set_batch_size(2).unwrap_err(), 4));
+    assert!(no_space(&engine.close().unwrap_err(), 4), "close says how many are unsaved");
+    assert_eq!(engine.get("x").unwrap().unwrap().to_vec(), b"4", "acknowledged ones stay visible");
+    assert_eq!(engine.pending(), 4);
+    disk.heal();
+    let ack = engine.put("x", "7").unwrap();
+    assert_eq!((ack.seq, ack.durable, ack.pending), (6, false, 1), "the four were synced first");
+    engine.close().unwrap();
+    let engine = place.open();
+    assert_eq!((engine.recovery().replayed, engine.recovery().last_seq), (6, 6));
+    assert_eq!(engine.get("x").unwrap().unwrap().to_vec(), b"7");
+}
+
+#[test]
+fn ending_while_the_disk_is_full_loses_only_what_was_said_to_be_unsaved() {
+    let (place, disk, engine) = store(5);
+    for i in 1..=8 {
+        engine.put(format!("k{i}"), "1").unwrap();
+    }
+    disk.plan(Plan::fail(Call::Write, ".wal", ENOSPC).short(10));
+    assert!(no_space(&engine.close().unwrap_err(), 3));
+    drop(engine);
+    let engine = place.open();
+    assert_eq!((engine.len(), &engine.recovery().tail), (5, &Tail::Clean));
+}
+
+#[test]
+fn a_failed_sync_poisons_until_reopened() {
+    for times in [1, usize::MAX] {
+        let (place, disk, engine) = store(1);
+        engine.put("safe", "1").unwrap();
+        disk.plan(Plan::fail(Call::Sync, ".wal", EIO).times(times));
+        disk.take_log_calls();
+        let error = engine.put("doubtful", "1").unwrap_err();
+        assert!(matches!(error, Error::Poisoned { pending: 0, .. }), "{error}");
+        assert!(error.to_string().contains("Input/output error"), "{error}");
+        for _ in 0..3 {
+            // Whatever a second sync would say: it is not asked.
+            assert!(matches!(engine.put("later", "1"), Err(Error::Poisoned { .. })));
+            assert!(matches!(engine.delete("safe"), Err(Error::Poisoned { .. })));
+            assert!(matches!(engine.write(Batch::new()), Err(Error::Poisoned { .. })));
+            assert!(matches!(engine.flush(), Err(Error::Poisoned { .. })));
+            assert!(matches!(engine.snapshot(), Err(Error::Poisoned { .. })));
+            assert!(matches!(engine.set_batch_size(9), Err(Error::Poisoned { .. })));
+        }
+        let calls: Vec<Call> = disk.take_log_calls().into_iter().map(|(call, _)| call).collect();
+        assert_eq!(calls, [Call::Write, Call::Sync], "one write and one sync, never repeated");
+        assert_eq!(engine.get("safe").unwrap().unwrap().to_vec(), b"1", "reads go on");
+        assert_eq!(engine.get("doubtful").unwrap(), None, "at batch size 1 only the durable is visible");
+        assert!(engine.stats().failed.is_some());
+        assert!(matches!(engine.close(), Err(Error::Poisoned { .. })));
+        disk.heal();
+        let engine = place.open();
+        assert!(engine.get("safe").unwrap().is_some());
+        engine.put("again", "1").unwrap();
+    }
+}
+
+#[test]
+fn a_failed_sync_says_how_many_acknowledged_writes_are_in_doubt() {
+    let (_place, disk, engine) = store(5);
+    for i in 1..=4 {
+        engine.put(format!("k{i}"), "1").unwrap();
+    }
+    disk.plan(Plan::fail(Call::Sync, ".wal", EIO).times(1));
+    let error = engine.put("k5", "1").unwrap_err();
+    assert!(matches!(error, Error::Poisoned { pending: 4, .. }), "{error}");
+    assert!(error.to_string().contains("4 acknowledged writes may be lost"), "{error}");
+}
+
+#[test]
+fn a_write_error_that_is_not_about_room_and_a_cut_that_fails_poison() {
+    let (_place, disk, engine) = store(1);
+    disk.plan(Plan::fail(Call::Write, ".wal", EIO).times(1));
+    assert!(matches!(engine.put("x", "1"), Err(Error::Poisoned { .. })));
+    assert!(matches!(engine.put("x", "1"), Err(Error::Poisoned { .. })));
+
+    let (place, disk, engine) = store(1);
+    engine.put("safe", "1").unwrap();
+    disk.plan(Plan::fail(Call::Write, ".wal", ENOSPC).short(20));
+    disk.plan(Plan::fail(Call::SetLen, ".wal", EIO));
+    assert!(matches!(engine.put("x", "1"), Err(Error::Poisoned { .. })), "half a record is in the file");
+    disk.heal();
+    assert!(matches!(engine.put("x", "1"), Err(Error::Poisoned { .. })));
+    drop(engine);
+    let engine = place.open();
+    assert!(matches!(engine.recovery().tail, Tail::Torn(_)));
+    assert_eq!(engine.len(), 1);
+}
+
+#[test]
+fn a_snapshot_that_fails_leaves_log_and_old_snapshot_as_they_were() {
+    let calls = [(Call::Create, ENOSPC), (Call::Write, ENOSPC), (Call::Sync, EIO), (Call::Read, EIO), (Call::Rename, EIO)];
+    for (call, errno) in calls {
+        let (place, disk, engine) = store(1);
+        engine.put("x", "old").unwrap();
+        engine.snapshot().unwrap();
+        engine.put("x", "new").unwrap();
+        let before = (std::fs::read(&place.wal).unwrap(), std::fs::read(&place.snapshot).unwrap());
+        disk.plan(Plan::fail(call, if call == Call::Create { ".snapshot.tmp" } else { ".snapshot" }, errno));
+        let error = engine.snapshot().unwrap_err();
+        assert!(matches!(error, Error::Io { .. }), "{call:?}: {error}");
+        assert!(error.to_string().contains("as they were"), "{error}");
+        assert_eq!((std::fs::read(&place.wal).unwrap(), std::fs::read(&place.snapshot).unwrap()), before, "{call:?}");
+        assert_eq!(std::fs::read_dir(place.dir.path()).unwrap().count(), 4, "{call:?}: no temporary file is left");
+        engine.put("y", "1").unwrap();
+        disk.heal();
+        engine.snapshot().unwrap();
+        kill(engine, &disk);
+        let engine = place.open();
+        assert_eq!(contents(&engine).len(), 2);
+    }
+}
+
+#[test]
+fn a_new_log_that_cannot_be_made_leaves_the_old_one_in_use() {
+    for (call, suffix) in [(Call::Create, ".wal.tmp"), (Call::Rename, ".wal")] {
+        let (place, disk, engine) = store(1);
+        engine.put("x", "1").unwrap();
+        disk.plan(Plan::fail(call, suffix, ENOSPC));
+        assert!(matches!(engine.snapshot(), Err(Error::Io { .. })));
+        engine.put("y", "2").unwrap();
+        disk.heal();
+        engine.put("z", "3").unwrap();
+        kill(engine, &disk);
+        let engine = place.open();
+        assert_eq!((engine.len(), engine.recovery().skipped, engine.recovery().replayed), (3, 1, 2));
+    }
+}
+
+#[test]
+fn a_directory_that_cannot_be_synced_poisons() {
+    for suffix in [".snapshot", ".wal"] {
+        let (place, disk, engine) = store(1);
+        engine.put("x", "1").unwrap();
+        disk.plan(Plan::fail(Call::SyncDir, suffix, EIO).times(1));
+        assert!(matches!(engine.snapshot(), Err(Error::Poisoned { .. })), "{suffix}");
+        assert!(matches!(engine.put("y", "1"), Err(Error::Poisoned { .. })), "{suffix}");
+        drop(engine);
+        assert_eq!(place.open().len(), 1);
+    }
+}
+
+#[test]
+fn a_read_error_at_opening_refuses_and_changes_nothing() {
+    for suffix in [".wal", ".snapshot"] {
+        let (place, disk, engine) = store(1);
+        engine.put("x", "1").unwrap();
+        engine.snapshot().unwrap();
+        engine.put("y", "1").unwrap();
+        drop(engine);
+        let before = (std::fs::read(&place.wal).unwrap(), std::fs::read(&place.snapshot).unwrap());
+        for call in [Call::Read, Call::Sync] {
+            disk.plan(Plan::fail(call, suffix, EIO));
+            let error = place.options().disk(Arc::new(disk.clone())).open().unwrap_err();
+            assert!(matches!(error, Error::Io { .. }), "{error}");
+            assert_eq!((std::fs::read(&place.wal).unwrap(), std::fs::read(&place.snapshot).unwrap()), before);
+            disk.heal();
+        }
+        assert_eq!(place.open().len(), 2);
+    }
+}
+
+/// Every waiting writer gets its own answer, none hangs, and what was answered OK is there.
+#[test]
+fn many_writers_on_a_failing_disk_all_get_an_answer() {
+    let full = Plan::fail(Call::Write, ".wal", ENOSPC).after(20).times(5).short(30);
+    let broken = Plan::fail(Call::Sync, ".wal", EIO).after(20).times(1);
+    for (plan, batch_size) in [(full.clone(), 1), (full, 4), (broken.clone(), 1), (broken, 4)] {
+        let (place, disk, engine) = store(batch_size);
+        disk.plan(plan);
+        let answers: Vec<(String, bool)> = std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..8)
+                .map(|thread| {
+                    let engine = &engine;
+                    scope.spawn(move || {
+                        let one = |i| {
+                            let key = format!("{thread} {i}");
+                            let ok = engine.put(&key, "1").is_ok();
+                            (key, ok)
+                        };
+                        (0..50).map(one).collect::<Vec<_>>()
+                    })
+                })
+                .collect();
+            writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect()
+        });
+        let failed = answers.iter().filter(|(_, ok)| !ok).count();
+        assert!(failed > 0, "the fault was met");
+        let durable = engine.stats().durable;
+        let closed = engine.close();
+        let poisoned = matches!(closed, Err(Error::Poisoned { .. }));
+        assert!(poisoned || closed.is_ok());
+        drop(engine);
+        let engine = place.open();
+        assert!(engine.recovery().last_seq >= durable);
+        let missing = answers.iter().filter(|(key, ok)| *ok && engine.get(key).unwrap().is_none()).count() as u64;
+        assert!(missing == 0 || (poisoned && missing < batch_size), "{missing} acknowledged writes are missing");
+        let unasked = answers.iter().filter(|(key, ok)| !ok && engine.get(key).unwrap().is_some()).count();
+        assert!(poisoned || unasked == 0, "{unasked} refused writes are there");
+    }
+}
