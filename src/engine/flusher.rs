@@ -73,25 +73,24 @@ pub(super) enum Tick {
 impl Shared {
     /// Flushes when the oldest pending write is one flush interval old.
     pub(super) fn flush_if_due(&self) -> Tick {
-        let Ok(log) = self.log() else { return Tick::Closed };
-        if log.closed || log.failure.is_some() {
-            return Tick::Closed;
-        }
-        let Some(oldest) = log.oldest_pending else {
-            self.flusher.has_deadline.store(false, Ordering::Relaxed);
-            return Tick::Idle;
-        };
-        let age = self.disk.now().saturating_sub(oldest);
-        if age < self.flush_interval {
-            return Tick::DueIn(self.flush_interval - age);
-        }
-        // A failure is kept in the log: the next caller that can act on it is told.
-        match self.make_durable(log) {
-            Ok(log) if log.oldest_pending.is_none() => {
-                self.flusher.has_deadline.store(false, Ordering::Relaxed);
-                Tick::Idle
+        let Ok(mut log) = self.log() else { return Tick::Closed };
+        loop {
+            if log.closed || log.failure.is_some() {
+                return Tick::Closed;
             }
-            _ => Tick::DueIn(self.flush_interval),
+            let Some(oldest) = log.oldest_pending else {
+                self.flusher.has_deadline.store(false, Ordering::Relaxed);
+                return Tick::Idle;
+            };
+            let age = self.disk.now().saturating_sub(oldest);
+            if age < self.flush_interval {
+                return Tick::DueIn(self.flush_interval - age);
+            }
+            // A failure is kept in the log: the next caller that can act on it is told.
+            log = match self.make_durable(log) {
+                Ok(log) => log,
+                Err(_) => return Tick::DueIn(self.flush_interval),
+            };
         }
     }
 }

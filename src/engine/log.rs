@@ -380,7 +380,7 @@ impl Shared {
     }
 
     fn wait<'a>(&'a self, log: Guard<'a>) -> Result<Guard<'a>> {
-        self.settled.wait(log).map_err(|_| self.panicked())
+        self.settled.wait(log).map_err(|poisoned| self.panicked(&poisoned.into_inner()))
     }
 }
 

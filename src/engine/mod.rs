@@ -386,7 +386,7 @@ impl Engine {
 
 impl Shared {
     fn log(&self) -> Result<Guard<'_>> {
-        self.log.lock().map_err(|_| self.panicked())
+        self.log.lock().map_err(|poisoned| self.panicked(&poisoned.into_inner()))
     }
 
     /// For looking only: also after a panic.
@@ -394,9 +394,9 @@ impl Shared {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn panicked(&self) -> Error {
+    fn panicked(&self, log: &Log) -> Error {
         let reason = "a thread of this program panicked while it was writing".to_string();
-        Error::Poisoned { path: self.wal_path.clone(), reason, pending: self.log_always().pending() }
+        Error::Poisoned { path: self.wal_path.clone(), reason, pending: log.pending() }
     }
 
     fn state(&self) -> RwLockReadGuard<'_, State> {
