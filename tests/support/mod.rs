@@ -62,6 +62,7 @@ pub enum Call {
     Create,
     Rename,
     SyncDir,
+    Remove,
 }
 
 /// Once `after` calls of this kind on files whose name ends in `suffix` have passed, `times` of
@@ -102,8 +103,12 @@ pub const EDQUOT: i32 = 122;
 struct Faults {
     plans: Vec<Plan>,
     killed: bool,
-    /// Names of all calls on the log, in order.
+    /// Writes and syncs of the log since they were last taken, with the bytes of each write.
     log_calls: Vec<(Call, u64)>,
+    /// All calls that change something, with the name of the file.
+    changes: Vec<(Call, String)>,
+    /// The process dies before the change with this number.
+    die_at: Option<usize>,
     /// When set, the random numbers are 1, 2, 3 … times this.
     entropy: Option<(u64, u64)>,
 }
@@ -134,6 +139,20 @@ impl FaultyDisk {
         self.faults.lock().unwrap().killed = true;
     }
 
+    /// From the change with this number on, nothing happens any more, as after SIGKILL.
+    pub fn die_at(&self, change: usize) {
+        self.faults.lock().unwrap().die_at = Some(change);
+    }
+
+    pub fn is_dead(&self) -> bool {
+        self.faults.lock().unwrap().killed
+    }
+
+    /// All changes so far: the call and the name of the file, in order.
+    pub fn changes(&self) -> Vec<(Call, String)> {
+        self.faults.lock().unwrap().changes.clone()
+    }
+
     pub fn revive(&self) {
         self.faults.lock().unwrap().killed = false;
     }
@@ -146,6 +165,11 @@ impl FaultyDisk {
     /// How many bytes a write may take first, and the error; or nothing.
     fn fault(&self, call: Call, path: &Path, bytes: u64) -> Option<(usize, io::Error)> {
         let mut faults = self.faults.lock().unwrap();
+        if call != Call::Read && !faults.killed {
+            faults.killed = faults.die_at == Some(faults.changes.len());
+            let file = path.file_name().unwrap().to_str().unwrap().to_string();
+            faults.changes.push((call, file));
+        }
         if faults.killed && call != Call::Read {
             return Some((0, io::Error::other("the process is dead")));
         }
@@ -194,6 +218,7 @@ impl Disk for FaultyDisk {
         OsDisk.rename(from, to)
     }
     fn remove(&self, path: &Path) -> io::Result<()> {
+        self.check(Call::Remove, path)?;
         OsDisk.remove(path)
     }
     fn sync_dir(&self, path: &Path) -> io::Result<()> {

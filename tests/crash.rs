@@ -1,0 +1,156 @@
+//! The process dies before every single change it makes to the disk, in a life that has all of
+//! them: what comes back is always a prefix with everything promised, whatever was going on. What
+//! only a power cut can take is shown by the order of the steps.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod support;
+
+use kv_engine::{Batch, Engine, Error, Tail};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use support::{Call, FaultyDisk, Place, contents};
+
+type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// The model: the state after each write, and how many writes are promised durable.
+struct Model {
+    states: Vec<Contents>,
+    promised: usize,
+}
+
+impl Model {
+    fn write(&mut self, ops: &[(&str, Option<&str>)]) {
+        let mut state = self.states.last().unwrap().clone();
+        for (key, value) in ops {
+            match value {
+                Some(value) => drop(state.insert(key.as_bytes().to_vec(), value.as_bytes().to_vec())),
+                None => drop(state.remove(key.as_bytes())),
+            }
+        }
+        self.states.push(state);
+    }
+}
+
+/// One life: puts, a delete, a batch, flushes, two snapshots, an orderly close. Ends at the first
+/// error, as a process that dies ends. `model` grows with what is issued and what is promised.
+fn live(engine: &Engine, model: &mut Model, round: usize) -> Result<(), Error> {
+    let promised = |model: &mut Model| model.promised = model.states.len() - 1;
+    let value = format!("round {round}");
+    for key in ["a", "b", "c"] {
+        model.write(&[(key, Some(&value))]);
+        if engine.put(key, &value)?.durable {
+            promised(model);
+        }
+    }
+    engine.flush()?;
+    promised(model);
+    model.write(&[("b", None)]);
+    engine.delete("b")?;
+    engine.snapshot()?;
+    promised(model);
+    model.write(&[("d", Some("")), ("a", None), ("e", Some("batch"))]);
+    let mut batch = Batch::new();
+    batch.put("d", "").delete("a").put("e", "batch");
+    engine.write(batch)?;
+    model.write(&[("f", Some(&value))]);
+    engine.put("f", &value)?;
+    engine.set_batch_size(2)?;
+    engine.snapshot()?;
+    promised(model);
+    model.write(&[("g", Some(&value))]);
+    engine.put("g", &value)?;
+    engine.close()?;
+    promised(model);
+    Ok(())
+}
+
+#[test]
+fn dying_before_any_change_to_the_disk_leaves_a_prefix_with_everything_promised() {
+    let mut deaths = 0;
+    for first in 0.. {
+        let place = Place::new();
+        let mut model = Model { states: vec![Contents::new()], promised: 0 };
+        let disk = FaultyDisk::default();
+        disk.die_at(first);
+        let opened = place.options().batch_size(4).disk(Arc::new(disk.clone())).open();
+        let lived = opened.and_then(|engine| live(&engine, &mut model, 1));
+        if !disk.is_dead() {
+            lived.unwrap();
+            break;
+        }
+        deaths += 1;
+        // The second life dies at one of its own changes: while recovering, or later.
+        for second in 0.. {
+            let copy = Place::new();
+            for entry in std::fs::read_dir(place.dir.path()).unwrap() {
+                let path = entry.unwrap().path();
+                std::fs::copy(&path, copy.dir.path().join(path.file_name().unwrap())).unwrap();
+            }
+            let mut model = Model { states: model.states.clone(), promised: model.promised };
+            let disk = FaultyDisk::default();
+            disk.die_at(second);
+            if let Ok(engine) = copy.options().batch_size(4).disk(Arc::new(disk.clone())).open() {
+                let k = engine.recovery().last_seq as usize;
+                assert!(model.promised <= k && k < model.states.len(), "died at {first}: {} promised, {k} back", model.promised);
+                assert_eq!(contents(&engine), model.states[k], "died at {first}");
+                assert!(!matches!(engine.recovery().tail, Tail::Damaged(_)), "died at {first}: a crash is not damage");
+                model.states.truncate(k + 1);
+                model.promised = k;
+                let _ = live(&engine, &mut model, 2);
+            }
+            let done = !disk.is_dead();
+            let engine = copy.open();
+            let k = engine.recovery().last_seq as usize;
+            assert!(model.promised <= k && k < model.states.len(), "died at {first}, {second}");
+            assert_eq!(contents(&engine), model.states[k], "died at {first}, {second}");
+            engine.put("goes", "on").unwrap();
+            if done {
+                break;
+            }
+        }
+    }
+    assert!(deaths > 30, "{deaths} places to die at");
+}
+
+#[test]
+fn the_log_lets_go_only_behind_a_snapshot_that_is_durable_under_its_name() {
+    let (place, disk) = (Place::new(), FaultyDisk::default());
+    let engine = place.options().batch_size(100).disk(Arc::new(disk.clone())).open().unwrap();
+    engine.put("x", "1").unwrap();
+    let before = disk.changes().len();
+    engine.snapshot().unwrap();
+    let steps: Vec<(Call, String)> = disk.changes()[before..].to_vec();
+    let steps: Vec<(Call, &str)> = steps.iter().map(|(call, name)| (*call, name.as_str())).collect();
+    assert_eq!(
+        steps,
+        [
+            (Call::Write, "kv.wal"), // the pending write,
+            (Call::Sync, "kv.wal"),  // durable before the snapshot says so
+            (Call::Remove, "kv.snapshot.tmp"),
+            (Call::Create, "kv.snapshot.tmp"),
+            (Call::Write, "kv.snapshot"), // the entries
+            (Call::Write, "kv.snapshot"), // the header
+            (Call::Sync, "kv.snapshot"),
+            (Call::Rename, "kv.snapshot"),
+            (Call::SyncDir, "kv.snapshot"),
+            (Call::Remove, "kv.wal.tmp"), // only now the log
+            (Call::Create, "kv.wal.tmp"),
+            (Call::Write, "kv.wal"),
+            (Call::Sync, "kv.wal"),
+            (Call::Rename, "kv.wal"),
+            (Call::SyncDir, "kv.wal"),
+        ]
+    );
+}
+
+#[test]
+fn opening_syncs_before_it_reads_and_a_cut_is_synced_before_any_write() {
+    let (place, disk) = (Place::new(), FaultyDisk::default());
+    place.open().put("x", "1").unwrap();
+    let whole = std::fs::read(&place.wal).unwrap();
+    std::fs::write(&place.wal, &whole[..whole.len() - 1]).unwrap();
+    let engine = place.options().disk(Arc::new(disk.clone())).open().unwrap();
+    engine.put("y", "2").unwrap();
+    let calls: Vec<Call> = disk.changes().into_iter().filter(|(_, name)| name == "kv.wal").map(|(call, _)| call).collect();
+    assert_eq!(calls, [Call::Sync, Call::SyncDir, Call::SetLen, Call::Sync, Call::Write, Call::Sync]);
+}
