@@ -1,2 +1,183 @@
-//! placeholder
-fn main() {}
+//! `kv_cli`: the store at a prompt, in a script, or one command at a time.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `args` | flags and `--help` |
+//! | `session` | runs a line, answers, keeps the exit status; all modes share it |
+//! | `repl`, `assist`, `history` | the prompt, help while typing, lines typed before |
+//! | `script` | commands from a pipe or a file, as bytes |
+//! | `render` | text, raw and JSON; stdout before stderr; nothing harmful to a terminal |
+//! | `bench` | BENCH |
+//! | `signals` | orderly ends |
+//! | `tools` | `wal` and `verify` |
+
+mod args;
+mod assist;
+mod bench;
+mod history;
+mod render;
+mod repl;
+mod script;
+mod session;
+mod signals;
+mod tools;
+
+use anyhow::Context;
+use args::{Args, Words};
+use kv_engine::command::{Reply, parse_words};
+use kv_engine::{Engine, MAX_VALUE_BYTES};
+use render::{Output, Place};
+use session::{Ending, Flow, Session, Settings};
+use signals::{Flags, Gate, Terminal};
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStringExt;
+use std::process::ExitCode;
+
+static FLAGS: Flags = Flags::new();
+
+fn main() -> ExitCode {
+    let args = Args::of_process();
+    let done = match &args.words {
+        _ if args.generate.is_some() => generate(&args),
+        Some(Words::Wal(wal)) => Ok(tools::wal(&args, wal)),
+        Some(Words::Verify) => Ok(tools::verify(&args)),
+        _ => converse(&args),
+    };
+    done.unwrap_or_else(|error| {
+        let _ = writeln!(io::stderr().lock(), "kv_cli: error: {}", render::safe(&format!("{error:#}")));
+        ExitCode::FAILURE
+    })
+}
+
+fn generate(args: &Args) -> anyhow::Result<ExitCode> {
+    let text = args.generate.map(args::Generate::text).transpose()?.unwrap_or_default();
+    io::stdout().lock().write_all(&text).context("stdout")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the store and runs what there is to run.
+fn converse(args: &Args) -> anyhow::Result<ExitCode> {
+    let words = words(args)?;
+    let reads_stdin = words.is_none() && args.command.is_empty() && args.file.is_empty();
+    let interactive = reads_stdin && io::stdin().is_terminal();
+    let mut output = Output::new(args.format(), args.color, interactive).context("stdout")?;
+    if let Some(status) = words.as_deref().and_then(|words| without_store(words, &mut output)) {
+        return Ok(ExitCode::from(status));
+    }
+    let engine = match args.options().open() {
+        Ok(engine) => engine,
+        Err(error) => {
+            output.complain(&Place::Words, &error.to_string());
+            return Ok(ExitCode::from(3));
+        }
+    };
+    let settings = Settings {
+        wal: args.wal.clone(),
+        interactive,
+        bail: args.bail,
+        timing: args.timing,
+        quiet: args.quiet,
+        verbose: args.verbose,
+    };
+    // Never freed: the process ends with them, and freeing a large map takes time.
+    let gate: &Gate = Box::leak(Box::new(Gate::new(Session::new(engine.clone(), output, settings, &FLAGS))));
+    greet(&mut gate.hold(), &engine, args);
+    let terminal = if interactive { Terminal::save() } else { None };
+    signals::listen(gate, &FLAGS, terminal).context("signals")?;
+    let flow = match words {
+        Some(words) => gate.hold().words(&Place::Words, &words),
+        None if !args.command.is_empty() => run_commands(gate, args),
+        None if !args.file.is_empty() => run_files(gate, args),
+        None if interactive => repl::run(gate, engine, &FLAGS),
+        None => script::run(gate, stdin()?, "<stdin>"),
+    };
+    let mut session = gate.hold();
+    let ending = match flow {
+        Flow::On => Ending::Input,
+        Flow::End(ending) => ending,
+    };
+    // Still holding the gate, so that no signal ends the process a second time.
+    let status = session.end(ending);
+    std::process::exit(status.into())
+}
+
+/// The words of a one-shot command, the last one from stdin with `-x`.
+fn words(args: &Args) -> anyhow::Result<Option<Vec<Vec<u8>>>> {
+    let Some(Words::Command(words)) = &args.words else { return Ok(None) };
+    let mut words: Vec<_> = words.iter().cloned().map(OsStringExt::into_vec).collect();
+    if args.stdin_argument {
+        let mut last = Vec::new();
+        // One byte more than a value may have, so that the engine can refuse it.
+        stdin()?.take(MAX_VALUE_BYTES as u64 + 1).read_to_end(&mut last).context("<stdin>")?;
+        words.push(last);
+    }
+    Ok(Some(words))
+}
+
+/// A mistake and HELP need no store, and must not wait for one.
+fn without_store(words: &[Vec<u8>], output: &mut Output) -> Option<u8> {
+    let status = match parse_words(words.iter().map(|word| Cow::Borrowed(word.as_slice()))) {
+        Ok(Some(kv_engine::command::Command::Help(spec))) => {
+            let text = spec.map_or_else(kv_engine::command::help, kv_engine::command::Spec::help);
+            output.reply(kv_engine::command::Verb::Help, &Reply::Help(text), || None);
+            0
+        }
+        Ok(_) => return None,
+        Err(error) => {
+            output.error(&Place::Words, &error);
+            1
+        }
+    };
+    output.flush();
+    Some(status)
+}
+
+fn greet(session: &mut Session, engine: &Engine, args: &Args) {
+    if args.quiet {
+        return;
+    }
+    if session.output.interactive {
+        repl::banner(session, engine, &args.snapshot);
+        return;
+    }
+    for warning in engine.recovery().warnings() {
+        session.output.warn(&warning);
+    }
+    if args.verbose {
+        session.output.aside(&format!("kv_cli: {}", render::safe(&engine.recovery().to_string())));
+    }
+}
+
+fn run_commands(gate: &Gate, args: &Args) -> Flow {
+    let mut session = gate.hold();
+    for (at, text) in args.command.iter().cloned().map(OsStringExt::into_vec).enumerate() {
+        for line in text.split(|&b| b == b'\n') {
+            match session.line(&Place::Option(at + 1), line) {
+                Flow::On => {}
+                end => return end,
+            }
+        }
+    }
+    Flow::On
+}
+
+fn run_files(gate: &Gate, args: &Args) -> Flow {
+    for path in &args.file {
+        let flow = match stdin() {
+            Ok(stdin) if path.as_os_str() == "-" => script::run(gate, stdin, "<stdin>"),
+            _ => script::run_file(gate, path),
+        };
+        if flow != Flow::On {
+            return flow;
+        }
+    }
+    Flow::On
+}
+
+/// stdin without the standard library's buffer and lock.
+fn stdin() -> io::Result<File> {
+    io::stdin().as_fd().try_clone_to_owned().map(File::from)
+}

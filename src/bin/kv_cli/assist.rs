@@ -1,0 +1,252 @@
+//! Help while typing: completion, hints, highlighting.
+//!
+//! The line editor calls these for every key. Pasted lines can be long, so each of them looks at
+//! no more than [`HINTED_BYTES`], and asks for a redraw only while the first word or a quote is typed.
+
+use kv_engine::Engine;
+use kv_engine::command::{COMMANDS, Spec, Words, find, write_word};
+use rustyline::completion::{Completer, Pair};
+use rustyline::highlight::{CmdKind, Highlighter};
+use rustyline::hint::{Hint, Hinter};
+use rustyline::history::SearchDirection;
+use rustyline::validate::Validator;
+use rustyline::{Context, Helper};
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+/// Longer lines get no hints.
+const HINTED_BYTES: usize = 256;
+const HINT_COLUMNS: usize = 80;
+const MAX_KEYS: usize = 100;
+const KEYS_TIME: Duration = Duration::from_millis(2);
+
+pub(crate) struct Assist {
+    engine: Engine,
+    color: bool,
+    /// Whether something stood on the line when it was last looked at; for Ctrl-C.
+    pub(crate) typed: Cell<bool>,
+}
+
+impl Assist {
+    pub(crate) fn new(engine: Engine, color: bool) -> Assist {
+        Assist { engine, color, typed: Cell::new(false) }
+    }
+
+    /// Stored keys that begin with `prefix`, as words.
+    fn keys(&self, prefix: &[u8]) -> Vec<Pair> {
+        let began = Instant::now();
+        let keys = self.engine.keys(prefix).map_while(Result::ok).take(MAX_KEYS).take_while(|_| began.elapsed() < KEYS_TIME);
+        keys.map(|key| {
+            let mut word = Vec::new();
+            let _ = write_word(&key, &mut word);
+            let word = String::from_utf8_lossy(&word).into_owned();
+            Pair { replacement: format!("{word} "), display: word }
+        })
+        .collect()
+    }
+}
+
+impl Helper for Assist {}
+impl Validator for Assist {}
+
+impl Completer for Assist {
+    type Candidate = Pair;
+
+    fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
+        let typed = Typed::of(&line[..pos]);
+        let found = match typed.command {
+            None => commands(typed.word),
+            Some(spec) if spec.name == "HELP" && typed.args == 0 => commands(typed.word),
+            Some(spec) if spec.args.first().is_some_and(|arg| matches!(*arg, "key" | "[prefix]")) && typed.args == 0 => {
+                unquoted(typed.word).map(|prefix| self.keys(&prefix)).unwrap_or_default()
+            }
+            Some(_) => Vec::new(),
+        };
+        Ok((pos - typed.word.len(), found))
+    }
+}
+
+fn commands(prefix: &str) -> Vec<Pair> {
+    let matches = |name: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    let found = COMMANDS.iter().filter(|spec| matches(spec.name));
+    found.map(|spec| Pair { display: spec.name.into(), replacement: format!("{} ", spec.name) }).collect()
+}
+
+/// The bytes that a word means so far; its closing quote may be missing.
+fn unquoted(word: &str) -> Option<Vec<u8>> {
+    let closed = match word.as_bytes().first() {
+        Some(&quote @ (b'"' | b'\'')) => format!("{word}{}", char::from(quote)),
+        _ => word.to_string(),
+    };
+    Words::of(closed.as_bytes()).next().unwrap_or(Ok(Cow::Borrowed(b""))).ok().map(Cow::into_owned)
+}
+
+/// The line up to the cursor: the command, how many arguments are complete, the word at the end.
+struct Typed<'l> {
+    command: Option<&'static Spec>,
+    args: usize,
+    word: &'l str,
+}
+
+impl<'l> Typed<'l> {
+    fn of(line: &'l str) -> Typed<'l> {
+        let mut starts = Vec::new();
+        let (mut quote, mut escaped, mut blank) = (None, false, true);
+        for (at, c) in line.char_indices() {
+            match quote {
+                Some(_) if escaped => escaped = false,
+                Some('"') if c == '\\' => escaped = true,
+                Some(open) if c == open => quote = None,
+                Some(_) => {}
+                None if c == ' ' || c == '\t' => blank = true,
+                None => {
+                    if blank {
+                        starts.push(at);
+                        quote = Some(c).filter(|c| matches!(c, '"' | '\''));
+                    }
+                    blank = false;
+                }
+            }
+        }
+        if blank {
+            starts.push(line.len());
+        }
+        let last = starts.last().copied().unwrap_or(line.len());
+        let command = (starts.len() > 1).then(|| line[starts[0]..starts[1]].trim_end().as_bytes());
+        match command.map(find) {
+            Some(Some(spec)) => Typed { command: Some(spec), args: starts.len() - 2, word: &line[last..] },
+            // Behind a word that is no command there is nothing to offer.
+            Some(None) => Typed { command: find(b"EXIT"), args: usize::MAX / 2, word: &line[last..] },
+            None => Typed { command: None, args: 0, word: &line[last..] },
+        }
+    }
+}
+
+/// Grey text behind the cursor.
+pub(crate) struct Grey {
+    text: String,
+    /// History can be taken over with the right arrow, names of arguments cannot.
+    takes: bool,
+}
+
+impl Hint for Grey {
+    fn display(&self) -> &str {
+        &self.text
+    }
+
+    fn completion(&self) -> Option<&str> {
+        self.takes.then_some(&self.text)
+    }
+}
+
+impl Hinter for Assist {
+    type Hint = Grey;
+
+    fn hint(&self, line: &str, pos: usize, ctx: &Context<'_>) -> Option<Grey> {
+        self.typed.set(!line.is_empty());
+        if pos < line.len() || line.is_empty() || line.len() > HINTED_BYTES {
+            return None;
+        }
+        arguments(line).or_else(|| from_history(line, ctx))
+    }
+}
+
+/// The arguments that are still to come.
+fn arguments(line: &str) -> Option<Grey> {
+    let typed = Typed::of(line);
+    let (spec, given) = match typed.command {
+        Some(spec) => (spec, typed.args + usize::from(!typed.word.is_empty())),
+        None => (find(typed.word.as_bytes())?, 0),
+    };
+    let missing = spec.args.get(given..).filter(|missing| !missing.is_empty())?.join(" ");
+    let blank = if line.ends_with([' ', '\t']) { "" } else { " " };
+    Some(Grey { text: format!("{blank}{missing}"), takes: false })
+}
+
+/// The rest of the newest line that began like this one.
+fn from_history(line: &str, ctx: &Context<'_>) -> Option<Grey> {
+    let newest = ctx.history().len().checked_sub(1)?;
+    let start = ctx.history_index().min(newest);
+    let found = ctx.history().starts_with(line, start, SearchDirection::Reverse).ok()??;
+    let rest = found.entry.get(line.len()..)?.lines().next()?;
+    let text: String = rest.chars().take(HINT_COLUMNS).collect();
+    (!text.is_empty()).then_some(Grey { text, takes: true })
+}
+
+impl Highlighter for Assist {
+    fn highlight<'l>(&self, line: &'l str, pos: usize) -> Cow<'l, str> {
+        let start = line.len() - line.trim_start().len();
+        let end = line[start..].find([' ', '\t']).map_or(line.len(), |length| start + length);
+        let (word, known) = (&line[start..end], find(&line.as_bytes()[start..end]).is_some());
+        if !self.color || line.len() > HINTED_BYTES || word.is_empty() || word.starts_with('#') {
+            return Cow::Borrowed(line);
+        }
+        let style = match known {
+            true => "\x1b[1m",
+            // A word that may still become a command is left alone.
+            false if pos <= end && !commands(word).is_empty() => return Cow::Borrowed(line),
+            false => "\x1b[31m",
+        };
+        let rest = &line[end..];
+        let open = Words::of(line.as_bytes()).find_map(Result::err).and_then(|error| {
+            let column = error.text.strip_prefix("column ")?.split(':').next()?.parse::<usize>().ok()?;
+            (error.code == kv_engine::command::Code::UnfinishedQuote && column > end).then(|| column - 1 - end)
+        });
+        match open.filter(|&open| rest.is_char_boundary(open)) {
+            Some(open) => {
+                let (before, quoted) = rest.split_at(open);
+                Cow::Owned(format!("{}{style}{word}\x1b[0m{before}\x1b[4m{quoted}\x1b[0m", &line[..start]))
+            }
+            None => Cow::Owned(format!("{}{style}{word}\x1b[0m{rest}", &line[..start])),
+        }
+    }
+
+    fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
+        if self.color { Cow::Owned(format!("\x1b[2m{hint}\x1b[0m")) } else { Cow::Borrowed(hint) }
+    }
+
+    fn highlight_char(&self, line: &str, pos: usize, _: CmdKind) -> bool {
+        let start = line.len() - line.trim_start().len();
+        let end = line[start..].find([' ', '\t']).map_or(line.len(), |length| start + length);
+        self.color && line.len() <= HINTED_BYTES && (pos <= end + 1 || line.contains(['"', '\'']))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hint(line: &str) -> Option<String> {
+        arguments(line).map(|grey| grey.text)
+    }
+
+    #[test]
+    fn hints_name_what_is_still_missing() {
+        assert_eq!(hint("PUT"), Some(" key value".into()));
+        assert_eq!(hint("put "), Some("key value".into()));
+        assert_eq!(hint("PUT x"), Some(" value".into()));
+        assert_eq!(hint("PUT \"a b\" "), Some("value".into()));
+        assert_eq!(hint("PUT \"a \\\" b"), Some(" value".into()));
+        assert_eq!(hint("PUT x 1"), None);
+        assert_eq!(hint("PTU x"), None);
+        assert_eq!(hint("SIZE"), None);
+    }
+
+    #[test]
+    fn commands_complete_in_any_case() {
+        let names = |prefix| commands(prefix).into_iter().map(|pair| pair.replacement).collect::<Vec<_>>();
+        assert_eq!(names("be"), ["BEGIN ", "BENCH "]);
+        assert_eq!(names("é"), [""; 0]);
+        assert_eq!(names("").len(), COMMANDS.len());
+    }
+
+    #[test]
+    fn a_half_typed_quote_is_understood() {
+        assert_eq!(unquoted("\"a b"), Some(b"a b".to_vec()));
+        assert_eq!(unquoted("\"a\\"), None);
+        assert_eq!(unquoted(""), Some(Vec::new()));
+        let typed = Typed::of("GET \"a b");
+        assert_eq!((typed.args, typed.word), (0, "\"a b"));
+    }
+}

@@ -1,0 +1,304 @@
+//! What goes to stdout and stderr, and in which order.
+//!
+//! Replies go to stdout through one buffer, which is written out before anything goes to stderr and
+//! before a read that may block. Nothing from data reaches a terminal as anything but text.
+
+use crate::args::{Format, When};
+use base64::Engine as _;
+use kv_engine::command::{CommandError, Reply, Verb, figures, is_hidden, write_escaped};
+use serde_json::Value as Json;
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// Where a line came from, for errors.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    Prompt,
+    Words,
+    Option(usize),
+    Line { input: String, line: u64 },
+    Whole(String),
+}
+
+impl Place {
+    fn prefix(&self) -> String {
+        match self {
+            Place::Prompt => String::new(),
+            Place::Words => "kv_cli: ".into(),
+            Place::Option(n) => format!("kv_cli: -c {n}: "),
+            Place::Line { input, line } => format!("kv_cli: {input}:{line}: "),
+            Place::Whole(input) => format!("kv_cli: {input}: "),
+        }
+    }
+
+    fn line(&self) -> Option<u64> {
+        match self {
+            Place::Option(n) => Some(*n as u64),
+            Place::Line { line, .. } => Some(*line),
+            _ => None,
+        }
+    }
+}
+
+/// The two streams.
+pub(crate) struct Output {
+    out: BufWriter<File>,
+    pub(crate) format: Format,
+    /// Somebody types and reads at this moment: replies get a dimmed note.
+    pub(crate) interactive: bool,
+    /// stdout is a terminal.
+    pub(crate) terminal: bool,
+    pub(crate) color: bool,
+    broken: Option<io::Error>,
+}
+
+impl Output {
+    pub(crate) fn new(format: Format, color: When, interactive: bool) -> io::Result<Output> {
+        let stdout = io::stdout();
+        let terminal = stdout.is_terminal();
+        let color = match color {
+            When::Always => true,
+            When::Never => false,
+            When::Auto => terminal && !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
+        };
+        let file = File::from(stdout.as_fd().try_clone_to_owned()?);
+        let out = BufWriter::with_capacity(BUFFER_BYTES, file);
+        Ok(Output { out, format, interactive: interactive && terminal, terminal, color, broken: None })
+    }
+
+    /// Why stdout takes no more, once.
+    pub(crate) fn take_broken(&mut self) -> Option<io::Error> {
+        self.broken.take()
+    }
+
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.is_some()
+    }
+
+    pub(crate) fn flush(&mut self) {
+        let done = self.out.flush();
+        self.keep(done);
+    }
+
+    fn keep(&mut self, done: io::Result<()>) {
+        if let Err(error) = done {
+            self.broken.get_or_insert(error);
+        }
+    }
+
+    /// Writes a reply; `note` is for the person at the prompt.
+    pub(crate) fn reply(&mut self, verb: Verb, reply: &Reply, note: impl FnOnce() -> Option<String>) {
+        let done = match self.format {
+            Format::Json => {
+                let object = json_reply(verb, reply);
+                self.out.write_all(object.as_bytes())
+            }
+            Format::Text if !self.interactive => reply.write_text(&mut self.out),
+            Format::Text => self.reply_at_prompt(reply, note()),
+            Format::Raw if !self.terminal => reply.write_raw(&mut self.out),
+            Format::Raw => {
+                let mut bytes = Vec::new();
+                let written = reply.write_raw(&mut bytes);
+                let mut lines = bytes.split_inclusive(|&b| b == b'\n');
+                written.and_then(|()| {
+                    lines.try_for_each(|line| match line.split_last() {
+                        Some((b'\n', line)) => {
+                            write_escaped(line, false, &mut self.out)?;
+                            self.out.write_all(b"\n")
+                        }
+                        _ => write_escaped(line, false, &mut self.out),
+                    })
+                })
+            }
+        };
+        self.keep(done);
+    }
+
+    fn reply_at_prompt(&mut self, reply: &Reply, note: Option<String>) -> io::Result<()> {
+        let Some(note) = note else { return reply.write_text(&mut self.out) };
+        let mut text = Vec::new();
+        reply.write_text(&mut text)?;
+        // Behind one line; under several.
+        let lines = text.iter().filter(|&&b| b == b'\n').count();
+        if lines == 1 {
+            text.pop();
+            text.push(b' ');
+        }
+        self.out.write_all(&text)?;
+        writeln!(self.out, "{}", dimmed(&note, self.color))
+    }
+
+    /// A line of its own on stdout.
+    pub(crate) fn line(&mut self, text: &str) {
+        let done = writeln!(self.out, "{text}");
+        self.keep(done);
+    }
+
+    /// A line for people on stdout, less important than a reply.
+    pub(crate) fn dim_line(&mut self, text: &str) {
+        let text = dimmed(&safe(text), self.color);
+        self.line(&text);
+    }
+
+    /// A failed command: on stderr, and in JSON an object on stdout as well.
+    pub(crate) fn error(&mut self, place: &Place, error: &CommandError) {
+        if self.format == Format::Json {
+            let mut fields: Vec<(&str, Json)> = place.line().map(|line| ("line", line.into())).into_iter().collect();
+            fields.extend([("ok", false.into()), ("code", error.code.to_string().into()), ("error", error.text.as_str().into())]);
+            self.line_json(&fields);
+        }
+        self.complain(place, &error.text);
+    }
+
+    pub(crate) fn line_json(&mut self, fields: &[(&str, Json)]) {
+        let done = self.out.write_all(object(fields).as_bytes());
+        self.keep(done);
+    }
+
+    /// Anything else that went wrong: on stderr.
+    pub(crate) fn complain(&mut self, place: &Place, text: &str) {
+        let red = self.interactive && self.color;
+        let (on, off) = if red { ("\x1b[31m", "\x1b[0m") } else { ("", "") };
+        self.aside(&format!("{}{on}error:{off} {}", safe(&place.prefix()), safe(text)));
+    }
+
+    pub(crate) fn warn(&mut self, text: &str) {
+        let (on, off) = if self.interactive && self.color { ("\x1b[33m", "\x1b[0m") } else { ("", "") };
+        let name = if self.interactive { "" } else { "kv_cli: " };
+        self.aside(&format!("{name}{on}warning:{off} {}", safe(text)));
+    }
+
+    /// A line on stderr, after everything that was said on stdout before.
+    pub(crate) fn aside(&mut self, line: &str) {
+        self.flush();
+        // Nobody is left to tell when stderr is gone.
+        let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
+    }
+}
+
+fn is_set(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| !value.is_empty())
+}
+
+/// `text` with what a terminal would obey made visible; for texts with paths or data in them.
+pub(crate) fn safe(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let _ = write_escaped(text.as_bytes(), false, &mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+pub(crate) fn dimmed(text: &str, color: bool) -> String {
+    if color { format!("\x1b[2m{text}\x1b[0m") } else { text.to_string() }
+}
+
+/// One line of JSON, its fields in this order.
+pub(crate) fn object(fields: &[(&str, Json)]) -> String {
+    let fields: Vec<_> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+    let mut line = format!("{{{}}}\n", fields.join(","));
+    // serde_json leaves the higher controls as they are, which a terminal would obey.
+    if line.trim_end().contains(is_hidden) {
+        let escaped = |c: char| if is_hidden(c) && c != '\n' { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+        line = line.chars().map(escaped).collect();
+    }
+    line
+}
+
+fn json_reply(verb: Verb, reply: &Reply) -> String {
+    let mut fields: Vec<(&str, Json)> = vec![("cmd", verb.name().into()), ("ok", true.into())];
+    match reply {
+        Reply::Written(ack) => {
+            fields.push(("durable", ack.durable.into()));
+            if verb == Verb::Del {
+                fields.push(("existed", true.into()));
+            }
+        }
+        Reply::NotThere => fields.push(("existed", false.into())),
+        Reply::Queued(writes) => fields.push(("queued", (*writes).into())),
+        Reply::Value(None) => fields.push(("value", Json::Null)),
+        Reply::Value(Some(value)) => {
+            let (name, value) = bytes("value", "value_base64", value);
+            fields.push((name, value));
+        }
+        Reply::Keys(keys, more) => {
+            let entries = keys.iter().map(|key| Json::from_iter([bytes("key", "key_base64", key)]));
+            fields.extend([("entries", entries.collect()), ("more", (*more).into())]);
+        }
+        Reply::Entries(entries, more) => {
+            let entries = entries
+                .iter()
+                .map(|(key, value)| Json::from_iter([bytes("key", "key_base64", key), bytes("value", "value_base64", value)]));
+            fields.extend([("entries", entries.collect()), ("more", (*more).into())]);
+        }
+        Reply::Size(keys) => fields.push(("keys", (*keys).into())),
+        Reply::Flushed(flushed) => fields.extend([("records", flushed.writes.into()), ("bytes", flushed.bytes.into())]),
+        Reply::Snapshotted(snapshot) => fields.extend([("keys", snapshot.keys.into()), ("bytes", snapshot.bytes.into())]),
+        Reply::BatchSize(size) => fields.push(("batch", (*size).into())),
+        Reply::Stats(stats) => {
+            fields.push(("store_id", stats.store_id.to_string().into()));
+            fields.extend(figures(stats).into_iter().map(|(name, n)| (name, u64::try_from(n).unwrap_or(u64::MAX).into())));
+            fields.push(("failed", stats.failed.clone().into()));
+        }
+        Reply::Help(text) => fields.push(("text", text.as_str().into())),
+        _ => {}
+    }
+    object(&fields)
+}
+
+/// Bytes as a string where they are one, else in base64 under another name.
+pub(crate) fn bytes<'n>(name: &'n str, name_base64: &'n str, bytes: &[u8]) -> (&'n str, Json) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => (name, text.into()),
+        Err(_) => (name_base64, base64::prelude::BASE64_STANDARD.encode(bytes).into()),
+    }
+}
+
+/// `82 B`, `1.5 MiB`.
+pub(crate) fn human_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let (mut size, mut unit) = (bytes as f64 / 1024.0, 0);
+    while size >= 1024.0 && unit + 1 < UNITS.len() {
+        (size, unit) = (size / 1024.0, unit + 1);
+    }
+    format!("{size:.1} {}", UNITS[unit])
+}
+
+/// `0.90 ms`, `12.0 µs`, `3.2 s`.
+pub(crate) fn human_time(time: Duration) -> String {
+    match time.as_secs_f64() {
+        s if s >= 1.0 => format!("{s:.2} s"),
+        s if s >= 0.001 => format!("{:.1} ms", s * 1e3),
+        s if s >= 0.000_1 => format!("{:.2} ms", s * 1e3),
+        s => format!("{:.1} µs", s * 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kv_engine::Value;
+
+    #[test]
+    fn json_keeps_the_order_and_hides_controls() {
+        let get = |value: &[u8]| json_reply(Verb::Get, &Reply::Value(Some(Value::from(value))));
+        assert_eq!(get(b"100"), "{\"cmd\":\"GET\",\"ok\":true,\"value\":\"100\"}\n");
+        assert_eq!(get(b"\xff"), "{\"cmd\":\"GET\",\"ok\":true,\"value_base64\":\"/w==\"}\n");
+        assert_eq!(get("\u{9b}\u{202e}\x1b".as_bytes()), "{\"cmd\":\"GET\",\"ok\":true,\"value\":\"\\u009b\\u202e\\u001b\"}\n");
+        assert_eq!(json_reply(Verb::Get, &Reply::Value(None)), "{\"cmd\":\"GET\",\"ok\":true,\"value\":null}\n");
+        assert_eq!(json_reply(Verb::Del, &Reply::NotThere), "{\"cmd\":\"DEL\",\"ok\":true,\"existed\":false}\n");
+    }
+
+    #[test]
+    fn sizes_and_times_are_readable() {
+        assert_eq!(human_bytes(82), "82 B");
+        assert_eq!(human_bytes(1536 * 1024), "1.5 MiB");
+        assert_eq!(human_time(Duration::from_micros(900)), "0.90 ms");
+        assert_eq!(human_time(Duration::from_nanos(1200)), "1.2 µs");
+    }
+}

@@ -1,0 +1,112 @@
+//! The prompt. Only a terminal is read through the line editor, which would alter a script's bytes.
+
+use crate::assist::Assist;
+use crate::history::{self, History};
+use crate::render::Place;
+use crate::session::{Ending, Flow, Session};
+use crate::signals::{Flags, Gate};
+use kv_engine::Engine;
+use rustyline::error::ReadlineError;
+use rustyline::history::FileHistory;
+use rustyline::{Behavior, ColorMode, CompletionType, Config, Editor};
+use std::io::ErrorKind;
+
+const PROMPT: &str = "kv> ";
+
+/// Reads and runs lines until there is a reason to stop.
+pub(crate) fn run(gate: &Gate, engine: Engine, flags: &Flags) -> Flow {
+    let mut editor = match editor(gate, engine) {
+        Ok(editor) => editor,
+        Err(error) => return unusable(gate, &error),
+    };
+    let (history, trouble) = History::load(&mut editor);
+    if let Some(trouble) = trouble.filter(|_| gate.hold().settings.verbose) {
+        gate.hold().output.warn(&trouble);
+    }
+    loop {
+        if let Some(helper) = editor.helper() {
+            helper.typed.set(false);
+        }
+        // The gate is open here: a signal may end the process while somebody thinks.
+        let flow = match editor.readline(PROMPT) {
+            Ok(text) => run_lines(gate, flags, &mut editor, &history, &text),
+            Err(ReadlineError::Eof) => return Flow::End(Ending::Input),
+            Err(ReadlineError::Interrupted) => {
+                if !editor.helper().is_some_and(|helper| helper.typed.get()) {
+                    let mut session = gate.hold();
+                    session.output.dim_line("(EXIT or Ctrl-D to quit)");
+                    session.output.flush();
+                }
+                Flow::On
+            }
+            // Bytes that are not UTF-8: the next line may be better.
+            Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
+                gate.hold().output.complain(&Place::Prompt, "what was typed is not UTF-8; use \\xHH in double quotes");
+                Flow::On
+            }
+            Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::Interrupted => Flow::On,
+            Err(ReadlineError::Signal(_)) => Flow::On,
+            Err(error) => return unusable(gate, &error),
+        };
+        if flow != Flow::On {
+            return flow;
+        }
+    }
+}
+
+/// A paste arrives as one text with several lines: each runs, and each is in the history.
+fn run_lines(gate: &Gate, flags: &Flags, editor: &mut Editor<Assist, FileHistory>, history: &History, text: &str) -> Flow {
+    for line in text.split(['\n', '\r']) {
+        history.keep(editor, line);
+        flags.forget_interrupt();
+        let mut session = gate.hold();
+        let flow = session.line(&Place::Prompt, line.as_bytes());
+        session.output.flush();
+        if flow != Flow::On {
+            return flow;
+        }
+    }
+    Flow::On
+}
+
+fn editor(gate: &Gate, engine: Engine) -> rustyline::Result<Editor<Assist, FileHistory>> {
+    let color = gate.hold().output.color;
+    let config = Config::builder()
+        .max_history_size(history::LINES)?
+        .history_ignore_dups(true)?
+        .history_ignore_space(true)
+        .completion_type(CompletionType::List)
+        .color_mode(if color { ColorMode::Enabled } else { ColorMode::Disabled })
+        .behavior(Behavior::PreferTerm)
+        .build();
+    let mut editor = Editor::with_config(config)?;
+    editor.set_helper(Some(Assist::new(engine, color)));
+    Ok(editor)
+}
+
+fn unusable(gate: &Gate, error: &ReadlineError) -> Flow {
+    gate.hold().output.complain(&Place::Prompt, &format!("the terminal cannot be read: {error}"));
+    Flow::End(Ending::Input)
+}
+
+/// What is said before the first prompt.
+pub(crate) fn banner(session: &mut Session, engine: &Engine, snapshot: &std::path::Path) {
+    let every = match engine.batch_size() {
+        1 => "write".to_string(),
+        n => format!("{n} writes"),
+    };
+    let (version, wal) = (env!("CARGO_PKG_VERSION"), session.settings.wal.display().to_string());
+    session.output.line(&crate::render::safe(&format!(
+        "kv_cli {version} · log {wal} · snapshot {} · sync every {every}",
+        snapshot.display()
+    )));
+    session.output.line(&crate::render::safe(&engine.recovery().to_string()));
+    for warning in engine.recovery().warnings() {
+        session.output.warn(&warning);
+    }
+    if crate::bench::is_on_tmpfs(&session.settings.wal) {
+        session.output.warn(&crate::bench::tmpfs_warning(&session.settings.wal));
+    }
+    session.output.line("HELP lists the commands; EXIT or Ctrl-D leaves.");
+    session.output.flush();
+}

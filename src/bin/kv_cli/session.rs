@@ -1,0 +1,232 @@
+//! One conversation with the store: a line is read, run, answered, and remembered for the exit
+//! status. Prompt, script, `-c` and words of the command line all come through here.
+
+use crate::bench;
+use crate::render::{Output, Place, human_bytes, human_time};
+use crate::signals::Flags;
+use kv_engine::command::{Code, Command, CommandError, Interpreter, Reply, parse, parse_words};
+use kv_engine::{Engine, Error};
+use std::borrow::Cow;
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// KEYS and SCAN list so many on a terminal when nothing else is asked for.
+const TERMINAL_LIMIT: usize = 100;
+/// A command that took longer says so at the prompt.
+const SLOW: Duration = Duration::from_millis(500);
+
+/// What the flags ask of a session.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) wal: PathBuf,
+    /// At a prompt: errors do not count for the exit status, and a failed store can still be read.
+    pub(crate) interactive: bool,
+    pub(crate) bail: bool,
+    pub(crate) timing: bool,
+    pub(crate) quiet: bool,
+    pub(crate) verbose: bool,
+}
+
+pub(crate) struct Session {
+    engine: Engine,
+    interpreter: Interpreter,
+    pub(crate) output: Output,
+    pub(crate) settings: Settings,
+    flags: &'static Flags,
+    failed: bool,
+}
+
+/// Whether there is more to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Flow {
+    On,
+    End(Ending),
+}
+
+/// Why a session ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The input's end, or `--bail`.
+    Input,
+    Exit(Option<u8>),
+    /// stdout takes no more.
+    Output,
+    /// The store takes no more, which has been said.
+    Store,
+    Signal(i32),
+}
+
+impl Session {
+    pub(crate) fn new(engine: Engine, output: Output, settings: Settings, flags: &'static Flags) -> Session {
+        let mut interpreter = Interpreter::new(engine.clone());
+        if output.terminal {
+            interpreter = interpreter.default_limit(TERMINAL_LIMIT);
+        }
+        Session { engine, interpreter, output, settings, flags, failed: false }
+    }
+
+    /// Runs one line.
+    pub(crate) fn line(&mut self, place: &Place, line: &[u8]) -> Flow {
+        match parse(line) {
+            Ok(Some(command)) => self.command(place, command),
+            Ok(None) => self.next(),
+            Err(error) => {
+                self.interpreter.spoil_group();
+                self.refuse(place, &error)
+            }
+        }
+    }
+
+    /// Runs a command whose words the user's own shell has split.
+    pub(crate) fn words(&mut self, place: &Place, words: &[Vec<u8>]) -> Flow {
+        match parse_words(words.iter().map(|word| Cow::Borrowed(word.as_slice()))) {
+            Ok(Some(command)) => self.command(place, command),
+            Ok(None) => self.next(),
+            Err(error) => self.refuse(place, &error),
+        }
+    }
+
+    fn command(&mut self, place: &Place, command: Command<'_>) -> Flow {
+        let verb = command.verb();
+        let timed = self.settings.timing || self.output.interactive;
+        let began = timed.then(Instant::now);
+        let done = match self.interpreter.run(command) {
+            Ok(Reply::Bench { writes, batch_sizes }) => {
+                self.bench(writes, batch_sizes).map(|()| Reply::Bench { writes, batch_sizes: Vec::new() })
+            }
+            done => done,
+        };
+        let took = began.map(|began| began.elapsed());
+        match done {
+            Err(error) => return self.refuse(place, &error),
+            Ok(Reply::Bench { .. }) => {}
+            Ok(reply) => {
+                let (engine, timing) = (&self.engine, self.settings.timing);
+                self.output.reply(verb, &reply, || note(engine, &reply, took.filter(|&took| timing || took >= SLOW)));
+                if let Reply::Exit(status) = reply {
+                    return Flow::End(Ending::Exit(status));
+                }
+            }
+        }
+        if let Some(took) = took.filter(|_| self.settings.timing && !self.output.interactive) {
+            self.output.aside(&format!("kv_cli: {} took {:.6} s", verb.name(), took.as_secs_f64()));
+        }
+        self.next()
+    }
+
+    fn bench(&mut self, writes: u64, mut batch_sizes: Vec<u64>) -> Result<(), CommandError> {
+        if batch_sizes.is_empty() {
+            batch_sizes.push(self.engine.batch_size());
+        }
+        bench::run(writes, &batch_sizes, &self.settings, &mut self.output, self.flags)
+    }
+
+    /// Says why a command failed.
+    pub(crate) fn refuse(&mut self, place: &Place, error: &CommandError) -> Flow {
+        self.failed = true;
+        self.output.error(place, error);
+        if error.code == Code::LogFailed && !self.settings.interactive {
+            return Flow::End(Ending::Store);
+        }
+        match self.next() {
+            Flow::On if self.settings.bail => Flow::End(Ending::Input),
+            flow => flow,
+        }
+    }
+
+    /// Says that an input cannot be read; the store is unharmed.
+    pub(crate) fn unreadable(&mut self, place: &Place, error: &io::Error) -> Flow {
+        self.refuse(place, &CommandError::new(Code::Failed, error.to_string()))
+    }
+
+    /// Between two commands, and before a read that may block after `output.flush()`.
+    pub(crate) fn next(&self) -> Flow {
+        match self.flags.stop_signal() {
+            _ if self.output.is_broken() => Flow::End(Ending::Output),
+            Some(signal) => Flow::End(Ending::Signal(signal)),
+            None => Flow::On,
+        }
+    }
+
+    /// Closes the store, writes out what was said, and returns the exit status.
+    pub(crate) fn end(&mut self, ending: Ending) -> u8 {
+        let mut status = match ending {
+            Ending::Exit(Some(status)) => status,
+            Ending::Signal(signal) => u8::try_from(128 + signal).unwrap_or(255),
+            Ending::Store => 4,
+            Ending::Output => 0,
+            Ending::Input | Ending::Exit(None) => u8::from(self.failed && !self.settings.interactive),
+        };
+        let place = if self.settings.interactive { Place::Prompt } else { Place::Words };
+        if let Some(writes) = self.interpreter.open_group()
+            && !matches!(ending, Ending::Output | Ending::Store)
+        {
+            let text =
+                format!("the group begun with BEGIN was never committed: {} in it, none written", counted(writes, "command"));
+            self.output.error(&place, &CommandError::new(Code::GroupOpen, text));
+            status = status.max(1);
+        }
+        if let Err(error) = self.engine.close()
+            && ending != Ending::Store
+        {
+            let (text, least) = self.unsaved(&error);
+            self.output.complain(&place, &text);
+            status = if least == 4 { 4 } else { status.max(least) };
+        }
+        self.output.flush();
+        match self.output.take_broken() {
+            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                self.output.complain(&Place::Whole("<stdout>".into()), &error.to_string());
+                status.max(1)
+            }
+            _ => status,
+        }
+    }
+
+    /// What a failed close means for the writes, and the exit status for it.
+    fn unsaved(&self, error: &Error) -> (String, u8) {
+        match error {
+            Error::NoSpace { path, pending, source } if *pending > 0 => {
+                let text = format!("{} not saved: {}: {source}", counted(*pending, "accepted write"), path.display());
+                (text, 4)
+            }
+            Error::Poisoned { .. } => (error.to_string(), 4),
+            _ => match self.engine.pending() {
+                0 => (format!("not closed in order, but every write is saved: {error}"), 1),
+                pending => (format!("{} not saved: {error}", counted(pending, "accepted write")), 4),
+            },
+        }
+    }
+}
+
+/// What the person at the prompt may want to know beyond the reply.
+fn note(engine: &Engine, reply: &Reply, took: Option<Duration>) -> Option<String> {
+    let about = match reply {
+        Reply::Written(ack) if !ack.durable => Some(format!("{} of {} buffered", ack.pending, engine.batch_size())),
+        Reply::Queued(writes) => Some(format!("{writes} in the group")),
+        Reply::Size(1) => Some("key".into()),
+        Reply::Size(_) => Some("keys".into()),
+        Reply::Flushed(f) => Some(format!("{}, {}, {}", counted(f.writes, "write"), human_bytes(f.bytes), human_time(f.took))),
+        Reply::Snapshotted(s) => Some(format!("{}, {}; log emptied", counted(s.keys, "key"), human_bytes(s.bytes))),
+        Reply::Keys(listed, true) => Some(more(listed.len())),
+        Reply::Entries(listed, true) => Some(more(listed.len())),
+        _ => None,
+    };
+    let slow =
+        took.map(|took| if took >= SLOW { format!("({:.2}s)", took.as_secs_f64()) } else { format!("({})", human_time(took)) });
+    let parts: Vec<_> = about.into_iter().chain(slow).collect();
+    (!parts.is_empty()).then(|| parts.join(" "))
+}
+
+fn more(listed: usize) -> String {
+    format!("({listed} shown, there are more: LIMIT {} shows so many)", listed.saturating_mul(10))
+}
+
+fn counted(n: impl TryInto<u64>, what: &str) -> String {
+    match n.try_into().unwrap_or(u64::MAX) {
+        1 => format!("1 {what}"),
+        n => format!("{n} {what}s"),
+    }
+}

@@ -1,0 +1,452 @@
+//! The command language: a line of bytes → [`Command`] → [`Interpreter::run`] → [`Reply`] → text.
+//!
+//! No terminal, no files and no process in here, so that a prompt, a script and one day a server
+//! speak the same language. What a program must do itself (BENCH, EXIT) comes back as a reply.
+//!
+//! ```
+//! # let dir = tempfile::tempdir()?;
+//! # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+//! use kv_engine::command::{Interpreter, parse};
+//!
+//! let mut interpreter = Interpreter::new(engine);
+//! let mut out = Vec::new();
+//! for line in ["PUT name 'Ada Lovelace'", "get name  # any case", "GET nobody"] {
+//!     if let Some(command) = parse(line.as_bytes())? {
+//!         interpreter.run(command)?.write_text(&mut out)?;
+//!     }
+//! }
+//! assert_eq!(out, b"OK\nAda Lovelace\n(nil)\n");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Rules: one line is one command; a line that cannot be read or run changes nothing, except that
+//! it spoils an open group. Reading a PUT allocates nothing unless a word has escapes.
+
+mod reply;
+mod table;
+mod words;
+
+pub use reply::{Reply, figures};
+pub use table::{COMMANDS, Spec, Verb, find, help};
+pub use words::{Words, displayed, is_hidden, write_escaped, write_value, write_word};
+
+use crate::{Batch, Engine, Error, MAX_BATCH_SIZE, MAX_KEY_BYTES, MAX_VALUE_BYTES, Value};
+use std::borrow::Cow;
+use std::fmt;
+
+/// The most writes that one BENCH may be asked for.
+pub const MAX_BENCH_WRITES: u64 = 100_000_000;
+
+/// The longest line that can make sense: the longest key and value with every byte as `\xHH`.
+pub const MAX_LINE_BYTES: usize = 4 * (MAX_KEY_BYTES + MAX_VALUE_BYTES) + 4096;
+
+type Word<'a> = Cow<'a, [u8]>;
+
+/// One command, read and checked as far as that goes without a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the table of commands tells what each does")]
+pub enum Command<'a> {
+    Put { key: Word<'a>, value: Word<'a> },
+    Get { key: Word<'a> },
+    Del { key: Word<'a> },
+    Keys(Range<'a>),
+    Scan(Range<'a>),
+    Size,
+    Begin,
+    Commit,
+    Abort,
+    Flush,
+    Snap,
+    SetBatch(Option<u64>),
+    Stats,
+    Bench { writes: u64, batch_sizes: Vec<u64> },
+    Help(Option<&'static Spec>),
+    Exit(Option<u8>),
+}
+
+/// Which keys KEYS and SCAN list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range<'a> {
+    /// What they begin with.
+    pub prefix: Word<'a>,
+    /// How many at most.
+    pub limit: Option<usize>,
+}
+
+/// Why a line was not run, in words for whoever wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CommandError {
+    /// The kind, for programs.
+    pub code: Code,
+    /// What, why, what is still true, what to do: one line, fit for a terminal.
+    pub text: String,
+}
+
+/// The kinds of [`CommandError`]; the name of each, as JSON has it, is its [`Display`](fmt::Display).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Code {
+    UnknownCommand,
+    WrongArity,
+    UnfinishedQuote,
+    BadQuote,
+    BadEscape,
+    BadNumber,
+    BadArgument,
+    TooLong,
+    NoGroup,
+    GroupOpen,
+    GroupSpoilt,
+    SnapshotFailed,
+    /// The log has no room; the next write may succeed.
+    NoSpace,
+    /// The store takes no more writes.
+    LogFailed,
+    Closed,
+    Failed,
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Code::UnknownCommand => "unknown_command",
+            Code::WrongArity => "wrong_arity",
+            Code::UnfinishedQuote => "unfinished_quote",
+            Code::BadQuote => "bad_quote",
+            Code::BadEscape => "bad_escape",
+            Code::BadNumber => "bad_number",
+            Code::BadArgument => "bad_argument",
+            Code::TooLong => "too_long",
+            Code::NoGroup => "no_group",
+            Code::GroupOpen => "group_open",
+            Code::GroupSpoilt => "group_spoilt",
+            Code::SnapshotFailed => "snapshot_failed",
+            Code::NoSpace => "no_space",
+            Code::LogFailed => "log_failed",
+            Code::Closed => "closed",
+            Code::Failed => "failed",
+        })
+    }
+}
+
+impl CommandError {
+    /// An error of this kind.
+    #[must_use]
+    pub fn new(code: Code, text: impl Into<String>) -> CommandError {
+        CommandError { code, text: text.into() }
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for CommandError {}
+
+impl From<Error> for CommandError {
+    fn from(error: Error) -> CommandError {
+        let code = match &error {
+            Error::Limit { got, max, .. } if got > max => Code::TooLong,
+            Error::Limit { .. } => Code::BadArgument,
+            Error::NoSpace { .. } => Code::NoSpace,
+            Error::Poisoned { .. } => Code::LogFailed,
+            Error::Closed => Code::Closed,
+            _ => Code::Failed,
+        };
+        CommandError::new(code, error.to_string())
+    }
+}
+
+/// Reads one line; `None` when it is blank or a comment.
+///
+/// # Errors
+/// The line is not a command; the text says what was expected.
+pub fn parse(line: &[u8]) -> Result<Option<Command<'_>>, CommandError> {
+    let words = Words::of(line);
+    if words.is_at_end() {
+        return Ok(None);
+    }
+    let mut read = Read::default();
+    words.into_iter().try_for_each(|word| word.map(|word| read.push(word)))?;
+    read.command()
+}
+
+/// Reads a command whose words were split by somebody else, such as the user's own shell: no
+/// quotes, escapes or comments; `None` when there are none.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_words<'a>(words: impl IntoIterator<Item = Word<'a>>) -> Result<Option<Command<'a>>, CommandError> {
+    let mut read = Read::default();
+    words.into_iter().for_each(|word| read.push(word));
+    read.command()
+}
+
+/// The words of a line, as many as any command takes; the others are only counted.
+#[derive(Default)]
+struct Read<'a> {
+    name: Option<Word<'a>>,
+    args: [Word<'a>; 3],
+    count: usize,
+}
+
+impl<'a> Read<'a> {
+    fn push(&mut self, word: Word<'a>) {
+        if self.name.is_none() {
+            self.name = Some(word);
+            return;
+        }
+        if let Some(slot) = self.args.get_mut(self.count) {
+            *slot = word;
+        }
+        self.count += 1;
+    }
+
+    fn command(self) -> Result<Option<Command<'a>>, CommandError> {
+        let Some(name) = self.name else { return Ok(None) };
+        let spec = table::find_or_explain(&name)?;
+        spec.check_arity(self.count)?;
+        let [first, second, third] = self.args;
+        let given = self.count;
+        Ok(Some(match spec.verb {
+            Verb::Put => Command::Put { key: first, value: second },
+            Verb::Get => Command::Get { key: first },
+            Verb::Del => Command::Del { key: first },
+            Verb::Keys => Command::Keys(range(spec, given, first, second, &third)?),
+            Verb::Scan => Command::Scan(range(spec, given, first, second, &third)?),
+            Verb::Size => Command::Size,
+            Verb::Begin => Command::Begin,
+            Verb::Commit => Command::Commit,
+            Verb::Abort => Command::Abort,
+            Verb::Flush => Command::Flush,
+            Verb::Snap => Command::Snap,
+            Verb::SetBatch if given == 0 => Command::SetBatch(None),
+            Verb::SetBatch => Command::SetBatch(Some(number(spec, &first, 1, MAX_BATCH_SIZE)?)),
+            Verb::Stats => Command::Stats,
+            Verb::Bench => {
+                let sizes = if given == 2 { second.split(|&b| b == b',').collect() } else { Vec::new() };
+                let size = |word: &&[u8]| number(spec, word, 1, MAX_BATCH_SIZE);
+                let batch_sizes = sizes.iter().map(size).collect::<Result<_, _>>()?;
+                Command::Bench { writes: number(spec, &first, 1, MAX_BENCH_WRITES)?, batch_sizes }
+            }
+            Verb::Help if given == 0 => Command::Help(None),
+            Verb::Help => Command::Help(Some(table::find_or_explain(&first)?)),
+            Verb::Exit if given == 0 => Command::Exit(None),
+            Verb::Exit => {
+                let status = number(spec, &first, 0, u64::from(u8::MAX))?;
+                Command::Exit(Some(u8::try_from(status).expect("just checked")))
+            }
+        }))
+    }
+}
+
+/// `[prefix] [LIMIT n]`; the number of words tells them apart, so that LIMIT can be a prefix too.
+fn range<'a>(spec: &Spec, given: usize, a: Word<'a>, b: Word<'a>, c: &[u8]) -> Result<Range<'a>, CommandError> {
+    let (prefix, keyword, count) = match given {
+        0 | 1 => return Ok(Range { prefix: a, limit: None }),
+        2 => (Word::default(), a, &*b),
+        _ => (a, b, c),
+    };
+    if !keyword.eq_ignore_ascii_case(b"LIMIT") {
+        let text = format!("{} expects LIMIT, got '{}'; usage: {}", spec.name, displayed(&keyword), spec.usage());
+        return Err(CommandError::new(Code::BadArgument, text));
+    }
+    let limit = number(spec, count, 1, u64::from(u32::MAX))?;
+    Ok(Range { prefix, limit: Some(usize::try_from(limit).unwrap_or(usize::MAX)) })
+}
+
+fn number(spec: &Spec, word: &[u8], min: u64, max: u64) -> Result<u64, CommandError> {
+    let digits = std::str::from_utf8(word).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+    digits.and_then(|text| text.parse().ok()).filter(|n| (min..=max).contains(n)).ok_or_else(|| {
+        let text = format!("{} takes a whole number from {min} to {max}, got '{}'", spec.name, displayed(word));
+        CommandError::new(Code::BadNumber, text)
+    })
+}
+
+impl Command<'_> {
+    /// Which command it is.
+    #[must_use]
+    pub fn verb(&self) -> Verb {
+        match self {
+            Command::Put { .. } => Verb::Put,
+            Command::Get { .. } => Verb::Get,
+            Command::Del { .. } => Verb::Del,
+            Command::Keys(_) => Verb::Keys,
+            Command::Scan(_) => Verb::Scan,
+            Command::Size => Verb::Size,
+            Command::Begin => Verb::Begin,
+            Command::Commit => Verb::Commit,
+            Command::Abort => Verb::Abort,
+            Command::Flush => Verb::Flush,
+            Command::Snap => Verb::Snap,
+            Command::SetBatch(_) => Verb::SetBatch,
+            Command::Stats => Verb::Stats,
+            Command::Bench { .. } => Verb::Bench,
+            Command::Help(_) => Verb::Help,
+            Command::Exit(_) => Verb::Exit,
+        }
+    }
+}
+
+/// Runs the commands of one client, one after the other.
+#[derive(Debug)]
+pub struct Interpreter {
+    engine: Engine,
+    group: Option<Group>,
+    default_limit: usize,
+}
+
+/// What was said since BEGIN.
+#[derive(Debug, Default)]
+struct Group {
+    batch: Batch,
+    /// A command failed since BEGIN: writing the rest would not be what was meant.
+    spoilt: bool,
+}
+
+impl Interpreter {
+    /// For one client of `engine`. KEYS and SCAN without LIMIT list everything.
+    #[must_use]
+    pub fn new(engine: Engine) -> Interpreter {
+        Interpreter { engine, group: None, default_limit: usize::MAX }
+    }
+
+    /// KEYS and SCAN without LIMIT list so many at most, and say when there are more.
+    #[must_use]
+    pub fn default_limit(mut self, entries: usize) -> Interpreter {
+        self.default_limit = entries;
+        self
+    }
+
+    /// The writes that wait for COMMIT, when a group is open.
+    #[must_use]
+    pub fn open_group(&self) -> Option<usize> {
+        self.group.as_ref().map(|group| group.batch.len())
+    }
+
+    /// To be told of a line that [`parse`] refused: an open group must not be written without it.
+    pub fn spoil_group(&mut self) {
+        if let Some(group) = &mut self.group {
+            group.spoilt = true;
+        }
+    }
+
+    /// Runs one command.
+    ///
+    /// # Errors
+    /// What the engine said, or the command made no sense here. Nothing was changed, except that
+    /// the write of [`Code::LogFailed`] may or may not be on the disk.
+    pub fn run(&mut self, command: Command<'_>) -> Result<Reply, CommandError> {
+        let done = self.try_run(command);
+        if done.is_err() {
+            self.spoil_group();
+        }
+        done
+    }
+
+    fn try_run(&mut self, command: Command<'_>) -> Result<Reply, CommandError> {
+        Ok(match command {
+            Command::Put { key, value } => match &mut self.group {
+                Some(group) => group.put(&key, &value)?,
+                None => Reply::Written(self.engine.put(key, value)?),
+            },
+            Command::Get { key } => match self.group.as_ref().and_then(|group| group.batch.get(&key)) {
+                Some(value) => Reply::Value(value.map(Value::from)),
+                None => Reply::Value(self.engine.get(key)?),
+            },
+            Command::Del { key } => match &mut self.group {
+                Some(group) => group.delete(&key)?,
+                None => self.engine.delete(key)?.map_or(Reply::NotThere, Reply::Written),
+            },
+            Command::Keys(range) => self.list(self.engine.keys(&range.prefix), range.limit, Reply::Keys)?,
+            Command::Scan(range) => self.list(self.engine.scan(&range.prefix), range.limit, Reply::Entries)?,
+            Command::Size => Reply::Size(self.engine.len()),
+            Command::Begin if self.group.is_some() => {
+                return Err(CommandError::new(Code::GroupOpen, "a group is open already; COMMIT or ABORT it first"));
+            }
+            Command::Begin => {
+                self.group = Some(Group::default());
+                Reply::Done
+            }
+            Command::Commit => self.commit()?,
+            Command::Abort => {
+                self.group.take().ok_or_else(no_group)?;
+                Reply::Done
+            }
+            Command::Flush => Reply::Flushed(self.engine.flush()?),
+            Command::Snap => Reply::Snapshotted(self.engine.snapshot().map_err(snapshot_failed)?),
+            Command::SetBatch(size) => {
+                size.map(|size| self.engine.set_batch_size(size)).transpose()?;
+                Reply::BatchSize(self.engine.batch_size())
+            }
+            Command::Stats => Reply::Stats(Box::new(self.engine.stats())),
+            Command::Bench { writes, batch_sizes } => Reply::Bench { writes, batch_sizes },
+            Command::Help(spec) => Reply::Help(spec.map_or_else(help, Spec::help)),
+            Command::Exit(status) => Reply::Exit(status),
+        })
+    }
+
+    fn commit(&mut self) -> Result<Reply, CommandError> {
+        let group = self.group.take().ok_or_else(no_group)?;
+        if group.spoilt {
+            let text = "a command failed since BEGIN, so nothing of the group was written; begin it again";
+            return Err(CommandError::new(Code::GroupSpoilt, text));
+        }
+        Ok(Reply::Written(self.engine.write(group.batch)?))
+    }
+
+    /// Collects before anything is answered: a reply is whole or an error.
+    fn list<T>(
+        &self,
+        mut found: impl Iterator<Item = crate::Result<T>>,
+        limit: Option<usize>,
+        reply: fn(Vec<T>, bool) -> Reply,
+    ) -> Result<Reply, CommandError> {
+        let listed = found.by_ref().take(limit.unwrap_or(self.default_limit)).collect::<Result<_, _>>()?;
+        Ok(reply(listed, found.next().transpose()?.is_some()))
+    }
+}
+
+impl Group {
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<Reply, CommandError> {
+        check("the key's length in bytes", key.len(), 1, MAX_KEY_BYTES)?;
+        check("the value's length in bytes", value.len(), 0, MAX_VALUE_BYTES)?;
+        self.batch.put(key, value);
+        Ok(Reply::Queued(self.batch.len()))
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<Reply, CommandError> {
+        check("the key's length in bytes", key.len(), 1, MAX_KEY_BYTES)?;
+        self.batch.delete(key);
+        Ok(Reply::Queued(self.batch.len()))
+    }
+}
+
+/// The engine's own limits, told when the command is queued rather than at COMMIT.
+fn check(what: &'static str, got: usize, min: usize, max: usize) -> Result<(), Error> {
+    if (min..=max).contains(&got) {
+        return Ok(());
+    }
+    Err(Error::Limit { what, got: got as u64, min: min as u64, max: max as u64 })
+}
+
+fn no_group() -> CommandError {
+    CommandError::new(Code::NoGroup, "no group is open; BEGIN opens one")
+}
+
+fn snapshot_failed(error: Error) -> CommandError {
+    match error {
+        Error::Io { .. } => {
+            CommandError::new(Code::SnapshotFailed, format!("snapshot not taken: {error}; nothing stored is lost"))
+        }
+        other => other.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! [`Reply`]: what a command answers, and its text form.
+
+use super::words::{write_value, write_word};
+use crate::{Ack, Flushed, Snapshotted, Stats, Value};
+use std::io::{self, Write};
+
+/// The answer to one command.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Reply {
+    /// A PUT, DEL or COMMIT was accepted.
+    Written(Ack),
+    /// A PUT or DEL waits for COMMIT, with so many in its group.
+    Queued(usize),
+    /// BEGIN, ABORT.
+    Done,
+    /// GET.
+    Value(Option<Value>),
+    /// DEL of a key that is not there.
+    NotThere,
+    /// KEYS, and whether there are more.
+    Keys(Vec<Vec<u8>>, bool),
+    /// SCAN, and whether there are more.
+    Entries(Vec<(Vec<u8>, Value)>, bool),
+    /// SIZE.
+    Size(usize),
+    /// FLUSH.
+    Flushed(Flushed),
+    /// SNAP.
+    Snapshotted(Snapshotted),
+    /// SETBATCH: the size now.
+    BatchSize(u64),
+    /// STATS.
+    Stats(Box<Stats>),
+    /// HELP: lines without the last newline.
+    Help(String),
+    /// BENCH is for the caller to run.
+    Bench {
+        /// Writes for each batch size.
+        writes: u64,
+        /// Empty: the current one.
+        batch_sizes: Vec<u64>,
+    },
+    /// EXIT is for the caller to do.
+    Exit(Option<u8>),
+}
+
+impl Reply {
+    /// Writes the reply as text: one line, except that KEYS and SCAN have one for each entry and
+    /// HELP has several. Whatever the data, a line stays a line, and GET's can be told from `(nil)`.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
+        match self {
+            Reply::Written(_) | Reply::Done => out.write_all(b"OK\n"),
+            Reply::Value(Some(value)) => {
+                write_value(value, out)?;
+                out.write_all(b"\n")
+            }
+            Reply::Value(None) | Reply::NotThere => out.write_all(b"(nil)\n"),
+            Reply::Queued(_) => out.write_all(b"QUEUED\n"),
+            Reply::Keys(keys, _) => keys.iter().try_for_each(|key| {
+                write_word(key, out)?;
+                out.write_all(b"\n")
+            }),
+            Reply::Entries(entries, _) => entries.iter().try_for_each(|(key, value)| {
+                write_word(key, out)?;
+                out.write_all(b" ")?;
+                write_word(value, out)?;
+                out.write_all(b"\n")
+            }),
+            Reply::Size(keys) => writeln!(out, "{keys}"),
+            Reply::Flushed(_) => out.write_all(b"FLUSH OK\n"),
+            Reply::Snapshotted(_) => out.write_all(b"SNAP OK\n"),
+            Reply::BatchSize(size) => writeln!(out, "OK batch={size}"),
+            Reply::Stats(stats) => {
+                out.write_all(b"STATS")?;
+                figures(stats).iter().try_for_each(|(name, value)| write!(out, " {name}={value}"))?;
+                out.write_all(b"\n")
+            }
+            Reply::Help(text) => writeln!(out, "{text}"),
+            Reply::Exit(_) => out.write_all(b"bye\n"),
+            Reply::Bench { .. } => Ok(()),
+        }
+    }
+
+    /// As [`Reply::write_text`], but data is written as its own bytes, whatever they are, and
+    /// nothing at all for a key that is not there.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_raw(&self, out: &mut impl Write) -> io::Result<()> {
+        let mut line = |parts: &[&[u8]]| parts.iter().chain(&[b"\n" as &[u8]]).try_for_each(|part| out.write_all(part));
+        match self {
+            Reply::Value(None) | Reply::NotThere => Ok(()),
+            Reply::Value(Some(value)) => line(&[value]),
+            Reply::Keys(keys, _) => keys.iter().try_for_each(|key| line(&[key])),
+            Reply::Entries(entries, _) => entries.iter().try_for_each(|(key, value)| line(&[key, b" ", value])),
+            other => other.write_text(out),
+        }
+    }
+}
+
+/// The figures of STATS, by the names that text and JSON share.
+#[must_use]
+pub fn figures(stats: &Stats) -> Vec<(&'static str, u128)> {
+    vec![
+        ("keys", stats.keys.into()),
+        ("data_bytes", stats.data_bytes.into()),
+        ("batch", stats.batch_size.into()),
+        ("flush_interval_ms", stats.flush_interval.as_millis()),
+        ("appended", stats.appended.into()),
+        ("durable", stats.durable.into()),
+        ("pending", stats.pending.into()),
+        ("puts", stats.puts.into()),
+        ("deletes", stats.deletes.into()),
+        ("batches", stats.batches.into()),
+        ("log_bytes", stats.log_bytes.into()),
+        ("log_bytes_written", stats.log_bytes_written.into()),
+        ("log_writes", stats.log_writes.into()),
+        ("syncs", stats.syncs.into()),
+        ("sync_total_us", stats.sync_total.as_micros()),
+        ("sync_max_us", stats.sync_max.as_micros()),
+        ("largest_group", stats.largest_group.into()),
+        ("snapshots", stats.snapshots.into()),
+        ("snapshot_seq", stats.snapshot_seq.into()),
+    ]
+}

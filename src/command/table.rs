@@ -1,0 +1,359 @@
+//! The one table of commands: it drives parsing, errors, HELP, completion and hints.
+
+use super::words::displayed;
+use super::{Code, CommandError};
+
+/// Which command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "each is told in COMMANDS")]
+pub enum Verb {
+    Put,
+    Get,
+    Del,
+    Keys,
+    Scan,
+    Size,
+    Begin,
+    Commit,
+    Abort,
+    Flush,
+    Snap,
+    SetBatch,
+    Stats,
+    Bench,
+    Help,
+    Exit,
+}
+
+/// What there is to know about one command.
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Spec {
+    /// Which command.
+    pub verb: Verb,
+    /// Its name, in the upper case it is shown in; any case is understood.
+    pub name: &'static str,
+    /// Other names for it.
+    pub aliases: &'static [&'static str],
+    /// Its arguments, one word each, `[optional]`.
+    pub args: &'static [&'static str],
+    /// The fewest and the most words it takes.
+    pub arity: (usize, usize),
+    /// `a key and a value`.
+    pub takes: &'static str,
+    /// One line for the list.
+    pub summary: &'static str,
+    /// What else there is to know, for `HELP name`.
+    pub details: &'static str,
+    /// A line that can be run.
+    pub example: &'static str,
+}
+
+/// All commands, in the order HELP lists them.
+pub static COMMANDS: &[Spec] = &[
+    Spec {
+        verb: Verb::Put,
+        name: "PUT",
+        aliases: &["SET"],
+        args: &["key", "value"],
+        arity: (2, 2),
+        takes: "a key and a value",
+        summary: "store value under key",
+        details: "Key 1 byte to 64 KiB, value 0 bytes to 256 MiB, any bytes.\n\
+            Quote what has blanks or is empty: \"…\" takes \\n \\r \\t \\0 \\\\ \\\" \\xHH, '…' is literal.\n\
+            OK means accepted; it is durable once the batch is full, after FLUSH, or a second later.",
+        example: "PUT name \"Ada Lovelace\"",
+    },
+    Spec {
+        verb: Verb::Get,
+        name: "GET",
+        aliases: &[],
+        args: &["key"],
+        arity: (1, 1),
+        takes: "a key",
+        summary: "print the value of key, or (nil)",
+        details: "Between BEGIN and COMMIT it sees the writes of the open group.",
+        example: "GET name",
+    },
+    Spec {
+        verb: Verb::Del,
+        name: "DEL",
+        aliases: &[],
+        args: &["key"],
+        arity: (1, 1),
+        takes: "a key",
+        summary: "remove key; (nil) when there is none",
+        details: "Removing a key that is not there writes nothing.",
+        example: "DEL name",
+    },
+    Spec {
+        verb: Verb::Keys,
+        name: "KEYS",
+        aliases: &[],
+        args: &["[prefix]", "[LIMIT n]"],
+        arity: (0, 3),
+        takes: "at most a prefix and LIMIT n",
+        summary: "list the keys that begin with prefix",
+        details: "In byte order, one to a line. In a script all of them; on a terminal the first 100, with a\n\
+            note when there are more, unless LIMIT says how many. Writes of an open group are not seen.",
+        example: "KEYS user: LIMIT 10",
+    },
+    Spec {
+        verb: Verb::Scan,
+        name: "SCAN",
+        aliases: &[],
+        args: &["[prefix]", "[LIMIT n]"],
+        arity: (0, 3),
+        takes: "at most a prefix and LIMIT n",
+        summary: "list keys and their values",
+        details: "As KEYS, with the value behind each key; both are written so that PUT reads them back.",
+        example: "SCAN user: LIMIT 10",
+    },
+    Spec {
+        verb: Verb::Size,
+        name: "SIZE",
+        aliases: &[],
+        args: &[],
+        arity: (0, 0),
+        takes: "nothing",
+        summary: "print the number of keys",
+        details: "Writes of an open group are not counted.",
+        example: "SIZE",
+    },
+    Spec {
+        verb: Verb::Begin,
+        name: "BEGIN",
+        aliases: &[],
+        args: &[],
+        arity: (0, 0),
+        takes: "nothing",
+        summary: "begin an atomic group of PUT and DEL",
+        details: "PUT and DEL answer QUEUED and are kept until COMMIT writes them all or none.\n\
+            When a command fails in between, COMMIT refuses. Leaving with an open group writes none of it.",
+        example: "BEGIN",
+    },
+    Spec {
+        verb: Verb::Commit,
+        name: "COMMIT",
+        aliases: &[],
+        args: &[],
+        arity: (0, 0),
+        takes: "nothing",
+        summary: "write the open group, all or nothing",
+        details: "The group counts as one write of the batch.",
+        example: "COMMIT",
+    },
+    Spec {
+        verb: Verb::Abort,
+        name: "ABORT",
+        aliases: &["ROLLBACK"],
+        args: &[],
+        arity: (0, 0),
+        takes: "nothing",
+        summary: "drop the open group",
+        details: "Nothing of it was written.",
+        example: "ABORT",
+    },
+    Spec {
+        verb: Verb::Flush,
+        name: "FLUSH",
+        aliases: &[],
+        args: &[],
+        arity: (0, 0),
+        takes: "nothing",
+        summary: "make every accepted write durable now",
+        details: "After FLUSH OK neither kill -9 nor a power cut takes back anything accepted before.",
+        example: "FLUSH",
+    },
+    Spec {
+        verb: Verb::Snap,
+        name: "SNAP",
+        aliases: &[],
+        args: &[],
+        arity: (0, 0),
+        takes: "nothing",
+        summary: "save a snapshot and empty the log",
+        details: "The next start reads the snapshot instead of a long log. Everything accepted is durable then.",
+        example: "SNAP",
+    },
+    Spec {
+        verb: Verb::SetBatch,
+        name: "SETBATCH",
+        aliases: &[],
+        args: &["[n]"],
+        arity: (0, 1),
+        takes: "at most a number of writes",
+        summary: "sync the log after every n writes; show n",
+        details: "n from 1 (every OK is durable) to 1000000. At most the last n - 1 accepted writes can be lost.",
+        example: "SETBATCH 1",
+    },
+    Spec {
+        verb: Verb::Stats,
+        name: "STATS",
+        aliases: &[],
+        args: &[],
+        arity: (0, 0),
+        takes: "nothing",
+        summary: "print what the store holds and has done",
+        details: "Counts are since the store was opened; times are in microseconds.",
+        example: "STATS",
+    },
+    Spec {
+        verb: Verb::Bench,
+        name: "BENCH",
+        aliases: &[],
+        args: &["n", "[sizes]"],
+        arity: (1, 2),
+        takes: "a number of writes and a list of batch sizes",
+        summary: "time n writes, for each of the batch sizes",
+        details: "n from 1 to 100000000; sizes such as 1,5,50, without them the current one. It writes to a\n\
+            scratch store beside the log (same disk) and removes it; your data is not touched. 16-byte keys\n\
+            (at most a million different ones), 100-byte values, the last flush is timed too. Ctrl-C stops it.",
+        example: "BENCH 10000 1,5,50",
+    },
+    Spec {
+        verb: Verb::Help,
+        name: "HELP",
+        aliases: &["?"],
+        args: &["[command]"],
+        arity: (0, 1),
+        takes: "at most one command",
+        summary: "list the commands, or tell more of one",
+        details: "",
+        example: "HELP PUT",
+    },
+    Spec {
+        verb: Verb::Exit,
+        name: "EXIT",
+        aliases: &["QUIT"],
+        args: &["[status]"],
+        arity: (0, 1),
+        takes: "at most an exit status",
+        summary: "flush and leave",
+        details: "The status is from 0 to 255. Ctrl-D and the end of a script flush as well.",
+        example: "EXIT",
+    },
+];
+
+/// The command of this name or alias, in any letter case.
+#[must_use]
+pub fn find(word: &[u8]) -> Option<&'static Spec> {
+    let is = |name: &&str| name.as_bytes().eq_ignore_ascii_case(word);
+    COMMANDS.iter().find(|spec| is(&spec.name)).or_else(|| COMMANDS.iter().find(|spec| spec.aliases.iter().any(is)))
+}
+
+/// As [`find`]; the error says what may have been meant.
+pub(super) fn find_or_explain(word: &[u8]) -> Result<&'static Spec, CommandError> {
+    find(word).ok_or_else(|| {
+        let advice = match nearest(word) {
+            Some(name) => format!("did you mean {name}?"),
+            None => "HELP lists the commands".to_string(),
+        };
+        CommandError { code: Code::UnknownCommand, text: format!("unknown command '{}'; {advice}", displayed(word)) }
+    })
+}
+
+#[cfg(feature = "cli")]
+fn nearest(word: &[u8]) -> Option<&'static str> {
+    let word = std::str::from_utf8(word).ok().filter(|word| word.len() <= 16)?.to_ascii_uppercase();
+    let names = COMMANDS.iter().flat_map(|spec| std::iter::once(&spec.name).chain(spec.aliases));
+    let near = names.map(|name| (strsim::osa_distance(&word, name), name)).filter(|&(d, name)| d <= 2 && d < name.len() - 1);
+    near.min_by_key(|&(distance, _)| distance).map(|(_, &name)| name)
+}
+
+/// Guessing is the shell's comfort; the library alone does without the crate for it.
+#[cfg(not(feature = "cli"))]
+fn nearest(_: &[u8]) -> Option<&'static str> {
+    None
+}
+
+impl Verb {
+    /// Its row of the table.
+    #[must_use]
+    pub fn spec(self) -> &'static Spec {
+        COMMANDS.iter().find(|spec| spec.verb == self).expect("every verb has a row, which a test checks")
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.spec().name
+    }
+}
+
+impl Spec {
+    /// `PUT key value`.
+    #[must_use]
+    pub fn usage(&self) -> String {
+        std::iter::once(&self.name).chain(self.args).copied().collect::<Vec<_>>().join(" ")
+    }
+
+    pub(super) fn check_arity(&self, got: usize) -> Result<(), CommandError> {
+        if (self.arity.0..=self.arity.1).contains(&got) {
+            return Ok(());
+        }
+        let got_words = match got {
+            0 => "no words".to_string(),
+            1 => "1 word".to_string(),
+            n => format!("{n} words"),
+        };
+        let advice = match self.verb {
+            Verb::Put if got > self.arity.1 => "quote a value that has blanks: ",
+            Verb::Get | Verb::Del if got > self.arity.1 => "quote a key that has blanks; usage: ",
+            _ => "usage: ",
+        };
+        let shown = if advice.starts_with("quote a value") { self.example.to_string() } else { self.usage() };
+        let text = format!("{} takes {}, got {got_words}; {advice}{shown}", self.name, self.takes);
+        Err(CommandError { code: Code::WrongArity, text })
+    }
+
+    /// The text of `HELP name`.
+    #[must_use]
+    pub fn help(&self) -> String {
+        let details = if self.details.is_empty() { String::new() } else { format!("\n{}", self.details) };
+        let aliases = if self.aliases.is_empty() { String::new() } else { format!("\nalso: {}", self.aliases.join(", ")) };
+        format!("{}   {}{details}{aliases}\nexample: {}", self.usage(), self.summary, self.example)
+    }
+}
+
+/// The text of HELP: a line for each command.
+#[must_use]
+pub fn help() -> String {
+    let rows = COMMANDS.iter().map(|spec| format!("{:<24} {}", spec.usage(), spec.summary));
+    rows.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_verb_is_found_by_its_name_in_any_case() {
+        for spec in COMMANDS {
+            assert_eq!(spec.verb.spec().name, spec.name);
+            assert_eq!(find(spec.name.to_lowercase().as_bytes()).map(|s| s.verb), Some(spec.verb));
+        }
+        assert_eq!(find(b"?").map(|spec| spec.verb), Some(Verb::Help));
+        assert!(find(b"").is_none());
+    }
+
+    #[test]
+    fn help_fits_a_terminal() {
+        for text in COMMANDS.iter().map(Spec::help).chain([help()]) {
+            for line in text.lines() {
+                assert!(line.chars().count() <= 100, "{line}");
+            }
+        }
+        assert!(help().lines().all(|line| line.len() <= 79), "{}", help());
+    }
+
+    #[cfg(feature = "cli")]
+    #[test]
+    fn a_near_miss_is_guessed() {
+        let text = |word: &[u8]| find_or_explain(word).expect_err("unknown").text;
+        assert_eq!(text(b"PTU"), "unknown command 'PTU'; did you mean PUT?");
+        assert_eq!(text(b"flsh"), "unknown command 'flsh'; did you mean FLUSH?");
+        assert_eq!(text(b"xyzzy"), "unknown command 'xyzzy'; HELP lists the commands");
+    }
+}

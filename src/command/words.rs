@@ -1,0 +1,308 @@
+//! Bytes of a line ↔ words: the quoting rules, in both directions.
+//!
+//! Words are separated by blanks and tabs. Outside quotes nothing is special, so `PUT url a=b\c`
+//! needs none. `'…'` is literal. `"…"` takes `\n \r \t \0 \\ \" \xHH`; any other escape is an error.
+//! A closing quote ends the word. A bare `#` ends the line. A word without escapes is borrowed
+//! from the line: the common path allocates nothing.
+
+use super::{Code, CommandError};
+use std::borrow::Cow;
+use std::io::{self, Write};
+
+/// The words of one line, left to right.
+#[derive(Clone, Debug)]
+pub struct Words<'a> {
+    line: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Words<'a> {
+    /// Begins at the first word; a pasted `kv> ` in front of it is passed over.
+    #[must_use]
+    pub fn of(line: &'a [u8]) -> Words<'a> {
+        let mut words = Words { line: line.strip_suffix(b"\r").unwrap_or(line), at: 0 };
+        words.skip_blanks();
+        let rest = &words.line[words.at..];
+        if rest.starts_with(b"kv>") && rest.get(3).is_none_or(|&b| is_blank(b)) {
+            words.at += 3;
+        }
+        words
+    }
+
+    /// Whether nothing but blanks and a comment is left.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        let mut rest = self.clone();
+        rest.skip_blanks();
+        rest.line.get(rest.at).is_none_or(|&b| b == b'#')
+    }
+
+    fn skip_blanks(&mut self) {
+        while self.line.get(self.at).is_some_and(|&b| is_blank(b)) {
+            self.at += 1;
+        }
+    }
+
+    /// From the opening quote at `self.at`; leaves `self.at` behind the closing one.
+    fn quoted(&mut self, quote: u8) -> Result<Cow<'a, [u8]>, CommandError> {
+        let open = self.at;
+        let body = &self.line[open + 1..];
+        let special = |&b: &u8| b == quote || (b == b'\\' && quote == b'"');
+        let plain = body.iter().position(special).ok_or_else(|| unfinished(open))?;
+        if body[plain] == quote {
+            self.at = open + 1 + plain + 1;
+            return Ok(Cow::Borrowed(&body[..plain]));
+        }
+        let mut word = body[..plain].to_vec();
+        let mut at = open + 1 + plain;
+        loop {
+            match self.line.get(at) {
+                None => return Err(unfinished(open)),
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    let (byte, length) = escape(&self.line[at + 1..], at).ok_or_else(|| unfinished(open))??;
+                    word.push(byte);
+                    at += 1 + length;
+                }
+                Some(_) => {
+                    let rest = &self.line[at..];
+                    let run = rest.iter().position(special).ok_or_else(|| unfinished(open))?;
+                    word.extend_from_slice(&rest[..run]);
+                    at += run;
+                }
+            }
+        }
+        self.at = at + 1;
+        Ok(Cow::Owned(word))
+    }
+}
+
+impl<'a> Iterator for Words<'a> {
+    type Item = Result<Cow<'a, [u8]>, CommandError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.skip_blanks();
+        let start = self.at;
+        let first = *self.line.get(start)?;
+        if first == b'"' || first == b'\'' {
+            let word = self.quoted(first);
+            return Some(match self.line.get(self.at) {
+                Some(&b) if word.is_ok() && !is_blank(b) => {
+                    Err(at_column(self.at, Code::BadQuote, "a closing quote must be followed by a blank"))
+                }
+                _ => word,
+            });
+        }
+        let rest = &self.line[start..];
+        let length = rest.iter().position(|&b| is_blank(b)).unwrap_or(rest.len());
+        if length == 1 && first == b'#' {
+            self.at = self.line.len();
+            return None;
+        }
+        self.at = start + length;
+        Some(Ok(Cow::Borrowed(&rest[..length])))
+    }
+}
+
+fn is_blank(byte: u8) -> bool {
+    byte == b' ' || byte == b'\t'
+}
+
+/// The byte that the escape behind a backslash stands for, and its length; `None` at the line's end.
+fn escape(rest: &[u8], at: usize) -> Option<Result<(u8, usize), CommandError>> {
+    Some(Ok(match *rest.first()? {
+        b'n' => (b'\n', 1),
+        b'r' => (b'\r', 1),
+        b't' => (b'\t', 1),
+        b'0' => (0, 1),
+        b'\\' => (b'\\', 1),
+        b'"' => (b'"', 1),
+        b'x' => match (hex(rest.get(1)), hex(rest.get(2))) {
+            (Some(high), Some(low)) => (high << 4 | low, 3),
+            _ => return Some(Err(at_column(at, Code::BadEscape, r"\x takes two hexadecimal digits, as in \x0a"))),
+        },
+        _ => {
+            let text = format!(r"unknown escape \{}; use \\ for a backslash", displayed(first_char(rest)));
+            return Some(Err(at_column(at, Code::BadEscape, &text)));
+        }
+    }))
+}
+
+fn hex(byte: Option<&u8>) -> Option<u8> {
+    (*byte? as char).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+fn first_char(bytes: &[u8]) -> &[u8] {
+    (1..=bytes.len().min(4)).map(|n| &bytes[..n]).find(|c| std::str::from_utf8(c).is_ok()).unwrap_or(&bytes[..1])
+}
+
+fn unfinished(open: usize) -> CommandError {
+    at_column(open, Code::UnfinishedQuote, "the quote opened here is never closed")
+}
+
+/// Columns count bytes from 1: what an editor shows for ASCII, and exact for anything.
+fn at_column(at: usize, code: Code, text: &str) -> CommandError {
+    CommandError { code, text: format!("column {}: {text}", at + 1) }
+}
+
+/// Writes `bytes` as the answer to a GET: themselves when they can be shown as one line that
+/// cannot be taken for something else, else quoted so that PUT reads the same bytes back.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_value(bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
+    let plain = match (bytes.first(), bytes.last()) {
+        (Some(first), Some(last)) => {
+            !matches!(first, b' ' | b'"' | b'\'') && *last != b' ' && bytes != b"(nil)" && bytes != b"#" && is_shown(bytes)
+        }
+        _ => false,
+    };
+    if plain { out.write_all(bytes) } else { write_quoted(bytes, out) }
+}
+
+/// Writes `bytes` as one word of a command: as [`write_value`], and quoted when they hold a blank.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_word(bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
+    if bytes.contains(&b' ') { write_quoted(bytes, out) } else { write_value(bytes, out) }
+}
+
+fn write_quoted(bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
+    out.write_all(b"\"")?;
+    write_escaped(bytes, true, out)?;
+    out.write_all(b"\"")
+}
+
+/// A word of the user, or any text with data in it, for an error message: on one line, nothing in
+/// it that a terminal obeys, not much of it.
+#[must_use]
+pub fn displayed(bytes: &[u8]) -> String {
+    const SHOWN: usize = 60;
+    let mut out = Vec::new();
+    let cut = (0..=SHOWN.min(bytes.len())).rev().find(|&n| n == bytes.len() || bytes[n] & 0xC0 != 0x80).unwrap_or(0);
+    let _ = write_escaped(&bytes[..cut], false, &mut out);
+    let mut text = String::from_utf8_lossy(&out).into_owned();
+    if cut < bytes.len() {
+        text.push('…');
+    }
+    text
+}
+
+/// Writes `bytes` with the escapes of `"…"` for everything that is not to be shown, and with
+/// `quoting` for `"` and `\` too.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_escaped(bytes: &[u8], quoting: bool, out: &mut impl Write) -> io::Result<()> {
+    for chunk in bytes.utf8_chunks() {
+        let (text, mut from) = (chunk.valid(), 0);
+        for (at, c) in text.char_indices().filter(|&(_, c)| is_hidden(c) || (quoting && matches!(c, '"' | '\\'))) {
+            out.write_all(&text.as_bytes()[from..at])?;
+            from = at + c.len_utf8();
+            match c {
+                '\n' => out.write_all(br"\n")?,
+                '\r' => out.write_all(br"\r")?,
+                '\t' => out.write_all(br"\t")?,
+                '\0' => out.write_all(br"\0")?,
+                '"' => out.write_all(br#"\""#)?,
+                '\\' => out.write_all(br"\\")?,
+                _ => text.as_bytes()[at..from].iter().try_for_each(|byte| write!(out, r"\x{byte:02x}"))?,
+            }
+        }
+        out.write_all(&text.as_bytes()[from..])?;
+        chunk.invalid().iter().try_for_each(|byte| write!(out, r"\x{byte:02x}"))?;
+    }
+    Ok(())
+}
+
+fn is_shown(bytes: &[u8]) -> bool {
+    bytes.iter().all(|b| matches!(b, 0x20..=0x7e)) || std::str::from_utf8(bytes).is_ok_and(|text| !text.contains(is_hidden))
+}
+
+/// What a terminal would obey rather than show: controls (C0, DEL, C1), line and paragraph
+/// separators, and the marks that turn the direction of the text around them.
+#[must_use]
+pub fn is_hidden(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<Vec<u8>> {
+        Words::of(line.as_bytes()).map(|w| w.expect("a good line").into_owned()).collect()
+    }
+
+    fn error(line: &str) -> String {
+        Words::of(line.as_bytes()).find_map(Result::err).expect("a bad line").text
+    }
+
+    fn value(bytes: &[u8]) -> String {
+        let mut out = Vec::new();
+        write_value(bytes, &mut out).expect("memory");
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn words_are_split_at_blanks_and_quotes_hold_them_together() {
+        assert_eq!(words("PUT  a\t1 \r"), [b"PUT" as &[u8], b"a", b"1"]);
+        assert_eq!(words(r#"PUT "a b" 'c "d" \n'"#), [b"PUT" as &[u8], b"a b", br#"c "d" \n"#]);
+        assert_eq!(words(r#""\n\r\t\0\\\"\x00\xfF" """#), [b"\n\r\t\0\\\"\x00\xff" as &[u8], b""]);
+        assert_eq!(words(r"PUT url a=b\c"), [b"PUT" as &[u8], b"url", br"a=b\c"]);
+        assert_eq!(words(r#"PUT it's 5""#), [b"PUT" as &[u8], b"it's", b"5\""]);
+    }
+
+    #[test]
+    fn comments_and_a_pasted_prompt_are_passed_over() {
+        assert_eq!(words("GET x   # 100"), [b"GET", b"x" as &[u8]]);
+        assert_eq!(words("PUT color #fff"), [b"PUT" as &[u8], b"color", b"#fff"]);
+        assert_eq!(words("kv> GET x"), [b"GET", b"x" as &[u8]]);
+        assert!(words("kv>").is_empty() && words(" \t").is_empty());
+        assert!(Words::of(b"  #!/usr/bin/kv").is_at_end() && !Words::of(b"GET x").is_at_end());
+    }
+
+    #[test]
+    fn a_word_without_escapes_is_borrowed() {
+        assert!(Words::of(b"PUT \"a b\" 'c'").all(|word| matches!(word, Ok(Cow::Borrowed(_)))));
+    }
+
+    #[test]
+    fn errors_name_the_column() {
+        assert_eq!(error("PUT x \"a"), "column 7: the quote opened here is never closed");
+        assert_eq!(error("PUT x 'a"), "column 7: the quote opened here is never closed");
+        assert_eq!(error(r#"PUT x "a\"#), "column 7: the quote opened here is never closed");
+        assert_eq!(error(r#"PUT x "a\q""#), r"column 9: unknown escape \q; use \\ for a backslash");
+        assert_eq!(error("PUT x \"a\\é\""), "column 9: unknown escape \\é; use \\\\ for a backslash");
+        assert_eq!(error(r#"PUT x "\x4""#), r"column 8: \x takes two hexadecimal digits, as in \x0a");
+        assert_eq!(error(r#"PUT x "a"b"#), "column 10: a closing quote must be followed by a blank");
+    }
+
+    #[test]
+    fn values_are_shown_as_they_are_where_that_is_safe() {
+        for plain in ["100", "Ada Lovelace", "é", "#fff", r"a\b", "漢字"] {
+            assert_eq!(value(plain.as_bytes()), plain);
+        }
+        for (bytes, shown) in [
+            (b"" as &[u8], r#""""#),
+            (b" a", r#"" a""#),
+            (b"(nil)", r#""(nil)""#),
+            (b"#", r##""#""##),
+            (b"\"a", r#""\"a""#),
+            (b"'a'", r#""'a'""#),
+            (b"a\nb\x1b[31m\0", r#""a\nb\x1b[31m\0""#),
+            (b"\xff\xc3\xa9", "\"\\xffé\""),
+            ("\u{9b}31m".as_bytes(), r#""\xc2\x9b31m""#),
+            ("\u{202e}a".as_bytes(), r#""\xe2\x80\xaea""#),
+        ] {
+            assert_eq!(value(bytes), shown);
+        }
+    }
+
+    #[test]
+    fn displayed_words_are_short_and_harmless() {
+        assert_eq!(displayed(b"a\x1b[2J\xff"), r"a\x1b[2J\xff");
+        assert_eq!(displayed("é".repeat(40).as_bytes()), "é".repeat(30) + "…");
+    }
+}
