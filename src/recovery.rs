@@ -259,7 +259,7 @@ pub(crate) fn recover(disk: &dyn Disk, wal_path: &Path, snapshot_path: &Path, po
 
     // An empty file, as `mktemp` makes one, holds nothing; a log is never left empty by a crash.
     let wal_file = match wal_file {
-        Some(file) if file.len().map_err(Error::io("reading", wal_path))? > 0 => Some(file),
+        Some(file) if file.size().map_err(Error::io("reading", wal_path))? > 0 => Some(file),
         _ => None,
     };
     let log = match &wal_file {
@@ -457,7 +457,7 @@ fn copy_bytes(from: &dyn File, to: &dyn File) -> io::Result<()> {
 }
 
 fn same_bytes(a: &dyn File, b: &dyn File) -> io::Result<bool> {
-    if a.len()? != b.len()? {
+    if a.size()? != b.size()? {
         return Ok(false);
     }
     let (mut of_a, mut of_b) = (vec![0; CHUNK_BYTES], vec![0; CHUNK_BYTES]);

@@ -25,6 +25,7 @@
 //! Steps of [`save`], each of which leaves the old snapshot whole when it fails:
 //! 1. create `<snapshot>.tmp`, which did not exist, 2. write it, the header last, 3. sync it,
 //! 4. read it back from the medium and check every byte, 5. rename it, 6. sync the directory.
+//!
 //! Only then may the log let go of what the snapshot covers.
 
 use crate::disk::{Disk, File, create_tmp, read_full_at, write_all_at};
@@ -32,7 +33,7 @@ use crate::error::{Error, Result};
 use crate::magic::{SNAPSHOT as MAGIC, describe};
 use crate::record::{self, Kind, Place, crc, le32, le64};
 use crate::scan::{Frames, Next};
-use crate::state::{self, Digest, Digester, Op, OpRef, State};
+use crate::state::{self, Digest, Digester, Key, Op, OpRef, State};
 use crate::{SNAPSHOT_FORMAT, Seq, StoreId, with_suffix};
 use std::io;
 use std::path::Path;
@@ -131,6 +132,9 @@ fn damage(what: &str) -> String {
     )
 }
 
+/// Takes one entry.
+pub(crate) type Each<'e> = &'e mut dyn FnMut(&[u8], &[u8]);
+
 /// Saves the state after write `seq`. `entries` hands over the next entries in key order, and none
 /// at the end.
 pub(crate) fn save(
@@ -138,7 +142,7 @@ pub(crate) fn save(
     path: &Path,
     store_id: StoreId,
     seq: Seq,
-    entries: impl FnMut(&mut dyn FnMut(&[u8], &[u8])) -> bool,
+    entries: impl FnMut(Each<'_>) -> bool,
 ) -> Result<Header> {
     const NOT_TAKEN: &str = "no snapshot was taken, the log and the old snapshot are as they were: writing";
     let tmp = with_suffix(path, ".tmp");
@@ -159,12 +163,7 @@ pub(crate) fn save(
     Ok(header)
 }
 
-fn write(
-    file: &dyn File,
-    store_id: StoreId,
-    seq: Seq,
-    mut entries: impl FnMut(&mut dyn FnMut(&[u8], &[u8])) -> bool,
-) -> io::Result<Header> {
+fn write(file: &dyn File, store_id: StoreId, seq: Seq, mut entries: impl FnMut(Each<'_>) -> bool) -> io::Result<Header> {
     let mut header = Header { store_id, seq, entries: 0, data_len: 0, digest: Digest(0), meta_len: 0, meta_check: crc(0, b"") };
     let mut digester = Digester::default();
     let mut blocks = Blocks {
@@ -220,7 +219,7 @@ impl Blocks {
 /// Reads and checks a whole snapshot; `each` gets the entries in key order. Nothing that `each`
 /// got may be used when this fails.
 pub(crate) fn load(file: Arc<dyn File>, path: &Path, mut each: impl FnMut(Op)) -> Result<Header> {
-    let len = file.len().map_err(Error::io("reading", path))?;
+    let len = file.size().map_err(Error::io("reading", path))?;
     let mut bytes = [0; HEADER_BYTES];
     let got = read_full_at(&*file, 0, &mut bytes).map_err(Error::io("reading", path))?;
     let header = Header::decode(path, &bytes[..got])?;
@@ -240,7 +239,7 @@ pub(crate) fn load(file: Arc<dyn File>, path: &Path, mut each: impl FnMut(Op)) -
     let mut frames = Frames::new(file, path, header.salt(), (HEADER_BYTES + meta_len) as u64, 0)?;
     let mut digester = Digester::default();
     let mut entries = 0;
-    let mut last: Option<Box<[u8]>> = None;
+    let mut last: Option<Key> = None;
     loop {
         let at = frames.offset();
         let impossible = |what: &str| Error::damaged(path, at, damage(what));
@@ -276,9 +275,7 @@ pub(crate) fn load(file: Arc<dyn File>, path: &Path, mut each: impl FnMut(Op)) -
 }
 
 /// Hands over the entries of `state` a thousand at a time, for [`save`].
-pub(crate) fn entries_of<'a>(
-    read: impl Fn() -> std::sync::RwLockReadGuard<'a, State> + 'a,
-) -> impl FnMut(&mut dyn FnMut(&[u8], &[u8])) -> bool + 'a {
+pub(crate) fn entries_of<'a>(read: impl Fn() -> std::sync::RwLockReadGuard<'a, State> + 'a) -> impl FnMut(Each<'_>) -> bool + 'a {
     const ENTRIES_PER_LOCK: usize = 1000;
     let mut after: Option<Box<[u8]>> = None;
     move |each| {

@@ -73,7 +73,7 @@ pub trait File: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// What the operating system says.
-    fn len(&self) -> io::Result<u64>;
+    fn size(&self) -> io::Result<u64>;
     /// Reads into `out` from `offset`; returns how many bytes, 0 at the end of the file.
     ///
     /// # Errors
@@ -160,7 +160,7 @@ const WINDOW_BYTES: usize = 1 << 20;
 impl Window {
     /// Looks at the file as long as it is now; what is appended later is not seen.
     pub(crate) fn new(file: Arc<dyn File>) -> io::Result<Window> {
-        let len = file.len()?;
+        let len = file.size()?;
         Ok(Window { file, len, start: 0, bytes: Vec::new() })
     }
 

@@ -77,12 +77,12 @@ impl Disk for OsDisk {
 
     fn entropy(&self) -> u64 {
         // Each `RandomState` is a SipHash key that the standard library drew from the system.
-        RandomState::new().hash_one((Instant::now(), std::process::id()))
+        RandomState::new().hash_one(Instant::now())
     }
 }
 
 impl File for OsFile {
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
 

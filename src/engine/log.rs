@@ -48,6 +48,8 @@ pub(super) struct Log {
     /// Outcomes of refused writes, until their threads have seen them.
     refused: HashMap<u64, Cause>,
     next_ticket: u64,
+    /// Threads in [`Shared::wait`].
+    sleepers: usize,
     /// A leader is between its write and the end of its sync.
     syncing: bool,
     /// A snapshot is being taken or the store is closing: no new writes.
@@ -148,6 +150,7 @@ impl Log {
             waiting: VecDeque::new(),
             refused: HashMap::new(),
             next_ticket: 0,
+            sleepers: 0,
             syncing: false,
             paused: false,
             stalled: None,
@@ -303,7 +306,7 @@ impl Shared {
             }
             Err(failure) => {
                 let error = write_failed(&mut log, failure);
-                self.settled.notify_all();
+                self.wake_all(&log);
                 return Err(error);
             }
         }
@@ -329,7 +332,7 @@ impl Shared {
             }
             Err(e) => log.fail(format!("the sync of the log failed: {e}")),
         }
-        self.settled.notify_all();
+        self.wake_all(&log);
         match log.poisoned() {
             None => Ok(log),
             Some(error) => Err(error),
@@ -360,7 +363,7 @@ impl Shared {
 
     pub(super) fn resume(&self, log: &mut Log) {
         log.paused = false;
-        self.settled.notify_all();
+        self.wake_all(log);
     }
 
     /// Changes the batch size, and first syncs what would be pending beyond the new one.
@@ -375,12 +378,22 @@ impl Shared {
         }
         log.batch_size = n;
         self.apply_allowed(&mut log);
-        self.settled.notify_all();
+        self.wake_all(&log);
         Ok(())
     }
 
-    fn wait<'a>(&'a self, log: Guard<'a>) -> Result<Guard<'a>> {
-        self.settled.wait(log).map_err(|poisoned| self.panicked(&poisoned.into_inner()))
+    fn wait<'a>(&'a self, mut log: Guard<'a>) -> Result<Guard<'a>> {
+        log.sleepers += 1;
+        let mut log = self.settled.wait(log).map_err(|poisoned| self.panicked(&poisoned.into_inner()))?;
+        log.sleepers -= 1;
+        Ok(log)
+    }
+
+    /// Wakes all who wait. Waking nobody would still cost a system call, at each sync.
+    pub(super) fn wake_all(&self, log: &Log) {
+        if log.sleepers > 0 {
+            self.settled.notify_all();
+        }
     }
 }
 

@@ -243,8 +243,8 @@ impl Disk for FaultyDisk {
 }
 
 impl File for FaultyFile {
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
+    fn size(&self) -> io::Result<u64> {
+        self.file.size()
     }
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
         self.disk.check(Call::Read, &self.path)?;

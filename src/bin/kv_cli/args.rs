@@ -81,15 +81,15 @@ pub(crate) struct Args {
     pub(crate) bail: bool,
 
     /// How replies are written
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    #[arg(long, value_name = "FORMAT", default_value = "text", conflicts_with_all = ["raw", "json"])]
     pub(crate) output: Format,
 
     /// Short for --output raw: values as their own bytes
-    #[arg(long, conflicts_with_all = ["output", "json"])]
+    #[arg(long, conflicts_with = "json")]
     pub(crate) raw: bool,
 
     /// Short for --output json: one object to a line
-    #[arg(long, conflicts_with = "output", global = true)]
+    #[arg(long, global = true)]
     pub(crate) json: bool,
 
     /// When to use colour; NO_COLOR is obeyed

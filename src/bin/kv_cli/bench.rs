@@ -242,17 +242,18 @@ struct Scratch {
 impl Scratch {
     /// Takes the names, unless something that is not a scratch store has them.
     fn claim(real_wal: &Path) -> Result<Scratch, CommandError> {
-        let scratch = Scratch { wal: suffixed(real_wal, ".bench"), snapshot: suffixed(real_wal, ".bench.snapshot") };
-        if scratch.wal.symlink_metadata().is_ok() || scratch.snapshot.symlink_metadata().is_ok() {
-            match scratch.options().open() {
+        let (wal, snapshot) = (suffixed(real_wal, ".bench"), suffixed(real_wal, ".bench.snapshot"));
+        if wal.symlink_metadata().is_ok() || snapshot.symlink_metadata().is_ok() {
+            match Options::new(&wal, &snapshot).open() {
                 Ok(_) | Err(Error::Damaged { .. } | Error::Mismatch { .. }) => {}
                 Err(error) => {
-                    let text = format!("BENCH needs the name {} for scratch files: {error}", scratch.wal.display());
+                    let text = format!("BENCH needs the name {} for scratch files: {error}", wal.display());
                     return Err(CommandError::new(Code::Failed, text));
                 }
             }
         }
-        Ok(scratch)
+        // Only now: what it is given, a Scratch removes when it goes.
+        Ok(Scratch { wal, snapshot })
     }
 
     fn options(&self) -> Options {

@@ -67,6 +67,7 @@ fn converse(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(status) = words.as_deref().and_then(|words| without_store(words, &mut output)) {
         return Ok(ExitCode::from(status));
     }
+    signals::survive_file_size_limit().context("signals")?;
     let engine = match args.options().open() {
         Ok(engine) => engine,
         Err(error) => {
@@ -83,7 +84,8 @@ fn converse(args: &Args) -> anyhow::Result<ExitCode> {
         verbose: args.verbose,
     };
     // Never freed: the process ends with them, and freeing a large map takes time.
-    let gate: &Gate = Box::leak(Box::new(Gate::new(Session::new(engine.clone(), output, settings, &FLAGS))));
+    let session = Session::new(engine.clone(), output, settings, &FLAGS);
+    let gate: &Gate = Box::leak(Box::new(Gate::new(session, engine.clone())));
     greet(&mut gate.hold(), &engine, args);
     let terminal = if interactive { Terminal::save() } else { None };
     signals::listen(gate, &FLAGS, terminal).context("signals")?;

@@ -92,17 +92,16 @@ impl Session {
         let verb = command.verb();
         let timed = self.settings.timing || self.output.interactive;
         let began = timed.then(Instant::now);
-        let done = match self.interpreter.run(command) {
-            Ok(Reply::Bench { writes, batch_sizes }) => {
-                self.bench(writes, batch_sizes).map(|()| Reply::Bench { writes, batch_sizes: Vec::new() })
-            }
-            done => done,
+        let done = self.interpreter.run(command);
+        let done = match done {
+            Ok(Reply::Bench { writes, batch_sizes }) => self.bench(writes, batch_sizes).map(|()| None),
+            done => done.map(Some),
         };
         let took = began.map(|began| began.elapsed());
         match done {
             Err(error) => return self.refuse(place, &error),
-            Ok(Reply::Bench { .. }) => {}
-            Ok(reply) => {
+            Ok(None) => {}
+            Ok(Some(reply)) => {
                 let (engine, timing) = (&self.engine, self.settings.timing);
                 self.output.reply(verb, &reply, || note(engine, &reply, took.filter(|&took| timing || took >= SLOW)));
                 if let Reply::Exit(status) = reply {
@@ -120,7 +119,11 @@ impl Session {
         if batch_sizes.is_empty() {
             batch_sizes.push(self.engine.batch_size());
         }
-        bench::run(writes, &batch_sizes, &self.settings, &mut self.output, self.flags)
+        let done = bench::run(writes, &batch_sizes, &self.settings, &mut self.output, self.flags);
+        if done.is_err() {
+            self.interpreter.spoil_group();
+        }
+        done
     }
 
     /// Says why a command failed.

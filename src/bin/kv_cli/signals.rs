@@ -7,14 +7,19 @@
 //! lets go only while it waits for input. A second signal ends the process at once.
 
 use crate::session::{Ending, Session};
+use kv_engine::Engine;
 use rustix::termios::{self, OptionalActions, Termios};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
+
+/// So long may the command that runs take to finish after a signal.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What signals have asked for.
 #[derive(Debug)]
@@ -48,16 +53,47 @@ impl Flags {
 }
 
 /// Whoever holds the session may run commands or end the process.
-pub(crate) struct Gate(Mutex<Session>);
+pub(crate) struct Gate {
+    session: Mutex<Session>,
+    engine: Engine,
+}
 
 impl Gate {
-    pub(crate) fn new(session: Session) -> Gate {
-        Gate(Mutex::new(session))
+    pub(crate) fn new(session: Session, engine: Engine) -> Gate {
+        Gate { session: Mutex::new(session), engine }
     }
 
     pub(crate) fn hold(&self) -> MutexGuard<'_, Session> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn hold_soon(&self) -> Option<MutexGuard<'_, Session>> {
+        let began = Instant::now();
+        loop {
+            match self.session.try_lock() {
+                Ok(session) => return Some(session),
+                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) if began.elapsed() > PATIENCE => return None,
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
+            }
+        }
+    }
+
+    /// Ends the process because of `signal`. A session that nobody lets go of, because its reader
+    /// has stopped reading, loses its replies; the store is closed in order all the same.
+    fn end(&self, signal: i32) -> ! {
+        let status = match self.hold_soon() {
+            Some(mut session) => session.end(Ending::Signal(signal)).into(),
+            None if self.engine.close().is_err() => 4,
+            None => 128 + signal,
+        };
+        std::process::exit(status)
+    }
+}
+
+/// A file size limit is to be an error of the write, not the end of the process. Before any write.
+pub(crate) fn survive_file_size_limit() -> io::Result<()> {
+    flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).map(drop)
 }
 
 /// Starts to listen. `terminal` is to be put back when a signal comes at the prompt.
@@ -80,11 +116,10 @@ pub(crate) fn listen(gate: &'static Gate, flags: &'static Flags, terminal: Optio
                 continue;
             }
             flags.stop.store(signal, Ordering::Relaxed);
-            let mut session = gate.hold();
             if let Some(terminal) = &terminal {
                 terminal.restore();
             }
-            std::process::exit(session.end(Ending::Signal(signal)).into());
+            gate.end(signal);
         }
     };
     std::thread::Builder::new().name("kv-signals".into()).spawn(listener).map(drop)

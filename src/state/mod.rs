@@ -10,6 +10,10 @@
 //! delete  2  key length: u32  key
 //! ```
 
+mod key;
+
+pub(crate) use key::Key;
+
 use crate::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
@@ -73,7 +77,7 @@ impl fmt::Debug for Value {
 /// One operation of a write: a put, or a delete where there is no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Op {
-    pub(crate) key: Box<[u8]>,
+    pub(crate) key: Key,
     pub(crate) value: Option<Value>,
 }
 
@@ -171,7 +175,7 @@ fn take_len(bytes: &mut &[u8], min: usize, max: usize) -> Option<usize> {
 /// The map, ordered by key.
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    map: BTreeMap<Box<[u8]>, Value>,
+    map: BTreeMap<Key, Value>,
     /// Keys and values together.
     data_bytes: u64,
 }
@@ -183,7 +187,7 @@ impl State {
         let new_len = op.value.as_ref().map(|value| key_len + value.len());
         let old = match op.value {
             Some(value) => self.map.insert(op.key, value),
-            None => self.map.remove(&op.key),
+            None => self.map.remove(&*op.key),
         };
         let old_len = old.as_ref().map(|value| key_len + value.len());
         self.data_bytes += new_len.unwrap_or(0) as u64;

@@ -1,0 +1,75 @@
+//! What the writes cost in system calls, counted by strace on the real binary: with batch size n
+//! one `pwrite64` and one `fdatasync` for n PUTs, and nothing else between the first and the last.
+#![cfg(all(feature = "cli", target_os = "linux"))]
+#![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
+
+mod support;
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use support::Place;
+
+const PUTS: usize = 60;
+
+/// The system calls of the main thread while it answers `PUTS` lines; `None` where strace cannot run.
+fn trace(batch: usize) -> Option<Vec<String>> {
+    let place = Place::new();
+    let output = place.dir.path().join("strace");
+    let mut child = match Command::new("strace")
+        .args(["-f", "-o"])
+        .arg(&output)
+        .arg(env!("CARGO_BIN_EXE_kv_cli"))
+        .args(["--batch", &batch.to_string(), "--flush-interval", "0", "--wal"]) // its thread has calls of its own
+        .arg(&place.wal)
+        .arg("--snapshot")
+        .arg(&place.snapshot)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+    {
+        Ok(child) => child,
+        Err(error) => {
+            eprintln!("skipped: strace cannot be started: {error}");
+            return None;
+        }
+    };
+    let mut script = String::new();
+    for i in 0..PUTS {
+        writeln!(script, "PUT key{i:03} value").unwrap();
+    }
+    child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+    if !child.wait().unwrap().success() {
+        eprintln!("skipped: strace may not trace here");
+        return None;
+    }
+    let text = std::fs::read_to_string(output).unwrap();
+    let main = text.split_whitespace().next().unwrap().to_string();
+    // `1234  pwrite64(6, "…", 87, 64) = 87`, with what other threads did in between left out. A call that was
+    // interrupted by another thread's has a second line, `<... pwrite64 resumed>`.
+    let calls = text.lines().filter_map(|line| line.split_once(' ')).filter(|(pid, _)| *pid == main).map(|(_, call)| call.trim());
+    let names: Vec<String> = calls
+        .filter(|call| call.contains("PUT key000") || !["<...", "---", "+++"].iter().any(|other| call.starts_with(other)))
+        .map(
+            |call| {
+                if call.contains("PUT key000") { "the lines".to_string() } else { call.split('(').next().unwrap().to_string() }
+            },
+        )
+        .collect();
+    let begin = names.iter().position(|name| name == "the lines").expect("the read of the script") + 1;
+    Some(names[begin..].to_vec())
+}
+
+#[test]
+fn a_group_is_one_write_and_one_sync_and_nothing_else() {
+    for batch in [1, 5, 20] {
+        let Some(calls) = trace(batch) else { return };
+        let groups = PUTS / batch;
+        let expected = ["pwrite64", "fdatasync"].repeat(groups);
+        assert_eq!(calls[..2 * groups], expected, "batch size {batch}");
+        // Behind them: the answers to stdout, the end of input, and the mark of an orderly close.
+        let syncs = calls.iter().filter(|&call| call == "fdatasync").count();
+        assert_eq!(syncs, groups + 1, "batch size {batch}: {calls:?}");
+    }
+}
