@@ -33,7 +33,7 @@ pub enum Error {
         /// What the operating system said.
         source: io::Error,
     },
-    /// An operation on a file failed and the store is as it was before. Mend the cause and repeat.
+    /// An operation on a file failed, and no write is touched by that. Mend the cause and repeat.
     Io {
         /// What was being done.
         doing: &'static str,

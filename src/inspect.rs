@@ -145,7 +145,7 @@ pub fn log(path: &Path, snapshot_seq: Seq, mut each: impl FnMut(Entry<'_>) -> Co
         },
         Err(other) => return Err(other),
     };
-    let mut frames = Frames::new(file, path, header.salt, wal::HEADER_BYTES as u64, header.base)?;
+    let mut frames = Frames::new(file, path, Kind::WRITE, header.salt, wal::HEADER_BYTES as u64, header.base)?;
     let mut summary = LogSummary {
         writes: 0,
         base: header.base,
@@ -322,13 +322,14 @@ pub fn verify(wal: &Path, snapshot: &Path) -> Verification {
     });
     let log_health = match (seen, impossible) {
         (Err(Error::Io { source, .. }), _) if source.kind() == std::io::ErrorKind::NotFound => Health::Missing,
+        (Err(_), _) if is_empty(wal) => Health::Missing,
         (Err(error), _) => Health::Bad(error),
         (Ok(_), Some(offset)) => Health::Bad(Error::damaged(wal, offset, Fault::Content.to_string())),
         (Ok(LogSummary { header_damage: Some(reason), .. }), _) => Health::Bad(Error::damaged(wal, 0, reason)),
         (Ok(summary), None) => match &summary.tail {
             Tail::Clean => Health::Sound(describe(&summary)),
             Tail::Torn(cut) => Health::Torn(format!(
-                "{}; then {} B that are no whole record ({}): never promised durable, cut at the next opening",
+                "{}; then {} B that are no whole record ({}): no sync that covers them is known to have ended; cut at the next opening",
                 describe(&summary),
                 cut.bytes,
                 cut.fault
@@ -338,12 +339,22 @@ pub fn verify(wal: &Path, snapshot: &Path) -> Verification {
     };
     let (snapshot_health, header) = check_snapshot(snapshot);
     let pair = match (&log_health, log_header) {
+        (Health::Missing, _) if header.is_some() => Some(Error::Mismatch {
+            wal: wal.to_path_buf(),
+            snapshot: snapshot.to_path_buf(),
+            reason: "there is no log beside the snapshot; writes after it may be missing".into(),
+        }),
         (Health::Sound(_) | Health::Torn(_), Some(log)) if !matches!(snapshot_health, Health::Bad(_)) => {
             check_pair(wal, snapshot, &log, header.as_ref()).err()
         }
         _ => None,
     };
     Verification { log: (wal.to_path_buf(), log_health), snapshot: (snapshot.to_path_buf(), snapshot_health), pair }
+}
+
+/// An empty file holds no log; opening begins a new one in its place.
+fn is_empty(path: &Path) -> bool {
+    OsDisk.open_read(path).ok().flatten().is_some_and(|file| file.size().is_ok_and(|size| size == 0))
 }
 
 fn check_snapshot(path: &Path) -> (Health, Option<snapshot::Header>) {

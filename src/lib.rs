@@ -118,6 +118,9 @@ use std::path::{Path, PathBuf};
 /// A sequence number: 1 for the first write of a store, then without gaps. 0 is before the first.
 pub type Seq = u64;
 
+/// The last sequence number a store gives out.
+pub(crate) const MAX_SEQ: Seq = 1 << 62;
+
 /// The longest key, in bytes. The shortest has one.
 pub const MAX_KEY_BYTES: usize = 64 << 10;
 /// The longest value, in bytes. It may be empty.
@@ -154,3 +157,8 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.push(suffix);
     name.into()
 }
+
+/// The example of the README is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

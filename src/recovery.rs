@@ -14,6 +14,7 @@
 //! | at its end | go on | go on |
 //! | torn | cut, report | cut, report |
 //! | damaged | keep a copy, cut, report | refuse, change nothing |
+//! | there is none, but a snapshot | begin a new one, report | refuse, change nothing |
 //!
 //! A damaged snapshot, a damaged log header, a read error, a foreign or newer file: always refuse.
 
@@ -38,7 +39,8 @@ pub enum Recovery {
     /// say so in the [`RecoveryReport`](crate::RecoveryReport).
     #[default]
     Prefix,
-    /// Refuse with [`Error::Damaged`](crate::Error::Damaged) and change nothing.
+    /// Refuse with [`Error::Damaged`](crate::Error::Damaged) and change nothing. A snapshot whose log
+    /// is missing is refused too, with [`Error::Mismatch`](crate::Error::Mismatch).
     Strict,
 }
 
@@ -80,6 +82,8 @@ pub struct RecoveryReport {
     pub last_seq: Seq,
     /// Keys in the state.
     pub keys: u64,
+    /// Whether there was a snapshot without a log, which no crash causes: somebody removed the log.
+    pub log_missing: bool,
     /// Whether the log ended with the mark of an orderly close.
     pub closed_cleanly: bool,
     /// How the log ended.
@@ -118,6 +122,8 @@ pub struct Cut {
     pub last_beyond: Seq,
     /// What proves that the bad record had been synced, in words; empty for a torn tail.
     pub proof: String,
+    /// The last write that is proven to have been synced, or 0.
+    pub promised: Seq,
     /// Where the damaged log is kept.
     pub kept_as: Option<PathBuf>,
 }
@@ -136,10 +142,11 @@ impl Cut {
             whole_beyond: beyond.whole,
             last_beyond: beyond.last,
             proof: String::new(),
+            promised: beyond.promised,
             kept_as: None,
         };
         if let Some((at, seq)) = beyond.witness {
-            cut.proof = format!("the record at byte {at} (write {seq}) proves that it had been synced");
+            cut.proof = format!("the record at byte {at} (sequence number {seq}) proves that it had been synced");
         } else if expected <= snapshot_seq {
             cut.proof = format!("the snapshot of write {snapshot_seq} proves that it had been synced");
         } else {
@@ -150,7 +157,7 @@ impl Cut {
 
     /// The last write that is known to be lost, when `recovered` was the last one recovered.
     pub(crate) fn lost_to(&self, recovered: Seq) -> Option<Seq> {
-        let last = self.last_beyond.max(self.expected);
+        let last = self.last_beyond.max(self.promised);
         (last > recovered).then_some(last)
     }
 }
@@ -160,6 +167,12 @@ impl RecoveryReport {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let wal = self.wal.display();
+        if self.log_missing {
+            return vec![format!(
+                "{wal}: there is no log beside the snapshot; the state is that after write {}, and a new log was begun",
+                self.snapshot_seq
+            )];
+        }
         match &self.tail {
             Tail::Clean => Vec::new(),
             Tail::Torn(cut) => {
@@ -168,7 +181,7 @@ impl RecoveryReport {
                     n => format!(" (among them {n} whole but unpromised)"),
                 };
                 vec![format!(
-                    "{wal}: torn record at byte {}: {}; kept {} records, cut {} bytes{dropped}; nothing promised durable was in them",
+                    "{wal}: torn record at byte {}: {}; kept {} records, cut {} bytes{dropped}; no sync that covers them is known to have ended",
                     cut.offset,
                     cut.fault,
                     self.replayed + self.skipped,
@@ -177,7 +190,7 @@ impl RecoveryReport {
             }
             Tail::Damaged(cut) => {
                 let lost = match cut.lost_to(self.last_seq) {
-                    None => "no write is lost, the snapshot holds them".to_string(),
+                    None => "no write is lost".to_string(),
                     Some(last) if last == self.last_seq + 1 => format!("write {last} is lost"),
                     Some(last) => format!("writes {} to {last} are lost", self.last_seq + 1),
                 };
@@ -238,6 +251,7 @@ pub(crate) fn recover(disk: &dyn Disk, wal_path: &Path, snapshot_path: &Path, po
         skipped: 0,
         last_seq: 0,
         keys: 0,
+        log_missing: false,
         closed_cleanly: false,
         tail: Tail::Clean,
         took: Duration::ZERO,
@@ -278,6 +292,13 @@ pub(crate) fn recover(disk: &dyn Disk, wal_path: &Path, snapshot_path: &Path, po
             wal_path.display()
         );
         return Err(Error::damaged(wal_path, cut.offset, reason));
+    }
+
+    report.log_missing = log.is_none() && snapshot.is_some();
+    if policy == Recovery::Strict && report.log_missing {
+        let reason =
+            format!("there is no log beside the snapshot of write {}, and strict mode does not begin one", report.snapshot_seq);
+        return Err(Error::Mismatch { wal: wal_path.to_path_buf(), snapshot: snapshot_path.to_path_buf(), reason });
     }
 
     // From here on files are changed.
@@ -338,7 +359,7 @@ fn replay(
 ) -> Result<LogEnd> {
     let header = read_header(&**file, wal_path)?;
     check_pair(wal_path, snapshot_path, &header, snapshot)?;
-    let mut frames = Frames::new(Arc::clone(file), wal_path, header.salt, wal::HEADER_BYTES as u64, header.base)?;
+    let mut frames = Frames::new(Arc::clone(file), wal_path, Kind::WRITE, header.salt, wal::HEADER_BYTES as u64, header.base)?;
     loop {
         match frames.next()? {
             Next::End => break,

@@ -8,6 +8,7 @@
 //! | what is found | verdict | because |
 //! |---|---|---|
 //! | a later whole frame with `durable ≥ q` | damaged | `q` had been synced when it was made |
+//! | a later OPENED mark | damaged | opening syncs the log, and only then writes its mark |
 //! | a snapshot that holds `q` | damaged | the log is synced before a snapshot is taken |
 //! | anything else | torn | no sync that covers `q` is known to have ended |
 //!
@@ -26,6 +27,8 @@ use std::sync::Arc;
 pub(crate) struct Frames {
     window: Window,
     path: PathBuf,
+    /// The kind whose frames are numbered: writes in a log, entries in a snapshot.
+    numbered: Kind,
     salt: u32,
     offset: u64,
     link: u32,
@@ -57,13 +60,15 @@ pub(crate) struct Beyond {
     pub(crate) last: Seq,
     /// Offset and sequence number of the first frame that proves that the bad one had been synced.
     pub(crate) witness: Option<(u64, Seq)>,
+    /// The last write that is proven to have been synced.
+    pub(crate) promised: Seq,
 }
 
 impl Frames {
-    /// Starts at `offset` of `file`, behind the write `base`.
-    pub(crate) fn new(file: Arc<dyn File>, path: &Path, salt: u32, offset: u64, base: Seq) -> Result<Frames> {
+    /// Starts at `offset` of `file`, behind number `base` of the kind of frame that is `numbered`.
+    pub(crate) fn new(file: Arc<dyn File>, path: &Path, numbered: Kind, salt: u32, offset: u64, base: Seq) -> Result<Frames> {
         let window = Window::new(file).map_err(Error::io("reading", path))?;
-        Ok(Frames { window, path: path.to_path_buf(), salt, offset, link: salt, last: base })
+        Ok(Frames { window, path: path.to_path_buf(), numbered, salt, offset, link: salt, last: base })
     }
 
     /// Where the next frame should begin.
@@ -104,8 +109,8 @@ impl Frames {
             return Ok(Next::Bad(Fault::Chain));
         }
         let expected = match header.kind {
-            Kind::WRITE | Kind::ENTRIES => self.last + 1,
-            Kind::OPENED | Kind::CLOSED => self.last,
+            kind if kind == self.numbered => self.last + 1,
+            Kind::OPENED | Kind::CLOSED if self.numbered == Kind::WRITE => self.last,
             kind => return Err(self.unknown(kind)),
         };
         if header.seq != expected || header.durable > header.seq {
@@ -127,17 +132,20 @@ impl Frames {
         let expected = self.last + 1;
         let mut beyond = Beyond::default();
         let mut offset = match self.header_at(self.offset)? {
-            Ok(header) => self.offset + frame_len(&header), // its length can be believed
+            Ok(header) if self.body_at(self.offset, &header)?.is_ok() => self.offset, // whole, but not the one due
+            Ok(header) => self.offset + frame_len(&header),                           // its length can be believed
             Err(_) => self.offset + 1,
         };
         // Records are not shorter than their heads, which bounds how many there can be.
-        let most = expected + (self.window.len() - self.offset) / HEADER_BYTES as u64;
-        while let Some((at, header)) = self.find_from(offset, expected..=most)? {
+        let most = expected.saturating_add(self.window.len().saturating_sub(self.offset) / HEADER_BYTES as u64);
+        while let Some((at, header)) = self.find_from(offset, self.last..=most)? {
+            let proven = if header.kind == Kind::OPENED { header.seq } else { header.durable };
+            if header.kind == Kind::OPENED || proven >= expected {
+                beyond.witness = beyond.witness.or(Some((at, header.seq)));
+                beyond.promised = beyond.promised.max(proven);
+            }
             beyond.whole += 1;
             beyond.last = beyond.last.max(header.seq);
-            if header.durable >= expected && beyond.witness.is_none() {
-                beyond.witness = Some((at, header.seq));
-            }
             let body = self.body(at, &header)?;
             each(Frame { offset: at, header, body });
             offset = at + frame_len(&header);

@@ -34,7 +34,7 @@ use crate::magic::{SNAPSHOT as MAGIC, describe};
 use crate::record::{self, Kind, Place, crc, le32, le64};
 use crate::scan::{Frames, Next};
 use crate::state::{self, Digest, Digester, Key, Op, OpRef, State};
-use crate::{SNAPSHOT_FORMAT, Seq, StoreId, with_suffix};
+use crate::{MAX_SEQ, SNAPSHOT_FORMAT, Seq, StoreId, with_suffix};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -105,6 +105,10 @@ impl Header {
             let found = format!("format version {version}");
             return Err(Error::Version { path: path.to_path_buf(), found, supported: SNAPSHOT_FORMAT });
         }
+        if le64(bytes, SEQ_AT) > MAX_SEQ || bytes[ZERO_AT..CHECK_AT].iter().any(|&byte| byte != 0) {
+            let found = "a header with fields of a newer format".to_string();
+            return Err(Error::Version { path: path.to_path_buf(), found, supported: SNAPSHOT_FORMAT });
+        }
         Ok(Header {
             store_id: StoreId(bytes[ID_AT..META_LEN_AT].try_into().expect("sixteen bytes")),
             seq: le64(bytes, SEQ_AT),
@@ -150,7 +154,9 @@ pub(crate) fn save(
         let header = write(&*file, store_id, seq, entries)?;
         file.drop_cache();
         let read = load(file, &tmp, |_| {}).map_err(|e| io::Error::other(format!("reading it back: {e}")))?;
-        assert_eq!(read, header, "a snapshot that passes its checks is the one that was written");
+        if read != header {
+            return Err(io::Error::other("it reads back as another snapshot than was written"));
+        }
         disk.rename(&tmp, path)?;
         Ok(header)
     });
@@ -236,7 +242,7 @@ pub(crate) fn load(file: Arc<dyn File>, path: &Path, mut each: impl FnMut(Op)) -
     if got != meta_len || crc(0, &meta) != header.meta_check {
         return Err(Error::damaged(path, HEADER_BYTES as u64, damage("the checksum of the meta bytes does not match")));
     }
-    let mut frames = Frames::new(file, path, header.salt(), (HEADER_BYTES + meta_len) as u64, 0)?;
+    let mut frames = Frames::new(file, path, Kind::ENTRIES, header.salt(), (HEADER_BYTES + meta_len) as u64, 0)?;
     let mut digester = Digester::default();
     let mut entries = 0;
     let mut last: Option<Key> = None;
@@ -247,8 +253,7 @@ pub(crate) fn load(file: Arc<dyn File>, path: &Path, mut each: impl FnMut(Op)) -
             Next::End => break,
             Next::Bad(fault) => return Err(impossible(&fault.to_string())),
             Next::Frame(frame) => {
-                let ops = (frame.header.kind == Kind::ENTRIES).then(|| state::decode(frame.body)).flatten();
-                for op in ops.ok_or_else(|| impossible("the block's content is not possible"))? {
+                for op in state::decode(frame.body).ok_or_else(|| impossible("the block's content is not possible"))? {
                     let Some(value) = op.value else { return Err(impossible("the block holds a deletion")) };
                     if last.as_deref().is_some_and(|last| last >= op.key) {
                         return Err(impossible("the keys are not in order"));
@@ -274,22 +279,26 @@ pub(crate) fn load(file: Arc<dyn File>, path: &Path, mut each: impl FnMut(Op)) -
     Ok(header)
 }
 
-/// Hands over the entries of `state` a thousand at a time, for [`save`].
+/// Hands over the entries of `state` a thousand or about a mebibyte at a time, for [`save`].
 pub(crate) fn entries_of<'a>(read: impl Fn() -> std::sync::RwLockReadGuard<'a, State> + 'a) -> impl FnMut(Each<'_>) -> bool + 'a {
     const ENTRIES_PER_LOCK: usize = 1000;
     let mut after: Option<Box<[u8]>> = None;
     move |each| {
         use std::ops::Bound::{Excluded, Unbounded};
         let state = read();
-        let mut count = 0;
+        let (mut count, mut bytes) = (0, 0);
         let mut last = None;
         for (key, value) in state.range(after.as_deref().map_or(Unbounded, Excluded)).take(ENTRIES_PER_LOCK) {
             each(key, value);
             count += 1;
+            bytes += key.len() + value.len();
             last = Some(key);
+            if bytes >= WRITE_BYTES {
+                break;
+            }
         }
         let last = last.map(Box::from);
         after = last.or(after.take());
-        count == ENTRIES_PER_LOCK
+        count == ENTRIES_PER_LOCK || bytes >= WRITE_BYTES
     }
 }

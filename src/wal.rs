@@ -18,8 +18,9 @@
 //! - A log is born whole: header written and synced as `<wal>.tmp`, renamed, directory synced. So a
 //!   log with a broken header was never the work of a crash.
 //! - `tail` is the end of what was handed to the operating system; nothing is ever written before it.
-//! - A write that fails is taken back by cutting the file to `tail`, so no half frame stays in the
-//!   way of later ones; where even that fails, the log must not be written again.
+//! - A write that fails is taken back by cutting the file to `tail`, and the cut is synced, so that
+//!   nothing of it is in the way of later frames or comes back; where even that fails, the log must
+//!   not be written again.
 //! - The first group written after an opening begins with an OPENED mark whose random body makes
 //!   the chain of links new: what an earlier life left behind the tail can never continue it.
 
@@ -27,7 +28,7 @@ use crate::disk::{Disk, File, create_tmp, write_all_at};
 use crate::error::{Error, Result};
 use crate::magic::{LOG as MAGIC, describe};
 use crate::record::{self, Kind, Place, crc, le32, le64};
-use crate::{LOG_FORMAT, Seq, StoreId, with_suffix};
+use crate::{LOG_FORMAT, MAX_SEQ, Seq, StoreId, with_suffix};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -85,8 +86,13 @@ impl Header {
             let found = format!("format version {version}");
             return Err(Error::Version { path: path.to_path_buf(), found, supported: LOG_FORMAT });
         }
+        let base = le64(bytes, BASE_AT);
+        if base > MAX_SEQ || bytes[ZERO_AT..CHECK_AT].iter().any(|&byte| byte != 0) {
+            let found = "a header with fields of a newer format".to_string();
+            return Err(Error::Version { path: path.to_path_buf(), found, supported: LOG_FORMAT });
+        }
         let store_id = StoreId(bytes[ID_AT..SALT_AT].try_into().expect("sixteen bytes"));
-        Ok(Header { store_id, salt: le32(bytes, SALT_AT), base: le64(bytes, BASE_AT) })
+        Ok(Header { store_id, salt: le32(bytes, SALT_AT), base })
     }
 }
 
@@ -236,11 +242,12 @@ impl Wal {
         Mark { len: 0, link: self.tail_link, opened: self.opened_in_file }
     }
 
-    /// Hands the buffer to the operating system in one write. On failure the file is as long as
-    /// before and the buffer keeps its frames.
+    /// Hands the buffer to the operating system in one write. On failure the file is durably as
+    /// long as before, and the buffer keeps its frames. All before `tail` must be synced.
     pub(crate) fn write(&mut self) -> std::result::Result<u64, WriteFailure> {
         if let Err(cause) = write_all_at(&*self.file, self.tail, &self.buffer) {
-            let torn = self.file.set_len(self.tail).err();
+            // Synced, or a power cut could bring back whole records of a write that was refused.
+            let torn = self.file.set_len(self.tail).and_then(|()| self.file.sync()).err();
             return Err(WriteFailure { cause, torn });
         }
         let written = self.buffer.len() as u64;

@@ -236,6 +236,70 @@ fn a_closed_store_refuses_writes_and_frees_its_files() {
     assert_eq!(place.open().len(), 1);
 }
 
+/// Between the last sync of a close and its answer no writer may come in: every OK is in the file
+/// when the lock is free, and nothing is written after that.
+#[test]
+fn closing_under_load_loses_no_acknowledged_write() {
+    for round in 0..60 {
+        let place = Place::new();
+        let batch_size = if round % 2 == 0 { 1 } else { 1_000_000 };
+        let engine = place.options().batch_size(batch_size).open().unwrap();
+        let acknowledged: u64 = std::thread::scope(|scope| {
+            let writer = |thread: u64| {
+                let engine = &engine;
+                move || {
+                    for i in 0.. {
+                        match engine.put(format!("{thread} {i}"), "v") {
+                            Ok(_) => {}
+                            Err(Error::Closed) => return i,
+                            Err(error) => panic!("{error}"),
+                        }
+                    }
+                    unreachable!("the store is closed some time")
+                }
+            };
+            let writers: Vec<_> = (0..4).map(|thread| scope.spawn(writer(thread))).collect();
+            while engine.len() < 100 {
+                std::thread::yield_now();
+            }
+            let closers: Vec<_> = (0..2).map(|_| scope.spawn(|| engine.close())).collect();
+            closers.into_iter().for_each(|closer| closer.join().unwrap().unwrap());
+            let length = std::fs::metadata(&place.wal).unwrap().len();
+            let counts: Vec<u64> = writers.into_iter().map(|writer| writer.join().unwrap()).collect();
+            assert_eq!(std::fs::metadata(&place.wal).unwrap().len(), length, "nothing is written behind a close");
+            counts.iter().sum()
+        });
+        assert_eq!(engine.pending(), 0);
+        drop(engine);
+        assert_eq!(place.open().len() as u64, acknowledged, "batch size {batch_size}");
+    }
+}
+
+#[test]
+fn the_batch_size_can_be_lowered_under_load() {
+    let place = Place::new();
+    let engine = place.options().batch_size(1_000_000).open().unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let engine = &engine;
+            scope.spawn(move || {
+                for i in 0.. {
+                    match engine.put(format!("{thread} {}", i % 100), "v") {
+                        Ok(ack) if ack.durable => return,
+                        done => drop(done.unwrap()),
+                    }
+                }
+            });
+        }
+        while engine.len() < 100 {
+            std::thread::yield_now();
+        }
+        let syncs = engine.stats().syncs;
+        engine.set_batch_size(1).unwrap();
+        assert!(engine.stats().syncs <= syncs + 4, "one sync for what was pending, and the writers' own since");
+    });
+}
+
 #[test]
 fn dropping_the_last_handle_flushes() {
     let place = Place::new();

@@ -6,7 +6,7 @@ mod support;
 
 use kv_engine::{Batch, Engine, Error, Tail};
 use std::sync::Arc;
-use support::{Call, EDQUOT, EIO, ENOSPC, FaultyDisk, Place, Plan, contents, kill};
+use support::{Call, EDQUOT, EIO, ENOSPC, FaultyDisk, PANIC, Place, Plan, contents, kill};
 
 fn store(batch_size: u64) -> (Place, FaultyDisk, Engine) {
     let (place, disk) = (Place::new(), FaultyDisk::default());
@@ -144,6 +144,57 @@ fn a_write_error_that_is_not_about_room_and_a_cut_that_fails_poison() {
     let engine = place.open();
     assert!(matches!(engine.recovery().tail, Tail::Torn(_)));
     assert_eq!(engine.len(), 1);
+}
+
+/// The part of a refused write that reached the file may hold whole records. Their removal has to
+/// be durable before the writer is told, or a power cut could bring them back.
+#[test]
+fn the_removal_of_a_refused_write_is_synced() {
+    let (_place, disk, engine) = store(1);
+    disk.plan(Plan::fail(Call::Write, ".wal", ENOSPC).short(20));
+    let before = disk.changes().len();
+    assert!(no_space(&engine.put("x", "1").unwrap_err(), 0));
+    let calls: Vec<Call> = disk.changes()[before..].iter().map(|(call, _)| *call).collect();
+    assert_eq!(calls, [Call::Write, Call::Write, Call::SetLen, Call::Sync]);
+    assert_eq!((engine.stats().puts, engine.stats().appended), (0, 0), "what was refused is not counted");
+
+    let (_place, disk, engine) = store(1);
+    disk.plan(Plan::fail(Call::Write, ".wal", ENOSPC).times(1));
+    disk.plan(Plan::fail(Call::Sync, ".wal", EIO).times(1));
+    assert!(matches!(engine.put("x", "1"), Err(Error::Poisoned { .. })));
+}
+
+#[test]
+fn closing_again_after_a_loss_says_it_again() {
+    let (_place, disk, engine) = store(5);
+    engine.put("x", "1").unwrap();
+    disk.plan(Plan::fail(Call::Sync, ".wal", EIO).times(1));
+    for _ in 0..2 {
+        assert!(matches!(engine.close(), Err(Error::Poisoned { pending: 1, .. })));
+    }
+}
+
+/// A panic while others count on the thread fails the log: they get an error, none waits for ever.
+#[test]
+fn a_panic_fails_the_store_instead_of_hanging_it() {
+    for (call, suffix) in [(Call::Write, ".wal"), (Call::Sync, ".wal"), (Call::Sync, ".snapshot"), (Call::Rename, ".wal")] {
+        let (place, disk, engine) = store(1);
+        engine.put("safe", "1").unwrap();
+        disk.plan(Plan::fail(call, suffix, PANIC).times(1));
+        let clone = engine.clone();
+        let panicked = std::thread::spawn(move || {
+            let _ = clone.put("x", "1");
+            let _ = clone.snapshot();
+        });
+        assert!(panicked.join().is_err(), "{call:?} {suffix}");
+        assert!(matches!(engine.put("y", "1"), Err(Error::Poisoned { .. })), "{call:?} {suffix}");
+        assert!(matches!(engine.flush(), Err(Error::Poisoned { .. })));
+        assert!(matches!(engine.snapshot(), Err(Error::Poisoned { .. })));
+        assert!(matches!(engine.close(), Err(Error::Poisoned { .. })));
+        assert!(engine.get("safe").unwrap().is_some());
+        drop(engine);
+        assert!(place.open().get("safe").unwrap().is_some());
+    }
 }
 
 #[test]

@@ -11,7 +11,8 @@ const ENTRIES_PER_LOCK: usize = 256;
 
 /// Entries whose keys begin with a prefix, in key order; from [`Engine::scan`](crate::Engine::scan).
 ///
-/// Not a frozen view: each entry is one that was there when the iterator came by.
+/// Not a frozen view: each entry is one that was there when the iterator came by. It keeps the map
+/// in memory, but not the store open.
 #[derive(Debug)]
 pub struct Scan {
     shared: Arc<Shared>,

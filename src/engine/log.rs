@@ -17,15 +17,18 @@
 //! write before those are on the disk. When anything else fails, the log has *failed* for good.
 
 use super::{Ack, Shared};
-use crate::Seq;
 use crate::error::{Error, Result};
 use crate::record::Kind;
 use crate::state::Op;
 use crate::wal::{Mark, Wal, WriteFailure};
+use crate::{MAX_SEQ, Seq};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::MutexGuard;
 use std::time::Duration;
+
+/// Above this a group is synced before it is full, so that large values cannot fill the memory.
+const MAX_BUFFERED_BYTES: usize = 256 << 20;
 
 /// Everything that the log's lock guards. Lock order: log, then state.
 #[derive(Debug)]
@@ -163,7 +166,7 @@ impl Log {
 
     /// Acknowledged writes that are not durable.
     pub(super) fn pending(&self) -> u64 {
-        self.applied - self.durable
+        self.applied.saturating_sub(self.durable) // `durable` runs ahead for a moment in `lead`
     }
 
     /// Whether `key` will be there once everything appended is applied. `None`: no write that is
@@ -202,7 +205,7 @@ impl Shared {
         self.settle(log, seq, ticket)
     }
 
-    /// Waits until the log may take a write: not paused, and nothing stalled.
+    /// Waits until the log may take a write: not paused, nothing stalled, and room in the buffer.
     pub(super) fn admit<'a>(&'a self, mut log: Guard<'a>) -> Result<Guard<'a>> {
         loop {
             if let Some(error) = log.poisoned() {
@@ -211,10 +214,14 @@ impl Shared {
             if log.closed {
                 return Err(Error::Closed);
             }
-            if log.paused || (log.stalled.is_some() && log.syncing) {
+            if log.appended >= MAX_SEQ {
+                let what = "the number of the next write";
+                return Err(Error::Limit { what, got: log.appended + 1, min: 1, max: MAX_SEQ });
+            }
+            if log.paused {
                 log = self.wait(log)?;
-            } else if log.stalled.is_some() {
-                log = self.lead(log)?;
+            } else if log.stalled.is_some() || log.wal.buffered_bytes() >= MAX_BUFFERED_BYTES {
+                log = self.advance(log)?;
             } else {
                 return Ok(log);
             }
@@ -223,7 +230,7 @@ impl Shared {
 
     /// Step 1.
     fn append(&self, log: &mut Log, ops: Ops) -> (Seq, u64) {
-        let seq = log.appended.checked_add(1).expect("2^64 writes take longer than anything lives");
+        let seq = log.appended + 1;
         log.appended = seq;
         let durable = log.durable;
         log.wal.append(
@@ -235,11 +242,6 @@ impl Shared {
                 ops.as_slice().iter().for_each(|op| op.as_ref().encode(out));
             },
         );
-        match &ops {
-            Ops::One(Op { value: Some(_), .. }) => log.counts.puts += 1,
-            Ops::One(_) => log.counts.deletes += 1,
-            Ops::Many(_) => log.counts.batches += 1,
-        }
         let ticket = log.next_ticket;
         log.next_ticket += 1;
         let end = log.wal.mark();
@@ -259,6 +261,11 @@ impl Shared {
                 log.keep = first.end;
             }
             log.applied = first.seq;
+            match &first.ops {
+                Ops::One(Op { value: Some(_), .. }) => log.counts.puts += 1,
+                Ops::One(_) => log.counts.deletes += 1,
+                Ops::Many(_) => log.counts.batches += 1,
+            }
             first.ops.into_each(|op| {
                 state.apply(op);
             });
@@ -276,11 +283,15 @@ impl Shared {
             if let Some(cause) = log.refused.remove(&ticket) {
                 return Err(log.no_space(&cause));
             }
-            if seq <= log.applied {
+            if seq <= log.durable {
                 return Ok(log.ack(seq));
             }
+            // After a failed sync no OK is given, not even to a write that had become visible before.
             if let Some(error) = log.poisoned() {
                 return Err(error);
+            }
+            if seq <= log.applied {
+                return Ok(log.ack(seq));
             }
             // A leader that fails refuses this write too, and the next turn finds that.
             log = if log.syncing { self.wait(log)? } else { self.lead(log).or_else(|_| self.log())? };
@@ -315,9 +326,11 @@ impl Shared {
         log.syncing = true;
         drop(log);
 
+        let unwound = Unwound { shared: self, what: "a sync" };
         let began = self.disk.now();
         let outcome = file.sync();
         let ended = self.disk.now();
+        std::mem::forget(unwound);
 
         let mut log = self.log()?;
         log.syncing = false;
@@ -354,32 +367,34 @@ impl Shared {
         }
     }
 
-    /// Keeps new writes out; waits until nobody else does. Ended by [`Shared::resume`].
-    pub(super) fn pause<'a>(&'a self, log: Guard<'a>) -> Result<Guard<'a>> {
-        let mut log = self.admit(log)?;
+    /// Runs `work` while no new write is taken; waits until nobody else does that. `work` may let
+    /// go of the lock. `settle` sees the outcome under the lock, before any writer does.
+    pub(super) fn while_paused<T>(
+        &self,
+        work: impl FnOnce(Guard<'_>) -> Result<T>,
+        settle: impl FnOnce(&mut Log, &Result<T>),
+    ) -> Result<T> {
+        let mut log = self.admit(self.log()?)?;
         log.paused = true;
-        Ok(log)
-    }
-
-    pub(super) fn resume(&self, log: &mut Log) {
+        let unwound = Unwound { shared: self, what: "a snapshot or the closing of the store" };
+        let done = work(log);
+        std::mem::forget(unwound);
+        let mut log = self.log()?;
+        settle(&mut log, &done);
         log.paused = false;
-        self.wake_all(log);
+        self.wake_all(&log);
+        done
     }
 
     /// Changes the batch size, and first syncs what would be pending beyond the new one.
     pub(super) fn change_batch_size(&self, n: u64) -> Result<()> {
-        let mut log = self.log()?;
-        loop {
-            log = self.admit(log)?;
-            if log.pending() < n {
-                break;
+        let flush = |log: Guard<'_>| if log.pending() < n { Ok(()) } else { self.make_durable(log).map(drop) };
+        self.while_paused(flush, |log, done| {
+            if done.is_ok() {
+                log.batch_size = n;
+                self.apply_allowed(log);
             }
-            log = self.make_durable(log)?;
-        }
-        log.batch_size = n;
-        self.apply_allowed(&mut log);
-        self.wake_all(&log);
-        Ok(())
+        })
     }
 
     fn wait<'a>(&'a self, mut log: Guard<'a>) -> Result<Guard<'a>> {
@@ -407,6 +422,23 @@ impl Log {
 
     fn pending_after(&self, durable: Seq) -> u64 {
         self.applied.saturating_sub(durable)
+    }
+}
+
+/// Dropped only when a thread panics while others count on it: a sync or a pause that nobody would
+/// end. Fails the log, so that they get an error instead of waiting for ever.
+struct Unwound<'a> {
+    shared: &'a Shared,
+    what: &'static str,
+}
+
+impl Drop for Unwound<'_> {
+    fn drop(&mut self) {
+        let mut log = self.shared.log_always();
+        log.syncing = false;
+        log.paused = false;
+        log.fail(format!("a thread of this program panicked in {}", self.what));
+        self.shared.settled.notify_all();
     }
 }
 

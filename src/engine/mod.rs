@@ -52,10 +52,23 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Engine {
+    handle: Arc<Handle>,
+}
+
+/// What the clones of an engine share; the thread and the iterators only know what is inside, so
+/// that the last clone that is dropped closes the store there and then.
+#[derive(Debug)]
+struct Handle {
     shared: Arc<Shared>,
 }
 
-/// What all clones share.
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let _ = self.shared.close();
+    }
+}
+
+/// An open store.
 #[derive(Debug)]
 struct Shared {
     disk: Arc<dyn Disk>,
@@ -188,7 +201,11 @@ impl Engine {
         if !shared.flush_interval.is_zero() {
             flusher::spawn(&shared).map_err(Error::io("starting the flush thread of", &shared.wal_path))?;
         }
-        Ok(Engine { shared })
+        Ok(Engine { handle: Arc::new(Handle { shared }) })
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.handle.shared
     }
 
     /// Stores `value` under `key`.
@@ -200,7 +217,7 @@ impl Engine {
     /// call's sync failed, not stored when an earlier one did. [`Error::Closed`].
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Ack> {
         let op = Op::put(checked_key(key.as_ref())?, checked_value(value.as_ref())?);
-        self.shared.commit(self.shared.log()?, Ops::One(op))
+        self.shared().commit(self.shared().log()?, Ops::One(op))
     }
 
     /// Removes `key`. `None`: there was no such key, and nothing was logged.
@@ -209,19 +226,19 @@ impl Engine {
     /// As [`Engine::put`].
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<Option<Ack>> {
         let op = Op::delete(checked_key(key.as_ref())?);
-        let mut log = self.shared.log()?;
+        let mut log = self.shared().log()?;
         loop {
-            log = self.shared.admit(log)?;
+            log = self.shared().admit(log)?;
             let there = match log.undecided(&op.key) {
                 // Only an answer that cannot be taken back may say that the key is gone.
                 Some(false) => {
-                    log = self.shared.advance(log)?;
+                    log = self.shared().advance(log)?;
                     continue;
                 }
                 Some(true) => true,
-                None => self.shared.state().get(&op.key).is_some(),
+                None => self.shared().state().get(&op.key).is_some(),
             };
-            return if there { self.shared.commit(log, Ops::One(op)).map(Some) } else { Ok(None) };
+            return if there { self.shared().commit(log, Ops::One(op)).map(Some) } else { Ok(None) };
         }
     }
 
@@ -238,12 +255,12 @@ impl Engine {
             bytes += op.as_ref().encoded_len();
         }
         check("the batch's length in bytes", bytes as u64, 0, MAX_ATOMIC_BYTES as u64)?;
-        let log = self.shared.log()?;
+        let log = self.shared().log()?;
         if batch.is_empty() {
-            let log = self.shared.admit(log)?;
+            let log = self.shared().admit(log)?;
             return Ok(log.ack(log.applied));
         }
-        self.shared.commit(log, Ops::Many(batch.ops))
+        self.shared().commit(log, Ops::Many(batch.ops))
     }
 
     /// The value of `key`. Never waits for a sync. Works after a failure and after close, too.
@@ -251,12 +268,12 @@ impl Engine {
     /// # Errors
     /// None today; a store larger than memory would have to read.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
-        Ok(self.shared.state().get(key.as_ref()).cloned())
+        Ok(self.shared().state().get(key.as_ref()).cloned())
     }
 
     /// The entries whose keys begin with `prefix`, in key order.
     pub fn scan(&self, prefix: impl AsRef<[u8]>) -> Scan {
-        Scan::new(Arc::clone(&self.shared), prefix.as_ref())
+        Scan::new(Arc::clone(self.shared()), prefix.as_ref())
     }
 
     /// The keys that begin with `prefix`, in order.
@@ -267,7 +284,7 @@ impl Engine {
     /// Number of keys.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shared.state().len()
+        self.shared().state().len()
     }
 
     /// Whether there is no key.
@@ -281,20 +298,20 @@ impl Engine {
     /// # Errors
     /// As [`Engine::put`].
     pub fn flush(&self) -> Result<Flushed> {
-        let began = self.shared.disk.now();
-        let log = self.shared.log()?;
+        let began = self.shared().disk.now();
+        let log = self.shared().log()?;
         if log.closed {
             return Err(Error::Closed);
         }
         let (durable, written) = (log.durable, log.counts.log_bytes_written);
-        let log = self.shared.make_durable(log)?;
+        let log = self.shared().make_durable(log)?;
         if let Some(error) = log.poisoned() {
             return Err(error);
         }
         Ok(Flushed {
             writes: log.durable - durable,
             bytes: log.counts.log_bytes_written - written,
-            took: self.shared.disk.now().saturating_sub(began),
+            took: self.shared().disk.now().saturating_sub(began),
         })
     }
 
@@ -303,13 +320,9 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Io`]: log and old snapshot are as they were, or the new snapshot is in place and
-    /// the log still whole. Otherwise as [`Engine::put`].
+    /// the log still whole; the text says which. Otherwise as [`Engine::put`].
     pub fn snapshot(&self) -> Result<Snapshotted> {
-        let shared = &self.shared;
-        let log = shared.pause(shared.log()?)?;
-        let taken = shared.take_snapshot(log);
-        shared.resume(&mut *shared.log()?);
-        taken
+        self.shared().while_paused(|log| self.shared().take_snapshot(log), |_, _| {})
     }
 
     /// Changes the batch size. When as many writes or more are pending, they are synced first.
@@ -319,33 +332,33 @@ impl Engine {
     /// stays.
     pub fn set_batch_size(&self, writes: u64) -> Result<()> {
         check("the batch size", writes, 1, MAX_BATCH_SIZE)?;
-        self.shared.change_batch_size(writes)
+        self.shared().change_batch_size(writes)
     }
 
     /// Writes per sync.
     #[must_use]
     pub fn batch_size(&self) -> u64 {
-        self.shared.log_always().batch_size
+        self.shared().log_always().batch_size
     }
 
     /// Acknowledged writes that are not durable yet.
     #[must_use]
     pub fn pending(&self) -> u64 {
-        self.shared.log_always().pending()
+        self.shared().log_always().pending()
     }
 
     /// Figures of this store.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let log = self.shared.log_always();
-        let state = self.shared.state();
+        let log = self.shared().log_always();
+        let state = self.shared().state();
         let counts = log.counts;
         Stats {
-            store_id: self.shared.store_id,
+            store_id: self.shared().store_id,
             keys: state.len() as u64,
             data_bytes: state.data_bytes(),
             batch_size: log.batch_size,
-            flush_interval: self.shared.flush_interval,
+            flush_interval: self.shared().flush_interval,
             appended: log.appended,
             durable: log.durable,
             pending: log.pending(),
@@ -368,7 +381,7 @@ impl Engine {
     /// What opening this store found.
     #[must_use]
     pub fn recovery(&self) -> &RecoveryReport {
-        &self.shared.recovery
+        &self.shared().recovery
     }
 
     /// Flushes, takes a snapshot if [`Options::snapshot_on_close`] says so, marks the log as closed
@@ -380,7 +393,7 @@ impl Engine {
     /// be mended and close repeated. [`Error::Poisoned`]: closed, and the error says what may be
     /// lost.
     pub fn close(&self) -> Result<()> {
-        self.shared.close()
+        self.shared().close()
     }
 }
 
@@ -447,22 +460,20 @@ impl Shared {
     }
 
     fn close(&self) -> Result<()> {
-        let log = self.log()?;
-        if log.closed {
-            return Ok(());
-        }
-        let closed = self.pause(log).and_then(|log| {
-            let done = self.shut(log);
-            self.resume(&mut *self.log()?);
-            done
-        });
-        if matches!(closed, Ok(()) | Err(Error::Poisoned { .. })) {
+        let ends = |done: &Result<()>| matches!(done, Ok(()) | Err(Error::Poisoned { .. }));
+        // No writer may come in between the last sync and `closed`.
+        let done = self.while_paused(|log| self.shut(log), |log, done| log.closed = ends(done));
+        let done = match done {
+            // Closed before, or at this moment by another thread: its outcome stands.
+            Err(Error::Closed) => return self.log_always().poisoned().map_or(Ok(()), Err),
+            done => done,
+        };
+        if ends(&done) {
             self.log_always().closed = true;
             self.locks.lock().unwrap_or_else(PoisonError::into_inner).clear();
             self.flusher.wake();
-            self.settled.notify_all();
         }
-        closed
+        done
     }
 
     /// With the log paused: everything durable, then the snapshot or the mark of an orderly close.
@@ -479,17 +490,14 @@ impl Shared {
         // All is durable already. The mark only lets recovery see rot in the last group, so a disk
         // that has no room for it is no reason to refuse.
         match log.wal.write() {
-            Ok(_) => drop(log.wal.ticket().sync()),
+            Ok(_) => {
+                let file = log.wal.ticket();
+                drop(log);
+                let _ = file.sync();
+            }
             Err(_) => log.wal.rewind(before),
         }
         Ok(())
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        let _ = self.close();
-        self.flusher.wake();
     }
 }
 

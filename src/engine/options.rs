@@ -92,7 +92,8 @@ impl Options {
     /// [`Locked`](crate::Error::Locked), [`Foreign`](crate::Error::Foreign),
     /// [`Version`](crate::Error::Version), [`Damaged`](crate::Error::Damaged) and
     /// [`Mismatch`](crate::Error::Mismatch) change nothing; [`Limit`](crate::Error::Limit) for a batch size out of
-    /// range; [`Io`](crate::Error::Io) for everything else.
+    /// range; [`Io`](crate::Error::Io) and [`Poisoned`](crate::Error::Poisoned) (a new log whose directory could not be
+    /// synced) for everything else.
     pub fn open(self) -> Result<Engine> {
         Engine::open(self)
     }

@@ -98,6 +98,8 @@ impl Plan {
 pub const ENOSPC: i32 = 28;
 pub const EIO: i32 = 5;
 pub const EDQUOT: i32 = 122;
+/// Not an error of the system: the call panics.
+pub const PANIC: i32 = -1;
 
 #[derive(Debug, Default)]
 struct Faults {
@@ -183,6 +185,9 @@ impl FaultyDisk {
             return None;
         }
         plan.times -= 1;
+        let plan = plan.clone();
+        drop(faults);
+        assert!(plan.errno != PANIC, "planted");
         Some((plan.short, io::Error::from_raw_os_error(plan.errno)))
     }
 

@@ -61,7 +61,7 @@ pub(crate) enum Ending {
 impl Session {
     pub(crate) fn new(engine: Engine, output: Output, settings: Settings, flags: &'static Flags) -> Session {
         let mut interpreter = Interpreter::new(engine.clone());
-        if output.terminal {
+        if output.interactive {
             interpreter = interpreter.default_limit(TERMINAL_LIMIT);
         }
         Session { engine, interpreter, output, settings, flags, failed: false }

@@ -151,7 +151,9 @@ fn summarise(summary: &LogSummary) -> String {
         Tail::Clean if summary.closed_cleanly => "whole, and closed in order".to_string(),
         Tail::Clean => "whole; not closed in order, or still open".to_string(),
         Tail::Torn(cut) => format!("then a torn tail of {} B, which the next opening cuts", cut.bytes),
-        Tail::Damaged(cut) => format!("then damaged from byte {}: {} whole records behind it are out of reach", cut.offset, cut.whole_beyond),
+        Tail::Damaged(cut) => {
+            format!("then damaged from byte {}: {} whole records behind it are out of reach", cut.offset, cut.whole_beyond)
+        }
         _ => "unknown".to_string(),
     };
     format!("{writes} in {} B of {}: {verdict}", summary.valid_bytes, summary.file_bytes)

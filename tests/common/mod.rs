@@ -1,0 +1,73 @@
+//! A store in a directory of its own, and ways to run `kv_cli` on it.
+
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
+
+use assert_cmd::cargo::cargo_bin;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+pub struct Store {
+    pub dir: tempfile::TempDir,
+}
+
+impl Store {
+    pub fn new() -> Store {
+        Store { dir: tempfile::tempdir().unwrap() }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn environment(&self) -> Vec<(&'static str, PathBuf)> {
+        vec![("KV_WAL", self.path("kv.wal")), ("KV_SNAPSHOT", self.path("kv.snapshot")), ("KV_HISTORY", self.path("history"))]
+    }
+
+    /// `program` with this store in its environment and nothing of the tester's own.
+    pub fn program(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        for name in ["KV_BATCH", "KV_FLUSH_INTERVAL_MS", "NO_COLOR", "COLUMNS"] {
+            command.env_remove(name);
+        }
+        command.envs(self.environment()).current_dir(self.dir.path());
+        command
+    }
+
+    /// `kv_cli`, for what assert_cmd cannot do.
+    pub fn process(&self) -> Command {
+        self.program(cargo_bin!("kv_cli"))
+    }
+
+    /// `kv_cli`, for assertions.
+    pub fn cli(&self) -> assert_cmd::Command {
+        let mut command = assert_cmd::Command::from_std(self.process());
+        command.timeout(Duration::from_secs(120));
+        command
+    }
+
+    /// Runs a script and returns what it said on stdout.
+    pub fn script(&self, text: impl Into<Vec<u8>>) -> String {
+        let output = self.cli().write_stdin(text).assert().success().stderr("").get_output().stdout.clone();
+        String::from_utf8(output).unwrap()
+    }
+
+    /// A process that waits for lines.
+    pub fn piped(&self, args: &[&str]) -> Child {
+        let mut command = self.process();
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+}
+
+pub fn signal(child: &Child, signal: rustix::process::Signal) {
+    rustix::process::kill_process(rustix::process::Pid::from_child(child), signal).unwrap();
+}
+
+/// Waits for `done` as long as a slow machine may take.
+pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !done() {
+        assert!(began.elapsed() < Duration::from_secs(60), "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,239 @@
+//! Every command line of the README is run, and answers as it says there. Numbers may differ, and
+//! `…` stands for anything; the scratch files of a test stand in for `/tmp/kv.wal` and its like.
+//!
+//! A `console` block is one story: `$ ` lines go to a shell, `kv> ` lines to the prompt of the
+//! command before them, on a terminal.
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use predicates::Predicate;
+use predicates::str::is_match;
+use rexpect::process::Signal;
+use rexpect::session::{PtySession, spawn_command};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use tempfile::TempDir;
+
+const BIN: &str = env!("CARGO_BIN_EXE_kv_cli");
+const LIMIT_MS: Option<u64> = Some(120_000);
+
+/// Commands that a test cannot run inside itself: `scripts/check` or `.ci/run` runs them as they stand.
+const RUN_ELSEWHERE: [&str; 2] = ["cargo test", "cargo doc"];
+
+fn file(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+/// The `console` blocks of a text, each with the number of its first line.
+fn blocks(text: &str) -> Vec<(usize, Vec<&str>)> {
+    let mut found = Vec::new();
+    let mut open: Option<(usize, Vec<&str>)> = None;
+    for (number, line) in text.lines().enumerate() {
+        match &mut open {
+            None if line == "```console" => open = Some((number + 2, Vec::new())),
+            Some(_) if line == "```" => found.extend(open.take()),
+            Some((_, lines)) => lines.push(line),
+            None => {}
+        }
+    }
+    found
+}
+
+/// A regular expression for what a line of the README promises.
+fn pattern(expected: &str) -> String {
+    let mut out = String::from("^");
+    let mut chars = expected.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c.is_ascii_digit() {
+            while chars.peek().is_some_and(|c| c.is_ascii_digit() || *c == '.') {
+                chars.next();
+            }
+            out.push_str("[0-9][0-9.]*");
+        } else if c == '…' {
+            out.push_str(".*");
+        } else if c.is_alphanumeric() || c == '_' || !c.is_ascii() {
+            out.push(c);
+        } else if c == ' ' {
+            while chars.next_if_eq(&' ').is_some() {}
+            out.push_str(" +"); // columns of numbers are padded
+        } else {
+            out.push('\\');
+            out.push(c);
+        }
+    }
+    // A duration may come out in another unit.
+    for unit in [" +ms", " +µs", " +s"] {
+        if let Some(rest) = out.strip_suffix(unit) {
+            out = format!("{rest} +(ns|µs|ms|s)");
+            break;
+        }
+    }
+    out + " *$"
+}
+
+struct Story {
+    dir: TempDir,
+    session: Option<PtySession>,
+    place: String,
+}
+
+impl Story {
+    fn environment(&self, command: &mut Command) {
+        let path = format!("{}:{}", Path::new(BIN).parent().unwrap().display(), std::env::var("PATH").unwrap());
+        command
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .env("PATH", path)
+            .env("KV_WAL", self.dir.path().join("kv.wal"))
+            .env("KV_SNAPSHOT", self.dir.path().join("kv.snapshot"))
+            .env("KV_CLI", BIN)
+            .env("KV_HISTORY", "")
+            .env("TERM", "dumb")
+            .env("NO_COLOR", "1");
+    }
+
+    /// As it stands in the README, on this test's files and with the binary that was just built.
+    fn translate(&self, command: &str) -> String {
+        command
+            .replace("cargo run --release -q", "kv_cli")
+            .replace("cargo run --release", "kv_cli")
+            .replace("/tmp/kv.", &format!("{}/kv.", self.dir.path().display()))
+    }
+
+    fn shell(&mut self, command: &str, expected: &[&str]) {
+        if command.starts_with("pkill -9 kv_cli") {
+            let mut session = self.session.take().unwrap_or_else(|| panic!("{}: nothing to kill", self.place));
+            session.process_mut().kill(Signal::SIGKILL).unwrap();
+            return;
+        }
+        let mut run = Command::new("sh");
+        self.environment(&mut run);
+        let output = run.arg("-c").arg(format!("{{ {}\n}} 2>&1", self.translate(command))).output().unwrap();
+        self.compare(command, &String::from_utf8(output.stdout).unwrap(), expected);
+    }
+
+    fn start(&mut self, command: &str, expected: &[&str]) {
+        let mut run = Command::new("sh");
+        self.environment(&mut run);
+        run.arg("-c").arg(format!("exec {}", self.translate(command)));
+        let mut session = spawn_command(run, LIMIT_MS).unwrap();
+        let banner = session.exp_string("kv> ").unwrap();
+        for line in expected {
+            let found = banner.lines().any(|shown| is_match(pattern(line)).unwrap().eval(shown.trim_end()));
+            assert!(found, "{}: no line like `{line}` in the banner:\n{banner}", self.place);
+        }
+        self.session = Some(session);
+    }
+
+    fn type_line(&mut self, line: &str, expected: &[&str]) {
+        let session = self.session.as_mut().unwrap();
+        session.send_line(line).unwrap();
+        let is_exit = line == "EXIT";
+        let answer = if is_exit { session.exp_eof().unwrap() } else { session.exp_string("kv> ").unwrap() };
+        if is_exit {
+            self.session = None;
+        }
+        let answer = answer.replace("\r", "");
+        let answer = answer.strip_prefix(line).unwrap_or(&answer).trim_start_matches('\n').to_string();
+        self.compare(line, &answer, expected);
+    }
+
+    fn compare(&self, command: &str, actual: &str, expected: &[&str]) {
+        let actual = actual.replace(&format!("{}/kv.", self.dir.path().display()), "/tmp/kv.");
+        let lines: Vec<&str> = actual.lines().collect();
+        let same = lines.len() == expected.len()
+            && lines.iter().zip(expected).all(|(line, promise)| is_match(pattern(promise)).unwrap().eval(line));
+        assert!(same, "{}: `{command}` answers\n{actual}\nwhere the README says\n{}", self.place, expected.join("\n"));
+    }
+}
+
+/// Splits a block into its commands with the lines behind them.
+fn steps<'a>(lines: &[&'a str]) -> Vec<(&'a str, Vec<&'a str>)> {
+    let mut steps: Vec<(&str, Vec<&str>)> = Vec::new();
+    for line in lines {
+        if line.starts_with("$ ") || line.starts_with("kv> ") {
+            steps.push((line, Vec::new()));
+        } else {
+            steps.last_mut().expect("a block begins with a command").1.push(line);
+        }
+    }
+    steps
+}
+
+#[test]
+fn every_session_runs_as_shown() {
+    let text = file("README.md");
+    let blocks = blocks(&text);
+    assert!(blocks.len() >= 4);
+    for (number, lines) in blocks {
+        let mut story = Story { dir: tempfile::tempdir().unwrap(), session: None, place: format!("README.md:{number}") };
+        let steps = steps(&lines);
+        for (i, (command, expected)) in steps.iter().enumerate() {
+            let at_prompt_next = steps.get(i + 1).is_some_and(|(next, _)| next.starts_with("kv> "));
+            match (command.strip_prefix("$ "), command.strip_prefix("kv> ")) {
+                (Some(command), _) if at_prompt_next => story.start(command, expected),
+                (Some(command), _) => story.shell(command, expected),
+                (_, Some(line)) => story.type_line(line, expected),
+                _ => unreachable!("steps() makes no other"),
+            }
+        }
+    }
+}
+
+/// Every command line in the text between the blocks is one that is run somewhere.
+#[test]
+fn commands_in_the_text_are_run_too() {
+    let text = file("README.md");
+    let checks = file("scripts/check") + &file(".ci/run");
+    let mut fenced = false;
+    let mut seen = 0;
+    for line in text.lines() {
+        fenced ^= line.starts_with("```");
+        for quoted in line.split('`').skip(1).step_by(2).filter(|_| !fenced) {
+            let words: Vec<&str> = quoted.split(' ').collect();
+            match words.as_slice() {
+                ["cargo", "run", ..] => assert!(text.contains(&format!("$ {quoted}"))),
+                ["cargo", verb, ..] => {
+                    let command = format!("cargo {verb}");
+                    let elsewhere = RUN_ELSEWHERE.contains(&command.as_str()) || *verb == "install";
+                    assert!(elsewhere && checks.contains(&command), "`{quoted}` is run nowhere");
+                    seen += 1;
+                }
+                [script, ..] if script.starts_with("scripts/") => {
+                    assert!(checks.contains(script) || *script == "scripts/check", "`{quoted}` is run nowhere");
+                    seen += 1;
+                }
+                ["kv_cli", "--help"] => {
+                    assert!(Command::new(BIN).arg("--help").output().unwrap().status.success());
+                    seen += 1;
+                }
+                ["kv_cli", tool @ ("wal" | "verify"), ..] => {
+                    assert!(text.contains(&format!("kv_cli {tool}\n")) || text.contains("kv_cli wal /"))
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(seen >= 5);
+}
+
+#[test]
+fn the_table_of_commands_is_that_of_help() {
+    let text = file("README.md");
+    let dir = tempfile::tempdir().unwrap();
+    let help = Command::new(BIN)
+        .arg("HELP")
+        .env("KV_WAL", dir.path().join("kv.wal"))
+        .env("KV_SNAPSHOT", dir.path().join("kv.snapshot"))
+        .output()
+        .unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    assert!(help.lines().count() >= 14);
+    for line in help.lines() {
+        let (usage, summary) = line.split_once("  ").unwrap();
+        assert!(text.contains(&format!("`{usage}`")), "`{usage}` is not in the README");
+        let group = ["BEGIN", "COMMIT", "ABORT"].contains(&usage);
+        let summary = summary.trim().replace("(nil)", "`(nil)`");
+        assert!(group || text.contains(&format!("| {summary} |")), "{usage}: {summary}");
+    }
+}
