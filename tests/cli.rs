@@ -1,5 +1,6 @@
 //! `kv_cli` as scripts and other programs meet it: streams, exit statuses, bytes, ends.
 
+#![cfg(feature = "cli")]
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;

@@ -1,5 +1,6 @@
 //! `kv_cli` at a terminal.
 
+#![cfg(feature = "cli")]
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
