@@ -349,29 +349,6 @@ fn a_record_missing_before_the_last_is_damage() {
 }
 
 #[test]
-fn a_log_missing_beside_a_snapshot_is_said_and_refused_in_strict_mode() {
-    for empty in [false, true] {
-        let place = Place::new();
-        let engine = place.open();
-        engine.put("a", "1").unwrap();
-        engine.snapshot().unwrap();
-        engine.put("b", "2").unwrap();
-        engine.close().unwrap();
-        if empty {
-            fs::write(&place.wal, "").unwrap()
-        } else {
-            fs::remove_file(&place.wal).unwrap()
-        }
-        assert!(!inspect::verify(&place.wal, &place.snapshot).is_sound());
-        assert!(matches!(place.options().recovery(Recovery::Strict).open(), Err(Error::Mismatch { .. })));
-        assert_eq!(place.wal.exists(), empty, "nothing was changed");
-        let engine = place.open();
-        assert_eq!(engine.len(), 1);
-        assert!(engine.recovery().warnings()[0].contains("no log beside the snapshot"), "{:?}", engine.recovery().warnings());
-    }
-}
-
-#[test]
 fn headers_with_impossible_numbers_are_refused() {
     let place = small_snapshot(2);
     for (path, number_at, check_at) in
@@ -459,105 +436,6 @@ fn a_crash_between_snapshot_and_new_log_skips_what_the_snapshot_holds() {
     assert_eq!(engine.put("y", "1").unwrap().seq, 5);
     drop(engine);
     assert_eq!(place.open().len(), 2);
-}
-
-#[test]
-fn files_that_are_not_one_store_are_refused() {
-    let (a, b) = (Place::new(), Place::new());
-    for place in [&a, &b] {
-        let engine = place.open();
-        engine.put("x", "1").unwrap();
-        engine.snapshot().unwrap();
-        engine.put("y", "1").unwrap();
-        engine.close().unwrap();
-    }
-    let own = fs::read(&a.snapshot).unwrap();
-    fs::copy(&b.snapshot, &a.snapshot).unwrap();
-    assert!(matches!(a.options().open(), Err(Error::Mismatch { .. })), "another store's snapshot");
-    fs::remove_file(&a.snapshot).unwrap();
-    assert!(matches!(a.options().open(), Err(Error::Mismatch { .. })), "the log begins after a snapshot that is gone");
-    assert!(!inspect::verify(&a.wal, &a.snapshot).is_sound());
-    fs::write(&a.snapshot, own).unwrap();
-    assert_eq!(a.open().len(), 2);
-
-    // Removing both is a fresh store.
-    fs::remove_file(&a.wal).unwrap();
-    fs::remove_file(&a.snapshot).unwrap();
-    assert!(a.open().recovery().created);
-}
-
-#[test]
-fn foreign_files_are_refused_and_not_touched() {
-    let place = Place::new();
-    let cases: [(&[u8], &str); 5] = [
-        (b"some text that a user keeps here\n", "not a kv-engine file"),
-        (b"KVLG\x01\0\x01\x01\0\0\0", "earlier key-value store"),
-        (b"x", "not a kv-engine file"),
-        (b"\x89kvsna\r\n", "swapped"),
-        (&[0; 100], "not a kv-engine file"),
-    ];
-    for (bytes, says) in cases {
-        fs::write(&place.wal, bytes).unwrap();
-        let error = place.options().open().unwrap_err();
-        assert!(matches!(error, Error::Foreign { .. }) && error.to_string().contains(says), "{error}");
-        assert_eq!(fs::read(&place.wal).unwrap(), bytes);
-    }
-    fs::remove_file(&place.wal).unwrap();
-    fs::write(&place.snapshot, "a=b\n").unwrap();
-    assert!(matches!(place.options().open(), Err(Error::Foreign { .. })));
-    fs::remove_file(&place.snapshot).unwrap();
-    fs::create_dir(&place.wal).unwrap();
-    assert!(place.options().open().unwrap_err().to_string().contains("is a directory"));
-    fs::remove_dir(&place.wal).unwrap();
-    fs::write(&place.wal, "").unwrap();
-    assert!(place.open().recovery().created, "an empty file, as mktemp makes one, holds nothing");
-}
-
-#[test]
-fn a_version_from_the_future_is_refused() {
-    let place = Place::new();
-    let engine = place.open();
-    engine.put("x", "1").unwrap();
-    engine.snapshot().unwrap();
-    engine.close().unwrap();
-    for (path, check_at) in [(&place.wal, 60), (&place.snapshot, 92)] {
-        let whole = fs::read(path).unwrap();
-        let mut bytes = whole.clone();
-        bytes[8] = 2;
-        let check = crc32fast::hash(&bytes[..check_at]).to_le_bytes();
-        bytes[check_at..check_at + 4].copy_from_slice(&check);
-        fs::write(path, &bytes).unwrap();
-        let error = place.options().open().unwrap_err();
-        assert!(matches!(error, Error::Version { .. }) && error.to_string().contains("format version 2"), "{error}");
-        assert_eq!(fs::read(path).unwrap(), bytes);
-        fs::write(path, whole).unwrap();
-    }
-}
-
-#[test]
-fn links_are_not_followed_and_other_files_stay_as_they_are() {
-    use std::os::unix::fs::{MetadataExt, symlink};
-    let place = Place::new();
-    let victim = place.dir.path().join("victim");
-    fs::write(&victim, "precious").unwrap();
-    for name in [&place.wal, &place.snapshot, &place.beside(".lock")] {
-        let _ = fs::remove_file(name);
-        symlink(&victim, name).unwrap();
-        assert!(place.options().open().unwrap_err().to_string().contains("symbolic link"), "{name:?}");
-        fs::remove_file(name).unwrap();
-    }
-    // A link at a temporary name is removed, not followed.
-    symlink(&victim, place.beside(".tmp")).unwrap();
-    let mut tmp = place.snapshot.clone().into_os_string();
-    tmp.push(".tmp");
-    symlink(&victim, &tmp).unwrap();
-    let engine = place.open();
-    engine.put("x", "1").unwrap();
-    engine.snapshot().unwrap();
-    assert_eq!(fs::read(&victim).unwrap(), b"precious");
-    for path in [&place.wal, &place.snapshot] {
-        assert_eq!(fs::metadata(path).unwrap().mode() & 0o777, 0o600);
-    }
 }
 
 /// One flipped bit in a length must not cost gigabytes: the head's check comes first, and a length

@@ -18,9 +18,16 @@ pub struct OsDisk;
 #[derive(Debug)]
 struct OsFile(fs::File);
 
-/// Dropping the file releases the lock.
 #[derive(Debug)]
-struct OsLock(#[allow(dead_code, reason = "held for its drop")] fs::File);
+struct OsLock(fs::File);
+
+impl Drop for OsLock {
+    /// Closing the file would not do: a child process that another thread is about to start has a
+    /// copy of it until its `exec`, and with the copy the lock.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
 
 impl Disk for OsDisk {
     fn open(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {

@@ -1,0 +1,189 @@
+//! Files that are not what they should be: foreign, mixed up, missing, linked, somebody else's. All
+//! refused by name, none touched; and a disk that is really full.
+#![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
+
+mod support;
+
+use kv_engine::{Error, Recovery, inspect};
+use std::fs;
+use support::Place;
+
+#[test]
+fn files_that_are_not_one_store_are_refused() {
+    let (a, b) = (Place::new(), Place::new());
+    for place in [&a, &b] {
+        let engine = place.open();
+        engine.put("x", "1").unwrap();
+        engine.snapshot().unwrap();
+        engine.put("y", "1").unwrap();
+        engine.close().unwrap();
+    }
+    let own = fs::read(&a.snapshot).unwrap();
+    fs::copy(&b.snapshot, &a.snapshot).unwrap();
+    assert!(matches!(a.options().open(), Err(Error::Mismatch { .. })), "another store's snapshot");
+    fs::remove_file(&a.snapshot).unwrap();
+    assert!(matches!(a.options().open(), Err(Error::Mismatch { .. })), "the log begins after a snapshot that is gone");
+    assert!(!inspect::verify(&a.wal, &a.snapshot).is_sound());
+    fs::write(&a.snapshot, own).unwrap();
+    assert_eq!(a.open().len(), 2);
+
+    // Removing both is a fresh store.
+    fs::remove_file(&a.wal).unwrap();
+    fs::remove_file(&a.snapshot).unwrap();
+    assert!(a.open().recovery().created);
+}
+
+#[test]
+fn foreign_files_are_refused_and_not_touched() {
+    let place = Place::new();
+    let cases: [(&[u8], &str); 5] = [
+        (b"some text that a user keeps here\n", "not a kv-engine file"),
+        (b"KVLG\x01\0\x01\x01\0\0\0", "earlier key-value store"),
+        (b"x", "not a kv-engine file"),
+        (b"\x89kvsna\r\n", "swapped"),
+        (&[0; 100], "not a kv-engine file"),
+    ];
+    for (bytes, says) in cases {
+        fs::write(&place.wal, bytes).unwrap();
+        let error = place.options().open().unwrap_err();
+        assert!(matches!(error, Error::Foreign { .. }) && error.to_string().contains(says), "{error}");
+        assert_eq!(fs::read(&place.wal).unwrap(), bytes);
+    }
+    fs::remove_file(&place.wal).unwrap();
+    fs::write(&place.snapshot, "a=b\n").unwrap();
+    assert!(matches!(place.options().open(), Err(Error::Foreign { .. })));
+    fs::remove_file(&place.snapshot).unwrap();
+    fs::create_dir(&place.wal).unwrap();
+    assert!(place.options().open().unwrap_err().to_string().contains("is a directory"));
+    fs::remove_dir(&place.wal).unwrap();
+    fs::write(&place.wal, "").unwrap();
+    assert!(place.open().recovery().created, "an empty file, as mktemp makes one, holds nothing");
+}
+
+#[test]
+fn a_version_from_the_future_is_refused() {
+    let place = Place::new();
+    let engine = place.open();
+    engine.put("x", "1").unwrap();
+    engine.snapshot().unwrap();
+    engine.close().unwrap();
+    for (path, check_at) in [(&place.wal, 60), (&place.snapshot, 92)] {
+        let whole = fs::read(path).unwrap();
+        let mut bytes = whole.clone();
+        bytes[8] = 2;
+        let check = crc32fast::hash(&bytes[..check_at]).to_le_bytes();
+        bytes[check_at..check_at + 4].copy_from_slice(&check);
+        fs::write(path, &bytes).unwrap();
+        let error = place.options().open().unwrap_err();
+        assert!(matches!(error, Error::Version { .. }) && error.to_string().contains("format version 2"), "{error}");
+        assert_eq!(fs::read(path).unwrap(), bytes);
+        fs::write(path, whole).unwrap();
+    }
+}
+
+#[test]
+fn links_are_not_followed_and_other_files_stay_as_they_are() {
+    use std::os::unix::fs::{MetadataExt, symlink};
+    let place = Place::new();
+    let victim = place.dir.path().join("victim");
+    fs::write(&victim, "precious").unwrap();
+    for name in [&place.wal, &place.snapshot, &place.beside(".lock")] {
+        let _ = fs::remove_file(name);
+        symlink(&victim, name).unwrap();
+        assert!(place.options().open().unwrap_err().to_string().contains("symbolic link"), "{name:?}");
+        fs::remove_file(name).unwrap();
+    }
+    // A link at a temporary name is removed, not followed.
+    symlink(&victim, place.beside(".tmp")).unwrap();
+    let mut tmp = place.snapshot.clone().into_os_string();
+    tmp.push(".tmp");
+    symlink(&victim, &tmp).unwrap();
+    let engine = place.open();
+    engine.put("x", "1").unwrap();
+    engine.snapshot().unwrap();
+    assert_eq!(fs::read(&victim).unwrap(), b"precious");
+    for path in [&place.wal, &place.snapshot] {
+        assert_eq!(fs::metadata(path).unwrap().mode() & 0o777, 0o600);
+    }
+}
+
+#[test]
+fn a_log_missing_beside_a_snapshot_is_said_and_refused_in_strict_mode() {
+    for empty in [false, true] {
+        let place = Place::new();
+        let engine = place.open();
+        engine.put("a", "1").unwrap();
+        engine.snapshot().unwrap();
+        engine.put("b", "2").unwrap();
+        engine.close().unwrap();
+        if empty {
+            fs::write(&place.wal, "").unwrap()
+        } else {
+            fs::remove_file(&place.wal).unwrap()
+        }
+        assert!(!inspect::verify(&place.wal, &place.snapshot).is_sound());
+        assert!(matches!(place.options().recovery(Recovery::Strict).open(), Err(Error::Mismatch { .. })));
+        assert_eq!(place.wal.exists(), empty, "nothing was changed");
+        let engine = place.open();
+        assert_eq!(engine.len(), 1);
+        assert!(engine.recovery().warnings()[0].contains("no log beside the snapshot"), "{:?}", engine.recovery().warnings());
+    }
+}
+
+/// In a shared directory such as `/tmp`, somebody else may have put a file at the name before us.
+#[test]
+fn a_file_of_another_user_in_a_shared_directory_is_refused() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let place = Place::new();
+    let engine = place.open();
+    engine.put("x", "1").unwrap();
+    engine.snapshot().unwrap();
+    engine.close().unwrap();
+    fs::set_permissions(place.dir.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+    const NOBODY: u32 = 65534;
+    for path in [&place.wal, &place.snapshot, &place.beside(".lock")] {
+        if let Err(error) = chown(path, Some(NOBODY), None) {
+            eprintln!("skipped: only root can give a file away: {error}");
+            return;
+        }
+        let error = place.options().open().unwrap_err();
+        assert!(error.to_string().contains("belongs to user 65534"), "{error}");
+        chown(path, Some(0), None).unwrap();
+    }
+    assert_eq!(place.open().len(), 1);
+}
+
+/// A real full disk, where one can be mounted: refused, snapshot too, and nothing lost when there
+/// is room again.
+#[test]
+fn a_file_system_that_is_really_full() {
+    let dir = tempfile::tempdir().unwrap();
+    let mount = |words: &[&str]| std::process::Command::new(words[0]).args(&words[1..]).arg(dir.path()).output();
+    match mount(&["mount", "-t", "tmpfs", "-o", "size=1m", "kv-engine-test"]) {
+        Ok(output) if output.status.success() => {}
+        _ => {
+            eprintln!("skipped: a small tmpfs cannot be mounted here");
+            return;
+        }
+    }
+    let lived = std::panic::catch_unwind(|| {
+        let (wal, snapshot, ballast) = (dir.path().join("kv.wal"), dir.path().join("kv.snapshot"), dir.path().join("ballast"));
+        let options = kv_engine::Options::new(&wal, &snapshot).flush_interval(std::time::Duration::ZERO);
+        fs::write(&ballast, vec![0; 400 << 10]).unwrap();
+        let engine = options.clone().open().unwrap();
+        let value = vec![b'v'; 10_000];
+        let stored = (0..).take_while(|i| engine.put(format!("k{i:03}"), &value).is_ok()).count();
+        assert!(matches!(engine.put("refused", &value), Err(Error::NoSpace { pending: 0, .. })));
+        assert!(matches!(engine.snapshot(), Err(Error::Io { .. })), "half of the disk is not enough for the same again");
+        assert_eq!(engine.len(), stored);
+        fs::remove_file(&ballast).unwrap();
+        engine.put("after", "1").unwrap();
+        drop(engine);
+        let engine = options.open().unwrap();
+        assert_eq!(engine.len(), stored + 1);
+        assert!(engine.recovery().warnings().is_empty());
+        assert!((0..stored).all(|i| engine.get(format!("k{i:03}")).unwrap().as_deref() == Some(&value[..])));
+    });
+    assert!(mount(&["umount"]).unwrap().status.success());
+    lived.unwrap();
+}
