@@ -85,6 +85,7 @@
 //! | `snapshot` | save and load one state | disk, magic, record, scan, state |
 //! | `recovery` | snapshot + log → state | all above |
 //! | `engine` | the order of steps, group commit, the locks | all above |
+//! | [`torture`] | crashing the engine on a simulated disk, everywhere | engine and below |
 //! | [`inspect`] | the files as a person reads them | all but engine |
 //! | [`command`] | text → command → reply → text | engine |
 //!
@@ -104,6 +105,7 @@ mod recovery;
 mod scan;
 mod snapshot;
 mod state;
+pub mod torture;
 mod wal;
 
 pub use engine::{Ack, Batch, Engine, Flushed, Keys, Options, Scan, Snapshotted, Stats};

@@ -13,6 +13,7 @@
 //! | [`Disk::sync_dir`] | the names in that directory, not the bytes behind them |
 
 mod os;
+pub mod sim;
 
 pub use os::OsDisk;
 

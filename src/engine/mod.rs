@@ -293,6 +293,24 @@ impl Engine {
         self.len() == 0
     }
 
+    /// The digest of what readers see: two stores with the same entries have the same digest. Reads
+    /// every entry; writes wait meanwhile.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let open = |n: &str| kv_engine::Options::new(dir.path().join(n), dir.path().join(n.to_owned() + "s")).open();
+    /// let (one, other) = (open("one")?, open("other")?);
+    /// one.put("x", "1")?;
+    /// one.put("x", "2")?;
+    /// other.put("x", "2")?;
+    /// assert_eq!(one.digest(), other.digest());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn digest(&self) -> crate::Digest {
+        self.shared().state().digest()
+    }
+
     /// Makes everything acknowledged before durable, with one sync at most.
     ///
     /// # Errors

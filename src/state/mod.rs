@@ -203,6 +203,12 @@ impl State {
         self.map.len()
     }
 
+    pub(crate) fn digest(&self) -> Digest {
+        let mut digester = Digester::default();
+        self.map.iter().for_each(|(key, value)| digester.add(key, value));
+        digester.digest()
+    }
+
     pub(crate) fn data_bytes(&self) -> u64 {
         self.data_bytes
     }
