@@ -5,22 +5,57 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// The result of every fallible call of this crate.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+/// fn greeting(engine: &kv_engine::Engine) -> kv_engine::Result<usize> {
+///     engine.put("greeting", "hello")?;
+///     Ok(engine.get("greeting")?.map_or(0, |value| value.len()))
+/// }
+/// assert_eq!(greeting(&engine)?, 5);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// What went wrong, sorted by what the caller can do. The text of each names the file, the reason,
 /// what is still true, and the next step.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+/// use kv_engine::{Error, Options};
+///
+/// fn next_step(error: &Error) -> &'static str {
+///     match error {
+///         Error::Limit { .. } => "change the request",
+///         Error::NoSpace { .. } => "make room, then repeat the write: those before it are kept",
+///         Error::Io { .. } => "mend the cause, then repeat the call",
+///         Error::Poisoned { .. } => "open the store again, then read what of the last writes is there",
+///         Error::Closed => "open the store again",
+///         Error::Locked { .. } => "stop the other process, or choose other files",
+///         _ => "look at the files: nothing was changed",
+///     }
+/// }
+///
+/// let first = Options::new(&log, &snapshot).open()?;
+/// let second = Options::new(&log, &snapshot).open().expect_err("one at a time");
+/// assert!(matches!(second, Error::Locked { pid: Some(_), .. }));
+/// assert_eq!(next_step(&second), "stop the other process, or choose other files");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// The request is outside a limit; nothing was stored. Change the request.
     Limit {
-        /// What was measured, for example `the key`.
+        /// What was measured and in which unit, for example `the key's length in bytes`.
         what: &'static str,
-        /// Its size.
+        /// Its value.
         got: u64,
-        /// The smallest size allowed.
+        /// The smallest allowed.
         min: u64,
-        /// The largest size allowed.
+        /// The largest allowed.
         max: u64,
     },
     /// The log has no room (full disk, quota, file size limit); this write was not stored, writes
@@ -42,10 +77,11 @@ pub enum Error {
         /// What the operating system said.
         source: io::Error,
     },
-    /// A sync failed earlier (or just now): whether the last group is on the disk is unknown, and
-    /// no write is accepted until the store is opened again. Reads go on.
+    /// A sync failed earlier or just now, or a write did for another reason than room, or a thread
+    /// panicked in between: whether the last group is on the disk is unknown, and no write is
+    /// accepted until the store is opened again. Reads go on.
     Poisoned {
-        /// The file whose sync failed.
+        /// The file that could not be written or synced.
         path: PathBuf,
         /// What failed, in words.
         reason: String,
@@ -79,12 +115,13 @@ pub enum Error {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// Where the first bad byte range begins, in bytes from the start of the file.
+        /// Where what fails begins, in bytes from the start of the file.
         offset: u64,
         /// Which check failed, and what follows from it.
         reason: String,
     },
-    /// The log and the snapshot do not belong together. Nothing was changed.
+    /// The log and the snapshot do not belong together, or one of them is missing, or their paths
+    /// name the same file. Nothing was changed.
     Mismatch {
         /// The log.
         wal: PathBuf,
@@ -93,7 +130,7 @@ pub enum Error {
         /// Why they cannot be one store.
         reason: String,
     },
-    /// The store was closed through another handle.
+    /// The store was closed, by this handle or another.
     Closed,
 }
 

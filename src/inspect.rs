@@ -1,6 +1,7 @@
 //! The files as a person reads them: every record of a log in order, with its place and the
 //! verdict on where the log stops; and a check of both files. Nothing here takes a lock or changes
-//! a byte, so it may look at the files of a running store.
+//! a byte, so it may look at the files of a running store; a group that is just being written then
+//! looks like a torn tail.
 
 use crate::disk::{Disk, OsDisk, read_full_at};
 use crate::error::{Error, Result};
@@ -13,7 +14,29 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-/// Something that stands in a log.
+/// Something that stands in a log, as [`log`] shows it.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+/// # let engine = kv_engine::Options::new(&log, &snapshot).open()?;
+/// # engine.put("x", "100")?;
+/// # engine.delete("x")?;
+/// # engine.close()?;
+/// use kv_engine::inspect::{self, Entry};
+///
+/// inspect::log(&log, 0, |entry| {
+///     match entry {
+///         Entry::Header { base, .. } => println!("a log that begins after write {base}"),
+///         Entry::Record(record) => println!("{} write {}", record.offset, record.seq),
+///         Entry::Stop(tail) => println!("stops here: {tail:?}"),
+///         Entry::Beyond(record) => println!("{} would not be applied", record.offset),
+///         _ => {}
+///     }
+///     std::ops::ControlFlow::Continue(())
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Entry<'a> {
@@ -25,7 +48,7 @@ pub enum Entry<'a> {
         store_id: Option<StoreId>,
         /// The format version.
         version: u32,
-        /// The write before the first one of this log.
+        /// Sequence number of the write before the first one of this log.
         base: Seq,
         /// What is wrong with it, when the records could be found all the same.
         damage: Option<String>,
@@ -38,17 +61,39 @@ pub enum Entry<'a> {
     Beyond(Record<'a>),
 }
 
-/// A whole record: all its checks hold.
+/// A whole record: all its checks hold. From [`Entry`].
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+/// # let engine = kv_engine::Options::new(&log, &snapshot).open()?;
+/// # engine.put("x", "100")?;
+/// # engine.delete("x")?;
+/// # engine.close()?;
+/// use kv_engine::inspect::{self, Entry};
+/// use std::ops::ControlFlow;
+///
+/// let mut places = Vec::new();
+/// inspect::log(&log, 0, |entry| {
+///     if let Entry::Record(record) = entry {
+///         places.push((record.offset, record.seq, record.durable));
+///     }
+///     ControlFlow::Continue(())
+/// })?;
+/// // opened, a put, a delete, closed
+/// assert_eq!(places, [(64, 0, 0), (105, 1, 0), (151, 2, 1), (190, 2, 2)]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Record<'a> {
     /// Where it begins, in bytes from the start of the file.
     pub offset: u64,
-    /// Its length with its head.
+    /// Its length with its head, in bytes.
     pub bytes: u64,
     /// Its sequence number; that of the write before for anything but a write.
     pub seq: Seq,
-    /// How far the log was known synced when the record was made.
+    /// The last write that was known to be synced when the record was made.
     pub durable: Seq,
     /// Its CRC-32 values: of the head, of the body, and the link to the record before.
     pub checks: [u32; 3],
@@ -56,7 +101,30 @@ pub struct Record<'a> {
     pub content: Content<'a>,
 }
 
-/// What a record says.
+/// What a record says; in [`Record::content`].
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+/// # let engine = kv_engine::Options::new(&log, &snapshot).open()?;
+/// # engine.put("x", "100")?;
+/// # engine.delete("x")?;
+/// # engine.close()?;
+/// use kv_engine::inspect::{self, Content, Entry};
+/// use std::ops::ControlFlow;
+///
+/// let (mut writes, mut marks) = (0, 0);
+/// inspect::log(&log, 0, |entry| {
+///     match entry {
+///         Entry::Record(record) if matches!(record.content, Content::Write(_)) => writes += 1,
+///         Entry::Record(_) => marks += 1,
+///         _ => {}
+///     }
+///     ControlFlow::Continue(())
+/// })?;
+/// assert_eq!((writes, marks), (2, 2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Content<'a> {
@@ -64,13 +132,38 @@ pub enum Content<'a> {
     Write(Vec<Operation<'a>>),
     /// A process opened the log and wrote to it.
     Opened,
-    /// The store was closed in order, everything durable.
+    /// The store was closed in order; everything before is durable.
     Closed,
     /// The checks hold and yet it makes no sense.
     Impossible,
 }
 
-/// One operation of a write.
+/// One operation of a write; in [`Content::Write`].
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+/// # let engine = kv_engine::Options::new(&log, &snapshot).open()?;
+/// # engine.put("x", "100")?;
+/// # engine.delete("x")?;
+/// # engine.close()?;
+/// use kv_engine::inspect::{self, Content, Entry, Operation, Record};
+/// use std::ops::ControlFlow;
+///
+/// let mut said = Vec::new();
+/// inspect::log(&log, 0, |entry| {
+///     if let Entry::Record(Record { content: Content::Write(operations), .. }) = entry {
+///         said.extend(operations.iter().map(|operation| match operation {
+///             Operation::Put { key, value } => format!("put {} B, {} B", key.len(), value.len()),
+///             Operation::Delete { key } => format!("delete {} B", key.len()),
+///             _ => "?".into(),
+///         }));
+///     }
+///     ControlFlow::Continue(())
+/// })?;
+/// assert_eq!(said, ["put 1 B, 3 B", "delete 1 B"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Operation<'a> {
@@ -88,30 +181,48 @@ pub enum Operation<'a> {
     },
 }
 
-/// What [`log`] saw in all.
+/// What [`log`] saw in all; up to where `each` broke off, when it did, and then `tail` and
+/// `closed_cleanly` speak of that place and not of the file's end.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+/// # let engine = kv_engine::Options::new(&log, &snapshot).open()?;
+/// # engine.put("x", "100")?;
+/// # engine.delete("x")?;
+/// # engine.close()?;
+/// use kv_engine::inspect;
+/// use std::ops::ControlFlow;
+///
+/// let seen = inspect::log(&log, 0, |_| ControlFlow::Continue(()))?;
+/// assert_eq!((seen.writes, seen.last_seq, seen.closed_cleanly), (2, 2, true));
+/// assert_eq!((seen.valid_bytes, seen.tail), (seen.file_bytes, kv_engine::Tail::Clean));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogSummary {
     /// Whole writes before the end or the first bad place.
     pub writes: u64,
-    /// The write before the first.
+    /// Sequence number of the write before the first one of this log.
     pub base: Seq,
-    /// The last write.
+    /// Sequence number of the last write; `base` when there is none.
     pub last_seq: Seq,
     /// Length of the part that is valid, in bytes.
     pub valid_bytes: u64,
-    /// Length of the file.
+    /// Length of the file, in bytes.
     pub file_bytes: u64,
     /// Whether the last record is the mark of an orderly close.
     pub closed_cleanly: bool,
     /// How it ends.
     pub tail: Tail,
-    /// What is wrong with the header.
+    /// What is wrong with the header, when the records could be found all the same.
     pub header_damage: Option<String>,
 }
 
 /// Shows the log at `path` entry by entry to `each`, which may break off. `snapshot_seq` is the
-/// last write that a snapshot is known to hold, or 0.
+/// last write that a snapshot is known to hold, or 0 (see [`snapshot_seq`]): it helps to tell torn
+/// from damaged.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -133,7 +244,7 @@ pub struct LogSummary {
 ///
 /// # Errors
 /// [`Error::Foreign`] and [`Error::Version`] for a file that cannot be read as a log,
-/// [`Error::Damaged`] for one whose records cannot be found, [`Error::Io`].
+/// [`Error::Damaged`] for one whose records cannot be found, [`Error::Io`], also when there is none.
 pub fn log(path: &Path, snapshot_seq: Seq, mut each: impl FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<LogSummary> {
     let missing = || Error::io("opening", path)(std::io::ErrorKind::NotFound.into());
     let file = OsDisk.open_read(path).map_err(Error::io("opening", path))?.ok_or_else(missing)?;
@@ -232,6 +343,19 @@ fn find_salt(file: &dyn crate::disk::File) -> Option<wal::Header> {
 
 /// The last write in the snapshot at `path`, as its header says; 0 when there is none or it cannot
 /// be read.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+/// use kv_engine::inspect::snapshot_seq;
+///
+/// let engine = kv_engine::Options::new(log, &snapshot).open()?;
+/// assert_eq!(snapshot_seq(&snapshot), 0);
+/// engine.put("x", "100")?;
+/// engine.snapshot()?;
+/// assert_eq!(snapshot_seq(&snapshot), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use]
 pub fn snapshot_seq(path: &Path) -> Seq {
     let header = || {
@@ -243,21 +367,53 @@ pub fn snapshot_seq(path: &Path) -> Seq {
     header().map_or(0, |header| header.seq)
 }
 
-/// The verdict on one file.
+/// The verdict on one file; from [`verify`].
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+/// # let engine = kv_engine::Options::new(&log, &snapshot).open()?;
+/// # engine.put("x", "100")?;
+/// # engine.delete("x")?;
+/// # engine.close()?;
+/// use kv_engine::inspect::{self, Health};
+///
+/// match inspect::verify(&log, &snapshot).log.1 {
+///     Health::Sound(what) => assert_eq!(what, "writes 1 to 2, 223 B, closed in order"),
+///     Health::Torn(what) => println!("as a crash leaves it: {what}"),
+///     Health::Bad(error) => println!("{error}"),
+///     _ => println!("no log"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Health {
-    /// There is no such file.
+    /// There is no such file, or an empty one where the log should be.
     Missing,
     /// Every check holds. What it holds, in words.
     Sound(String),
     /// A log that ends in a torn record, which the next opening cuts. In words.
     Torn(String),
-    /// A check fails.
+    /// A check fails, or the file cannot be read.
     Bad(Error),
 }
 
-/// What [`verify`] found. Its [`Display`](fmt::Display) is one line for each file.
+/// What [`verify`] found. Its [`Display`](fmt::Display) is one line for each file, and one more when
+/// the two do not fit.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+/// # let engine = kv_engine::Options::new(&log, &snapshot).open()?;
+/// # engine.put("x", "100")?;
+/// # engine.delete("x")?;
+/// # engine.close()?;
+/// let found = kv_engine::inspect::verify(&log, &snapshot);
+/// assert!(found.to_string().contains(": sound, writes 1 to 2, "));
+/// assert!(found.pair.is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Verification {
@@ -265,13 +421,24 @@ pub struct Verification {
     pub log: (PathBuf, Health),
     /// The snapshot's path and verdict.
     pub snapshot: (PathBuf, Health),
-    /// Why the two cannot be one store, when each is sound by itself.
+    /// Why the two cannot be one store, when neither is bad by itself; or that the log is missing.
     pub pair: Option<Error>,
 }
 
 impl Verification {
     /// Whether the store would open with everything that it ever promised durable, as far as the
     /// files can tell. A torn tail is sound; two missing files are not.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+    /// use kv_engine::inspect::verify;
+    ///
+    /// assert!(!verify(&log, &snapshot).is_sound()); // nothing there yet
+    /// kv_engine::Options::new(&log, &snapshot).open()?.put("x", "100")?;
+    /// assert!(verify(&log, &snapshot).is_sound());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn is_sound(&self) -> bool {
         let healths = [&self.log.1, &self.snapshot.1];
@@ -298,7 +465,8 @@ impl fmt::Display for Verification {
     }
 }
 
-/// Reads and checks every byte of the log at `wal` and of the snapshot at `snapshot`.
+/// Reads and checks every byte of the log at `wal` and of the snapshot at `snapshot`. What cannot be
+/// read is a verdict too, so there is no error.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;

@@ -50,13 +50,13 @@
 //! |---|---|
 //! | `<wal>` | the log: every write since the snapshot, in order |
 //! | `<snapshot>` | the state after exactly one write; absent until the first snapshot |
-//! | `<wal>.lock`, `<snapshot>.lock` | held while the store is open; the holder's process number |
+//! | `<wal>.lock`, `<snapshot>.lock` | locked while the store is open; hold the process number; stay |
 //! | `<wal>.tmp`, `<snapshot>.tmp` | being written; removed when found at opening |
-//! | `<wal>.damaged-<n>` | a log that was damaged, kept whole; never read or removed by the store |
+//! | `<wal>.damaged-<n>` | a log that was damaged, kept whole; never recovered from, never removed |
 //!
 //! Both files are only ever replaced whole, in one way: written under `.tmp`, synced, renamed,
-//! directory synced. Between, the log only grows at its end. The byte layouts stand at the head of
-//! `src/record.rs`, `src/wal.rs` and `src/snapshot.rs`.
+//! directory synced. Between, the log only grows at its end, or is cut back to its last good record.
+//! The byte layouts stand at the head of `src/record.rs`, `src/wal.rs` and `src/snapshot.rs`.
 //!
 //! # Invariants
 //!
@@ -118,25 +118,98 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// A sequence number: 1 for the first write of a store, then without gaps. 0 is before the first.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+/// let last: kv_engine::Seq = engine.put("x", "100")?.seq;
+/// assert_eq!(last, 1);
+/// assert_eq!(engine.stats().durable, last);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub type Seq = u64;
 
 /// The last sequence number a store gives out.
 pub(crate) const MAX_SEQ: Seq = 1 << 62;
 
-/// The longest key, in bytes. The shortest has one.
+/// The longest key, in bytes: 64 KiB. The shortest has one.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+/// use kv_engine::{Error, MAX_KEY_BYTES};
+///
+/// let key = vec![b'k'; MAX_KEY_BYTES + 1];
+/// assert!(matches!(engine.put(key, ""), Err(Error::Limit { max: 65_536, .. })));
+/// assert!(matches!(engine.put("", ""), Err(Error::Limit { min: 1, .. })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub const MAX_KEY_BYTES: usize = 64 << 10;
-/// The longest value, in bytes. It may be empty.
+/// The longest value, in bytes: 256 MiB. It may be empty.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+/// use kv_engine::{Error, MAX_VALUE_BYTES};
+///
+/// let value = vec![0; MAX_VALUE_BYTES + 1];
+/// assert!(matches!(engine.put("x", value), Err(Error::Limit { .. })));
+/// assert!(engine.put("x", "").is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub const MAX_VALUE_BYTES: usize = 256 << 20;
-/// The largest batch size, in writes per sync.
+/// The largest batch size, in writes per sync. The smallest is 1.
+///
+/// ```
+/// use kv_engine::{Error, MAX_BATCH_SIZE, Options};
+///
+/// let options = Options::new("log", "snapshot").batch_size(MAX_BATCH_SIZE + 1);
+/// assert!(matches!(options.open(), Err(Error::Limit { .. }))); // and no file was touched
+/// ```
 pub const MAX_BATCH_SIZE: u64 = 1_000_000;
-/// The largest atomic [`Batch`], in bytes as encoded (keys, values and up to 9 bytes for each).
+/// The largest atomic [`Batch`], in bytes as encoded: keys, values, 9 bytes for each put and 5 for each
+/// delete. 1 GiB.
+///
+/// ```
+/// use kv_engine::MAX_ATOMIC_BYTES;
+///
+/// const PUT_BYTES: usize = 9 + 16 + 100; // a key of 16 bytes, a value of 100
+/// assert!(MAX_ATOMIC_BYTES / PUT_BYTES > 8_000_000);
+/// ```
 pub const MAX_ATOMIC_BYTES: usize = record::MAX_BODY_BYTES;
 /// The format version of the logs this crate writes, and the newest it reads.
+///
+/// ```
+/// use kv_engine::{Error, LOG_FORMAT};
+///
+/// let (path, found) = ("kv.wal".into(), "format version 2".into());
+/// let error = Error::Version { path, found, supported: LOG_FORMAT };
+/// assert!(error.to_string().contains("reads up to format version 1"));
+/// ```
 pub const LOG_FORMAT: u32 = 1;
 /// The format version of the snapshots this crate writes, and the newest it reads.
+///
+/// ```
+/// use kv_engine::{Error, SNAPSHOT_FORMAT};
+///
+/// let (path, found) = ("kv.snapshot".into(), "format version 2".into());
+/// let error = Error::Version { path, found, supported: SNAPSHOT_FORMAT };
+/// assert!(error.to_string().ends_with("use a newer program"));
+/// ```
 pub const SNAPSHOT_FORMAT: u32 = 1;
 
-/// Says which files belong together: drawn at random when a store begins, kept for its life.
+/// Says which files belong together: drawn at random when a store begins, kept for its life. Shown as 32
+/// hexadecimal digits.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+/// # use kv_engine::Options;
+/// let id = Options::new(&log, &snapshot).open()?.stats().store_id;
+/// assert_eq!(Options::new(&log, &snapshot).open()?.stats().store_id, id);
+/// assert_eq!(id.to_string().len(), 32);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StoreId(pub(crate) [u8; 16]);
 

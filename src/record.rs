@@ -78,23 +78,29 @@ pub(crate) struct Header {
     pub(crate) kind: Kind,
 }
 
-/// Why bytes are not the frame that should stand there.
+/// Why bytes are not the record that should stand there; from [`Cut::fault`](crate::Cut::fault). Its
+/// [`Display`](fmt::Display) is a clause.
+///
+/// ```
+/// use kv_engine::Fault;
+/// assert_eq!(Fault::Short.to_string(), "the file ends inside the record");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The file ends inside the frame.
+    /// The file ends inside the record.
     Short,
     /// Only zeros, to the end of the file: space that was reserved or whose bytes never arrived.
     Zeros,
-    /// The head's checksum does not match.
+    /// The checksum of the record's head does not match.
     HeadChecksum,
-    /// The frame is whole but belongs to another life of the file.
+    /// Its head is sound but does not follow the record before: bytes of another life of the file.
     Chain,
-    /// The frame is whole but its sequence number is not the next one.
+    /// Its head is sound but its sequence number is not the next one.
     Sequence,
-    /// The body's checksum does not match.
+    /// The checksum of the record's body does not match.
     BodyChecksum,
-    /// All checksums hold, yet the content is not possible.
+    /// The checksums hold, yet the content is not possible.
     Content,
 }
 

@@ -31,7 +31,28 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What opening does with a log that is damaged, that is, has a bad record that had been synced.
+/// What opening does with a log that is damaged, that is, has a bad record that had been synced. A
+/// torn end, which had not been, is cut and reported either way.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+/// # use kv_engine::disk::{Disk, OsDisk};
+/// use kv_engine::{Error, Options, Recovery, Tail};
+///
+/// # let engine = Options::new(&log, &snapshot).open()?;
+/// # engine.put("x", "100")?;
+/// # engine.put("y", "200")?;
+/// # engine.close()?;
+/// let file = OsDisk.open(&log)?.expect("a log of two writes");
+/// file.write_at(140, b"rot")?; // in the first
+/// let options = Options::new(&log, &snapshot);
+/// let refused = options.clone().recovery(Recovery::Strict).open();
+/// assert!(matches!(refused, Err(Error::Damaged { offset: 105, .. })));
+/// let engine = options.open()?; // Recovery::Prefix
+/// assert!(matches!(&engine.recovery().tail, Tail::Damaged(cut) if cut.kept_as.is_some()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Recovery {
@@ -88,27 +109,58 @@ pub struct RecoveryReport {
     pub closed_cleanly: bool,
     /// How the log ended.
     pub tail: Tail,
-    /// How long it took.
+    /// How long opening took, from the first read on.
     pub took: Duration,
 }
 
-/// How a log ended.
+/// How a log ended; in [`RecoveryReport::tail`].
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+/// use kv_engine::Tail;
+///
+/// match &engine.recovery().tail {
+///     Tail::Clean => {}
+///     Tail::Torn(cut) => println!("{} B cut that nobody was promised", cut.bytes),
+///     Tail::Damaged(cut) => println!("damaged; the whole log is kept as {:?}", cut.kept_as),
+///     _ => println!("see the warnings"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Tail {
     /// With its last record.
     Clean,
-    /// With bytes that were being written at a crash. They had not been promised to anyone.
+    /// With bytes that no sync is known to cover, as a crash leaves them: as far as the
+    /// log can tell, promised to nobody.
     Torn(Cut),
-    /// With a bad record although it had been synced once.
+    /// With a bad record of which [`Cut::proof`] shows that it had been synced.
     Damaged(Cut),
 }
 
-/// Where a log stopped making sense.
+/// Where a log stopped making sense; from [`Tail`].
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+/// # use kv_engine::disk::{Disk, OsDisk};
+/// # let options = kv_engine::Options::new(&log, snapshot);
+/// # let engine = options.clone().open()?;
+/// # engine.put("x", "100")?;
+/// # engine.close()?;
+/// let file = OsDisk.open(&log)?.expect("a log");
+/// file.set_len(120)?; // as a crash in the middle of a write may leave it
+/// let engine = options.open()?;
+/// let kv_engine::Tail::Torn(cut) = &engine.recovery().tail else { panic!("not torn") };
+/// assert_eq!((cut.offset, cut.bytes, cut.expected), (105, 15, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cut {
-    /// Offset of the first bad record, in bytes.
+    /// Where the first bad record begins, in bytes from the start of the file.
     pub offset: u64,
     /// Bytes from there to the end of the file.
     pub bytes: u64,
@@ -118,13 +170,13 @@ pub struct Cut {
     pub expected: Seq,
     /// Whole records found behind it. They are not applied.
     pub whole_beyond: u64,
-    /// The highest sequence number among them, or 0.
+    /// The highest sequence number among them; 0 when there is none.
     pub last_beyond: Seq,
     /// What proves that the bad record had been synced, in words; empty for a torn tail.
     pub proof: String,
-    /// The last write that is proven to have been synced, or 0.
+    /// The last write that a record behind proves to have been synced; 0 when none does.
     pub promised: Seq,
-    /// Where the damaged log is kept.
+    /// Where opening kept the damaged log; `None` for a torn tail, and from [`inspect`](crate::inspect).
     pub kept_as: Option<PathBuf>,
 }
 
@@ -164,6 +216,21 @@ impl Cut {
 
 impl RecoveryReport {
     /// A full sentence for everything that was cut or repaired; empty when nothing was.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+    /// # use kv_engine::disk::{Disk, OsDisk};
+    /// # let options = kv_engine::Options::new(&log, snapshot);
+    /// # let engine = options.clone().open()?;
+    /// # engine.put("x", "100")?;
+    /// # engine.close()?;
+    /// OsDisk.open(&log)?.expect("a log").set_len(120)?; // inside its last record
+    /// let engine = options.open()?;
+    /// let warnings = engine.recovery().warnings();
+    /// assert!(warnings[0].contains("torn record at byte 105"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let wal = self.wal.display();

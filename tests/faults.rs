@@ -309,3 +309,15 @@ fn many_writers_on_a_failing_disk_all_get_an_answer() {
         assert!(poisoned || unasked == 0, "{unasked} refused writes are there");
     }
 }
+
+/// Nobody is left to repeat a close when the last handle goes, so the lock must not stay behind.
+#[test]
+fn dropping_the_last_handle_on_a_full_disk_frees_the_store() {
+    let (place, disk, engine) = store(5);
+    engine.put("x", "1").unwrap();
+    disk.plan(Plan::fail(Call::Write, ".wal", ENOSPC));
+    let scan = engine.scan("");
+    drop(engine);
+    assert!(place.open().is_empty());
+    assert_eq!(scan.count(), 1, "an iterator goes on over what was in memory");
+}

@@ -10,7 +10,7 @@
 //!
 //! let mut interpreter = Interpreter::new(engine);
 //! let mut out = Vec::new();
-//! for line in ["PUT name 'Ada Lovelace'", "get name  # any case", "GET nobody"] {
+//! for line in ["PUT name 'Ada Lovelace'", "get name  # in any letter case", "GET nobody"] {
 //!     if let Some(command) = parse(line.as_bytes())? {
 //!         interpreter.run(command)?.write_text(&mut out)?;
 //!     }
@@ -19,8 +19,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Rules: one line is one command; a line that cannot be read or run changes nothing, except that
-//! it spoils an open group. Reading a PUT allocates nothing unless a word has escapes.
+//! Rules: one line is one command, given without its line feed; a line that cannot be read or run
+//! changes nothing, except that it spoils an open group ([`Interpreter::spoil_group`]). Reading a PUT
+//! allocates nothing unless a word has escapes.
 
 mod reply;
 mod table;
@@ -35,14 +36,39 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// The most writes that one BENCH may be asked for.
+///
+/// ```
+/// use kv_engine::command::{MAX_BENCH_WRITES, parse};
+///
+/// assert!(parse(format!("BENCH {MAX_BENCH_WRITES}").as_bytes()).is_ok());
+/// assert!(parse(format!("BENCH {}", MAX_BENCH_WRITES + 1).as_bytes()).is_err());
+/// ```
 pub const MAX_BENCH_WRITES: u64 = 100_000_000;
 
-/// The longest line that can make sense: the longest key and value with every byte as `\xHH`.
+/// The longest line that can make sense, in bytes: the longest key and value with every byte as `\xHH`,
+/// and some 4 KiB for the rest. For whoever reads lines; [`parse`] takes any length.
+///
+/// ```
+/// use kv_engine::command::MAX_LINE_BYTES;
+///
+/// let too_long = |line: &[u8]| line.len() > MAX_LINE_BYTES; // refuse it before `parse`, which does not
+/// assert!(!too_long(b"PUT x 100"));
+/// ```
 pub const MAX_LINE_BYTES: usize = 4 * (MAX_KEY_BYTES + MAX_VALUE_BYTES) + 4096;
 
 type Word<'a> = Cow<'a, [u8]>;
 
-/// One command, read and checked as far as that goes without a store.
+/// One command, read and checked as far as that goes without a store. What each does is told in
+/// [`COMMANDS`].
+///
+/// ```
+/// use kv_engine::command::{Command, parse};
+///
+/// let command = parse(b"PUT name 'Ada Lovelace'")?;
+/// assert!(matches!(command, Some(Command::Put { key, value }) if *key == *b"name" && *value == *b"Ada Lovelace"));
+/// assert_eq!(parse(b"SETBATCH 100")?, Some(Command::SetBatch(Some(100))));
+/// # Ok::<(), kv_engine::command::CommandError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the table of commands tells what each does")]
@@ -66,25 +92,50 @@ pub enum Command<'a> {
 }
 
 /// Which keys KEYS and SCAN list.
+///
+/// ```
+/// use kv_engine::command::{Command, Range, parse};
+///
+/// let range = Range { prefix: b"user:".into(), limit: Some(10) };
+/// assert_eq!(parse(b"KEYS user: LIMIT 10")?, Some(Command::Keys(range)));
+/// # Ok::<(), kv_engine::command::CommandError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Range<'a> {
-    /// What they begin with.
+    /// What they begin with; all keys when it is empty.
     pub prefix: Word<'a>,
-    /// How many at most.
+    /// How many at most; `None`: as [`Interpreter::default_limit`] says.
     pub limit: Option<usize>,
 }
 
-/// Why a line was not run, in words for whoever wrote it.
+/// Why a line was not run, in words for whoever wrote it. From [`parse`] and [`Interpreter::run`]; one
+/// made of an [`Error`] has its text.
+///
+/// ```
+/// use kv_engine::command::{Code, parse};
+///
+/// let error = parse(b"SETBATCH many").expect_err("not a number");
+/// assert_eq!(error.code, Code::BadNumber);
+/// assert_eq!(error.to_string(), "SETBATCH takes a whole number from 1 to 1000000, got 'many'");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CommandError {
     /// The kind, for programs.
     pub code: Code,
-    /// What, why, what is still true, what to do: one line, fit for a terminal.
+    /// What, why, what is still true, what to do: one line. Words of the user are [`displayed`] in
+    /// it; paths and what the operating system says stand as they are.
     pub text: String,
 }
 
 /// The kinds of [`CommandError`]; the name of each, as JSON has it, is its [`Display`](fmt::Display).
+///
+/// ```
+/// use kv_engine::command::{Code, parse};
+///
+/// assert_eq!(parse(b"GET").expect_err("no key").code, Code::WrongArity);
+/// assert_eq!(Code::WrongArity.to_string(), "wrong_arity");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the names say it")]
@@ -133,7 +184,14 @@ impl fmt::Display for Code {
 }
 
 impl CommandError {
-    /// An error of this kind.
+    /// An error of this kind, for what the caller itself refuses.
+    ///
+    /// ```
+    /// use kv_engine::command::{Code, CommandError};
+    ///
+    /// let refused = CommandError::new(Code::TooLong, "the line is longer than a line can be");
+    /// assert_eq!(refused.to_string(), "the line is longer than a line can be");
+    /// ```
     #[must_use]
     pub fn new(code: Code, text: impl Into<String>) -> CommandError {
         CommandError { code, text: text.into() }
@@ -162,7 +220,19 @@ impl From<Error> for CommandError {
     }
 }
 
-/// Reads one line; `None` when it is blank or a comment.
+/// Reads one line, given without its line feed (a carriage return at its end is passed over); `None`
+/// when it is blank or a comment. How words are told apart: [`Words`]. The limits of keys and values
+/// are checked when the command is run.
+///
+/// ```
+/// use kv_engine::command::{Command, parse};
+///
+/// assert_eq!(parse(b"set color #fff")?, parse(b"PUT color '#fff'")?);
+/// assert_eq!(parse(b"  # only a comment")?, None);
+/// let error = parse(b"PUT name Ada Lovelace").expect_err("three words");
+/// assert_eq!(error.text, "PUT takes a key and a value, got 3 words; quote a value that has blanks: PUT name \"Ada Lovelace\"");
+/// # Ok::<(), kv_engine::command::CommandError>(())
+/// ```
 ///
 /// # Errors
 /// The line is not a command; the text says what was expected.
@@ -178,6 +248,15 @@ pub fn parse(line: &[u8]) -> Result<Option<Command<'_>>, CommandError> {
 
 /// Reads a command whose words were split by somebody else, such as the user's own shell: no
 /// quotes, escapes or comments; `None` when there are none.
+///
+/// ```
+/// use kv_engine::command::{Command, parse_words};
+///
+/// let words = ["PUT", "name", "Ada \"Lovelace\""]; // as std::env::args_os gives them
+/// let command = parse_words(words.map(|word| word.as_bytes().into()))?;
+/// assert!(matches!(command, Some(Command::Put { value, .. }) if *value == *b"Ada \"Lovelace\""));
+/// # Ok::<(), kv_engine::command::CommandError>(())
+/// ```
 ///
 /// # Errors
 /// As [`parse`].
@@ -270,6 +349,13 @@ fn number(spec: &Spec, word: &[u8], min: u64, max: u64) -> Result<u64, CommandEr
 
 impl Command<'_> {
     /// Which command it is.
+    ///
+    /// ```
+    /// use kv_engine::command::{Verb, parse};
+    ///
+    /// assert_eq!(parse(b"SET x 100")?.map(|command| command.verb()), Some(Verb::Put));
+    /// # Ok::<(), kv_engine::command::CommandError>(())
+    /// ```
     #[must_use]
     pub fn verb(&self) -> Verb {
         match self {
@@ -293,7 +379,22 @@ impl Command<'_> {
     }
 }
 
-/// Runs the commands of one client, one after the other.
+/// Runs the commands of one client, one after the other. Several clients share a store through clones
+/// of its [`Engine`]; an open group is each client's own, and dropped with it.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+/// # use kv_engine::command::*;
+/// let mut client = Interpreter::new(engine.clone());
+/// for line in ["BEGIN", "PUT from 90", "PUT to 110"] {
+///     client.run(parse(line.as_bytes())?.expect("a command"))?;
+/// }
+/// assert_eq!(engine.len(), 0); // nothing is written before COMMIT
+/// client.run(Command::Commit)?;
+/// assert_eq!((engine.len(), engine.stats().appended), (2, 1)); // two keys by one write
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Interpreter {
     engine: Engine,
@@ -311,36 +412,98 @@ struct Group {
 
 impl Interpreter {
     /// For one client of `engine`. KEYS and SCAN without LIMIT list everything.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+    /// # use kv_engine::command::*;
+    /// let mut client = Interpreter::new(engine);
+    /// assert!(matches!(client.run(Command::Size)?, Reply::Size(0)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn new(engine: Engine) -> Interpreter {
         Interpreter { engine, group: None, default_limit: usize::MAX }
     }
 
-    /// KEYS and SCAN without LIMIT list so many at most, and say when there are more.
+    /// KEYS and SCAN without LIMIT list so many at most. Their replies say whether there are more.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+    /// # use kv_engine::command::*;
+    /// engine.put("a", "1")?;
+    /// engine.put("b", "2")?;
+    /// let mut client = Interpreter::new(engine).default_limit(1);
+    /// let reply = client.run(parse(b"KEYS")?.expect("a command"))?;
+    /// assert!(matches!(reply, Reply::Keys(keys, true) if keys == [b"a"])); // and there are more
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn default_limit(mut self, entries: usize) -> Interpreter {
         self.default_limit = entries;
         self
     }
 
-    /// The writes that wait for COMMIT, when a group is open.
+    /// How many operations wait for COMMIT; `None` when no group is open.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+    /// # use kv_engine::command::*;
+    /// let mut client = Interpreter::new(engine);
+    /// assert_eq!(client.open_group(), None);
+    /// client.run(Command::Begin)?;
+    /// assert_eq!(client.open_group(), Some(0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn open_group(&self) -> Option<usize> {
         self.group.as_ref().map(|group| group.batch.len())
     }
 
-    /// To be told of a line that [`parse`] refused: an open group must not be written without it.
+    /// To be told of a line that [`parse`] refused: an open group must not be written without it, and
+    /// COMMIT will refuse. Does nothing when no group is open.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+    /// # use kv_engine::command::*;
+    /// let mut client = Interpreter::new(engine);
+    /// client.run(Command::Begin)?;
+    /// if parse(b"PUT x").is_err() {
+    ///     client.spoil_group();
+    /// }
+    /// assert_eq!(client.run(Command::Commit).expect_err("spoilt").code, Code::GroupSpoilt);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn spoil_group(&mut self) {
         if let Some(group) = &mut self.group {
             group.spoilt = true;
         }
     }
 
-    /// Runs one command.
+    /// Runs one command. What is durable when it answers: as of [`Engine::put`], [`Engine::delete`] and
+    /// [`Engine::write`], [`Engine::flush`], [`Engine::snapshot`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+    /// # use kv_engine::command::*;
+    /// let mut client = Interpreter::new(engine);
+    /// match client.run(Command::Put { key: b"x".into(), value: b"100".into() }) {
+    ///     Ok(Reply::Written(ack)) => assert!(ack.durable), // with batch size 1
+    ///     Ok(other) => println!("{other:?}"),
+    ///     Err(error) if error.code == Code::NoSpace => println!("make room, then again: {error}"),
+    ///     Err(error) => println!("{error}"),
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// What the engine said, or the command made no sense here. Nothing was changed, except that
-    /// the write of [`Code::LogFailed`] may or may not be on the disk.
+    /// What the engine said, or the command made no sense here. Nothing was written, except that the
+    /// write of [`Code::LogFailed`] may or may not be on the disk. An open group is spoilt by it; a
+    /// COMMIT that fails ends its group.
     pub fn run(&mut self, command: Command<'_>) -> Result<Reply, CommandError> {
         let done = self.try_run(command);
         if done.is_err() {

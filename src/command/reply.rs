@@ -4,31 +4,44 @@ use super::words::{write_value, write_word};
 use crate::{Ack, Flushed, Snapshotted, Stats, Value};
 use std::io::{self, Write};
 
-/// The answer to one command.
+/// The answer to one command, from [`Interpreter::run`](super::Interpreter::run).
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+/// # use kv_engine::command::*;
+/// # let mut client = Interpreter::new(engine);
+/// match client.run(Command::Flush)? {
+///     Reply::Flushed(flushed) => println!("{} writes became durable", flushed.writes),
+///     Reply::Exit(status) => println!("leave with {status:?}"),
+///     reply => reply.write_text(&mut std::io::stdout())?,
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Reply {
     /// A PUT, DEL or COMMIT was accepted.
     Written(Ack),
-    /// A PUT or DEL waits for COMMIT, with so many in its group.
+    /// A PUT or DEL waits for COMMIT, nothing is written; so many are in its group.
     Queued(usize),
     /// BEGIN, ABORT.
     Done,
-    /// GET.
+    /// GET; `None`: there is no such key.
     Value(Option<Value>),
     /// DEL of a key that is not there.
     NotThere,
-    /// KEYS, and whether there are more.
+    /// KEYS, and whether there are more than the limit let through.
     Keys(Vec<Vec<u8>>, bool),
-    /// SCAN, and whether there are more.
+    /// SCAN, and whether there are more than the limit let through.
     Entries(Vec<(Vec<u8>, Value)>, bool),
-    /// SIZE.
+    /// SIZE: the number of keys.
     Size(usize),
     /// FLUSH.
     Flushed(Flushed),
     /// SNAP.
     Snapshotted(Snapshotted),
-    /// SETBATCH: the size now.
+    /// SETBATCH: the size now, in writes per sync.
     BatchSize(u64),
     /// STATS.
     Stats(Box<Stats>),
@@ -41,13 +54,26 @@ pub enum Reply {
         /// Empty: the current one.
         batch_sizes: Vec<u64>,
     },
-    /// EXIT is for the caller to do.
+    /// EXIT is for the caller to do: flush and end, with this status if there is one.
     Exit(Option<u8>),
 }
 
 impl Reply {
-    /// Writes the reply as text: one line, except that KEYS and SCAN have one for each entry and
-    /// HELP has several. Whatever the data, a line stays a line, and GET's can be told from `(nil)`.
+    /// Writes the reply as text: one line, except that KEYS and SCAN have one for each entry, HELP has
+    /// several and BENCH none. Whatever the data, a line stays a line, and no value of GET reads `(nil)`.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+    /// # use kv_engine::command::*;
+    /// # let mut client = Interpreter::new(engine);
+    /// let mut out = Vec::new();
+    /// client.run(parse(b"PUT x (nil)")?.expect("a command"))?.write_text(&mut out)?;
+    /// client.run(parse(b"GET x")?.expect("a command"))?.write_text(&mut out)?;
+    /// client.run(parse(b"GET y")?.expect("a command"))?.write_text(&mut out)?;
+    /// assert_eq!(out, b"OK\n\"(nil)\"\n(nil)\n");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// Those of `out`.
@@ -85,8 +111,21 @@ impl Reply {
         }
     }
 
-    /// As [`Reply::write_text`], but data is written as its own bytes, whatever they are, and
-    /// nothing at all for a key that is not there.
+    /// As [`Reply::write_text`], but data is written as its own bytes, whatever they are, each key,
+    /// value or entry with a line feed behind it, and nothing at all for a key that is not there.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+    /// # use kv_engine::command::*;
+    /// # let mut client = Interpreter::new(engine);
+    /// let mut out = Vec::new();
+    /// client.run(parse(br#"PUT x "two\nlines""#)?.expect("a command"))?;
+    /// client.run(parse(b"GET x")?.expect("a command"))?.write_raw(&mut out)?;
+    /// client.run(parse(b"GET y")?.expect("a command"))?.write_raw(&mut out)?;
+    /// assert_eq!(out, b"two\nlines\n");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// Those of `out`.
@@ -102,7 +141,17 @@ impl Reply {
     }
 }
 
-/// The figures of STATS, by the names that text and JSON share.
+/// The figures of STATS, by the names that text and JSON share. `_bytes`, `_ms` and `_us` are their
+/// units (bytes, milliseconds, microseconds); the others are counts or sequence numbers.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+/// engine.put("x", "100")?;
+/// let figures = kv_engine::command::figures(&engine.stats());
+/// assert!(figures.contains(&("keys", 1)) && figures.contains(&("durable", 1)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use]
 pub fn figures(stats: &Stats) -> Vec<(&'static str, u128)> {
     vec![

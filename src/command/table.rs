@@ -3,7 +3,13 @@
 use super::words::displayed;
 use super::{Code, CommandError};
 
-/// Which command.
+/// Which command. What each does is told in [`COMMANDS`].
+///
+/// ```
+/// use kv_engine::command::{Verb, find};
+///
+/// assert_eq!(find(b"quit").map(|spec| spec.verb), Some(Verb::Exit));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each is told in COMMANDS")]
@@ -26,7 +32,14 @@ pub enum Verb {
     Exit,
 }
 
-/// What there is to know about one command.
+/// What there is to know about one command; a row of [`COMMANDS`].
+///
+/// ```
+/// use kv_engine::command::find;
+///
+/// let put = find(b"PUT").expect("a command");
+/// assert_eq!((put.args, put.arity, put.aliases), (&["key", "value"][..], (2, 2), &["SET"][..]));
+/// ```
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Spec {
@@ -38,9 +51,9 @@ pub struct Spec {
     pub aliases: &'static [&'static str],
     /// Its arguments, one word each, `[optional]`.
     pub args: &'static [&'static str],
-    /// The fewest and the most words it takes.
+    /// The fewest and the most words it takes, without its name.
     pub arity: (usize, usize),
-    /// `a key and a value`.
+    /// Its arguments in words, such as `a key and a value`.
     pub takes: &'static str,
     /// One line for the list.
     pub summary: &'static str,
@@ -51,6 +64,13 @@ pub struct Spec {
 }
 
 /// All commands, in the order HELP lists them.
+///
+/// ```
+/// use kv_engine::command::COMMANDS;
+///
+/// let names: Vec<_> = COMMANDS.iter().map(|spec| spec.name).collect(); // to complete, say
+/// assert!(names.starts_with(&["PUT", "GET", "DEL"]));
+/// ```
 pub static COMMANDS: &[Spec] = &[
     Spec {
         verb: Verb::Put,
@@ -237,6 +257,13 @@ pub static COMMANDS: &[Spec] = &[
 ];
 
 /// The command of this name or alias, in any letter case.
+///
+/// ```
+/// use kv_engine::command::find;
+///
+/// assert_eq!(find(b"rollback").map(|spec| spec.name), Some("ABORT"));
+/// assert!(find(b"DROP").is_none());
+/// ```
 #[must_use]
 pub fn find(word: &[u8]) -> Option<&'static Spec> {
     let is = |name: &&str| name.as_bytes().eq_ignore_ascii_case(word);
@@ -270,12 +297,24 @@ fn nearest(_: &[u8]) -> Option<&'static str> {
 
 impl Verb {
     /// Its row of the table.
+    ///
+    /// ```
+    /// use kv_engine::command::Verb;
+    ///
+    /// assert_eq!(Verb::Del.spec().summary, "remove key; (nil) when there is none");
+    /// ```
     #[must_use]
     pub fn spec(self) -> &'static Spec {
         COMMANDS.iter().find(|spec| spec.verb == self).expect("every verb has a row, which a test checks")
     }
 
-    /// Its name.
+    /// Its name, in upper case.
+    ///
+    /// ```
+    /// use kv_engine::command::Verb;
+    ///
+    /// assert_eq!(Verb::SetBatch.name(), "SETBATCH");
+    /// ```
     #[must_use]
     pub fn name(self) -> &'static str {
         self.spec().name
@@ -283,7 +322,13 @@ impl Verb {
 }
 
 impl Spec {
-    /// `PUT key value`.
+    /// Its name and arguments.
+    ///
+    /// ```
+    /// use kv_engine::command::Verb;
+    ///
+    /// assert_eq!(Verb::Keys.spec().usage(), "KEYS [prefix] [LIMIT n]");
+    /// ```
     #[must_use]
     pub fn usage(&self) -> String {
         std::iter::once(&self.name).chain(self.args).copied().collect::<Vec<_>>().join(" ")
@@ -308,7 +353,14 @@ impl Spec {
         Err(CommandError { code: Code::WrongArity, text })
     }
 
-    /// The text of `HELP name`.
+    /// The text of `HELP name`; lines without the last line feed.
+    ///
+    /// ```
+    /// use kv_engine::command::Verb;
+    ///
+    /// let help = Verb::Del.spec().help();
+    /// assert!(help.starts_with("DEL key   remove key") && help.ends_with("\nexample: DEL name"));
+    /// ```
     #[must_use]
     pub fn help(&self) -> String {
         let details = if self.details.is_empty() { String::new() } else { format!("\n{}", self.details) };
@@ -317,7 +369,13 @@ impl Spec {
     }
 }
 
-/// The text of HELP: a line for each command.
+/// The text of HELP: a line for each command, without the last line feed.
+///
+/// ```
+/// use kv_engine::command::help;
+///
+/// assert!(help().lines().any(|line| line.starts_with("FLUSH ")));
+/// ```
 #[must_use]
 pub fn help() -> String {
     let rows = COMMANDS.iter().map(|spec| format!("{:<24} {}", spec.usage(), spec.summary));

@@ -10,6 +10,20 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 
 /// The words of one line, left to right.
+///
+/// Blanks and tabs separate them. Outside quotes nothing is special: `a=b\c` is a word. `'…'` is
+/// literal, `"…"` takes `\n \r \t \0 \\ \" \xHH`, and a closing quote ends the word. A `#` that is a word
+/// by itself begins a comment. An error is the last item: where a quote ends is then unknown.
+///
+/// ```
+/// use kv_engine::command::Words;
+///
+/// let words = Words::of(br#"PUT "two words" it's  # a comment"#).collect::<Result<Vec<_>, _>>()?;
+/// assert_eq!(words, [&b"PUT"[..], b"two words", b"it's"]);
+/// let error = Words::of(b"PUT 'x").nth(1).expect("a word").expect_err("no closing quote");
+/// assert_eq!(error.text, "column 5: the quote opened here is never closed");
+/// # Ok::<(), kv_engine::command::CommandError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Words<'a> {
     line: &'a [u8],
@@ -17,7 +31,16 @@ pub struct Words<'a> {
 }
 
 impl<'a> Words<'a> {
-    /// Begins at the first word; a pasted `kv> ` in front of it is passed over.
+    /// Begins at the first word; a pasted `kv> ` in front of it is passed over, and so is a carriage
+    /// return at the line's end.
+    ///
+    /// ```
+    /// use kv_engine::command::Words;
+    ///
+    /// let mut words = Words::of(b"kv> GET x\r");
+    /// assert_eq!(words.next().expect("a word")?, &b"GET"[..]);
+    /// # Ok::<(), kv_engine::command::CommandError>(())
+    /// ```
     #[must_use]
     pub fn of(line: &'a [u8]) -> Words<'a> {
         let mut words = Words { line: line.strip_suffix(b"\r").unwrap_or(line), at: 0 };
@@ -29,7 +52,15 @@ impl<'a> Words<'a> {
         words
     }
 
-    /// Whether nothing but blanks and a comment is left.
+    /// Whether nothing is left but blanks and what begins with `#`; at the start of a line, whether it is
+    /// blank or a comment.
+    ///
+    /// ```
+    /// use kv_engine::command::Words;
+    ///
+    /// assert!(Words::of(b"#!/usr/bin/env kv_cli").is_at_end());
+    /// assert!(!Words::of(b"GET x # a comment").is_at_end());
+    /// ```
     #[must_use]
     pub fn is_at_end(&self) -> bool {
         let mut rest = self.clone();
@@ -86,12 +117,16 @@ impl<'a> Iterator for Words<'a> {
         let first = *self.line.get(start)?;
         if first == b'"' || first == b'\'' {
             let word = self.quoted(first);
-            return Some(match self.line.get(self.at) {
+            let word = match self.line.get(self.at) {
                 Some(&b) if word.is_ok() && !is_blank(b) => {
                     Err(at_column(self.at, Code::BadQuote, "a closing quote must be followed by a blank"))
                 }
                 _ => word,
-            });
+            };
+            if word.is_err() {
+                self.at = self.line.len();
+            }
+            return Some(word);
         }
         let rest = &self.line[start..];
         let length = rest.iter().position(|&b| is_blank(b)).unwrap_or(rest.len());
@@ -148,6 +183,18 @@ fn at_column(at: usize, code: Code, text: &str) -> CommandError {
 /// Writes `bytes` as the answer to a GET: themselves when they can be shown as one line that
 /// cannot be taken for something else, else quoted so that PUT reads the same bytes back.
 ///
+/// ```
+/// use kv_engine::command::write_value;
+///
+/// let mut out = Vec::new();
+/// for value in ["Ada Lovelace", "(nil)", "", "a\nb"] {
+///     write_value(value.as_bytes(), &mut out)?;
+///     out.push(b'|');
+/// }
+/// assert_eq!(out, br#"Ada Lovelace|"(nil)"|""|"a\nb"|"#);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// Those of `out`.
 pub fn write_value(bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
@@ -162,6 +209,15 @@ pub fn write_value(bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
 
 /// Writes `bytes` as one word of a command: as [`write_value`], and quoted when they hold a blank.
 ///
+/// ```
+/// use kv_engine::command::write_word;
+///
+/// let mut out = Vec::new();
+/// write_word(b"Ada Lovelace", &mut out)?;
+/// assert_eq!(out, b"\"Ada Lovelace\"");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// Those of `out`.
 pub fn write_word(bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
@@ -174,8 +230,15 @@ fn write_quoted(bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
     out.write_all(b"\"")
 }
 
-/// A word of the user, or any text with data in it, for an error message: on one line, nothing in
-/// it that a terminal obeys, not much of it.
+/// A word of the user, or any text with data in it, for an error message: on one line, nothing in it
+/// that a terminal obeys, and of more than 60 bytes only the beginning.
+///
+/// ```
+/// use kv_engine::command::displayed;
+///
+/// assert_eq!(displayed(b"a\x1b[2J"), r"a\x1b[2J"); // clears no screen
+/// assert!(displayed(&[b'x'; 1000]).ends_with("x…"));
+/// ```
 #[must_use]
 pub fn displayed(bytes: &[u8]) -> String {
     const SHOWN: usize = 60;
@@ -191,6 +254,15 @@ pub fn displayed(bytes: &[u8]) -> String {
 
 /// Writes `bytes` with the escapes of `"…"` for everything that is not to be shown, and with
 /// `quoting` for `"` and `\` too.
+///
+/// ```
+/// use kv_engine::command::write_escaped;
+///
+/// let mut out = Vec::new();
+/// write_escaped("é \"\t\u{7}".as_bytes(), true, &mut out)?;
+/// assert_eq!(out, r#"é \"\t\x07"#.as_bytes());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 /// Those of `out`.
@@ -220,8 +292,15 @@ fn is_shown(bytes: &[u8]) -> bool {
     bytes.iter().all(|b| matches!(b, 0x20..=0x7e)) || std::str::from_utf8(bytes).is_ok_and(|text| !text.contains(is_hidden))
 }
 
-/// What a terminal would obey rather than show: controls (C0, DEL, C1), line and paragraph
-/// separators, and the marks that turn the direction of the text around them.
+/// What a terminal would obey rather than show: controls (C0, DEL, C1), line and paragraph separators,
+/// and the marks that override, embed or isolate the direction of text.
+///
+/// ```
+/// use kv_engine::command::is_hidden;
+///
+/// assert!(is_hidden('\x1b') && is_hidden('\u{202e}'));
+/// assert!(!is_hidden('é') && !is_hidden(' '));
+/// ```
 #[must_use]
 pub fn is_hidden(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -261,6 +340,13 @@ mod tests {
         assert_eq!(words("kv> GET x"), [b"GET", b"x" as &[u8]]);
         assert!(words("kv>").is_empty() && words(" \t").is_empty());
         assert!(Words::of(b"  #!/usr/bin/kv").is_at_end() && !Words::of(b"GET x").is_at_end());
+    }
+
+    #[test]
+    fn an_error_is_the_last_item() {
+        for line in ["PUT \"a", "PUT \"\\q\" b", "PUT 'a'b c"] {
+            assert_eq!(Words::of(line.as_bytes()).count(), 2, "{line}");
+        }
     }
 
     #[test]

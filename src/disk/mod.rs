@@ -24,6 +24,63 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A directory tree that holds the store's files, a clock and a source of randomness.
+///
+/// A disk of one's own mostly wraps [`OsDisk`]. This one counts the syncs of files:
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+/// use kv_engine::disk::{Disk, File, Lock, OsDisk};
+/// # use std::{io, path::Path, sync::Arc, sync::atomic::{AtomicU64, Ordering}, time::Duration};
+///
+/// #[derive(Clone, Debug, Default)]
+/// struct Counting(Arc<AtomicU64>);
+///
+/// #[derive(Debug)]
+/// struct CountedFile(Arc<dyn File>, Counting);
+///
+/// impl File for CountedFile {
+///     fn sync(&self) -> io::Result<()> {
+///         self.1.0.fetch_add(1, Ordering::Relaxed);
+///         self.0.sync()
+///     }
+///     // … and size, read_at, write_at, set_len, drop_cache pass on to `self.0`
+/// #     fn size(&self) -> io::Result<u64> { self.0.size() }
+/// #     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> { self.0.read_at(offset, out) }
+/// #     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> { self.0.write_at(offset, bytes) }
+/// #     fn set_len(&self, len: u64) -> io::Result<()> { self.0.set_len(len) }
+/// #     fn drop_cache(&self) { self.0.drop_cache() }
+/// }
+///
+/// # impl Counting {
+/// #     fn counted(&self, file: Arc<dyn File>) -> Arc<dyn File> { Arc::new(CountedFile(file, self.clone())) }
+/// # }
+/// impl Disk for Counting {
+///     fn open(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
+///         Ok(OsDisk.open(path)?.map(|file| self.counted(file)))
+///     }
+///     // … create_new too; open_read, rename, remove, sync_dir, lock, now, entropy pass on to `OsDisk`
+/// #     fn open_read(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> { OsDisk.open_read(path) }
+/// #     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> { Ok(self.counted(OsDisk.create_new(path)?)) }
+/// #     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> { OsDisk.rename(from, to) }
+/// #     fn remove(&self, path: &Path) -> io::Result<()> { OsDisk.remove(path) }
+/// #     fn sync_dir(&self, path: &Path) -> io::Result<()> { OsDisk.sync_dir(path) }
+/// #     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> { OsDisk.lock(path) }
+/// #     fn now(&self) -> Duration { OsDisk.now() }
+/// #     fn entropy(&self) -> u64 { OsDisk.entropy() }
+/// }
+///
+/// let disk = Counting::default();
+/// let options = kv_engine::Options::new(log, snapshot).batch_size(100).disk(Arc::new(disk.clone()));
+/// # let options = options.flush_interval(Duration::ZERO);
+/// let engine = options.open()?;
+/// let before = disk.0.load(Ordering::Relaxed);
+/// for n in 0..1000_u32 {
+///     engine.put(n.to_be_bytes(), "v")?;
+/// }
+/// assert_eq!(disk.0.load(Ordering::Relaxed) - before, 10); // one for a hundred puts
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Disk: Send + Sync + fmt::Debug {
     /// Opens an existing regular file for reading and writing. `Ok(None)` when there is none.
     ///
@@ -51,7 +108,7 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// # Errors
     /// `NotFound` when there was none.
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Makes the names in the directory of `path` durable.
+    /// Makes the names in the directory that holds `path` durable.
     ///
     /// # Errors
     /// After an error it is unknown which names survive.
@@ -64,11 +121,25 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>>;
     /// Time since some fixed moment; never goes back.
     fn now(&self) -> Duration;
-    /// A random number that no earlier run has used.
+    /// A random number; that two runs draw the same one must be most unlikely.
     fn entropy(&self) -> u64;
 }
 
-/// One open file.
+/// One open file. How to wrap one: the example of [`Disk`].
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("file");
+/// use kv_engine::disk::{Disk, OsDisk};
+///
+/// let file = OsDisk.create_new(&path)?;
+/// assert_eq!(file.write_at(0, b"hello")?, 5); // may be fewer: then the rest again
+/// file.sync()?;                               // the bytes are durable,
+/// OsDisk.sync_dir(&path)?;                    // and now the name too
+/// let mut bytes = [0; 8];
+/// assert_eq!(file.read_at(3, &mut bytes)?, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait File: Send + Sync + fmt::Debug {
     /// Length in bytes.
     ///
@@ -100,7 +171,20 @@ pub trait File: Send + Sync + fmt::Debug {
     fn drop_cache(&self);
 }
 
-/// An exclusive lock; ends when dropped.
+/// An exclusive lock; ends when dropped. From [`Disk::lock`].
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("kv.lock");
+/// use kv_engine::disk::{Disk, OsDisk};
+///
+/// let lock = OsDisk.lock(&path)?;
+/// let other = OsDisk.lock(&path).expect_err("held");
+/// assert_eq!(other.kind(), std::io::ErrorKind::WouldBlock);
+/// drop(lock);
+/// assert!(OsDisk.lock(&path).is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Lock: Send + Sync + fmt::Debug {}
 
 /// Creates the temporary file `tmp`, removing what an earlier failure may have left there.

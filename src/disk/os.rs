@@ -10,8 +10,18 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-/// Files of the operating system: `fdatasync`, `flock`, names that are never followed through a
-/// symbolic link, files created with mode 0600.
+/// Files of the operating system: `fdatasync`, `flock`, paths whose last part is never followed through
+/// a symbolic link, files created with mode 0600. How to wrap it: the example of [`Disk`].
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// use kv_engine::disk::{Disk, OsDisk};
+///
+/// assert!(OsDisk.open(&dir.path().join("nothing"))?.is_none());
+/// let refused = OsDisk.open(dir.path()).expect_err("a directory");
+/// assert_eq!(refused.to_string(), "is a directory");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OsDisk;
 

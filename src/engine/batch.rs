@@ -21,30 +21,64 @@ pub struct Batch {
 
 impl Batch {
     /// An empty batch.
+    ///
+    /// ```
+    /// # use kv_engine::Batch;
+    /// assert!(Batch::new().is_empty());
+    /// ```
     #[must_use]
     pub fn new() -> Batch {
         Batch::default()
     }
 
     /// Adds a put. Limits are checked by [`Engine::write`](crate::Engine::write).
+    ///
+    /// ```
+    /// # use kv_engine::Batch;
+    /// let mut batch = Batch::new();
+    /// batch.put("x", "1").put("x", "2"); // in this order
+    /// assert_eq!(batch.get("x"), Some(Some(&b"2"[..])));
+    /// ```
     pub fn put(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> &mut Batch {
         self.ops.push(Op::put(key.as_ref(), value.as_ref()));
         self
     }
 
-    /// Adds a delete; of a key that is not there, it changes nothing.
+    /// Adds a delete. Of a key that is not there it changes nothing, and the write still counts.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+    /// let mut batch = kv_engine::Batch::new();
+    /// batch.delete("never there");
+    /// assert_eq!(engine.write(batch)?.seq, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn delete(&mut self, key: impl AsRef<[u8]>) -> &mut Batch {
         self.ops.push(Op::delete(key.as_ref()));
         self
     }
 
-    /// Number of operations.
+    /// Number of operations; two of the same key are two.
+    ///
+    /// ```
+    /// # use kv_engine::Batch;
+    /// let mut batch = Batch::new();
+    /// batch.put("x", "1").put("x", "2");
+    /// assert_eq!(batch.len(), 2);
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.ops.len()
     }
 
     /// Whether there is no operation.
+    ///
+    /// ```
+    /// # use kv_engine::Batch;
+    /// let mut batch = Batch::new();
+    /// assert!(batch.is_empty() && !batch.put("x", "1").is_empty());
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ops.is_empty()
@@ -52,6 +86,15 @@ impl Batch {
 
     /// What this batch would make of `key`: `Some(Some(value))` when it puts it, `Some(None)` when
     /// it deletes it, `None` when it does not touch it.
+    ///
+    /// ```
+    /// # use kv_engine::Batch;
+    /// let mut batch = Batch::new();
+    /// batch.put("x", "1").delete("y");
+    /// assert_eq!(batch.get("x"), Some(Some(&b"1"[..])));
+    /// assert_eq!(batch.get("y"), Some(None));
+    /// assert_eq!(batch.get("z"), None); // ask the store
+    /// ```
     #[must_use]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Option<&[u8]>> {
         let key = key.as_ref();

@@ -11,8 +11,21 @@ const ENTRIES_PER_LOCK: usize = 256;
 
 /// Entries whose keys begin with a prefix, in key order; from [`Engine::scan`](crate::Engine::scan).
 ///
-/// Not a frozen view: each entry is one that was there when the iterator came by. It keeps the map
-/// in memory, but not the store open.
+/// Not a frozen view: each entry is one that was there when the iterator came by. It never waits for
+/// a sync, so an entry may not be durable yet. It keeps the map in memory, but not the store open. No
+/// item is an error today.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+/// # engine.put("user:1", "Ada")?;
+/// for entry in engine.scan("user:") {
+///     let (key, value) = entry?;
+///     engine.put([b"old:", &key[..]].concat(), value)?; // writing meanwhile is fine
+/// }
+/// assert_eq!(engine.len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Scan {
     shared: Arc<Shared>,
@@ -61,7 +74,20 @@ impl Iterator for Scan {
     }
 }
 
-/// Keys that begin with a prefix, in key order; from [`Engine::keys`](crate::Engine::keys).
+/// Keys that begin with a prefix, in key order; from [`Engine::keys`](crate::Engine::keys). What is
+/// said of [`Scan`] holds here too.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+/// # engine.put("user:1", "Ada")?;
+/// # engine.put("visitor:1", "Bob")?;
+/// for key in engine.keys("visitor:") {
+///     engine.delete(key?)?;
+/// }
+/// assert_eq!(engine.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Keys(pub(super) Scan);
 

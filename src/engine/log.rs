@@ -200,6 +200,10 @@ impl Shared {
     /// Steps 1 to 3 for one write.
     pub(super) fn commit<'a>(&'a self, log: Guard<'a>, ops: Ops) -> Result<Ack> {
         let mut log = self.admit(log)?;
+        if log.appended >= MAX_SEQ {
+            let what = "the number of the next write";
+            return Err(Error::Limit { what, got: log.appended + 1, min: 1, max: MAX_SEQ });
+        }
         let (seq, ticket) = self.append(&mut log, ops);
         self.apply_allowed(&mut log);
         self.settle(log, seq, ticket)
@@ -213,10 +217,6 @@ impl Shared {
             }
             if log.closed {
                 return Err(Error::Closed);
-            }
-            if log.appended >= MAX_SEQ {
-                let what = "the number of the next write";
-                return Err(Error::Limit { what, got: log.appended + 1, min: 1, max: MAX_SEQ });
             }
             if log.paused {
                 log = self.wait(log)?;
@@ -399,7 +399,7 @@ impl Shared {
 
     fn wait<'a>(&'a self, mut log: Guard<'a>) -> Result<Guard<'a>> {
         log.sleepers += 1;
-        let mut log = self.settled.wait(log).map_err(|poisoned| self.panicked(&poisoned.into_inner()))?;
+        let mut log = self.settled.wait(log).map_err(|poisoned| self.panicked(&mut poisoned.into_inner()))?;
         log.sleepers -= 1;
         Ok(log)
     }

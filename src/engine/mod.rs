@@ -6,6 +6,7 @@
 //! | `log.rs` | group commit: watermarks, who leads, who waits, what a failure means |
 //! | `flusher.rs` | the thread that bounds the age of pending writes |
 //! | `options.rs`, `batch.rs`, `iter.rs` | the types callers build and iterate |
+//! | `report.rs` | the types calls answer with |
 //!
 //! Locks, always taken in this order: `log` (one writer's step at a time; never held across a
 //! sync), `state` (the map; held for one write, one lookup, or a thousand entries of a snapshot).
@@ -15,10 +16,12 @@ mod flusher;
 mod iter;
 mod log;
 mod options;
+mod report;
 
 pub use batch::Batch;
 pub use iter::{Keys, Scan};
 pub use options::Options;
+pub use report::{Ack, Flushed, Snapshotted, Stats};
 
 use crate::disk::{Disk, Lock, read_full_at};
 use crate::error::{Error, Result};
@@ -26,7 +29,7 @@ use crate::record::Kind;
 use crate::recovery::{Recovered, RecoveryReport, recover};
 use crate::state::{Op, State, Value};
 use crate::wal::Wal;
-use crate::{MAX_ATOMIC_BYTES, MAX_BATCH_SIZE, MAX_KEY_BYTES, MAX_VALUE_BYTES, Seq, StoreId, snapshot, with_suffix};
+use crate::{MAX_ATOMIC_BYTES, MAX_BATCH_SIZE, MAX_KEY_BYTES, MAX_VALUE_BYTES, StoreId, snapshot, with_suffix};
 use flusher::Flusher;
 use log::{Guard, Log, Ops};
 use std::collections::HashSet;
@@ -65,6 +68,7 @@ struct Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         let _ = self.shared.close();
+        self.shared.let_go(); // also where close would have to be repeated: nobody is left to do it
     }
 }
 
@@ -85,96 +89,6 @@ struct Shared {
     flusher: Flusher,
     /// Emptied by close.
     locks: Mutex<Vec<Box<dyn Lock>>>,
-}
-
-/// The answer to an accepted write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Ack {
-    /// The sequence number of the write; for an empty batch, of the write before.
-    pub seq: Seq,
-    /// Whether it is durable already. With batch size 1 always.
-    pub durable: bool,
-    /// Acknowledged writes that are not durable yet, this one included.
-    pub pending: u64,
-}
-
-/// What a flush did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Flushed {
-    /// Writes that were not durable before.
-    pub writes: u64,
-    /// Bytes written to the log.
-    pub bytes: u64,
-    /// How long it took.
-    pub took: Duration,
-}
-
-/// A snapshot that was taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Snapshotted {
-    /// The last write in it.
-    pub seq: Seq,
-    /// Entries in it.
-    pub keys: u64,
-    /// Its length in bytes.
-    pub bytes: u64,
-    /// Bytes of log that it replaced.
-    pub log_bytes_released: u64,
-    /// Digest of the state in it.
-    pub digest: crate::Digest,
-    /// How long it took.
-    pub took: Duration,
-}
-
-/// Figures of an open store. Counts are since it was opened.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Identifies the store; the same in log and snapshot.
-    pub store_id: StoreId,
-    /// Keys in the map.
-    pub keys: u64,
-    /// Keys and values together, in bytes.
-    pub data_bytes: u64,
-    /// Writes per sync.
-    pub batch_size: u64,
-    /// Age at which pending writes are synced in the background; zero: never.
-    pub flush_interval: Duration,
-    /// The last sequence number given out.
-    pub appended: Seq,
-    /// The last write that is durable.
-    pub durable: Seq,
-    /// Acknowledged writes that are not durable.
-    pub pending: u64,
-    /// Puts accepted.
-    pub puts: u64,
-    /// Deletes accepted, of keys that were there.
-    pub deletes: u64,
-    /// Atomic batches accepted.
-    pub batches: u64,
-    /// Length of the log file in bytes.
-    pub log_bytes: u64,
-    /// Bytes written to the log.
-    pub log_bytes_written: u64,
-    /// Writes of a group to the log.
-    pub log_writes: u64,
-    /// Syncs of the log.
-    pub syncs: u64,
-    /// Time spent in them.
-    pub sync_total: Duration,
-    /// The longest of them.
-    pub sync_max: Duration,
-    /// Most writes in one sync.
-    pub largest_group: u64,
-    /// Snapshots taken.
-    pub snapshots: u64,
-    /// The last write in the newest snapshot; 0 when there is none.
-    pub snapshot_seq: Seq,
-    /// Why no write is accepted any more.
-    pub failed: Option<String>,
 }
 
 impl Engine {
@@ -208,22 +122,39 @@ impl Engine {
         &self.handle.shared
     }
 
-    /// Stores `value` under `key`.
+    /// Stores `value` under `key`. With batch size 1 it is durable when this returns; otherwise see
+    /// [`Ack::durable`]. The key has 1 to [`MAX_KEY_BYTES`] bytes, the value 0 to
+    /// [`MAX_VALUE_BYTES`].
     ///
-    /// With batch size 1 it is durable when this returns; otherwise see [`Ack::durable`].
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+    /// let ack = engine.put("x", "100")?;
+    /// assert_eq!((ack.seq, ack.durable), (1, true)); // a sync that covers it has returned
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Limit`] and [`Error::NoSpace`]: not stored. [`Error::Poisoned`]: in doubt when this
-    /// call's sync failed, not stored when an earlier one did. [`Error::Closed`].
+    /// call's sync failed, not stored when an earlier one did. [`Error::Closed`]: not stored.
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Ack> {
         let op = Op::put(checked_key(key.as_ref())?, checked_value(value.as_ref())?);
         self.shared().commit(self.shared().log()?, Ops::One(op))
     }
 
-    /// Removes `key`. `None`: there was no such key, and nothing was logged.
+    /// Removes `key`. `None`: there was no such key, and nothing was logged. Durable as a put is.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+    /// engine.put("x", "100")?;
+    /// assert_eq!(engine.delete("x")?.map(|ack| ack.seq), Some(2));
+    /// assert_eq!(engine.delete("x")?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// As [`Engine::put`].
+    /// As [`Engine::put`], with "not removed" for "not stored".
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<Option<Ack>> {
         let op = Op::delete(checked_key(key.as_ref())?);
         let mut log = self.shared().log()?;
@@ -242,11 +173,21 @@ impl Engine {
         }
     }
 
-    /// Applies all operations of `batch`, or after any crash none of them, as one write. An empty
-    /// batch does nothing.
+    /// Applies the operations of `batch` in order, as one write: all of them, or after any crash none.
+    /// Durable as a put is. An empty batch writes nothing.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+    /// let mut transfer = kv_engine::Batch::new();
+    /// transfer.put("from", "90").put("to", "110");
+    /// let ack = engine.write(transfer)?;
+    /// assert_eq!((ack.seq, engine.len()), (1, 2)); // one write, two keys
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// As [`Engine::put`]; [`Error::Limit`] when any key, any value or the whole is too long.
+    /// As [`Engine::put`]; [`Error::Limit`] also when the whole is longer than [`MAX_ATOMIC_BYTES`].
     pub fn write(&self, batch: Batch) -> Result<Ack> {
         let mut bytes = 0;
         for op in &batch.ops {
@@ -263,7 +204,17 @@ impl Engine {
         self.shared().commit(log, Ops::Many(batch.ops))
     }
 
-    /// The value of `key`. Never waits for a sync. Works after a failure and after close, too.
+    /// The value of `key`, durable or not yet. Never waits for a sync. Works after a failure and after
+    /// close, too.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+    /// engine.put("x", "100")?;
+    /// assert_eq!(engine.get("x")?.as_deref(), Some(&b"100"[..]));
+    /// assert_eq!(engine.get("y")?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// None today; a store larger than memory would have to read.
@@ -271,23 +222,59 @@ impl Engine {
         Ok(self.shared().state().get(key.as_ref()).cloned())
     }
 
-    /// The entries whose keys begin with `prefix`, in key order.
+    /// The entries whose keys begin with `prefix`, in the byte order of the keys; all for an empty one.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+    /// for user in ["user:2", "user:1", "visitor:1"] {
+    ///     engine.put(user, "here")?;
+    /// }
+    /// let first = engine.scan("user:").next().expect("two users")?;
+    /// assert_eq!((&first.0[..], &first.1[..]), (&b"user:1"[..], &b"here"[..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn scan(&self, prefix: impl AsRef<[u8]>) -> Scan {
         Scan::new(Arc::clone(self.shared()), prefix.as_ref())
     }
 
-    /// The keys that begin with `prefix`, in order.
+    /// The keys that begin with `prefix`, in byte order; all for an empty one.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+    /// engine.put("user:1", "Ada")?;
+    /// engine.put("visitor:1", "Bob")?;
+    /// assert_eq!(engine.keys("user:").collect::<Result<Vec<_>, _>>()?, [b"user:1"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn keys(&self, prefix: impl AsRef<[u8]>) -> Keys {
         Keys(self.scan(prefix))
     }
 
     /// Number of keys.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+    /// engine.put("x", "100")?;
+    /// engine.put("x", "200")?;
+    /// assert_eq!(engine.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.shared().state().len()
     }
 
     /// Whether there is no key.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+    /// assert!(engine.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -311,10 +298,24 @@ impl Engine {
         self.shared().state().digest()
     }
 
-    /// Makes everything acknowledged before durable, with one sync at most.
+    /// Makes everything acknowledged before durable, with one sync of its own at most.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap"))
+    /// #     .batch_size(100).flush_interval(std::time::Duration::ZERO).open()?;
+    /// for n in 0..150_u32 {
+    ///     engine.put(n.to_be_bytes(), "v")?;  // the 100th waits for a sync of all hundred
+    /// }
+    /// assert_eq!(engine.pending(), 50);       // what a power cut could take back
+    /// assert_eq!(engine.flush()?.writes, 50);
+    /// assert_eq!(engine.pending(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// As [`Engine::put`].
+    /// [`Error::NoSpace`]: what is pending stays so. [`Error::Poisoned`]: pending writes are in doubt.
+    /// [`Error::Closed`].
     pub fn flush(&self) -> Result<Flushed> {
         let began = self.shared().disk.now();
         let log = self.shared().log()?;
@@ -333,20 +334,38 @@ impl Engine {
         })
     }
 
-    /// Saves the whole state durably as the new snapshot and begins a new, empty log. Reads go on
-    /// meanwhile, writes wait.
+    /// Saves the whole state durably as the new snapshot and begins a new, empty log; flushes first.
+    /// Reads go on meanwhile, writes wait.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+    /// engine.put("x", "100")?;
+    /// let snapshot = engine.snapshot()?;
+    /// assert_eq!((snapshot.seq, snapshot.keys), (1, 1)); // the next opening reads these, and no log
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// [`Error::Io`]: log and old snapshot are as they were, or the new snapshot is in place and
-    /// the log still whole; the text says which. Otherwise as [`Engine::put`].
+    /// [`Error::Io`]: log and old snapshot are as they were, or the new snapshot is in place and the
+    /// log still whole; the text says which. Otherwise as [`Engine::flush`].
     pub fn snapshot(&self) -> Result<Snapshotted> {
         self.shared().while_paused(|log| self.shared().take_snapshot(log), |_, _| {})
     }
 
     /// Changes the batch size. When as many writes or more are pending, they are synced first.
     ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).batch_size(100).open()?;
+    /// engine.put("x", "100")?;
+    /// engine.set_batch_size(1)?;         // from now on every write is durable when it returns,
+    /// assert_eq!(engine.pending(), 0);   // and so are those before
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
-    /// [`Error::Limit`] outside 1 to [`MAX_BATCH_SIZE`]; otherwise as [`Engine::put`]. The old size
+    /// [`Error::Limit`] outside 1 to [`MAX_BATCH_SIZE`]; otherwise as [`Engine::flush`]. The old size
     /// stays.
     pub fn set_batch_size(&self, writes: u64) -> Result<()> {
         check("the batch size", writes, 1, MAX_BATCH_SIZE)?;
@@ -354,18 +373,45 @@ impl Engine {
     }
 
     /// Writes per sync.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+    /// assert_eq!(engine.batch_size(), 1); // unless set otherwise
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn batch_size(&self) -> u64 {
         self.shared().log_always().batch_size
     }
 
-    /// Acknowledged writes that are not durable yet.
+    /// Acknowledged writes that are not durable yet: what a crash could take back now.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap"))
+    /// #     .batch_size(100).flush_interval(std::time::Duration::ZERO).open()?;
+    /// engine.put("x", "100")?;
+    /// assert_eq!(engine.pending(), 1);
+    /// engine.flush()?;
+    /// assert_eq!(engine.pending(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn pending(&self) -> u64 {
         self.shared().log_always().pending()
     }
 
-    /// Figures of this store.
+    /// Figures of this store, all of one moment.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+    /// engine.put("x", "100")?;
+    /// let stats = engine.stats();
+    /// assert_eq!((stats.keys, stats.data_bytes, stats.syncs), (1, 4, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
         let log = self.shared().log_always();
@@ -397,19 +443,38 @@ impl Engine {
     }
 
     /// What opening this store found.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+    /// for warning in engine.recovery().warnings() {
+    ///     eprintln!("{warning}");
+    /// }
+    /// assert!(engine.recovery().created);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn recovery(&self) -> &RecoveryReport {
         &self.shared().recovery
     }
 
-    /// Flushes, takes a snapshot if [`Options::snapshot_on_close`] says so, marks the log as closed
-    /// in order, and lets other processes open the store. Later writes get [`Error::Closed`];
-    /// closing again does nothing.
+    /// Flushes, then takes a snapshot if [`Options::snapshot_on_close`] says so, else marks the log as
+    /// closed in order; lets other processes open the store. Later writes get [`Error::Closed`], reads
+    /// go on. Closing again does nothing.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+    /// engine.put("x", "100")?;
+    /// engine.close()?; // after this OK nothing acknowledged can be lost
+    /// assert!(matches!(engine.put("x", "200"), Err(kv_engine::Error::Closed)));
+    /// assert!(engine.get("x")?.is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// [`Error::NoSpace`], and [`Error::Io`] from the snapshot: still open, so that the cause can
-    /// be mended and close repeated. [`Error::Poisoned`]: closed, and the error says what may be
-    /// lost.
+    /// [`Error::NoSpace`], and [`Error::Io`] from the snapshot: still open, so that the cause can be
+    /// mended and close repeated. [`Error::Poisoned`]: closed, and the error says what may be lost.
     pub fn close(&self) -> Result<()> {
         self.shared().close()
     }
@@ -417,7 +482,7 @@ impl Engine {
 
 impl Shared {
     fn log(&self) -> Result<Guard<'_>> {
-        self.log.lock().map_err(|poisoned| self.panicked(&poisoned.into_inner()))
+        self.log.lock().map_err(|poisoned| self.panicked(&mut poisoned.into_inner()))
     }
 
     /// For looking only: also after a panic.
@@ -425,8 +490,9 @@ impl Shared {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn panicked(&self, log: &Log) -> Error {
+    fn panicked(&self, log: &mut Log) -> Error {
         let reason = "a thread of this program panicked while it was writing".to_string();
+        log.fail(reason.clone());
         Error::Poisoned { path: self.wal_path.clone(), reason, pending: log.pending() }
     }
 
@@ -487,11 +553,16 @@ impl Shared {
             done => done,
         };
         if ends(&done) {
-            self.log_always().closed = true;
-            self.locks.lock().unwrap_or_else(PoisonError::into_inner).clear();
-            self.flusher.wake();
+            self.let_go();
         }
         done
+    }
+
+    /// Takes no more writes, and lets other processes open the store.
+    fn let_go(&self) {
+        self.log_always().closed = true;
+        self.locks.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.flusher.wake();
     }
 
     /// With the log paused: everything durable, then the snapshot or the mark of an orderly close.

@@ -39,7 +39,17 @@ pub struct Options {
 
 impl Options {
     /// A store whose log is `wal` and whose snapshot is `snapshot`, in directories that exist. Batch
-    /// size 1, flush interval one second, [`Recovery::Prefix`], no snapshot on close.
+    /// size 1, flush interval one second, [`Recovery::Prefix`], no snapshot on close. Nothing is
+    /// touched before [`Options::open`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+    /// # use kv_engine::Options;
+    /// let engine = Options::new(log, snapshot).open()?;
+    /// assert_eq!(engine.batch_size(), 1); // every write is durable when it returns
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(wal: impl Into<PathBuf>, snapshot: impl Into<PathBuf>) -> Options {
         Options {
             wal: wal.into(),
@@ -53,20 +63,51 @@ impl Options {
     }
 
     /// Writes per sync, from 1 (every write is durable when it returns) to
-    /// [`MAX_BATCH_SIZE`](crate::MAX_BATCH_SIZE); checked by [`Options::open`].
+    /// [`MAX_BATCH_SIZE`](crate::MAX_BATCH_SIZE); checked by [`Options::open`]. A crash can take back
+    /// the last `writes` − 1 acknowledged ones.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+    /// # use kv_engine::Options;
+    /// let engine = Options::new(log, snapshot).batch_size(100).open()?;
+    /// assert!(!engine.put("x", "100")?.durable); // visible; a later sync covers it
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn batch_size(mut self, writes: u64) -> Options {
         self.batch_size = writes;
         self
     }
 
     /// The age at which an acknowledged write that is not durable is synced in the background;
-    /// zero turns that off.
+    /// zero turns that off. Means nothing with batch size 1.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+    /// # use kv_engine::Options;
+    /// # use std::time::Duration;
+    /// let engine = Options::new(log, snapshot).batch_size(100).flush_interval(Duration::from_millis(5)).open()?;
+    /// engine.put("x", "100")?;
+    /// while engine.pending() > 0 {
+    ///     std::thread::yield_now(); // some 5 ms
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn flush_interval(mut self, age: Duration) -> Options {
         self.flush_interval = age;
         self
     }
 
-    /// What to do with a damaged log.
+    /// What [`Options::open`] does with a damaged log.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+    /// # use kv_engine::{Options, Recovery};
+    /// let engine = Options::new(log, snapshot).recovery(Recovery::Strict).open()?; // no damage, or an error
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn recovery(mut self, recovery: Recovery) -> Options {
         self.recovery = recovery;
         self
@@ -74,26 +115,64 @@ impl Options {
 
     /// Whether [`Engine::close`] takes a snapshot and empties the log, so that the next opening
     /// reads the snapshot alone.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+    /// # use kv_engine::Options;
+    /// let options = Options::new(log, snapshot).snapshot_on_close(true);
+    /// let engine = options.clone().open()?;
+    /// engine.put("x", "100")?;
+    /// engine.close()?;
+    /// let found = options.open()?.recovery().clone();
+    /// assert_eq!((found.snapshot_keys, found.replayed), (1, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn snapshot_on_close(mut self, yes: bool) -> Options {
         self.snapshot_on_close = yes;
         self
     }
 
-    /// Another disk than the operating system's.
+    /// Another disk than the operating system's, to count, to delay or to fail: [`Disk`] shows how.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+    /// # use kv_engine::Options;
+    /// # use std::sync::Arc;
+    /// use kv_engine::disk::OsDisk;
+    /// let engine = Options::new(log, snapshot).disk(Arc::new(OsDisk)).open()?; // the default
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn disk(mut self, disk: Arc<dyn Disk>) -> Options {
         self.disk = disk;
         self
     }
 
     /// Opens the store: takes its locks, recovers its state, and begins a new store where there is
-    /// neither log nor snapshot.
+    /// neither log nor snapshot. What was recovered is durable. [`Engine::recovery`] tells what was
+    /// found.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+    /// # use kv_engine::Options;
+    /// let engine = Options::new(&log, &snapshot).open()?;
+    /// engine.put("x", "100")?;
+    /// engine.close()?;
+    ///
+    /// let again = Options::new(&log, &snapshot).open()?;
+    /// assert_eq!(again.get("x")?.as_deref(), Some(&b"100"[..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`Locked`](crate::Error::Locked), [`Foreign`](crate::Error::Foreign),
-    /// [`Version`](crate::Error::Version), [`Damaged`](crate::Error::Damaged) and
-    /// [`Mismatch`](crate::Error::Mismatch) change nothing; [`Limit`](crate::Error::Limit) for a batch size out of
-    /// range; [`Io`](crate::Error::Io) and [`Poisoned`](crate::Error::Poisoned) (a new log whose directory could not be
-    /// synced) for everything else.
+    /// [`Version`](crate::Error::Version), [`Damaged`](crate::Error::Damaged),
+    /// [`Mismatch`](crate::Error::Mismatch) and [`Limit`](crate::Error::Limit) (a batch size out of
+    /// range) change nothing, but may leave the `.lock` files; [`Io`](crate::Error::Io) and
+    /// [`Poisoned`](crate::Error::Poisoned) (a new log whose directory could not be synced) for
+    /// everything else.
     pub fn open(self) -> Result<Engine> {
         Engine::open(self)
     }

@@ -37,6 +37,11 @@ pub struct Value(Arc<[u8]>);
 
 impl Value {
     /// The bytes as a vector of their own.
+    ///
+    /// ```
+    /// let value = kv_engine::Value::from(&b"100"[..]);
+    /// assert_eq!(value.to_vec(), b"100");
+    /// ```
     #[must_use]
     pub fn to_vec(&self) -> Vec<u8> {
         self.0.to_vec()
@@ -221,7 +226,20 @@ impl State {
 
 /// Sums up a state: equal states have equal digests, whatever writes, batch sizes, snapshots and
 /// restarts led to them. XXH3-128 over `key length: u32, key, value length: u32, value` of each
-/// entry in key order. It tells accidents apart, not forgeries.
+/// entry in key order (lengths little-endian). Shown as 32 hexadecimal digits. It tells accidents
+/// apart, not forgeries. From [`Engine::snapshot`](crate::Engine::snapshot).
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+/// engine.put("x", "100")?;
+/// let before = engine.snapshot()?.digest;
+/// engine.put("y", "200")?;
+/// engine.delete("y")?;
+/// assert_eq!(engine.snapshot()?.digest, before);
+/// assert_eq!(before.to_string().len(), 32);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest(pub(crate) u128);
 

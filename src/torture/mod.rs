@@ -152,7 +152,7 @@ impl Run<'_> {
         let checked = self.check(image, bounds, number);
         self.note(at, number, checked.as_ref().err());
         if let Ok(recovery) = checked
-            && number % CRASH_RECOVERY_EVERY == 0
+            && number.is_multiple_of(CRASH_RECOVERY_EVERY)
         {
             self.crash_recovery(at, image, &recovery, bounds);
         }
