@@ -399,6 +399,15 @@ impl SimDisk {
         SimDisk { inner: Arc::new(Mutex::new(inner)) }
     }
 
+    /// The disk of a process that has just died: what it had written and not synced is still seen,
+    /// and still not durable.
+    #[must_use]
+    pub fn of_world(world: World, seed: u64) -> SimDisk {
+        let disk = SimDisk::new(&Image::new(), seed);
+        disk.lock_inner().world = world;
+        disk
+    }
+
     /// As [`SimDisk::new`], and operations fail as planned.
     #[must_use]
     pub fn with_faults(image: &Image, seed: u64, plan: FaultPlan) -> SimDisk {

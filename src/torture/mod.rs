@@ -12,7 +12,8 @@
 //! 2. what is there is exactly the state after k writes, `promised ≤ k ≤ issued`;
 //! 3. opening it once more gives the same;
 //! 4. it goes on: new writes are taken, and are there after another opening;
-//! 5. for some states, recovery itself is crashed at each of its changes, and 1 and 2 hold again.
+//! 5. some go on to a second life, which is crashed at each of its changes, those of recovery first,
+//!    and 1 to 4 hold again. After the death of a process that life sees bytes that are not durable.
 //!
 //! States are counted once, by the hash of the disk's content. A failure is one line that repeats
 //! it: the number of the workload, of the change, and of the state.
@@ -20,9 +21,10 @@
 mod choices;
 mod workload;
 
-use crate::disk::sim::{Change, Image, SimDisk, World};
+use crate::disk::sim::{Image, SimDisk, World};
 use crate::engine::{Engine, Options};
 use crate::recovery::Tail;
+use crate::state::Digest;
 use choices::{Random, Subset};
 use std::collections::HashSet;
 use std::path::Path;
@@ -38,8 +40,10 @@ pub(crate) const SNAPSHOT: &str = "/sim/kv.snapshot";
 const ALL_SUBSETS_OF: usize = 6;
 /// Random power cuts for each change, where there are more.
 const RANDOM_CUTS: u64 = 24;
-/// Each so-manyth state has its recovery crashed too.
-const CRASH_RECOVERY_EVERY: u64 = 16;
+/// Each so-manyth state goes on to a second life.
+const SECOND_LIFE_EVERY: u64 = 24;
+/// So many power cuts of each moment of a second life.
+const SECOND_CUTS: usize = 12;
 
 /// What was tried and what was found.
 #[derive(Clone, Debug, Default)]
@@ -53,8 +57,8 @@ pub struct Report {
     pub deaths: u64,
     /// Different states of the disk that were opened after a power cut.
     pub power_cuts: u64,
-    /// Different states that a crash inside recovery left, opened.
-    pub recovery_crashes: u64,
+    /// Different states that a crash in a second life left, of its recovery or behind it, opened.
+    pub second_crashes: u64,
     /// States that lost a promised write, or had one that was never issued, or a part of a group.
     pub lost_writes: u64,
     /// States that did not open, or not twice, or did not go on.
@@ -67,7 +71,7 @@ impl Report {
     /// All different states.
     #[must_use]
     pub fn states(&self) -> u64 {
-        self.deaths + self.power_cuts + self.recovery_crashes
+        self.deaths + self.power_cuts + self.second_crashes
     }
 
     /// Adds what another run found.
@@ -76,7 +80,7 @@ impl Report {
         self.crash_points += other.crash_points;
         self.deaths += other.deaths;
         self.power_cuts += other.power_cuts;
-        self.recovery_crashes += other.recovery_crashes;
+        self.second_crashes += other.second_crashes;
         self.lost_writes += other.lost_writes;
         self.refused += other.refused;
         self.failures.extend(other.failures);
@@ -89,6 +93,8 @@ impl Report {
 struct Bounds {
     promised: u64,
     issued: u64,
+    /// The last write of a second life, and the state after it: not one of the workload's.
+    second: Option<(u64, Digest)>,
 }
 
 /// Why a state is wrong.
@@ -138,6 +144,9 @@ impl Run<'_> {
         for image in images {
             self.state(at, &image, bounds, |report| &mut report.deaths);
         }
+        if at.is_multiple_of(3) {
+            self.second_life(at, world, bounds); // the process died, and memory still has its bytes
+        }
         for image in power_cuts(world, self.seed ^ (at as u64) << 32) {
             self.state(at, &image, bounds, |report| &mut report.power_cuts);
         }
@@ -151,20 +160,17 @@ impl Run<'_> {
         let number = self.report.states();
         let checked = self.check(image, bounds, number);
         self.note(at, number, checked.as_ref().err());
-        if let Ok(recovery) = checked
-            && number.is_multiple_of(CRASH_RECOVERY_EVERY)
-        {
-            self.crash_recovery(at, image, &recovery, bounds);
+        if checked.is_ok() && number.is_multiple_of(SECOND_LIFE_EVERY) {
+            self.second_life(at, &World::of(image), bounds);
         }
     }
 
-    /// Opens a state, and again, and goes on. Returns the changes that the first opening made.
-    fn check(&self, image: &Image, bounds: Bounds, number: u64) -> Result<Vec<Change>, Wrong> {
+    /// Opens a state, and again, and goes on.
+    fn check(&self, image: &Image, bounds: Bounds, number: u64) -> Result<(), Wrong> {
         let disk = SimDisk::new(image, self.seed ^ number);
         let (engine, k) = self.open(&disk, bounds)?;
-        let recovery = disk.trace();
         drop(engine);
-        let (engine, again) = self.open(&disk, Bounds { promised: k, issued: k })?;
+        let (engine, again) = self.open(&disk, bounds)?;
         let refused = |what: &str| Wrong::Refused(format!("{what} after write {k}"));
         if again != k {
             return Err(refused("the second opening gives another state"));
@@ -175,7 +181,7 @@ impl Run<'_> {
         if engine.recovery().last_seq != k + 1 || engine.get("goes").ok().flatten().as_deref() != Some(b"on") {
             return Err(Wrong::Lost(format!("the write behind write {k} is not there")));
         }
-        Ok(recovery)
+        Ok(())
     }
 
     fn open(&self, disk: &SimDisk, bounds: Bounds) -> Result<(Engine, u64), Wrong> {
@@ -184,26 +190,38 @@ impl Run<'_> {
         if let Tail::Damaged(cut) = &engine.recovery().tail {
             return Err(Wrong::Refused(format!("a crash is taken for damage: {cut:?}")));
         }
-        let Bounds { promised, issued } = bounds;
+        let Bounds { promised, issued, second } = bounds;
         if k < promised || k > issued {
             return Err(Wrong::Lost(format!("write {k} is the last, {promised} were promised and {issued} issued")));
         }
-        if engine.digest() != self.recorded.digest(k) {
+        let expected = second.filter(|(write, _)| *write == k).map_or_else(|| self.recorded.digest(k), |(_, digest)| digest);
+        if engine.digest() != expected {
             return Err(Wrong::Lost(format!("the state is not that after write {k}")));
         }
         Ok((engine, k))
     }
 
-    /// Crashes the recovery of `image` at each of the changes it made.
-    fn crash_recovery(&mut self, at: usize, image: &Image, recovery: &[Change], bounds: Bounds) {
-        let mut world = World::of(image);
-        for change in recovery {
+    /// Goes on where `world` was left: opens it, writes once, and is crashed at each change of that.
+    fn second_life(&mut self, at: usize, world: &World, bounds: Bounds) {
+        let disk = SimDisk::of_world(world.clone(), self.seed ^ at as u64);
+        let Ok((engine, k)) = self.open(&disk, bounds) else { return }; // said when the state was checked
+        let opened = disk.changes();
+        let written = engine.put("second", "life").is_ok_and(|ack| ack.durable);
+        let end = disk.changes();
+        let second = Some((k + 1, engine.digest()));
+        let mut world = world.clone();
+        for (i, change) in disk.trace()[..end].iter().enumerate() {
             world.apply(change);
+            let bounds = match i + 1 {
+                done if done < opened => bounds,
+                done if done < end || !written => Bounds { promised: k, issued: k + 1, second },
+                _ => Bounds { promised: k + 1, issued: k + 1, second },
+            };
             let mut images = vec![world.after_death(None)];
-            images.extend(power_cuts(&world, self.seed).into_iter().take(8));
+            images.extend(power_cuts(&world, self.seed ^ i as u64).into_iter().take(SECOND_CUTS));
             for image in images {
                 if self.seen.insert(hash(&image, bounds)) {
-                    self.report.recovery_crashes += 1;
+                    self.report.second_crashes += 1;
                     let number = self.report.states();
                     let checked = self.check(&image, bounds, number);
                     self.note(at, number, checked.as_ref().err());

@@ -28,6 +28,7 @@ impl Recorded {
         Bounds {
             promised: over.map_or(0, |(_, bounds)| bounds.promised),
             issued: under_way.map_or(0, |(_, bounds)| bounds.issued),
+            second: None,
         }
     }
 
@@ -55,6 +56,10 @@ impl Model {
         self.digests.push(self.state.digest());
     }
 
+    fn bounds(&self) -> Bounds {
+        Bounds { promised: self.promised, issued: self.issued(), second: None }
+    }
+
     fn promise_all(&mut self) {
         self.promised = self.issued();
     }
@@ -70,11 +75,11 @@ pub(super) fn record(seed: u64) -> Recorded {
     let mut engine = open(&disk, &mut random);
     for _ in 0..STEPS {
         step(&mut engine, &disk, &mut random, &mut model);
-        marks.push((disk.changes(), Bounds { promised: model.promised, issued: model.issued() }));
+        marks.push((disk.changes(), model.bounds()));
     }
     engine.close().expect("a healthy disk");
     model.promise_all();
-    marks.push((disk.changes(), Bounds { promised: model.promised, issued: model.issued() }));
+    marks.push((disk.changes(), model.bounds()));
     Recorded { trace: disk.trace(), marks, digests: model.digests }
 }
 

@@ -37,7 +37,7 @@ Exit status:
 #[derive(Debug, Parser)]
 #[command(name = "kv_cli", version = VERSION.as_str(), after_help = AFTER_HELP, disable_help_subcommand = true)]
 #[command(
-    override_usage = "kv_cli [OPTIONS] [COMMAND [ARG]...]\n       kv_cli [OPTIONS] wal [FILE]\n       kv_cli [OPTIONS] verify"
+    override_usage = "kv_cli [OPTIONS] [COMMAND [ARG]...]\n       kv_cli [OPTIONS] wal [FILE]\n       kv_cli [OPTIONS] verify\n       kv_cli [OPTIONS] torture [--states <N>]"
 )]
 pub(crate) struct Args {
     /// Write-ahead log
@@ -123,6 +123,8 @@ pub(crate) enum Words {
     Wal(WalArgs),
     /// Check every byte of log and snapshot, without opening the store
     Verify,
+    /// Crash the engine everywhere on a simulated disk, and check what it recovers; touches no file
+    Torture(TortureArgs),
     #[command(external_subcommand)]
     Command(Vec<OsString>),
 }
@@ -131,6 +133,21 @@ pub(crate) enum Words {
 pub(crate) struct WalArgs {
     /// Another log than --wal, for example one kept as damaged
     pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TortureArgs {
+    /// Stop when so many different states of the disk were tried
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub(crate) states: u64,
+
+    /// Another seed gives other workloads; the same one, the same run
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub(crate) seed: u64,
+
+    /// Repeat a single workload, as a failure names it
+    #[arg(long, value_name = "W", conflicts_with_all = ["states", "seed"])]
+    pub(crate) workload: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

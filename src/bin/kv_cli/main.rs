@@ -10,6 +10,7 @@
 //! | `bench` | BENCH |
 //! | `signals` | orderly ends |
 //! | `tools` | `wal` and `verify` |
+//! | `torture` | crashing the engine on a simulated disk |
 
 mod args;
 mod assist;
@@ -21,6 +22,7 @@ mod script;
 mod session;
 mod signals;
 mod tools;
+mod torture;
 
 use anyhow::Context;
 use args::{Args, Words};
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         _ if args.generate.is_some() => generate(&args),
         Some(Words::Wal(wal)) => Ok(tools::wal(&args, wal)),
         Some(Words::Verify) => Ok(tools::verify(&args)),
+        Some(Words::Torture(torture)) => Ok(torture::run(torture, args.json)),
         _ => converse(&args),
     };
     done.unwrap_or_else(|error| {
