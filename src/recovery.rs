@@ -7,7 +7,10 @@
 //!    snapshot holds; 4. the verdict on where the log ends. Up to here nothing has been changed;
 //! 5. remove left-over `.tmp` files; 6. a damaged log is first copied to `<wal>.damaged-<n>`;
 //! 7. what follows the last good frame is cut off, and the cut synced, before any new write;
-//! 8. where there is no log, or it ends before the snapshot, a new one is put in place.
+//! 8. where the log ends before the snapshot, a new one is put in place;
+//! 9. where there is none, a new store begins. With a snapshot, the snapshot is first saved under
+//!    the new store's id: should the log that was missing come back, it must not be taken for the
+//!    continuation of this one, whose sequence numbers it shares.
 //!
 //! | where the log stops | policy `Prefix` | policy `Strict` |
 //! |---|---|---|
@@ -236,7 +239,8 @@ impl RecoveryReport {
         let wal = self.wal.display();
         if self.log_missing {
             return vec![format!(
-                "{wal}: there is no log beside the snapshot; the state is that after write {}, and a new log was begun",
+                "{wal}: there is no log beside the snapshot; the state is that after write {}, a new log was begun, and an \
+                 older one can no longer be used with this snapshot",
                 self.snapshot_seq
             )];
         }
@@ -301,7 +305,15 @@ pub(crate) struct Recovered {
 }
 
 /// Opens the store at these paths. The caller holds the locks.
-pub(crate) fn recover(disk: &dyn Disk, wal_path: &Path, snapshot_path: &Path, policy: Recovery) -> Result<Recovered> {
+///
+/// `other_log` is the log that the snapshot was last used with, where that is another one.
+pub(crate) fn recover(
+    disk: &dyn Disk,
+    wal_path: &Path,
+    snapshot_path: &Path,
+    policy: Recovery,
+    other_log: Option<&str>,
+) -> Result<Recovered> {
     let began = disk.now();
     let snapshot_file = settle(disk, snapshot_path)?;
     let wal_file = settle(disk, wal_path)?;
@@ -362,6 +374,13 @@ pub(crate) fn recover(disk: &dyn Disk, wal_path: &Path, snapshot_path: &Path, po
     }
 
     report.log_missing = log.is_none() && snapshot.is_some();
+    if let Some(other) = other_log.filter(|_| report.log_missing) {
+        let reason = format!(
+            "the snapshot was last used with the log {other}, and there is none at {}; open that one, or choose another snapshot",
+            wal_path.display()
+        );
+        return Err(Error::Mismatch { wal: wal_path.to_path_buf(), snapshot: snapshot_path.to_path_buf(), reason });
+    }
     if policy == Recovery::Strict && report.log_missing {
         let reason =
             format!("there is no log beside the snapshot of write {}, and strict mode does not begin one", report.snapshot_seq);
@@ -387,7 +406,10 @@ pub(crate) fn recover(disk: &dyn Disk, wal_path: &Path, snapshot_path: &Path, po
         }
         (_, log) => {
             report.created = log.is_none() && snapshot.is_none();
-            let id = log.map(|log| log.header.store_id).or(snapshot.map(|s| s.store_id)).unwrap_or_else(|| new_id(disk));
+            let id = log.map_or_else(|| new_id(disk), |log| log.header.store_id);
+            if report.log_missing {
+                snapshot::save(disk, snapshot_path, id, report.snapshot_seq, snapshot::entries_of(|| &state))?;
+            }
             Wal::create(disk, wal_path, id, report.snapshot_seq)?
         }
     };

@@ -36,6 +36,7 @@ use crate::scan::{Frames, Next};
 use crate::state::{self, Digest, Digester, Key, Op, OpRef, State};
 use crate::{MAX_SEQ, SNAPSHOT_FORMAT, Seq, StoreId, with_suffix};
 use std::io;
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -280,7 +281,7 @@ pub(crate) fn load(file: Arc<dyn File>, path: &Path, mut each: impl FnMut(Op)) -
 }
 
 /// Hands over the entries of `state` a thousand or about a mebibyte at a time, for [`save`].
-pub(crate) fn entries_of<'a>(read: impl Fn() -> std::sync::RwLockReadGuard<'a, State> + 'a) -> impl FnMut(Each<'_>) -> bool + 'a {
+pub(crate) fn entries_of<S: Deref<Target = State>>(read: impl Fn() -> S) -> impl FnMut(Each<'_>) -> bool {
     const ENTRIES_PER_LOCK: usize = 1000;
     let mut after: Option<Box<[u8]>> = None;
     move |each| {

@@ -130,6 +130,41 @@ fn a_log_missing_beside_a_snapshot_is_said_and_refused_in_strict_mode() {
     }
 }
 
+/// A log begun beside a snapshot alone shares sequence numbers with the log that was there before;
+/// the two must never be taken for one history.
+#[test]
+fn two_logs_never_mix_over_one_snapshot() {
+    let place = Place::new();
+    let engine = place.open();
+    engine.put("a", "1").unwrap();
+    engine.snapshot().unwrap();
+    engine.put("b", "2").unwrap();
+    engine.put("c", "3").unwrap();
+    engine.close().unwrap();
+
+    // Another log by mistake: refused by name, nothing changed.
+    let before = (fs::read(&place.wal).unwrap(), fs::read(&place.snapshot).unwrap());
+    let other = kv_engine::Options::new(place.beside("2"), &place.snapshot);
+    for _ in 0..2 {
+        let error = other.clone().open().unwrap_err();
+        assert!(matches!(error, Error::Mismatch { .. }) && error.to_string().contains(place.wal.to_str().unwrap()), "{error}");
+    }
+    assert_eq!((fs::read(&place.wal).unwrap(), fs::read(&place.snapshot).unwrap()), before);
+    assert!(!place.beside("2").exists());
+    assert_eq!(place.open().len(), 3);
+
+    // The log moved away, a new one begun, and the old one back.
+    fs::rename(&place.wal, place.beside("-away")).unwrap();
+    let engine = place.open();
+    assert_eq!((engine.len(), engine.recovery().log_missing), (1, true));
+    engine.put("mine", "1").unwrap();
+    engine.snapshot().unwrap();
+    engine.close().unwrap();
+    fs::rename(place.beside("-away"), &place.wal).unwrap();
+    assert!(matches!(place.options().open(), Err(Error::Mismatch { .. })));
+    assert!(!inspect::verify(&place.wal, &place.snapshot).is_sound());
+}
+
 /// In a shared directory such as `/tmp`, somebody else may have put a file at the name before us.
 #[test]
 fn a_file_of_another_user_in_a_shared_directory_is_refused() {

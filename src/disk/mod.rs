@@ -113,8 +113,8 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// # Errors
     /// After an error it is unknown which names survive.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
-    /// Takes the exclusive lock whose file is `path`, and writes this process's number into it.
-    /// The lock ends with the returned value or with the process.
+    /// Takes the exclusive lock whose file is `path`, creating the file where there is none. The lock
+    /// ends with the returned value or with the process.
     ///
     /// # Errors
     /// `WouldBlock` when somebody holds it.
@@ -185,7 +185,11 @@ pub trait File: Send + Sync + fmt::Debug {
 /// assert!(OsDisk.lock(&path).is_ok());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub trait Lock: Send + Sync + fmt::Debug {}
+pub trait Lock: Send + Sync + fmt::Debug {
+    /// Puts `text` into the lock's file, for whoever comes next; best effort, since the lock itself
+    /// does not depend on it.
+    fn write_note(&self, text: &str);
+}
 
 /// Creates the temporary file `tmp`, removing what an earlier failure may have left there.
 pub(crate) fn create_tmp(disk: &dyn Disk, tmp: &Path) -> io::Result<Arc<dyn File>> {

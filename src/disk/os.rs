@@ -4,7 +4,7 @@ use super::{Disk, File, Lock};
 use rustix::fs::OFlags;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
@@ -79,12 +79,7 @@ impl Disk for OsDisk {
             Err(fs::TryLockError::Error(e)) => return Err(e),
             Ok(()) => {}
         }
-        // The number only serves the message of the next process; the lock itself is the kernel's.
-        let noted = file.set_len(0).and_then(|()| (&file).write_all(format!("{}\n", std::process::id()).as_bytes()));
-        match noted {
-            Err(e) if !matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => Err(e),
-            _ => Ok(Box::new(OsLock(file))),
-        }
+        Ok(Box::new(OsLock(file)))
     }
 
     fn now(&self) -> Duration {
@@ -125,7 +120,12 @@ impl File for OsFile {
     }
 }
 
-impl Lock for OsLock {}
+impl Lock for OsLock {
+    fn write_note(&self, text: &str) {
+        let written = self.0.write_at(text.as_bytes(), 0);
+        let _ = written.and_then(|count| self.0.set_len(count as u64));
+    }
+}
 
 /// `NONBLOCK` so that a pipe at the path cannot make the open hang; it means nothing for a file.
 fn options(write: bool) -> fs::OpenOptions {

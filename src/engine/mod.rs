@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `mod.rs` | [`Engine`]: the public calls, opening, snapshot, close |
 //! | `log.rs` | group commit: watermarks, who leads, who waits, what a failure means |
+//! | `locks.rs` | the two lock files, and what they note |
 //! | `flusher.rs` | the thread that bounds the age of pending writes |
 //! | `options.rs`, `batch.rs`, `iter.rs` | the types callers build and iterate |
 //! | `report.rs` | the types calls answer with |
@@ -14,6 +15,7 @@
 mod batch;
 mod flusher;
 mod iter;
+mod locks;
 mod log;
 mod options;
 mod report;
@@ -23,7 +25,7 @@ pub use iter::{Keys, Scan};
 pub use options::Options;
 pub use report::{Ack, Flushed, Snapshotted, Stats};
 
-use crate::disk::{Disk, Lock, read_full_at};
+use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::record::Kind;
 use crate::recovery::{Recovered, RecoveryReport, recover};
@@ -31,6 +33,7 @@ use crate::state::{Op, State, Value};
 use crate::wal::Wal;
 use crate::{MAX_ATOMIC_BYTES, MAX_BATCH_SIZE, MAX_KEY_BYTES, MAX_VALUE_BYTES, StoreId, snapshot, with_suffix};
 use flusher::Flusher;
+use locks::Locks;
 use log::{Guard, Log, Ops};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -88,7 +91,7 @@ struct Shared {
     state: RwLock<State>,
     flusher: Flusher,
     /// Emptied by close.
-    locks: Mutex<Vec<Box<dyn Lock>>>,
+    locks: Mutex<Option<Locks>>,
 }
 
 impl Engine {
@@ -96,8 +99,10 @@ impl Engine {
         check("the batch size", options.batch_size, 1, MAX_BATCH_SIZE)?;
         check_paths(&options.wal, &options.snapshot)?;
         let disk = options.disk;
-        let locks = vec![lock(&*disk, &options.wal)?, lock(&*disk, &options.snapshot)?];
-        let Recovered { state, wal, report } = recover(&*disk, &options.wal, &options.snapshot, options.recovery)?;
+        let locks = Locks::take(&*disk, &options.wal, &options.snapshot)?;
+        let Recovered { state, wal, report } =
+            recover(&*disk, &options.wal, &options.snapshot, options.recovery, locks.other_log.as_deref())?;
+        locks.note_pair(&options.wal);
         let shared = Arc::new(Shared {
             store_id: wal.store_id(),
             wal_path: options.wal,
@@ -109,7 +114,7 @@ impl Engine {
             state: RwLock::new(state),
             flusher: Flusher::default(),
             recovery: report,
-            locks: Mutex::new(locks),
+            locks: Mutex::new(Some(locks)),
             disk,
         });
         if !shared.flush_interval.is_zero() {
@@ -561,7 +566,7 @@ impl Shared {
     /// Takes no more writes, and lets other processes open the store.
     fn let_go(&self) {
         self.log_always().closed = true;
-        self.locks.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        drop(self.locks.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.flusher.wake();
     }
 
@@ -615,20 +620,4 @@ fn check_paths(wal: &Path, snapshot: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Takes the lock beside the file at `path`; the lock file is left in place when released.
-fn lock(disk: &dyn Disk, path: &Path) -> Result<Box<dyn Lock>> {
-    let name = with_suffix(path, ".lock");
-    disk.lock(&name).map_err(|e| match e.kind() {
-        std::io::ErrorKind::WouldBlock => Error::Locked { path: path.to_path_buf(), pid: holder(disk, &name) },
-        _ => Error::io("locking", &name)(e),
-    })
-}
-
-fn holder(disk: &dyn Disk, name: &Path) -> Option<u32> {
-    let file = disk.open_read(name).ok()??;
-    let mut text = [0; 16];
-    let got = read_full_at(&*file, 0, &mut text).ok()?;
-    std::str::from_utf8(&text[..got]).ok()?.trim().parse().ok()
 }

@@ -1,0 +1,68 @@
+//! The locks of a store: one file beside the log, one beside the snapshot, each held while the
+//! store is open and left in place afterwards.
+//!
+//! A lock file holds a note, two lines: the process that has or had the lock, for the message of
+//! the next one; and, beside the snapshot, the log that it was last used with. By that a snapshot
+//! whose log is missing is told from a snapshot that another log is missing from: the latter must
+//! not begin a second history over it.
+
+use crate::disk::{Disk, Lock, read_full_at};
+use crate::error::{Error, Result};
+use crate::with_suffix;
+use std::path::Path;
+
+const MOST_BYTES: usize = 8192;
+
+/// Both locks.
+#[derive(Debug)]
+pub(super) struct Locks {
+    _wal: Box<dyn Lock>,
+    snapshot: Box<dyn Lock>,
+    /// The log that the snapshot was last used with, when that is known and another one.
+    pub(super) other_log: Option<String>,
+}
+
+impl Locks {
+    /// Takes both.
+    pub(super) fn take(disk: &dyn Disk, wal: &Path, snapshot: &Path) -> Result<Locks> {
+        let wal_lock = lock(disk, wal)?;
+        let snapshot_lock = lock(disk, snapshot)?;
+        let (_, log) = note(disk, snapshot);
+        wal_lock.write_note(&text(&own(wal)));
+        snapshot_lock.write_note(&text(log.as_deref().unwrap_or_default()));
+        let other_log = log.filter(|log| !log.is_empty() && *log != own(wal));
+        Ok(Locks { _wal: wal_lock, snapshot: snapshot_lock, other_log })
+    }
+
+    /// Notes that log and snapshot are one store, once they have been opened as one.
+    pub(super) fn note_pair(&self, wal: &Path) {
+        self.snapshot.write_note(&text(&own(wal)));
+    }
+}
+
+fn text(log: &str) -> String {
+    format!("{}\n{log}\n", std::process::id())
+}
+
+/// The log's path as it is noted.
+fn own(wal: &Path) -> String {
+    std::path::absolute(wal).unwrap_or_else(|_| wal.to_path_buf()).display().to_string()
+}
+
+fn lock(disk: &dyn Disk, path: &Path) -> Result<Box<dyn Lock>> {
+    let name = with_suffix(path, ".lock");
+    disk.lock(&name).map_err(|e| match e.kind() {
+        std::io::ErrorKind::WouldBlock => Error::Locked { path: path.to_path_buf(), pid: note(disk, path).0 },
+        _ => Error::io("locking", &name)(e),
+    })
+}
+
+/// The process and the log that the note beside `path` names.
+fn note(disk: &dyn Disk, path: &Path) -> (Option<u32>, Option<String>) {
+    let mut bytes = [0; MOST_BYTES];
+    let file = disk.open_read(&with_suffix(path, ".lock")).ok().flatten();
+    let got = file.and_then(|file| read_full_at(&*file, 0, &mut bytes).ok()).unwrap_or(0);
+    let text = String::from_utf8_lossy(&bytes[..got]);
+    let mut lines = text.lines();
+    (lines.next().and_then(|line| line.trim().parse().ok()), lines.next().map(str::to_string))
+}
