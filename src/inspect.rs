@@ -246,7 +246,7 @@ pub struct LogSummary {
 /// [`Error::Foreign`] and [`Error::Version`] for a file that cannot be read as a log,
 /// [`Error::Damaged`] for one whose records cannot be found, [`Error::Io`], also when there is none.
 pub fn log(path: &Path, snapshot_seq: Seq, mut each: impl FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<LogSummary> {
-    let missing = || Error::io("opening", path)(std::io::ErrorKind::NotFound.into());
+    let missing = || Error::io("opening", path)(std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such file"));
     let file = OsDisk.open_read(path).map_err(Error::io("opening", path))?.ok_or_else(missing)?;
     let (header, damage) = match read_header(&*file, path) {
         Ok(header) => (header, None),

@@ -218,6 +218,21 @@ impl Cut {
 }
 
 impl RecoveryReport {
+    /// Whether something that had been promised durable is not in the state: a damaged log, or a log
+    /// that is missing beside its snapshot. Worth a look at [`RecoveryReport::warnings`] in any program.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+    /// let engine = kv_engine::Options::new(log, snapshot).open()?;
+    /// assert!(!engine.recovery().is_loss());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn is_loss(&self) -> bool {
+        self.log_missing || matches!(self.tail, Tail::Damaged(_))
+    }
+
     /// A full sentence for everything that was cut or repaired; empty when nothing was.
     ///
     /// ```
@@ -293,7 +308,8 @@ impl fmt::Display for RecoveryReport {
         if self.skipped > 0 {
             write!(f, ", {} skipped", self.skipped)?;
         }
-        write!(f, " in {ms:.1} ms")
+        write!(f, " in {ms:.1} ms")?;
+        if self.closed_cleanly { Ok(()) } else { write!(f, "; it was not closed in order") }
     }
 }
 
@@ -401,7 +417,7 @@ pub(crate) fn recover(
                 file.set_len(log.end).map_err(Error::io("cutting the torn tail of", wal_path))?;
                 file.sync().map_err(Error::io("syncing", wal_path))?;
             }
-            let nothing_new = report.closed_cleanly || log.end == wal::HEADER_BYTES as u64;
+            let nothing_new = report.closed_cleanly;
             Wal::resume(file, wal_path, log.header, log.end, log.link, nothing_new)
         }
         (_, log) => {
@@ -479,6 +495,7 @@ fn replay(
         }
     }
     report.log_bytes = frames.offset();
+    report.closed_cleanly |= report.log_bytes == wal::HEADER_BYTES as u64 && report.tail == Tail::Clean; // nothing was written
     Ok(LogEnd { header, end: frames.offset(), link: frames.link(), last: frames.last() })
 }
 

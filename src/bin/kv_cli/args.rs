@@ -15,18 +15,21 @@ Examples:
   kv_cli                                     talk to the store at a prompt
   kv_cli PUT name 'Ada Lovelace'             one command; GET, DEL, SIZE … likewise
   kv_cli -x PUT photo < cat.jpg              the value from stdin, every byte of it
-  kv_cli --raw GET photo > cat.jpg           and back
+  kv_cli --raw GET photo | head -c -1 >out   and back, less the line end of a reply
   kv_cli < script.kv                         the commands of a file, one to a line
   kv_cli -c 'BENCH 10000 1,5,50'             what a sync costs on this disk
   kv_cli --json SCAN | jq                    replies as JSON, one object to a line
   kv_cli wal                                 the log, record by record
   kv_cli HELP                                the commands
 
+Options come before COMMAND: what follows it belongs to it. KV_HISTORY names the file of lines
+typed before (empty: none), NO_COLOR is obeyed.
+
 Exit status:
   0        every command succeeded (a missing key is a success)
   1        at least one command failed
   2        wrong usage
-  3        the store could not be opened
+  3        the store could not be opened, or verify found damage
   4        writes could not be saved
   128+n    ended by signal n, after an orderly flush
   n        after EXIT n";
@@ -100,7 +103,7 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) timing: bool,
 
-    /// No banner, no warnings
+    /// No banner, no warnings but of lost writes
     #[arg(short, long, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
 

@@ -144,6 +144,9 @@ impl Hinter for Assist {
     type Hint = Grey;
 
     fn hint(&self, line: &str, pos: usize, ctx: &Context<'_>) -> Option<Grey> {
+        if !self.color {
+            return None; // it could not be told from what was typed
+        }
         self.typed.set(!line.is_empty());
         if pos < line.len() || line.is_empty() || line.len() > HINTED_BYTES {
             return None;

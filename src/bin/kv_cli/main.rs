@@ -141,15 +141,15 @@ fn without_store(words: &[Vec<u8>], output: &mut Output) -> Option<u8> {
 }
 
 fn greet(session: &mut Session, engine: &Engine, args: &Args) {
-    if args.quiet {
-        return;
-    }
-    if session.output.interactive {
+    if session.output.interactive && !args.quiet {
         repl::banner(session, engine, &args.snapshot);
         return;
     }
-    for warning in engine.recovery().warnings() {
-        session.output.warn(&warning);
+    // A lost write is said in any case: quiet is not silent.
+    if !args.quiet || engine.recovery().is_loss() {
+        for warning in engine.recovery().warnings() {
+            session.output.warn(&warning);
+        }
     }
     if args.verbose {
         session.output.aside(&format!("kv_cli: {}", render::safe(&engine.recovery().to_string())));

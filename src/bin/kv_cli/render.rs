@@ -119,6 +119,9 @@ impl Output {
     }
 
     fn reply_at_prompt(&mut self, reply: &Reply, note: Option<String>) -> io::Result<()> {
+        if let Reply::Stats(stats) = reply {
+            return list_stats(stats, &mut self.out);
+        }
         let Some(note) = note else { return reply.write_text(&mut self.out) };
         let mut text = Vec::new();
         reply.write_text(&mut text)?;
@@ -177,6 +180,24 @@ impl Output {
         self.flush();
         // Nobody is left to tell when stderr is gone.
         let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
+    }
+}
+
+/// STATS for the eyes: a figure to a line, sizes and times with their units.
+fn list_stats(stats: &kv_engine::Stats, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "{:<18} {}", "store", stats.store_id)?;
+    for (name, n) in figures(stats) {
+        let n = u64::try_from(n).unwrap_or(u64::MAX);
+        match (name.strip_suffix("_us"), name.strip_suffix("_ms")) {
+            (Some(name), _) => writeln!(out, "{name:<18} {:>12}", human_time(Duration::from_micros(n)))?,
+            (_, Some(name)) => writeln!(out, "{name:<18} {:>12}", human_time(Duration::from_millis(n)))?,
+            _ if name.contains("bytes") => writeln!(out, "{name:<18} {:>12}", human_bytes(n))?,
+            _ => writeln!(out, "{name:<18} {n:>12}")?,
+        }
+    }
+    match &stats.failed {
+        Some(reason) => writeln!(out, "{:<18} {}", "failed", safe(reason)),
+        None => Ok(()),
     }
 }
 

@@ -96,10 +96,10 @@ pub(crate) fn banner(session: &mut Session, engine: &Engine, snapshot: &std::pat
         n => format!("{n} writes"),
     };
     let (version, wal) = (env!("CARGO_PKG_VERSION"), session.settings.wal.display().to_string());
-    session.output.line(&crate::render::safe(&format!(
-        "kv_cli {version} · log {wal} · snapshot {} · sync every {every}",
-        snapshot.display()
-    )));
+    let head = format!("kv_cli {version} · log {wal} · snapshot {} · sync every {every}", snapshot.display());
+    // Where that would wrap, at its dots.
+    let head = if head.chars().count() < 80 { head } else { head.replace(" · ", "\n") };
+    head.lines().for_each(|line| session.output.line(&crate::render::safe(line)));
     session.output.line(&crate::render::safe(&engine.recovery().to_string()));
     for warning in engine.recovery().warnings() {
         session.output.warn(&warning);

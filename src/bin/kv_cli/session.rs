@@ -211,6 +211,7 @@ fn note(engine: &Engine, reply: &Reply, took: Option<Duration>) -> Option<String
         Reply::Queued(writes) => Some(format!("{writes} in the group")),
         Reply::Size(1) => Some("key".into()),
         Reply::Size(_) => Some("keys".into()),
+        Reply::Flushed(f) if f.writes == 0 => Some("nothing was pending".into()),
         Reply::Flushed(f) => Some(format!("{}, {}, {}", counted(f.writes, "write"), human_bytes(f.bytes), human_time(f.took))),
         Reply::Snapshotted(s) => Some(format!("{}, {}; log emptied", counted(s.keys, "key"), human_bytes(s.bytes))),
         Reply::Keys(listed, true) => Some(more(listed.len())),

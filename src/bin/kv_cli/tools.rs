@@ -82,7 +82,7 @@ fn text(out: &mut impl Write, entry: &Entry<'_>) -> io::Result<()> {
         Entry::Stop(tail) => match tail {
             Tail::Torn(cut) => writeln!(
                 out,
-                "{:>10} {:>8} {:>8} {:>8}  TORN: {}; never promised durable",
+                "{:>10} {:>8} {:>8} {:>8}  TORN: {}; no sync that covers it is known to have ended",
                 cut.offset, cut.bytes, cut.expected, "-", cut.fault
             ),
             Tail::Damaged(cut) => writeln!(
@@ -148,11 +148,12 @@ fn summarise(summary: &LogSummary) -> String {
     };
     let verdict = match &summary.tail {
         _ if summary.header_damage.is_some() => "the header is damaged; the store will not open this file".to_string(),
+        Tail::Clean if summary.writes == 0 && summary.valid_bytes == summary.file_bytes => "empty".to_string(),
         Tail::Clean if summary.closed_cleanly => "whole, and closed in order".to_string(),
         Tail::Clean => "whole; not closed in order, or still open".to_string(),
         Tail::Torn(cut) => format!("then a torn tail of {} B, which the next opening cuts", cut.bytes),
         Tail::Damaged(cut) => {
-            format!("then damaged from byte {}: {} whole records behind it are out of reach", cut.offset, cut.whole_beyond)
+            format!("then damaged from byte {}; whole records out of reach behind it: {}", cut.offset, cut.whole_beyond)
         }
         _ => "unknown".to_string(),
     };
