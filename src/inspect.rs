@@ -531,7 +531,7 @@ fn check_snapshot(path: &Path) -> (Health, Option<snapshot::Header>) {
         Ok(None) => return (Health::Missing, None),
         Err(e) => return (Health::Bad(Error::io("opening", path)(e)), None),
     };
-    match snapshot::load(file, path, |_| {}) {
+    match snapshot::load(file, path, |_, _| {}) {
         Ok(header) => {
             let text = format!(
                 "{} keys after write {}, {} B, digest {}",

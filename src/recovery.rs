@@ -313,6 +313,32 @@ impl fmt::Display for RecoveryReport {
     }
 }
 
+/// Told how far opening has come, in bytes read and bytes to read.
+#[derive(Clone, Default)]
+pub(crate) struct Progress(pub(crate) Option<Arc<dyn Fn(u64, u64) + Send + Sync>>);
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Progress(…)" } else { "Progress(none)" })
+    }
+}
+
+/// Tells at each mebibyte, not at each record.
+struct Watch<'a> {
+    each: &'a Progress,
+    next: u64,
+}
+
+impl Watch<'_> {
+    fn look(&mut self, at: u64, total: u64) {
+        const STEP_BYTES: u64 = 1 << 20;
+        if at >= self.next {
+            self.next = at + STEP_BYTES;
+            self.each.0.iter().for_each(|each| each(at, total));
+        }
+    }
+}
+
 /// An opened store: its state, and the log to go on with.
 pub(crate) struct Recovered {
     pub(crate) state: State,
@@ -329,6 +355,7 @@ pub(crate) fn recover(
     snapshot_path: &Path,
     policy: Recovery,
     other_log: Option<&str>,
+    progress: &Progress,
 ) -> Result<Recovered> {
     let began = disk.now();
     let snapshot_file = settle(disk, snapshot_path)?;
@@ -352,9 +379,14 @@ pub(crate) fn recover(
         took: Duration::ZERO,
     };
     let mut state = State::default();
+    let size = |file: &Option<Arc<dyn File>>| file.as_ref().map_or(Ok(0), |file| file.size());
+    let snapshot_bytes = size(&snapshot_file).map_err(Error::io("reading", snapshot_path))?;
+    let total = snapshot_bytes + size(&wal_file).map_err(Error::io("reading", wal_path))?;
+    let mut watch = Watch { each: progress, next: 0 };
     let snapshot = snapshot_file
         .map(|file| {
-            snapshot::load(file, snapshot_path, |op| {
+            snapshot::load(file, snapshot_path, |at, op| {
+                watch.look(at, total);
                 state.apply(op);
             })
         })
@@ -372,7 +404,10 @@ pub(crate) fn recover(
         _ => None,
     };
     let log = match &wal_file {
-        Some(file) => Some(replay(file, wal_path, snapshot_path, snapshot.as_ref(), &mut state, &mut report)?),
+        Some(file) => {
+            let look = &mut |at| watch.look(snapshot_bytes + at, total);
+            Some(replay(file, wal_path, snapshot_path, snapshot.as_ref(), &mut state, &mut report, look)?)
+        }
         None => None,
     };
     if policy == Recovery::Strict
@@ -461,6 +496,7 @@ fn replay(
     snapshot: Option<&snapshot::Header>,
     state: &mut State,
     report: &mut RecoveryReport,
+    look: &mut dyn FnMut(u64),
 ) -> Result<LogEnd> {
     let header = read_header(&**file, wal_path)?;
     check_pair(wal_path, snapshot_path, &header, snapshot)?;
@@ -474,6 +510,7 @@ fn replay(
                 break;
             }
             Next::Frame(frame) => {
+                look(frame.offset);
                 report.closed_cleanly = frame.header.kind == Kind::CLOSED;
                 if frame.header.kind != Kind::WRITE {
                     continue;

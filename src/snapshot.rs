@@ -154,7 +154,7 @@ pub(crate) fn save(
     let saved = create_tmp(disk, &tmp).and_then(|file| {
         let header = write(&*file, store_id, seq, entries)?;
         file.drop_cache();
-        let read = load(file, &tmp, |_| {}).map_err(|e| io::Error::other(format!("reading it back: {e}")))?;
+        let read = load(file, &tmp, |_, _| {}).map_err(|e| io::Error::other(format!("reading it back: {e}")))?;
         if read != header {
             return Err(io::Error::other("it reads back as another snapshot than was written"));
         }
@@ -223,9 +223,9 @@ impl Blocks {
     }
 }
 
-/// Reads and checks a whole snapshot; `each` gets the entries in key order. Nothing that `each`
+/// Reads and checks a whole snapshot; `each` gets the entries in key order, with the offset of their frame. Nothing that `each`
 /// got may be used when this fails.
-pub(crate) fn load(file: Arc<dyn File>, path: &Path, mut each: impl FnMut(Op)) -> Result<Header> {
+pub(crate) fn load(file: Arc<dyn File>, path: &Path, mut each: impl FnMut(u64, Op)) -> Result<Header> {
     let len = file.size().map_err(Error::io("reading", path))?;
     let mut bytes = [0; HEADER_BYTES];
     let got = read_full_at(&*file, 0, &mut bytes).map_err(Error::io("reading", path))?;
@@ -263,7 +263,7 @@ pub(crate) fn load(file: Arc<dyn File>, path: &Path, mut each: impl FnMut(Op)) -
                     entries += 1;
                     let op = op.to_op();
                     last = Some(op.key.clone());
-                    each(op);
+                    each(at, op);
                 }
             }
         }

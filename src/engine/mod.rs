@@ -101,7 +101,7 @@ impl Engine {
         let disk = options.disk;
         let locks = Locks::take(&*disk, &options.wal, &options.snapshot)?;
         let Recovered { state, wal, report } =
-            recover(&*disk, &options.wal, &options.snapshot, options.recovery, locks.other_log.as_deref())?;
+            recover(&*disk, &options.wal, &options.snapshot, options.recovery, locks.other_log.as_deref(), &options.progress)?;
         locks.note_pair(&options.wal);
         let shared = Arc::new(Shared {
             store_id: wal.store_id(),

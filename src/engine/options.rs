@@ -3,7 +3,7 @@
 use super::Engine;
 use crate::disk::{Disk, OsDisk};
 use crate::error::Result;
-use crate::recovery::Recovery;
+use crate::recovery::{Progress, Recovery};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +34,7 @@ pub struct Options {
     pub(super) flush_interval: Duration,
     pub(super) recovery: Recovery,
     pub(super) snapshot_on_close: bool,
+    pub(super) progress: Progress,
     pub(super) disk: Arc<dyn Disk>,
 }
 
@@ -58,6 +59,7 @@ impl Options {
             flush_interval: Duration::from_secs(1),
             recovery: Recovery::default(),
             snapshot_on_close: false,
+            progress: Progress::default(),
             disk: Arc::new(OsDisk),
         }
     }
@@ -130,6 +132,23 @@ impl Options {
     /// ```
     pub fn snapshot_on_close(mut self, yes: bool) -> Options {
         self.snapshot_on_close = yes;
+        self
+    }
+
+    /// Calls `each` while the store is being opened, with the bytes read so far and the bytes to read,
+    /// about once for each MiB: a large log takes its time.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+    /// # kv_engine::Options::new(&log, &snapshot).open()?.put("x", "100")?;
+    /// let engine = kv_engine::Options::new(log, snapshot)
+    ///     .progress(|read, total| assert!(read <= total))
+    ///     .open()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn progress(mut self, each: impl Fn(u64, u64) + Send + Sync + 'static) -> Options {
+        self.progress = Progress(Some(Arc::new(each)));
         self
     }
 

@@ -26,6 +26,7 @@ mod torture;
 
 use anyhow::Context;
 use args::{Args, Words};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kv_engine::command::{Reply, parse_words};
 use kv_engine::{Engine, MAX_VALUE_BYTES};
 use render::{Output, Place};
@@ -37,6 +38,7 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 static FLAGS: Flags = Flags::new();
 
@@ -71,7 +73,7 @@ fn converse(args: &Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(status));
     }
     signals::survive_file_size_limit().context("signals")?;
-    let engine = match args.options().open() {
+    let engine = match opening(args).open() {
         Ok(engine) => engine,
         Err(error) => {
             output.complain(&Place::Words, &error.to_string());
@@ -107,6 +109,23 @@ fn converse(args: &Args) -> anyhow::Result<ExitCode> {
     // Still holding the gate, so that no signal ends the process a second time.
     let status = session.end(ending);
     std::process::exit(status.into())
+}
+
+/// How to open the store: with a bar when that takes over a second and somebody looks.
+fn opening(args: &Args) -> kv_engine::Options {
+    if args.quiet || !io::stderr().is_terminal() {
+        return args.options();
+    }
+    let style = ProgressStyle::with_template("opening {wide_bar} {bytes} of {total_bytes}").expect("a good template");
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()).with_style(style);
+    let began = Instant::now();
+    args.options().progress(move |read, total| {
+        if bar.is_hidden() && began.elapsed() > Duration::from_secs(1) {
+            bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(5));
+            bar.set_length(total);
+        }
+        bar.set_position(read);
+    })
 }
 
 /// The words of a one-shot command, the last one from stdin with `-x`.
