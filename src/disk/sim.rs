@@ -2,7 +2,7 @@
 //!
 //! It keeps apart what a running process sees (the page cache) and what would survive a power cut:
 //! for each file its bytes, its length, and the names in the directory, each of them separately.
-//! [`SimDisk::crash`] makes the disk that a process would find afterwards:
+//! [`World::after_death`] and [`World::after_power_cut`] give what a process would find afterwards:
 //!
 //! | after | each written piece of a 512-byte sector | length | names |
 //! |---|---|---|---|
