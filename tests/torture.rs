@@ -4,7 +4,7 @@
 
 use kv_engine::disk::sim::{Choices, Fate, Image, SimDisk, World};
 use kv_engine::disk::{Disk, File, OsDisk};
-use kv_engine::torture::{Report, workload};
+use kv_engine::torture::{Report, fault_plans, workload};
 use proptest::prelude::*;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,6 +18,17 @@ fn no_crash_loses_a_promised_write_or_is_refused() {
     assert!(total.failures.is_empty(), "{}", total.failures.join("\n"));
     assert_eq!((total.lost_writes, total.refused), (0, 0));
     assert!(total.states() > 80_000 && total.power_cuts > 15_000 && total.second_crashes > 20_000, "{total:?}");
+}
+
+#[test]
+fn no_failing_operation_loses_a_promised_write() {
+    let mut total = Report::default();
+    for seed in 1..=8 {
+        total.add(fault_plans(seed));
+    }
+    assert!(total.failures.is_empty(), "{}", total.failures.join("\n"));
+    assert_eq!((total.lost_writes, total.refused), (0, 0));
+    assert!(total.fault_plans > 8_000 && total.states() > 60_000, "{total:?}");
 }
 
 #[test]

@@ -50,6 +50,8 @@ pub enum Change {
     SetLen(usize, u64),
     /// A file becomes durable.
     Sync(usize),
+    /// What is clean in memory of a file is forgotten; after a failed sync that may change it.
+    DropCache(usize),
 }
 
 /// A change to one file that is not durable.
@@ -215,6 +217,7 @@ impl World {
             }
             Change::SetLen(inode, len) => self.files[*inode].change(Pending::SetLen(*len)),
             Change::Sync(inode) => self.files[*inode].sync(),
+            Change::DropCache(inode) => self.files[*inode].drop_cache(),
         }
     }
 
@@ -622,6 +625,6 @@ impl File for SimFile {
     }
 
     fn drop_cache(&self) {
-        self.disk.lock_inner().world.files[self.inode].drop_cache();
+        self.disk.lock_inner().change(Change::DropCache(self.inode));
     }
 }

@@ -178,7 +178,7 @@ fn take_len(bytes: &mut &[u8], min: usize, max: usize) -> Option<usize> {
 }
 
 /// The map, ordered by key.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct State {
     map: BTreeMap<Key, Value>,
     /// Keys and values together.

@@ -19,7 +19,10 @@
 //! it: the number of the workload, of the change, and of the state.
 
 mod choices;
+mod faults;
 mod workload;
+
+pub use faults::fault_plans;
 
 use crate::disk::sim::{Image, SimDisk, World};
 use crate::engine::{Engine, Options};
@@ -59,6 +62,8 @@ pub struct Report {
     pub power_cuts: u64,
     /// Different states that a crash in a second life left, of its recovery or behind it, opened.
     pub second_crashes: u64,
+    /// Runs in which an operation failed as planned.
+    pub fault_plans: u64,
     /// States that lost a promised write, or had one that was never issued, or a part of a group.
     pub lost_writes: u64,
     /// States that did not open, or not twice, or did not go on.
@@ -81,6 +86,7 @@ impl Report {
         self.deaths += other.deaths;
         self.power_cuts += other.power_cuts;
         self.second_crashes += other.second_crashes;
+        self.fault_plans += other.fault_plans;
         self.lost_writes += other.lost_writes;
         self.refused += other.refused;
         self.failures.extend(other.failures);
@@ -162,6 +168,19 @@ impl Run<'_> {
         self.note(at, number, checked.as_ref().err());
         if checked.is_ok() && number.is_multiple_of(SECOND_LIFE_EVERY) {
             self.second_life(at, &World::of(image), bounds);
+        }
+    }
+
+    /// Opens what the death of a process has left, whose last bytes may be in memory only or, after a
+    /// failed sync, not even meant for the disk any more.
+    fn survivor(&mut self, at: usize, world: &World, bounds: Bounds) {
+        self.report.deaths += 1;
+        let number = self.report.states();
+        let disk = SimDisk::of_world(world.clone(), self.seed ^ number);
+        let checked = self.open(&disk, bounds).map(drop);
+        self.note(at, number, checked.as_ref().err());
+        if checked.is_ok() {
+            self.second_life(at, world, bounds);
         }
     }
 

@@ -4,7 +4,8 @@
 use super::choices::Random;
 use super::{Bounds, options};
 use crate::disk::sim::{Change, Image, SimDisk};
-use crate::engine::{Batch, Engine};
+use crate::engine::{Ack, Batch, Engine};
+use crate::error::{Error, Result};
 use crate::state::{Digest, Op, State};
 
 const STEPS: usize = 30;
@@ -38,22 +39,46 @@ impl Recorded {
 }
 
 /// What the model knows.
-struct Model {
+pub(super) struct Model {
     state: State,
     digests: Vec<Digest>,
     promised: u64,
 }
 
 impl Model {
+    fn new() -> Model {
+        let state = State::default();
+        Model { digests: vec![state.digest()], state, promised: 0 }
+    }
+
     fn issued(&self) -> u64 {
         self.digests.len() as u64 - 1
     }
 
-    fn write(&mut self, ops: Vec<Op>) {
+    /// One write: issued, then carried out by `call`. A refusal takes it back; after a failed sync
+    /// it stays, in doubt.
+    fn write(&mut self, ops: Vec<Op>, call: impl FnOnce() -> Result<Ack>) -> Result<()> {
+        let before = self.state.clone();
         ops.into_iter().for_each(|op| {
             self.state.apply(op);
         });
         self.digests.push(self.state.digest());
+        match call() {
+            Ok(ack) => {
+                assert_eq!(ack.seq, self.issued(), "sequence numbers have no gaps");
+                if ack.durable {
+                    self.promised = ack.seq;
+                }
+                Ok(())
+            }
+            Err(error) => {
+                if !matches!(error, Error::Poisoned { .. }) {
+                    self.state = before;
+                    self.digests.pop();
+                }
+                Err(error)
+            }
+        }
     }
 
     fn bounds(&self) -> Bounds {
@@ -63,53 +88,73 @@ impl Model {
     fn promise_all(&mut self) {
         self.promised = self.issued();
     }
-}
 
-/// Runs the workload of `seed`.
-pub(super) fn record(seed: u64) -> Recorded {
-    let mut random = Random::new(seed);
-    let disk = SimDisk::new(&Image::new(), seed);
-    let state = State::default();
-    let mut model = Model { digests: vec![state.digest()], state, promised: 0 };
-    let mut marks = Vec::new();
-    let mut engine = open(&disk, &mut random);
-    for _ in 0..STEPS {
-        step(&mut engine, &disk, &mut random, &mut model);
-        marks.push((disk.changes(), model.bounds()));
+    /// As a workload that has no changes to crash at: only the end matters.
+    pub(super) fn ended(self) -> Recorded {
+        let bounds = self.bounds();
+        Recorded { trace: Vec::new(), marks: vec![(0, bounds)], digests: self.digests }
     }
-    engine.close().expect("a healthy disk");
-    model.promise_all();
-    marks.push((disk.changes(), model.bounds()));
-    Recorded { trace: disk.trace(), marks, digests: model.digests }
 }
 
-fn open(disk: &SimDisk, random: &mut Random) -> Engine {
-    let sizes = [1, 1, 2, 3, 5, 50];
-    let options = options(disk).batch_size(sizes[random.below(sizes.len())]).snapshot_on_close(random.below(4) == 0);
-    options.open().expect("a healthy disk")
+/// Runs the workload of `seed` on a healthy disk.
+pub(super) fn record(seed: u64) -> Recorded {
+    let disk = SimDisk::new(&Image::new(), seed);
+    let mut marks = Vec::new();
+    let (model, engine) =
+        live(seed, &disk, |model| marks.push((disk.changes(), model.bounds())), |error| panic!("a healthy disk: {error}"));
+    let trace = disk.trace();
+    drop(engine);
+    Recorded { trace, marks, digests: model.digests }
 }
 
-fn step(engine: &mut Engine, disk: &SimDisk, random: &mut Random, model: &mut Model) {
-    const HEALTHY: &str = "a healthy disk";
-    let acknowledged = |ack: crate::engine::Ack, model: &mut Model| {
-        assert_eq!(ack.seq, model.issued(), "sequence numbers have no gaps");
-        if ack.durable {
-            model.promised = ack.seq;
+/// Runs the workload of `seed` on `disk`, as a process that is told of errors and goes on as long as
+/// the store lets it. Look at the disk before the engine is dropped: a drop would still write.
+pub(super) fn live(
+    seed: u64,
+    disk: &SimDisk,
+    mut after_step: impl FnMut(&Model),
+    mut on_error: impl FnMut(&Error),
+) -> (Model, Option<Engine>) {
+    let mut random = Random::new(seed);
+    let mut model = Model::new();
+    let mut engine = None;
+    for number in 0..=STEPS {
+        let done = match &engine {
+            None => open(disk, &mut random).map(|opened| engine = Some(opened)),
+            Some(engine) if number == STEPS => engine.close().map(|()| model.promise_all()),
+            Some(_) => step(&mut engine, &mut random, &mut model),
+        };
+        after_step(&model);
+        if let Err(error) = done {
+            on_error(&error);
+            if matches!(error, Error::Poisoned { .. }) {
+                break;
+            }
         }
-    };
+    }
+    (model, engine)
+}
+
+fn open(disk: &SimDisk, random: &mut Random) -> Result<Engine> {
+    let sizes = [1, 1, 2, 3, 5, 50];
+    options(disk).batch_size(sizes[random.below(sizes.len())]).snapshot_on_close(random.below(4) == 0).open()
+}
+
+/// One step. An orderly close leaves no engine; the next step opens the store again.
+fn step(slot: &mut Option<Engine>, random: &mut Random, model: &mut Model) -> Result<()> {
+    let Some(engine) = &*slot else { return Ok(()) };
     match random.below(20) {
         0..=9 => {
             let (key, value) = (key(random), value(random));
-            model.write(vec![Op::put(&key, &value)]);
-            let ack = engine.put(&key, &value).expect(HEALTHY);
-            acknowledged(ack, model);
+            model.write(vec![Op::put(&key, &value)], || engine.put(&key, &value))
         }
         10 | 11 => {
             let key = key(random);
-            if engine.get(&key).expect(HEALTHY).is_some() {
-                model.write(vec![Op::delete(&key)]);
-                let ack = engine.delete(&key).expect(HEALTHY).expect("it is there");
-                acknowledged(ack, model);
+            match engine.get(&key)? {
+                None => Ok(()),
+                Some(_) => {
+                    model.write(vec![Op::delete(&key)], || engine.delete(&key).map(|ack| ack.expect("it was there a moment ago")))
+                }
             }
         }
         12..=14 => {
@@ -122,23 +167,16 @@ fn step(engine: &mut Engine, disk: &SimDisk, random: &mut Random, model: &mut Mo
                     batch.put(&key, value(random))
                 };
             }
-            model.write(batch.ops.clone());
-            let ack = engine.write(batch).expect(HEALTHY);
-            acknowledged(ack, model);
+            model.write(batch.ops.clone(), || engine.write(batch))
         }
-        15 | 16 => {
-            engine.flush().expect(HEALTHY);
-            model.promise_all();
-        }
-        17 => {
-            engine.snapshot().expect(HEALTHY);
-            model.promise_all();
-        }
-        18 => engine.set_batch_size(1 + random.below(6) as u64).expect(HEALTHY),
+        15 | 16 => engine.flush().map(|_| model.promise_all()),
+        17 => engine.snapshot().map(|_| model.promise_all()),
+        18 => engine.set_batch_size(1 + random.below(6) as u64),
         _ => {
-            engine.close().expect(HEALTHY);
+            engine.close()?;
             model.promise_all();
-            *engine = open(disk, random);
+            *slot = None;
+            Ok(())
         }
     }
 }

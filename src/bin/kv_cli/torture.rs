@@ -4,7 +4,7 @@ use crate::args::TortureArgs;
 use crate::render::{object, safe};
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use kv_engine::torture::{Report, workload};
+use kv_engine::torture::{Report, fault_plans, workload};
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -19,7 +19,7 @@ const ROUND: u64 = 32;
 pub(crate) fn run(args: &TortureArgs, json: bool) -> ExitCode {
     let began = Instant::now();
     let report = match args.workload {
-        Some(seed) => workload(seed),
+        Some(seed) => whole(seed, true),
         None => enumerate(args.states, args.seed),
     };
     let mut out = io::stdout().lock();
@@ -29,6 +29,18 @@ pub(crate) fn run(args: &TortureArgs, json: bool) -> ExitCode {
     }
     let wrong = report.lost_writes + report.refused > 0 || written.is_err();
     ExitCode::from(u8::from(wrong))
+}
+
+/// One workload of so many is run with faults as well, which takes as long as all the others.
+const FAULTS_EVERY: u64 = 32;
+
+/// Everything there is about one workload.
+fn whole(seed: u64, faults: bool) -> Report {
+    let mut report = workload(seed);
+    if faults {
+        report.add(fault_plans(seed));
+    }
+    report
 }
 
 fn enumerate(states: u64, seed: u64) -> Report {
@@ -53,7 +65,8 @@ fn enumerate(states: u64, seed: u64) -> Report {
                         if number >= first + ROUND {
                             return;
                         }
-                        let report = workload(seed.wrapping_mul(1_000_000_007).wrapping_add(number));
+                        let seed = seed.wrapping_mul(1_000_000_007).wrapping_add(number);
+                        let report = whole(seed, number.is_multiple_of(FAULTS_EVERY));
                         let mut total = lock(&total);
                         total.add(report);
                         bar.set_position(total.states().min(states));
@@ -71,10 +84,11 @@ fn lock(total: &Mutex<Report>) -> std::sync::MutexGuard<'_, Report> {
     total.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn figures(report: &Report) -> [(&'static str, u64); 8] {
+fn figures(report: &Report) -> [(&'static str, u64); 9] {
     [
         ("workloads", report.workloads),
         ("places to crash", report.crash_points),
+        ("fault plans", report.fault_plans),
         ("states", report.states()),
         ("after the death of the process", report.deaths),
         ("after a power cut", report.power_cuts),
