@@ -103,6 +103,7 @@ impl Data {
     fn apply(bytes: &mut Vec<u8>, change: &Pending) {
         match change {
             Pending::SetLen(len) => bytes.resize(index(*len), 0),
+            Pending::Write(_, new) if new.is_empty() => {} // does not even make the file longer
             Pending::Write(offset, new) => {
                 let (from, to) = (index(*offset), index(*offset) + new.len());
                 if bytes.len() < to {
@@ -283,6 +284,7 @@ impl World {
         for change in &data.pending {
             match change {
                 Pending::SetLen(len) => length = index(*len),
+                Pending::Write(_, new) if new.is_empty() => {}
                 Pending::Write(offset, new) => length = length.max(index(*offset) + new.len()),
             }
             lengths.push(length);
