@@ -86,6 +86,7 @@
 //! | `recovery` | snapshot + log → state | all above |
 //! | `engine` | the order of steps, group commit, the locks | all above |
 //! | [`torture`] | crashing the engine on a simulated disk, everywhere | engine and below |
+//! | [`replay`] | the state at any sequence number, from the files | all but engine |
 //! | [`inspect`] | the files as a person reads them | all but engine |
 //! | [`command`] | text → command → reply → text | engine |
 //!
@@ -102,6 +103,7 @@ pub mod inspect;
 mod magic;
 mod record;
 mod recovery;
+pub mod replay;
 mod scan;
 mod snapshot;
 mod state;

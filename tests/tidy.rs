@@ -37,6 +37,7 @@ fn drawn() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("recovery", up_to_recovery.to_vec()),
         ("engine", [&up_to_recovery[..], &["recovery"]].concat()),
         ("inspect", [&up_to_recovery[..], &["recovery"]].concat()),
+        ("replay", [&up_to_recovery[..], &["recovery"]].concat()),
         ("torture", [&up_to_recovery[..], &["recovery", "engine"]].concat()),
         ("command", vec!["engine"]),
     ])

@@ -40,7 +40,7 @@ Exit status:
 #[derive(Debug, Parser)]
 #[command(name = "kv_cli", version = VERSION.as_str(), after_help = AFTER_HELP, disable_help_subcommand = true)]
 #[command(
-    override_usage = "kv_cli [OPTIONS] [COMMAND [ARG]...]\n       kv_cli [OPTIONS] wal [FILE]\n       kv_cli [OPTIONS] verify\n       kv_cli [OPTIONS] torture [--states <N>]"
+    override_usage = "kv_cli [OPTIONS] [COMMAND [ARG]...]\n       kv_cli [OPTIONS] wal [FILE]\n       kv_cli [OPTIONS] verify\n       kv_cli [OPTIONS] replay [LOG] [--until <SEQ>] [--digest]\n       kv_cli [OPTIONS] torture [--states <N>]"
 )]
 pub(crate) struct Args {
     /// Write-ahead log
@@ -126,6 +126,8 @@ pub(crate) enum Words {
     Wal(WalArgs),
     /// Check every byte of log and snapshot, without opening the store
     Verify,
+    /// Rebuild the state at any write from the files, without opening the store
+    Replay(ReplayArgs),
     /// Crash the engine everywhere on a simulated disk, and check what it recovers; touches no file
     Torture(TortureArgs),
     #[command(external_subcommand)]
@@ -136,6 +138,32 @@ pub(crate) enum Words {
 pub(crate) struct WalArgs {
     /// Another log than --wal, for example one kept as damaged
     pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReplayArgs {
+    /// Another log than --wal
+    pub(crate) log: Option<PathBuf>,
+
+    /// Stop after this write
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) until: Option<u64>,
+
+    /// Show the state after every write
+    #[arg(long)]
+    pub(crate) steps: bool,
+
+    /// Show the digest of the state: the same on two machines that hold the same entries
+    #[arg(long)]
+    pub(crate) digest: bool,
+
+    /// Compare with the state of another log
+    #[arg(long, value_name = "OTHER")]
+    pub(crate) diff: Option<PathBuf>,
+
+    /// The other log's snapshot
+    #[arg(long, value_name = "PATH", requires = "diff")]
+    pub(crate) diff_snapshot: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -9,7 +9,7 @@
 //! | `render` | text, raw and JSON; stdout before stderr; nothing harmful to a terminal |
 //! | `bench` | BENCH |
 //! | `signals` | orderly ends |
-//! | `tools` | `wal` and `verify` |
+//! | `tools`, `replay` | `wal`, `verify` and `replay`: looking at the files |
 //! | `torture` | crashing the engine on a simulated disk |
 
 mod args;
@@ -18,6 +18,7 @@ mod bench;
 mod history;
 mod render;
 mod repl;
+mod replay;
 mod script;
 mod session;
 mod signals;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         _ if args.generate.is_some() => generate(&args),
         Some(Words::Wal(wal)) => Ok(tools::wal(&args, wal)),
         Some(Words::Verify) => Ok(tools::verify(&args)),
+        Some(Words::Replay(replay)) => Ok(replay::run(&args, replay)),
         Some(Words::Torture(torture)) => Ok(torture::run(torture, args.json)),
         _ => converse(&args),
     };
