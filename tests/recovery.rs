@@ -458,6 +458,30 @@ fn a_huge_length_is_a_torn_tail_and_takes_no_memory() {
     }
 }
 
+/// All checks of the record hold, and it continues the chain; only its number is not the next one.
+#[test]
+fn a_record_with_a_wrong_sequence_number_is_not_applied() {
+    let place = Place::new();
+    let states = small_log(&place);
+    let whole = fs::read(&place.wal).unwrap();
+    let salt = u32::from_le_bytes(whole[28..32].try_into().unwrap());
+    let at = record_offsets(&place.wal)[6] as usize;
+    for wrong in [0_u64, 5, 7, 8, 1 << 40] {
+        let mut bytes = whole.clone();
+        bytes[at + 8..at + 16].copy_from_slice(&wrong.to_le_bytes());
+        let mut hasher = crc32fast::Hasher::new_with_initial(salt);
+        hasher.update(&bytes[at + 4..at + 33]);
+        bytes[at..at + 4].copy_from_slice(&hasher.finalize().to_le_bytes());
+        let engine = open_with(&place, &bytes).unwrap();
+        assert_eq!(contents(&engine), states[5], "number {wrong}");
+        assert!(
+            matches!(&engine.recovery().tail, Tail::Torn(cut) if cut.fault == Fault::Sequence),
+            "{:?}",
+            engine.recovery().tail
+        );
+    }
+}
+
 #[test]
 fn an_unknown_kind_of_record_stops_with_a_clear_error() {
     let place = Place::new();
