@@ -190,6 +190,21 @@ fn every_flipped_bit_and_every_cut_of_a_snapshot_is_refused_and_nothing_is_chang
     assert_eq!(place.open().len(), 6);
 }
 
+/// Every block holds its checks, and the header holds its own; but they are not of one snapshot.
+#[test]
+fn a_snapshot_whose_header_promises_another_state_is_refused() {
+    let place = small_snapshot(5);
+    let whole = fs::read(&place.snapshot).unwrap();
+    for at in [40, 56] {
+        let mut bytes = whole.clone(); // the count of entries, the digest
+        bytes[at] ^= 1;
+        let check = crc32fast::hash(&bytes[..92]).to_le_bytes();
+        bytes[92..96].copy_from_slice(&check);
+        fs::write(&place.snapshot, &bytes).unwrap();
+        assert!(matches!(place.options().open(), Err(Error::Damaged { .. })), "byte {at}");
+    }
+}
+
 #[test]
 fn every_flipped_bit_of_a_snapshot_of_several_blocks_is_seen_by_verify() {
     let place = small_snapshot(120);
