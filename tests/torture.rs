@@ -28,7 +28,7 @@ fn no_failing_operation_loses_a_promised_write() {
     }
     assert!(total.failures.is_empty(), "{}", total.failures.join("\n"));
     assert_eq!((total.lost_writes, total.refused), (0, 0));
-    assert!(total.fault_plans > 8_000 && total.states() > 60_000, "{total:?}");
+    assert!(total.fault_plans > 8_000 && total.fault_states > 60_000, "{total:?}");
 }
 
 #[test]

@@ -61,7 +61,10 @@ pub fn fault_plans(seed: u64) -> Report {
                 }
                 let plan = format!("operation {at}: {fault:?}{}", if for_ever { " for ever" } else { "" });
                 run.report.failures.iter_mut().for_each(|line| *line = format!("{plan}: {line}"));
-                report.add(run.report);
+                let Report { lost_writes, refused, ref mut failures, .. } = run.report;
+                let failures = std::mem::take(failures);
+                let fault_states = run.report.states();
+                report.add(Report { fault_states, lost_writes, refused, failures, ..Report::default() });
             }
         }
     }

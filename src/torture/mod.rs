@@ -66,6 +66,8 @@ pub struct Report {
     pub second_crashes: u64,
     /// Runs in which an operation failed as planned.
     pub fault_plans: u64,
+    /// States that were opened behind those runs; different ones of each run, not of all together.
+    pub fault_states: u64,
     /// States that lost a promised write, or had one that was never issued, or a part of a group.
     pub lost_writes: u64,
     /// States that did not open, or not twice, or did not go on.
@@ -75,7 +77,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// All different states.
+    /// All different states; those behind fault plans are counted apart.
     #[must_use]
     pub fn states(&self) -> u64 {
         self.deaths + self.power_cuts + self.second_crashes
@@ -89,6 +91,7 @@ impl Report {
         self.power_cuts += other.power_cuts;
         self.second_crashes += other.second_crashes;
         self.fault_plans += other.fault_plans;
+        self.fault_states += other.fault_states;
         self.lost_writes += other.lost_writes;
         self.refused += other.refused;
         self.failures.extend(other.failures);

@@ -84,15 +84,16 @@ fn lock(total: &Mutex<Report>) -> std::sync::MutexGuard<'_, Report> {
     total.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn figures(report: &Report) -> [(&'static str, u64); 9] {
+fn figures(report: &Report) -> [(&'static str, u64); 10] {
     [
         ("workloads", report.workloads),
         ("places to crash", report.crash_points),
-        ("fault plans", report.fault_plans),
         ("states", report.states()),
         ("after the death of the process", report.deaths),
         ("after a power cut", report.power_cuts),
         ("after a crash in a second life", report.second_crashes),
+        ("fault plans", report.fault_plans),
+        ("states behind them", report.fault_states),
         ("not opened", report.refused),
         ("lost writes", report.lost_writes),
     ]
