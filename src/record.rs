@@ -90,8 +90,6 @@ pub(crate) struct Header {
 pub enum Fault {
     /// The file ends inside the record.
     Short,
-    /// Only zeros, to the end of the file: space that was reserved or whose bytes never arrived.
-    Zeros,
     /// The checksum of the record's head does not match.
     HeadChecksum,
     /// Its head is sound but does not follow the record before: bytes of another life of the file.
@@ -108,7 +106,6 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Fault::Short => "the file ends inside the record",
-            Fault::Zeros => "only zeros follow",
             Fault::HeadChecksum => "the checksum of the record's head does not match",
             Fault::Chain => "the record does not follow the one before it (stale bytes)",
             Fault::Sequence => "the record has a wrong sequence number",
@@ -127,23 +124,40 @@ pub(crate) struct Place {
     pub(crate) durable: u64,
 }
 
-/// Appends one frame to `out`; `body` writes the body. Returns the frame's check, which is the
-/// next frame's link.
-pub(crate) fn encode(out: &mut Vec<u8>, place: Place, kind: Kind, body: impl FnOnce(&mut Vec<u8>)) -> u32 {
-    let start = out.len();
-    out.extend_from_slice(&[0; HEADER_BYTES]);
-    body(out);
-    let (head, body) = out[start..].split_at_mut(HEADER_BYTES);
-    assert!(body.len() <= MAX_BODY_BYTES, "a body of {} bytes passed the limits", body.len());
-    let body_len = u32::try_from(body.len()).expect("the limit fits 32 bits");
+/// The body of a frame to be made, and its check, which can be worked out before the frame's place is known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Body<'a> {
+    pub(crate) bytes: &'a [u8],
+    salt: u32,
+    check: u32,
+}
+
+impl<'a> Body<'a> {
+    pub(crate) fn new(bytes: &'a [u8], salt: u32) -> Body<'a> {
+        assert!(bytes.len() <= MAX_BODY_BYTES, "a body of {} bytes passed the limits", bytes.len());
+        Body { bytes, salt, check: crc(salt, bytes) }
+    }
+
+    /// The check for a file with this salt.
+    fn check(&self, salt: u32) -> u32 {
+        if salt == self.salt { self.check } else { crc(salt, self.bytes) }
+    }
+}
+
+/// Appends one frame to `out`. Returns the frame's check, which is the next frame's link.
+pub(crate) fn encode(out: &mut Vec<u8>, place: Place, kind: Kind, body: &Body<'_>) -> u32 {
+    let mut head = [0; HEADER_BYTES];
+    let body_len = u32::try_from(body.bytes.len()).expect("the limit fits 32 bits");
     head[BODY_LEN_AT..SEQ_AT].copy_from_slice(&body_len.to_le_bytes());
     head[SEQ_AT..DURABLE_AT].copy_from_slice(&place.seq.to_le_bytes());
     head[DURABLE_AT..LINK_AT].copy_from_slice(&place.durable.to_le_bytes());
     head[LINK_AT..BODY_CHECK_AT].copy_from_slice(&place.link.to_le_bytes());
-    head[BODY_CHECK_AT..KIND_AT].copy_from_slice(&crc(place.salt, body).to_le_bytes());
+    head[BODY_CHECK_AT..KIND_AT].copy_from_slice(&body.check(place.salt).to_le_bytes());
     head[KIND_AT] = kind.0;
     let check = crc(place.salt, &head[CHECK_BYTES..]);
     head[..CHECK_BYTES].copy_from_slice(&check.to_le_bytes());
+    out.extend_from_slice(&head);
+    out.extend_from_slice(body.bytes);
     check
 }
 
@@ -212,7 +226,7 @@ mod tests {
     fn frame(body: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         let place = Place { salt: 0x1234_5678, link: 0x0a0b_0c0d, seq: 7, durable: 6 };
-        encode(&mut out, place, Kind::WRITE, |out| out.extend_from_slice(body));
+        encode(&mut out, place, Kind::WRITE, &Body::new(body, 0x1234_5678));
         out
     }
 

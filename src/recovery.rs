@@ -6,7 +6,8 @@
 //! 2. load the snapshot, every byte checked; 3. walk over the log, skipping the writes that the
 //!    snapshot holds; 4. the verdict on where the log ends. Up to here nothing has been changed;
 //! 5. remove left-over `.tmp` files; 6. a damaged log is first copied to `<wal>.damaged-<n>`;
-//! 7. what follows the last good frame is cut off, and the cut synced, before any new write;
+//! 7. what follows the last good frame, reserved space too, is cut off, and the cut synced, before any
+//!    new write;
 //! 8. where the log ends before the snapshot, a new one is put in place;
 //! 9. where there is none, a new store begins. With a snapshot, the snapshot is first saved under
 //!    the new store's id: should the log that was missing come back, it must not be taken for the
@@ -165,7 +166,7 @@ pub enum Tail {
 pub struct Cut {
     /// Where the first bad record begins, in bytes from the start of the file.
     pub offset: u64,
-    /// Bytes from there to the end of the file.
+    /// Bytes from there on, without the zeros that the file ends with.
     pub bytes: u64,
     /// The check that failed.
     pub fault: Fault,
@@ -191,7 +192,7 @@ impl Cut {
         let expected = frames.last() + 1;
         let mut cut = Cut {
             offset: frames.offset(),
-            bytes: frames.file_len() - frames.offset(),
+            bytes: frames.content_end()? - frames.offset(),
             fault,
             expected,
             whole_beyond: beyond.whole,
@@ -448,7 +449,7 @@ pub(crate) fn recover(
     }
     let wal = match (wal_file, log) {
         (Some(file), Some(log)) if log.last >= report.snapshot_seq => {
-            if let Tail::Torn(_) | Tail::Damaged(_) = report.tail {
+            if file.size().map_err(Error::io("reading", wal_path))? > log.end {
                 file.set_len(log.end).map_err(Error::io("cutting the torn tail of", wal_path))?;
                 file.sync().map_err(Error::io("syncing", wal_path))?;
             }

@@ -12,6 +12,9 @@
 //! | a snapshot that holds `q` | damaged | the log is synced before a snapshot is taken |
 //! | anything else | torn | no sync that covers `q` is known to have ended |
 //!
+//! Zeros from the reader's place to the end of the file are the end of a log: space that was reserved for
+//! what was to come, and what a lost write leaves of it.
+//!
 //! What this cannot see: rot inside the last synced group with nothing after it looks torn. A clean
 //! close writes a mark behind the last group and so closes that gap.
 
@@ -102,7 +105,8 @@ impl Frames {
         let offset = self.offset;
         let header = match self.header_at(offset)? {
             Ok(header) => header,
-            Err(Fault::HeadChecksum | Fault::Short) if self.only_zeros_from(offset)? => return Ok(Next::Bad(Fault::Zeros)),
+            // Space that was reserved, and bytes that never arrived, which nobody was promised.
+            Err(_) if self.numbered == Kind::WRITE && self.content_end()? == offset => return Ok(Next::End),
             Err(fault) => return Ok(Next::Bad(fault)),
         };
         if header.link != self.link {
@@ -192,17 +196,20 @@ impl Frames {
         self.read(offset, HEADER_BYTES + header.body_len).map(|frame| frame.get(HEADER_BYTES..).unwrap_or_default())
     }
 
-    fn only_zeros_from(&mut self, mut offset: u64) -> Result<bool> {
-        loop {
-            let bytes = self.read(offset, 64 << 10)?;
-            if bytes.is_empty() {
-                return Ok(true);
+    /// Where the zeros begin that the file ends with; not before the reader's place.
+    pub(crate) fn content_end(&mut self) -> Result<u64> {
+        const STEP_BYTES: u64 = 1 << 20;
+        let mut end = self.window.len();
+        while end > self.offset {
+            let from = end.saturating_sub(STEP_BYTES).max(self.offset);
+            let count = usize::try_from(end - from).expect("a step");
+            let zeros = self.read(from, count)?.iter().rev().take_while(|&&byte| byte == 0).count();
+            end -= zeros as u64;
+            if zeros < count {
+                break;
             }
-            if bytes.iter().any(|&b| b != 0) {
-                return Ok(false);
-            }
-            offset += bytes.len() as u64;
         }
+        Ok(end.max(self.offset))
     }
 
     fn read(&mut self, offset: u64, count: usize) -> Result<&[u8]> {

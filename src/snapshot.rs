@@ -31,7 +31,7 @@
 use crate::disk::{Disk, File, create_tmp, read_full_at, write_all_at};
 use crate::error::{Error, Result};
 use crate::magic::{SNAPSHOT as MAGIC, describe};
-use crate::record::{self, Kind, Place, crc, le32, le64};
+use crate::record::{self, Body, Kind, Place, crc, le32, le64};
 use crate::scan::{Frames, Next};
 use crate::state::{self, Digest, Digester, Key, Op, OpRef, State};
 use crate::{MAX_SEQ, SNAPSHOT_FORMAT, Seq, StoreId, with_suffix};
@@ -218,7 +218,9 @@ impl Blocks {
     fn close(&mut self) {
         if !self.body.is_empty() {
             self.place.seq += 1;
-            self.place.link = record::encode(&mut self.out, self.place, Kind::ENTRIES, |out| out.append(&mut self.body));
+            let body = Body::new(&self.body, self.place.salt);
+            self.place.link = record::encode(&mut self.out, self.place, Kind::ENTRIES, &body);
+            self.body.clear();
         }
     }
 }

@@ -18,6 +18,10 @@
 //! - A log is born whole: header written and synced as `<wal>.tmp`, renamed, directory synced. So a
 //!   log with a broken header was never the work of a crash.
 //! - `tail` is the end of what was handed to the operating system; nothing is ever written before it.
+//!   One [`Group`] at most is out to be written there, without the log's lock.
+//! - Space is *reserved* ahead of the tail, so that a sync need not wait for the file system to note
+//!   a new length: zeros up to the end of the file, which the reader takes for the end of the log.
+//!   An orderly close gives them back; so does recovery.
 //! - A write that fails is taken back by cutting the file to `tail`, and the cut is synced, so that
 //!   nothing of it is in the way of later frames or comes back; where even that fails, the log must
 //!   not be written again.
@@ -27,7 +31,7 @@
 use crate::disk::{Disk, File, create_tmp, write_all_at};
 use crate::error::{Error, Result};
 use crate::magic::{LOG as MAGIC, describe};
-use crate::record::{self, Kind, Place, crc, le32, le64};
+use crate::record::{self, Body, Kind, Place, crc, le32, le64};
 use crate::{LOG_FORMAT, MAX_SEQ, Seq, StoreId, with_suffix};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -96,10 +100,14 @@ impl Header {
     }
 }
 
-/// Where a buffer may be cut back to.
+/// The first step in which space is reserved, and the longest. Between, a step is as long as the log is,
+/// so that a small store stays small.
+const RESERVE_BYTES: std::ops::RangeInclusive<u64> = 64 << 10..=4 << 20;
+
+/// A place between two frames.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark {
-    len: usize,
+    at: u64,
     link: u32,
     opened: bool,
 }
@@ -111,24 +119,69 @@ pub(crate) struct WriteFailure {
     pub(crate) torn: Option<io::Error>,
 }
 
+/// Frames that were taken out of the buffer, to be written and synced without the log's lock.
+#[derive(Debug)]
+pub(crate) struct Group {
+    file: Arc<dyn File>,
+    at: u64,
+    bytes: Arc<Vec<u8>>,
+    end: Mark,
+    /// How long the file is to be first.
+    reserve: Option<u64>,
+    reserved: bool,
+}
+
+impl Group {
+    /// Hands the frames to the operating system in one write. On failure the file is durably as long as
+    /// before.
+    pub(crate) fn write(&mut self) -> std::result::Result<(), WriteFailure> {
+        if let Some(len) = self.reserve {
+            self.reserved = self.file.reserve(len).is_ok();
+        }
+        write_all_at(&*self.file, self.at, &self.bytes).map_err(|cause| {
+            // Synced, or a power cut could bring back whole records of a write that was refused.
+            let torn = self.file.set_len(self.at).and_then(|()| self.file.sync()).err();
+            WriteFailure { cause, torn }
+        })
+    }
+
+    /// Makes what was written durable.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+
+    /// Gives the reserved space behind the frames back. Best effort: zeros at the end mean nothing.
+    pub(crate) fn give_back(&self) {
+        let _ = self.file.set_len(self.end.at);
+    }
+
+    pub(crate) fn len_bytes(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+}
+
 /// An open log.
 #[derive(Debug)]
 pub(crate) struct Wal {
     file: Arc<dyn File>,
     path: PathBuf,
     header: Header,
-    /// Where the next group goes; the length of the file.
-    tail: u64,
-    /// Check of the last frame in the file.
-    tail_link: u32,
-    /// Frames that are not written yet.
+    /// The end of what is in the file.
+    tail: Mark,
+    /// The length of the file, where space is reserved.
+    reserved: u64,
+    /// Whether reserving has worked so far.
+    may_reserve: bool,
+    /// Frames that are not written yet; they belong at `from`, behind a group that is out.
     buffer: Vec<u8>,
-    /// Check of the last frame in the buffer, or `tail_link`.
+    from: u64,
+    /// What the group holds that is out, from `tail` on.
+    out: Arc<Vec<u8>>,
+    /// Check of the last frame, and whether this opening's OPENED mark is before it.
     link: u32,
-    /// Whether this opening's OPENED mark is in the buffer or in the file,
     opened: bool,
-    /// and whether it is in the file.
-    opened_in_file: bool,
+    /// The memory of the last group, to be used again.
+    spare: Vec<u8>,
     /// Whether the last frame in the file is the mark of an orderly close.
     marked_closed: bool,
 }
@@ -165,18 +218,20 @@ impl Wal {
         tail_link: u32,
         marked_closed: bool,
     ) -> Wal {
-        let path = path.to_path_buf();
         Wal {
-            marked_closed,
             file,
-            path,
+            path: path.to_path_buf(),
             header,
-            tail,
-            tail_link,
+            tail: Mark { at: tail, link: tail_link, opened: false },
+            reserved: tail,
+            may_reserve: true,
             buffer: Vec::new(),
+            from: tail,
+            out: Arc::default(),
             link: tail_link,
             opened: false,
-            opened_in_file: false,
+            spare: Vec::new(),
+            marked_closed,
         }
     }
 
@@ -188,9 +243,14 @@ impl Wal {
         self.header.store_id
     }
 
-    /// Length of the file.
+    /// Begins every checksum of this file.
+    pub(crate) fn salt(&self) -> u32 {
+        self.header.salt
+    }
+
+    /// Length of what is in the file, without reserved space.
     pub(crate) fn len_bytes(&self) -> u64 {
-        self.tail
+        self.tail.at
     }
 
     /// Whether the mark of an orderly close would say nothing new.
@@ -198,71 +258,86 @@ impl Wal {
         self.marked_closed && self.buffer.is_empty()
     }
 
-    /// Length of what waits to be written.
+    /// Length of what waits to be taken.
     pub(crate) fn buffered_bytes(&self) -> usize {
         self.buffer.len()
     }
 
     /// Appends one frame to the buffer; before the first one, the OPENED mark with `nonce`.
-    pub(crate) fn append(
-        &mut self,
-        kind: Kind,
-        seq: Seq,
-        durable: Seq,
-        nonce: impl FnOnce() -> u64,
-        body: impl FnOnce(&mut Vec<u8>),
-    ) {
+    pub(crate) fn append(&mut self, kind: Kind, seq: Seq, durable: Seq, nonce: impl FnOnce() -> u64, body: &Body<'_>) {
         if !self.opened {
             self.opened = true;
             let before = if kind == Kind::WRITE { seq - 1 } else { seq };
-            self.frame(Kind::OPENED, before, durable, |out| out.extend_from_slice(&nonce().to_le_bytes()));
+            let nonce = nonce().to_le_bytes();
+            self.frame(Kind::OPENED, before, durable, &Body::new(&nonce, self.header.salt));
         }
         self.frame(kind, seq, durable, body);
     }
 
-    fn frame(&mut self, kind: Kind, seq: Seq, durable: Seq, body: impl FnOnce(&mut Vec<u8>)) {
+    fn frame(&mut self, kind: Kind, seq: Seq, durable: Seq, body: &Body<'_>) {
         let place = Place { salt: self.header.salt, link: self.link, seq, durable };
         self.link = record::encode(&mut self.buffer, place, kind, body);
     }
 
-    /// The present end of the buffer.
+    /// The present end of the log.
     pub(crate) fn mark(&self) -> Mark {
-        Mark { len: self.buffer.len(), link: self.link, opened: self.opened }
+        Mark { at: self.from + self.buffer.len() as u64, link: self.link, opened: self.opened }
     }
 
-    /// Forgets what was appended to the buffer after `mark` was taken.
+    /// The body of `len` bytes that ends at `end`, in the buffer or in the group that is out.
+    pub(crate) fn body(&self, end: Mark, len: usize) -> &[u8] {
+        let (bytes, from) = if end.at <= self.from { (&*self.out, self.tail.at) } else { (&self.buffer, self.from) };
+        let end = usize::try_from(end.at - from).expect("in memory");
+        &bytes[end - len..end]
+    }
+
+    /// Forgets what was appended to the buffer after `mark` was taken. No group may be out.
     pub(crate) fn rewind(&mut self, mark: Mark) {
-        self.buffer.truncate(mark.len);
+        let mark = if mark.at < self.tail.at { self.tail } else { mark };
+        self.buffer.truncate(usize::try_from(mark.at - self.from).expect("in memory"));
         self.link = mark.link;
         self.opened = mark.opened;
     }
 
-    /// The mark of an empty buffer.
-    pub(crate) fn start(&self) -> Mark {
-        Mark { len: 0, link: self.tail_link, opened: self.opened_in_file }
+    /// Takes the buffer out, to be written at the tail. It has to come back by [`Wal::complete`] or
+    /// [`Wal::take_back`] before the next one is taken.
+    pub(crate) fn take(&mut self) -> Group {
+        assert_eq!(self.from, self.tail.at, "one group at a time");
+        let end = self.mark();
+        let step = end.at.clamp(*RESERVE_BYTES.start(), *RESERVE_BYTES.end());
+        let reserve = (self.may_reserve && end.at > self.reserved).then(|| (end.at + step).next_multiple_of(*RESERVE_BYTES.start()));
+        self.from = end.at;
+        self.out = Arc::new(std::mem::replace(&mut self.buffer, std::mem::take(&mut self.spare)));
+        Group { file: Arc::clone(&self.file), at: self.tail.at, bytes: Arc::clone(&self.out), end, reserve, reserved: false }
     }
 
-    /// Hands the buffer to the operating system in one write. On failure the file is durably as
-    /// long as before, and the buffer keeps its frames. All before `tail` must be synced.
-    pub(crate) fn write(&mut self) -> std::result::Result<u64, WriteFailure> {
-        if let Err(cause) = write_all_at(&*self.file, self.tail, &self.buffer) {
-            // Synced, or a power cut could bring back whole records of a write that was refused.
-            let torn = self.file.set_len(self.tail).and_then(|()| self.file.sync()).err();
-            return Err(WriteFailure { cause, torn });
+    /// The group is in the file.
+    pub(crate) fn complete(&mut self, group: Group) {
+        if let Some(len) = group.reserve {
+            self.may_reserve = group.reserved;
+            self.reserved = if group.reserved { len } else { 0 };
         }
-        let written = self.buffer.len() as u64;
-        self.tail += written;
-        self.tail_link = self.link;
-        self.opened_in_file = self.opened;
+        self.tail = group.end;
         self.marked_closed = false;
-        self.buffer.clear();
-        self.buffer.shrink_to(KEEP_BUFFER_BYTES);
-        Ok(written)
+        self.spare = self.bytes_of(group);
+        self.spare.clear();
+        self.spare.shrink_to(KEEP_BUFFER_BYTES);
     }
 
-    /// The file to sync; taken under the lock, used outside of it. Covers what was written so far.
-    pub(crate) fn ticket(&self) -> Arc<dyn File> {
-        Arc::clone(&self.file)
+    /// The group could not be written: what of it and of the buffer stands before `keep` is the buffer
+    /// again, the rest is forgotten.
+    pub(crate) fn take_back(&mut self, group: Group, keep: Mark) {
+        let bytes = self.bytes_of(group);
+        let behind = std::mem::replace(&mut self.buffer, bytes);
+        self.buffer.extend_from_slice(&behind);
+        self.from = self.tail.at;
+        self.reserved = 0; // the file was cut
+        self.rewind(keep);
+    }
+
+    fn bytes_of(&mut self, group: Group) -> Vec<u8> {
+        self.out = Arc::default();
+        Arc::into_inner(group.bytes).expect("nobody else keeps a group")
     }
 }
 

@@ -110,6 +110,11 @@ impl File for OsFile {
         self.0.set_len(len)
     }
 
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+    fn reserve(&self, len: u64) -> io::Result<()> {
+        Ok(rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), 0, len)?)
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
     }

@@ -611,6 +611,15 @@ impl File for SimFile {
         Ok(())
     }
 
+    fn reserve(&self, len: u64) -> io::Result<()> {
+        let mut inner = self.disk.lock_inner();
+        inner.enter(Kind::SetLen)?;
+        if index(len) > inner.world.files[self.inode].cache.len() {
+            inner.change(Change::SetLen(self.inode, len));
+        }
+        Ok(())
+    }
+
     fn sync(&self) -> io::Result<()> {
         let mut inner = self.disk.lock_inner();
         let fault = inner.enter(Kind::Sync)?;

@@ -6,11 +6,18 @@
 //! that sync runs, so never more than n − 1 acknowledged writes are at risk.
 //!
 //! Order of steps of a write, under the log's lock unless said otherwise:
-//! 1. append: the next sequence number, a frame into the buffer, the operations into `waiting`;
-//! 2. apply from the front of `waiting` what the rule allows; who is applied is answered;
-//! 3. who is not, leads or follows. The leader writes the whole buffer with one call, then
-//!    *releases the lock*, syncs, takes the lock again, and settles the shared state before it
-//!    looks at the outcome: `durable` moves, step 2 is repeated, all are woken.
+//! 1. before the lock is taken: the bytes of its body, and their check;
+//! 2. append: the next sequence number, a frame into the buffer;
+//! 3. apply, from the front of what is waiting, what the rule allows; who is applied is answered;
+//! 4. who is not, leads or follows. The leader takes the buffer out, *releases the lock*, writes it with one
+//!    call, syncs, takes the lock again, and settles the shared state before it looks at the
+//!    outcome: `durable` moves, step 3 is repeated. Then, without the lock, it wakes the next leader,
+//!    and then all who followed.
+//!
+//! A *round* is one such write and sync. While one runs, the first writer that it will not decide becomes
+//! the leader of the next and sleeps until this one ends; the others sleep until the round ends that
+//! decides them, and find their answer in it: they never come back for the lock. So a write waits for
+//! the rest of one sync and for its own, and waking costs two system calls a round however many wait.
 //!
 //! When the write fails for lack of room, the file is cut back, the writes that were not applied
 //! are refused, and the buffer keeps the acknowledged ones: the log is *stalled*, and takes no
@@ -18,13 +25,13 @@
 
 use super::{Ack, Shared};
 use crate::error::{Error, Result};
-use crate::record::Kind;
-use crate::state::Op;
-use crate::wal::{Mark, Wal, WriteFailure};
+use crate::record::{Body, Kind};
+use crate::state;
+use crate::wal::{Group, Mark, Wal, WriteFailure};
 use crate::{MAX_SEQ, Seq};
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::sync::MutexGuard;
+use std::sync::{Arc, MutexGuard, OnceLock};
 use std::time::Duration;
 
 /// Above this a group is synced before it is full, so that large values cannot fill the memory.
@@ -46,15 +53,19 @@ pub(super) struct Log {
     pub(super) applied: Seq,
     /// Writes that are appended and not applied, in order.
     waiting: VecDeque<Waiting>,
-    /// The end of the last applied write in the log's buffer.
+    /// The end of the last applied write.
     keep: Mark,
     /// Outcomes of refused writes, until their threads have seen them.
     refused: HashMap<u64, Cause>,
     next_ticket: u64,
     /// Threads in [`Shared::wait`].
     sleepers: usize,
-    /// A leader is between its write and the end of its sync.
-    syncing: bool,
+    /// The round under way, and the last write that it covers.
+    running: Option<(Arc<Round>, Seq)>,
+    /// The round that will cover what is in the buffer,
+    next: Arc<Round>,
+    /// and whether somebody sleeps until it can begin, to lead it.
+    next_has_leader: bool,
     /// A snapshot is being taken or the store is closing: no new writes.
     paused: bool,
     /// Why acknowledged writes could not be written; they wait in the buffer.
@@ -87,36 +98,49 @@ pub(super) struct Counts {
 struct Waiting {
     ticket: u64,
     seq: Seq,
+    what: What,
+    body_len: usize,
     end: Mark,
-    ops: Ops,
 }
 
-/// The operations of one write; most have one, which then needs no list.
-#[derive(Debug)]
-pub(super) enum Ops {
-    One(Op),
-    Many(Vec<Op>),
+/// What a write is counted as.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum What {
+    Put,
+    Delete,
+    Batch,
 }
 
-impl Ops {
-    fn as_slice(&self) -> &[Op] {
-        match self {
-            Ops::One(op) => std::slice::from_ref(op),
-            Ops::Many(ops) => ops,
-        }
-    }
+/// One write and one sync, and those who wait for them.
+#[derive(Debug, Default)]
+struct Round {
+    /// Set when the next round can begin, for its leader.
+    free: OnceLock<()>,
+    ended: OnceLock<Ended>,
+}
 
-    fn into_each(self, each: impl FnMut(Op)) {
-        match self {
-            Ops::One(op) => Some(op).into_iter().for_each(each),
-            Ops::Many(ops) => ops.into_iter().for_each(each),
-        }
+/// What a round has left.
+#[derive(Clone, Debug)]
+pub(super) struct Ended {
+    durable: Seq,
+    /// Visible and acknowledged; of no use where the store has `failed`.
+    applied: Seq,
+    failed: bool,
+    /// Why the round wrote nothing.
+    no_space: Option<Cause>,
+}
+
+impl Ended {
+    /// The answer to write `seq`, where this round has decided it.
+    fn ack(&self, seq: Seq) -> Option<Ack> {
+        let decided = seq <= self.durable || (seq <= self.applied && !self.failed);
+        decided.then(|| Ack { seq, durable: seq <= self.durable, pending: self.applied.saturating_sub(self.durable) })
     }
 }
 
 /// An `io::Error` that several threads can be given.
 #[derive(Clone, Debug)]
-struct Cause {
+pub(super) struct Cause {
     kind: io::ErrorKind,
     code: Option<i32>,
     text: String,
@@ -143,7 +167,7 @@ pub(super) type Guard<'a> = MutexGuard<'a, Log>;
 impl Log {
     pub(super) fn new(wal: Wal, batch_size: u64, last: Seq, snapshot_seq: Seq) -> Log {
         Log {
-            keep: wal.start(),
+            keep: wal.mark(),
             wal,
             batch_size,
             appended: last,
@@ -154,7 +178,9 @@ impl Log {
             refused: HashMap::new(),
             next_ticket: 0,
             sleepers: 0,
-            syncing: false,
+            running: None,
+            next: Arc::default(),
+            next_has_leader: false,
             paused: false,
             stalled: None,
             failure: None,
@@ -172,7 +198,8 @@ impl Log {
     /// Whether `key` will be there once everything appended is applied. `None`: no write that is
     /// not applied yet touches it, so the map decides.
     pub(super) fn undecided(&self, key: &[u8]) -> Option<bool> {
-        let of = |w: &Waiting| w.ops.as_slice().iter().rev().find(|op| *op.key == *key).map(|op| op.value.is_some());
+        let ops = |w: &Waiting| state::decode(self.wal.body(w.end, w.body_len)).expect("encoded by this program");
+        let of = |w: &Waiting| ops(w).iter().rev().find(|op| op.key == key).map(|op| op.value.is_some());
         self.waiting.iter().rev().find_map(of)
     }
 
@@ -197,14 +224,20 @@ impl Log {
 }
 
 impl Shared {
-    /// Steps 1 to 3 for one write.
-    pub(super) fn commit<'a>(&'a self, log: Guard<'a>, ops: Ops) -> Result<Ack> {
+    /// Steps 2 to 4 for one write, whose operations `body` holds, encoded.
+    pub(super) fn commit<'a>(&'a self, log: Guard<'a>, what: What, body: &Body<'_>) -> Result<Ack> {
         let mut log = self.admit(log)?;
         if log.appended >= MAX_SEQ {
             let what = "the number of the next write";
             return Err(Error::Limit { what, got: log.appended + 1, min: 1, max: MAX_SEQ });
         }
-        let (seq, ticket) = self.append(&mut log, ops);
+        let waiting = self.append(&mut log, what, body);
+        let (seq, ticket) = (waiting.seq, waiting.ticket);
+        if log.waiting.is_empty() && seq <= log.limit() {
+            self.apply(&mut log, &waiting, body.bytes);
+            return Ok(log.ack(seq));
+        }
+        log.waiting.push_back(waiting);
         self.apply_allowed(&mut log);
         self.settle(log, seq, ticket)
     }
@@ -228,56 +261,47 @@ impl Shared {
         }
     }
 
-    /// Step 1.
-    fn append(&self, log: &mut Log, ops: Ops) -> (Seq, u64) {
+    /// Step 2.
+    fn append(&self, log: &mut Log, what: What, body: &Body<'_>) -> Waiting {
         let seq = log.appended + 1;
         log.appended = seq;
         let durable = log.durable;
-        log.wal.append(
-            Kind::WRITE,
-            seq,
-            durable,
-            || self.disk.entropy(),
-            |out| {
-                ops.as_slice().iter().for_each(|op| op.as_ref().encode(out));
-            },
-        );
-        let ticket = log.next_ticket;
+        log.wal.append(Kind::WRITE, seq, durable, || self.disk.entropy(), body);
         log.next_ticket += 1;
-        let end = log.wal.mark();
-        log.waiting.push_back(Waiting { ticket, seq, end, ops });
-        (seq, ticket)
+        Waiting { ticket: log.next_ticket, seq, what, body_len: body.bytes.len(), end: log.wal.mark() }
     }
 
-    /// Step 2.
+    /// Step 3.
     fn apply_allowed(&self, log: &mut Log) {
-        let limit = log.durable.saturating_add(log.batch_size - 1);
-        if log.waiting.front().is_none_or(|first| first.seq > limit) {
-            return;
-        }
-        let mut state = self.state_mut();
+        let limit = log.limit();
         while let Some(first) = log.waiting.pop_front_if(|first| first.seq <= limit) {
-            if first.seq > log.written {
-                log.keep = first.end;
-            }
-            log.applied = first.seq;
-            match &first.ops {
-                Ops::One(Op { value: Some(_), .. }) => log.counts.puts += 1,
-                Ops::One(_) => log.counts.deletes += 1,
-                Ops::Many(_) => log.counts.batches += 1,
-            }
-            first.ops.into_each(|op| {
-                state.apply(op);
-            });
+            let mut state = self.state_mut();
+            state.apply_write(log.wal.body(first.end, first.body_len));
+            drop(state);
+            self.applied(log, &first);
         }
-        drop(state);
-        if log.pending() > 0 && log.oldest_pending.is_none() {
+    }
+
+    fn apply(&self, log: &mut Log, write: &Waiting, body: &[u8]) {
+        self.state_mut().apply_write(body);
+        self.applied(log, write);
+    }
+
+    fn applied(&self, log: &mut Log, write: &Waiting) {
+        log.keep = write.end;
+        log.applied = write.seq;
+        match write.what {
+            What::Put => log.counts.puts += 1,
+            What::Delete => log.counts.deletes += 1,
+            What::Batch => log.counts.batches += 1,
+        }
+        if log.oldest_pending.is_none() && log.pending() > 0 {
             log.oldest_pending = Some(self.disk.now());
             self.flusher.wake_for_pending();
         }
     }
 
-    /// Step 3: returns once the write is applied, refused, or in doubt.
+    /// Step 4: returns once the write is applied, refused, or in doubt.
     fn settle<'a>(&'a self, mut log: Guard<'a>, seq: Seq, ticket: u64) -> Result<Ack> {
         loop {
             if let Some(cause) = log.refused.remove(&ticket) {
@@ -293,63 +317,105 @@ impl Shared {
             if seq <= log.applied {
                 return Ok(log.ack(seq));
             }
-            // A leader that fails refuses this write too, and the next turn finds that.
-            log = if log.syncing { self.wait(log)? } else { self.lead(log).or_else(|_| self.log())? };
+            let most_pending = log.batch_size - 1;
+            if let Some(ack) = self.round(log, seq, most_pending).and_then(|ended| ended.ack(seq)) {
+                return Ok(ack);
+            }
+            log = self.log()?;
         }
     }
 
-    /// Waits for the sync under way, or does one: after it, some writes are decided.
+    /// Leads a round or sleeps until one has ended, after which no more than `most_pending` writes up to
+    /// `seq` may be left to sync; at the least, something has changed.
+    fn round(&self, mut log: Guard<'_>, seq: Seq, most_pending: u64) -> Option<Ended> {
+        let Some((running, through)) = log.running.clone() else { return Some(self.lead(log)) };
+        if seq.saturating_sub(through) <= most_pending {
+            drop(log);
+            return Some(running.ended.wait().clone());
+        }
+        if log.next_has_leader {
+            let next = Arc::clone(&log.next);
+            drop(log);
+            return Some(next.ended.wait().clone());
+        }
+        log.next_has_leader = true;
+        drop(log);
+        running.free.wait();
+        // Others count on it, even where this write has been decided meanwhile.
+        let log = self.log().ok()?;
+        let begins = log.running.is_none() && log.failure.is_none() && log.wal.buffered_bytes() > 0;
+        begins.then(|| self.lead(log))
+    }
+
+    /// Waits for the round under way, or leads one: after it, some writes are decided.
     pub(super) fn advance<'a>(&'a self, log: Guard<'a>) -> Result<Guard<'a>> {
-        if log.syncing { self.wait(log) } else { self.lead(log) }
+        let ended = self.round(log, 0, 0);
+        let log = self.log()?;
+        match ended.and_then(|ended| ended.no_space) {
+            Some(cause) if log.stalled.is_some() => Err(log.no_space(&cause)),
+            _ => Ok(log),
+        }
     }
 
-    /// Writes the buffer and syncs it: the group is everything appended so far.
-    fn lead<'a>(&'a self, mut log: Guard<'a>) -> Result<Guard<'a>> {
-        assert!(!log.syncing && log.failure.is_none(), "one leader at a time, and none after a failure");
-        match log.wal.write() {
-            Ok(bytes) => {
-                log.counts.log_writes += 1;
-                log.counts.log_bytes_written += bytes;
-                log.counts.largest_group = log.counts.largest_group.max(log.appended - log.written);
-                log.written = log.appended;
-                log.keep = log.wal.start();
-                log.stalled = None;
-            }
-            Err(failure) => {
-                let error = write_failed(&mut log, failure);
-                self.wake_all(&log);
-                return Err(error);
-            }
-        }
-        let file = log.wal.ticket();
-        let through = log.written;
-        log.syncing = true;
+    /// Writes the buffer and syncs it: the round covers everything appended so far.
+    fn lead(&self, mut log: Guard<'_>) -> Ended {
+        assert!(log.running.is_none() && log.failure.is_none(), "one leader at a time, and none after a failure");
+        let round = std::mem::take(&mut log.next);
+        log.next_has_leader = false;
+        let through = log.appended;
+        log.running = Some((Arc::clone(&round), through));
+        let mut group = log.wal.take();
         drop(log);
 
         let unwound = Unwound { shared: self, what: "a sync" };
+        let written = group.write();
         let began = self.disk.now();
-        let outcome = file.sync();
-        let ended = self.disk.now();
-        std::mem::forget(unwound);
+        let synced = written.is_ok().then(|| group.sync());
+        let took = self.disk.now().saturating_sub(began);
 
-        let mut log = self.log()?;
-        log.syncing = false;
-        log.counts.syncs += 1;
-        log.counts.sync_total += ended.saturating_sub(began);
-        log.counts.sync_max = log.counts.sync_max.max(ended.saturating_sub(began));
-        match outcome {
+        let mut log = self.log.lock().unwrap_or_else(|poisoned| {
+            let mut log = poisoned.into_inner();
+            self.panicked(&mut log);
+            log
+        });
+        let mut no_space = None;
+        match written {
+            Err(failure) => no_space = write_failed(&mut log, group, failure),
             Ok(()) => {
-                log.durable = through;
-                log.oldest_pending = (log.pending_after(through) > 0).then_some(began);
-                self.apply_allowed(&mut log);
+                log.counts.log_writes += 1;
+                log.counts.log_bytes_written += group.len_bytes();
+                log.counts.largest_group = log.counts.largest_group.max(through - log.written);
+                log.counts.syncs += 1;
+                log.counts.sync_total += took;
+                log.counts.sync_max = log.counts.sync_max.max(took);
+                log.written = through;
+                log.stalled = None;
+                match synced {
+                    Some(Err(e)) => log.fail(format!("the sync of the log failed: {e}")),
+                    _ if log.failure.is_some() => {}
+                    _ => {
+                        log.durable = through;
+                        log.oldest_pending = (log.applied > through).then_some(began);
+                        self.apply_allowed(&mut log);
+                    }
+                }
+                log.wal.complete(group);
             }
-            Err(e) => log.fail(format!("the sync of the log failed: {e}")),
         }
+        std::mem::forget(unwound);
+        let ended = log.end_round(no_space);
+        let next_has_leader = std::mem::take(&mut log.next_has_leader);
+        // Those who would wait for the next round are refused or in doubt as well.
+        let next = (ended.failed || ended.no_space.is_some()).then(|| std::mem::take(&mut log.next));
         self.wake_all(&log);
-        match log.poisoned() {
-            None => Ok(log),
-            Some(error) => Err(error),
+        drop(log);
+        if next_has_leader {
+            let _ = round.free.set(());
         }
+        for round in [Some(round), next].into_iter().flatten() {
+            let _ = round.ended.set(ended.clone());
+        }
+        ended
     }
 
     /// Returns once everything appended before is durable.
@@ -363,7 +429,13 @@ impl Shared {
             if let Some(error) = log.poisoned() {
                 return Err(error);
             }
-            log = self.advance(log)?;
+            let ended = self.round(log, target, 0);
+            log = self.log()?;
+            if let Some(cause) = ended.and_then(|ended| ended.no_space)
+                && log.durable < target.min(log.appended)
+            {
+                return Err(log.no_space(&cause));
+            }
         }
     }
 
@@ -417,11 +489,25 @@ impl Log {
     pub(super) fn switch(&mut self, wal: Wal) {
         assert!(self.waiting.is_empty() && self.durable == self.appended, "a log is left only when all of it is durable");
         self.wal = wal;
-        self.keep = self.wal.start();
+        self.keep = self.wal.mark();
     }
 
-    fn pending_after(&self, durable: Seq) -> u64 {
-        self.applied.saturating_sub(durable)
+    /// The last write that the rule allows to be applied.
+    fn limit(&self) -> Seq {
+        self.durable.saturating_add(self.batch_size - 1)
+    }
+
+    /// Ends the next round where nobody can begin it.
+    pub(super) fn give_up_next(&mut self) {
+        if self.running.is_none() {
+            let ended = self.end_round(None);
+            let _ = std::mem::take(&mut self.next).ended.set(ended);
+        }
+    }
+
+    fn end_round(&mut self, no_space: Option<Cause>) -> Ended {
+        self.running = None;
+        Ended { durable: self.durable, applied: self.applied, failed: self.failure.is_some(), no_space }
     }
 }
 
@@ -435,30 +521,37 @@ struct Unwound<'a> {
 impl Drop for Unwound<'_> {
     fn drop(&mut self) {
         let mut log = self.shared.log_always();
-        log.syncing = false;
-        log.paused = false;
         log.fail(format!("a thread of this program panicked in {}", self.what));
+        log.paused = false;
+        let rounds = [log.running.take().map(|(round, _)| round), Some(std::mem::take(&mut log.next))];
+        let ended = log.end_round(None);
+        drop(log);
         self.shared.settled.notify_all();
+        for round in rounds.into_iter().flatten() {
+            let _ = round.free.set(());
+            let _ = round.ended.set(ended.clone());
+        }
     }
 }
 
-/// The buffer could not be written. Refuses what was not acknowledged, keeps what was.
-fn write_failed(log: &mut Log, failure: WriteFailure) -> Error {
+/// The group could not be written. Refuses what was not acknowledged, keeps what was. `None`: the log
+/// has failed.
+fn write_failed(log: &mut Log, group: Group, failure: WriteFailure) -> Option<Cause> {
     let cause = Cause::of(&failure.cause);
     if let Some(torn) = failure.torn {
         log.fail(format!("the log could not be written ({}), and cutting the torn record off failed: {torn}", cause.text));
     } else if !cause.is_no_space() {
         log.fail(format!("the log could not be written: {}", cause.text));
     }
-    if let Some(error) = log.poisoned() {
-        return error;
+    let keep = log.keep;
+    log.wal.take_back(group, keep);
+    if log.failure.is_some() {
+        return None;
     }
     while let Some(last) = log.waiting.pop_back() {
         log.refused.insert(last.ticket, cause.clone());
     }
-    let keep = log.keep;
-    log.wal.rewind(keep);
     log.appended = log.applied;
-    log.stalled = (log.wal.buffered_bytes() > 0 && log.pending() > 0).then(|| cause.clone());
-    log.no_space(&cause)
+    log.stalled = (log.pending() > 0).then(|| cause.clone());
+    Some(cause)
 }

@@ -27,16 +27,18 @@ pub use report::{Ack, Flushed, Snapshotted, Stats};
 
 use crate::disk::Disk;
 use crate::error::{Error, Result};
-use crate::record::Kind;
+use crate::record::{Body, Kind};
 use crate::recovery::{Recovered, RecoveryReport, recover};
-use crate::state::{Op, State, Value};
+use crate::state::{OpRef, State, Value};
 use crate::wal::Wal;
 use crate::{MAX_ATOMIC_BYTES, MAX_BATCH_SIZE, MAX_KEY_BYTES, MAX_VALUE_BYTES, StoreId, snapshot, with_suffix};
 use flusher::Flusher;
 use locks::Locks;
-use log::{Guard, Log, Ops};
+use log::{Guard, Log, What};
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -85,6 +87,8 @@ struct Shared {
     flush_interval: Duration,
     snapshot_on_close: bool,
     recovery: RecoveryReport,
+    /// Of the log's file; a hint, see [`Body`].
+    salt: AtomicU32,
     log: Mutex<Log>,
     /// Signalled when a sync, a pause or the store ends: all who wait look again.
     settled: Condvar,
@@ -105,6 +109,7 @@ impl Engine {
         locks.note_pair(&options.wal);
         let shared = Arc::new(Shared {
             store_id: wal.store_id(),
+            salt: AtomicU32::new(wal.salt()),
             wal_path: options.wal,
             snapshot_path: options.snapshot,
             flush_interval: options.flush_interval,
@@ -143,8 +148,8 @@ impl Engine {
     /// [`Error::Limit`] and [`Error::NoSpace`]: not stored. [`Error::Poisoned`]: in doubt when this
     /// call's sync failed, not stored when an earlier one did. [`Error::Closed`]: not stored.
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Ack> {
-        let op = Op::put(checked_key(key.as_ref())?, checked_value(value.as_ref())?);
-        self.shared().commit(self.shared().log()?, Ops::One(op))
+        let op = OpRef { key: checked_key(key.as_ref())?, value: Some(checked_value(value.as_ref())?) };
+        self.shared().encoded(|out| op.encode(out), |body| self.shared().commit(self.shared().log()?, What::Put, body))
     }
 
     /// Removes `key`. `None`: there was no such key, and nothing was logged. Durable as a put is.
@@ -161,21 +166,8 @@ impl Engine {
     /// # Errors
     /// As [`Engine::put`], with "not removed" for "not stored".
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<Option<Ack>> {
-        let op = Op::delete(checked_key(key.as_ref())?);
-        let mut log = self.shared().log()?;
-        loop {
-            log = self.shared().admit(log)?;
-            let there = match log.undecided(&op.key) {
-                // Only an answer that cannot be taken back may say that the key is gone.
-                Some(false) => {
-                    log = self.shared().advance(log)?;
-                    continue;
-                }
-                Some(true) => true,
-                None => self.shared().state().get(&op.key).is_some(),
-            };
-            return if there { self.shared().commit(log, Ops::One(op)).map(Some) } else { Ok(None) };
-        }
+        let op = OpRef { key: checked_key(key.as_ref())?, value: None };
+        self.shared().encoded(|out| op.encode(out), |body| self.shared().delete(op.key, body))
     }
 
     /// Applies the operations of `batch` in order, as one write: all of them, or after any crash none.
@@ -201,12 +193,12 @@ impl Engine {
             bytes += op.as_ref().encoded_len();
         }
         check("the batch's length in bytes", bytes as u64, 0, MAX_ATOMIC_BYTES as u64)?;
-        let log = self.shared().log()?;
         if batch.is_empty() {
-            let log = self.shared().admit(log)?;
+            let log = self.shared().admit(self.shared().log()?)?;
             return Ok(log.ack(log.applied));
         }
-        self.shared().commit(log, Ops::Many(batch.ops))
+        let encode = |out: &mut Vec<u8>| batch.ops.iter().for_each(|op| op.as_ref().encode(out));
+        self.shared().encoded(encode, |body| self.shared().commit(self.shared().log()?, What::Batch, body))
     }
 
     /// The value of `key`, durable or not yet. Never waits for a sync. Works after a failure and after
@@ -485,7 +477,44 @@ impl Engine {
     }
 }
 
+/// The memory in which a thread encodes its writes is kept up to this size.
+const KEEP_ENCODED_BYTES: usize = 64 << 10;
+
+thread_local! {
+    static ENCODED: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 impl Shared {
+    /// Step 1 of a write: its body and the body's check, made without any lock; then `commit`.
+    fn encoded<T>(&self, encode: impl FnOnce(&mut Vec<u8>), commit: impl FnOnce(&Body<'_>) -> T) -> T {
+        let mut bytes = ENCODED.take();
+        bytes.clear();
+        encode(&mut bytes);
+        let done = commit(&Body::new(&bytes, self.salt.load(Ordering::Relaxed)));
+        if bytes.capacity() <= KEEP_ENCODED_BYTES {
+            ENCODED.set(bytes);
+        }
+        done
+    }
+
+    /// Logs the deletion that `body` holds, where `key` is there.
+    fn delete(&self, key: &[u8], body: &Body<'_>) -> Result<Option<Ack>> {
+        let mut log = self.log()?;
+        loop {
+            log = self.admit(log)?;
+            let there = match log.undecided(key) {
+                // Only an answer that cannot be taken back may say that the key is gone.
+                Some(false) => {
+                    log = self.advance(log)?;
+                    continue;
+                }
+                Some(true) => true,
+                None => self.state().get(key).is_some(),
+            };
+            return if there { self.commit(log, What::Delete, body).map(Some) } else { Ok(None) };
+        }
+    }
+
     fn log(&self) -> Result<Guard<'_>> {
         self.log.lock().map_err(|poisoned| self.panicked(&mut poisoned.into_inner()))
     }
@@ -498,6 +527,7 @@ impl Shared {
     fn panicked(&self, log: &mut Log) -> Error {
         let reason = "a thread of this program panicked while it was writing".to_string();
         log.fail(reason.clone());
+        log.give_up_next();
         Error::Poisoned { path: self.wal_path.clone(), reason, pending: log.pending() }
     }
 
@@ -529,6 +559,7 @@ impl Shared {
         drop(log);
 
         let wal = self.failing_for_good(Wal::create(&*self.disk, &self.wal_path, self.store_id, seq))?;
+        self.salt.store(wal.salt(), Ordering::Relaxed); // a body made before has its check made anew
         self.log()?.switch(wal);
         Ok(Snapshotted {
             seq,
@@ -579,17 +610,23 @@ impl Shared {
         if log.wal.is_marked_closed() {
             return Ok(());
         }
-        let (seq, before) = (log.appended, log.wal.mark());
-        log.wal.append(Kind::CLOSED, seq, seq, || self.disk.entropy(), |_| {});
+        let seq = log.appended;
+        let before = log.wal.mark();
+        let nothing = Body::new(b"", log.wal.salt());
+        log.wal.append(Kind::CLOSED, seq, seq, || self.disk.entropy(), &nothing);
+        let mut group = log.wal.take();
+        drop(log);
         // All is durable already. The mark only lets recovery see rot in the last group, so a disk
         // that has no room for it is no reason to refuse.
-        match log.wal.write() {
-            Ok(_) => {
-                let file = log.wal.ticket();
-                drop(log);
-                let _ = file.sync();
-            }
-            Err(_) => log.wal.rewind(before),
+        let written = group.write();
+        if written.is_ok() {
+            group.give_back();
+            let _ = group.sync();
+        }
+        let mut log = self.log()?;
+        match written {
+            Ok(()) => log.wal.complete(group),
+            Err(_) => log.wal.take_back(group, before),
         }
         Ok(())
     }

@@ -200,6 +200,14 @@ impl State {
         old.is_some()
     }
 
+    /// Applies the operations of a write whose body this program encoded.
+    pub(crate) fn apply_write(&mut self, mut body: &[u8]) {
+        while !body.is_empty() {
+            let op = decode_one(&mut body).expect("encoded by this program");
+            self.apply(op.to_op());
+        }
+    }
+
     pub(crate) fn get(&self, key: &[u8]) -> Option<&Value> {
         self.map.get(key)
     }
