@@ -26,7 +26,7 @@ use crate::disk::{Disk, File, create_tmp, read_full_at, remove_if_there, write_a
 use crate::error::{Error, Result};
 use crate::record::{Fault, Kind};
 use crate::scan::{Frames, Next};
-use crate::state::{self, OpRef, State};
+use crate::state::{self, Map};
 use crate::wal::{self, Wal};
 use crate::{Seq, StoreId, snapshot, with_suffix};
 use std::fmt;
@@ -342,7 +342,7 @@ impl Watch<'_> {
 
 /// An opened store: its state, and the log to go on with.
 pub(crate) struct Recovered {
-    pub(crate) state: State,
+    pub(crate) state: Map,
     pub(crate) wal: Wal,
     pub(crate) report: RecoveryReport,
 }
@@ -379,7 +379,7 @@ pub(crate) fn recover(
         tail: Tail::Clean,
         took: Duration::ZERO,
     };
-    let mut state = State::default();
+    let state = Map::default();
     let size = |file: &Option<Arc<dyn File>>| file.as_ref().map_or(Ok(0), |file| file.size());
     let snapshot_bytes = size(&snapshot_file).map_err(Error::io("reading", snapshot_path))?;
     let total = snapshot_bytes + size(&wal_file).map_err(Error::io("reading", wal_path))?;
@@ -407,7 +407,7 @@ pub(crate) fn recover(
     let log = match &wal_file {
         Some(file) => {
             let look = &mut |at| watch.look(snapshot_bytes + at, total);
-            Some(replay(file, wal_path, snapshot_path, snapshot.as_ref(), &mut state, &mut report, look)?)
+            Some(replay(file, wal_path, snapshot_path, snapshot.as_ref(), &state, &mut report, look)?)
         }
         None => None,
     };
@@ -460,7 +460,7 @@ pub(crate) fn recover(
             report.created = log.is_none() && snapshot.is_none();
             let id = log.map_or_else(|| new_id(disk), |log| log.header.store_id);
             if report.log_missing {
-                snapshot::save(disk, snapshot_path, id, report.snapshot_seq, snapshot::entries_of(|| &state))?;
+                snapshot::save(disk, snapshot_path, id, report.snapshot_seq, snapshot::entries_of(&state))?;
             }
             Wal::create(disk, wal_path, id, report.snapshot_seq)?
         }
@@ -495,7 +495,7 @@ fn replay(
     wal_path: &Path,
     snapshot_path: &Path,
     snapshot: Option<&snapshot::Header>,
-    state: &mut State,
+    state: &Map,
     report: &mut RecoveryReport,
     look: &mut dyn FnMut(u64),
 ) -> Result<LogEnd> {
@@ -524,9 +524,7 @@ fn replay(
                     let reason = format!("{}, although its checksums hold; not opened, nothing changed", Fault::Content);
                     return Err(Error::damaged(wal_path, frame.offset, reason));
                 };
-                ops.into_iter().map(OpRef::to_op).for_each(|op| {
-                    state.apply(op);
-                });
+                ops.into_iter().for_each(|op| state.apply(op));
                 report.replayed += 1;
                 report.last_seq = frame.header.seq;
             }

@@ -112,7 +112,7 @@ pub fn replay(wal: &Path, snapshot: &Path, until: Option<Seq>, mut each: impl Fn
 fn load(path: &Path, state: &mut State) -> Result<Option<snapshot::Header>> {
     let Some(file) = OsDisk.open_read(path).map_err(Error::io("opening", path))? else { return Ok(None) };
     let header = snapshot::load(file, path, |_, op| {
-        state.apply(op);
+        state.apply(op.to_op());
     })?;
     Ok(Some(header))
 }

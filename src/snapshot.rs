@@ -33,10 +33,9 @@ use crate::error::{Error, Result};
 use crate::magic::{SNAPSHOT as MAGIC, describe};
 use crate::record::{self, Body, Kind, Place, crc, le32, le64};
 use crate::scan::{Frames, Next};
-use crate::state::{self, Digest, Digester, Key, Op, OpRef, State};
+use crate::state::{self, Digest, Digester, Key, Map, OpRef};
 use crate::{MAX_SEQ, SNAPSHOT_FORMAT, Seq, StoreId, with_suffix};
 use std::io;
-use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -227,7 +226,7 @@ impl Blocks {
 
 /// Reads and checks a whole snapshot; `each` gets the entries in key order, with the offset of their frame. Nothing that `each`
 /// got may be used when this fails.
-pub(crate) fn load(file: Arc<dyn File>, path: &Path, mut each: impl FnMut(u64, Op)) -> Result<Header> {
+pub(crate) fn load(file: Arc<dyn File>, path: &Path, mut each: impl FnMut(u64, OpRef<'_>)) -> Result<Header> {
     let len = file.size().map_err(Error::io("reading", path))?;
     let mut bytes = [0; HEADER_BYTES];
     let got = read_full_at(&*file, 0, &mut bytes).map_err(Error::io("reading", path))?;
@@ -263,8 +262,7 @@ pub(crate) fn load(file: Arc<dyn File>, path: &Path, mut each: impl FnMut(u64, O
                     }
                     digester.add(op.key, value);
                     entries += 1;
-                    let op = op.to_op();
-                    last = Some(op.key.clone());
+                    last = Some(op.key.into());
                     each(at, op);
                 }
             }
@@ -282,26 +280,13 @@ pub(crate) fn load(file: Arc<dyn File>, path: &Path, mut each: impl FnMut(u64, O
     Ok(header)
 }
 
-/// Hands over the entries of `state` a thousand or about a mebibyte at a time, for [`save`].
-pub(crate) fn entries_of<S: Deref<Target = State>>(read: impl Fn() -> S) -> impl FnMut(Each<'_>) -> bool {
-    const ENTRIES_PER_LOCK: usize = 1000;
-    let mut after: Option<Box<[u8]>> = None;
+/// Hands over the entries of `map` a thousand at a time, for [`save`].
+pub(crate) fn entries_of(map: &Map) -> impl FnMut(Each<'_>) -> bool {
+    let mut keys = map.sorted_keys().into_iter();
     move |each| {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let state = read();
-        let (mut count, mut bytes) = (0, 0);
-        let mut last = None;
-        for (key, value) in state.range(after.as_deref().map_or(Unbounded, Excluded)).take(ENTRIES_PER_LOCK) {
-            each(key, value);
-            count += 1;
-            bytes += key.len() + value.len();
-            last = Some(key);
-            if bytes >= WRITE_BYTES {
-                break;
-            }
+        for key in keys.by_ref().take(1000) {
+            map.with(&key, |value| each(&key, value));
         }
-        let last = last.map(Box::from);
-        after = last.or(after.take());
-        count == ENTRIES_PER_LOCK || bytes >= WRITE_BYTES
+        keys.len() > 0
     }
 }

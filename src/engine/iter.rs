@@ -2,12 +2,12 @@
 
 use super::Shared;
 use crate::error::Result;
-use crate::state::Value;
+use crate::state::{Key, Value};
 use std::ops::Bound;
 use std::sync::Arc;
 
-/// So many entries are copied out of the map each time its lock is taken.
-const ENTRIES_PER_LOCK: usize = 256;
+/// So many entries are taken from the map at once.
+const ENTRIES_AT_ONCE: usize = 256;
 
 /// Entries whose keys begin with a prefix, in key order; from [`Engine::scan`](crate::Engine::scan).
 ///
@@ -31,7 +31,7 @@ pub struct Scan {
     shared: Arc<Shared>,
     prefix: Box<[u8]>,
     /// Entries that were copied out and not handed over, in order.
-    ready: std::vec::IntoIter<(Vec<u8>, Value)>,
+    ready: std::vec::IntoIter<(Key, Value)>,
     /// The last key that was copied out.
     after: Option<Box<[u8]>>,
     done: bool,
@@ -47,17 +47,10 @@ impl Scan {
             None => Bound::Included(&*self.prefix),
             Some(after) => Bound::Excluded(&**after),
         };
-        let state = self.shared.state();
-        let entries: Vec<_> = state
-            .range(from)
-            .take_while(|(key, _)| key.starts_with(&self.prefix))
-            .take(ENTRIES_PER_LOCK)
-            .map(|(key, value)| (key.to_vec(), value.clone()))
-            .collect();
-        drop(state);
-        self.done = entries.len() < ENTRIES_PER_LOCK;
+        let entries = self.shared.state.range(from, &self.prefix, ENTRIES_AT_ONCE);
+        self.done = entries.len() < ENTRIES_AT_ONCE;
         if let Some((last, _)) = entries.last() {
-            self.after = Some(last.as_slice().into());
+            self.after = Some((**last).into());
         }
         self.ready = entries.into_iter();
     }
@@ -70,7 +63,7 @@ impl Iterator for Scan {
         if self.ready.len() == 0 && !self.done {
             self.refill();
         }
-        self.ready.next().map(Ok)
+        self.ready.next().map(|(key, value)| Ok((key.to_vec(), value)))
     }
 }
 

@@ -275,15 +275,13 @@ impl Shared {
     fn apply_allowed(&self, log: &mut Log) {
         let limit = log.limit();
         while let Some(first) = log.waiting.pop_front_if(|first| first.seq <= limit) {
-            let mut state = self.state_mut();
-            state.apply_write(log.wal.body(first.end, first.body_len));
-            drop(state);
+            self.state.apply_write(log.wal.body(first.end, first.body_len));
             self.applied(log, &first);
         }
     }
 
     fn apply(&self, log: &mut Log, write: &Waiting, body: &[u8]) {
-        self.state_mut().apply_write(body);
+        self.state.apply_write(body);
         self.applied(log, write);
     }
 

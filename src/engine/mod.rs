@@ -10,7 +10,7 @@
 //! | `report.rs` | the types calls answer with |
 //!
 //! Locks, always taken in this order: `log` (one writer's step at a time; never held across a
-//! sync), `state` (the map; held for one write, one lookup, or a thousand entries of a snapshot).
+//! sync), then those of the map (see `state/map.rs`).
 
 mod batch;
 mod flusher;
@@ -29,7 +29,7 @@ use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::record::{Body, Kind};
 use crate::recovery::{Recovered, RecoveryReport, recover};
-use crate::state::{OpRef, State, Value};
+use crate::state::{Map, OpRef, Value};
 use crate::wal::Wal;
 use crate::{MAX_ATOMIC_BYTES, MAX_BATCH_SIZE, MAX_KEY_BYTES, MAX_VALUE_BYTES, StoreId, snapshot, with_suffix};
 use flusher::Flusher;
@@ -39,7 +39,7 @@ use std::cell::Cell;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 /// An open store. Cheap to clone; every clone is the same store, usable from any thread. The last
@@ -92,7 +92,7 @@ struct Shared {
     log: Mutex<Log>,
     /// Signalled when a sync, a pause or the store ends: all who wait look again.
     settled: Condvar,
-    state: RwLock<State>,
+    state: Map,
     flusher: Flusher,
     /// Emptied by close.
     locks: Mutex<Option<Locks>>,
@@ -116,7 +116,7 @@ impl Engine {
             snapshot_on_close: options.snapshot_on_close,
             log: Mutex::new(Log::new(wal, options.batch_size, report.last_seq, report.snapshot_seq)),
             settled: Condvar::new(),
-            state: RwLock::new(state),
+            state,
             flusher: Flusher::default(),
             recovery: report,
             locks: Mutex::new(Some(locks)),
@@ -216,7 +216,7 @@ impl Engine {
     /// # Errors
     /// None today; a store larger than memory would have to read.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
-        Ok(self.shared().state().get(key.as_ref()).cloned())
+        Ok(self.shared().state.get(key.as_ref()))
     }
 
     /// The entries whose keys begin with `prefix`, in the byte order of the keys; all for an empty one.
@@ -261,7 +261,7 @@ impl Engine {
     /// ```
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shared().state().len()
+        self.shared().state.len()
     }
 
     /// Whether there is no key.
@@ -292,7 +292,7 @@ impl Engine {
     /// ```
     #[must_use]
     pub fn digest(&self) -> crate::Digest {
-        self.shared().state().digest()
+        self.shared().state.digest()
     }
 
     /// Makes everything acknowledged before durable, with one sync of its own at most.
@@ -412,7 +412,7 @@ impl Engine {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let log = self.shared().log_always();
-        let state = self.shared().state();
+        let state = &self.shared().state;
         let counts = log.counts;
         Stats {
             store_id: self.shared().store_id,
@@ -509,7 +509,7 @@ impl Shared {
                     continue;
                 }
                 Some(true) => true,
-                None => self.state().get(key).is_some(),
+                None => self.state.with(key, |_| ()).is_some(),
             };
             return if there { self.commit(log, What::Delete, body).map(Some) } else { Ok(None) };
         }
@@ -531,14 +531,6 @@ impl Shared {
         Error::Poisoned { path: self.wal_path.clone(), reason, pending: log.pending() }
     }
 
-    fn state(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// With the log paused: 1. make it all durable, so that the state is that after `seq`; 2. save
     /// it; 3. put a new log that begins after `seq` in place. A crash between 2 and 3 leaves
     /// records that the snapshot holds too; opening skips them.
@@ -551,7 +543,7 @@ impl Shared {
         let (seq, released) = (log.durable, log.wal.len_bytes());
         drop(log);
 
-        let saved = snapshot::save(&*self.disk, &self.snapshot_path, self.store_id, seq, snapshot::entries_of(|| self.state()));
+        let saved = snapshot::save(&*self.disk, &self.snapshot_path, self.store_id, seq, snapshot::entries_of(&self.state));
         let header = self.failing_for_good(saved)?;
         let mut log = self.log()?;
         log.counts.snapshots += 1;

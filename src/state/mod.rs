@@ -1,4 +1,5 @@
-//! [`State`]: the map as a pure function of the writes applied to it, and the bytes of a write.
+//! [`State`]: the map as a pure function of the writes applied to it; [`Map`]: the same for many threads; and
+//! the bytes of a write.
 //!
 //! Applying is deterministic: no clock, no randomness, no file. The same writes give the same
 //! state, and the same state gives the same [`Digest`].
@@ -11,8 +12,11 @@
 //! ```
 
 mod key;
+mod map;
+mod shard;
 
 pub(crate) use key::Key;
+pub(crate) use map::Map;
 
 use crate::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use std::borrow::Borrow;
@@ -200,14 +204,6 @@ impl State {
         old.is_some()
     }
 
-    /// Applies the operations of a write whose body this program encoded.
-    pub(crate) fn apply_write(&mut self, mut body: &[u8]) {
-        while !body.is_empty() {
-            let op = decode_one(&mut body).expect("encoded by this program");
-            self.apply(op.to_op());
-        }
-    }
-
     pub(crate) fn get(&self, key: &[u8]) -> Option<&Value> {
         self.map.get(key)
     }
@@ -222,6 +218,7 @@ impl State {
         digester.digest()
     }
 
+    #[cfg(test)]
     pub(crate) fn data_bytes(&self) -> u64 {
         self.data_bytes
     }
