@@ -84,6 +84,7 @@
 //! | `wal` | append, write, sync of opaque frames | disk, magic, record |
 //! | `snapshot` | save and load one state | disk, magic, record, scan, state |
 //! | `recovery` | snapshot + log → state | all above |
+//! | `checkpoint` | old snapshot + log → new snapshot, and a new log | disk, record, scan, wal, snapshot, state |
 //! | `engine` | the order of steps, group commit, the locks | all above |
 //! | [`torture`] | crashing the engine on a simulated disk, everywhere | engine and below |
 //! | [`replay`] | the state at any sequence number, from the files | all but engine |
@@ -95,6 +96,7 @@
 //! Not larger than memory; not for several processes at once; no transactions across reads and
 //! writes; not a defence against disks that lie about a sync or people who edit the files.
 
+mod checkpoint;
 pub mod command;
 pub mod disk;
 mod engine;

@@ -460,7 +460,7 @@ pub(crate) fn recover(
             report.created = log.is_none() && snapshot.is_none();
             let id = log.map_or_else(|| new_id(disk), |log| log.header.store_id);
             if report.log_missing {
-                snapshot::save(disk, snapshot_path, id, report.snapshot_seq, snapshot::entries_of(&state))?;
+                snapshot::save(disk, snapshot_path, id, report.snapshot_seq, snapshot::fill_from(&state))?;
             }
             Wal::create(disk, wal_path, id, report.snapshot_seq)?
         }

@@ -74,6 +74,11 @@ impl Frames {
         Ok(Frames { window, path: path.to_path_buf(), numbered, salt, offset, link: salt, last: base })
     }
 
+    /// Expects a frame that follows the one with the check `link`, which is not the first of the file.
+    pub(crate) fn behind(self, link: u32) -> Frames {
+        Frames { link, ..self }
+    }
+
     /// Where the next frame should begin.
     pub(crate) fn offset(&self) -> u64 {
         self.offset

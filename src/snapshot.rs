@@ -136,22 +136,18 @@ fn damage(what: &str) -> String {
     )
 }
 
-/// Takes one entry.
-pub(crate) type Each<'e> = &'e mut dyn FnMut(&[u8], &[u8]);
-
-/// Saves the state after write `seq`. `entries` hands over the next entries in key order, and none
-/// at the end.
+/// Saves the state after write `seq`, whose entries `fill` hands over in key order.
 pub(crate) fn save(
     disk: &dyn Disk,
     path: &Path,
     store_id: StoreId,
     seq: Seq,
-    entries: impl FnMut(Each<'_>) -> bool,
+    fill: impl FnOnce(&mut Writer<'_>) -> io::Result<()>,
 ) -> Result<Header> {
     const NOT_TAKEN: &str = "no snapshot was taken, the log and the old snapshot are as they were: writing";
     let tmp = with_suffix(path, ".tmp");
     let saved = create_tmp(disk, &tmp).and_then(|file| {
-        let header = write(&*file, store_id, seq, entries)?;
+        let header = write(&*file, store_id, seq, fill)?;
         file.drop_cache();
         let read = load(file, &tmp, |_, _| {}).map_err(|e| io::Error::other(format!("reading it back: {e}")))?;
         if read != header {
@@ -169,52 +165,51 @@ pub(crate) fn save(
     Ok(header)
 }
 
-fn write(file: &dyn File, store_id: StoreId, seq: Seq, mut entries: impl FnMut(Each<'_>) -> bool) -> io::Result<Header> {
-    let mut header = Header { store_id, seq, entries: 0, data_len: 0, digest: Digest(0), meta_len: 0, meta_check: crc(0, b"") };
-    let mut digester = Digester::default();
-    let mut blocks = Blocks {
-        out: Vec::new(),
-        body: Vec::new(),
-        place: Place { salt: header.salt(), link: header.salt(), seq: 0, durable: 0 },
-    };
-    let mut more = true;
-    while more {
-        more = entries(&mut |key, value| {
-            header.entries += 1;
-            digester.add(key, value);
-            blocks.add(OpRef { key, value: Some(value) });
-        });
-        if !more {
-            blocks.close();
-        }
-        if blocks.out.len() >= WRITE_BYTES || !more {
-            write_all_at(file, HEADER_BYTES as u64 + header.data_len, &blocks.out)?;
-            header.data_len += blocks.out.len() as u64;
-            blocks.out.clear();
-        }
-    }
+fn write(
+    file: &dyn File,
+    store_id: StoreId,
+    seq: Seq,
+    fill: impl FnOnce(&mut Writer<'_>) -> io::Result<()>,
+) -> io::Result<Header> {
+    let header = Header { store_id, seq, entries: 0, data_len: 0, digest: Digest(0), meta_len: 0, meta_check: crc(0, b"") };
+    let place = Place { salt: header.salt(), link: header.salt(), seq: 0, durable: 0 };
+    let mut writer = Writer { file, header, digester: Digester::default(), out: Vec::new(), body: Vec::new(), place };
+    fill(&mut writer)?;
+    writer.close_block();
+    writer.write_out()?;
+    let Writer { mut header, digester, .. } = writer;
     header.digest = digester.digest();
     write_all_at(file, 0, &header.encode())?;
     file.sync()?;
     Ok(header)
 }
 
-/// Collects entries into frames.
-struct Blocks {
+/// A snapshot that is being written.
+pub(crate) struct Writer<'a> {
+    file: &'a dyn File,
+    header: Header,
+    digester: Digester,
+    /// Whole frames that are not in the file yet.
     out: Vec<u8>,
+    /// The body of the frame that is being filled.
     body: Vec<u8>,
     place: Place,
 }
 
-impl Blocks {
-    fn add(&mut self, entry: OpRef<'_>) {
+impl Writer<'_> {
+    /// Adds the entry that is next in key order.
+    pub(crate) fn add(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
+        let entry = OpRef { key, value: Some(value) };
         if self.body.len() + entry.encoded_len() > BLOCK_BYTES {
-            self.close();
+            self.close_block();
         }
         entry.encode(&mut self.body);
+        self.header.entries += 1;
+        self.digester.add(key, value);
+        if self.out.len() >= WRITE_BYTES { self.write_out() } else { Ok(()) }
     }
 
-    fn close(&mut self) {
+    fn close_block(&mut self) {
         if !self.body.is_empty() {
             self.place.seq += 1;
             let body = Body::new(&self.body, self.place.salt);
@@ -222,15 +217,27 @@ impl Blocks {
             self.body.clear();
         }
     }
+
+    fn write_out(&mut self) -> io::Result<()> {
+        write_all_at(self.file, HEADER_BYTES as u64 + self.header.data_len, &self.out)?;
+        self.header.data_len += self.out.len() as u64;
+        self.out.clear();
+        Ok(())
+    }
+}
+
+/// Reads the header of the snapshot `file`.
+pub(crate) fn read_header(file: &dyn File, path: &Path) -> Result<Header> {
+    let mut bytes = [0; HEADER_BYTES];
+    let got = read_full_at(file, 0, &mut bytes).map_err(Error::io("reading", path))?;
+    Header::decode(path, &bytes[..got])
 }
 
 /// Reads and checks a whole snapshot; `each` gets the entries in key order, with the offset of their frame. Nothing that `each`
 /// got may be used when this fails.
 pub(crate) fn load(file: Arc<dyn File>, path: &Path, mut each: impl FnMut(u64, OpRef<'_>)) -> Result<Header> {
     let len = file.size().map_err(Error::io("reading", path))?;
-    let mut bytes = [0; HEADER_BYTES];
-    let got = read_full_at(&*file, 0, &mut bytes).map_err(Error::io("reading", path))?;
-    let header = Header::decode(path, &bytes[..got])?;
+    let header = read_header(&*file, path)?;
     if header.file_len() != Some(len) {
         let reason = format!(
             "the file has {len} bytes where its header promises {}",
@@ -280,13 +287,12 @@ pub(crate) fn load(file: Arc<dyn File>, path: &Path, mut each: impl FnMut(u64, O
     Ok(header)
 }
 
-/// Hands over the entries of `map` a thousand at a time, for [`save`].
-pub(crate) fn entries_of(map: &Map) -> impl FnMut(Each<'_>) -> bool {
-    let mut keys = map.sorted_keys().into_iter();
-    move |each| {
-        for key in keys.by_ref().take(1000) {
-            map.with(&key, |value| each(&key, value));
+/// Writes all of `map`.
+pub(crate) fn fill_from(map: &Map) -> impl FnOnce(&mut Writer<'_>) -> io::Result<()> {
+    |writer| {
+        for key in map.sorted_keys() {
+            map.with(&key, |value| writer.add(&key, value)).unwrap_or(Ok(()))?;
         }
-        keys.len() > 0
+        Ok(())
     }
 }

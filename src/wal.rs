@@ -48,6 +48,8 @@ const CHECK_AT: usize = 60;
 /// A buffer that once held a large group is given back to the system above this size.
 const KEEP_BUFFER_BYTES: usize = 4 << 20;
 
+const NOT_BEGUN: &str = "no new log was begun, the old one is as it was: writing";
+
 /// What the header of a log says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
@@ -119,6 +121,20 @@ pub(crate) struct WriteFailure {
     pub(crate) torn: Option<io::Error>,
 }
 
+/// A place in a log's file between two frames, for reading what is before it or behind it.
+#[derive(Clone, Debug)]
+pub(crate) struct LogEnd {
+    pub(crate) file: Arc<dyn File>,
+    pub(crate) store_id: StoreId,
+    pub(crate) salt: u32,
+    pub(crate) base: Seq,
+    /// The last write before.
+    pub(crate) seq: Seq,
+    pub(crate) at: u64,
+    /// Check of the frame before.
+    pub(crate) link: u32,
+}
+
 /// Frames that were taken out of the buffer, to be written and synced without the log's lock.
 #[derive(Debug)]
 pub(crate) struct Group {
@@ -143,6 +159,11 @@ impl Group {
             let torn = self.file.set_len(self.at).and_then(|()| self.file.sync()).err();
             WriteFailure { cause, torn }
         })
+    }
+
+    /// As [`Group::write`], for a file that is not in use yet.
+    pub(crate) fn write_tmp(&mut self) -> io::Result<()> {
+        self.write().map_err(|failure| failure.cause)
     }
 
     /// Makes what was written durable.
@@ -190,22 +211,37 @@ impl Wal {
     /// Makes a new, empty log whose first write will be `base + 1`, and puts it durably in the
     /// place of whatever was at `path`.
     ///
-    /// When the rename was done but the directory could not be synced, which log a power cut leaves
-    /// is unknown: [`Error::Poisoned`].
+    /// # Errors
+    /// As [`Wal::take_over`].
     pub(crate) fn create(disk: &dyn Disk, path: &Path, store_id: StoreId, base: Seq) -> Result<Wal> {
+        Wal::begin(disk, path, store_id, base)?.take_over(disk)
+    }
+
+    /// Makes a new log as `<wal>.tmp`; nothing of it is durable yet.
+    pub(crate) fn begin(disk: &dyn Disk, path: &Path, store_id: StoreId, base: Seq) -> Result<Wal> {
         let salt = (disk.entropy() >> 32) as u32;
         let header = Header { store_id, salt, base };
         let tmp = with_suffix(path, ".tmp");
-        let named = write_whole(disk, &tmp, &header.encode())
-            .and_then(|file| disk.rename(&tmp, path).map(|()| file))
-            .map_err(Error::io("no new log was begun, the old one is as it was: writing", &tmp));
-        let file = named.inspect_err(|_| drop(disk.remove(&tmp)))?;
-        disk.sync_dir(path).map_err(|e| Error::Poisoned {
-            path: path.to_path_buf(),
+        let begun = create_tmp(disk, &tmp).and_then(|file| write_all_at(&*file, 0, &header.encode()).map(|()| file));
+        let file = begun.map_err(Error::io(NOT_BEGUN, &tmp)).inspect_err(|_| drop(disk.remove(&tmp)))?;
+        Ok(Wal::resume(file, path, header, HEADER_BYTES as u64, salt, true))
+    }
+
+    /// Puts a log that was begun durably in the place of whatever was there.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: the old log is as it was. When the rename was done but the directory could not be synced,
+    /// which log a power cut leaves is unknown: [`Error::Poisoned`].
+    pub(crate) fn take_over(self, disk: &dyn Disk) -> Result<Wal> {
+        let tmp = with_suffix(&self.path, ".tmp");
+        let named = self.file.sync().and_then(|()| disk.rename(&tmp, &self.path));
+        named.map_err(Error::io(NOT_BEGUN, &tmp)).inspect_err(|_| drop(disk.remove(&tmp)))?;
+        disk.sync_dir(&self.path).map_err(|e| Error::Poisoned {
+            path: self.path.clone(),
             reason: format!("the directory could not be synced after a new log was put in place: {e}"),
             pending: 0,
         })?;
-        Ok(Wal::resume(file, path, header, HEADER_BYTES as u64, salt, true))
+        Ok(self)
     }
 
     /// Goes on with a log whose valid frames end at `tail` with the check `tail_link`.
@@ -241,6 +277,10 @@ impl Wal {
 
     pub(crate) fn store_id(&self) -> StoreId {
         self.header.store_id
+    }
+
+    pub(crate) fn file(&self) -> &dyn File {
+        &*self.file
     }
 
     /// Begins every checksum of this file.
@@ -291,6 +331,12 @@ impl Wal {
         &bytes[end - len..end]
     }
 
+    /// The end of what is in the file, where write `seq` is the last one. No group may be out.
+    pub(crate) fn end(&self, seq: Seq) -> LogEnd {
+        let Header { store_id, salt, base } = self.header;
+        LogEnd { file: Arc::clone(&self.file), store_id, salt, base, seq, at: self.tail.at, link: self.tail.link }
+    }
+
     /// Forgets what was appended to the buffer after `mark` was taken. No group may be out.
     pub(crate) fn rewind(&mut self, mark: Mark) {
         let mark = if mark.at < self.tail.at { self.tail } else { mark };
@@ -339,12 +385,4 @@ impl Wal {
         self.out = Arc::default();
         Arc::into_inner(group.bytes).expect("nobody else keeps a group")
     }
-}
-
-/// Writes `bytes` as the new file `tmp`, synced.
-fn write_whole(disk: &dyn Disk, tmp: &Path, bytes: &[u8]) -> io::Result<Arc<dyn File>> {
-    let file = create_tmp(disk, tmp)?;
-    write_all_at(&*file, 0, bytes)?;
-    file.sync()?;
-    Ok(file)
 }

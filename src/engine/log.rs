@@ -227,6 +227,10 @@ impl Shared {
     /// Steps 2 to 4 for one write, whose operations `body` holds, encoded.
     pub(super) fn commit<'a>(&'a self, log: Guard<'a>, what: What, body: &Body<'_>) -> Result<Ack> {
         let mut log = self.admit(log)?;
+        while self.checkpointer.is_behind(log.wal.len_bytes()) {
+            log = self.wait(log)?;
+            log = self.admit(log)?;
+        }
         if log.appended >= MAX_SEQ {
             let what = "the number of the next write";
             return Err(Error::Limit { what, got: log.appended + 1, min: 1, max: MAX_SEQ });
@@ -406,7 +410,9 @@ impl Shared {
         // Those who would wait for the next round are refused or in doubt as well.
         let next = (ended.failed || ended.no_space.is_some()).then(|| std::mem::take(&mut log.next));
         self.wake_all(&log);
+        let log_bytes = log.wal.len_bytes();
         drop(log);
+        self.checkpointer.look(log_bytes);
         if next_has_leader {
             let _ = round.free.set(());
         }

@@ -6,13 +6,15 @@
 //! | `log.rs` | group commit: watermarks, who leads, who waits, what a failure means |
 //! | `locks.rs` | the two lock files, and what they note |
 //! | `flusher.rs` | the thread that bounds the age of pending writes |
+//! | `checkpointer.rs` | checkpoints, and the thread that takes them when the log is long or old |
 //! | `options.rs`, `batch.rs`, `iter.rs` | the types callers build and iterate |
 //! | `report.rs` | the types calls answer with |
 //!
-//! Locks, always taken in this order: `log` (one writer's step at a time; never held across a
+//! Locks, always taken in this order: that of the checkpointer (one checkpoint, or close, at a time), `log` (one writer's step at a time; never held across a
 //! sync), then those of the map (see `state/map.rs`).
 
 mod batch;
+mod checkpointer;
 mod flusher;
 mod iter;
 mod locks;
@@ -30,15 +32,15 @@ use crate::error::{Error, Result};
 use crate::record::{Body, Kind};
 use crate::recovery::{Recovered, RecoveryReport, recover};
 use crate::state::{Map, OpRef, Value};
-use crate::wal::Wal;
-use crate::{MAX_ATOMIC_BYTES, MAX_BATCH_SIZE, MAX_KEY_BYTES, MAX_VALUE_BYTES, StoreId, snapshot, with_suffix};
+use crate::{MAX_ATOMIC_BYTES, MAX_BATCH_SIZE, MAX_KEY_BYTES, MAX_VALUE_BYTES, StoreId, with_suffix};
+use checkpointer::{Alone, Checkpointer};
 use flusher::Flusher;
 use locks::Locks;
 use log::{Guard, Log, What};
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -89,11 +91,14 @@ struct Shared {
     recovery: RecoveryReport,
     /// Of the log's file; a hint, see [`Body`].
     salt: AtomicU32,
+    /// Length of the snapshot in bytes.
+    snapshot_bytes: AtomicU64,
     log: Mutex<Log>,
     /// Signalled when a sync, a pause or the store ends: all who wait look again.
     settled: Condvar,
     state: Map,
     flusher: Flusher,
+    checkpointer: Checkpointer,
     /// Emptied by close.
     locks: Mutex<Option<Locks>>,
 }
@@ -110,6 +115,7 @@ impl Engine {
         let shared = Arc::new(Shared {
             store_id: wal.store_id(),
             salt: AtomicU32::new(wal.salt()),
+            snapshot_bytes: AtomicU64::new(report.snapshot_bytes),
             wal_path: options.wal,
             snapshot_path: options.snapshot,
             flush_interval: options.flush_interval,
@@ -118,12 +124,16 @@ impl Engine {
             settled: Condvar::new(),
             state,
             flusher: Flusher::default(),
+            checkpointer: Checkpointer::new(options.checkpoint_log_bytes, options.checkpoint_interval),
             recovery: report,
             locks: Mutex::new(Some(locks)),
             disk,
         });
         if !shared.flush_interval.is_zero() {
             flusher::spawn(&shared).map_err(Error::io("starting the flush thread of", &shared.wal_path))?;
+        }
+        if shared.checkpointer.is_wanted() {
+            checkpointer::spawn(&shared).map_err(Error::io("starting the checkpoint thread of", &shared.wal_path))?;
         }
         Ok(Engine { handle: Arc::new(Handle { shared }) })
     }
@@ -315,15 +325,9 @@ impl Engine {
     /// [`Error::Closed`].
     pub fn flush(&self) -> Result<Flushed> {
         let began = self.shared().disk.now();
-        let log = self.shared().log()?;
-        if log.closed {
-            return Err(Error::Closed);
-        }
+        let log = self.shared().open_log()?;
         let (durable, written) = (log.durable, log.counts.log_bytes_written);
         let log = self.shared().make_durable(log)?;
-        if let Some(error) = log.poisoned() {
-            return Err(error);
-        }
         Ok(Flushed {
             writes: log.durable - durable,
             bytes: log.counts.log_bytes_written - written,
@@ -331,8 +335,9 @@ impl Engine {
         })
     }
 
-    /// Saves the whole state durably as the new snapshot and begins a new, empty log; flushes first.
-    /// Reads go on meanwhile, writes wait.
+    /// Saves the state durably as the new snapshot, and lets the log go of what it holds; flushes first.
+    /// Reads and writes go on meanwhile; the snapshot is the state after exactly one write, [`Snapshotted::seq`].
+    /// Waits for a checkpoint that is under way.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -347,7 +352,7 @@ impl Engine {
     /// [`Error::Io`]: log and old snapshot are as they were, or the new snapshot is in place and the
     /// log still whole; the text says which. Otherwise as [`Engine::flush`].
     pub fn snapshot(&self) -> Result<Snapshotted> {
-        self.shared().while_paused(|log| self.shared().take_snapshot(log), |_, _| {})
+        self.shared().checkpoint()
     }
 
     /// Changes the batch size. When as many writes or more are pending, they are synced first.
@@ -435,6 +440,8 @@ impl Engine {
             largest_group: counts.largest_group,
             snapshots: counts.snapshots,
             snapshot_seq: counts.snapshot_seq,
+            checkpointing: self.shared().checkpointer.is_running(),
+            checkpoint_failed: self.shared().checkpointer.failure(),
             failed: log.failure.clone(),
         }
     }
@@ -519,6 +526,16 @@ impl Shared {
         self.log.lock().map_err(|poisoned| self.panicked(&mut poisoned.into_inner()))
     }
 
+    /// As [`Shared::log`], of a store that still takes writes.
+    fn open_log(&self) -> Result<Guard<'_>> {
+        let log = self.log()?;
+        match log.poisoned() {
+            Some(error) => Err(error),
+            None if log.closed => Err(Error::Closed),
+            None => Ok(log),
+        }
+    }
+
     /// For looking only: also after a panic.
     fn log_always(&self) -> Guard<'_> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
@@ -531,38 +548,6 @@ impl Shared {
         Error::Poisoned { path: self.wal_path.clone(), reason, pending: log.pending() }
     }
 
-    /// With the log paused: 1. make it all durable, so that the state is that after `seq`; 2. save
-    /// it; 3. put a new log that begins after `seq` in place. A crash between 2 and 3 leaves
-    /// records that the snapshot holds too; opening skips them.
-    fn take_snapshot(&self, log: Guard<'_>) -> Result<Snapshotted> {
-        let began = self.disk.now();
-        let log = self.make_durable(log)?;
-        if let Some(error) = log.poisoned() {
-            return Err(error);
-        }
-        let (seq, released) = (log.durable, log.wal.len_bytes());
-        drop(log);
-
-        let saved = snapshot::save(&*self.disk, &self.snapshot_path, self.store_id, seq, snapshot::entries_of(&self.state));
-        let header = self.failing_for_good(saved)?;
-        let mut log = self.log()?;
-        log.counts.snapshots += 1;
-        log.counts.snapshot_seq = seq;
-        drop(log);
-
-        let wal = self.failing_for_good(Wal::create(&*self.disk, &self.wal_path, self.store_id, seq))?;
-        self.salt.store(wal.salt(), Ordering::Relaxed); // a body made before has its check made anew
-        self.log()?.switch(wal);
-        Ok(Snapshotted {
-            seq,
-            keys: header.entries,
-            bytes: header.file_len().expect("the length of a file that was written"),
-            log_bytes_released: released,
-            digest: header.digest,
-            took: self.disk.now().saturating_sub(began),
-        })
-    }
-
     /// After a failed sync of a directory nothing more may be promised.
     fn failing_for_good<T>(&self, result: Result<T>) -> Result<T> {
         if let Err(Error::Poisoned { reason, .. }) = &result {
@@ -572,9 +557,16 @@ impl Shared {
     }
 
     fn close(&self) -> Result<()> {
+        self.checkpointer.stop(true); // a checkpoint under way is broken off
+        let alone = self.checkpointer.alone();
+        self.checkpointer.stop(false);
+        self.close_now(&alone)
+    }
+
+    fn close_now(&self, alone: &Alone<'_>) -> Result<()> {
         let ends = |done: &Result<()>| matches!(done, Ok(()) | Err(Error::Poisoned { .. }));
         // No writer may come in between the last sync and `closed`.
-        let done = self.while_paused(|log| self.shut(log), |log, done| log.closed = ends(done));
+        let done = self.while_paused(|log| self.shut(log, alone), |log, done| log.closed = ends(done));
         let done = match done {
             // Closed before, or at this moment by another thread: its outcome stands.
             Err(Error::Closed) => return self.log_always().poisoned().map_or(Ok(()), Err),
@@ -591,12 +583,13 @@ impl Shared {
         self.log_always().closed = true;
         drop(self.locks.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.flusher.wake();
+        self.checkpointer.wake();
     }
 
     /// With the log paused: everything durable, then the snapshot or the mark of an orderly close.
-    fn shut(&self, log: Guard<'_>) -> Result<()> {
+    fn shut(&self, log: Guard<'_>, alone: &Alone<'_>) -> Result<()> {
         if self.snapshot_on_close {
-            return self.take_snapshot(log).map(drop);
+            return self.checkpoint_paused(log, alone).map(drop);
         }
         let mut log = self.make_durable(log)?;
         if log.wal.is_marked_closed() {

@@ -34,14 +34,16 @@ pub struct Options {
     pub(super) flush_interval: Duration,
     pub(super) recovery: Recovery,
     pub(super) snapshot_on_close: bool,
+    pub(super) checkpoint_log_bytes: u64,
+    pub(super) checkpoint_interval: Duration,
     pub(super) progress: Progress,
     pub(super) disk: Arc<dyn Disk>,
 }
 
 impl Options {
     /// A store whose log is `wal` and whose snapshot is `snapshot`, in directories that exist. Batch
-    /// size 1, flush interval one second, [`Recovery::Prefix`], no snapshot on close. Nothing is
-    /// touched before [`Options::open`].
+    /// size 1, flush interval one second, [`Recovery::Prefix`], no snapshot on close, a checkpoint when the log
+    /// has 64 MiB. Nothing is touched before [`Options::open`].
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -59,6 +61,8 @@ impl Options {
             flush_interval: Duration::from_secs(1),
             recovery: Recovery::default(),
             snapshot_on_close: false,
+            checkpoint_log_bytes: 64 << 20,
+            checkpoint_interval: Duration::ZERO,
             progress: Progress::default(),
             disk: Arc::new(OsDisk),
         }
@@ -112,6 +116,48 @@ impl Options {
     /// ```
     pub fn recovery(mut self, recovery: Recovery) -> Options {
         self.recovery = recovery;
+        self
+    }
+
+    /// The length of the log, in bytes, at which a snapshot is taken in the background and the log let go; not
+    /// before it is as long as the snapshot. Writers go on meanwhile. 0 turns that off. While a snapshot is being
+    /// taken the log may grow to eight times the length; then writers wait.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+    /// # use kv_engine::Options;
+    /// let engine = Options::new(log, snapshot).checkpoint_log_bytes(1000).open()?;
+    /// for n in 0..100_u32 {
+    ///     engine.put(n.to_be_bytes(), "value")?;
+    /// }
+    /// while engine.stats().snapshots == 0 {
+    ///     std::thread::yield_now(); // soon: the log has more than a thousand bytes
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn checkpoint_log_bytes(mut self, bytes: u64) -> Options {
+        self.checkpoint_log_bytes = bytes;
+        self
+    }
+
+    /// How often a snapshot is taken in the background, where there were writes; zero, as it is unless set, turns
+    /// that off.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+    /// # use kv_engine::Options;
+    /// # use std::time::Duration;
+    /// let engine = Options::new(log, snapshot).checkpoint_interval(Duration::from_millis(5)).open()?;
+    /// engine.put("x", "100")?;
+    /// while engine.stats().snapshot_seq == 0 {
+    ///     std::thread::yield_now(); // some 5 ms
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn checkpoint_interval(mut self, every: Duration) -> Options {
+        self.checkpoint_interval = every;
         self
     }
 

@@ -133,6 +133,10 @@ pub struct Stats {
     pub snapshots: u64,
     /// The last write in the newest snapshot; 0 when there is none.
     pub snapshot_seq: Seq,
+    /// Whether a checkpoint is under way.
+    pub checkpointing: bool,
+    /// Why the last checkpoint in the background failed, until one succeeds.
+    pub checkpoint_failed: Option<String>,
     /// Why no write is accepted any more.
     pub failed: Option<String>,
 }

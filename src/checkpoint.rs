@@ -1,0 +1,173 @@
+//! Checkpoints: a new snapshot out of the old one and the log, and a new log that goes on behind it. Both are
+//! made from the files, so the state in memory is not touched and writers go on meanwhile.
+//!
+//! Order of steps; a crash or an error between any two of them leaves a store that opens to the
+//! same state:
+//! 1. [`merge`]: everything up to write S is durable. The writes of the log up to S are sorted by key and merged
+//!    with the entries of the old snapshot into the new one, which is the state after exactly S; see
+//!    `snapshot` for how it takes the old one's place;
+//! 2. [`Successor::begin`]: a new log with base S is made as `<wal>.tmp`;
+//! 3. [`Successor::catch_up`]: the records behind S are copied into it, and synced, while writers go on, until
+//!    little is left;
+//! 4. with writers paused and everything durable: the rest is copied and synced;
+//! 5. [`Successor::take_over`]: renamed, directory synced. Only now has the log let go of what the
+//!    snapshot holds. A crash before leaves records that the snapshot holds too; opening skips them.
+//!
+//! Every byte that is read on the way is checked: damage ends the checkpoint and releases nothing.
+
+use crate::disk::Disk;
+use crate::error::{Error, Result};
+use crate::record::{Body, Fault, Kind};
+use crate::scan::{Frames, Next};
+use crate::snapshot::{self, Writer};
+use crate::state::{self, Key, OpRef, Value};
+use crate::wal::{LogEnd, Wal};
+use crate::{Seq, with_suffix};
+use std::collections::BTreeMap;
+use std::io;
+use std::iter::Peekable;
+use std::path::Path;
+use std::sync::Arc;
+
+/// So little may be left to copy while writers wait.
+const LITTLE_BYTES: u64 = 64 << 10;
+/// Copied records are handed to the operating system when they are so many bytes.
+const WRITE_BYTES: usize = 1 << 20;
+
+/// What the log says of each key that it touches, the last word only.
+type Delta = BTreeMap<Key, Option<Value>>;
+
+/// Step 1: saves the state after the last write of `log` as the new snapshot.
+pub(crate) fn merge(
+    disk: &dyn Disk,
+    log: &LogEnd,
+    wal_path: &Path,
+    snapshot_path: &Path,
+    go_on: &dyn Fn() -> Result<()>,
+) -> Result<snapshot::Header> {
+    let old = disk.open_read(snapshot_path).map_err(Error::io("opening", snapshot_path))?;
+    let held = match &old {
+        Some(file) => snapshot::read_header(&**file, snapshot_path)?.seq,
+        None => 0,
+    };
+    let mut delta = Delta::new();
+    read_log(&log.start(), log, wal_path, |seq, body| {
+        go_on()?;
+        if seq > held {
+            let ops = state::decode(body).ok_or_else(|| Error::damaged(wal_path, 0, Fault::Content.to_string()))?;
+            ops.into_iter().for_each(|op| drop(delta.insert(op.key.into(), op.value.map(Value::from))));
+        }
+        Ok(())
+    })?;
+    let mut failure = None;
+    let mut delta = delta.into_iter().peekable();
+    let saved = snapshot::save(disk, snapshot_path, log.store_id, log.seq, |writer| {
+        let mut stop = |error| {
+            failure = Some(error);
+            io::Error::other("broken off")
+        };
+        if let Some(file) = old {
+            let mut written = Ok(());
+            let merged = snapshot::load(file, snapshot_path, |_, entry| {
+                if written.is_ok() {
+                    written = go_on().map_err(&mut stop).and_then(|()| merge_one(writer, &mut delta, entry));
+                }
+            });
+            written?;
+            merged.map_err(stop)?;
+        }
+        delta.try_for_each(|(key, value)| add(writer, &key, value.as_ref()))
+    });
+    failure.map_or(saved, Err)
+}
+
+/// Writes what comes before an entry of the old snapshot, and the entry unless the log knows better.
+fn merge_one(
+    writer: &mut Writer<'_>,
+    delta: &mut Peekable<impl Iterator<Item = (Key, Option<Value>)>>,
+    entry: OpRef<'_>,
+) -> io::Result<()> {
+    while let Some((key, value)) = delta.next_if(|(key, _)| **key < *entry.key) {
+        add(writer, &key, value.as_ref())?;
+    }
+    match delta.next_if(|(key, _)| **key == *entry.key) {
+        Some((key, value)) => add(writer, &key, value.as_ref()),
+        None => writer.add(entry.key, entry.value.expect("a snapshot holds no deletion")),
+    }
+}
+
+fn add(writer: &mut Writer<'_>, key: &[u8], value: Option<&Value>) -> io::Result<()> {
+    value.map_or(Ok(()), |value| writer.add(key, value))
+}
+
+/// Hands over the sequence number and the body of each write between two places of a log.
+fn read_log(from: &LogEnd, to: &LogEnd, path: &Path, mut each: impl FnMut(Seq, &[u8]) -> Result<()>) -> Result<()> {
+    let mut frames = Frames::new(Arc::clone(&from.file), path, Kind::WRITE, from.salt, from.at, from.seq)?.behind(from.link);
+    while frames.offset() < to.at {
+        match frames.next()? {
+            Next::Frame(frame) if frame.header.kind == Kind::WRITE => {
+                each(frame.header.seq, frame.body)?;
+            }
+            Next::Frame(_) => {}
+            stop @ (Next::Bad(_) | Next::End) => {
+                let what = if let Next::Bad(fault) = stop { fault.to_string() } else { "the log ends early".to_string() };
+                let reason = format!("{what}, where it had been synced; no checkpoint was made, nothing was released");
+                return Err(Error::damaged(path, frames.offset(), reason));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A log that will take the place of the present one.
+pub(crate) struct Successor {
+    wal: Wal,
+    /// How far the present log is copied.
+    copied: LogEnd,
+}
+
+impl Successor {
+    /// Step 2: `behind` is the end of the writes that the snapshot holds.
+    pub(crate) fn begin(disk: &dyn Disk, path: &Path, behind: LogEnd) -> Result<Successor> {
+        Ok(Successor { wal: Wal::begin(disk, path, behind.store_id, behind.seq)?, copied: behind })
+    }
+
+    /// Whether little is left up to `end`.
+    pub(crate) fn is_close_to(&self, end: &LogEnd) -> bool {
+        end.at - self.copied.at <= LITTLE_BYTES
+    }
+
+    /// Steps 3 and 4: copies what was synced up to `end`.
+    pub(crate) fn catch_up(&mut self, disk: &dyn Disk, path: &Path, end: LogEnd) -> Result<()> {
+        let tmp = with_suffix(path, ".tmp");
+        let copying = || Error::io("the log is as it was, the snapshot is new: copying the end of the log to", &tmp);
+        let wal = &mut self.wal;
+        read_log(&self.copied, &end, path, |seq, body| {
+            // Durable in the present log, and in this one before it gets the log's name.
+            let body = Body::new(body, wal.salt());
+            wal.append(Kind::WRITE, seq, seq - 1, || disk.entropy(), &body);
+            if wal.buffered_bytes() >= WRITE_BYTES { copy_out(wal).map_err(copying()) } else { Ok(()) }
+        })?;
+        self.copied = end;
+        copy_out(wal).and_then(|()| wal.file().sync()).map_err(copying())
+    }
+
+    /// Step 5.
+    pub(crate) fn take_over(self, disk: &dyn Disk) -> Result<Wal> {
+        self.wal.take_over(disk)
+    }
+}
+
+fn copy_out(wal: &mut Wal) -> io::Result<()> {
+    let mut group = wal.take();
+    group.write_tmp()?;
+    wal.complete(group);
+    Ok(())
+}
+
+impl LogEnd {
+    /// The beginning of the same log.
+    fn start(&self) -> LogEnd {
+        LogEnd { file: Arc::clone(&self.file), at: crate::wal::HEADER_BYTES as u64, link: self.salt, seq: self.base, ..*self }
+    }
+}

@@ -1,0 +1,228 @@
+//! Checkpoints in the right order with writers, and the thread that takes them.
+//!
+//! The work is done by [`checkpoint`](crate::checkpoint), from the files, while writers go on. They wait only for the
+//! end of it: a sync of what is pending, the copying of at most a few records, and the rename of the new log.
+//!
+//! The thread sleeps until the log is longer than the limit and than the snapshot, or older than
+//! the interval. While it works a log may grow to [`MOST_LIMITS`] times the limit; then writers wait. A checkpoint
+//! that fails is reported by the statistics, and tried again when the log has grown by as much again.
+
+use super::{Guard, Shared, Snapshotted};
+use crate::checkpoint::{Successor, merge};
+use crate::error::{Error, Result};
+use crate::{snapshot, with_suffix};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+/// So many limits long a log may be before writers wait for the checkpoint under way.
+const MOST_LIMITS: u64 = 8;
+/// So often the end of the log is copied while writers go on, before they have to wait for the rest.
+const MOST_ROUNDS: usize = 16;
+
+/// The engine's side of the thread.
+#[derive(Debug)]
+pub(super) struct Checkpointer {
+    thread: OnceLock<Thread>,
+    limit_bytes: u64,
+    interval: Duration,
+    /// The length of the log at which the thread is woken; `u64::MAX` while it works.
+    due_bytes: AtomicU64,
+    running: AtomicBool,
+    stopping: AtomicBool,
+    alone: Mutex<()>,
+    failure: Mutex<Option<String>>,
+}
+
+/// The right to take a checkpoint, or to close.
+pub(super) type Alone<'a> = MutexGuard<'a, ()>;
+
+impl Checkpointer {
+    pub(super) fn new(limit_bytes: u64, interval: Duration) -> Checkpointer {
+        Checkpointer {
+            thread: OnceLock::new(),
+            limit_bytes,
+            interval,
+            due_bytes: AtomicU64::new(if limit_bytes == 0 { u64::MAX } else { limit_bytes }),
+            running: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            alone: Mutex::new(()),
+            failure: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn is_wanted(&self) -> bool {
+        self.limit_bytes > 0 || !self.interval.is_zero()
+    }
+
+    /// Called by a writer, without locks, when the log has this length.
+    pub(super) fn look(&self, log_bytes: u64) {
+        if log_bytes >= self.due_bytes.load(Ordering::Relaxed) {
+            self.due_bytes.store(u64::MAX, Ordering::Relaxed);
+            self.wake();
+        }
+    }
+
+    /// Whether writers have to wait until the log is shorter.
+    pub(super) fn is_behind(&self, log_bytes: u64) -> bool {
+        self.limit_bytes > 0 && log_bytes / MOST_LIMITS > self.limit_bytes && self.running.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.running.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until nobody takes a checkpoint.
+    pub(super) fn alone(&self) -> Alone<'_> {
+        self.alone.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn stop(&self, stop: bool) {
+        self.stopping.store(stop, Ordering::Relaxed);
+    }
+
+    pub(super) fn wake(&self) {
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+}
+
+/// Starts the thread. It holds the store only while it works.
+pub(super) fn spawn(shared: &Arc<Shared>) -> std::io::Result<()> {
+    let weak = Arc::downgrade(shared);
+    let interval = shared.checkpointer.interval;
+    let body = move || {
+        loop {
+            if interval.is_zero() { thread::park() } else { thread::park_timeout(interval) }
+            let Some(shared) = weak.upgrade() else { return };
+            if shared.checkpoint_if_due() == Next::End {
+                return;
+            }
+        }
+    };
+    let handle = thread::Builder::new().name("kv-checkpointer".into()).spawn(body)?;
+    let _ = shared.checkpointer.thread.set(handle.thread().clone());
+    Ok(())
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Sleep,
+    /// The store takes no more writes.
+    End,
+}
+
+impl Shared {
+    /// Takes a checkpoint when the log is long or old enough.
+    pub(super) fn checkpoint_if_due(&self) -> Next {
+        let of = &self.checkpointer;
+        let log = self.log_always();
+        if log.closed || log.failure.is_some() {
+            return Next::End;
+        }
+        let (log_bytes, writes) = (log.wal.len_bytes(), log.appended - log.counts.snapshot_seq);
+        drop(log);
+        let snapshot_bytes = self.snapshot_bytes.load(Ordering::Relaxed);
+        let long = of.limit_bytes > 0 && log_bytes >= of.limit_bytes.max(snapshot_bytes);
+        let outcome = if writes > 0 && (long || !of.interval.is_zero()) { self.checkpoint().map(drop) } else { Ok(()) };
+        let failure = outcome.err().filter(|error| !matches!(error, Error::Closed)).map(|error| error.to_string());
+        let log_bytes = self.log_always().wal.len_bytes();
+        let wait_for = if failure.is_some() { log_bytes + of.limit_bytes } else { 0 };
+        *of.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+        if of.limit_bytes > 0 {
+            let due = of.limit_bytes.max(self.snapshot_bytes.load(Ordering::Relaxed)).max(wait_for);
+            of.due_bytes.store(due, Ordering::Relaxed);
+        }
+        Next::Sleep
+    }
+
+    /// A checkpoint, while writers go on.
+    pub(super) fn checkpoint(&self) -> Result<Snapshotted> {
+        let began = self.disk.now();
+        let alone = self.checkpointer.alone();
+        self.checkpointer.running.store(true, Ordering::Relaxed);
+        let taken = self.checkpoint_alone(&alone, began);
+        self.checkpointer.running.store(false, Ordering::Relaxed);
+        self.wake_all(&self.log_always()); // who waits for a shorter log
+        taken
+    }
+
+    fn checkpoint_alone(&self, alone: &Alone<'_>, began: Duration) -> Result<Snapshotted> {
+        let log = self.make_durable(self.open_log()?)?;
+        let (header, mut next) = self.snapshot_and_successor(log, alone)?;
+        let done = self.catch_up(&mut next).and_then(|()| {
+            let end = |log: Guard<'_>| self.replace_log(log, next);
+            self.while_paused(end, |_, _| {})
+        });
+        let released = done.inspect_err(|_| drop(self.disk.remove(&with_suffix(&self.wal_path, ".tmp"))))?;
+        Ok(self.snapshotted(&header, released, began))
+    }
+
+    /// A checkpoint with the log paused: 1. make it all durable; 2. to 5. as always.
+    pub(super) fn checkpoint_paused(&self, log: Guard<'_>, alone: &Alone<'_>) -> Result<Snapshotted> {
+        let began = self.disk.now();
+        let log = self.make_durable(log)?;
+        let (header, next) = self.snapshot_and_successor(log, alone)?;
+        let done = self.replace_log(self.log()?, next);
+        let released = done.inspect_err(|_| drop(self.disk.remove(&with_suffix(&self.wal_path, ".tmp"))))?;
+        Ok(self.snapshotted(&header, released, began))
+    }
+
+    /// Steps 1 and 2. All of the log must be durable.
+    fn snapshot_and_successor(&self, log: Guard<'_>, _alone: &Alone<'_>) -> Result<(snapshot::Header, Successor)> {
+        let behind = log.wal.end(log.durable);
+        drop(log);
+        let go_on = || if self.checkpointer.stopping.load(Ordering::Relaxed) { Err(Error::Closed) } else { Ok(()) };
+        let header = self.failing_for_good(merge(&*self.disk, &behind, &self.wal_path, &self.snapshot_path, &go_on))?;
+        self.snapshot_bytes.store(header.file_len().unwrap_or(0), Ordering::Relaxed);
+        let mut log = self.log()?;
+        log.counts.snapshots += 1;
+        log.counts.snapshot_seq = header.seq;
+        drop(log);
+        Ok((header, Successor::begin(&*self.disk, &self.wal_path, behind)?))
+    }
+
+    /// Step 3.
+    fn catch_up(&self, next: &mut Successor) -> Result<()> {
+        for _ in 0..MOST_ROUNDS {
+            let log = self.log()?;
+            let end = log.wal.end(log.durable);
+            drop(log);
+            let close = next.is_close_to(&end);
+            next.catch_up(&*self.disk, &self.wal_path, end)?;
+            if close {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Steps 4 and 5, with the log paused. Returns how many bytes the old log had.
+    fn replace_log(&self, log: Guard<'_>, mut next: Successor) -> Result<u64> {
+        let log = self.make_durable(log)?;
+        let (end, released) = (log.wal.end(log.durable), log.wal.len_bytes());
+        drop(log);
+        next.catch_up(&*self.disk, &self.wal_path, end)?;
+        let wal = self.failing_for_good(next.take_over(&*self.disk))?;
+        self.salt.store(wal.salt(), Ordering::Relaxed); // a body made before has its check made anew
+        self.log()?.switch(wal);
+        Ok(released)
+    }
+
+    fn snapshotted(&self, header: &snapshot::Header, log_bytes: u64, began: Duration) -> Snapshotted {
+        Snapshotted {
+            seq: header.seq,
+            keys: header.entries,
+            bytes: header.file_len().expect("the length of a file that was written"),
+            log_bytes_released: log_bytes.saturating_sub(self.log_always().wal.len_bytes()),
+            digest: header.digest,
+            took: self.disk.now().saturating_sub(began),
+        }
+    }
+}
