@@ -38,7 +38,24 @@ const WRITE_BYTES: usize = 1 << 20;
 type Delta = BTreeMap<Key, Option<Value>>;
 
 /// Step 1: saves the state after the last write of `log` as the new snapshot.
+///
+/// # Errors
+/// [`Error::Poisoned`] as [`snapshot::save`]; after any other error log and old snapshot are as they were.
 pub(crate) fn merge(
+    disk: &dyn Disk,
+    log: &LogEnd,
+    wal_path: &Path,
+    snapshot_path: &Path,
+    go_on: &dyn Fn() -> Result<()>,
+) -> Result<snapshot::Header> {
+    const NOT_TAKEN: &str = "no snapshot was taken, the log and the old snapshot are as they were: reading";
+    merged(disk, log, wal_path, snapshot_path, go_on).map_err(|error| match error {
+        Error::Io { doing: "reading" | "opening", path, source } => Error::Io { doing: NOT_TAKEN, path, source },
+        error => error,
+    })
+}
+
+fn merged(
     disk: &dyn Disk,
     log: &LogEnd,
     wal_path: &Path,

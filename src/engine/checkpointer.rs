@@ -7,6 +7,7 @@
 //! the interval. While it works a log may grow to [`MOST_LIMITS`] times the limit; then writers wait. A checkpoint
 //! that fails is reported by the statistics, and tried again when the log has grown by as much again.
 
+use super::log::Unwound;
 use super::{Guard, Shared, Snapshotted};
 use crate::checkpoint::{Successor, merge};
 use crate::error::{Error, Result};
@@ -67,6 +68,11 @@ impl Checkpointer {
     /// Whether writers have to wait until the log is shorter.
     pub(super) fn is_behind(&self, log_bytes: u64) -> bool {
         self.limit_bytes > 0 && log_bytes / MOST_LIMITS > self.limit_bytes && self.running.load(Ordering::Relaxed)
+    }
+
+    /// The thread that took a checkpoint has panicked.
+    pub(super) fn unwound(&self) {
+        self.running.store(false, Ordering::Relaxed);
     }
 
     pub(super) fn is_running(&self) -> bool {
@@ -147,7 +153,9 @@ impl Shared {
         let began = self.disk.now();
         let alone = self.checkpointer.alone();
         self.checkpointer.running.store(true, Ordering::Relaxed);
+        let unwound = Unwound { shared: self, what: "a checkpoint" };
         let taken = self.checkpoint_alone(&alone, began);
+        std::mem::forget(unwound);
         self.checkpointer.running.store(false, Ordering::Relaxed);
         self.wake_all(&self.log_always()); // who waits for a shorter log
         taken

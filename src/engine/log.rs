@@ -517,9 +517,9 @@ impl Log {
 
 /// Dropped only when a thread panics while others count on it: a sync or a pause that nobody would
 /// end. Fails the log, so that they get an error instead of waiting for ever.
-struct Unwound<'a> {
-    shared: &'a Shared,
-    what: &'static str,
+pub(super) struct Unwound<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) what: &'static str,
 }
 
 impl Drop for Unwound<'_> {
@@ -527,6 +527,7 @@ impl Drop for Unwound<'_> {
         let mut log = self.shared.log_always();
         log.fail(format!("a thread of this program panicked in {}", self.what));
         log.paused = false;
+        self.shared.checkpointer.unwound();
         let rounds = [log.running.take().map(|(round, _)| round), Some(std::mem::take(&mut log.next))];
         let ended = log.end_round(None);
         drop(log);
