@@ -169,7 +169,7 @@ impl Store {
     pub(super) fn round(&mut self, random: &mut Random, pace: &mut Pace, kills: &mut Kills) -> Result<(), Trouble> {
         self.rounds += 1;
         // Some shots at an opening or a snapshot come too late, and hit under load.
-        let aim = match random.pick(&[Aim::Load, Aim::Load, Aim::Recovery, Aim::Snapshot]) {
+        let aim = match random.pick(&[Aim::Load, Aim::Load, Aim::Recovery, Aim::Snapshot, Aim::Snapshot]) {
             // Which log is the old one could not be told behind the kill.
             Aim::Snapshot if !self.wal.exists() => Aim::Load,
             aim => aim,
