@@ -189,6 +189,9 @@ pub trait Lock: Send + Sync + fmt::Debug {
     /// Puts `text` into the lock's file, for whoever comes next; best effort, since the lock itself
     /// does not depend on it.
     fn write_note(&self, text: &str);
+    /// Whether the lock's file is still the one under its name. When it was removed, or its directory
+    /// moved, somebody else may hold a lock under that name.
+    fn is_in_place(&self) -> bool;
 }
 
 /// Creates the temporary file `tmp`, removing what an earlier failure may have left there.

@@ -6,7 +6,7 @@ use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -29,13 +29,16 @@ pub struct OsDisk;
 struct OsFile(fs::File);
 
 #[derive(Debug)]
-struct OsLock(fs::File);
+struct OsLock {
+    file: fs::File,
+    path: PathBuf,
+}
 
 impl Drop for OsLock {
     /// Closing the file would not do: a child process that another thread is about to start has a
     /// copy of it until its `exec`, and with the copy the lock.
     fn drop(&mut self) {
-        let _ = self.0.unlock();
+        let _ = self.file.unlock();
     }
 }
 
@@ -79,7 +82,7 @@ impl Disk for OsDisk {
             Err(fs::TryLockError::Error(e)) => return Err(e),
             Ok(()) => {}
         }
-        Ok(Box::new(OsLock(file)))
+        Ok(Box::new(OsLock { file, path: path.to_path_buf() }))
     }
 
     fn now(&self) -> Duration {
@@ -122,8 +125,13 @@ impl File for OsFile {
 
 impl Lock for OsLock {
     fn write_note(&self, text: &str) {
-        let written = self.0.write_at(text.as_bytes(), 0);
-        let _ = written.and_then(|count| self.0.set_len(count as u64));
+        let written = self.file.write_at(text.as_bytes(), 0);
+        let _ = written.and_then(|count| self.file.set_len(count as u64));
+    }
+
+    fn is_in_place(&self) -> bool {
+        let (held, named) = (self.file.metadata(), fs::symlink_metadata(&self.path));
+        matches!((held, named), (Ok(held), Ok(named)) if (held.dev(), held.ino()) == (named.dev(), named.ino()))
     }
 }
 

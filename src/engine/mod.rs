@@ -509,8 +509,8 @@ impl Shared {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// With the log paused: 1. make it all durable, so that the state is that after `seq`; 2. save
-    /// it; 3. put a new log that begins after `seq` in place. A crash between 2 and 3 leaves
+    /// With the log paused: 1. make it all durable, so that the state is that after `seq`, and see
+    /// that the names of the files are still ours; 2. save it; 3. put a new log that begins after `seq` in place. A crash between 2 and 3 leaves
     /// records that the snapshot holds too; opening skips them.
     fn take_snapshot(&self, log: Guard<'_>) -> Result<Snapshotted> {
         let began = self.disk.now();
@@ -520,6 +520,9 @@ impl Shared {
         }
         let (seq, released) = (log.durable, log.wal.len_bytes());
         drop(log);
+        if let Some(locks) = &*self.locks.lock().unwrap_or_else(PoisonError::into_inner) {
+            locks.check_in_place(&self.wal_path, &self.snapshot_path)?;
+        }
 
         let saved = snapshot::save(&*self.disk, &self.snapshot_path, self.store_id, seq, snapshot::entries_of(|| self.state()));
         let header = self.failing_for_good(saved)?;
