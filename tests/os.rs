@@ -429,6 +429,35 @@ fn one_store_by_several_paths() {
     assert_eq!(shell.end().2, Some(0));
 }
 
+/// A file of the user's that happens to have a name the store needs, or was linked there by somebody.
+#[test]
+fn files_at_the_helper_names_are_not_written_over() {
+    for suffix in ["kv.wal.lock", "kv.snapshot.lock"] {
+        for linked in [false, true] {
+            let store = Store::new();
+            let (victim, lock) = (store.path("victim"), store.path(suffix));
+            fs::write(&victim, "precious\n").unwrap();
+            if linked {
+                fs::hard_link(&victim, &lock).unwrap()
+            } else {
+                fs::copy(&victim, &lock).map(drop).unwrap()
+            }
+            let refused = store.cli().args(["PUT", "a", "1"]).assert().code(3);
+            refused.stderr(predicate::str::contains(format!("{suffix}: this name is needed for a lock")));
+            assert_eq!((fs::read(&victim).unwrap(), fs::read(&lock).unwrap()), (b"precious\n".to_vec(), b"precious\n".to_vec()));
+            fs::write(&lock, [0; 40]).unwrap(); // a note of which a power cut left zeros
+            store.script("PUT a 1\n");
+        }
+    }
+    for suffix in ["kv.wal.tmp", "kv.snapshot.tmp"] {
+        let store = Store::new();
+        fs::write(store.path("victim"), "precious\n").unwrap();
+        fs::hard_link(store.path("victim"), store.path(suffix)).unwrap();
+        store.script("PUT a 1\nSNAP\n");
+        assert_eq!(fs::read(store.path("victim")).unwrap(), b"precious\n");
+    }
+}
+
 #[test]
 fn files_of_other_users_and_modes() {
     const NOBODY: u32 = 65534;

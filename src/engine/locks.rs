@@ -64,10 +64,22 @@ fn own(wal: &Path) -> String {
 
 fn lock(disk: &dyn Disk, path: &Path) -> Result<Box<dyn Lock>> {
     let name = with_suffix(path, ".lock");
-    disk.lock(&name).map_err(|e| match e.kind() {
+    let lock = disk.lock(&name).map_err(|e| match e.kind() {
         io::ErrorKind::WouldBlock => Error::Locked { path: path.to_path_buf(), pid: note(disk, path).0 },
         _ => Error::io("locking", &name)(e),
-    })
+    })?;
+    match is_note(disk, &name).map_err(Error::io("reading", &name))? {
+        true => Ok(lock),
+        false => Err(Error::foreign(&name, "this name is needed for a lock, and the file there is not one")),
+    }
+}
+
+/// Whether the file holds nothing, a note, or the zeros that a power cut can leave of one.
+fn is_note(disk: &dyn Disk, name: &Path) -> io::Result<bool> {
+    let Some(file) = disk.open_read(name)? else { return Ok(true) };
+    let mut bytes = [0; 10];
+    let got = read_full_at(&*file, 0, &mut bytes)?;
+    Ok(bytes[..got].iter().take_while(|&&byte| byte != b'\n').all(|byte| byte.is_ascii_digit() || *byte == 0))
 }
 
 /// The process and the log that the note beside `path` names.
