@@ -194,16 +194,21 @@ impl Store {
                 kills.left += 1; // the next process recovers what this one left
                 Ok(())
             }
-            4..=6 => {
-                drop(self.recover(kills)?);
-                // What was torn is cut, and recovering again changes nothing.
-                if self.look(self.model.seq)? {
-                    return Err(Trouble { lost: 0, text: "the log is torn after it was recovered".into() });
-                }
-                Ok(())
+            4..=6 => self.recover_for_good(kills),
+            _ => {
+                self.tear(random, kills)?;
+                if random.one_in(3) { self.recover_for_good(kills) } else { Ok(()) }
             }
-            _ => self.tear(random, kills),
         }
+    }
+
+    /// What was torn is cut, and recovering again would change nothing.
+    fn recover_for_good(&mut self, kills: &mut Kills) -> Result<(), Trouble> {
+        drop(self.recover(kills)?);
+        if self.look(self.model.seq)? {
+            return Err(Trouble { lost: 0, text: "the log is torn after it was recovered".into() });
+        }
+        Ok(())
     }
 
     fn kill_one(&mut self, aim: Aim, batch: u64, interval: u64, random: &mut Random, pace: &Pace) -> Result<Left, Trouble> {
