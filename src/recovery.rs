@@ -361,6 +361,13 @@ pub(crate) fn recover(
     let began = disk.now();
     let snapshot_file = settle(disk, snapshot_path)?;
     let wal_file = settle(disk, wal_path)?;
+    if let Some(file) = &wal_file {
+        // Also against a process that found it under another name, or whose lock file was removed.
+        file.try_lock().map_err(|e| match e.kind() {
+            io::ErrorKind::WouldBlock => Error::Locked { path: wal_path.to_path_buf(), pid: None },
+            _ => Error::io("locking", wal_path)(e),
+        })?;
+    }
 
     let mut report = RecoveryReport {
         wal: wal_path.to_path_buf(),

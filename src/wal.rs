@@ -222,7 +222,10 @@ impl Wal {
         let salt = (disk.entropy() >> 32) as u32;
         let header = Header { store_id, salt, base };
         let tmp = with_suffix(path, ".tmp");
-        let begun = create_tmp(disk, &tmp).and_then(|file| write_all_at(&*file, 0, &header.encode()).map(|()| file));
+        let begun = create_tmp(disk, &tmp).and_then(|file| {
+            file.try_lock()?; // before it gets its name
+            write_all_at(&*file, 0, &header.encode()).map(|()| file)
+        });
         let file = begun.map_err(Error::io(NOT_BEGUN, &tmp)).inspect_err(|_| drop(disk.remove(&tmp)))?;
         Ok(Wal::resume(file, path, header, HEADER_BYTES as u64, salt, true))
     }

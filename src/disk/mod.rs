@@ -176,6 +176,16 @@ pub trait File: Send + Sync + fmt::Debug {
     /// After an error the bytes written since the last success may or may not survive, and a later
     /// success says nothing about them: never repeat a failed sync.
     fn sync(&self) -> io::Result<()>;
+    /// Takes the exclusive lock of the file itself, whatever name it was found under, until [`File::unlock`] or the
+    /// end of the process. A disk whose files have one name each need not have it.
+    ///
+    /// # Errors
+    /// `WouldBlock` when somebody holds it.
+    fn try_lock(&self) -> io::Result<()> {
+        Ok(())
+    }
+    /// Lets go of that lock.
+    fn unlock(&self) {}
     /// Asks that the next reads come from the medium and not from memory; best effort.
     fn drop_cache(&self);
 }
@@ -198,6 +208,9 @@ pub trait Lock: Send + Sync + fmt::Debug {
     /// Puts `text` into the lock's file, for whoever comes next; best effort, since the lock itself
     /// does not depend on it.
     fn write_note(&self, text: &str);
+    /// Whether the lock's file is still the one under its name. When it was removed, or its directory
+    /// moved, somebody else may hold a lock under that name.
+    fn is_in_place(&self) -> bool;
 }
 
 /// Creates the temporary file `tmp`, removing what an earlier failure may have left there.

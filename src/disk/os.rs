@@ -6,7 +6,7 @@ use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -29,13 +29,16 @@ pub struct OsDisk;
 struct OsFile(fs::File);
 
 #[derive(Debug)]
-struct OsLock(fs::File);
+struct OsLock {
+    file: fs::File,
+    path: PathBuf,
+}
 
 impl Drop for OsLock {
     /// Closing the file would not do: a child process that another thread is about to start has a
     /// copy of it until its `exec`, and with the copy the lock.
     fn drop(&mut self) {
-        let _ = self.0.unlock();
+        let _ = self.file.unlock();
     }
 }
 
@@ -74,12 +77,8 @@ impl Disk for OsDisk {
         };
         check_regular(path, &file)?;
         check_owner(path, &file)?;
-        match file.try_lock() {
-            Err(fs::TryLockError::WouldBlock) => return Err(io::ErrorKind::WouldBlock.into()),
-            Err(fs::TryLockError::Error(e)) => return Err(e),
-            Ok(()) => {}
-        }
-        Ok(Box::new(OsLock(file)))
+        try_lock(&file)?;
+        Ok(Box::new(OsLock { file, path: path.to_path_buf() }))
     }
 
     fn now(&self) -> Duration {
@@ -119,6 +118,14 @@ impl File for OsFile {
         self.0.sync_data()
     }
 
+    fn try_lock(&self) -> io::Result<()> {
+        try_lock(&self.0)
+    }
+
+    fn unlock(&self) {
+        let _ = self.0.unlock();
+    }
+
     fn drop_cache(&self) {
         #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
         let _ = rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed);
@@ -127,9 +134,21 @@ impl File for OsFile {
 
 impl Lock for OsLock {
     fn write_note(&self, text: &str) {
-        let written = self.0.write_at(text.as_bytes(), 0);
-        let _ = written.and_then(|count| self.0.set_len(count as u64));
+        let written = self.file.write_at(text.as_bytes(), 0);
+        let _ = written.and_then(|count| self.file.set_len(count as u64));
     }
+
+    fn is_in_place(&self) -> bool {
+        let (held, named) = (self.file.metadata(), fs::symlink_metadata(&self.path));
+        matches!((held, named), (Ok(held), Ok(named)) if (held.dev(), held.ino()) == (named.dev(), named.ino()))
+    }
+}
+
+fn try_lock(file: &fs::File) -> io::Result<()> {
+    file.try_lock().map_err(|error| match error {
+        fs::TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),
+        fs::TryLockError::Error(error) => error,
+    })
 }
 
 /// `NONBLOCK` so that a pipe at the path cannot make the open hang; it means nothing for a file.

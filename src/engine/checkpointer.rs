@@ -186,6 +186,7 @@ impl Shared {
     fn snapshot_and_successor(&self, log: Guard<'_>, _alone: &Alone<'_>) -> Result<(snapshot::Header, Successor)> {
         let behind = log.wal.end(log.durable);
         drop(log);
+        self.check_in_place()?;
         let go_on = || if self.checkpointer.stopping.load(Ordering::Relaxed) { Err(Error::Closed) } else { Ok(()) };
         let header = self.failing_for_good(merge(&*self.disk, &behind, &self.wal_path, &self.snapshot_path, &go_on))?;
         self.snapshot_bytes.store(header.file_len().unwrap_or(0), Ordering::Relaxed);
@@ -217,6 +218,7 @@ impl Shared {
         let (end, released) = (log.wal.end(log.durable), log.wal.len_bytes());
         drop(log);
         next.catch_up(&*self.disk, &self.wal_path, end)?;
+        self.check_in_place()?;
         let wal = self.failing_for_good(next.take_over(&*self.disk))?;
         self.salt.store(wal.salt(), Ordering::Relaxed); // a body made before has its check made anew
         self.log()?.switch(wal);

@@ -9,6 +9,7 @@
 use crate::disk::{Disk, Lock, read_full_at};
 use crate::error::{Error, Result};
 use crate::with_suffix;
+use std::io;
 use std::path::Path;
 
 const MOST_BYTES: usize = 8192;
@@ -16,7 +17,7 @@ const MOST_BYTES: usize = 8192;
 /// Both locks.
 #[derive(Debug)]
 pub(super) struct Locks {
-    _wal: Box<dyn Lock>,
+    wal: Box<dyn Lock>,
     snapshot: Box<dyn Lock>,
     /// The log that the snapshot was last used with, when that is known and another one.
     pub(super) other_log: Option<String>,
@@ -31,7 +32,19 @@ impl Locks {
         wal_lock.write_note(&text(&own(wal)));
         snapshot_lock.write_note(&text(log.as_deref().unwrap_or_default()));
         let other_log = log.filter(|log| !log.is_empty() && *log != own(wal));
-        Ok(Locks { _wal: wal_lock, snapshot: snapshot_lock, other_log })
+        Ok(Locks { wal: wal_lock, snapshot: snapshot_lock, other_log })
+    }
+
+    /// Refuses where the names of the store are no longer ours: a file put there now would replace
+    /// somebody else's.
+    pub(super) fn check_in_place(&self, wal: &Path, snapshot: &Path) -> Result<()> {
+        for (lock, path) in [(&self.wal, wal), (&self.snapshot, snapshot)] {
+            if !lock.is_in_place() {
+                let gone = io::Error::new(io::ErrorKind::NotFound, "removed or replaced while the store was open");
+                return Err(Error::io("no file was replaced: looking at", &with_suffix(path, ".lock"))(gone));
+            }
+        }
+        Ok(())
     }
 
     /// Notes that log and snapshot are one store, once they have been opened as one.
@@ -51,10 +64,22 @@ fn own(wal: &Path) -> String {
 
 fn lock(disk: &dyn Disk, path: &Path) -> Result<Box<dyn Lock>> {
     let name = with_suffix(path, ".lock");
-    disk.lock(&name).map_err(|e| match e.kind() {
-        std::io::ErrorKind::WouldBlock => Error::Locked { path: path.to_path_buf(), pid: note(disk, path).0 },
+    let lock = disk.lock(&name).map_err(|e| match e.kind() {
+        io::ErrorKind::WouldBlock => Error::Locked { path: path.to_path_buf(), pid: note(disk, path).0 },
         _ => Error::io("locking", &name)(e),
-    })
+    })?;
+    match is_note(disk, &name).map_err(Error::io("reading", &name))? {
+        true => Ok(lock),
+        false => Err(Error::foreign(&name, "this name is needed for a lock, and the file there is not one")),
+    }
+}
+
+/// Whether the file holds nothing, a note, or the zeros that a power cut can leave of one.
+fn is_note(disk: &dyn Disk, name: &Path) -> io::Result<bool> {
+    let Some(file) = disk.open_read(name)? else { return Ok(true) };
+    let mut bytes = [0; 10];
+    let got = read_full_at(&*file, 0, &mut bytes)?;
+    Ok(bytes[..got].iter().take_while(|&&byte| byte != b'\n').all(|byte| byte.is_ascii_digit() || *byte == 0))
 }
 
 /// The process and the log that the note beside `path` names.

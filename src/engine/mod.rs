@@ -548,6 +548,14 @@ impl Shared {
         Error::Poisoned { path: self.wal_path.clone(), reason, pending: log.pending() }
     }
 
+    /// Refuses where the names of the store are no longer ours.
+    fn check_in_place(&self) -> Result<()> {
+        match &*self.locks.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(locks) => locks.check_in_place(&self.wal_path, &self.snapshot_path),
+            None => Ok(()),
+        }
+    }
+
     /// After a failed sync of a directory nothing more may be promised.
     fn failing_for_good<T>(&self, result: Result<T>) -> Result<T> {
         if let Err(Error::Poisoned { reason, .. }) = &result {
@@ -580,7 +588,10 @@ impl Shared {
 
     /// Takes no more writes, and lets other processes open the store.
     fn let_go(&self) {
-        self.log_always().closed = true;
+        let mut log = self.log_always();
+        log.closed = true;
+        log.wal.file().unlock();
+        drop(log);
         drop(self.locks.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.flusher.wake();
         self.checkpointer.wake();

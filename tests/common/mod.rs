@@ -63,6 +63,12 @@ pub fn signal(child: &Child, signal: rustix::process::Signal) {
     rustix::process::kill_process(rustix::process::Pid::from_child(child), signal).unwrap();
 }
 
+/// Says why a test does not run here; `scripts/real-os` counts these lines.
+#[allow(clippy::print_stderr)]
+pub fn skipped(why: &str) {
+    eprintln!("skipped: {why}");
+}
+
 /// Waits for `done` as long as a slow machine may take.
 pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     let began = Instant::now();

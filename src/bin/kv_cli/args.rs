@@ -179,6 +179,14 @@ pub(crate) struct TortureArgs {
     /// Repeat a single workload, as a failure names it
     #[arg(long, value_name = "W", conflicts_with_all = ["states", "seed"])]
     pub(crate) workload: Option<u64>,
+
+    /// Instead kill N processes of this program with SIGKILL, over scratch stores in the directory for temporary files
+    #[arg(long, value_name = "N", conflicts_with_all = ["states", "workload"])]
+    pub(crate) kills: Option<u64>,
+
+    /// End with a line for a ledger
+    #[arg(long)]
+    pub(crate) ledger: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -11,11 +11,13 @@
 //! | `signals` | orderly ends |
 //! | `tools`, `replay` | `wal`, `verify` and `replay`: looking at the files |
 //! | `torture` | crashing the engine on a simulated disk |
+//! | `kills` | killing this program, as a process of its own |
 
 mod args;
 mod assist;
 mod bench;
 mod history;
+mod kills;
 mod render;
 mod repl;
 mod replay;
@@ -50,6 +52,9 @@ fn main() -> ExitCode {
         Some(Words::Wal(wal)) => Ok(tools::wal(&args, wal)),
         Some(Words::Verify) => Ok(tools::verify(&args)),
         Some(Words::Replay(replay)) => Ok(replay::run(&args, replay)),
+        Some(Words::Torture(torture)) if torture.kills.is_some() => {
+            Ok(kills::torture(torture, torture.kills.unwrap_or_default(), args.json))
+        }
         Some(Words::Torture(torture)) => Ok(torture::run(torture, args.json)),
         _ => converse(&args),
     };

@@ -1,0 +1,514 @@
+//! One scratch store, and one process after the other killed over it.
+
+use super::Kills;
+use super::model::{BATCH_SIZES, Line, Meaning, Model, Promise, Random, Wrong};
+use anyhow::Context;
+use kv_engine::{Engine, Options, Recovery, Tail, replay};
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A process that says nothing for so long hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// More lines than this are not sent to one process.
+const MOST_LINES: usize = 20_000;
+const SIGKILL: i32 = 9;
+
+/// How long openings and snapshots take here, as the kills that came too late or in time tell.
+pub(super) struct Pace {
+    opening: Duration,
+    snapshot: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace { opening: Duration::from_millis(5), snapshot: Duration::from_millis(15) }
+    }
+}
+
+impl Pace {
+    /// Shortens what was missed, lengthens what was hit: some of the kills then hit the very end.
+    fn learn(time: &mut Duration, hit: bool) {
+        *time = time.mul_f64(if hit { 1.2 } else { 0.7 }).clamp(Duration::from_micros(100), Duration::from_millis(200));
+    }
+}
+
+/// Why a store is given up.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    pub(super) lost: u64,
+    pub(super) text: String,
+}
+
+impl From<anyhow::Error> for Trouble {
+    fn from(error: anyhow::Error) -> Trouble {
+        Trouble { lost: 0, text: format!("{error:#}") }
+    }
+}
+
+impl From<Wrong> for Trouble {
+    fn from(wrong: Wrong) -> Trouble {
+        Trouble { lost: wrong.lost, text: wrong.text }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Aim {
+    Load,
+    Recovery,
+    Snapshot,
+}
+
+/// What the threads of a round tell each other.
+#[derive(Default)]
+struct Talk {
+    said: Mutex<Said>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Said {
+    answers: usize,
+    snap_sent: bool,
+    snap_answered: bool,
+    /// The process is dead, or its stdout is closed.
+    over: bool,
+}
+
+impl Talk {
+    fn said(&self) -> MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut Said)) {
+        change(&mut self.said());
+        self.changed.notify_all();
+    }
+
+    /// Waits at most `time` until `done` or the process is over.
+    fn wait(&self, time: Duration, done: impl Fn(&Said) -> bool) -> bool {
+        let wait = self.changed.wait_timeout_while(self.said(), time, |said| !done(said) && !said.over);
+        done(&wait.unwrap_or_else(PoisonError::into_inner).0)
+    }
+}
+
+/// Which files are there under the store's names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Names {
+    wal: Option<u64>,
+    snapshot: Option<u64>,
+    snapshot_tmp: bool,
+    wal_tmp: bool,
+}
+
+/// What a round left to be judged.
+struct Left {
+    lines: Vec<Line>,
+    snap_sent: bool,
+    replies: Vec<Vec<u8>>,
+    status: ExitStatus,
+    pid: u32,
+    before: Names,
+}
+
+pub(super) struct Store {
+    pub(super) dir: PathBuf,
+    wal: PathBuf,
+    snapshot: PathBuf,
+    model: Model,
+    rounds: u64,
+    most_rounds: u64,
+    last: String,
+}
+
+impl Store {
+    /// A new directory; with nothing in it, or with a store whose log takes a while to read.
+    pub(super) fn begin(random: &mut Random) -> anyhow::Result<Store> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("kv_cli-kills-{}-{number}", std::process::id()));
+        fs::DirBuilder::new().mode(0o700).create(&dir).with_context(|| dir.display().to_string())?;
+        let (wal, snapshot) = (dir.join("kv.wal"), dir.join("kv.snapshot"));
+        let most_rounds = 5 + random.below(40);
+        let mut store = Store { dir, wal, snapshot, model: Model::new(), rounds: 0, most_rounds, last: String::new() };
+        if !random.one_in(3) {
+            let engine = store.options().batch_size(1_000_000).open()?;
+            for _ in 0..5_000 + random.below(20_000) {
+                let (key, value) = store.model.put(random, 0);
+                engine.put(&key, &value)?;
+                store.model.write(vec![(key.into_bytes(), Some(value.into_bytes()))]);
+            }
+            engine.close()?;
+            let last = store.model.last();
+            store.look(last).map_err(|trouble| anyhow::anyhow!(trouble.text))?;
+        }
+        Ok(store)
+    }
+
+    pub(super) fn is_old(&self) -> bool {
+        self.rounds >= self.most_rounds
+    }
+
+    /// What happened to it, for a failure.
+    pub(super) fn history(&self) -> String {
+        format!("kill {} of this store: {}", self.rounds, self.last)
+    }
+
+    fn options(&self) -> Options {
+        Options::new(&self.wal, &self.snapshot).flush_interval(Duration::ZERO).recovery(Recovery::Strict)
+    }
+
+    /// A process is started, spoken to, killed, and what it left is looked at.
+    pub(super) fn round(&mut self, random: &mut Random, pace: &mut Pace, kills: &mut Kills) -> Result<(), Trouble> {
+        self.rounds += 1;
+        // Some shots at an opening or a snapshot come too late, and hit under load.
+        let aim = match random.pick(&[Aim::Load, Aim::Load, Aim::Recovery, Aim::Snapshot, Aim::Snapshot]) {
+            // Which log is the old one could not be told behind the kill.
+            Aim::Snapshot if !self.wal.exists() => Aim::Load,
+            aim => aim,
+        };
+        let batch = random.pick(&BATCH_SIZES);
+        let interval = random.pick(&[0, 0, 1, 3]);
+        self.last = format!("aimed at {aim:?}, --batch {batch}, --flush-interval {interval}");
+        // What a process has read once stays: a kill takes nothing from the system's memory.
+        let base = self.model.seq;
+        let left = self.kill_one(aim, batch, interval, random, pace)?;
+        let mut promise = Promise::new(base, batch, interval == 0);
+        self.check_answers(&left, &mut promise)?;
+        self.count_hit(aim, &left, pace, kills);
+        kills.answers += left.replies.len() as u64;
+        kills.acknowledged += promise.acknowledged - base;
+        kills.promised += promise.durable - base;
+        kills.writes += self.model.last() - base;
+        kills.found_torn += u64::from(self.look(promise.durable)?);
+        kills.found += self.model.seq - base;
+        match random.below(10) {
+            0..=3 => {
+                kills.left += 1; // the next process recovers what this one left
+                Ok(())
+            }
+            4..=6 => self.recover_for_good(kills),
+            _ => {
+                self.tear(random, kills)?;
+                if random.one_in(3) { self.recover_for_good(kills) } else { Ok(()) }
+            }
+        }
+    }
+
+    /// What was torn is cut, and recovering again would change nothing.
+    fn recover_for_good(&mut self, kills: &mut Kills) -> Result<(), Trouble> {
+        drop(self.recover(kills)?);
+        if self.look(self.model.seq)? {
+            return Err(Trouble { lost: 0, text: "the log is torn after it was recovered".into() });
+        }
+        Ok(())
+    }
+
+    fn kill_one(&mut self, aim: Aim, batch: u64, interval: u64, random: &mut Random, pace: &Pace) -> Result<Left, Trouble> {
+        let before = self.names();
+        let mut child = self.start(batch, interval)?;
+        let pid = child.id();
+        let (to, from) = (child.stdin.take().context("stdin")?, child.stdout.take().context("stdout")?);
+        let talk = Talk::default();
+        let window = usize::try_from(random.pick(&[1, 4, 32, 256, 4096])).expect("a few");
+        let mut feeding = Random::new(random.below(u64::MAX));
+        let (model, shared) = (&mut self.model, &talk);
+        let lock = beside(&self.wal, ".lock");
+        let names = || Names::of(&self.wal, &self.snapshot);
+        let ((lines, snap_sent), replies, status) = std::thread::scope(|scope| {
+            let feeder = scope.spawn(move || feed(to, model, aim, window, &mut feeding, shared));
+            let reader = scope.spawn(move || read(from, shared));
+            match aim {
+                Aim::Load => {
+                    shared.wait(PATIENCE, |said| said.answers > 0);
+                    if random.one_in(2) {
+                        // From ten microseconds to a tenth of a second, each power of ten as often.
+                        pause(Duration::from_secs_f64(1e-5 * 10_f64.powf(random.below(4_000) as f64 / 1_000.0)));
+                    } else {
+                        let answers = usize::try_from(random.below(1_500)).expect("a few");
+                        shared.wait(Duration::from_millis(100), |said| said.answers > answers);
+                        pause(Duration::from_micros(random.below(400)));
+                    }
+                }
+                Aim::Recovery => {
+                    if !random.one_in(4) {
+                        poll(shared, || note(&lock) == Some(pid), |said| said.answers > 0);
+                    }
+                    pause(part(pace.opening, random));
+                }
+                Aim::Snapshot => {
+                    shared.wait(PATIENCE, |said| said.snap_sent && said.answers > 0);
+                    poll(shared, || names().shows_snapshot(before), |said| said.snap_answered);
+                    pause(part(pace.snapshot, random));
+                }
+            }
+            let killed = child.kill();
+            let status = child.wait();
+            shared.tell(|said| said.over = true);
+            let fed = feeder.join().expect("the feeder does not panic");
+            let replies = reader.join().expect("the reader does not panic");
+            killed.and(status).map(|status| (fed, replies, status))
+        })
+        .context("killing the process")?;
+        Ok(Left { lines, snap_sent, replies, status, pid, before })
+    }
+
+    fn start(&self, batch: u64, interval: u64) -> anyhow::Result<Child> {
+        let program = std::env::current_exe().context("finding this program")?;
+        let stderr = File::create(self.dir.join("stderr")).context("stderr of the process")?;
+        let mut command = Command::new(program);
+        command.args(["-v", "--recovery", "strict", "--batch", &batch.to_string(), "--flush-interval", &interval.to_string()]);
+        command.arg("--wal").arg(&self.wal).arg("--snapshot").arg(&self.snapshot);
+        // A group of its own: Ctrl-C is for this process alone.
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr).process_group(0);
+        command.spawn().context("starting this program again")
+    }
+
+    fn stderr(&self) -> String {
+        fs::read_to_string(self.dir.join("stderr")).unwrap_or_default()
+    }
+
+    /// Every answer that came has to be the right one, and the process must have lived until it was killed.
+    fn check_answers(&self, left: &Left, promise: &mut Promise) -> Result<(), Trouble> {
+        if left.status.signal() != Some(SIGKILL) {
+            let text = format!("the process ended by itself, {}, and said: {}", left.status, self.stderr().trim());
+            return Err(Trouble { lost: 0, text });
+        }
+        for (at, reply) in left.replies.iter().enumerate() {
+            let Some(line) = left.lines.get(at) else {
+                let text = format!("{} lines were sent and {} answered", left.lines.len(), left.replies.len());
+                return Err(Trouble { lost: 0, text });
+            };
+            if line.reply.as_bytes() != reply {
+                let (reply, stderr) = (String::from_utf8_lossy(reply), self.stderr());
+                let text = format!("{:.60} was answered {reply:.60} where {:.60} is right; {stderr}", line.text, line.reply);
+                return Err(Trouble { lost: 0, text });
+            }
+            promise.answered(line.meaning);
+        }
+        Ok(())
+    }
+
+    /// Where the kill hit, by what it left.
+    fn count_hit(&self, aim: Aim, left: &Left, pace: &mut Pace, kills: &mut Kills) {
+        let stderr = self.stderr();
+        let opened = !left.replies.is_empty() || stderr.contains("recovered ") || stderr.contains("new store");
+        let names = self.names();
+        let snap_answered = left.replies.iter().any(|reply| reply == b"SNAP OK");
+        let in_snapshot = opened && left.snap_sent && !snap_answered && names.shows_snapshot(left.before);
+        if aim == Aim::Recovery {
+            Pace::learn(&mut pace.opening, !opened);
+        } else if aim == Aim::Snapshot {
+            Pace::learn(&mut pace.snapshot, !snap_answered);
+        }
+        let place = if note(&beside(&self.wal, ".lock")) != Some(left.pid) {
+            &mut kills.before_opening
+        } else if !opened {
+            &mut kills.in_recovery
+        } else if in_snapshot && names.snapshot == left.before.snapshot {
+            &mut kills.snapshot_written
+        } else if in_snapshot && names.wal == left.before.wal {
+            &mut kills.snapshot_in_place
+        } else if in_snapshot {
+            &mut kills.log_switched
+        } else if left.replies.len() < left.lines.len() {
+            &mut kills.under_load
+        } else {
+            &mut kills.idle
+        };
+        *place += 1;
+    }
+
+    /// Reads the files as they are, without changing a byte. Returns whether the log ends torn.
+    fn look(&mut self, promised: u64) -> Result<bool, Trouble> {
+        if !self.wal.exists() && !self.snapshot.exists() {
+            self.model.settle(0, promised, std::iter::empty::<([u8; 0], [u8; 0])>())?;
+            return Ok(false);
+        }
+        let found = replay::replay(&self.wal, &self.snapshot, None, |_| {}).context("reading the files")?;
+        if let Tail::Damaged(cut) = &found.tail {
+            let text = format!("the log is called damaged at byte {}: {}", cut.offset, cut.proof);
+            return Err(Trouble { lost: 0, text });
+        }
+        self.model.settle(found.seq, promised, found.entries())?;
+        Ok(matches!(found.tail, Tail::Torn(_)))
+    }
+
+    /// Opens the store in this process.
+    fn recover(&mut self, kills: &mut Kills) -> Result<Engine, Trouble> {
+        kills.recovered += 1;
+        let engine = self.options().batch_size(1_000).open().context("opening the store")?;
+        let entries = engine.scan("").map_while(Result::ok);
+        self.model.settle(engine.recovery().last_seq, self.model.seq, entries)?;
+        let names = self.names();
+        if names.snapshot_tmp || names.wal_tmp {
+            return Err(Trouble { lost: 0, text: "a temporary file is left after opening".into() });
+        }
+        Ok(engine)
+    }
+
+    /// Leaves the log torn, as a power cut would that came before the sync of a few more writes; or, in one case of
+    /// four, with garbage behind it.
+    fn tear(&mut self, random: &mut Random, kills: &mut Kills) -> Result<(), Trouble> {
+        let engine = self.recover(kills)?;
+        let length = || fs::metadata(&self.wal).map(|meta| meta.len()).context("the log's length");
+        let begin = length()?;
+        for _ in 0..1 + random.below(8) {
+            let (key, value) = self.model.put(random, 0);
+            engine.put(&key, &value).context("a write")?;
+            self.model.write(vec![(key.into_bytes(), Some(value.into_bytes()))]);
+        }
+        engine.flush().context("a flush")?;
+        let end = length()?;
+        drop(engine);
+        let log = File::options().append(true).open(&self.wal).context("the log")?;
+        let garbage_behind = random.one_in(4);
+        let promised = if garbage_behind { self.model.last() } else { self.model.seq };
+        if garbage_behind {
+            let garbage: Vec<u8> = (0..1 + random.below(3_000)).map(|_| random.below(256).to_le_bytes()[0]).collect();
+            (&log).write_all(&garbage).context("the log")?;
+        } else {
+            log.set_len(begin + random.below(end - begin)).context("the log")?;
+        }
+        kills.torn_by_us += u64::from(self.look(promised)?);
+        Ok(())
+    }
+
+    /// The last look.
+    pub(super) fn end(&mut self, kills: &mut Kills) -> Result<(), Trouble> {
+        self.last = "the last look at it".into();
+        self.recover(kills)?;
+        for entry in fs::read_dir(&self.dir).context("the directory")? {
+            let name = entry.context("the directory")?.file_name();
+            let known = ["kv.wal", "kv.snapshot", "kv.wal.lock", "kv.snapshot.lock", "stderr"];
+            if !known.iter().any(|&known| name == known) {
+                return Err(Trouble { lost: 0, text: format!("a file {} is left", name.display()) });
+            }
+        }
+        fs::remove_dir_all(&self.dir).context("removing the directory")?;
+        Ok(())
+    }
+
+    fn names(&self) -> Names {
+        Names::of(&self.wal, &self.snapshot)
+    }
+}
+
+impl Names {
+    fn of(wal: &Path, snapshot: &Path) -> Names {
+        let inode = |path: &Path| fs::symlink_metadata(path).ok().map(|meta| meta.ino());
+        Names {
+            wal: inode(wal),
+            snapshot: inode(snapshot),
+            snapshot_tmp: beside(snapshot, ".tmp").exists(),
+            wal_tmp: beside(wal, ".tmp").exists(),
+        }
+    }
+
+    /// Whether a snapshot has begun since `before`, when the store had been opened.
+    fn shows_snapshot(self, before: Names) -> bool {
+        self.snapshot_tmp || self.wal_tmp || self.snapshot != before.snapshot
+    }
+}
+
+/// Sends lines until the process is over; never more than `window` unanswered ones. Returns what was sent, and whether
+/// SNAP was.
+fn feed(mut to: impl Write, model: &mut Model, aim: Aim, window: usize, random: &mut Random, talk: &Talk) -> (Vec<Line>, bool) {
+    let (mut lines, mut snap_sent) = (Vec::new(), false);
+    let snap_after = 1 + usize::try_from(random.below(200)).expect("a few");
+    loop {
+        let sent = lines.len();
+        let chunk = 1 + usize::try_from(random.below(window as u64)).expect("a few");
+        let end = if aim == Aim::Snapshot && !snap_sent { snap_after.min(sent + chunk) } else { sent + chunk };
+        while lines.len() < end {
+            model.command(random, aim == Aim::Load, &mut lines);
+        }
+        if aim == Aim::Snapshot && !snap_sent && lines.len() >= snap_after {
+            lines.push(Line { text: "SNAP".into(), reply: "SNAP OK".into(), meaning: Meaning::AllDurable });
+            snap_sent = true;
+        }
+        let mut text = String::new();
+        for line in &lines[sent..] {
+            let _ = writeln!(text, "{}", line.text);
+        }
+        let written = to.write_all(text.as_bytes());
+        talk.tell(|said| said.snap_sent = snap_sent);
+        let full = lines.len() >= MOST_LINES;
+        let answered = |said: &Said| !full && lines.len() - said.answers.min(lines.len()) < window;
+        if written.is_err() || !talk.wait(PATIENCE, answered) {
+            // The process keeps its input until it is dead: an end of it would be a reason to close in order.
+            talk.wait(PATIENCE, |_| false);
+            return (lines, snap_sent);
+        }
+    }
+}
+
+/// Reads the answers, also those that wait in the pipe when the process is dead.
+fn read(from: impl Read, talk: &Talk) -> Vec<Vec<u8>> {
+    let (mut from, mut replies) = (BufReader::new(from), Vec::new());
+    loop {
+        let mut line = Vec::new();
+        match from.read_until(b'\n', &mut line) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Ok(_) if line.pop() == Some(b'\n') => {}
+            _ => break, // the end, or half an answer
+        }
+        let snap = line == b"SNAP OK";
+        replies.push(line);
+        talk.tell(|said| {
+            said.answers += 1;
+            said.snap_answered |= snap;
+        });
+    }
+    talk.tell(|said| said.over = true);
+    replies
+}
+
+/// Looks again and again until `seen`, or what `late` says makes it pointless, or for a while.
+fn poll(talk: &Talk, seen: impl Fn() -> bool, late: impl Fn(&Said) -> bool) {
+    const A_WHILE: Duration = Duration::from_secs(5);
+    let began = Instant::now();
+    while !seen() && began.elapsed() < A_WHILE {
+        let said = talk.said();
+        if said.over || late(&said) {
+            return;
+        }
+        drop(said);
+        std::thread::sleep(Duration::from_micros(20));
+    }
+}
+
+/// A part of `time`, from nothing to all of it.
+fn part(time: Duration, random: &mut Random) -> Duration {
+    time.mul_f64(random.below(1_001) as f64 / 1_000.0)
+}
+
+/// Sleeps; a short time is spent awake, since a sleep takes its time to end.
+fn pause(time: Duration) {
+    const SHORT: Duration = Duration::from_micros(200);
+    let began = Instant::now();
+    if time > SHORT {
+        std::thread::sleep(time);
+    }
+    while began.elapsed() < time {
+        std::hint::spin_loop();
+    }
+}
+
+/// The process that the note in a lock file names.
+fn note(lock: &Path) -> Option<u32> {
+    fs::read_to_string(lock).ok()?.lines().next()?.trim().parse().ok()
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
