@@ -222,3 +222,29 @@ fn a_file_system_that_is_really_full() {
     assert!(mount(&["umount"]).unwrap().status.success());
     lived.unwrap();
 }
+
+/// The lock files keep honest processes apart. Where they were removed, or the log is reached under another
+/// name, the log's own lock still does: two writers in one log would lose what was promised.
+#[test]
+fn one_log_has_one_writer_whatever_happens_to_the_lock_files() {
+    let (place, other) = (Place::new(), Place::new());
+    for snapshot_first in [false, true] {
+        let engine = place.open();
+        engine.put("x", "1").unwrap();
+        if snapshot_first {
+            engine.snapshot().unwrap(); // a new log took the place of the one that was opened
+        }
+        for suffix in [".wal.lock", ".snapshot.lock"] {
+            fs::remove_file(place.dir.path().join(format!("kv{suffix}"))).unwrap();
+        }
+        assert!(matches!(place.options().open(), Err(Error::Locked { .. })), "the lock files are gone");
+        if !snapshot_first {
+            fs::hard_link(&place.wal, &other.wal).unwrap();
+            assert!(matches!(other.options().open(), Err(Error::Locked { .. })), "a second name");
+            fs::remove_file(&other.wal).unwrap();
+        }
+        engine.put("y", "2").unwrap();
+        engine.close().unwrap();
+        assert!(place.open().get("y").unwrap().is_some(), "closing lets go of it");
+    }
+}
