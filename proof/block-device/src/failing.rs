@@ -14,6 +14,9 @@ use std::path::Path;
 /// Writes of the life that follows on the same mount.
 const SECOND_LIFE: u64 = 5;
 
+/// Memory gives room by the page.
+const PAGE_KIB: u32 = 4;
+
 /// How the engine came to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Felt {
@@ -145,7 +148,7 @@ pub(crate) fn thin(fs: FileSystem, scratch: &Path, at: &Path) -> Result<Felt> {
     let image = scratch.join("image");
     File::create(&image)?.set_len(size)?;
     fs.make(&image)?;
-    let disk = LoopDevice::attach(&image)?;
+    let disk = LoopDevice::attach(&image, PAGE_KIB)?;
 
     let workload = Workload::of_long_values(usize::try_from(room >> 18)?, 256 << 10);
     let mounted = disk.mount(fs, at)?;

@@ -65,8 +65,8 @@ impl FileSystem {
     pub(crate) fn make(self, image: &Path) -> Result<()> {
         let (program, arguments): (_, &[&str]) = match self {
             FileSystem::Ext4 => ("mkfs.ext4", &["-q", "-F", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0"]),
-            FileSystem::Xfs => ("mkfs.xfs", &["-q", "-f"]),
-            FileSystem::Btrfs => ("mkfs.btrfs", &["-q", "-f"]),
+            FileSystem::Xfs => ("mkfs.xfs", &["-q", "-f", "-K"]),
+            FileSystem::Btrfs => ("mkfs.btrfs", &["-q", "-f", "-K", "-m", "single"]),
         };
         let made = Command::new(program).args(arguments).arg(image).output().with_context(|| format!("no {program}"))?;
         if !made.status.success() {

@@ -5,31 +5,47 @@ use crate::filesystem::FileSystem;
 use anyhow::{Context, Result, bail};
 use rustix::fs::{Advice, fadvise};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
 /// A block device over a file.
+///
+/// The loop device of Linux 6.18 says OK to a request of which its file took only the first part. So no
+/// request may be longer than what the file takes whole or not at all.
 pub(crate) struct LoopDevice {
     path: PathBuf,
     opened: File,
+    limit: PathBuf,
+    old_limit: String,
 }
 
 impl LoopDevice {
-    pub(crate) fn attach(file: &Path) -> Result<LoopDevice> {
+    pub(crate) fn attach(file: &Path, longest_request_kib: u32) -> Result<LoopDevice> {
         let shown = losetup(&["--find", "--show"], file)?;
         let path = PathBuf::from(shown.trim());
         let opened = File::open(&path);
         losetup(&["--detach"], &path)?; // takes effect with the last opener
-        Ok(LoopDevice { opened: opened?, path })
+        let opened = opened?;
+        let name = path.file_name().context("a device has a name")?;
+        let limit = Path::new("/sys/block").join(name).join("queue/max_sectors_kb");
+        let old_limit = fs::read_to_string(&limit)?;
+        fs::write(&limit, longest_request_kib.to_string()).context("limiting the length of requests")?;
+        Ok(LoopDevice { path, opened, limit, old_limit })
     }
 
-    pub(crate) fn mount(&self, fs: FileSystem, at: &Path) -> Result<Mounted> {
+    pub(crate) fn mount(&self, kind: FileSystem, at: &Path) -> Result<Mounted> {
         // The device is not what it was: nothing that the kernel remembers of it counts.
         fadvise(&self.opened, 0, None, Advice::DontNeed)?;
-        Mounted::new(&self.path, at, fs.name(), fs.mount_options())
+        Mounted::new(&self.path, at, kind.name(), kind.mount_options())
+    }
+}
+
+impl Drop for LoopDevice {
+    fn drop(&mut self) {
+        let _ = fs::write(&self.limit, &self.old_limit); // it would outlast the device
     }
 }
 

@@ -30,6 +30,9 @@ pub(crate) enum Job {
     Thin,
 }
 
+/// FUSE cuts what is longer than 128 KiB.
+const FUSE_REQUEST_KIB: u32 = 64;
+
 /// Steps of a workload.
 const STEPS: usize = 60;
 
@@ -131,7 +134,7 @@ struct Place {
 impl Place {
     fn new(fs: FileSystem, directory: &Path) -> Result<Place> {
         let served = directory.join("served");
-        let disk = LoopDevice::attach(&served.join("disk"))?;
+        let disk = LoopDevice::attach(&served.join("disk"), FUSE_REQUEST_KIB)?;
         Ok(Place { fs, disk, notes: served.join("notes"), scratch: directory.join("scratch"), at: directory.join("mounted") })
     }
 
