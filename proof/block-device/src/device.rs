@@ -1,7 +1,7 @@
 //! A disk served from memory by FUSE: the file `disk`, to put a loop device on. Every write and every
 //! flush that the kernel sends is recorded in order, and between them, through the file `notes`, what
 //! the workload has issued and what it was promised. The note `fail k` lets the write behind the next k
-//! ones fail, once.
+//! ones fail, once; `heal 0` takes that back.
 
 use crate::blocks::Blocks;
 use anyhow::{Context, Result};
@@ -105,6 +105,7 @@ impl State {
             "issued" => self.note(Event::Issued(number)),
             "promised" => self.note(Event::Promised(number)),
             "fail" => self.fails_after = Some(number),
+            "heal" => self.fails_after = None,
             _ => return None,
         }
         Some(())

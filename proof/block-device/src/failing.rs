@@ -3,7 +3,7 @@
 use crate::check::{self, open};
 use crate::filesystem::FileSystem;
 use crate::mounts::{LoopDevice, Mounted};
-use crate::run::Run;
+use crate::run::{Notes, Run};
 use crate::workload::{Workload, fingerprint};
 use anyhow::{Context, Result, bail, ensure};
 use kv_engine::{Batch, Engine, Error, Recovery};
@@ -38,25 +38,25 @@ impl Felt {
     }
 }
 
-/// The workload on a mounted disk of which a write fails, a life on the same mount behind it, and a last
-/// look behind a new mount.
+/// The workload on a mounted disk whose write behind the next `after` ones fails, a life on the same mount
+/// behind it, and a last look behind a new mount.
 pub(crate) fn survives(
     disk: &LoopDevice,
     fs: FileSystem,
     at: &Path,
     workload: &Workload,
-    notes: Option<(File, u64)>,
+    mut notes: Notes,
+    after: u64,
 ) -> Result<Felt> {
     let mounted = disk.mount(fs, at)?;
-    if let Some((mut file, after)) = notes {
-        std::io::Write::write_all(&mut file, format!("fail {after}\n").as_bytes())?;
-    }
+    notes.say("fail", after)?;
     let mut run = Run::new(workload, at, None);
     let felt = until_poisoned(&mut run)?;
     let (promised, issued) = (run.promised, run.issued);
     drop(run);
     let second = second_life(at, workload, promised, issued).context("opened again on the same mount")?;
     let _ = mounted.unmount(); // reports the failure once more
+    notes.say("heal", 0)?; // where it has not failed so far
     let mounted = disk.mount(fs, at).context("mounted again")?;
     match second {
         None => drop(open(at, workload, promised, issued).context("mounted again")?),

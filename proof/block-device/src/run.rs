@@ -16,7 +16,7 @@ pub(crate) fn options(directory: &Path) -> Options {
 pub(crate) struct Run<'a> {
     workload: &'a Workload,
     directory: &'a Path,
-    notes: Option<File>,
+    notes: Option<Notes>,
     next: usize,
     pub(crate) engine: Option<Engine>,
     batch_size: u64,
@@ -28,7 +28,7 @@ pub(crate) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(crate) fn new(workload: &'a Workload, directory: &'a Path, notes: Option<File>) -> Run<'a> {
+    pub(crate) fn new(workload: &'a Workload, directory: &'a Path, notes: Option<Notes>) -> Run<'a> {
         Run { workload, directory, notes, next: 0, engine: None, batch_size: 1, issued: 0, acknowledged: 0, promised: 0 }
     }
 
@@ -86,7 +86,7 @@ impl<'a> Run<'a> {
 
     fn write(&mut self, call: impl FnOnce() -> Result<Ack, Error>) -> Result<Option<Result<(), Error>>> {
         self.issued += 1;
-        note(&mut self.notes, "issued", self.issued)?;
+        self.note("issued", self.issued)?;
         let ack = match call() {
             Ok(ack) => ack,
             Err(error) => return Ok(Some(Err(error))),
@@ -102,6 +102,10 @@ impl<'a> Run<'a> {
         Ok(Some(Ok(())))
     }
 
+    fn note(&mut self, word: &str, number: u64) -> Result<()> {
+        self.notes.as_mut().map_or(Ok(()), |notes| notes.say(word, number))
+    }
+
     fn all_durable(&mut self, done: Result<(), Error>) -> Result<Result<(), Error>> {
         if done.is_ok() {
             self.promise(self.acknowledged)?;
@@ -112,16 +116,22 @@ impl<'a> Run<'a> {
     fn promise(&mut self, through: u64) -> Result<()> {
         if through > self.promised {
             self.promised = through;
-            note(&mut self.notes, "promised", through)?;
+            self.note("promised", through)?;
         }
         Ok(())
     }
 }
 
-/// One call of the system, so the device sees it before anything that comes after.
-fn note(notes: &mut Option<File>, word: &str, number: u64) -> Result<()> {
-    match notes {
-        Some(file) => Ok(file.write_all(format!("{word} {number}\n").as_bytes())?),
-        None => Ok(()),
+/// The device's file `notes`.
+pub(crate) struct Notes(File);
+
+impl Notes {
+    pub(crate) fn new(file: File) -> Notes {
+        Notes(file)
+    }
+
+    /// One call of the system, so the device sees it before anything that comes after.
+    pub(crate) fn say(&mut self, word: &str, number: u64) -> Result<()> {
+        Ok(self.0.write_all(format!("{word} {number}\n").as_bytes())?)
     }
 }

@@ -6,11 +6,11 @@ use crate::check;
 use crate::failing;
 use crate::filesystem::FileSystem;
 use crate::mounts::LoopDevice;
-use crate::run::Run;
+use crate::run::{Notes, Run};
 use crate::workload::Workload;
 use anyhow::{Context, Result, anyhow, bail};
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -138,8 +138,8 @@ impl Place {
         Ok(Place { fs, disk, notes: served.join("notes"), scratch: directory.join("scratch"), at: directory.join("mounted") })
     }
 
-    fn notes(&self) -> Result<File> {
-        Ok(OpenOptions::new().write(true).open(&self.notes)?)
+    fn notes(&self) -> Result<Notes> {
+        Ok(Notes::new(OpenOptions::new().write(true).open(&self.notes)?))
     }
 }
 
@@ -148,7 +148,7 @@ fn carry_out(place: &Place, job: Job) -> Result<String> {
     match job {
         Job::Thin => return Ok(failing::thin(*fs, &place.scratch, at)?.name().to_owned()),
         Job::Failing { seed, after } => {
-            let felt = failing::survives(disk, *fs, at, &workload(seed), Some((place.notes()?, after)))?;
+            let felt = failing::survives(disk, *fs, at, &workload(seed), place.notes()?, after)?;
             return Ok(felt.name().to_owned());
         }
         Job::Mount | Job::Run { .. } | Job::Check { .. } => {}
