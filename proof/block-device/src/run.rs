@@ -40,9 +40,12 @@ impl<'a> Run<'a> {
             (Step::Open { batch_size, snapshot_on_close }, _) => {
                 self.batch_size = *batch_size;
                 let opened = options(self.directory).batch_size(*batch_size).snapshot_on_close(*snapshot_on_close).open();
+                if opened.is_err() {
+                    self.next = self.workload.steps.len(); // the other steps count on this one
+                }
                 opened.map(|engine| self.engine = Some(engine))
             }
-            (_, None) => Ok(()), // the opening failed, and was told
+            (_, None) => bail!("a step without an open store"),
             (Step::Put(key, value), Some(engine)) => return self.write(|| engine.put(key, value)),
             (Step::Delete(key), Some(engine)) => {
                 return self.write(|| engine.delete(key).map(|ack| ack.expect("the model says that the key is there")));
