@@ -12,7 +12,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 /// Images of one workload: fewer than there are, so that many workloads have their turn.
-pub(crate) const IMAGES_OF_A_WORKLOAD: usize = 250;
+pub(crate) const IMAGES_OF_A_WORKLOAD: usize = 125;
 /// Each so-manyth image has to go on.
 const GOES_ON_EVERY: usize = 4;
 /// Syncs that fail, of one workload.

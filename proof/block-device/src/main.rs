@@ -66,7 +66,7 @@ fn main() -> Result<ExitCode> {
     let mut lanes = match opened {
         Ok(lanes) => lanes,
         Err(why) => {
-            println!("skipped: {}: {why}", arguments.fs.name());
+            println!("skipped: {}: {}", arguments.fs.name(), why.trim());
             rung(&format!("{}-images", arguments.fs.name()), 0, 0, arguments.images);
             rung("failing-syncs", 0, 0, with_thin(arguments.failing_syncs));
             return Ok(ExitCode::SUCCESS);
