@@ -19,10 +19,20 @@
 //! it: the number of the workload, of the change, and of the state.
 
 mod choices;
+mod edits;
 mod faults;
+mod life;
+mod memory;
+mod rot;
+mod shapes;
+mod tails;
+mod tally;
 mod workload;
 
 pub use faults::fault_plans;
+pub use rot::{ROT_PARTS, rot};
+pub use tails::{LOG_SHAPES, log_tails};
+pub use tally::Tally;
 
 use crate::disk::sim::{Image, SimDisk, World};
 use crate::engine::{Engine, Options};
