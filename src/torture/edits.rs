@@ -28,10 +28,16 @@ pub(super) enum Edit {
     Bit(usize),
     Byte(usize, u8),
     SectorZeroed(usize),
-    SectorCopied { from: usize, to: usize },
+    SectorCopied {
+        from: usize,
+        to: usize,
+    },
     SectorsSwapped(usize, usize),
     /// A sector of the other file is written into this one.
-    SectorMisplaced { from: usize, to: usize },
+    SectorMisplaced {
+        from: usize,
+        to: usize,
+    },
     RecordRemoved(usize),
     RecordDoubled(usize),
     RecordsSwapped(usize, usize),
@@ -202,7 +208,17 @@ impl Edit {
         let order: Vec<usize> = match self {
             Edit::RecordRemoved(gone) => all.filter(|&at| at != gone).collect(),
             Edit::RecordDoubled(twice) => all.flat_map(|at| std::iter::repeat_n(at, 1 + usize::from(at == twice))).collect(),
-            Edit::RecordsSwapped(a, b) => all.map(|at| if at == a { b } else if at == b { a } else { at }).collect(),
+            Edit::RecordsSwapped(a, b) => all
+                .map(|at| {
+                    if at == a {
+                        b
+                    } else if at == b {
+                        a
+                    } else {
+                        at
+                    }
+                })
+                .collect(),
             _ => return None,
         };
         Some(order.into_iter())
@@ -211,9 +227,7 @@ impl Edit {
     /// Whether a whole record that stands behind `end` in the log after this edit, `bytes`, proves that
     /// write `due` had been synced.
     pub(super) fn leaves_witness(self, target: &Target, bytes: &[u8], end: usize, due: u64) -> bool {
-        let proves = |record: &Record| {
-            record.seq + 1 >= due && (record.kind == Kind::OPENED || record.durable >= due)
-        };
+        let proves = |record: &Record| record.seq + 1 >= due && (record.kind == Kind::OPENED || record.durable >= due);
         let records = &target.life.records;
         if let Some(order) = self.order(target) {
             let mut place = target.records[0].0;

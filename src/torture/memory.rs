@@ -12,11 +12,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 type Hook = Box<dyn FnOnce() + Send>;
+type Named = (PathBuf, Arc<MemoryFile>);
 
 /// A disk in memory. Clones are the same disk.
 #[derive(Clone)]
 pub(super) struct Memory {
-    files: Arc<Mutex<Vec<(PathBuf, Arc<MemoryFile>)>>>,
+    files: Arc<Mutex<Vec<Named>>>,
     shared: Arc<Shared>,
 }
 

@@ -249,9 +249,9 @@ impl Run {
         let strict = self.recover(Recovery::Strict)?;
         let found = match strict {
             Ok(found) => found,
-            Err(Error::Damaged { offset, .. }) if offset == end as u64 => self
-                .recover(Recovery::Prefix)?
-                .map_err(|error| Wrong::Told(format!("not opened: {error}")))?,
+            Err(Error::Damaged { offset, .. }) if offset == end as u64 => {
+                self.recover(Recovery::Prefix)?.map_err(|error| Wrong::Told(format!("not opened: {error}")))?
+            }
             Err(error) => return Err(Wrong::Told(format!("strict mode says {error}, where the record at byte {end} was hit"))),
         };
         let report = &found.report;
@@ -301,7 +301,8 @@ impl Run {
         }
         if case.is_multiple_of(AGAIN_EVERY) {
             let again = self.recover(Recovery::Strict)?.map_err(|error| Wrong::Told(format!("not opened again: {error}")))?;
-            if again.report.tail != Tail::Clean || again.state.digest() != found.state.digest() || !file.holds(&self.bytes[..end]) {
+            if again.report.tail != Tail::Clean || again.state.digest() != found.state.digest() || !file.holds(&self.bytes[..end])
+            {
                 return Err(Wrong::Told("opening again finds something else".into()));
             }
         }

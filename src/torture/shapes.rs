@@ -35,7 +35,7 @@ const PUT_BYTES: usize = 44;
 /// The log of a number and a twist.
 pub(super) fn draw(number: u64, twist: u8) -> Life {
     let (_, shape) = shape_of(number);
-    let seed = number * 2 + u64::from(twist & 1);
+    let seed = number.wrapping_mul(2) + u64::from(twist & 1);
     shape(&mut Pen { random: Random::new(number), twist, seed })
 }
 
@@ -86,7 +86,11 @@ impl Pen {
         let mut batch = Batch::new();
         for _ in 0..2 + self.below(4) {
             let key = self.key();
-            if self.below(3) == 0 { batch.delete(key) } else { batch.put(key, self.value_between(0, 40)) };
+            if self.below(3) == 0 {
+                batch.delete(key)
+            } else {
+                batch.put(key, self.value_between(0, 40))
+            };
         }
         batch
     }

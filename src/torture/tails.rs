@@ -133,8 +133,7 @@ impl Run<'_> {
         for cut in start..=end {
             self.build(cut);
             self.state(group, FIRST_PART, cut, || format!("cut at byte {cut}"));
-            for kind in 0..kinds {
-                let what = FILLINGS[kind];
+            for (kind, what) in FILLINGS.into_iter().enumerate().take(kinds) {
                 self.build(cut);
                 self.fill(kind, end);
                 self.state(group, FIRST_PART, cut, || format!("from byte {cut} on {what}"));
@@ -229,7 +228,10 @@ impl Run<'_> {
         }
         if hash.is_multiple_of(TWICE_EVERY) {
             let again = self::recovered(&self.disk)?;
-            if again.report.tail != Tail::Clean || again.report.last_seq != recovered.report.last_seq || !file.holds(&self.image[..end]) {
+            if again.report.tail != Tail::Clean
+                || again.report.last_seq != recovered.report.last_seq
+                || !file.holds(&self.image[..end])
+            {
                 return Err("recovering again finds something else".into());
             }
         }
