@@ -17,6 +17,9 @@
 //!
 //! States are counted once, by the hash of the disk's content. A failure is one line that repeats
 //! it: the number of the workload, of the change, and of the state.
+//!
+//! Other rungs: [`fault_plans`] lets operations fail, [`log_tails`] leaves the end of a log in every way,
+//! [`rot`](rot()) damages log and snapshot. These two give a [`Tally`].
 
 mod choices;
 mod edits;

@@ -212,10 +212,12 @@ impl Run {
             None => self.disk.keep_only([wal, wal]),
         }
         self.disk.put(wal, &self.bytes);
-        let outcome = self.log(target, edit, case)?;
-        let untouched = life.snapshot.as_ref().is_none_or(|bytes| self.disk.file(snapshot).is_some_and(|file| file.holds(bytes)));
+        let outcome = self.log(target, case, edit);
+        // Beside an empty log, the snapshot is saved once more, under the id of the store that begins.
+        let untouched = self.bytes.is_empty()
+            || life.snapshot.as_ref().is_none_or(|bytes| self.disk.file(snapshot).is_some_and(|file| file.holds(bytes)));
         self.disk.keep_only([wal, snapshot]);
-        if untouched { Ok(outcome) } else { Err(Wrong::Told("the snapshot was changed".into())) }
+        if untouched { outcome } else { Err(Wrong::Told("the snapshot was changed".into())) }
     }
 
     /// A snapshot that is not as it was written is refused, whatever the log says.
@@ -235,7 +237,7 @@ impl Run {
         Ok(Outcome::Refused)
     }
 
-    fn log(&self, target: &Target, edit: Edit, case: u64) -> std::result::Result<Outcome, Wrong> {
+    fn log(&self, target: &Target, case: u64, edit: Edit) -> std::result::Result<Outcome, Wrong> {
         let (life, bytes) = (&target.life, &self.bytes);
         let same = bytes.iter().zip(&life.log).take_while(|(a, b)| a == b).count();
         if bytes.is_empty() {
