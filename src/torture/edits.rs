@@ -19,7 +19,7 @@ pub(super) struct Target {
     /// What may be written into this file by mistake.
     other: Vec<u8>,
     /// How many edits there are of each sort.
-    counts: [usize; 12],
+    counts: [usize; 11],
 }
 
 /// One way to damage a file.
@@ -84,15 +84,13 @@ impl Target {
     }
 
     fn edit(&self, sort: usize, at: usize) -> Edit {
-        let sectors = sectors(self.bytes().len());
-        let other = sectors_of_at_least_one(self.other.len());
-        // Of all pairs, the ones of a number with itself change nothing and are not counted later.
+        let (own, other) = (sectors(self.bytes().len()), sectors(self.other.len()));
         match sort {
             0 => Edit::Bit(at),
             1 => Edit::Byte(at, 0),
             2 => Edit::Byte(at, 0xff),
             3 => Edit::SectorZeroed(at),
-            4 => Edit::SectorCopied { from: at / sectors, to: at % sectors },
+            4 => Edit::SectorCopied { from: at / own, to: at % own }, // onto itself too: that changes nothing and is not counted
             5 => {
                 let (a, b) = pair(at);
                 Edit::SectorsSwapped(a, b)
@@ -123,10 +121,6 @@ fn sectors(bytes: usize) -> usize {
     bytes.div_ceil(SECTOR_BYTES)
 }
 
-fn sectors_of_at_least_one(bytes: usize) -> usize {
-    sectors(bytes).max(1)
-}
-
 /// The number of pairs of different things, and the pair of a number: (0, 1), (0, 2), (1, 2), (0, 3) …
 fn pairs(of: usize) -> usize {
     of * of.saturating_sub(1) / 2
@@ -140,10 +134,10 @@ fn pair(number: usize) -> (usize, usize) {
     (number - pairs(second), second)
 }
 
-fn counts(bytes: usize, records: usize, other: usize, cuts: bool) -> [usize; 12] {
+fn counts(bytes: usize, records: usize, other: usize, cuts: bool) -> [usize; 11] {
     let n = sectors(bytes);
     let cuts = if cuts { bytes } else { 0 };
-    [bytes * 8, bytes, bytes, n, n * n, pairs(n), n * sectors(other), records, records, pairs(records), cuts, 0]
+    [bytes * 8, bytes, bytes, n, n * n, pairs(n), n * sectors(other), records, records, pairs(records), cuts]
 }
 
 impl Edit {

@@ -270,7 +270,8 @@ impl Run<'_> {
             }
             let torn = end < self.image.len();
             let told = if let Tail::Torn(cut) = &report.tail { Some(cut.offset) } else { None };
-            if told != torn.then_some(end as u64) || report.closed_cleanly != (closed && !torn) {
+            let replayed = k - self.life.base;
+            if told != torn.then_some(end as u64) || report.closed_cleanly != (closed && !torn) || report.replayed != replayed {
                 return Err(format!("the log is whole up to byte {end} of {}, and told is {report:?}", self.image.len()));
             }
             return Ok(false);
