@@ -29,8 +29,8 @@ pub(super) const SHAPES: [Shape; 13] = [
 ];
 
 /// Length of an OPENED mark, and of the put of a two-byte key with an empty value.
-const OPENED_BYTES: usize = 41;
-const PUT_BYTES: usize = 44;
+pub(super) const OPENED_BYTES: usize = 41;
+pub(super) const PUT_BYTES: usize = 44;
 
 /// The log of a number and a twist.
 pub(super) fn draw(number: u64, twist: u8) -> Life {
