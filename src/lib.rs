@@ -86,7 +86,7 @@
 //! | `recovery` | snapshot + log → state | all above |
 //! | `checkpoint` | old snapshot + log → new snapshot, and a new log | disk, record, scan, wal, snapshot, state |
 //! | `engine` | the order of steps, group commit, the locks | all above |
-//! | [`torture`] | crashing the engine on a simulated disk, everywhere | engine and below |
+//! | [`torture`] | crashing the engine everywhere, and damaging its files, in memory | engine and below |
 //! | [`replay`] | the state at any sequence number, from the files | all but engine |
 //! | [`inspect`] | the files as a person reads them | all but engine |
 //! | [`command`] | text → command → reply → text | engine |

@@ -142,8 +142,9 @@ impl Frames {
         let mut beyond = Beyond::default();
         let mut offset = match self.header_at(self.offset)? {
             Ok(header) if self.body_at(self.offset, &header)?.is_ok() => self.offset, // whole, but not the one due
-            Ok(header) => self.offset + frame_len(&header),                           // its length can be believed
-            Err(_) => self.offset + 1,
+            Ok(header) if header.link == self.link => self.offset + frame_len(&header), // its length can be believed
+            // No frame, or the head of one that belongs elsewhere: its length says nothing about this place.
+            _ => self.offset + 1,
         };
         // Records are not shorter than their heads, which bounds how many there can be.
         let most = expected.saturating_add(self.window.len().saturating_sub(self.offset) / HEADER_BYTES as u64);

@@ -551,7 +551,11 @@ fn signals_under_load_keep_every_ok() {
 fn processes_killed_at_random_instants() {
     let store = Store::new();
     let mut command = store.process();
-    let output = command.env("TMPDIR", store.dir.path()).args(["torture", "--kills", "40", "--ledger"]).output().unwrap();
+    let output = command
+        .env("TMPDIR", store.dir.path())
+        .args(["torture", "--rung", "kills", "--states", "40", "--ledger"])
+        .output()
+        .unwrap();
     let said = text(&output.stdout);
     assert!(output.status.success(), "{said}{}", text(&output.stderr));
     assert!(said.ends_with("rung kills tried=40 failed=0 skipped=0\n"), "{said}");

@@ -17,12 +17,25 @@
 //!
 //! States are counted once, by the hash of the disk's content. A failure is one line that repeats
 //! it: the number of the workload, of the change, and of the state.
+//!
+//! Other rungs: [`fault_plans`] lets operations fail, [`log_tails`] leaves the end of a log in every way,
+//! [`rot`](rot()) damages log and snapshot. These two give a [`Tally`].
 
 mod choices;
+mod edits;
 mod faults;
+mod life;
+mod memory;
+mod rot;
+mod shapes;
+mod tails;
+mod tally;
 mod workload;
 
 pub use faults::fault_plans;
+pub use rot::{ROT_PARTS, rot};
+pub use tails::{LOG_SHAPES, log_tails};
+pub use tally::Tally;
 
 use crate::disk::sim::{Image, SimDisk, World};
 use crate::engine::{Engine, Options};

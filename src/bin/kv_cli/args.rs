@@ -40,7 +40,7 @@ Exit status:
 #[derive(Debug, Parser)]
 #[command(name = "kv_cli", version = VERSION.as_str(), after_help = AFTER_HELP, disable_help_subcommand = true)]
 #[command(
-    override_usage = "kv_cli [OPTIONS] [COMMAND [ARG]...]\n       kv_cli [OPTIONS] wal [FILE]\n       kv_cli [OPTIONS] verify\n       kv_cli [OPTIONS] replay [LOG] [--until <SEQ>] [--digest]\n       kv_cli [OPTIONS] torture [--states <N>]"
+    override_usage = "kv_cli [OPTIONS] [COMMAND [ARG]...]\n       kv_cli [OPTIONS] wal [FILE]\n       kv_cli [OPTIONS] verify\n       kv_cli [OPTIONS] replay [LOG] [--until <SEQ>] [--digest]\n       kv_cli [OPTIONS] torture [--rung <RUNG>] [--states <N>]"
 )]
 pub(crate) struct Args {
     /// Write-ahead log
@@ -128,7 +128,7 @@ pub(crate) enum Words {
     Verify,
     /// Rebuild the state at any write from the files, without opening the store
     Replay(ReplayArgs),
-    /// Crash the engine everywhere on a simulated disk, and check what it recovers; touches no file
+    /// Crash, fail and damage the store in memory, and check what it recovers; touches no file
     Torture(TortureArgs),
     #[command(external_subcommand)]
     Command(Vec<OsString>),
@@ -168,9 +168,14 @@ pub(crate) struct ReplayArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct TortureArgs {
-    /// Stop when so many different states of the disk were tried
-    #[arg(long, value_name = "N", default_value_t = 100_000)]
-    pub(crate) states: u64,
+    /// What is done to the store
+    #[arg(long, value_name = "RUNG", default_value = "engine")]
+    pub(crate) rung: Rung,
+
+    /// Stop when so many different states were tried; damaged files with rot, fault plans with faults, kills with kills
+    /// [default: 100000; 1000 kills]
+    #[arg(long, value_name = "N")]
+    pub(crate) states: Option<u64>,
 
     /// Another seed gives other workloads; the same one, the same run
     #[arg(long, value_name = "S", default_value_t = 1)]
@@ -180,13 +185,28 @@ pub(crate) struct TortureArgs {
     #[arg(long, value_name = "W", conflicts_with_all = ["states", "seed"])]
     pub(crate) workload: Option<u64>,
 
-    /// Instead kill N processes of this program with SIGKILL, over scratch stores in the directory for temporary files
-    #[arg(long, value_name = "N", conflicts_with_all = ["states", "workload"])]
-    pub(crate) kills: Option<u64>,
+    /// With the engine, also kill so many processes of this program, over scratch stores in the directory for temporary files
+    #[arg(long, value_name = "N", default_value_t = 10, conflicts_with = "workload")]
+    pub(crate) kills: u64,
 
-    /// End with a line for a ledger
+    /// End with a line for a program: rung NAME tried=N failed=F skipped=S
     #[arg(long)]
     pub(crate) ledger: bool,
+}
+
+/// One way to torture the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Rung {
+    /// The whole engine crashes at every change it makes to a simulated disk
+    Engine,
+    /// The end of a log is cut at every byte, with every kind of rest, and loses every set of sectors
+    Log,
+    /// Bits, bytes, sectors and records of log and snapshot are damaged
+    Rot,
+    /// Every operation of the engine fails with every error, and then it crashes
+    Faults,
+    /// Processes of this program are killed with SIGKILL under load, in recovery and in SNAP
+    Kills,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

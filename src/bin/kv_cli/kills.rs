@@ -1,4 +1,4 @@
-//! `kv_cli torture --kills N`: this program starts itself as a shell over a scratch store, feeds it commands, reads its
+//! `kv_cli torture --rung kills`: this program starts itself as a shell over a scratch store, feeds it commands, reads its
 //! answers, kills it with SIGKILL at a random instant, and compares what the files hold with what was promised.
 //!
 //! One store lives through many kills, so that each recovery meets what the one before left. A kill is counted for what
@@ -106,9 +106,9 @@ impl Kills {
 }
 
 /// Runs the loop and prints what it came to; status 0 when nothing was lost.
-pub(crate) fn torture(args: &TortureArgs, count: u64, json: bool) -> ExitCode {
+pub(crate) fn torture(args: &TortureArgs, json: bool) -> ExitCode {
     let began = Instant::now();
-    let kills = run(count, args.seed);
+    let kills = run(args.states.unwrap_or(1000), args.seed);
     let mut out = io::stdout().lock();
     let mut written = if json { print_json(&mut out, &kills) } else { print(&mut out, &kills, began) };
     if args.ledger {

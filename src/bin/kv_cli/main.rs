@@ -52,9 +52,6 @@ fn main() -> ExitCode {
         Some(Words::Wal(wal)) => Ok(tools::wal(&args, wal)),
         Some(Words::Verify) => Ok(tools::verify(&args)),
         Some(Words::Replay(replay)) => Ok(replay::run(&args, replay)),
-        Some(Words::Torture(torture)) if torture.kills.is_some() => {
-            Ok(kills::torture(torture, torture.kills.unwrap_or_default(), args.json))
-        }
         Some(Words::Torture(torture)) => Ok(torture::run(torture, args.json)),
         _ => converse(&args),
     };

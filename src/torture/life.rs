@@ -1,0 +1,297 @@
+//! [`Life`]: a log as the engine wrote it on a healthy disk, with what is known about every byte of it:
+//! which record it is in, which group was written with one call, what had been issued and promised
+//! then, and the state after every write. [`Driver`] is the process that wrote it.
+
+use super::memory::Memory;
+use super::{SNAPSHOT, WAL};
+use crate::disk::Disk;
+use crate::engine::{Ack, Batch, Engine, Options};
+use crate::record::Kind;
+use crate::recovery::read_header;
+use crate::scan::{Frames, Next};
+use crate::state::{Op, State};
+use crate::wal::HEADER_BYTES;
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Bytes that were handed over with one call, and not synced before it returned.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Group {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    /// What had been promised before, and what had been issued when it was over.
+    pub(super) promised: u64,
+    pub(super) issued: u64,
+}
+
+/// One record of a log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) kind: Kind,
+    pub(super) seq: u64,
+    /// The last write that was known to be durable when it was made. As the writer was told, not as
+    /// the record says.
+    pub(super) durable: u64,
+}
+
+/// A log, and what is known about it.
+pub(super) struct Life {
+    pub(super) log: Vec<u8>,
+    pub(super) snapshot: Option<Vec<u8>>,
+    pub(super) groups: Vec<Group>,
+    pub(super) records: Vec<Record>,
+    /// Write that the log, or the snapshot, begins behind.
+    pub(super) base: u64,
+    /// After each write, from none on.
+    pub(super) states: Vec<State>,
+    /// What was in the same file before a crash took it.
+    pub(super) earlier: Option<Earlier>,
+}
+
+/// The end of an earlier life of a log.
+#[derive(Clone)]
+pub(super) struct Earlier {
+    pub(super) log: Vec<u8>,
+    pub(super) states: Vec<State>,
+    /// Where the next life went on.
+    pub(super) cut: usize,
+}
+
+impl Life {
+    /// What is whole of the log when its first `bytes` are as they were written: the last write, where
+    /// the last record ends, and whether that is the mark of an orderly close.
+    pub(super) fn whole(&self, bytes: usize) -> (u64, usize, bool) {
+        let count = self.records.partition_point(|record| record.end <= bytes);
+        match self.records[..count].last() {
+            Some(record) => (record.seq.max(self.base), record.end, record.kind == Kind::CLOSED),
+            None => (self.base, HEADER_BYTES, true),
+        }
+    }
+
+    /// Whether `state` is the one after write `seq`, entry by entry.
+    pub(super) fn is_state(&self, seq: u64, state: &State) -> bool {
+        is_same(usize::try_from(seq).ok().and_then(|at| self.states.get(at)), state)
+    }
+}
+
+impl Earlier {
+    pub(super) fn is_state(&self, seq: u64, state: &State) -> bool {
+        is_same(usize::try_from(seq).ok().and_then(|at| self.states.get(at)), state)
+    }
+}
+
+fn is_same(expected: Option<&State>, state: &State) -> bool {
+    expected.is_some_and(|expected| {
+        expected.len() == state.len() && expected.range(Bound::Unbounded).eq(state.range(Bound::Unbounded))
+    })
+}
+
+/// What the writer knows.
+#[derive(Clone)]
+struct Model {
+    states: Vec<State>,
+    promised: u64,
+    /// What was promised when each write was issued.
+    known: Vec<u64>,
+}
+
+impl Model {
+    fn issued(&self) -> u64 {
+        self.states.len() as u64 - 1
+    }
+
+    fn issue(&mut self, ops: &[Op]) {
+        let mut state = self.states.last().expect("the empty one at least").clone();
+        ops.iter().for_each(|op| {
+            state.apply(op.clone());
+        });
+        self.states.push(state);
+        self.known.push(self.promised);
+    }
+
+    fn answered(&mut self, ack: Ack) {
+        if ack.durable {
+            self.promised = self.promised.max(ack.seq);
+        }
+    }
+}
+
+/// Writes a log, call by call.
+pub(super) struct Driver {
+    disk: Memory,
+    engine: Arc<Engine>,
+    model: Arc<Mutex<Model>>,
+    groups: Vec<Group>,
+    /// So many writes to the log's file are among the groups.
+    noted: usize,
+    base: u64,
+    earlier: Option<Earlier>,
+}
+
+impl Driver {
+    /// Begins a store.
+    pub(super) fn new(seed: u64, batch_size: u64) -> Driver {
+        let disk = Memory::new(seed);
+        let model = Model { states: vec![State::default()], promised: 0, known: vec![0] };
+        let engine = open(&disk, batch_size);
+        let model = Arc::new(Mutex::new(model));
+        let mut driver = Driver { disk, engine, model, groups: Vec::new(), noted: 0, base: 0, earlier: None };
+        driver.note(0);
+        driver
+    }
+
+    fn model(&self) -> MutexGuard<'_, Model> {
+        self.model.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The groups that were written since the last call, in a step before which so much was promised.
+    fn note(&mut self, promised: u64) {
+        let writes = self.disk.file(Path::new(WAL)).expect("there is a log").writes();
+        let issued = self.model().issued();
+        for &(start, bytes) in &writes[self.noted..] {
+            if start >= HEADER_BYTES {
+                self.groups.push(Group { start, end: start + bytes, promised, issued });
+            }
+        }
+        self.noted = writes.len();
+    }
+
+    fn step<T>(&mut self, call: impl FnOnce(&Engine) -> crate::Result<T>) -> T {
+        let promised = self.model().promised;
+        let done = call(&self.engine).unwrap_or_else(|error| panic!("a healthy disk: {error}"));
+        self.note(promised);
+        done
+    }
+
+    fn write(&mut self, ops: &[Op], call: impl FnOnce(&Engine) -> crate::Result<Ack>) {
+        self.model().issue(ops);
+        let ack = self.step(call);
+        assert_eq!(ack.seq, self.model().issued(), "sequence numbers have no gaps");
+        self.model().answered(ack);
+    }
+
+    pub(super) fn put(&mut self, key: &str, value: &[u8]) {
+        self.write(&[Op::put(key.as_bytes(), value)], |engine| engine.put(key, value));
+    }
+
+    /// A delete of a key that is there.
+    pub(super) fn delete(&mut self, key: &str) {
+        self.write(&[Op::delete(key.as_bytes())], |engine| engine.delete(key).map(|ack| ack.expect("it is there")));
+    }
+
+    pub(super) fn batch(&mut self, batch: Batch) {
+        self.write(&batch.ops.clone(), |engine| engine.write(batch));
+    }
+
+    pub(super) fn flush(&mut self) {
+        let issued = self.model().issued();
+        self.step(Engine::flush);
+        self.model().promised = issued;
+    }
+
+    /// A flush, and puts that other threads issue while it runs.
+    pub(super) fn flush_with(&mut self, puts: Vec<(String, Vec<u8>)>) {
+        let (engine, model) = (Arc::clone(&self.engine), Arc::clone(&self.model));
+        self.disk.during_next_sync(move || {
+            for (key, value) in puts {
+                let mut model = model.lock().unwrap_or_else(PoisonError::into_inner);
+                model.issue(&[Op::put(key.as_bytes(), &value)]);
+                let ack = engine.put(key, value).unwrap_or_else(|error| panic!("a healthy disk: {error}"));
+                model.answered(ack);
+            }
+        });
+        self.flush();
+    }
+
+    /// A snapshot; the log begins anew behind it.
+    pub(super) fn snapshot(&mut self) {
+        self.engine.snapshot().unwrap_or_else(|error| panic!("a healthy disk: {error}"));
+        let issued = self.model().issued();
+        self.model().promised = issued;
+        (self.base, self.noted) = (issued, 0);
+        self.groups.clear();
+        self.note(issued);
+    }
+
+    /// An orderly close, and another life.
+    pub(super) fn reopen(&mut self, batch_size: u64) {
+        self.close();
+        self.engine = open(&self.disk, batch_size);
+    }
+
+    pub(super) fn close(&mut self) {
+        self.step(Engine::close);
+        let issued = self.model().issued();
+        self.model().promised = issued;
+    }
+
+    /// A snapshot is in place, and the power fails before the new log is: the old one is gone on with.
+    pub(super) fn snapshot_and_power_cut(self, seed: u64, batch_size: u64) -> Driver {
+        let mut life = self.life();
+        self.engine.snapshot().unwrap_or_else(|error| panic!("a healthy disk: {error}"));
+        life.snapshot = self.disk.file(Path::new(SNAPSHOT)).map(|file| file.bytes());
+        life.base = self.model().issued();
+        let next = self.revive(&life, life.log.len(), seed, batch_size);
+        Driver { base: life.base, groups: Vec::new(), ..next } // the groups were there without the snapshot
+    }
+
+    /// The power fails; of the log the first `bytes` are left. Another life goes on with it.
+    pub(super) fn power_cut(self, bytes: usize, seed: u64, batch_size: u64) -> Driver {
+        let life = self.life();
+        let mut next = self.revive(&life, bytes, seed, batch_size);
+        let Life { log, states, .. } = life;
+        next.earlier = Some(Earlier { cut: next.life().log.len(), log, states });
+        next
+    }
+
+    fn revive(&self, life: &Life, bytes: usize, seed: u64, batch_size: u64) -> Driver {
+        let disk = Memory::new(seed);
+        disk.put(Path::new(WAL), &life.log[..bytes]);
+        life.snapshot.iter().for_each(|snapshot| disk.put(Path::new(SNAPSHOT), snapshot));
+        let (last, _, _) = life.whole(bytes);
+        let mut model = self.model().clone();
+        let kept = usize::try_from(last).expect("few writes") + 1;
+        model.states.truncate(kept);
+        model.known.truncate(kept);
+        model.promised = last; // what was recovered is durable
+        let engine = open(&disk, batch_size);
+        assert_eq!(engine.recovery().last_seq, last, "what is whole is recovered");
+        let mut groups = self.groups.clone();
+        groups.retain(|group| group.end <= bytes);
+        let model = Arc::new(Mutex::new(model));
+        Driver { disk, engine, model, groups, noted: 0, base: self.base, earlier: self.earlier.clone() }
+    }
+
+    /// What was written so far.
+    pub(super) fn life(&self) -> Life {
+        let path = Path::new(WAL);
+        let file = self.disk.open(path).expect("a healthy disk").expect("there is a log");
+        let log = self.disk.file(path).expect("there is a log").bytes();
+        let snapshot = self.disk.file(Path::new(SNAPSHOT)).map(|file| file.bytes());
+        let model = self.model();
+        let header = read_header(&*file, path).expect("a sound log");
+        let mut frames =
+            Frames::new(file, path, Kind::WRITE, header.salt, HEADER_BYTES as u64, header.base).expect("a healthy disk");
+        let mut records: Vec<Record> = Vec::new();
+        while let Next::Frame(frame) = frames.next().expect("a sound log") {
+            let start = records.last().map_or(HEADER_BYTES, |record| record.end);
+            let (kind, seq) = (frame.header.kind, frame.header.seq);
+            let durable = if kind == Kind::WRITE { model.known[usize::try_from(seq).expect("few writes")] } else { seq };
+            let end = start + crate::record::HEADER_BYTES + frame.body.len();
+            records.push(Record { start, end, kind, seq, durable });
+        }
+        assert_eq!(records.last().map_or(HEADER_BYTES, |record| record.end), log.len(), "every record is sound");
+        let (groups, states) = (self.groups.clone(), model.states.clone());
+        Life { log, snapshot, groups, records, base: self.base, states, earlier: self.earlier.clone() }
+    }
+}
+
+fn open(disk: &Memory, batch_size: u64) -> Arc<Engine> {
+    let options = Options::new(WAL, SNAPSHOT).batch_size(batch_size).flush_interval(Duration::ZERO);
+    let engine = options.disk(Arc::new(disk.clone())).open().unwrap_or_else(|error| panic!("a healthy disk: {error}"));
+    Arc::new(engine)
+}
