@@ -9,7 +9,7 @@ use crate::engine::{Ack, Batch, Engine, Options};
 use crate::record::Kind;
 use crate::recovery::read_header;
 use crate::scan::{Frames, Next};
-use crate::state::{Op, State};
+use crate::state::{Map, Op, State};
 use crate::wal::HEADER_BYTES;
 use std::ops::Bound;
 use std::path::Path;
@@ -73,20 +73,21 @@ impl Life {
     }
 
     /// Whether `state` is the one after write `seq`, entry by entry.
-    pub(super) fn is_state(&self, seq: u64, state: &State) -> bool {
+    pub(super) fn is_state(&self, seq: u64, state: &Map) -> bool {
         is_same(usize::try_from(seq).ok().and_then(|at| self.states.get(at)), state)
     }
 }
 
 impl Earlier {
-    pub(super) fn is_state(&self, seq: u64, state: &State) -> bool {
+    pub(super) fn is_state(&self, seq: u64, state: &Map) -> bool {
         is_same(usize::try_from(seq).ok().and_then(|at| self.states.get(at)), state)
     }
 }
 
-fn is_same(expected: Option<&State>, state: &State) -> bool {
+fn is_same(expected: Option<&State>, state: &Map) -> bool {
     expected.is_some_and(|expected| {
-        expected.len() == state.len() && expected.range(Bound::Unbounded).eq(state.range(Bound::Unbounded))
+        expected.len() == state.len()
+            && expected.range(Bound::Unbounded).all(|(key, value)| state.with(key, |found| *found == **value) == Some(true))
     })
 }
 
