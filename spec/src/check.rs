@@ -59,7 +59,7 @@ pub struct Found {
 
 /// The shortest history with which the mistake of `case` breaks what it should break.
 pub fn counterexample(case: &Case) -> Option<Found> {
-    let protocol = Protocol { bounds: case.bounds, wrong: Some(case.wrong) };
+    let protocol = Protocol { bounds: case.bounds, wrong: case.wrong };
     let mut found: Option<Found> = None;
     loop {
         let finish = HasDiscoveries::AllOf(BTreeSet::from([case.breaks]));

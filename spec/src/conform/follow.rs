@@ -53,6 +53,8 @@ pub(super) struct Follower {
     /// and how many syncs had failed before it.
     failures: u8,
     fault: Option<Fault>,
+    /// What stands for bad pieces on the simulated disk: garbage, or zeros.
+    garbage: bool,
 }
 
 impl Follower {
@@ -70,6 +72,7 @@ impl Follower {
             appended: false,
             failures: 0,
             fault: None,
+            garbage: false,
         }
     }
 
@@ -82,11 +85,14 @@ impl Follower {
         self.act(&Action::Die { wrote: 0, torn: false });
     }
 
-    /// The power is cut and leaves this disk, which is `image`.
-    pub(super) fn power_cut(&mut self, left: Disk, image: &Image) {
+    /// The power is cut and leaves this disk, as the returned bytes.
+    pub(super) fn power_cut(&mut self, left: Disk, garbage: bool) -> Image {
+        let image = self.image(&left, garbage);
+        self.garbage = garbage;
         self.act(&Action::PowerCut(Box::new(left)));
         self.names = image.keys().zip(0..).map(|(path, file)| (named(path).expect("a file of the store"), file)).collect();
         self.files = image.len();
+        image
     }
 
     /// A sync of this life may fail in this way.
@@ -366,9 +372,19 @@ impl Follower {
 
     /// The bytes of a disk of the model; a bad piece is zeros or garbage.
     pub(super) fn image(&self, disk: &Disk, garbage: bool) -> Image {
+        self.image_of(|name| disk.read(name), garbage)
+    }
+
+    /// What a process sees in the model now, and what is there for certain after a power cut.
+    pub(super) fn seen_and_certain(&self) -> [Image; 2] {
+        let disk = &self.state.disk;
+        [self.image(disk, self.garbage), self.image_of(|name| disk.read_durable(name), self.garbage)]
+    }
+
+    fn image_of<'d>(&self, read: impl Fn(Name) -> Option<&'d [Piece]>, garbage: bool) -> Image {
         let mut image = Image::new();
         for name in Name::ALL {
-            let Some(pieces) = disk.read(name) else { continue };
+            let Some(pieces) = read(name) else { continue };
             let lengths = match pieces.first() {
                 Some(Piece::Header { salt, .. }) => self.lengths[salt].clone(),
                 _ if matches!(name, Name::Log | Name::LogTmp) => vec![LOG_HEADER_BYTES],

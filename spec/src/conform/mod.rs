@@ -17,7 +17,7 @@ use crate::disk::{Disk, Name, Piece};
 use crate::model::{Action, Bounds, Doing, Protocol, State, Step};
 use engine::{Begin, Life};
 use follow::Follower;
-use kv_engine::disk::sim::{Change, Fault, FaultPlan, Image, SimDisk, World};
+use kv_engine::disk::sim::{Change, Choices, Fate, Fault, FaultPlan, Image, SimDisk, World};
 use std::collections::HashSet;
 
 /// Lives of one workload.
@@ -26,6 +26,23 @@ const LIVES: usize = 3;
 const PUTS: u8 = 7;
 /// A sync fails among so many operations at the beginning of a life, if one of them is a sync.
 const OPERATIONS: usize = 40;
+
+/// A power cut that keeps nothing that is not durable.
+struct NothingKept;
+
+impl Choices for NothingKept {
+    fn fate(&mut self) -> Fate {
+        Fate::Lost
+    }
+
+    fn pick(&mut self, count: usize) -> usize {
+        count - 1 // of the lengths, the durable one
+    }
+
+    fn garbage(&mut self) -> u8 {
+        0
+    }
+}
 
 /// What was followed.
 #[derive(Debug, Default)]
@@ -104,9 +121,13 @@ impl Workload<'_> {
             self.follower.begin_life(plan.fault);
             let (batch_size, put) = (self.follower.protocol.bounds.batch_size, self.follower.state.used.puts);
             let life = engine::live(&begin, plan, batch_size, put, PUTS, &mut self.random);
-            let end = match self.random.below(3) {
+            let writes = (1..=life.trace.len()).filter(|end| matches!(life.trace[end - 1], Change::Write(..)));
+            let writes: Vec<usize> = writes.collect();
+            let end = match self.random.below(4) {
                 0 => life.trace.len(),
-                _ => self.random.below(life.trace.len() + 1),
+                1 => self.random.below(life.trace.len() + 1),
+                _ if writes.is_empty() => life.trace.len(),
+                _ => writes[self.random.below(writes.len())], // where a power cut has most to choose from
             };
             self.life(&life, end).map_err(|why| format!("life {number}, {why}"))?;
             begin = self.crash();
@@ -134,10 +155,26 @@ impl Workload<'_> {
             }
             let failed = self.follower.end_call(called).map_err(|why| format!("call {number} ({call:?}): {why}"))?;
             self.report.calls += 1;
+            self.same_disk(&called.world).map_err(|why| format!("call {number} ({call:?}): {why}"))?;
             if failed {
                 self.report.failed_syncs += 1;
                 self.world = called.world.clone(); // what a failed sync does is not in the trace
                 self.crashes().map_err(|why| format!("call {number} ({call:?}), behind a failed sync: {why}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the model's disk is the simulated one: what is seen, and what is certain.
+    fn same_disk(&self, world: &World) -> Result<(), String> {
+        let real = [world.after_death(None), world.after_power_cut(&mut NothingKept)];
+        let model = self.follower.seen_and_certain();
+        for (what, (real, model)) in ["what is seen", "what is durable"].into_iter().zip(real.iter().zip(&model)) {
+            if real != model {
+                let lengths =
+                    |image: &Image| format!("{:?}", image.iter().map(|(path, bytes)| (path, bytes.len())).collect::<Vec<_>>());
+                let (real, model) = (lengths(real), lengths(model));
+                return Err(format!("{what} differs; bytes on the simulated disk {real}, in the model {model}"));
             }
         }
         Ok(())
@@ -151,8 +188,8 @@ impl Workload<'_> {
         }
         let mut left = self.follower.state.disk.after_power_cut();
         let left = left.swap_remove(self.random.below(left.len()));
-        let image = self.follower.image(&left, self.random.below(2) == 0);
-        self.follower.power_cut(left, &image);
+        let garbage = self.random.below(2) == 0;
+        let image = self.follower.power_cut(left, garbage);
         self.world = World::of(&image);
         Begin::Image(image)
     }
