@@ -44,12 +44,13 @@ const SHORT: &[Run] = &[
 ];
 
 const LONG: &[Run] = &[
-    run(Bounds { batch_size: 1, puts: 4, snapshots: 2, crashes: 3, closes: 1, ..Bounds::NONE }),
-    run(Bounds { batch_size: 2, puts: 4, snapshots: 1, crashes: 3, ..Bounds::NONE }),
-    run(Bounds { batch_size: 3, puts: 4, snapshots: 1, crashes: 2, closes: 1, ..Bounds::NONE }),
+    run(Bounds { batch_size: 1, puts: 3, snapshots: 2, crashes: 3, ..Bounds::NONE }),
+    run(Bounds { batch_size: 2, puts: 4, snapshots: 1, crashes: 2, closes: 1, ..Bounds::NONE }),
+    run(Bounds { batch_size: 3, puts: 4, snapshots: 1, crashes: 2, ..Bounds::NONE }),
     run(Bounds { batch_size: 2, puts: 3, snapshots: 1, crashes: 2, sync_failures: 2, ..Bounds::NONE }),
     run(Bounds { batch_size: 2, puts: 3, snapshots: 1, crashes: 2, full_disks: 1, sync_failures: 1, ..Bounds::NONE }),
     run(Bounds { batch_size: 2, puts: 4, snapshots: 1, crashes: 2, stale: Stale::CutOff, again: true, ..Bounds::NONE }),
+    run(Bounds { batch_size: 1, puts: 2, snapshots: 2, crashes: 3, sync_failures: 1, ..Bounds::NONE }),
 ];
 
 /// The bounds within which every state of the right protocol is visited.
