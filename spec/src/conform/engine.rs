@@ -143,9 +143,9 @@ pub(super) fn holds(engine: &Engine, writes: &Writes) -> Result<(), String> {
     if found == expected { Ok(()) } else { Err(format!("the engine holds {found:?}, the model {expected:?}")) }
 }
 
-/// What recovery says: the last write, the end of the log, whole frames behind a bad one, and the
-/// last write of the snapshot.
-pub(super) fn found(report: &RecoveryReport) -> (Seq, Tail, u8, Seq) {
+/// What recovery says: the last write, the end of the log, whole frames behind a bad one, the last
+/// write of the snapshot, and how many writes of the log were applied.
+pub(super) fn found(report: &RecoveryReport) -> (Seq, Tail, u8, Seq, u8) {
     let (tail, beyond) = match &report.tail {
         kv_engine::Tail::Clean => (Tail::Clean, 0),
         kv_engine::Tail::Torn(cut) => (Tail::Torn, cut.whole_beyond),
@@ -153,5 +153,5 @@ pub(super) fn found(report: &RecoveryReport) -> (Seq, Tail, u8, Seq) {
         _ => unreachable!("the engine has three"),
     };
     let small = |number: u64| Seq::try_from(number).expect("few writes");
-    (small(report.last_seq), tail, small(beyond), small(report.snapshot_seq))
+    (small(report.last_seq), tail, small(beyond), small(report.snapshot_seq), small(report.replayed))
 }

@@ -227,10 +227,13 @@ impl Workload<'_> {
         }
         let engine = engine::options(disk, protocol.bounds.batch_size).open().map_err(|error| format!("not opened: {error}"))?;
         let process = &state.process;
-        let expected = (process.appended, process.tail.expect("it was read"), process.beyond, process.snapshot_seq);
+        let replayed = process.appended - process.snapshot_seq;
+        let expected = (process.appended, process.tail.expect("it was read"), process.beyond, process.snapshot_seq, replayed);
         let found = engine::found(engine.recovery());
         if found != expected {
-            return Err(format!("recovery finds (last, tail, whole behind it, snapshot) {found:?}, the model {expected:?}"));
+            return Err(format!(
+                "recovery finds (last, tail, whole behind it, snapshot, replayed) {found:?}, the model {expected:?}"
+            ));
         }
         engine::holds(&engine, &state.issued.prefix(process.appended))
     }
