@@ -9,7 +9,7 @@ use crate::record::{self, Fault, HEADER_BYTES, Kind};
 use crate::recovery::{Cut, Tail, check_pair, read_header};
 use crate::scan::{Frame, Frames, Next};
 use crate::state;
-use crate::{LOG_FORMAT, Seq, StoreId, snapshot, wal};
+use crate::{LOG_FORMAT, MAX_SEQ, Seq, StoreId, snapshot, wal};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -338,6 +338,9 @@ fn find_salt(file: &dyn crate::disk::File) -> Option<wal::Header> {
     let salt = record::glance_link(&bytes);
     let first = record::decode_header(&bytes, salt).ok()?;
     let base = if first.kind == Kind::WRITE { first.seq.checked_sub(1)? } else { first.seq };
+    if base > MAX_SEQ {
+        return None; // no header could say so
+    }
     Some(wal::Header { store_id: StoreId([0; 16]), salt, base })
 }
 

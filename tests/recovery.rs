@@ -518,6 +518,27 @@ fn an_unknown_kind_of_record_stops_with_a_clear_error() {
     }
 }
 
+/// Found by fuzzing: where a log's header is damaged, numbering goes on from its first record, whose
+/// number may be the last there is.
+#[test]
+fn the_first_record_of_a_log_with_a_damaged_header_may_have_any_number() {
+    let place = Place::new();
+    drop(small_log(&place));
+    let mut bytes = fs::read(&place.wal).unwrap();
+    let salt = u32::from_le_bytes(bytes[28..32].try_into().unwrap());
+    for number in [u64::MAX, (1 << 62) + 1] {
+        bytes[72..80].copy_from_slice(&number.to_le_bytes());
+        let mut hasher = crc32fast::Hasher::new_with_initial(salt);
+        hasher.update(&bytes[68..97]);
+        bytes[64..68].copy_from_slice(&hasher.finalize().to_le_bytes());
+        bytes[0x20] ^= 1; // in the header
+        fs::write(&place.wal, &bytes).unwrap();
+        let seen = inspect::log(&place.wal, 0, |_| ControlFlow::Continue(()));
+        assert!(matches!(seen, Err(Error::Damaged { offset: 0, .. })), "{seen:?}");
+        bytes[0x20] ^= 1;
+    }
+}
+
 #[test]
 fn recovering_twice_gives_the_same() {
     let place = Place::new();

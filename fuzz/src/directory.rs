@@ -1,0 +1,81 @@
+//! A directory with several files, sound, forged or of anybody: the store opens or is refused with an
+//! error, what is not its own to change is not changed, and a refused opening changes nothing at all.
+
+use crate::input::Input;
+use crate::{bounded, forge, reference, store};
+use kv_engine::disk::sim::{Image, SimDisk};
+use kv_engine::{Error, Recovery, Tail};
+use std::path::Path;
+
+const NAMES: [&str; 10] = [
+    store::LOG,
+    store::SNAPSHOT,
+    "/sim/kv.wal.tmp",
+    "/sim/kv.snapshot.tmp",
+    "/sim/kv.wal.damaged-1",
+    "/sim/kv.wal.damaged-2",
+    "/sim/kv.wal.damaged-3",
+    "/sim/kv.wal.lock",
+    "/sim/kv.snapshot.lock",
+    "/sim/kv.wal.1",
+];
+
+/// The files, one after the other; a name may come twice, and the last one counts.
+fn forge_image(input: &mut Input<'_>) -> Image {
+    let mut image = Image::new();
+    while !input.is_at_end() {
+        let choice = input.byte();
+        let name = NAMES[usize::from(choice & 0x0f) % NAMES.len()];
+        let mut part = input.part();
+        let bytes = match choice >> 4 {
+            0..=5 => forge::log(&mut part),
+            6..=9 => forge::snapshot(&mut part),
+            10 | 11 => store::file(&image, store::LOG).unwrap_or_default().to_vec(),
+            12 => format!("{}\n{}\n", part.byte(), if part.byte() == 0 { store::LOG } else { "/other/kv.wal" }).into_bytes(),
+            _ => part.rest().to_vec(),
+        };
+        image.insert(name.into(), bytes);
+    }
+    image
+}
+
+/// The log that the snapshot was last used with, as its lock file says, where that is another one.
+fn other_log(image: &Image) -> Option<String> {
+    let note = store::file(image, "/sim/kv.snapshot.lock")?;
+    let text = String::from_utf8_lossy(&note[..note.len().min(8192)]).into_owned();
+    text.lines().nth(1).filter(|log| !log.is_empty() && *log != store::LOG).map(str::to_string)
+}
+
+/// Opens the forged directory, under both policies.
+pub fn run(data: &[u8]) {
+    let before = forge_image(&mut Input::new(data));
+    let bytes = before.values().map(Vec::len).sum();
+    bounded(bytes, || {
+        for policy in [Recovery::Strict, Recovery::Prefix] {
+            opens(&before, policy);
+        }
+    });
+}
+
+fn opens(before: &Image, policy: Recovery) {
+    let disk = SimDisk::new(before, 1);
+    let expected = reference::open(store::file(before, store::LOG), store::file(before, store::SNAPSHOT), policy);
+    let is_parted = expected.as_ref().is_ok_and(|opened| opened.has_snapshot && !opened.has_log) && other_log(before).is_some();
+    if is_parted {
+        let refused = store::options(&disk).recovery(policy).open();
+        assert!(matches!(refused, Err(Error::Mismatch { .. })), "a snapshot was parted from its log: {refused:?}");
+        assert!(store::files(&disk) == *before, "a refused opening changed a file");
+        return;
+    }
+    let Some((after, engine)) = store::open_as(&disk, policy, &expected) else { return };
+    let added: Vec<&Path> = after.keys().filter(|path| !before.contains_key(*path)).map(|path| &**path).collect();
+    for path in &added {
+        let kept = matches!(&engine.recovery().tail, Tail::Damaged(cut) if cut.kept_as.as_deref() == Some(path));
+        assert!(kept || *path == Path::new(store::LOG), "opening left {}", path.display());
+    }
+    assert!(after.keys().all(|path| path.extension().is_none_or(|end| end != "tmp")), "opening left a temporary file");
+    store::goes_on(&disk, engine, &expected.expect("it opened"));
+    // Every copy of a damaged log is still there, byte for byte, whatever came after it.
+    let end = store::files(&disk);
+    assert!(after.iter().filter(|(path, _)| path.to_string_lossy().contains("damaged")).all(|(path, bytes)| end[path] == *bytes));
+}

@@ -1,0 +1,238 @@
+//! The forge: choices of a fuzzer → files whose checks are right. A checksum keeps a blind fuzzer out of
+//! everything behind it, so frames are made from fuzzed fields and then signed, or bytes are mended.
+//!
+//! What a crash or rot would do to a file is a choice too: frames that were made and never arrived, or
+//! arrived damaged, cuts, zeros, stale frames, flipped bits.
+
+use crate::input::Input;
+use crate::layout::{
+    CLOSED, ENTRIES, Fields, LOG_HEADER, OPENED, SNAPSHOT_HEADER, SNAPSHOT_MAGIC, WRITE, crc, delete, frame, le32, log_header,
+    mend, put, snapshot_salt,
+};
+use crate::reference::{Map, digest};
+use std::ops::Range;
+
+/// The store of all files that are not forged to be of another one.
+const ID: [u8; 16] = *b"the fuzzed store";
+/// As large as a forged file gets, in bytes; a copy of a copy of a copy would be larger.
+const MOST_BYTES: usize = 64 << 10;
+
+/// The bytes of a file, by one of four ways: the first byte chooses.
+fn by_some_way(input: &mut Input<'_>, script: fn(&mut Input<'_>) -> Vec<u8>) -> Vec<u8> {
+    match input.below(8) {
+        0 => input.rest().to_vec(),
+        1 => {
+            let mut bytes = input.rest().to_vec();
+            mend(&mut bytes);
+            bytes
+        }
+        2 => {
+            let mut bytes = script(input);
+            mend(&mut bytes);
+            bytes
+        }
+        _ => script(input),
+    }
+}
+
+/// The bytes of a log.
+pub fn log(input: &mut Input<'_>) -> Vec<u8> {
+    by_some_way(input, scripted_log)
+}
+
+/// The bytes of a snapshot.
+pub fn snapshot(input: &mut Input<'_>) -> Vec<u8> {
+    by_some_way(input, scripted_snapshot)
+}
+
+/// A number near `to`, or anything.
+fn near(input: &mut Input<'_>, to: u64) -> u64 {
+    match input.byte() {
+        0x80 => input.wide(),
+        0x81 => (1 << 62) - 1 + u64::from(input.byte()),
+        step => to.wrapping_add_signed(i64::from(step.cast_signed())),
+    }
+}
+
+fn key<'a>(input: &mut Input<'a>) -> &'a [u8] {
+    const KEYS: [&[u8]; 6] = [b"a", b"b", b"key", b"another key", b"\0", b"\xff\xff"];
+    match input.byte() {
+        n @ 0x80.. => input.take(usize::from(n - 0x80)),
+        n => KEYS[usize::from(n) % KEYS.len()],
+    }
+}
+
+fn value(input: &mut Input<'_>) -> Vec<u8> {
+    match input.byte() {
+        n @ 0xf0.. => vec![b'v'; usize::from(n - 0xe0) * 300],
+        n @ 0xc0.. => input.take(usize::from(n - 0xc0)).to_vec(),
+        n => vec![b'v'; usize::from(n % 40)],
+    }
+}
+
+fn operation(input: &mut Input<'_>, body: &mut Vec<u8>) {
+    if input.below(4) == 0 {
+        delete(body, key(input));
+    } else {
+        let key = key(input);
+        put(body, key, &value(input));
+    }
+}
+
+/// What was done to the bytes of a file that is being forged, whatever file it is.
+fn spoil(input: &mut Input<'_>, how: u8, out: &mut Vec<u8>, frames: &[Range<usize>]) {
+    match how {
+        0 => {
+            let count = input.length();
+            out.extend_from_slice(input.take(count));
+        }
+        1 => out.resize(out.len() + input.length(), 0),
+        2 => {
+            if let Some(stale) = frames.len().checked_sub(1).and_then(|last| frames.get(last.saturating_sub(input.length()))) {
+                out.extend_from_within(stale.start.min(out.len())..stale.end.min(out.len()));
+            }
+        }
+        3 => {
+            let (back, bit) = (usize::from(u16::from_le_bytes(input.array())), input.below(8));
+            if let Some(at) = out.len().checked_sub(back + 1) {
+                out[at] ^= 1 << bit;
+            }
+        }
+        _ => out.truncate(out.len().saturating_sub(input.length())),
+    }
+}
+
+/// A log as a story: each byte says what comes next.
+fn scripted_log(input: &mut Input<'_>) -> Vec<u8> {
+    let strange = input.byte();
+    let base = if strange & 1 == 0 { u64::from(strange >> 6) } else { near(input, 0) };
+    let mut fields = Fields { salt: u32::from(strange) << 7, seq: base, durable: base, link: 0, kind: WRITE };
+    fields.link = fields.salt;
+    let mut out = log_header(ID, fields.salt, base).to_vec();
+    if strange & 2 != 0 {
+        let (at, to) = (input.below(64), input.byte());
+        out[usize::from(at)] = to;
+        if strange & 4 != 0 {
+            let check = crc(0, &out[..LOG_HEADER - 4]);
+            out[LOG_HEADER - 4..].copy_from_slice(&check.to_le_bytes());
+        }
+    }
+    let mut frames = Vec::new();
+    while !input.is_at_end() && out.len() < MOST_BYTES {
+        let choice = input.byte();
+        let mut body = Vec::new();
+        let mut next = Fields { kind: WRITE, seq: fields.seq.wrapping_add(1), ..fields };
+        match choice % 16 {
+            0..=6 => (0..=choice % 3).for_each(|_| operation(input, &mut body)),
+            7 => next = Fields { kind: OPENED, seq: fields.seq, ..fields },
+            8 => next = Fields { kind: CLOSED, seq: fields.seq, durable: fields.seq, ..fields },
+            9 | 10 => {
+                next.kind = input.byte();
+                next.seq = near(input, fields.seq);
+                let length = input.length();
+                body.extend_from_slice(input.take(length));
+            }
+            other => {
+                spoil(input, other - 11, &mut out, &frames);
+                continue;
+            }
+        }
+        match choice >> 4 & 3 {
+            0 => {}
+            1 => next.durable = next.seq.saturating_sub(1),
+            2 => next.durable = next.seq,
+            _ => next.durable = near(input, fields.seq),
+        }
+        let mut claimed = body.len() as u32;
+        if choice % 16 == 10 {
+            let odd = input.byte();
+            next.link ^= u32::from(odd & 1);
+            if odd & 2 != 0 {
+                claimed = u32::from_le_bytes(input.array());
+            }
+        }
+        let start = out.len();
+        fields = Fields { link: frame(&mut out, next, &body, claimed), ..next };
+        match choice >> 6 {
+            2 => out.truncate(start),                                        // it never arrived
+            3 => *out.last_mut().expect("a frame was just written") ^= 0x10, // or not whole
+            _ => frames.push(start..out.len()),
+        }
+    }
+    out
+}
+
+/// A snapshot as a story. Keys rise of themselves, and the header promises what is there.
+fn scripted_snapshot(input: &mut Input<'_>) -> Vec<u8> {
+    let strange = input.byte();
+    let seq = if strange & 1 == 0 { u64::from(strange >> 5) } else { near(input, 3) };
+    let salt = snapshot_salt(&ID, seq);
+    let mut out = vec![0; SNAPSHOT_HEADER];
+    out[..8].copy_from_slice(&SNAPSHOT_MAGIC);
+    out[8] = 1;
+    out[12..28].copy_from_slice(&ID);
+    out[32..40].copy_from_slice(&seq.to_le_bytes());
+    let length = if strange & 2 == 0 { 0 } else { input.length() };
+    let meta = input.take(length);
+    out[28..32].copy_from_slice(&(meta.len() as u32).to_le_bytes());
+    out[72..76].copy_from_slice(&crc(0, meta).to_le_bytes());
+    out.extend_from_slice(meta);
+
+    let mut fields = Fields { salt, seq: 0, durable: 0, link: salt, kind: ENTRIES };
+    let (mut frames, mut body, mut rising) = (Vec::new(), Vec::new(), 0_u32);
+    let mut entries: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    while !input.is_at_end() && out.len() < MOST_BYTES {
+        let choice = input.byte();
+        match choice % 16 {
+            0..=7 => {
+                // A step of 0 is a key twice, one beyond the end of the numbers goes back to the start.
+                rising = rising.wrapping_add(if choice & 0x80 == 0 {
+                    u32::from(choice >> 4) + 1
+                } else {
+                    u32::from_le_bytes(input.array())
+                });
+                let entry = (rising.to_be_bytes().to_vec(), value(input));
+                put(&mut body, &entry.0, &entry.1);
+                entries.push(entry);
+            }
+            8 => operation(input, &mut body),
+            9 => {
+                let odd = Fields { kind: input.byte(), seq: near(input, fields.seq), durable: near(input, 0), ..fields };
+                let start = out.len();
+                let length = input.length();
+                fields = Fields { kind: ENTRIES, link: frame(&mut out, odd, input.take(length), length as u32), ..odd };
+                frames.push(start..out.len());
+            }
+            other @ 11.. => spoil(input, other - 11, &mut out, &frames),
+            _ => close_block(&mut fields, &mut body, &mut out, &mut frames),
+        }
+    }
+    close_block(&mut fields, &mut body, &mut out, &mut frames);
+    if out.len() < SNAPSHOT_HEADER {
+        return out;
+    }
+    let map: Map<'_> = entries.iter().map(|(key, value)| (&**key, &**value)).collect();
+    let data = (out.len() - SNAPSHOT_HEADER).saturating_sub(meta.len()) as u64;
+    out[40..48].copy_from_slice(&(map.len() as u64 + u64::from(strange >> 4 & 1)).to_le_bytes());
+    out[48..56].copy_from_slice(&data.to_le_bytes());
+    out[56..72].copy_from_slice(&digest(&map).to_le_bytes());
+    if strange & 4 != 0 {
+        let (at, to) = (strange.rotate_left(3) % 92, out[64]);
+        out[usize::from(at)] = to;
+    }
+    if strange & 8 == 0 || le32(&out, 92) == 0 {
+        let check = crc(0, &out[..92]);
+        out[92..96].copy_from_slice(&check.to_le_bytes());
+    }
+    out
+}
+
+fn close_block(fields: &mut Fields, body: &mut Vec<u8>, out: &mut Vec<u8>, frames: &mut Vec<Range<usize>>) {
+    if !body.is_empty() {
+        let start = out.len();
+        let next = Fields { seq: fields.seq.wrapping_add(1), ..*fields };
+        *fields = Fields { link: frame(out, next, body, body.len() as u32), ..next };
+        frames.push(start..out.len());
+        body.clear();
+    }
+}

@@ -1,0 +1,139 @@
+//! The bytes of the files, written down a second time from the documents at the heads of `record.rs`,
+//! `wal.rs` and `snapshot.rs`: what the forge writes and the reference reads.
+
+/// The first bytes of a log.
+pub const LOG_MAGIC: [u8; 8] = *b"\x89kvwal\r\n";
+/// The first bytes of a snapshot.
+pub const SNAPSHOT_MAGIC: [u8; 8] = *b"\x89kvsna\r\n";
+/// Length of a log's header.
+pub const LOG_HEADER: usize = 64;
+/// Length of a snapshot's header.
+pub const SNAPSHOT_HEADER: usize = 96;
+/// Length of a frame's head.
+pub const HEAD: usize = 33;
+
+/// Kinds of frames.
+pub const WRITE: u8 = 1;
+/// The log was opened.
+pub const OPENED: u8 = 2;
+/// The store was closed.
+pub const CLOSED: u8 = 3;
+/// Entries of a snapshot.
+pub const ENTRIES: u8 = 4;
+
+/// CRC-32 of `bytes`, begun with `salt`.
+#[must_use]
+pub fn crc(salt: u32, bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(salt);
+    hasher.update(bytes);
+    hasher.finalize()
+}
+
+/// Four bytes.
+#[must_use]
+pub fn le32(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+}
+
+/// Eight bytes.
+#[must_use]
+pub fn le64(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+}
+
+/// The salt of a snapshot's frames.
+#[must_use]
+pub fn snapshot_salt(id: &[u8], seq: u64) -> u32 {
+    crc(crc(0, id), &seq.to_le_bytes())
+}
+
+/// The fields of a frame's head that are not checks.
+#[derive(Clone, Copy, Debug)]
+pub struct Fields {
+    /// Begins both checks.
+    pub salt: u32,
+    /// Sequence number.
+    pub seq: u64,
+    /// Known synced.
+    pub durable: u64,
+    /// Check of the frame before.
+    pub link: u32,
+    /// What it is.
+    pub kind: u8,
+}
+
+/// Appends a frame; the length it claims may be another than that of `body`. Returns its check.
+pub fn frame(out: &mut Vec<u8>, fields: Fields, body: &[u8], claimed: u32) -> u32 {
+    let mut head = [0; HEAD];
+    head[4..8].copy_from_slice(&claimed.to_le_bytes());
+    head[8..16].copy_from_slice(&fields.seq.to_le_bytes());
+    head[16..24].copy_from_slice(&fields.durable.to_le_bytes());
+    head[24..28].copy_from_slice(&fields.link.to_le_bytes());
+    head[28..32].copy_from_slice(&crc(fields.salt, body).to_le_bytes());
+    head[32] = fields.kind;
+    let check = crc(fields.salt, &head[4..]);
+    head[..4].copy_from_slice(&check.to_le_bytes());
+    out.extend_from_slice(&head);
+    out.extend_from_slice(body);
+    check
+}
+
+/// Makes the checks and links of a file right, whatever its fields say: the header's, and those of
+/// every frame, one after the other by the lengths they claim.
+pub fn mend(bytes: &mut [u8]) {
+    let (header, mut at, salt) = if bytes.starts_with(&SNAPSHOT_MAGIC) && bytes.len() >= SNAPSHOT_HEADER {
+        let meta = le32(bytes, 28) as usize;
+        (SNAPSHOT_HEADER, SNAPSHOT_HEADER.saturating_add(meta), snapshot_salt(&bytes[12..28], le64(bytes, 32)))
+    } else if bytes.len() >= LOG_HEADER {
+        (LOG_HEADER, LOG_HEADER, le32(bytes, 28))
+    } else {
+        return;
+    };
+    let check = crc(0, &bytes[..header - 4]);
+    bytes[header - 4..header].copy_from_slice(&check.to_le_bytes());
+    let mut link = salt;
+    while at.checked_add(HEAD).is_some_and(|end| end <= bytes.len()) {
+        let frame = &mut bytes[at..];
+        let length = le32(frame, 4) as usize;
+        let body = crc(salt, &frame[HEAD..frame.len().min(HEAD + length)]);
+        frame[24..28].copy_from_slice(&link.to_le_bytes());
+        frame[28..32].copy_from_slice(&body.to_le_bytes());
+        link = crc(salt, &frame[4..HEAD]);
+        frame[..4].copy_from_slice(&link.to_le_bytes());
+        at += HEAD + length;
+    }
+}
+
+/// Appends a put to the body of a frame.
+pub fn put(body: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+    body.push(1);
+    body.extend_from_slice(&len(key));
+    body.extend_from_slice(&len(value));
+    body.extend_from_slice(key);
+    body.extend_from_slice(value);
+}
+
+/// Appends a delete to the body of a frame.
+pub fn delete(body: &mut Vec<u8>, key: &[u8]) {
+    body.push(2);
+    body.extend_from_slice(&len(key));
+    body.extend_from_slice(key);
+}
+
+fn len(bytes: &[u8]) -> [u8; 4] {
+    u32::try_from(bytes.len()).expect("fuzzed bytes are few").to_le_bytes()
+}
+
+/// The header of a log.
+#[must_use]
+pub fn log_header(id: [u8; 16], salt: u32, base: u64) -> [u8; LOG_HEADER] {
+    let mut bytes = [0; LOG_HEADER];
+    bytes[..8].copy_from_slice(&LOG_MAGIC);
+    bytes[8] = 1;
+    bytes[12..28].copy_from_slice(&id);
+    bytes[28..32].copy_from_slice(&salt.to_le_bytes());
+    bytes[32..40].copy_from_slice(&base.to_le_bytes());
+    let check = crc(0, &bytes[..60]);
+    bytes[60..].copy_from_slice(&check.to_le_bytes());
+    bytes
+}

@@ -1,0 +1,47 @@
+//! What the fuzzers run, as plain functions of bytes: libFuzzer calls them through `fuzz_targets/`, and
+//! `cargo test` calls them with the corpora.
+//!
+//! | target | an input is | what must hold |
+//! |---|---|---|
+//! | [`frame`] | a log | opens as the reference says, to the last field of the report |
+//! | [`log`] | a log and a snapshot | the same for both policies, twice, and it goes on; `inspect`, `verify` and `replay` agree |
+//! | [`snapshot`] | a snapshot | opens to exactly its entries, or is refused |
+//! | [`line`] | bytes of a shell line | no panic; what is quoted reads back |
+//! | [`operations`] | calls, closes, crashes | the state is the model's; after a crash a prefix that holds all that was promised |
+//! | [`directory`] | several files | opens or is refused; nothing of another's is changed |
+//!
+//! | module | its one responsibility |
+//! |---|---|
+//! | [`input`] | bytes as choices |
+//! | [`layout`] | the bytes of the files, written down a second time |
+//! | [`forge`] | choices → files with right checks |
+//! | [`reference`] | a plain reader of the files, and what opening them must give |
+//! | [`store`] | the engine held against the reference |
+
+mod bounded;
+pub mod directory;
+pub mod forge;
+pub mod frame;
+pub mod input;
+pub mod layout;
+pub mod line;
+pub mod log;
+pub mod operations;
+pub mod reference;
+pub mod snapshot;
+pub mod store;
+
+pub use bounded::bounded;
+
+/// A target: a name, and what to do with an input.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: [Target; 6] = [
+    ("frame", frame::run),
+    ("log", log::run),
+    ("snapshot", snapshot::run),
+    ("line", line::run),
+    ("operations", operations::run),
+    ("directory", directory::run),
+];

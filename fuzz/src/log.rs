@@ -1,0 +1,169 @@
+//! A log and a snapshot: opened under both policies and twice; `inspect`, `verify` and `replay`, which
+//! read real files, say the same; and the store goes on.
+
+use crate::input::Input;
+use crate::reference::{self, Map, Refusal};
+use crate::{bounded, forge, store};
+use kv_engine::disk::sim::SimDisk;
+use kv_engine::inspect::{self, Content, Entry, Health};
+use kv_engine::replay::replay;
+use kv_engine::{Error, Recovery};
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+/// Opens the forged files.
+pub fn run(data: &[u8]) {
+    let mut input = Input::new(data);
+    let log = forge::log(&mut input.part());
+    let snapshot = (!input.is_at_end()).then(|| forge::snapshot(&mut input));
+    let bytes = log.len() + snapshot.as_ref().map_or(0, Vec::len);
+    bounded(bytes, || {
+        for policy in [Recovery::Prefix, Recovery::Strict] {
+            opens(&log, snapshot.as_deref(), policy);
+        }
+        tools_agree(&log, snapshot.as_deref());
+    });
+}
+
+fn opens(log: &[u8], snapshot: Option<&[u8]>, policy: Recovery) {
+    let expected = reference::open(Some(log), snapshot, policy);
+    let before = store::image(Some(log), snapshot);
+    let disk = SimDisk::new(&before, 1);
+    let Some((after, engine)) = store::open_as(&disk, policy, &expected) else { return };
+    let expected = expected.expect("it opened");
+    // Opening what opening left gives the same, and changes nothing more.
+    let disk_again = SimDisk::new(&after, 2);
+    let (new_log, new_snapshot) = (store::file(&after, store::LOG), store::file(&after, store::SNAPSHOT));
+    let again = reference::open(new_log, new_snapshot, Recovery::Strict).expect("what opening left is sound");
+    assert!(again.map == expected.map && again.last == expected.last, "a second opening would give another state");
+    let (after_again, _engine) = store::open_as(&disk_again, Recovery::Strict, &Ok(again)).expect("it opens");
+    assert!(after == after_again, "a second opening changed a file");
+    store::goes_on(&disk, engine, &expected);
+}
+
+/// Real files, in a directory of this process.
+static REAL: LazyLock<[PathBuf; 2]> = LazyLock::new(|| {
+    let dir = std::env::temp_dir().join(format!("kv-engine-fuzz-{}", std::process::id()));
+    fs::create_dir_all(&dir).expect("a directory for temporary files");
+    [dir.join("kv.wal"), dir.join("kv.snapshot")]
+});
+
+fn tools_agree(log: &[u8], snapshot: Option<&[u8]>) {
+    let [log_path, snapshot_path] = &*REAL;
+    fs::write(log_path, log).expect("room for a small file");
+    match snapshot {
+        Some(bytes) => fs::write(snapshot_path, bytes).expect("room for a small file"),
+        None => drop(fs::remove_file(snapshot_path)),
+    }
+    let snapshot_read = snapshot.map(reference::snapshot);
+    let promised = inspect::snapshot_seq(snapshot_path);
+    if let Some(Ok(snapshot)) = &snapshot_read {
+        assert_eq!(promised, snapshot.seq);
+    }
+    let read = reference::log(log, promised);
+    inspect_agrees(log, promised, &read);
+    verify_agrees(log, snapshot, &read, promised);
+    replay_agrees(&read, snapshot.map(reference::snapshot));
+}
+
+/// `inspect::log` shows the frames that the reference finds.
+fn inspect_agrees(bytes: &[u8], promised: u64, read: &Result<reference::Log<'_>, Refusal>) {
+    let (mut writes, mut last, mut stops, mut beyond) = (0, None, None, 0);
+    let seen = inspect::log(&REAL[0], promised, |entry| {
+        match entry {
+            Entry::Record(record) => {
+                writes += u64::from(matches!(record.content, Content::Write(_) | Content::Impossible));
+                last = Some(record.seq);
+            }
+            Entry::Stop(tail) => stops = Some(store::tail(&tail)),
+            Entry::Beyond(_) => beyond += 1,
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    });
+    match (seen, read) {
+        // Where only the header is damaged, the records may be found all the same, and are shown.
+        (Err(Error::Version { .. }), Err(Refusal::Damaged)) => {}
+        (Ok(seen), Err(Refusal::Damaged)) => assert!(seen.header_damage.is_some() && seen.valid_bytes <= seen.file_bytes),
+        (Err(error), Err(due)) => assert_eq!(store::refusal(&error), *due),
+        (Err(error), Ok(log)) => assert!(log.tail.is_none() && store::refusal(&error) == Refusal::Version, "{error}"),
+        (Ok(seen), Ok(log)) => {
+            assert_eq!((seen.writes, seen.base, seen.last_seq), (log.writes, log.base, log.last));
+            assert_eq!((seen.valid_bytes, seen.file_bytes), (log.end as u64, bytes.len() as u64));
+            assert_eq!((Some(store::tail(&seen.tail)), seen.closed_cleanly), (log.tail, log.closed));
+            assert_eq!((writes, last.unwrap_or(log.base)), (log.writes, log.last));
+            match log.tail {
+                Some(reference::Tail::Torn(cut) | reference::Tail::Damaged(cut)) => {
+                    assert_eq!((stops, beyond), (log.tail, cut.whole_beyond));
+                }
+                _ => assert_eq!((stops, beyond), (None, 0)),
+            }
+        }
+        (Ok(_), Err(due)) => panic!("shown where it is {due:?}"),
+    }
+}
+
+/// `verify` calls sound what opens with nothing lost, and only that.
+fn verify_agrees(bytes: &[u8], snapshot: Option<&[u8]>, read: &Result<reference::Log<'_>, Refusal>, promised: u64) {
+    let found = inspect::verify(&REAL[0], &REAL[1]);
+    assert!(found.to_string().lines().count() >= 2);
+    let opened = reference::open(Some(bytes), snapshot, Recovery::Strict);
+    // A record that the snapshot holds is not read by opening; verify reads it, and says what it sees.
+    let possible = read.as_ref().map_or(true, reference::Log::is_possible);
+    let empty = bytes.is_empty() && snapshot.is_none();
+    assert_eq!(found.is_sound(), opened.is_ok() && possible && !empty, "{found}{opened:?}");
+    match &found.log.1 {
+        Health::Missing => assert!(bytes.is_empty()),
+        Health::Torn(_) => assert!(matches!(read.as_ref().map(|log| log.tail), Ok(Some(reference::Tail::Torn(_))))),
+        Health::Sound(_) => assert_eq!(read.as_ref().map(|log| log.tail), Ok(Some(reference::Tail::Clean))),
+        Health::Bad(error) => assert!(!error.to_string().is_empty()),
+        other => panic!("unknown: {other:?}"),
+    }
+    match (&found.snapshot.1, snapshot.map(reference::snapshot)) {
+        (Health::Missing, None) => {}
+        (Health::Sound(_), Some(Ok(snapshot))) => assert_eq!(snapshot.seq, promised),
+        (Health::Bad(error), Some(Err(due))) => assert_eq!(store::refusal(error), due),
+        (seen, due) => panic!("{seen:?} where it is {due:?}"),
+    }
+}
+
+/// `replay` gives the state after the log's last write, and after each one before.
+fn replay_agrees(read: &Result<reference::Log<'_>, Refusal>, snapshot: Option<Result<reference::Snapshot<'_>, Refusal>>) {
+    let mut steps = Vec::new();
+    let replayed = replay(&REAL[0], &REAL[1], None, |state| steps.push(state.seq));
+    let log = match read {
+        Ok(log) => log,
+        Err(due) => {
+            let error = replayed.expect_err("the log has no sound header");
+            assert_eq!(store::refusal(&error), *due);
+            return;
+        }
+    };
+    let mut map = Map::new();
+    let mut from = 0;
+    if log.base > 0 {
+        let snapshot = match snapshot {
+            Some(Err(due)) => return assert_eq!(replayed.map_err(|error| store::refusal(&error)).err(), Some(due)),
+            Some(Ok(snapshot)) if snapshot.id == log.id && snapshot.seq >= log.base => snapshot,
+            _ => return assert!(matches!(replayed, Err(Error::Mismatch { .. }))),
+        };
+        (map, from) = (snapshot.entries, snapshot.seq);
+    }
+    if log.apply(from, &mut map).is_none() {
+        return assert!(matches!(replayed, Err(Error::Damaged { .. })));
+    }
+    if log.tail.is_none() {
+        return assert!(matches!(replayed, Err(Error::Version { .. })));
+    }
+    let replayed = replayed.expect("a log that opens");
+    assert_eq!(replayed.seq, log.last.max(from));
+    assert_eq!(replayed.digest().to_string(), format!("{:032x}", reference::digest(&map)));
+    assert!(replayed.entries().map(|(key, value)| (key, &**value)).eq(map.iter().map(|(key, value)| (*key, *value))));
+    assert!(steps.first() == Some(&from) && steps.windows(2).all(|pair| pair[0] + 1 == pair[1]), "writes from {from}: {steps:?}");
+    if let Some(&middle) = steps.get(steps.len() / 2) {
+        let half = replay(&REAL[0], &REAL[1], Some(middle), |_| {}).expect("it was there a moment ago");
+        assert_eq!(half.seq, middle);
+    }
+}

@@ -1,0 +1,284 @@
+//! Calls of a program, orderly closes, crashes and crashes in the middle of recovery, on a simulated
+//! disk, against a model that keeps every write. Every answer must be the model's; after a crash the
+//! store must hold the state after some write, none promised may be missing and none may be made up.
+
+use crate::bounded;
+use crate::input::Input;
+use crate::store::{self, options};
+use kv_engine::disk::sim::{Choices, Fate, SimDisk, World};
+use kv_engine::{Ack, Batch, Engine, Error, Options, Recovery, Tail};
+use std::collections::BTreeMap;
+
+/// More calls than that teach nothing new.
+const MOST_CALLS: usize = 100;
+
+type Entry = (Vec<u8>, Option<Vec<u8>>);
+type Write = Vec<Entry>;
+
+/// Runs the story.
+pub fn run(data: &[u8]) {
+    bounded(data.len(), || {
+        let mut input = Input::new(data);
+        let mut life = Life::begin(World::default(), Model::default(), &mut input);
+        for _ in 0..MOST_CALLS {
+            if input.is_at_end() {
+                break;
+            }
+            life = life.step(&mut input);
+        }
+        let world = life.disk.world();
+        let model = life.model.clone();
+        drop(life);
+        Life::begin(world, model, &mut input);
+    });
+}
+
+/// Every write there was, and which of them may be missing.
+#[derive(Clone, Debug, Default)]
+struct Model {
+    writes: Vec<Write>,
+    /// So many of them were promised durable.
+    promised: usize,
+    /// The state after all of them.
+    map: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Model {
+    fn write(&mut self, write: Write) {
+        apply(&mut self.map, &write);
+        self.writes.push(write);
+    }
+
+    /// Forgets the writes behind the first `count`: a crash took them. Those that stay are durable.
+    fn cut(&mut self, count: usize) {
+        assert!(self.promised <= count, "write {count} is the last, and {} were promised", self.promised);
+        assert!(count <= self.writes.len(), "write {count} is the last, and {} were issued", self.writes.len());
+        self.writes.truncate(count);
+        self.promised = count;
+        self.map.clear();
+        self.writes.iter().for_each(|write| apply(&mut self.map, write));
+    }
+
+    fn pending(&self) -> u64 {
+        (self.writes.len() - self.promised) as u64
+    }
+}
+
+fn apply(map: &mut BTreeMap<Vec<u8>, Vec<u8>>, write: &Write) {
+    for (key, value) in write {
+        match value {
+            Some(value) => map.insert(key.clone(), value.clone()),
+            None => map.remove(key),
+        };
+    }
+}
+
+/// From one opening to the next.
+struct Life {
+    disk: SimDisk,
+    engine: Engine,
+    batch_size: u64,
+    /// The disk as opening found it,
+    start: World,
+    /// what was known then,
+    before: Model,
+    /// and after so many changes to the disk it was open.
+    opened: usize,
+    model: Model,
+    /// After so many changes, so many writes were issued and promised.
+    marks: Vec<(usize, usize, usize)>,
+}
+
+fn choose(input: &mut Input<'_>, disk: &SimDisk) -> (Options, u64) {
+    let choice = input.byte();
+    let batch_size = [1, 1, 2, 3, 5, 50][usize::from(choice) % 6];
+    let policy = if choice & 0x40 == 0 { Recovery::Prefix } else { Recovery::Strict };
+    (options(disk).batch_size(batch_size).recovery(policy).snapshot_on_close(choice & 0x80 != 0), batch_size)
+}
+
+impl Life {
+    /// Opens what `start` has, which must hold the model's promises.
+    fn begin(start: World, before: Model, input: &mut Input<'_>) -> Life {
+        let disk = SimDisk::of_world(start.clone(), u64::from(input.byte()));
+        let (options, batch_size) = choose(input, &disk);
+        let engine = options.open().unwrap_or_else(|error| panic!("a crash is no reason to refuse: {error}"));
+        let report = engine.recovery();
+        assert!(!matches!(report.tail, Tail::Damaged(_)) && !report.is_loss(), "a crash is taken for damage: {report:?}");
+        let mut model = before.clone();
+        model.cut(usize::try_from(report.last_seq).expect("few writes"));
+        let map = model.map.iter().map(|(key, value)| (&**key, &**value)).collect();
+        store::assert_holds(&engine, &map);
+        let opened = disk.changes();
+        let marks = vec![(opened, model.writes.len(), model.promised)];
+        Life { disk, engine, batch_size, start, before, opened, model, marks }
+    }
+
+    fn step(mut self, input: &mut Input<'_>) -> Life {
+        let choice = input.byte();
+        match choice % 16 {
+            0..=3 => {
+                let (key, value) = (key(choice >> 4), value(input));
+                let ack = self.engine.put(&key, &value).expect("a healthy disk");
+                self.written(vec![(key, Some(value))], ack);
+            }
+            4 => {
+                let key = key(choice >> 4);
+                let there = self.model.map.contains_key(&key);
+                let ack = self.engine.delete(&key).expect("a healthy disk");
+                assert_eq!(ack.is_some(), there, "whether the key was there");
+                if let Some(ack) = ack {
+                    self.written(vec![(key, None)], ack);
+                }
+            }
+            5 | 6 => self.group(choice >> 4, input),
+            7 => {
+                let flushed = self.engine.flush().expect("a healthy disk");
+                assert_eq!(flushed.writes, self.model.pending());
+                self.model.promised = self.model.writes.len();
+            }
+            8 => {
+                let snapshot = self.engine.snapshot().expect("a healthy disk");
+                assert_eq!((snapshot.seq, snapshot.keys), (self.model.writes.len() as u64, self.model.map.len() as u64));
+                assert_eq!(snapshot.digest, self.engine.digest());
+                self.model.promised = self.model.writes.len();
+            }
+            9 => {
+                let size = u64::from(choice >> 4);
+                let set = self.engine.set_batch_size(size);
+                if size == 0 {
+                    assert!(matches!(set, Err(Error::Limit { .. })));
+                } else {
+                    set.expect("a healthy disk");
+                    if self.model.pending() >= size {
+                        self.model.promised = self.model.writes.len();
+                    }
+                    self.batch_size = size;
+                }
+            }
+            10 => {
+                let key = key(choice >> 4);
+                let value = self.engine.get(&key).expect("reading memory");
+                assert_eq!(value.as_deref(), self.model.map.get(&key).map(|value| &**value));
+                let prefix = &key[..1];
+                let found: Result<Vec<_>, _> = self.engine.keys(prefix).collect();
+                let expected: Vec<_> = self.model.map.keys().filter(|key| key.starts_with(prefix)).cloned().collect();
+                assert_eq!(found.expect("reading memory"), expected);
+            }
+            11 | 12 => return self.reopened(input),
+            _ => return self.crashed(choice >> 4, input),
+        }
+        self.marks.push((self.disk.changes(), self.model.writes.len(), self.model.promised));
+        assert_eq!(self.engine.pending(), self.model.pending());
+        assert_eq!(self.engine.len(), self.model.map.len());
+        self
+    }
+
+    /// An answer to a write, which says exactly what can still be lost.
+    fn written(&mut self, write: Write, ack: Ack) {
+        self.model.write(write);
+        if self.model.pending() >= self.batch_size {
+            self.model.promised = self.model.writes.len();
+        }
+        let pending = self.model.pending();
+        assert_eq!((ack.seq, ack.durable, ack.pending), (self.model.writes.len() as u64, pending == 0, pending));
+    }
+
+    fn group(&mut self, count: u8, input: &mut Input<'_>) {
+        let (mut batch, mut write) = (Batch::new(), Write::new());
+        for _ in 0..count % 5 {
+            let choice = input.byte();
+            let key = key(choice >> 4);
+            if choice & 1 == 0 {
+                batch.delete(&key);
+                write.push((key, None));
+            } else {
+                let value = value(input);
+                batch.put(&key, &value);
+                write.push((key, Some(value)));
+            }
+        }
+        let ack = self.engine.write(batch).expect("a healthy disk");
+        if write.is_empty() {
+            assert_eq!((ack.seq, ack.pending), (self.model.writes.len() as u64, self.model.pending()));
+        } else {
+            self.written(write, ack);
+        }
+    }
+
+    fn reopened(mut self, input: &mut Input<'_>) -> Life {
+        self.engine.close().expect("a healthy disk");
+        assert!(matches!(self.engine.put("late", ""), Err(Error::Closed)));
+        self.model.promised = self.model.writes.len();
+        let life = Life::begin(self.disk.world(), self.model.clone(), input);
+        let report = life.engine.recovery();
+        assert!(report.closed_cleanly && report.tail == Tail::Clean, "closed in order, and found otherwise: {report:?}");
+        life
+    }
+
+    /// A crash behind one of the last changes to the disk: the death of the process, whose bytes may stay
+    /// in memory or lose their end, or a power cut.
+    fn crashed(self, how: u8, input: &mut Input<'_>) -> Life {
+        let trace = self.disk.trace();
+        let at = trace.len() - usize::from(input.byte()) % (trace.len() + 1);
+        let mut world = self.start.clone();
+        trace[..at].iter().for_each(|change| world.apply(change));
+        let mut model = if at < self.opened { self.before.clone() } else { self.model.clone() };
+        if at >= self.opened {
+            // What the calls that were over had promised, and what the one under way had issued.
+            let (_, _, promised) = *self.marks.iter().rev().find(|(changes, ..)| *changes <= at).expect("it was open");
+            let issued = self.marks.iter().find(|(changes, ..)| *changes > at).or(self.marks.last()).expect("it was open").1;
+            model.writes.truncate(issued);
+            model.promised = promised;
+        }
+        let world = match how % 4 {
+            0 => world,
+            1 => World::of(&world.after_death(Some(usize::from(u16::from_le_bytes(input.array()))))),
+            _ => World::of(&world.after_power_cut(&mut Chosen { input, bits: 0, left: 0 })),
+        };
+        drop(self);
+        Life::begin(world, model, input)
+    }
+}
+
+/// The input decides what a power cut keeps: two bits for each piece.
+struct Chosen<'a, 'b> {
+    input: &'a mut Input<'b>,
+    bits: u8,
+    left: u8,
+}
+
+impl Choices for Chosen<'_, '_> {
+    fn fate(&mut self) -> Fate {
+        if self.left == 0 {
+            (self.bits, self.left) = (self.input.byte(), 4);
+        }
+        let fate = [Fate::Lost, Fate::Kept, Fate::Torn, Fate::Garbage][usize::from(self.bits & 3)];
+        self.bits >>= 2;
+        self.left -= 1;
+        fate
+    }
+
+    fn pick(&mut self, count: usize) -> usize {
+        usize::from(u16::from_le_bytes(self.input.array())) % count
+    }
+
+    fn garbage(&mut self) -> u8 {
+        self.input.byte()
+    }
+}
+
+fn key(choice: u8) -> Vec<u8> {
+    const KEYS: [&[u8]; 8] = [b"a", b"ab", b"b", b"key", b"\0", b"\xff", b"k", b"k\xff"];
+    KEYS[usize::from(choice) % KEYS.len()].to_vec()
+}
+
+/// Mostly short; at times longer than a sector, or than a block of a snapshot.
+fn value(input: &mut Input<'_>) -> Vec<u8> {
+    let choice = input.byte();
+    let length = match choice {
+        0xf8.. => 4000 + usize::from(choice) * 4,
+        0xe0.. => 500 + usize::from(choice),
+        _ => usize::from(choice % 40),
+    };
+    vec![choice | 1; length]
+}

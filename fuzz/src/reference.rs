@@ -1,0 +1,441 @@
+//! The reference: a reader of both files as slow and as plain as the documents of the format, and from
+//! it what opening must give. It shares no code with the engine.
+
+use crate::layout::{
+    CLOSED, ENTRIES, HEAD, LOG_HEADER, LOG_MAGIC, OPENED, SNAPSHOT_HEADER, SNAPSHOT_MAGIC, WRITE, crc, le32, le64, snapshot_salt,
+};
+use kv_engine::{Fault, MAX_KEY_BYTES, MAX_VALUE_BYTES, Recovery};
+use std::collections::BTreeMap;
+use xxhash_rust::xxh3::Xxh3;
+
+/// The last sequence number there can be.
+pub const MAX_SEQ: u64 = 1 << 62;
+/// The longest body of a frame.
+const MAX_BODY: usize = 1 << 30;
+
+/// Entries, in key order.
+pub type Map<'a> = BTreeMap<&'a [u8], &'a [u8]>;
+
+/// Why a store does not open: the variants of `kv_engine::Error` that say so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of the errors")]
+pub enum Refusal {
+    Foreign,
+    Version,
+    Damaged,
+    Mismatch,
+}
+
+/// A whole frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    check: u32,
+    seq: u64,
+    durable: u64,
+    kind: u8,
+    body: &'a [u8],
+}
+
+/// One step along a file.
+enum Step<'a> {
+    Frame(Frame<'a>),
+    Bad(Fault),
+    /// A kind that only a newer program knows.
+    Newer,
+    End,
+}
+
+/// A place between two frames.
+#[derive(Clone, Debug)]
+struct Chain<'a> {
+    bytes: &'a [u8],
+    numbered: u8,
+    salt: u32,
+    at: usize,
+    link: u32,
+    last: u64,
+}
+
+impl<'a> Chain<'a> {
+    /// A frame at `at` whose own checks hold; else the length it can be believed to have, and why not.
+    fn whole_at(&self, at: usize) -> Result<Frame<'a>, (usize, Fault)> {
+        let bytes = self.bytes.get(at..).unwrap_or_default();
+        if bytes.len() < HEAD {
+            return Err((1, Fault::Short));
+        }
+        let length = le32(bytes, 4) as usize;
+        let check = le32(bytes, 0);
+        if check != crc(self.salt, &bytes[4..HEAD]) {
+            return Err((1, Fault::HeadChecksum));
+        }
+        if length > MAX_BODY {
+            return Err((1, Fault::Content));
+        }
+        let Some(body) = bytes.get(HEAD..HEAD + length) else { return Err((HEAD + length, Fault::Short)) };
+        if crc(self.salt, body) != le32(bytes, 28) {
+            return Err((HEAD + length, Fault::BodyChecksum));
+        }
+        Ok(Frame { check, seq: le64(bytes, 8), durable: le64(bytes, 16), kind: bytes[32], body })
+    }
+
+    /// The head at `at` where its own check holds, though its body may not.
+    fn head_at(&self, at: usize) -> Option<(u64, u64, u32, u8)> {
+        let bytes = self.bytes.get(at..).filter(|bytes| bytes.len() >= HEAD)?;
+        Some((le64(bytes, 8), le64(bytes, 16), le32(bytes, 24), bytes[32]))
+    }
+
+    fn step(&mut self) -> Step<'a> {
+        if self.at >= self.bytes.len() {
+            return Step::End;
+        }
+        let found = self.whole_at(self.at);
+        match found {
+            Err((_, Fault::HeadChecksum | Fault::Short)) if self.bytes[self.at..].iter().all(|&byte| byte == 0) => {
+                return Step::Bad(Fault::Zeros);
+            }
+            // Of a head that cannot be believed, nothing more is asked.
+            Err((1, fault)) => return Step::Bad(fault),
+            _ => {}
+        }
+        let (seq, durable, link, kind) = self.head_at(self.at).expect("its check holds");
+        if link != self.link {
+            return Step::Bad(Fault::Chain);
+        }
+        let due = match kind {
+            kind if kind == self.numbered => self.last + 1,
+            OPENED | CLOSED if self.numbered == WRITE => self.last,
+            _ => return Step::Newer,
+        };
+        if seq != due || durable > seq {
+            return Step::Bad(Fault::Sequence);
+        }
+        match found {
+            Err((_, fault)) => Step::Bad(fault),
+            Ok(frame) => {
+                self.at += HEAD + frame.body.len();
+                self.link = frame.check;
+                self.last = seq;
+                Step::Frame(frame)
+            }
+        }
+    }
+
+    /// What stands behind a bad place, and whether it proves that the bad frame had been synced.
+    fn cut(&self, fault: Fault, snapshot_seq: u64) -> (bool, Cut) {
+        let due = self.last + 1;
+        let mut cut = Cut {
+            offset: self.at as u64,
+            bytes: (self.bytes.len() - self.at) as u64,
+            fault,
+            expected: due,
+            whole_beyond: 0,
+            last_beyond: 0,
+            promised: 0,
+        };
+        let mut proven = due <= snapshot_seq;
+        let mut at = self.at + self.whole_at(self.at).err().map_or(0, |(length, _)| length);
+        let most = due.saturating_add(((self.bytes.len() - self.at) / HEAD) as u64);
+        while at < self.bytes.len() {
+            let Some(frame) = self.whole_at(at).ok().filter(|frame| (self.last..=most).contains(&frame.seq)) else {
+                at += 1;
+                continue;
+            };
+            let synced = if frame.kind == OPENED { frame.seq } else { frame.durable };
+            if frame.kind == OPENED || synced >= due {
+                proven = true;
+                cut.promised = cut.promised.max(synced);
+            }
+            cut.whole_beyond += 1;
+            cut.last_beyond = cut.last_beyond.max(frame.seq);
+            at += HEAD + frame.body.len();
+        }
+        (proven, cut)
+    }
+}
+
+/// Where a log stops making sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "as in kv_engine::Cut")]
+pub struct Cut {
+    pub offset: u64,
+    pub bytes: u64,
+    pub fault: Fault,
+    pub expected: u64,
+    pub whole_beyond: u64,
+    pub last_beyond: u64,
+    pub promised: u64,
+}
+
+/// How a log ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "as in kv_engine::Tail")]
+pub enum Tail {
+    Clean,
+    Torn(Cut),
+    Damaged(Cut),
+}
+
+/// A log, read.
+#[derive(Debug)]
+pub struct Log<'a> {
+    /// The store.
+    pub id: [u8; 16],
+    /// The write before the first one.
+    pub base: u64,
+    /// The whole frames, in order.
+    pub frames: Vec<Frame<'a>>,
+    /// How many of them are writes.
+    pub writes: u64,
+    /// The last write.
+    pub last: u64,
+    /// Where the whole frames end.
+    pub end: usize,
+    /// Whether the last of them is the mark of a close, and nothing is behind.
+    pub closed: bool,
+    /// How it ends; `None`: with a record of a newer format.
+    pub tail: Option<Tail>,
+}
+
+/// Reads a log that is not empty. `snapshot_seq`: the last write that a snapshot holds.
+///
+/// # Errors
+/// Its header is not that of a log.
+pub fn log(bytes: &[u8], snapshot_seq: u64) -> Result<Log<'_>, Refusal> {
+    header_is_sound(bytes, LOG_MAGIC, LOG_HEADER)?;
+    let base = le64(bytes, 32);
+    if base > MAX_SEQ || bytes[40..60].iter().any(|&byte| byte != 0) {
+        return Err(Refusal::Version);
+    }
+    let salt = le32(bytes, 28);
+    let mut chain = Chain { bytes, numbered: WRITE, salt, at: LOG_HEADER, link: salt, last: base };
+    let mut frames = Vec::new();
+    let tail = loop {
+        match chain.step() {
+            Step::Frame(frame) => frames.push(frame),
+            Step::End => break Some(Tail::Clean),
+            Step::Newer => break None,
+            Step::Bad(fault) => {
+                let (proven, cut) = chain.cut(fault, snapshot_seq);
+                break Some(if proven { Tail::Damaged(cut) } else { Tail::Torn(cut) });
+            }
+        }
+    };
+    Ok(Log {
+        id: bytes[12..28].try_into().expect("sixteen bytes"),
+        base,
+        writes: frames.iter().filter(|frame| frame.kind == WRITE).count() as u64,
+        closed: tail == Some(Tail::Clean) && frames.last().is_some_and(|frame| frame.kind == CLOSED),
+        frames,
+        last: chain.last,
+        end: chain.at,
+        tail,
+    })
+}
+
+impl<'a> Log<'a> {
+    /// Applies the writes behind write `from` to `map`; `None` when one of them is impossible.
+    pub fn apply(&self, from: u64, map: &mut Map<'a>) -> Option<()> {
+        for frame in self.frames.iter().filter(|frame| frame.kind == WRITE && frame.seq > from) {
+            for (key, value) in operations(frame.body)? {
+                match value {
+                    Some(value) => map.insert(key, value),
+                    None => map.remove(key),
+                };
+            }
+        }
+        Some(())
+    }
+
+    /// Whether every write in it is possible.
+    #[must_use]
+    pub fn is_possible(&self) -> bool {
+        self.apply(0, &mut Map::new()).is_some()
+    }
+}
+
+fn header_is_sound(bytes: &[u8], magic: [u8; 8], length: usize) -> Result<(), Refusal> {
+    let known = bytes.len().min(magic.len());
+    if bytes[..known] != magic[..known] {
+        Err(Refusal::Foreign)
+    } else if bytes.len() < length || le32(bytes, length - 4) != crc(0, &bytes[..length - 4]) {
+        Err(Refusal::Damaged)
+    } else if le32(bytes, 8) != 1 {
+        Err(Refusal::Version)
+    } else {
+        Ok(())
+    }
+}
+
+type Operation<'a> = (&'a [u8], Option<&'a [u8]>);
+
+/// The operations of a write; `None` when they are not a list of at least one, within the limits.
+fn operations(mut body: &[u8]) -> Option<Vec<Operation<'_>>> {
+    fn bytes<'a>(body: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = (body.get(..count)?, body.get(count..)?);
+        *body = rest;
+        Some(taken)
+    }
+    let mut found = Vec::new();
+    loop {
+        let tag = bytes(&mut body, 1)?[0];
+        let key = le32(bytes(&mut body, 4)?, 0) as usize;
+        if key == 0 || key > MAX_KEY_BYTES {
+            return None;
+        }
+        let value = match tag {
+            1 => Some(le32(bytes(&mut body, 4)?, 0) as usize).filter(|&length| length <= MAX_VALUE_BYTES)?,
+            2 => 0,
+            _ => return None,
+        };
+        let key = bytes(&mut body, key)?;
+        let value = bytes(&mut body, value)?;
+        found.push((key, (tag == 1).then_some(value)));
+        if body.is_empty() {
+            return Some(found);
+        }
+    }
+}
+
+/// A snapshot, read.
+#[derive(Debug)]
+pub struct Snapshot<'a> {
+    /// The store.
+    pub id: [u8; 16],
+    /// The last write in it.
+    pub seq: u64,
+    /// What it holds.
+    pub entries: Map<'a>,
+}
+
+/// Reads a snapshot.
+///
+/// # Errors
+/// It is not whole.
+pub fn snapshot(bytes: &[u8]) -> Result<Snapshot<'_>, Refusal> {
+    if bytes.is_empty() {
+        return Err(Refusal::Damaged);
+    }
+    header_is_sound(bytes, SNAPSHOT_MAGIC, SNAPSHOT_HEADER)?;
+    let (meta, seq, count, length) = (le32(bytes, 28) as usize, le64(bytes, 32), le64(bytes, 40), le64(bytes, 48));
+    if seq > MAX_SEQ || bytes[76..92].iter().any(|&byte| byte != 0) {
+        return Err(Refusal::Version);
+    }
+    if u128::from(length) + (SNAPSHOT_HEADER + meta) as u128 != bytes.len() as u128
+        || crc(0, &bytes[SNAPSHOT_HEADER..SNAPSHOT_HEADER + meta]) != le32(bytes, 72)
+    {
+        return Err(Refusal::Damaged);
+    }
+    let salt = snapshot_salt(&bytes[12..28], seq);
+    let mut chain = Chain { bytes, numbered: ENTRIES, salt, at: SNAPSHOT_HEADER + meta, link: salt, last: 0 };
+    let mut entries = Map::new();
+    loop {
+        let frame = match chain.step() {
+            Step::End => break,
+            Step::Newer => return Err(Refusal::Version),
+            Step::Bad(_) => return Err(Refusal::Damaged),
+            Step::Frame(frame) => frame,
+        };
+        for (key, value) in operations(frame.body).ok_or(Refusal::Damaged)? {
+            if entries.last_key_value().is_some_and(|(last, _)| *last >= key) {
+                return Err(Refusal::Damaged);
+            }
+            entries.insert(key, value.ok_or(Refusal::Damaged)?);
+        }
+    }
+    let promised = u128::from_le_bytes(bytes[56..72].try_into().expect("sixteen bytes"));
+    if count != entries.len() as u64 || promised != digest(&entries) {
+        return Err(Refusal::Damaged);
+    }
+    Ok(Snapshot { id: bytes[12..28].try_into().expect("sixteen bytes"), seq, entries })
+}
+
+/// The digest of a state.
+#[must_use]
+pub fn digest(entries: &Map<'_>) -> u128 {
+    let mut hasher = Xxh3::new();
+    for bytes in entries.iter().flat_map(|(key, value)| [key, value]) {
+        hasher.update(&u32::try_from(bytes.len()).expect("lengths are limited").to_le_bytes());
+        hasher.update(bytes);
+    }
+    hasher.digest128()
+}
+
+/// What opening must give.
+#[derive(Debug)]
+pub struct Opened<'a> {
+    /// The state.
+    pub map: Map<'a>,
+    /// The last write in it.
+    pub last: u64,
+    /// That of the snapshot, or 0.
+    pub snapshot_seq: u64,
+    /// Its entries.
+    pub snapshot_keys: u64,
+    /// Writes of the log that were applied,
+    pub replayed: u64,
+    /// and that the snapshot held.
+    pub skipped: u64,
+    /// Where the log's whole part ends; 0 without one.
+    pub log_bytes: u64,
+    /// How the log ends.
+    pub tail: Tail,
+    /// Whether it was closed in order, or never written to.
+    pub closed: bool,
+    /// Whether the log goes on in the same file.
+    pub resumed: bool,
+    /// Whether there is a log.
+    pub has_log: bool,
+    /// Whether there is a snapshot.
+    pub has_snapshot: bool,
+}
+
+/// What opening these files must give.
+///
+/// # Errors
+/// It must refuse.
+pub fn open<'a>(log_bytes: Option<&'a [u8]>, snapshot_bytes: Option<&'a [u8]>, policy: Recovery) -> Result<Opened<'a>, Refusal> {
+    let snapshot = snapshot_bytes.map(snapshot).transpose()?;
+    let snapshot_seq = snapshot.as_ref().map_or(0, |snapshot| snapshot.seq);
+    // An empty log is as good as none.
+    let log = log_bytes.filter(|bytes| !bytes.is_empty()).map(|bytes| log(bytes, snapshot_seq)).transpose()?;
+    let mut opened = Opened {
+        last: snapshot_seq,
+        snapshot_seq,
+        snapshot_keys: snapshot.as_ref().map_or(0, |snapshot| snapshot.entries.len() as u64),
+        replayed: 0,
+        skipped: 0,
+        log_bytes: 0,
+        tail: Tail::Clean,
+        closed: false,
+        resumed: false,
+        has_log: log.is_some(),
+        has_snapshot: snapshot.is_some(),
+        map: Map::new(),
+    };
+    if let Some(log) = &log {
+        let fits = snapshot.as_ref().map_or(log.base == 0, |snapshot| snapshot.id == log.id && snapshot.seq >= log.base);
+        if !fits {
+            return Err(Refusal::Mismatch);
+        }
+    }
+    opened.map = snapshot.map(|snapshot| snapshot.entries).unwrap_or_default();
+    if let Some(log) = log {
+        log.apply(snapshot_seq, &mut opened.map).ok_or(Refusal::Damaged)?;
+        opened.tail = log.tail.ok_or(Refusal::Version)?;
+        opened.skipped = log.last.min(snapshot_seq) - log.base;
+        opened.replayed = log.writes - opened.skipped;
+        opened.last = log.last.max(snapshot_seq);
+        opened.log_bytes = log.end as u64;
+        opened.closed = log.closed || (opened.tail == Tail::Clean && log.frames.is_empty());
+        opened.resumed = log.last >= snapshot_seq;
+    }
+    if policy == Recovery::Strict {
+        if matches!(opened.tail, Tail::Damaged(_)) {
+            return Err(Refusal::Damaged);
+        }
+        if opened.has_snapshot && !opened.has_log {
+            return Err(Refusal::Mismatch);
+        }
+    }
+    Ok(opened)
+}

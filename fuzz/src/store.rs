@@ -1,0 +1,158 @@
+//! Opening forged files with the real engine on a simulated disk, and holding what it says against the
+//! reference.
+
+use crate::reference::{self, Map, Opened, Refusal};
+use kv_engine::disk::sim::{Image, SimDisk};
+use kv_engine::{Cut, Engine, Error, Options, Recovery, Tail};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where the log is on the simulated disk.
+pub const LOG: &str = "/sim/kv.wal";
+/// Where the snapshot is.
+pub const SNAPSHOT: &str = "/sim/kv.snapshot";
+
+/// How the stores of the simulated disk are opened: no thread of its own.
+pub fn options(disk: &SimDisk) -> Options {
+    Options::new(LOG, SNAPSHOT).flush_interval(Duration::ZERO).disk(Arc::new(disk.clone()))
+}
+
+/// A disk with these files.
+#[must_use]
+pub fn image(log: Option<&[u8]>, snapshot: Option<&[u8]>) -> Image {
+    let files = [(LOG, log), (SNAPSHOT, snapshot)];
+    files.into_iter().filter_map(|(path, bytes)| Some((path.into(), bytes?.to_vec()))).collect()
+}
+
+/// The files as they are now.
+#[must_use]
+pub fn files(disk: &SimDisk) -> Image {
+    disk.world().after_death(None)
+}
+
+/// The bytes of one of them.
+#[must_use]
+pub fn file<'a>(image: &'a Image, path: &str) -> Option<&'a [u8]> {
+    image.get(Path::new(path)).map(|bytes| &**bytes)
+}
+
+/// Whether the store holds exactly these entries.
+pub fn assert_holds(engine: &Engine, map: &Map<'_>) {
+    let mut expected = map.iter();
+    for entry in engine.scan("") {
+        let (key, value) = entry.expect("reading memory");
+        let (expected_key, expected_value) = expected.next().expect("an entry that is in none of the files");
+        assert!(&*key == *expected_key && &*value == *expected_value, "an entry is not as written: {}", key.escape_ascii());
+    }
+    assert_eq!(expected.next(), None, "an entry is missing");
+    assert_eq!(engine.len(), map.len());
+}
+
+/// The reference's word for this error. Anything else is no way to refuse a file.
+#[must_use]
+pub fn refusal(error: &Error) -> Refusal {
+    match error {
+        Error::Foreign { .. } => Refusal::Foreign,
+        Error::Version { .. } => Refusal::Version,
+        Error::Damaged { .. } => Refusal::Damaged,
+        Error::Mismatch { .. } => Refusal::Mismatch,
+        other => panic!("not a refusal: {other}"),
+    }
+}
+
+/// The facts of a cut that follow from the file.
+#[must_use]
+pub fn facts(cut: &Cut) -> reference::Cut {
+    reference::Cut {
+        offset: cut.offset,
+        bytes: cut.bytes,
+        fault: cut.fault,
+        expected: cut.expected,
+        whole_beyond: cut.whole_beyond,
+        last_beyond: cut.last_beyond,
+        promised: cut.promised,
+    }
+}
+
+/// The facts of a log's end.
+#[must_use]
+pub fn tail(tail: &Tail) -> reference::Tail {
+    match tail {
+        Tail::Clean => reference::Tail::Clean,
+        Tail::Torn(cut) => reference::Tail::Torn(facts(cut)),
+        Tail::Damaged(cut) => reference::Tail::Damaged(facts(cut)),
+        other => panic!("unknown: {other:?}"),
+    }
+}
+
+/// Opens `disk`, and holds the outcome against what the reference made of the same files. Gives the
+/// files as opening left them, and the store.
+pub fn open_as<'a>(disk: &SimDisk, policy: Recovery, expected: &Result<Opened<'a>, Refusal>) -> Option<(Image, Engine)> {
+    let before = files(disk);
+    let opened = options(disk).recovery(policy).open();
+    let after = files(disk);
+    let (engine, expected) = match (opened, expected) {
+        (Err(error), Err(due)) => {
+            assert_eq!(refusal(&error), *due, "{error}");
+            assert!(before == after, "a refused opening changed a file: {error}");
+            assert!(!error.to_string().is_empty());
+            return None;
+        }
+        (Err(error), Ok(due)) => panic!("refused ({error}) where the files hold writes up to {}", due.last),
+        (Ok(engine), Err(due)) => panic!("opened where it is {due:?}: {}", engine.recovery()),
+        (Ok(engine), Ok(due)) => (engine, due),
+    };
+    let report = engine.recovery();
+    assert_holds(&engine, &expected.map);
+    assert_eq!(engine.digest().to_string(), format!("{:032x}", reference::digest(&expected.map)));
+    assert_eq!(tail(&report.tail), expected.tail);
+    assert_eq!(
+        (report.last_seq, report.snapshot_seq, report.snapshot_keys, report.keys),
+        (expected.last, expected.snapshot_seq, expected.snapshot_keys, expected.map.len() as u64)
+    );
+    assert_eq!((report.replayed, report.skipped, report.log_bytes), (expected.replayed, expected.skipped, expected.log_bytes));
+    assert_eq!(report.closed_cleanly, expected.closed);
+    assert_eq!(report.log_missing, expected.has_snapshot && !expected.has_log);
+    assert_eq!(report.created, !expected.has_snapshot && !expected.has_log);
+    assert_eq!(report.warnings().is_empty(), expected.tail == reference::Tail::Clean && !report.log_missing);
+    assert!(!report.to_string().is_empty());
+
+    let log = file(&after, LOG).expect("there is a log in an open store");
+    if expected.resumed {
+        let old = file(&before, LOG).expect("it went on");
+        assert!(log == &old[..log.len()] && log.len() as u64 == expected.log_bytes, "the log was not just cut at its end");
+    } else {
+        let new = reference::log(log, 0).expect("a sound log");
+        assert_eq!((new.base, new.last, new.tail), (expected.snapshot_seq, expected.snapshot_seq, Some(reference::Tail::Clean)));
+    }
+    if let Tail::Damaged(cut) = &report.tail {
+        let kept = cut.kept_as.as_ref().expect("a damaged log is kept");
+        assert_eq!(after.get(kept).map(|bytes| &**bytes), file(&before, LOG), "the damaged log is not kept whole");
+    }
+    for (path, bytes) in &before {
+        let mine = path == Path::new(LOG) || path == Path::new(SNAPSHOT) || path.extension().is_some_and(|end| end == "tmp");
+        assert!(mine || after.get(path) == Some(bytes), "{} was changed or removed", path.display());
+    }
+    if !report.log_missing {
+        assert_eq!(file(&before, SNAPSHOT), file(&after, SNAPSHOT), "opening changed the snapshot");
+    }
+    Some((after, engine))
+}
+
+/// A store that was opened goes on: it takes a write, closes, and opens with everything.
+pub fn goes_on(disk: &SimDisk, engine: Engine, expected: &Opened<'_>) {
+    if expected.last >= reference::MAX_SEQ {
+        assert!(matches!(engine.put("goes", "on"), Err(Error::Limit { .. })), "a number beyond the last one was given out");
+        return;
+    }
+    let ack = engine.put("goes", "on").expect("a healthy disk");
+    assert_eq!((ack.seq, ack.durable), (expected.last + 1, true));
+    engine.close().expect("a healthy disk");
+    drop(engine);
+    let mut map = expected.map.clone();
+    map.insert(b"goes", b"on");
+    let engine = options(disk).recovery(Recovery::Strict).open().expect("closed in order");
+    assert_eq!((engine.recovery().last_seq, engine.recovery().closed_cleanly), (expected.last + 1, true));
+    assert_holds(&engine, &map);
+}

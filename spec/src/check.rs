@@ -1,0 +1,78 @@
+//! Visiting every state within bounds, and finding the shortest history that breaks a property.
+
+use crate::model::{Action, Bounds, Protocol, State};
+use crate::wrong::Case;
+use stateright::{Checker, Expectation, HasDiscoveries, Model};
+use std::collections::BTreeSet;
+
+/// A history: the states and what led from each to the next.
+pub type History = Vec<(State, Option<Action>)>;
+
+/// What visiting every state has shown.
+#[derive(Debug)]
+pub struct Visited {
+    /// Different states.
+    pub states: usize,
+    /// Ways into them.
+    pub steps: usize,
+    /// The longest shortest way to a state.
+    pub depth: usize,
+    /// Whether there was no state left to visit.
+    pub exhausted: bool,
+    /// Invariants that do not hold, with a history that ends in such a state.
+    pub violated: Vec<(&'static str, History)>,
+    /// Things that should happen and never do.
+    pub missing: Vec<&'static str>,
+}
+
+/// Visits every state of the right protocol within `bounds`.
+pub fn every_state(bounds: Bounds, threads: usize) -> Visited {
+    let protocol = Protocol { bounds, wrong: None };
+    let checker = protocol.checker().threads(threads).spawn_bfs().join();
+    let mut discoveries = checker.discoveries();
+    let mut visited = Visited {
+        states: checker.unique_state_count(),
+        steps: checker.state_count(),
+        depth: checker.max_depth(),
+        exhausted: checker.is_done(),
+        violated: Vec::new(),
+        missing: Vec::new(),
+    };
+    for property in protocol.properties() {
+        match (property.expectation, discoveries.remove(property.name)) {
+            (Expectation::Sometimes, None) => visited.missing.push(property.name),
+            (Expectation::Sometimes, Some(_)) | (_, None) => {}
+            (_, Some(history)) => visited.violated.push((property.name, history.into_vec())),
+        }
+    }
+    visited
+}
+
+/// A counterexample.
+#[derive(Debug)]
+pub struct Found {
+    /// The shortest history that breaks the property.
+    pub history: History,
+    /// Different states seen on the way to it.
+    pub states: usize,
+}
+
+/// The shortest history with which the mistake of `case` breaks what it should break.
+pub fn counterexample(case: &Case) -> Option<Found> {
+    let protocol = Protocol { bounds: case.bounds, wrong: case.wrong };
+    let mut found: Option<Found> = None;
+    loop {
+        let finish = HasDiscoveries::AllOf(BTreeSet::from([case.breaks]));
+        let mut builder = protocol.checker().finish_when(finish);
+        if let Some(found) = &found {
+            // The checker looks at some more states before it stops and keeps the last history it
+            // found, so a shorter one is asked for until there is none.
+            builder = builder.target_max_depth(found.history.len());
+        }
+        let checker = builder.spawn_bfs().join();
+        match checker.discovery(case.breaks) {
+            Some(history) => found = Some(Found { history: history.into_vec(), states: checker.unique_state_count() }),
+            None => return found,
+        }
+    }
+}

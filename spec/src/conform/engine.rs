@@ -1,0 +1,157 @@
+//! The real engine: lives of a workload on the simulated disk, with what it said after each call.
+
+use super::Random;
+use crate::disk::{Seq, Writes};
+use crate::replay::Tail;
+use kv_engine::disk::sim::{Change, FaultPlan, Image, SimDisk, World};
+use kv_engine::{Engine, Error, Options, RecoveryReport};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) const LOG: &str = "/sim/kv.wal";
+pub(super) const SNAPSHOT: &str = "/sim/kv.snapshot";
+/// Calls of one life.
+const CALLS: usize = 7;
+/// Keys; a later put of the same key hides an earlier one.
+const KEYS: u8 = 3;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    Open,
+    Put,
+    Flush,
+    Snapshot,
+    Close,
+}
+
+/// What the engine says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Figures {
+    pub(super) appended: u64,
+    pub(super) durable: u64,
+    pub(super) pending: u64,
+    pub(super) snapshot_seq: u64,
+    pub(super) log_bytes: u64,
+    pub(super) failed: bool,
+}
+
+/// One call and what came of it.
+#[derive(Debug)]
+pub(super) struct Called {
+    pub(super) call: Call,
+    /// The sequence number of a put, and whether the answer says that it is durable.
+    pub(super) ack: Option<(u64, bool)>,
+    /// Why it failed.
+    pub(super) error: Option<String>,
+    /// None where no store is open afterwards.
+    pub(super) figures: Option<Figures>,
+    /// So many changes had been made to the disk when it returned.
+    pub(super) ends_at: usize,
+    /// The disk at that moment.
+    pub(super) world: World,
+}
+
+/// What a process did until something ended it.
+#[derive(Debug)]
+pub(super) struct Life {
+    pub(super) trace: Vec<Change>,
+    pub(super) calls: Vec<Called>,
+}
+
+/// Where a life begins.
+#[derive(Clone, Debug)]
+pub(super) enum Begin {
+    /// With what a power cut has left.
+    Image(Image),
+    /// With what a dead process has left, in memory too.
+    World(World),
+}
+
+pub(super) fn options(disk: &SimDisk, batch_size: u8) -> Options {
+    Options::new(LOG, SNAPSHOT).batch_size(batch_size.into()).flush_interval(Duration::ZERO).disk(Arc::new(disk.clone()))
+}
+
+/// A life on a disk whose operations fail as planned, if it begins behind a power cut.
+pub(super) fn live(begin: &Begin, plan: FaultPlan, batch_size: u8, mut put: u8, last_put: u8, random: &mut Random) -> Life {
+    let seed = random.below(1 << 30) as u64;
+    let disk = match begin {
+        Begin::Image(image) => SimDisk::with_faults(image, seed, plan),
+        Begin::World(world) => SimDisk::of_world(world.clone(), seed),
+    };
+    let mut engine: Option<Engine> = None;
+    let mut calls: Vec<Called> = Vec::new();
+    for _ in 0..CALLS {
+        let call = match (&engine, random.below(10)) {
+            (None, _) => Call::Open,
+            (Some(_), 0..=5) if put < last_put => Call::Put,
+            (Some(_), 6 | 7) => Call::Snapshot,
+            (Some(_), 8) => Call::Close,
+            (Some(_), _) => Call::Flush,
+        };
+        let mut ack = None;
+        let done = match (&engine, call) {
+            (None, _) => options(&disk, batch_size).open().map(|opened| engine = Some(opened)),
+            (Some(engine), Call::Put) => {
+                put += 1;
+                let (key, value) = entry(put);
+                engine.put(key, value).map(|answer| ack = Some((answer.seq, answer.durable)))
+            }
+            (Some(engine), Call::Snapshot) => engine.snapshot().map(drop),
+            (Some(engine), Call::Close) => engine.close(),
+            (Some(engine), _) => engine.flush().map(drop),
+        };
+        let (ends_at, world) = (disk.changes(), disk.world());
+        if call == Call::Close {
+            engine = None;
+        }
+        let ended = matches!(done, Err(Error::Poisoned { .. }));
+        let error = done.err().map(|error| error.to_string());
+        calls.push(Called { call, ack, error, figures: engine.as_ref().map(figures), ends_at, world });
+        if ended {
+            break;
+        }
+    }
+    let trace = disk.trace(); // before the engine is dropped: that would still write
+    Life { trace, calls }
+}
+
+fn figures(engine: &Engine) -> Figures {
+    let stats = engine.stats();
+    Figures {
+        appended: stats.appended,
+        durable: stats.durable,
+        pending: stats.pending,
+        snapshot_seq: stats.snapshot_seq,
+        log_bytes: stats.log_bytes,
+        failed: stats.failed.is_some(),
+    }
+}
+
+fn entry(put: u8) -> (String, String) {
+    (format!("key {}", put % KEYS), format!("put {put}"))
+}
+
+/// Whether the engine's map is what these writes make.
+pub(super) fn holds(engine: &Engine, writes: &Writes) -> Result<(), String> {
+    let expected: BTreeMap<String, String> = writes.puts().iter().map(|put| entry(*put)).collect();
+    let mut found = BTreeMap::new();
+    for entry in engine.scan("") {
+        let (key, value) = entry.map_err(|error| error.to_string())?;
+        found.insert(String::from_utf8_lossy(&key).into_owned(), String::from_utf8_lossy(&value).into_owned());
+    }
+    if found == expected { Ok(()) } else { Err(format!("the engine holds {found:?}, the model {expected:?}")) }
+}
+
+/// What recovery says: the last write, the end of the log, whole frames behind a bad one, the last
+/// write of the snapshot, and how many writes of the log were applied.
+pub(super) fn found(report: &RecoveryReport) -> (Seq, Tail, u8, Seq, u8) {
+    let (tail, beyond) = match &report.tail {
+        kv_engine::Tail::Clean => (Tail::Clean, 0),
+        kv_engine::Tail::Torn(cut) => (Tail::Torn, cut.whole_beyond),
+        kv_engine::Tail::Damaged(cut) => (Tail::Damaged, cut.whole_beyond),
+        _ => unreachable!("the engine has three"),
+    };
+    let small = |number: u64| Seq::try_from(number).expect("few writes");
+    (small(report.last_seq), tail, small(beyond), small(report.snapshot_seq), small(report.replayed))
+}

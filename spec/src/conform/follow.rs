@@ -1,0 +1,457 @@
+//! Following the engine: which step of the model a change to the simulated disk is.
+
+use super::engine::{Call, Called, Figures, LOG, SNAPSHOT};
+use crate::disk::{Disk, Kind, Name, Piece};
+use crate::model::{Action, Doing, Protocol, State, Step, Task};
+use kv_engine::disk::sim::{Change, Fault, Image};
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+const LOG_HEADER_BYTES: usize = 64;
+const LOG_BASE_AT: usize = 32;
+const FRAME_HEADER_BYTES: usize = 33;
+
+/// What a change does, by name.
+#[derive(Debug, PartialEq, Eq)]
+enum Effect {
+    Create(Name),
+    Rename(Name, Name),
+    Remove(Name),
+    SyncDir,
+    Sync(Name),
+    DropCache(Name),
+    SetLen(Name, usize),
+    Write(Name, usize, Vec<Shape>),
+}
+
+/// What can be seen of a piece from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    Header { base: u64 },
+    Frame { kind: u8, seq: u64, durable: u64 },
+    Snapshot,
+}
+
+/// Walks through the model as the engine walks over the disk.
+#[derive(Clone, Debug)]
+pub(super) struct Follower {
+    pub(super) protocol: Protocol,
+    pub(super) state: State,
+    /// Which file of the simulated disk has which name.
+    names: BTreeMap<Name, usize>,
+    files: usize,
+    /// The bytes that the engine wrote for each piece.
+    bytes: HashMap<Piece, Vec<u8>>,
+    /// The lengths of the pieces of each log, by its salt in the model.
+    lengths: HashMap<u8, Vec<usize>>,
+    /// The entries of the snapshot being written, whose header comes last.
+    body: Vec<u8>,
+    snapshot_bytes: usize,
+    call: Call,
+    /// Whether the put of this call is appended,
+    appended: bool,
+    /// and how many syncs had failed before it.
+    failures: u8,
+    fault: Option<Fault>,
+    /// What stands for bad pieces on the simulated disk: garbage, or zeros.
+    garbage: bool,
+}
+
+impl Follower {
+    pub(super) fn new(protocol: Protocol) -> Follower {
+        Follower {
+            state: protocol.init(),
+            protocol,
+            names: BTreeMap::new(),
+            files: 0,
+            bytes: HashMap::new(),
+            lengths: HashMap::new(),
+            body: Vec::new(),
+            snapshot_bytes: 0,
+            call: Call::Open,
+            appended: false,
+            failures: 0,
+            fault: None,
+            garbage: false,
+        }
+    }
+
+    fn act(&mut self, action: &Action) {
+        self.appended |= matches!(action, Action::Append { .. });
+        self.state = self.protocol.after(&self.state, action);
+    }
+
+    pub(super) fn die(&mut self) {
+        self.act(&Action::Die { wrote: 0, torn: false });
+    }
+
+    /// The power is cut and leaves this disk, as the returned bytes.
+    pub(super) fn power_cut(&mut self, left: Disk, garbage: bool) -> Image {
+        let image = self.image(&left, garbage);
+        self.garbage = garbage;
+        self.act(&Action::PowerCut(Box::new(left)));
+        self.names = image.keys().zip(0..).map(|(path, file)| (named(path).expect("a file of the store"), file)).collect();
+        self.files = image.len();
+        image
+    }
+
+    /// A sync of this life may fail in this way.
+    pub(super) fn begin_life(&mut self, fault: Option<Fault>) {
+        self.fault = fault;
+    }
+
+    pub(super) fn begin_call(&mut self, call: Call) {
+        (self.call, self.appended, self.failures) = (call, false, self.state.used.sync_failures);
+    }
+
+    /// What the engine does without a change to the disk, in a call like this.
+    fn is_silent(&self, action: &Action, appended: bool) -> bool {
+        match (self.call, action) {
+            (Call::Open, Action::Start | Action::Step(Step::Replay | Step::Open)) => true,
+            (Call::Put, Action::Append { again: false }) => !appended,
+            (Call::Snapshot, Action::Snapshot) | (Call::Close, Action::Close) => true,
+            _ => false,
+        }
+    }
+
+    /// Takes the step of the model that `change` is.
+    pub(super) fn change(&mut self, change: &Change) -> Result<(), String> {
+        if let Change::Write(file, offset, bytes) = change
+            && *offset > 0
+            && self.name_of(*file) == Some(Name::SnapshotTmp)
+        {
+            // The entries; the step is taken when the header follows.
+            if self.state.process.doing != Doing::Task(Task::Snapshot, Step::SnapshotWrite) {
+                return Err("entries of a snapshot, when no snapshot is to be written".into());
+            }
+            self.body.extend_from_slice(bytes);
+            return Ok(());
+        }
+        let effect = self.effect_of(change)?;
+        let found = self.way_to(&effect, &self.state, self.appended, 3).or_else(|| self.failed_sync_before(&effect));
+        let Some(way) = found else {
+            let mut enabled = Vec::new();
+            self.protocol.enabled(&self.state, &mut enabled);
+            return Err(format!("{effect:?} is no step of the model here; possible are {enabled:?}"));
+        };
+        way.iter().for_each(|action| self.act(action));
+        self.learn(change);
+        Ok(())
+    }
+
+    /// Actions that change nothing on the disk, and then one that has this effect.
+    fn way_to(&self, effect: &Effect, state: &State, appended: bool, silent: usize) -> Option<Vec<Action>> {
+        let mut enabled = Vec::new();
+        self.protocol.enabled(state, &mut enabled);
+        if let Some(action) = enabled.iter().find(|action| self.model_effect(state, action).as_ref() == Some(effect)) {
+            return Some(vec![action.clone()]);
+        }
+        let mut silently = enabled.into_iter().filter(|action| silent > 0 && self.is_silent(action, appended));
+        silently.find_map(|action| {
+            let next = self.protocol.after(state, &action);
+            let appended = appended || matches!(action, Action::Append { .. });
+            let mut way = self.way_to(effect, &next, appended, silent - 1)?;
+            way.insert(0, action);
+            Some(way)
+        })
+    }
+
+    /// A temporary file goes at once when its sync failed.
+    fn failed_sync_before(&self, effect: &Effect) -> Option<Vec<Action>> {
+        let Doing::Task(_, step) = self.state.process.doing else { return None };
+        let goes = match step {
+            Step::SnapshotSync => Effect::Remove(Name::SnapshotTmp),
+            Step::LogSync => Effect::Remove(Name::LogTmp),
+            _ => return None,
+        };
+        (goes == *effect).then(|| self.sync_fails().map(|action| vec![action])).flatten()
+    }
+
+    /// The sync that is due fails, as it does on this simulated disk: nothing reaches the medium.
+    fn sync_fails(&self) -> Option<Action> {
+        let fault = self.fault?;
+        let process = &self.state.process;
+        let file = match process.doing {
+            Doing::Serving if process.is_syncing() => process.log,
+            Doing::Task(_, Step::SyncSnapshot) => self.state.disk.named(Name::Snapshot),
+            Doing::Task(_, Step::SyncLog) => self.state.disk.named(Name::Log),
+            Doing::Task(_, Step::SyncCut | Step::CloseSync) => process.log,
+            Doing::Task(_, Step::SnapshotSync) => self.state.disk.named(Name::SnapshotTmp),
+            Doing::Task(_, Step::LogSync) => self.state.disk.named(Name::LogTmp),
+            _ => None,
+        }?;
+        let before = self.state.disk.file(file);
+        let seen = if fault == Fault::SyncLosesPages { before.cache() } else { before.durable() };
+        let like_this = |left: &Disk| left.file(file).durable() == before.durable() && left.file(file).cache() == seen;
+        self.state.disk.after_failed_sync(file).into_iter().find(like_this).map(|left| Action::SyncFails(Box::new(left)))
+    }
+
+    fn model_effect(&self, state: &State, action: &Action) -> Option<Effect> {
+        let log_bytes = |pieces: u8| self.lengths.get(&state.process.salt).map_or(0, |all| all[..pieces as usize].iter().sum());
+        let written = |name, from: u8| {
+            let after = self.protocol.after(state, action);
+            let pieces = after.disk.read(name).expect("it was written to");
+            let offset = if from == 0 { 0 } else { log_bytes(from) };
+            Effect::Write(name, offset, pieces[from as usize..].iter().map(shape).collect())
+        };
+        Some(match action {
+            Action::Write => written(Name::Log, state.process.end),
+            Action::Sync => Effect::Sync(Name::Log),
+            Action::Step(step) => match step {
+                Step::SyncSnapshot => Effect::Sync(Name::Snapshot),
+                Step::DropSnapshotCache => Effect::DropCache(Name::Snapshot),
+                Step::SyncSnapshotDir | Step::SyncLogDir | Step::SnapshotSyncDir | Step::LogSyncDir => Effect::SyncDir,
+                Step::SyncLog | Step::SyncCut | Step::SyncCutBack | Step::CloseSync => Effect::Sync(Name::Log),
+                Step::DropLogCache => Effect::DropCache(Name::Log),
+                Step::RemoveLogTmp => Effect::Remove(Name::LogTmp),
+                Step::RemoveSnapshotTmp => Effect::Remove(Name::SnapshotTmp),
+                Step::CutTail | Step::CutBack => Effect::SetLen(Name::Log, log_bytes(state.process.end)),
+                Step::SnapshotCreate => Effect::Create(Name::SnapshotTmp),
+                Step::SnapshotWrite => written(Name::SnapshotTmp, 0),
+                Step::SnapshotSync => Effect::Sync(Name::SnapshotTmp),
+                Step::SnapshotVerify => Effect::DropCache(Name::SnapshotTmp),
+                Step::SnapshotRename => Effect::Rename(Name::SnapshotTmp, Name::Snapshot),
+                Step::LogCreate => Effect::Create(Name::LogTmp),
+                Step::LogWrite => written(Name::LogTmp, 0),
+                Step::LogSync => Effect::Sync(Name::LogTmp),
+                Step::LogRename => Effect::Rename(Name::LogTmp, Name::Log),
+                Step::CloseWrite => written(Name::Log, state.process.end),
+                Step::Replay | Step::Open => return None,
+            },
+            _ => return None,
+        })
+    }
+
+    fn effect_of(&self, change: &Change) -> Result<Effect, String> {
+        let path = |path: &Path| named(path).ok_or(format!("{} is no file of the store", path.display()));
+        let file = |file: usize| self.name_of(file).ok_or("a file that has no name any more".to_string());
+        Ok(match change {
+            Change::Create(at) => Effect::Create(path(at)?),
+            Change::Rename(from, to) => Effect::Rename(path(from)?, path(to)?),
+            Change::Remove(at) => Effect::Remove(path(at)?),
+            Change::SyncDir(_) => Effect::SyncDir,
+            Change::Sync(number) => Effect::Sync(file(*number)?),
+            Change::DropCache(number) => Effect::DropCache(file(*number)?),
+            Change::SetLen(number, len) => Effect::SetLen(file(*number)?, index(*len)),
+            Change::Write(number, offset, bytes) => {
+                let name = file(*number)?;
+                let shapes = split(name, *offset, bytes)?.into_iter().map(|(shape, _)| shape).collect();
+                Effect::Write(name, index(*offset), shapes)
+            }
+        })
+    }
+
+    fn name_of(&self, file: usize) -> Option<Name> {
+        self.names.iter().find(|(_, of)| **of == file).map(|(name, _)| *name)
+    }
+
+    /// Takes note of names and bytes, behind the step.
+    fn learn(&mut self, change: &Change) {
+        match change {
+            Change::Create(path) => {
+                self.names.extend(named(path).map(|name| (name, self.files)));
+                self.files += 1;
+                self.body.clear();
+            }
+            Change::Rename(from, to) => {
+                let file = named(from).and_then(|from| self.names.remove(&from));
+                self.names.extend(named(to).zip(file));
+            }
+            Change::Remove(path) => drop(named(path).and_then(|name| self.names.remove(&name))),
+            Change::Write(file, offset, bytes) => {
+                let name = self.name_of(*file).expect("the step was found by it");
+                let pieces = self.state.disk.read(name).expect("as before").to_vec();
+                if let Piece::Snapshot { .. } = pieces[0] {
+                    let whole = [bytes.as_slice(), &self.body].concat();
+                    self.snapshot_bytes = whole.len();
+                    self.bytes.insert(pieces[0], whole);
+                    self.body.clear();
+                    return;
+                }
+                let Piece::Header { salt, .. } = pieces[0] else { unreachable!("a log is written behind its header") };
+                let parts = split(name, *offset, bytes).expect("it was split before");
+                let from = pieces.len() - parts.len();
+                let lengths = self.lengths.entry(salt).or_default();
+                lengths.truncate(from);
+                for (piece, (_, part)) in pieces[from..].iter().zip(parts) {
+                    lengths.push(part.len());
+                    self.bytes.insert(*piece, part.to_vec());
+                }
+            }
+            Change::SyncDir(_) | Change::SetLen(..) | Change::Sync(_) | Change::DropCache(_) => {}
+        }
+    }
+
+    /// The call is over: the model catches up with what changes nothing on the disk, and the figures
+    /// are compared. Whether a sync failed.
+    pub(super) fn end_call(&mut self, called: &Called) -> Result<bool, String> {
+        while let Some(action) = self.owed(called) {
+            self.act(&action);
+        }
+        let failed = self.has_failed();
+        self.check_answer(called, failed)?;
+        if let Some(figures) = &called.figures {
+            self.check_figures(figures)?;
+        }
+        Ok(failed)
+    }
+
+    /// Whether a sync has failed in this call.
+    fn has_failed(&self) -> bool {
+        self.state.used.sync_failures > self.failures
+    }
+
+    /// What the call has still to do in the model.
+    fn owed(&self, called: &Called) -> Option<Action> {
+        let process = &self.state.process;
+        match (process.doing, called.call) {
+            (Doing::Nothing, Call::Open) if called.error.is_some() && !self.has_failed() => Some(Action::Start),
+            (Doing::Task(_, step @ (Step::Replay | Step::Open)), Call::Open) => Some(Action::Step(step)),
+            (Doing::Task(Task::Closing, Step::CloseSync), Call::Close) => self.sync_fails(),
+            (Doing::Serving | Doing::Task(..), _) if called.error.is_some() && !self.has_failed() => self.sync_fails(),
+            (Doing::Serving, Call::Put) if !self.appended && called.error.is_none() => Some(Action::Append { again: false }),
+            (Doing::Serving, Call::Close) if process.marked_closed && called.error.is_none() => Some(Action::Close),
+            (Doing::Serving, _) => {
+                let mut enabled = Vec::new();
+                self.protocol.enabled(&self.state, &mut enabled);
+                enabled.into_iter().find(|action| *action == Action::Acknowledge && called.error.is_none())
+            }
+            _ => None,
+        }
+    }
+
+    fn check_answer(&self, called: &Called, failed: bool) -> Result<(), String> {
+        let (state, process) = (&self.state, &self.state.process);
+        let all = |what: &str| {
+            let (promised, issued) = (state.promised, state.issued.len());
+            if promised == issued {
+                Ok(())
+            } else {
+                Err(format!("{what} OK, when {promised} of {issued} writes may be promised"))
+            }
+        };
+        if let Some(error) = &called.error {
+            let known = failed || process.failed.is_some();
+            return if known { Ok(()) } else { Err(format!("it fails ({error}), and in the model nothing has failed")) };
+        }
+        let serving = process.doing == Doing::Serving;
+        match called.call {
+            Call::Close if process.doing == Doing::Nothing => all("close"),
+            _ if !serving => Err(format!("it returned OK, when the next step is {:?}", process.doing)),
+            Call::Flush => all("flush"),
+            Call::Snapshot => all("snapshot"),
+            Call::Close => Err("it returned OK, and the log has no mark of it".into()),
+            Call::Open => Ok(()),
+            Call::Put => {
+                let (seq, durable) = called.ack.expect("a put that succeeds has an answer");
+                let (answered, promised) = (u64::from(state.acknowledged), u64::from(process.durable));
+                if seq > answered {
+                    return Err(format!("write {seq} is answered OK, when only {answered} may be"));
+                }
+                if durable != (seq <= promised) {
+                    return Err(format!("the answer says durable: {durable}, when write {promised} is the last durable one"));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn check_figures(&self, figures: &Figures) -> Result<(), String> {
+        let process = &self.state.process;
+        let log_bytes: usize = self.lengths[&process.salt][..process.end as usize].iter().sum();
+        let model = Figures {
+            appended: process.appended.into(),
+            durable: process.durable.into(),
+            pending: (process.applied - process.durable).into(),
+            snapshot_seq: process.snapshot_seq.into(),
+            log_bytes: log_bytes as u64,
+            failed: process.failed.is_some(),
+        };
+        if model == *figures { Ok(()) } else { Err(format!("the engine says {figures:?}, the model {model:?}")) }
+    }
+
+    /// The bytes of a disk of the model; a bad piece is zeros or garbage.
+    pub(super) fn image(&self, disk: &Disk, garbage: bool) -> Image {
+        self.image_of(|name| disk.read(name), garbage)
+    }
+
+    /// What a process sees in the model now, and what is there for certain after a power cut.
+    pub(super) fn seen_and_certain(&self) -> [Image; 2] {
+        let disk = &self.state.disk;
+        [self.image(disk, self.garbage), self.image_of(|name| disk.read_durable(name), self.garbage)]
+    }
+
+    fn image_of<'d>(&self, read: impl Fn(Name) -> Option<&'d [Piece]>, garbage: bool) -> Image {
+        let mut image = Image::new();
+        for name in Name::ALL {
+            let Some(pieces) = read(name) else { continue };
+            let lengths = match pieces.first() {
+                Some(Piece::Header { salt, .. }) => self.lengths[salt].clone(),
+                _ if matches!(name, Name::Log | Name::LogTmp) => vec![LOG_HEADER_BYTES],
+                _ => vec![self.snapshot_bytes],
+            };
+            let bytes = pieces.iter().zip(lengths).flat_map(|(piece, len)| match self.bytes.get(piece) {
+                Some(bytes) => bytes.clone(),
+                None => vec![if garbage { 0xa5 } else { 0 }; len],
+            });
+            image.insert(path_of(name).into(), bytes.collect());
+        }
+        image
+    }
+}
+
+fn index(offset: u64) -> usize {
+    usize::try_from(offset).expect("simulated files fit in memory")
+}
+
+fn path_of(name: Name) -> String {
+    match name {
+        Name::Log => LOG.into(),
+        Name::LogTmp => format!("{LOG}.tmp"),
+        Name::Snapshot => SNAPSHOT.into(),
+        Name::SnapshotTmp => format!("{SNAPSHOT}.tmp"),
+    }
+}
+
+fn named(path: &Path) -> Option<Name> {
+    Name::ALL.into_iter().find(|name| Path::new(&path_of(*name)) == path)
+}
+
+/// What is seen from outside of a piece of the model.
+fn shape(piece: &Piece) -> Shape {
+    match piece {
+        Piece::Header { base, .. } => Shape::Header { base: (*base).into() },
+        Piece::Snapshot { .. } => Shape::Snapshot,
+        Piece::Frame(frame) => {
+            let kind = match frame.kind {
+                Kind::Write(_) => 1,
+                Kind::Opened(_) => 2,
+                Kind::Closed => 3,
+            };
+            Shape::Frame { kind, seq: frame.seq.into(), durable: frame.durable.into() }
+        }
+        Piece::Bad => unreachable!("nobody writes one"),
+    }
+}
+
+/// The pieces in bytes that the engine wrote.
+fn split(name: Name, offset: u64, mut bytes: &[u8]) -> Result<Vec<(Shape, &[u8])>, String> {
+    if matches!(name, Name::Snapshot | Name::SnapshotTmp) {
+        return Ok(vec![(Shape::Snapshot, bytes)]);
+    }
+    let le64 = |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+    if offset == 0 && bytes.len() == LOG_HEADER_BYTES {
+        return Ok(vec![(Shape::Header { base: le64(bytes, LOG_BASE_AT) }, bytes)]);
+    }
+    let mut pieces = Vec::new();
+    while !bytes.is_empty() {
+        if bytes.len() < FRAME_HEADER_BYTES {
+            return Err("bytes that are no frame".into());
+        }
+        let body = u32::from_le_bytes(bytes[4..8].try_into().expect("four bytes")) as usize;
+        let (frame, rest) = bytes.split_at_checked(FRAME_HEADER_BYTES + body).ok_or("a frame that is not whole")?;
+        pieces.push((Shape::Frame { kind: frame[32], seq: le64(frame, 8), durable: le64(frame, 16) }, frame));
+        bytes = rest;
+    }
+    Ok(pieces)
+}

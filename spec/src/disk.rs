@@ -1,0 +1,538 @@
+//! The disk of the model: files and names, as a process sees them and as a power cut leaves them.
+//!
+//! A file is a row of *pieces*: the header of a log, one frame, a whole snapshot. A piece is what a
+//! power cut keeps or loses as one; a piece that is half there counts as [`Piece::Bad`], since no
+//! check of it holds. Names and the bytes behind them are apart: `sync` makes the bytes of one file
+//! durable, `sync_dir` the names, and neither does the other's work.
+
+use std::hash::Hash;
+
+/// A sequence number: 1 for the first write, 0 for none.
+pub type Seq = u8;
+
+/// The longest history a model can have.
+pub const MAX_WRITES: usize = 8;
+
+/// Writes in order. Position is sequence number less one; the number is which put it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Writes {
+    len: u8,
+    puts: [u8; MAX_WRITES],
+}
+
+impl Writes {
+    /// How many: the sequence number of the last.
+    pub fn len(&self) -> Seq {
+        self.len
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The puts, in order.
+    pub fn puts(&self) -> &[u8] {
+        &self.puts[..self.len as usize]
+    }
+
+    /// Adds one.
+    pub fn push(&mut self, put: u8) {
+        self.puts[self.len as usize] = put;
+        self.len += 1;
+    }
+
+    /// The first `len` of them.
+    pub fn prefix(&self, len: Seq) -> Writes {
+        let mut prefix = Writes::default();
+        self.puts().iter().take(len as usize).for_each(|put| prefix.push(*put));
+        prefix
+    }
+
+    /// Whether they are how `other` begins.
+    pub fn begins(&self, other: &Writes) -> bool {
+        other.puts().starts_with(self.puts())
+    }
+}
+
+/// What a frame holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// One write; the number says which put.
+    Write(u8),
+    /// The log was opened for writing; the number is a nonce.
+    Opened(u8),
+    /// The store was closed in order.
+    Closed,
+}
+
+impl Kind {
+    /// Whether it is the mark of an opening.
+    pub fn is_opened(self) -> bool {
+        matches!(self, Kind::Opened(_))
+    }
+}
+
+/// One frame of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Frame {
+    /// What it holds.
+    pub kind: Kind,
+    /// Of the write; a mark carries that of the write before it.
+    pub seq: Seq,
+    /// The highest sequence number known to be synced when it was made.
+    pub durable: Seq,
+    /// The log's.
+    pub salt: u8,
+    /// The check of the frame before.
+    pub link: u32,
+}
+
+impl Frame {
+    /// Stands for the CRC of the code: covers every field, the link too, hence all frames before.
+    pub fn check(&self) -> u32 {
+        let (kind, body) = match self.kind {
+            Kind::Write(put) => (1, put),
+            Kind::Opened(nonce) => (2, nonce),
+            Kind::Closed => (3, 0),
+        };
+        let fields = [kind, body, self.seq, self.durable, self.salt];
+        let bytes = fields.into_iter().chain(self.link.to_le_bytes());
+        bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+    }
+}
+
+/// One piece of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Piece {
+    /// Zeros, garbage or a part: no check holds.
+    Bad,
+    /// The header of a log: its salt, and the sequence number before its first write.
+    Header {
+        /// Begins every check of the file.
+        salt: u8,
+        /// Before the first write of the file.
+        base: Seq,
+    },
+    /// A frame of a log.
+    Frame(Frame),
+    /// A snapshot: the state it holds, and after which write that is, as its header says.
+    Snapshot {
+        /// What the header says.
+        seq: Seq,
+        /// What is in it.
+        writes: Writes,
+    },
+}
+
+/// A change to one file that is not durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Pending {
+    Write(u8, Piece),
+    SetLen(u8),
+}
+
+/// One file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct File {
+    /// What a process reads.
+    cache: Vec<Piece>,
+    /// What is on the medium. Behind `len` stands what was there before, where the disk keeps that.
+    medium: Vec<Piece>,
+    /// The length that is durable.
+    len: u8,
+    pending: Vec<Pending>,
+}
+
+/// What new space of a file shows until something is written there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stale {
+    /// Zeros, as file systems promise that are mounted with care.
+    #[default]
+    Zeros,
+    /// What was cut off there, or what a file held that is gone.
+    CutOff,
+    /// Also what reached the medium in a power cut while the length that covers it did not, so that
+    /// no recovery ever saw it.
+    NeverSeen,
+}
+
+fn put_at(pieces: &mut Vec<Piece>, at: u8, piece: Piece) {
+    if pieces.len() <= at as usize {
+        pieces.resize(at as usize + 1, Piece::Bad);
+    }
+    pieces[at as usize] = piece;
+}
+
+impl File {
+    /// What a process reads.
+    pub fn cache(&self) -> &[Piece] {
+        &self.cache
+    }
+
+    /// What a power cut leaves when it keeps nothing that is not durable.
+    pub fn durable(&self) -> &[Piece] {
+        &self.medium[..self.len as usize]
+    }
+
+    /// Whether everything in it is durable.
+    pub fn is_synced(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    fn write(&mut self, at: u8, piece: Piece) {
+        put_at(&mut self.cache, at, piece);
+        self.pending.push(Pending::Write(at, piece));
+    }
+
+    fn set_len(&mut self, len: u8) {
+        self.cache.resize(len as usize, Piece::Bad);
+        self.pending.push(Pending::SetLen(len));
+    }
+
+    fn carry_out(&mut self, change: Pending, stale: Stale) {
+        match change {
+            Pending::Write(at, piece) => {
+                put_at(&mut self.medium, at, piece);
+                self.len = self.len.max(at + 1);
+            }
+            Pending::SetLen(len) => {
+                if stale == Stale::Zeros {
+                    self.medium.truncate(len as usize);
+                }
+                self.medium.resize(self.medium.len().max(len as usize), Piece::Bad);
+                self.len = len;
+            }
+        }
+    }
+
+    fn sync(&mut self, stale: Stale) {
+        for change in std::mem::take(&mut self.pending) {
+            self.carry_out(change, stale);
+        }
+    }
+
+    /// What is clean in memory is read from the medium again.
+    fn drop_cache(&mut self) {
+        let mut seen = self.clone();
+        seen.sync(Stale::CutOff);
+        self.cache = seen.durable().to_vec();
+    }
+
+    /// Everything a power cut may leave of it: each unsynced piece there, not there, or half there,
+    /// and any length the file had since the last sync.
+    fn survivors(&self, stale: Stale) -> Vec<File> {
+        if self.pending.is_empty() {
+            return vec![self.left(self.medium.clone(), self.len, stale)];
+        }
+        let (mut contents, mut lengths) = (vec![self.medium.clone()], vec![self.len]);
+        let mut length = self.len;
+        for change in &self.pending {
+            let mut next = contents.clone(); // it is lost
+            for content in &contents {
+                match *change {
+                    Pending::Write(at, piece) => {
+                        length = length.max(at + 1);
+                        for fate in [piece, Piece::Bad] {
+                            let mut content = content.clone();
+                            put_at(&mut content, at, fate);
+                            next.push(content);
+                        }
+                    }
+                    Pending::SetLen(len) => {
+                        length = len;
+                        if stale == Stale::Zeros {
+                            let mut content = content.clone();
+                            content.truncate(len as usize);
+                            next.push(content);
+                        }
+                    }
+                }
+            }
+            contents = distinct(next);
+            lengths.push(length);
+        }
+        let lengths = distinct(lengths);
+        let each = contents.iter().flat_map(|content| lengths.iter().map(|len| self.left(content.clone(), *len, stale)));
+        distinct(each.collect())
+    }
+
+    fn left(&self, mut medium: Vec<Piece>, len: u8, stale: Stale) -> File {
+        match stale {
+            Stale::Zeros => medium.truncate(len as usize),
+            Stale::NeverSeen => {}
+            Stale::CutOff => {
+                // What was not written over by anything of this life is as it was.
+                medium.truncate((len as usize).max(self.medium.len()));
+                let behind = (len as usize).min(medium.len());
+                let known = self.medium.get(behind..).unwrap_or_default();
+                medium[behind..behind + known.len()].copy_from_slice(known);
+            }
+        }
+        medium.resize(medium.len().max(len as usize), Piece::Bad);
+        // Nobody can tell bad space behind the end from no space.
+        while medium.len() > len as usize && medium.last() == Some(&Piece::Bad) {
+            medium.pop();
+        }
+        File { cache: medium[..len as usize].to_vec(), medium, len, pending: Vec::new() }
+    }
+
+    /// Everything a failed sync may leave: some of the pages reached the medium, and all of them
+    /// count as clean. In memory they stay (ext4, XFS) or are what the medium has (btrfs).
+    fn after_failed_sync(&self, stale: Stale) -> Vec<File> {
+        let both = self.survivors(stale).into_iter().flat_map(|left| [File { cache: self.cache.clone(), ..left.clone() }, left]);
+        distinct(both.collect())
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = Piece> + '_ {
+        let pending = self.pending.iter().filter_map(|change| match change {
+            Pending::Write(_, piece) => Some(*piece),
+            Pending::SetLen(_) => None,
+        });
+        self.cache.iter().chain(&self.medium).copied().chain(pending)
+    }
+}
+
+fn distinct<T: PartialEq>(all: Vec<T>) -> Vec<T> {
+    let mut kept: Vec<T> = Vec::with_capacity(all.len());
+    for one in all {
+        if !kept.contains(&one) {
+            kept.push(one);
+        }
+    }
+    kept
+}
+
+/// The names of the store's files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Name {
+    /// `<wal>`
+    Log,
+    /// `<wal>.tmp`
+    LogTmp,
+    /// `<snapshot>`
+    Snapshot,
+    /// `<snapshot>.tmp`
+    SnapshotTmp,
+}
+
+impl Name {
+    /// All of them.
+    pub const ALL: [Name; 4] = [Name::Log, Name::LogTmp, Name::Snapshot, Name::SnapshotTmp];
+}
+
+/// Which file: stays the same while the file has a name or is held open.
+pub type FileId = u8;
+
+/// Which file has which name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Names([Option<FileId>; 4]);
+
+/// A change to the directory that is not durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum NameChange {
+    Create(Name, FileId),
+    Rename(Name, Name, FileId),
+    Remove(Name),
+}
+
+impl Names {
+    fn get(&self, name: Name) -> Option<FileId> {
+        self.0[name as usize]
+    }
+
+    fn carry_out(&mut self, change: NameChange) {
+        match change {
+            NameChange::Create(name, file) => self.0[name as usize] = Some(file),
+            NameChange::Rename(from, to, file) => {
+                if self.get(from) == Some(file) {
+                    self.0[from as usize] = None;
+                }
+                self.0[to as usize] = Some(file);
+            }
+            NameChange::Remove(name) => self.0[name as usize] = None,
+        }
+    }
+}
+
+/// The disk: files and one directory, as seen and as durable.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Disk {
+    files: Vec<File>,
+    names: Names,
+    durable_names: Names,
+    pending_names: Vec<NameChange>,
+    /// What new space shows.
+    stale: Stale,
+}
+
+impl Disk {
+    /// An empty disk.
+    pub fn new(stale: Stale) -> Disk {
+        Disk { stale, ..Disk::default() }
+    }
+
+    /// The file that has this name now.
+    pub fn named(&self, name: Name) -> Option<FileId> {
+        self.names.get(name)
+    }
+
+    /// The file that has this name after a power cut that keeps no pending name.
+    pub fn named_durably(&self, name: Name) -> Option<FileId> {
+        self.durable_names.get(name)
+    }
+
+    /// A file.
+    pub fn file(&self, file: FileId) -> &File {
+        &self.files[file as usize]
+    }
+
+    /// What a process reads under this name.
+    pub fn read(&self, name: Name) -> Option<&[Piece]> {
+        self.named(name).map(|file| self.file(file).cache())
+    }
+
+    /// What a power cut leaves under this name when it keeps nothing that is not durable.
+    pub fn read_durable(&self, name: Name) -> Option<&[Piece]> {
+        self.named_durably(name).map(|file| self.file(file).durable())
+    }
+
+    /// Every piece that is anywhere on it, also where only chance could bring it back.
+    pub fn pieces(&self) -> impl Iterator<Item = Piece> + '_ {
+        self.files.iter().flat_map(File::pieces)
+    }
+
+    fn change_names(&mut self, change: NameChange) {
+        self.names.carry_out(change);
+        self.pending_names.push(change);
+    }
+
+    /// A new, empty file.
+    pub fn create(&mut self, name: Name) -> FileId {
+        let file = u8::try_from(self.files.len()).expect("few files");
+        self.files.push(File::default());
+        self.change_names(NameChange::Create(name, file));
+        file
+    }
+
+    /// One name becomes another, in one step.
+    pub fn rename(&mut self, from: Name, to: Name) {
+        let file = self.named(from).expect("only what is there is renamed");
+        self.change_names(NameChange::Rename(from, to, file));
+    }
+
+    /// A name goes.
+    pub fn remove(&mut self, name: Name) {
+        self.change_names(NameChange::Remove(name));
+    }
+
+    /// All names become durable.
+    pub fn sync_dir(&mut self) {
+        for change in std::mem::take(&mut self.pending_names) {
+            self.durable_names.carry_out(change);
+        }
+    }
+
+    /// Pieces into the cache.
+    pub fn write(&mut self, file: FileId, at: u8, pieces: impl IntoIterator<Item = Piece>) {
+        (at..).zip(pieces).for_each(|(at, piece)| self.files[file as usize].write(at, piece));
+    }
+
+    /// Cuts a file.
+    pub fn set_len(&mut self, file: FileId, len: u8) {
+        self.files[file as usize].set_len(len);
+    }
+
+    /// The bytes and the length of a file become durable.
+    pub fn sync(&mut self, file: FileId) {
+        self.files[file as usize].sync(self.stale);
+    }
+
+    /// Reads will come from the medium, as far as it has what was written.
+    pub fn drop_cache(&mut self, file: FileId) {
+        self.files[file as usize].drop_cache();
+    }
+
+    /// What a failed sync of this file may leave.
+    pub fn after_failed_sync(&self, file: FileId) -> Vec<Disk> {
+        let with = |left: File| {
+            let mut disk = self.clone();
+            disk.files[file as usize] = left;
+            disk
+        };
+        self.files[file as usize].after_failed_sync(self.stale).into_iter().map(with).collect()
+    }
+
+    /// The space behind the end of `file` is that which `old` had from piece `from` on.
+    pub fn reuse_space(&mut self, file: FileId, old: FileId, from: usize) {
+        let old = self.files[old as usize].medium[from..].to_vec();
+        self.files[file as usize].medium.extend(old);
+    }
+
+    /// Everything a power cut may leave.
+    pub fn after_power_cut(&self) -> Vec<Disk> {
+        let mut names = vec![self.durable_names];
+        for change in &self.pending_names {
+            let kept = names.clone().into_iter().map(|mut names| {
+                names.carry_out(*change);
+                names
+            });
+            names.extend(kept.collect::<Vec<_>>());
+        }
+        let mut left = Vec::new();
+        for names in distinct(names) {
+            let mut disks = vec![Disk { names, durable_names: names, stale: self.stale, ..Disk::default() }];
+            let mut moved = [None; 4];
+            for name in Name::ALL {
+                let Some(file) = names.get(name) else { continue };
+                let known = Name::ALL.iter().position(|other| names.get(*other) == Some(file)).and_then(|other| moved[other]);
+                let to = known.unwrap_or(u8::try_from(disks[0].files.len()).expect("few files"));
+                moved[name as usize] = Some(to);
+                if known.is_none() {
+                    let survivors = self.file(file).survivors(self.stale);
+                    let with = |disk: Disk| {
+                        let each = survivors.iter().map(move |survivor| {
+                            let mut disk = disk.clone();
+                            disk.files.push(survivor.clone());
+                            disk
+                        });
+                        each.collect::<Vec<_>>()
+                    };
+                    disks = disks.into_iter().flat_map(with).collect();
+                }
+            }
+            for disk in &mut disks {
+                disk.names = Names(moved);
+                disk.durable_names = disk.names;
+            }
+            left.extend(disks);
+        }
+        distinct(left)
+    }
+
+    /// Forgets files that nobody can reach any more and numbers the others anew, so that states
+    /// which nobody can tell apart are one. `held`: a file that a process has open.
+    pub fn tidy(&mut self, held: Option<FileId>) -> Option<FileId> {
+        let pending = self.pending_names.iter().filter_map(|change| match change {
+            NameChange::Create(_, file) | NameChange::Rename(_, _, file) => Some(*file),
+            NameChange::Remove(_) => None,
+        });
+        let named = self.names.0.into_iter().chain(self.durable_names.0).flatten();
+        let order = distinct(named.chain(pending).chain(held).collect());
+        if order.iter().copied().eq(0..u8::try_from(self.files.len()).expect("few files")) {
+            return held;
+        }
+        let moved = |file: FileId| order.iter().position(|old| *old == file).map(|to| to as FileId).expect("is reachable");
+        self.files = order.iter().map(|file| self.files[*file as usize].clone()).collect();
+        for names in [&mut self.names, &mut self.durable_names] {
+            names.0 = names.0.map(|file| file.map(moved));
+        }
+        for change in &mut self.pending_names {
+            match change {
+                NameChange::Create(_, file) | NameChange::Rename(_, _, file) => *file = moved(*file),
+                NameChange::Remove(_) => {}
+            }
+        }
+        held.map(moved)
+    }
+}

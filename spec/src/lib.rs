@@ -1,0 +1,26 @@
+//! The durability protocol of kv-engine, as something that can be checked whole. Begin with
+//! [`model`]: its first page is the specification.
+//!
+//! | module | its one responsibility |
+//! |---|---|
+//! | [`model`] | the protocol in prose; states, steps and actions |
+//! | [`steps`] | what may happen in a state, and what each action does |
+//! | [`disk`] | files and names, as seen and as left by a power cut |
+//! | [`replay`] | recovery's reading, and its verdict on the end of a log |
+//! | [`properties`] | what must hold always, and what must happen sometimes |
+//! | [`wrong`] | protocols with one mistake, and what each must break |
+//! | [`check`] | visiting every state; the shortest history that breaks a property |
+//! | [`story`] | a history as numbered sentences |
+//! | [`runs`] | the bounds that are checked, short and long |
+//! | [`conform`] | the real engine on the simulated disk, as a path of the model |
+
+pub mod check;
+pub mod conform;
+pub mod disk;
+pub mod model;
+pub mod properties;
+pub mod replay;
+pub mod runs;
+pub mod steps;
+pub mod story;
+pub mod wrong;

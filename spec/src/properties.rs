@@ -1,0 +1,165 @@
+//! What must hold in every state, and what must happen in some, so that nothing holds for want of
+//! anything happening.
+
+use crate::disk::{Name, Piece};
+use crate::model::{Bounds, Broken, Doing, Protocol, State, Step, Task};
+use crate::replay::{Tail, replay_durable};
+use stateright::Property;
+
+/// See [`all`].
+pub const NOTHING_PROMISED_IS_LOST: &str = "nothing promised is lost";
+/// See [`all`].
+pub const A_PREFIX_OF_WHAT_WAS_ISSUED: &str = "the state is a prefix of what was issued";
+/// See [`all`].
+pub const A_CRASH_IS_NEVER_REFUSED: &str = "a crash is never refused";
+/// See [`all`].
+pub const A_CRASH_IS_NEVER_CALLED_DAMAGE: &str = "a crash is never called damage";
+
+fn always(name: &'static str, holds: fn(&Protocol, &State) -> bool) -> Property<Protocol> {
+    Property::always(name, holds)
+}
+
+fn sometimes(name: &'static str, happens: fn(&Protocol, &State) -> bool) -> Property<Protocol> {
+    Property::sometimes(name, happens)
+}
+
+/// Whether the process is past its opening, so that its watermarks mean something.
+fn is_open(state: &State) -> bool {
+    matches!(state.process.doing, Doing::Serving | Doing::Task(Task::Snapshot | Task::Closing | Task::CuttingBack, _))
+}
+
+fn found_torn(state: &State) -> bool {
+    state.process.tail == Some(Tail::Torn)
+}
+
+/// The invariants, and the things that have to happen within these bounds.
+pub fn all(bounds: &Bounds) -> Vec<Property<Protocol>> {
+    let mut all = invariants();
+    all.extend(occurrences());
+    all.extend(occurrences_of(bounds));
+    all
+}
+
+fn invariants() -> Vec<Property<Protocol>> {
+    vec![
+        always("durable ≤ written ≤ appended", |_, state| {
+            let process = &state.process;
+            process.durable <= process.written && process.written <= process.appended
+        }),
+        always("applied = min(appended, durable + n − 1)", |protocol, state| {
+            let process = &state.process;
+            process.applied == process.appended.min(process.durable + protocol.bounds.batch_size - 1)
+        }),
+        always("promised ≤ acknowledged ≤ issued", |_, state| {
+            state.promised <= state.acknowledged && state.acknowledged <= state.issued.len()
+        }),
+        always(NOTHING_PROMISED_IS_LOST, |_, state| !matches!(state.broken, Some(Broken::Lost { .. }))),
+        always(A_PREFIX_OF_WHAT_WAS_ISSUED, |_, state| !matches!(state.broken, Some(Broken::NotAPrefix { .. }))),
+        always(A_CRASH_IS_NEVER_REFUSED, |_, state| !matches!(state.broken, Some(Broken::Refused(_)))),
+        always(A_CRASH_IS_NEVER_CALLED_DAMAGE, |_, state| state.broken != Some(Broken::CalledDamage)),
+        always("a failed sync is never followed by an OK", |_, state| {
+            state.process.failed.is_none_or(|answered| state.acknowledged <= answered)
+        }),
+        always("the snapshot holds only durable writes", |_, state| {
+            let snapshots = [Name::Snapshot, Name::SnapshotTmp].into_iter().filter_map(|name| state.disk.read(name));
+            !is_open(state)
+                || snapshots.flatten().all(|piece| match piece {
+                    Piece::Snapshot { seq, writes } => *seq == writes.len() && *seq <= state.process.durable,
+                    _ => true,
+                })
+        }),
+        // Whatever else survives: the log that is there for certain needs only what is there for certain.
+        always("the log is released only when a durable snapshot covers it", |_, state| {
+            let Some([Piece::Header { base, .. }, ..]) = state.disk.read_durable(Name::Log) else { return true };
+            match state.disk.read_durable(Name::Snapshot) {
+                Some([Piece::Snapshot { seq, .. }]) => seq >= base,
+                _ => *base == 0,
+            }
+        }),
+        always("what is durable is on the medium", |_, state| {
+            !is_open(state)
+                || state.process.failed.is_some()
+                || replay_durable(&state.disk)
+                    .is_ok_and(|found| found.writes.len() >= state.process.durable && found.writes.begins(&state.issued))
+        }),
+        always("recovering again gives the same", |_, state| {
+            let process = &state.process;
+            let just_opened = process.doing == Doing::Serving && process.buffer.is_empty() && !process.opened_in_file;
+            !just_opened
+                || process.failed.is_some()
+                || [crate::replay::replay(&state.disk, None), replay_durable(&state.disk)]
+                    .iter()
+                    .all(|found| found.is_ok_and(|found| found.tail == Tail::Clean && found.writes == state.issued))
+        }),
+    ]
+}
+
+fn occurrences() -> Vec<Property<Protocol>> {
+    vec![
+        sometimes("every put is promised after the last crash", |protocol, state| {
+            state.used.crashes == protocol.bounds.crashes
+                && state.used.puts == protocol.bounds.puts
+                && state.process.doing == Doing::Serving
+                && state.process.opened_in_file
+                && state.promised == state.issued.len()
+        }),
+        sometimes("a crash takes a write back that was not promised", |_, state| {
+            state.process.tail.is_some() && state.process.appended < state.issued.len()
+        }),
+        sometimes("a crash leaves a write that was not promised", |_, state| {
+            state.process.tail.is_some() && state.process.appended > state.promised
+        }),
+        sometimes("a torn tail is found", |_, state| found_torn(state)),
+        sometimes("a whole frame is found behind a bad one, and not applied", |_, state| {
+            found_torn(state) && state.process.beyond > 0
+        }),
+        sometimes("a crash in recovery, with a torn tail cut and the cut not durable", |_, state| {
+            state.process.doing == Doing::Task(Task::Opening, Step::SyncCut) && state.used.crashes > 0
+        }),
+    ]
+}
+
+/// What can happen only where the bounds allow it.
+fn occurrences_of(bounds: &Bounds) -> Vec<Property<Protocol>> {
+    let mut also = Vec::new();
+    if bounds.snapshots > 0 {
+        also.push(sometimes("a crash in the middle of a snapshot", |_, state| {
+            state.process.doing == Doing::Nothing && state.disk.named(Name::SnapshotTmp).is_some()
+        }));
+        also.push(sometimes("a crash between the snapshot and the new log", |_, state| {
+            state.process.tail.is_some()
+                && state.process.snapshot_seq > 0
+                && matches!(state.disk.read(Name::Log), Some([Piece::Header { base: 0, .. }, _, ..]))
+        }));
+        also.push(sometimes("a store is opened from its snapshot alone", |_, state| {
+            state.process.tail == Some(Tail::Clean)
+                && state.process.appended > 0
+                && matches!(state.disk.read(Name::Log), Some([Piece::Header { .. }]))
+        }));
+    }
+    if bounds.batch_size > 1 {
+        also.push(sometimes("a crash takes an acknowledged write back, as n > 1 allows", |_, state| {
+            state.process.tail.is_some() && state.process.appended < state.acknowledged
+        }));
+    }
+    if bounds.sync_failures > 0 {
+        also.push(sometimes("a sync fails, and the store is opened again", |_, state| {
+            state.used.sync_failures > 0 && state.process.doing == Doing::Serving && state.process.failed.is_none()
+        }));
+        also.push(sometimes("memory shows a write that the medium lacks", |_, state| {
+            let log = state.disk.named(Name::Log).map(|file| state.disk.file(file));
+            log.is_some_and(|log| log.is_synced() && log.cache().len() > log.durable().len())
+        }));
+    }
+    if bounds.full_disks > 0 {
+        also.push(sometimes("a refused write is cut off, and a later one promised", |_, state| {
+            state.used.full_disks > 0 && is_open(state) && state.promised > 0 && state.used.puts > state.issued.len()
+        }));
+    }
+    if bounds.closes > 0 {
+        also.push(sometimes("a store is opened that was closed in order", |_, state| {
+            state.used.closes > 0 && state.process.marked_closed && state.process.appended > 0 && state.process.end > 1
+        }));
+    }
+    also
+}

@@ -1,0 +1,64 @@
+//! How much is checked, in each run of the tests and in the long run.
+
+use crate::disk::Stale;
+use crate::model::Bounds;
+use std::fmt;
+
+/// One set of bounds.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    /// Within these.
+    pub bounds: Bounds,
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Bounds { batch_size, puts, snapshots, crashes, sync_failures, full_disks, closes, stale, again } = self.bounds;
+        write!(f, "batch size {batch_size}, at most {puts} puts, {snapshots} snapshots, {crashes} crashes")?;
+        for (count, what) in [(sync_failures, "failed syncs"), (full_disks, "full disks"), (closes, "closes")] {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        match stale {
+            Stale::Zeros => {}
+            Stale::CutOff => write!(f, ", new space shows what was cut off or released")?,
+            Stale::NeverSeen => write!(f, ", new space shows whatever reached the medium")?,
+        }
+        if again { write!(f, ", clients repeat lost puts") } else { Ok(()) }
+    }
+}
+
+const fn run(bounds: Bounds) -> Run {
+    Run { bounds }
+}
+
+const SHORT: &[Run] = &[
+    run(Bounds { batch_size: 1, puts: 3, snapshots: 1, crashes: 2, closes: 1, ..Bounds::NONE }),
+    run(Bounds { batch_size: 2, puts: 3, snapshots: 1, crashes: 2, closes: 1, ..Bounds::NONE }),
+    run(Bounds { batch_size: 1, puts: 2, snapshots: 2, crashes: 2, ..Bounds::NONE }),
+    run(Bounds { batch_size: 2, puts: 3, snapshots: 1, crashes: 2, sync_failures: 1, ..Bounds::NONE }),
+    run(Bounds { batch_size: 2, puts: 3, snapshots: 0, crashes: 2, full_disks: 1, ..Bounds::NONE }),
+    run(Bounds { batch_size: 1, puts: 4, snapshots: 1, crashes: 2, stale: Stale::CutOff, again: true, ..Bounds::NONE }),
+    run(Bounds { batch_size: 1, puts: 2, snapshots: 1, crashes: 3, ..Bounds::NONE }),
+];
+
+const LONG: &[Run] = &[
+    run(Bounds { batch_size: 1, puts: 3, snapshots: 2, crashes: 3, ..Bounds::NONE }),
+    run(Bounds { batch_size: 2, puts: 4, snapshots: 1, crashes: 2, closes: 1, ..Bounds::NONE }),
+    run(Bounds { batch_size: 3, puts: 4, snapshots: 1, crashes: 2, ..Bounds::NONE }),
+    run(Bounds { batch_size: 2, puts: 3, snapshots: 1, crashes: 2, sync_failures: 2, ..Bounds::NONE }),
+    run(Bounds { batch_size: 2, puts: 3, snapshots: 1, crashes: 2, full_disks: 1, sync_failures: 1, ..Bounds::NONE }),
+    run(Bounds { batch_size: 2, puts: 4, snapshots: 1, crashes: 2, stale: Stale::CutOff, again: true, ..Bounds::NONE }),
+    run(Bounds { batch_size: 1, puts: 2, snapshots: 2, crashes: 3, sync_failures: 1, ..Bounds::NONE }),
+];
+
+/// The bounds within which every state of the right protocol is visited.
+pub fn right(long: bool) -> &'static [Run] {
+    if long { LONG } else { SHORT }
+}
+
+/// How many workloads of the real engine are followed.
+pub fn workloads(long: bool) -> u64 {
+    if long { 5_000 } else { 500 }
+}

@@ -1,0 +1,211 @@
+//! Protocols that look almost like the right one. Each must lose something within the bounds named
+//! here: a model in which a wrong protocol passes proves nothing about the right one.
+
+use crate::disk::Stale;
+use crate::model::Bounds;
+use crate::properties as must;
+
+/// One mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Wrong {
+    /// OK is given when the write is handed to the operating system.
+    AcknowledgedBeforeSync,
+    /// At batch size 1 a write is applied before it is durable.
+    VisibleBeforeDurable,
+    /// A failed sync is called again.
+    SyncRetried,
+    /// The snapshot gets its name before its bytes are durable.
+    SnapshotRenamedBeforeSync,
+    /// The new log gets its name before its bytes are durable.
+    LogRenamedBeforeSync,
+    /// The old log is released before the snapshot's name is durable.
+    ReleasedBeforeDirSync,
+    /// Writes go into the new log before its name is durable.
+    LogDirNotSynced,
+    /// The old log is replaced first, the snapshot taken then.
+    LogReleasedFirst,
+    /// Writers go on while a snapshot is taken.
+    SnapshotWhileWriting,
+    /// New frames go behind the torn tail.
+    AppendedAfterTornTail,
+    /// The torn tail is cut, and the cut is not synced. By itself the chain of frames makes up for
+    /// that, so the mark that makes the chain new is left out as well.
+    CutNotSynced,
+    /// A frame need not follow the one before it.
+    NoChain,
+    /// Nothing marks a new life in the log.
+    NoOpenedMark,
+    /// Every log has the same salt.
+    NoSalt,
+    /// Frames say of the writes before them that they are synced.
+    FrameClaimsSync,
+    /// Recovery reads what the last process wrote, and does not sync it.
+    ReadBeforeSync,
+    /// Recovery reads from memory and not from the medium.
+    BelievesMemory,
+    /// Recovery loads a left-over temporary snapshot.
+    LeftOverLoaded,
+    /// Recovery applies the writes that the snapshot holds once more.
+    ReplayedOverSnapshot,
+    /// Recovery skips a bad frame and applies what is behind it.
+    BadFrameSkipped,
+    /// What is left of a write that was refused is cut off, and the cut is not synced.
+    RefusedNotCutDurably,
+}
+
+/// A mistake, where to look for its consequence, and what that is.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// The mistake; none for a [`LIMIT`] of the right protocol.
+    pub wrong: Option<Wrong>,
+    /// In words.
+    pub title: &'static str,
+    /// The property that must turn out not to hold.
+    pub breaks: &'static str,
+    /// Within these bounds.
+    pub bounds: Bounds,
+}
+
+/// What the right protocol does not withstand, and so assumes of a file system: that a power cut which
+/// loses the new length of a file also loses the bytes behind the old one. Otherwise recovery never
+/// sees these bytes, cannot cut them off, and a later power cut that keeps a new length, but not the
+/// new bytes, shows them as what they are: frames that continue the chain.
+pub const LIMIT: Case = Case {
+    wrong: None,
+    title: "bytes behind the end of a file, which no recovery saw, come back with a later length",
+    breaks: must::A_PREFIX_OF_WHAT_WAS_ISSUED,
+    bounds: Bounds { puts: 3, crashes: 2, stale: Stale::NeverSeen, ..Bounds::NONE },
+};
+
+/// Small bounds are enough for most: one writer, two puts, one snapshot, two crashes.
+const SMALL: Bounds = Bounds { puts: 2, snapshots: 1, crashes: 2, ..Bounds::NONE };
+
+/// All of them, in the order of the protocol.
+pub const CASES: &[Case] = &[
+    Case {
+        wrong: Some(Wrong::AcknowledgedBeforeSync),
+        title: "acknowledge before sync",
+        breaks: must::NOTHING_PROMISED_IS_LOST,
+        bounds: SMALL,
+    },
+    Case {
+        wrong: Some(Wrong::VisibleBeforeDurable),
+        title: "a write is visible before it is durable, at batch size 1",
+        breaks: must::NOTHING_PROMISED_IS_LOST,
+        bounds: SMALL,
+    },
+    Case {
+        wrong: Some(Wrong::SyncRetried),
+        title: "retry of a failed sync",
+        breaks: must::NOTHING_PROMISED_IS_LOST,
+        bounds: Bounds { sync_failures: 1, ..SMALL },
+    },
+    Case {
+        wrong: Some(Wrong::SnapshotRenamedBeforeSync),
+        title: "the snapshot is renamed before it is synced",
+        breaks: must::A_CRASH_IS_NEVER_REFUSED,
+        bounds: SMALL,
+    },
+    Case {
+        wrong: Some(Wrong::LogRenamedBeforeSync),
+        title: "the new log is renamed before it is synced",
+        breaks: must::A_CRASH_IS_NEVER_REFUSED,
+        bounds: SMALL,
+    },
+    Case {
+        wrong: Some(Wrong::ReleasedBeforeDirSync),
+        title: "the log is released before the directory is synced behind the snapshot",
+        breaks: must::A_CRASH_IS_NEVER_REFUSED,
+        bounds: SMALL,
+    },
+    Case {
+        wrong: Some(Wrong::LogDirNotSynced),
+        title: "the directory is not synced behind the new log",
+        breaks: must::NOTHING_PROMISED_IS_LOST,
+        bounds: SMALL,
+    },
+    Case {
+        wrong: Some(Wrong::LogReleasedFirst),
+        title: "the log is released before the snapshot is taken",
+        breaks: must::A_CRASH_IS_NEVER_REFUSED,
+        bounds: SMALL,
+    },
+    Case {
+        wrong: Some(Wrong::SnapshotWhileWriting),
+        title: "writers go on while a snapshot is taken: it is not the state at one sequence number",
+        breaks: must::A_PREFIX_OF_WHAT_WAS_ISSUED,
+        bounds: SMALL,
+    },
+    Case {
+        wrong: Some(Wrong::AppendedAfterTornTail),
+        title: "append after a torn tail",
+        breaks: must::NOTHING_PROMISED_IS_LOST,
+        bounds: SMALL,
+    },
+    Case {
+        wrong: Some(Wrong::CutNotSynced),
+        title: "the cut of a torn tail is not synced, and no mark makes the chain new",
+        breaks: must::A_PREFIX_OF_WHAT_WAS_ISSUED,
+        bounds: Bounds { puts: 4, again: true, ..SMALL },
+    },
+    Case {
+        wrong: Some(Wrong::NoChain),
+        title: "no chain: a frame of an earlier life of the file revives",
+        breaks: must::A_PREFIX_OF_WHAT_WAS_ISSUED,
+        bounds: Bounds { puts: 4, snapshots: 0, stale: Stale::CutOff, ..SMALL },
+    },
+    Case {
+        wrong: Some(Wrong::NoOpenedMark),
+        title: "a chain that does not begin anew in each life: a stale frame continues it",
+        breaks: must::A_PREFIX_OF_WHAT_WAS_ISSUED,
+        bounds: Bounds { puts: 4, snapshots: 0, stale: Stale::CutOff, again: true, ..SMALL },
+    },
+    Case {
+        wrong: Some(Wrong::NoSalt),
+        title: "no salt: a frame of the released log is taken for one of the new log",
+        breaks: must::A_CRASH_IS_NEVER_CALLED_DAMAGE,
+        bounds: Bounds { closes: 1, stale: Stale::CutOff, ..SMALL },
+    },
+    Case {
+        wrong: Some(Wrong::FrameClaimsSync),
+        title: "frames claim a sync that has not ended",
+        breaks: must::A_CRASH_IS_NEVER_CALLED_DAMAGE,
+        bounds: SMALL,
+    },
+    Case {
+        wrong: Some(Wrong::ReadBeforeSync),
+        title: "recovery reads before it syncs",
+        breaks: must::NOTHING_PROMISED_IS_LOST,
+        bounds: SMALL,
+    },
+    Case {
+        wrong: Some(Wrong::BelievesMemory),
+        title: "recovery believes memory instead of the medium after a failed sync",
+        breaks: must::NOTHING_PROMISED_IS_LOST,
+        bounds: Bounds { sync_failures: 1, ..SMALL },
+    },
+    Case {
+        wrong: Some(Wrong::LeftOverLoaded),
+        title: "a left-over temporary snapshot is loaded",
+        breaks: must::A_CRASH_IS_NEVER_REFUSED,
+        bounds: SMALL,
+    },
+    Case {
+        wrong: Some(Wrong::ReplayedOverSnapshot),
+        title: "writes that the snapshot holds are replayed over it",
+        breaks: must::A_PREFIX_OF_WHAT_WAS_ISSUED,
+        bounds: SMALL,
+    },
+    Case {
+        wrong: Some(Wrong::BadFrameSkipped),
+        title: "a bad frame is skipped and what is behind it applied",
+        breaks: must::A_PREFIX_OF_WHAT_WAS_ISSUED,
+        bounds: SMALL,
+    },
+    Case {
+        wrong: Some(Wrong::RefusedNotCutDurably),
+        title: "what is left of a refused write is cut off, but the cut is not synced",
+        breaks: must::A_PREFIX_OF_WHAT_WAS_ISSUED,
+        bounds: Bounds { full_disks: 1, ..SMALL },
+    },
+];
