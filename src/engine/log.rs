@@ -20,11 +20,11 @@ use super::{Ack, Shared};
 use crate::error::{Error, Result};
 use crate::record::Kind;
 use crate::state::Op;
+use crate::sync::MutexGuard;
 use crate::wal::{Mark, Wal, WriteFailure};
 use crate::{MAX_SEQ, Seq};
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::sync::MutexGuard;
 use std::time::Duration;
 
 /// Above this a group is synced before it is full, so that large values cannot fill the memory.
