@@ -84,6 +84,7 @@
 //! | `wal` | append, write, sync of opaque frames | disk, magic, record |
 //! | `snapshot` | save and load one state | disk, magic, record, scan, state |
 //! | `recovery` | snapshot + log → state | all above |
+//! | `sync` | locks and threads: the standard library's, or shuttle's to explore schedules | – |
 //! | `engine` | the order of steps, group commit, the locks | all above |
 //! | [`torture`] | crashing the engine everywhere, and damaging its files, in memory | engine and below |
 //! | [`replay`] | the state at any sequence number, from the files | all but engine |
@@ -107,6 +108,7 @@ pub mod replay;
 mod scan;
 mod snapshot;
 mod state;
+mod sync;
 pub mod torture;
 mod wal;
 

@@ -20,11 +20,11 @@ use super::{Ack, Shared};
 use crate::error::{Error, Result};
 use crate::record::Kind;
 use crate::state::Op;
+use crate::sync::MutexGuard;
 use crate::wal::{Mark, Wal, WriteFailure};
 use crate::{MAX_SEQ, Seq};
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::sync::MutexGuard;
 use std::time::Duration;
 
 /// Above this a group is synced before it is full, so that large values cannot fill the memory.
@@ -330,7 +330,6 @@ impl Shared {
         let began = self.disk.now();
         let outcome = file.sync();
         let ended = self.disk.now();
-        std::mem::forget(unwound);
 
         let mut log = self.log()?;
         log.syncing = false;
@@ -346,6 +345,7 @@ impl Shared {
             Err(e) => log.fail(format!("the sync of the log failed: {e}")),
         }
         self.wake_all(&log);
+        std::mem::forget(unwound);
         match log.poisoned() {
             None => Ok(log),
             Some(error) => Err(error),
@@ -378,11 +378,11 @@ impl Shared {
         log.paused = true;
         let unwound = Unwound { shared: self, what: "a snapshot or the closing of the store" };
         let done = work(log);
-        std::mem::forget(unwound);
         let mut log = self.log()?;
         settle(&mut log, &done);
         log.paused = false;
         self.wake_all(&log);
+        std::mem::forget(unwound);
         done
     }
 
@@ -425,8 +425,9 @@ impl Log {
     }
 }
 
-/// Dropped only when a thread panics while others count on it: a sync or a pause that nobody would
-/// end. Fails the log, so that they get an error instead of waiting for ever.
+/// Dropped only when a thread does not get to wake those who wait for the end of its sync or pause: it
+/// panics, or another one did and left the lock poisoned. Fails the log, so that they get an error
+/// instead of waiting for ever. Made before the log's guard, so that it is dropped behind it.
 struct Unwound<'a> {
     shared: &'a Shared,
     what: &'static str,

@@ -30,6 +30,7 @@ use crate::error::{Error, Result};
 use crate::record::Kind;
 use crate::recovery::{Recovered, RecoveryReport, recover};
 use crate::state::{Op, State, Value};
+use crate::sync::{Condvar, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::wal::Wal;
 use crate::{MAX_ATOMIC_BYTES, MAX_BATCH_SIZE, MAX_KEY_BYTES, MAX_VALUE_BYTES, StoreId, snapshot, with_suffix};
 use flusher::Flusher;
@@ -37,7 +38,7 @@ use locks::Locks;
 use log::{Guard, Log, Ops};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// An open store. Cheap to clone; every clone is the same store, usable from any thread. The last
