@@ -85,6 +85,7 @@
 //! | `snapshot` | save and load one state | disk, magic, record, scan, state |
 //! | `recovery` | snapshot + log → state | all above |
 //! | `checkpoint` | old snapshot + log → new snapshot, and a new log | disk, record, scan, wal, snapshot, state |
+//! | `sync` | locks and threads: the standard library's, or shuttle's to explore schedules | – |
 //! | `engine` | the order of steps, group commit, the locks | all above |
 //! | [`torture`] | crashing the engine everywhere, and damaging its files, in memory | engine and below |
 //! | [`replay`] | the state at any sequence number, from the files | all but engine |
@@ -109,6 +110,7 @@ pub mod replay;
 mod scan;
 mod snapshot;
 mod state;
+mod sync;
 pub mod torture;
 mod wal;
 

@@ -354,7 +354,8 @@ impl Wal {
         assert_eq!(self.from, self.tail.at, "one group at a time");
         let end = self.mark();
         let step = end.at.clamp(*RESERVE_BYTES.start(), *RESERVE_BYTES.end());
-        let reserve = (self.may_reserve && end.at > self.reserved).then(|| (end.at + step).next_multiple_of(*RESERVE_BYTES.start()));
+        let reserve =
+            (self.may_reserve && end.at > self.reserved).then(|| (end.at + step).next_multiple_of(*RESERVE_BYTES.start()));
         self.from = end.at;
         self.out = Arc::new(std::mem::replace(&mut self.buffer, std::mem::take(&mut self.spare)));
         Group { file: Arc::clone(&self.file), at: self.tail.at, bytes: Arc::clone(&self.out), end, reserve, reserved: false }

@@ -11,10 +11,10 @@ use super::log::Unwound;
 use super::{Guard, Shared, Snapshotted};
 use crate::checkpoint::{Successor, merge};
 use crate::error::{Error, Result};
+use crate::sync::thread::{self, Thread};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::{snapshot, with_suffix};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::{self, Thread};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// So many limits long a log may be before writers wait for the checkpoint under way.
@@ -105,7 +105,11 @@ pub(super) fn spawn(shared: &Arc<Shared>) -> std::io::Result<()> {
     let interval = shared.checkpointer.interval;
     let body = move || {
         loop {
-            if interval.is_zero() { thread::park() } else { thread::park_timeout(interval) }
+            if interval.is_zero() {
+                thread::park()
+            } else {
+                thread::park_timeout(interval)
+            }
             let Some(shared) = weak.upgrade() else { return };
             if shared.checkpoint_if_due() == Next::End {
                 return;

@@ -5,9 +5,10 @@
 //! [`Shared::flush_if_due`], which tests call themselves.
 
 use super::Shared;
-use std::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::AtomicBool;
+use crate::sync::thread::{self, Thread};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
-use std::thread::{self, Thread};
 use std::time::Duration;
 
 /// The engine's side of the thread.

@@ -27,11 +27,12 @@ use super::{Ack, Shared};
 use crate::error::{Error, Result};
 use crate::record::{Body, Kind};
 use crate::state;
+use crate::sync::{MutexGuard, Signal};
 use crate::wal::{Group, Mark, Wal, WriteFailure};
 use crate::{MAX_SEQ, Seq};
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::sync::{Arc, MutexGuard, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Above this a group is synced before it is full, so that large values cannot fill the memory.
@@ -115,8 +116,8 @@ pub(super) enum What {
 #[derive(Debug, Default)]
 struct Round {
     /// Set when the next round can begin, for its leader.
-    free: OnceLock<()>,
-    ended: OnceLock<Ended>,
+    free: Signal<()>,
+    ended: Signal<Ended>,
 }
 
 /// What a round has left.
@@ -414,10 +415,10 @@ impl Shared {
         drop(log);
         self.checkpointer.look(log_bytes);
         if next_has_leader {
-            let _ = round.free.set(());
+            round.free.set(());
         }
         for round in [Some(round), next].into_iter().flatten() {
-            let _ = round.ended.set(ended.clone());
+            round.ended.set(ended.clone());
         }
         ended
     }
@@ -454,11 +455,11 @@ impl Shared {
         log.paused = true;
         let unwound = Unwound { shared: self, what: "a snapshot or the closing of the store" };
         let done = work(log);
-        std::mem::forget(unwound);
         let mut log = self.log()?;
         settle(&mut log, &done);
         log.paused = false;
         self.wake_all(&log);
+        std::mem::forget(unwound);
         done
     }
 
@@ -505,7 +506,7 @@ impl Log {
     pub(super) fn give_up_next(&mut self) {
         if self.running.is_none() {
             let ended = self.end_round(None);
-            let _ = std::mem::take(&mut self.next).ended.set(ended);
+            std::mem::take(&mut self.next).ended.set(ended);
         }
     }
 
@@ -515,8 +516,9 @@ impl Log {
     }
 }
 
-/// Dropped only when a thread panics while others count on it: a sync or a pause that nobody would
-/// end. Fails the log, so that they get an error instead of waiting for ever.
+/// Dropped only when a thread does not get to wake those who wait for the end of its sync or pause: it
+/// panics, or another one did and left the lock poisoned. Fails the log, so that they get an error
+/// instead of waiting for ever. Made before the log's guard, so that it is dropped behind it.
 pub(super) struct Unwound<'a> {
     pub(super) shared: &'a Shared,
     pub(super) what: &'static str,
@@ -533,8 +535,8 @@ impl Drop for Unwound<'_> {
         drop(log);
         self.shared.settled.notify_all();
         for round in rounds.into_iter().flatten() {
-            let _ = round.free.set(());
-            let _ = round.ended.set(ended.clone());
+            round.free.set(());
+            round.ended.set(ended.clone());
         }
     }
 }

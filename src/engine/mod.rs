@@ -32,6 +32,7 @@ use crate::error::{Error, Result};
 use crate::record::{Body, Kind};
 use crate::recovery::{Recovered, RecoveryReport, recover};
 use crate::state::{Map, OpRef, Value};
+use crate::sync::{AtomicU32, AtomicU64, Condvar, Mutex, Ordering};
 use crate::{MAX_ATOMIC_BYTES, MAX_BATCH_SIZE, MAX_KEY_BYTES, MAX_VALUE_BYTES, StoreId, with_suffix};
 use checkpointer::{Alone, Checkpointer};
 use flusher::Flusher;
@@ -40,8 +41,7 @@ use log::{Guard, Log, What};
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// An open store. Cheap to clone; every clone is the same store, usable from any thread. The last

@@ -11,10 +11,11 @@
 
 use super::shard::{Fresh, Shard};
 use super::{Digest, Digester, Key, OpRef, Value, decode_one};
+use crate::sync::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Bound;
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::PoisonError;
 
 const SHARDS: usize = 64;
 /// These bits of a hash choose the shard; the shard's table uses the lowest and the highest ones.
@@ -145,7 +146,11 @@ impl Map {
         }
         let Fresh::Noted(fresh) = std::mem::replace(&mut self.write(shard).fresh, Fresh::Noted(Vec::new())) else { return false };
         for (key, added) in fresh {
-            if added { keys.insert(key) } else { keys.remove(&key) };
+            if added {
+                keys.insert(key)
+            } else {
+                keys.remove(&key)
+            };
         }
         true
     }

@@ -1,0 +1,404 @@
+//! The scenes: which threads call the store at the same time, and what goes wrong meanwhile. A scene is
+//! drawn anew for each schedule. Everything goes through the public calls.
+
+use crate::draw::Draw;
+use crate::history::{Answer, History, Id, SHARED, SNAPSHOT, Shared, WAL, marker, shared_of};
+use crate::stage::{Planted, Stage, StageDisk, Trouble};
+use kv_engine::{Batch, Engine, Error, Options, Result};
+use shuttle::thread;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One thread, and how often it does what it does.
+#[derive(Clone, Debug)]
+enum Role {
+    Write(Vec<Form>),
+    Read(u64),
+    Watch(u64),
+    Flush(u64),
+    Snapshot(u64),
+    Resize(Vec<u64>),
+    Close,
+}
+
+/// The form of a write.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    PutMarker,
+    PutShared,
+    DeleteShared,
+    Both(Shared),
+}
+
+/// One schedule's cast.
+#[derive(Clone, Debug)]
+pub struct Scene {
+    batch_size: u64,
+    flush_interval: Duration,
+    snapshot_on_close: bool,
+    trouble: Trouble,
+    roles: Vec<Role>,
+    /// The first thread lets go of the store while the others work.
+    leave_early: bool,
+    /// The first thread waits until the background flush has saved everything.
+    await_flush: bool,
+    seed: u64,
+}
+
+/// The name of a scene, what it is about, and how it is drawn.
+pub type Named = (&'static str, fn(&mut Draw) -> Scene);
+
+pub const SCENES: [Named; 13] = [
+    ("writers, batch 1", |d| Scene::new(d, 1).writers(2, 4).with(Role::Read(3)).with(Role::Watch(2))),
+    ("writers, batch 2-3", |d| Scene::batched(d).writers(2, 4).with(Role::Watch(3))),
+    ("shared key", |d| Scene::any(d).contenders(2, 3).with(Role::Read(3))),
+    ("flush", |d| Scene::batched(d).writers(2, 3).with(Role::Flush(2)).with(Role::Watch(2))),
+    ("background flush", |d| Scene::batched(d).flushing().lone_writers().awaiting()),
+    ("snapshot", |d| Scene::any(d).contenders(2, 3).with(Role::Snapshot(2)).with(Role::Read(2))),
+    ("batch size", |d| Scene::any(d).writers(2, 3).resizing().with(Role::Watch(3))),
+    ("close", |d| Scene::any(d).snapshot_or_not().writers(2, 3).with(Role::Close).perhaps(Role::Close).perhaps(Role::Flush(1))),
+    ("drop", |d| Scene::any(d).snapshot_or_not().flushing_or_not().writers(2, 3).leaving()),
+    ("failing sync", |d| Scene::any(d).failing_sync().writers(2, 4).perhaps(Role::Flush(2)).perhaps(Role::Read(2))),
+    ("failing write", |d| Scene::any(d).failing_write().writers(2, 4).perhaps(Role::Snapshot(1)).perhaps(Role::Watch(2))),
+    ("full disk", |d| {
+        Scene::any(d).full().contenders(2, 4).perhaps(Role::Flush(2)).perhaps(Role::Snapshot(1)).perhaps(Role::Close)
+    }),
+    ("panic", |d| {
+        Scene::any(d)
+            .panicking()
+            .writers(2, 4)
+            .resizing_or_not()
+            .perhaps(Role::Snapshot(1))
+            .perhaps(Role::Flush(1))
+            .perhaps(Role::Close)
+    }),
+];
+
+/// A scene small enough to try all its schedules: so many threads, a put each.
+pub fn smallest(writers: usize, batch_size: u64) -> Scene {
+    let put = |scene: Scene, _| scene.with(Role::Write(vec![Form::PutMarker]));
+    (0..writers).fold(Scene::new(&mut Draw(1), batch_size), put)
+}
+
+impl Scene {
+    fn new(draw: &mut Draw, batch_size: u64) -> Scene {
+        Scene {
+            batch_size,
+            flush_interval: Duration::ZERO,
+            snapshot_on_close: false,
+            trouble: Trouble::None,
+            roles: Vec::new(),
+            leave_early: false,
+            await_flush: false,
+            seed: draw.next(),
+        }
+    }
+
+    fn any(draw: &mut Draw) -> Scene {
+        let batch_size = draw.between(1, 3);
+        Scene::new(draw, batch_size)
+    }
+
+    fn batched(draw: &mut Draw) -> Scene {
+        let batch_size = draw.between(2, 3);
+        Scene::new(draw, batch_size)
+    }
+
+    fn draw(&mut self) -> Draw {
+        self.seed = self.seed.wrapping_add(1);
+        Draw(self.seed)
+    }
+
+    fn with(mut self, role: Role) -> Scene {
+        self.roles.push(role);
+        self
+    }
+
+    fn perhaps(mut self, role: Role) -> Scene {
+        if self.draw().one_in(2) { self.with(role) } else { self }
+    }
+
+    fn writing(mut self, from: u64, to: u64, forms: &[Form]) -> Scene {
+        let mut draw = self.draw();
+        for _ in 0..draw.between(from, to) {
+            let count = draw.between(1, 3);
+            self.roles.push(Role::Write((0..count).map(|_| forms[draw.below(forms.len())]).collect()));
+        }
+        self
+    }
+
+    /// Writers that each have their own keys, and sometimes the shared one too.
+    fn writers(self, from: u64, to: u64) -> Scene {
+        self.writing(from, to, &[Form::PutMarker, Form::PutMarker, Form::Both(Shared::Put)])
+    }
+
+    /// Writers that put and delete the shared key.
+    fn contenders(self, from: u64, to: u64) -> Scene {
+        use Form::{Both, DeleteShared, PutMarker, PutShared};
+        self.writing(from, to, &[PutMarker, PutShared, DeleteShared, DeleteShared, Both(Shared::Put), Both(Shared::Delete)])
+    }
+
+    /// So few writes that no batch gets full.
+    fn lone_writers(mut self) -> Scene {
+        let count = if self.batch_size == 3 { self.draw().between(1, 2) } else { 1 };
+        (0..count).fold(self, |scene, _| scene.with(Role::Write(vec![Form::PutMarker])))
+    }
+
+    fn resizing(mut self) -> Scene {
+        let mut draw = self.draw();
+        let sizes = (0..draw.between(1, 3)).map(|_| draw.between(1, 3)).collect();
+        self.with(Role::Resize(sizes))
+    }
+
+    fn resizing_or_not(mut self) -> Scene {
+        if self.draw().one_in(2) { self.resizing() } else { self }
+    }
+
+    fn flushing(mut self) -> Scene {
+        self.flush_interval = Duration::from_nanos(1);
+        self
+    }
+
+    fn flushing_or_not(mut self) -> Scene {
+        if self.draw().one_in(2) { self.flushing() } else { self }
+    }
+
+    fn snapshot_or_not(mut self) -> Scene {
+        self.snapshot_on_close = self.draw().one_in(2);
+        self
+    }
+
+    fn awaiting(mut self) -> Scene {
+        self.await_flush = true;
+        self
+    }
+
+    fn leaving(mut self) -> Scene {
+        self.leave_early = true;
+        self
+    }
+
+    fn failing_sync(mut self) -> Scene {
+        let mut draw = self.draw();
+        self.trouble = match draw.below(3) {
+            0 => Trouble::SyncFails(draw.between(0, 4)),
+            way => Trouble::SyncLoses(draw.between(0, 10), way == 1),
+        };
+        self
+    }
+
+    fn failing_write(mut self) -> Scene {
+        self.trouble = Trouble::WriteFails(self.draw().between(0, 4));
+        self
+    }
+
+    fn full(mut self) -> Scene {
+        let mut draw = self.draw();
+        let from = draw.between(0, 3);
+        self.trouble = Trouble::NoRoom(from, from + draw.between(1, 4));
+        self
+    }
+
+    fn panicking(mut self) -> Scene {
+        let mut draw = self.draw();
+        self.trouble = Trouble::Panic(draw.between(0, 12), draw.one_in(2));
+        self
+    }
+}
+
+/// The threads of one schedule, and what they share.
+#[derive(Clone)]
+struct Play {
+    stage: Arc<Stage>,
+    history: Arc<History>,
+}
+
+/// How many operations the simulated disk counts while a new store is opened.
+pub fn opening_operations() -> u64 {
+    let stage = Arc::new(Stage::new(0, Trouble::None, 0, 0, Duration::ZERO));
+    let engine = options(&Scene::new(&mut Draw(0), 1), &stage).open().expect("a new store");
+    let operations = stage.sim().operations();
+    drop(engine);
+    operations as u64
+}
+
+fn options(scene: &Scene, stage: &Arc<Stage>) -> Options {
+    Options::new(WAL, SNAPSHOT)
+        .batch_size(scene.batch_size)
+        .flush_interval(scene.flush_interval)
+        .snapshot_on_close(scene.snapshot_on_close)
+        .disk(Arc::new(StageDisk(Arc::clone(stage))))
+}
+
+/// Plays one schedule and panics if anything in it is wrong.
+pub fn play(mut scene: Scene, opening: u64) {
+    let mut draw = scene.draw();
+    let tick = Duration::from_micros(1);
+    let stage = Arc::new(Stage::new(scene.seed, scene.trouble, opening, draw.between(0, 24), tick));
+    let history = Arc::new(History::new(Arc::clone(&stage), scene.batch_size));
+    let play = Play { stage: Arc::clone(&stage), history: Arc::clone(&history) };
+
+    let engine = options(&scene, &stage).open().expect("a new store");
+    stage.arm();
+    let (first, others) = scene.roles.split_first().expect("somebody");
+    let threads: Vec<_> = others.iter().enumerate().map(|(number, role)| play.spawn(number + 1, role, &engine)).collect();
+    // The first thread plays the first role itself: one thread less to schedule.
+    let watched = if scene.leave_early {
+        let last = play.spawn(0, first, &engine);
+        drop(engine);
+        last.join().expect("an actor")
+    } else {
+        play.act(0, first, engine)
+    };
+    let engines: Vec<Engine> = threads.into_iter().map(|thread| thread.join().expect("an actor")).collect();
+    if scene.await_flush {
+        // So few writes do not fill a batch: nobody but the background flush syncs them.
+        stage.wait_until(|image| history.markers_in(image));
+    }
+    quietly(|| drop(engines));
+    let wrong = quietly(|| history.judge(watched, &mut draw)).unwrap_or_default();
+    assert!(wrong.is_empty(), "{scene:?}\n{}", wrong.join("\n"));
+}
+
+/// Runs a call during which the thread may panic on purpose.
+fn quietly<T>(call: impl FnOnce() -> T) -> Option<T> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(done) => Some(done),
+        Err(payload) if payload.is::<Planted>() => None,
+        Err(payload) => resume_unwind(payload),
+    }
+}
+
+impl Play {
+    fn spawn(&self, number: usize, role: &Role, engine: &Engine) -> thread::JoinHandle<Engine> {
+        let (play, role, engine) = (self.clone(), role.clone(), engine.clone());
+        thread::spawn(move || play.act(number, &role, engine))
+    }
+
+    /// Gives the store back, so that who drops it last is up to the first thread.
+    fn act(&self, number: usize, role: &Role, engine: Engine) -> Engine {
+        match role {
+            Role::Write(forms) => forms.iter().for_each(|form| self.write(&engine, number, *form)),
+            Role::Read(times) => (0..*times).for_each(|_| self.read(&engine, number)),
+            Role::Watch(times) => (0..*times).for_each(|_| self.watch(&engine)),
+            Role::Flush(times) => (0..*times).for_each(|_| self.promising(|| engine.flush().map(drop))),
+            Role::Snapshot(times) => (0..*times).for_each(|_| self.promising(|| engine.snapshot().map(drop))),
+            Role::Resize(sizes) => sizes.iter().for_each(|size| self.resize(&engine, *size)),
+            Role::Close => self.close(&engine),
+        }
+        engine
+    }
+
+    fn write(&self, engine: &Engine, number: usize, form: Form) {
+        let (marked, shared) = match form {
+            Form::PutMarker => (true, Shared::Leave),
+            Form::PutShared => (false, Shared::Put),
+            Form::DeleteShared => (false, Shared::Delete),
+            Form::Both(shared) => (true, shared),
+        };
+        let from = self.history.acked();
+        let id = self.history.issue(marked, shared);
+        let call = || match form {
+            Form::PutMarker => engine.put(marker(id), "").map(Some),
+            Form::PutShared => engine.put(SHARED, id.to_string()).map(Some),
+            Form::DeleteShared => engine.delete(SHARED),
+            Form::Both(shared) => {
+                let mut batch = Batch::new();
+                match shared {
+                    Shared::Put => batch.put(SHARED, id.to_string()),
+                    _ => batch.delete(SHARED),
+                };
+                batch.put(marker(id), "");
+                engine.write(batch).map(Some)
+            }
+        };
+        match quietly(call) {
+            Some(Ok(Some(ack))) => self.history.answer(id, Answer::Acked(ack.seq), ack.durable),
+            Some(Ok(None)) => {
+                self.history.answer(id, Answer::Absent, false);
+                let durable = self.history.batch_size() == 1;
+                self.history.shared_seen(1000 + number, None, from, durable);
+            }
+            Some(Err(error)) => {
+                self.failed(&error);
+                let certain = matches!(error, Error::NoSpace { .. } | Error::Closed);
+                self.history.answer(id, if certain { Answer::Refused } else { Answer::InDoubt }, false);
+            }
+            // The store need not have failed: the panic may have come before it began anything.
+            None => self.history.answer(id, Answer::InDoubt, false),
+        }
+    }
+
+    fn failed(&self, error: &Error) {
+        match error {
+            Error::Closed => self.history.closed(),
+            Error::Poisoned { .. } => self.history.poisoned(),
+            _ => {}
+        }
+        if !self.stage.troubled() && !matches!(error, Error::Closed) {
+            self.history.wrong(format!("a call failed, and the disk did not: {error}"));
+        }
+    }
+
+    /// A call whose OK makes everything durable that was acknowledged before.
+    fn promising(&self, call: impl FnOnce() -> Result<()>) {
+        let acked = self.history.acked();
+        match quietly(call) {
+            Some(Ok(())) => self.history.promise(acked),
+            Some(Err(error)) => self.failed(&error),
+            None => {}
+        }
+    }
+
+    fn resize(&self, engine: &Engine, size: u64) {
+        let before = self.history.batch_size();
+        self.history.set_batch_size(before.max(size));
+        match quietly(|| engine.set_batch_size(size)) {
+            Some(Ok(())) => {
+                self.history.set_batch_size(size);
+                let acked = self.history.acked();
+                self.history.promise((acked + 1).saturating_sub(size));
+            }
+            Some(Err(error)) => self.failed(&error),
+            None => {}
+        }
+    }
+
+    fn close(&self, engine: &Engine) {
+        let acked = self.history.acked();
+        match quietly(|| engine.close()) {
+            Some(Ok(())) => {
+                self.history.promise(acked);
+                self.history.closed();
+            }
+            Some(Err(error)) => self.failed(&error),
+            None => {}
+        }
+    }
+
+    fn read(&self, engine: &Engine, number: usize) {
+        let durable = self.history.batch_size() == 1 && !matches!(engine.batch_size(), 2..);
+        let from = self.history.acked();
+        let value = shared_of(engine);
+        self.history.shared_seen(number, value, from, durable);
+        let newest: Option<Id> = self.history.issued().checked_sub(1);
+        if let Some(id) = newest
+            && engine.get(marker(id)).expect("reads never fail").is_some()
+            && durable
+        {
+            self.history.marker_seen(id);
+        }
+    }
+
+    fn watch(&self, engine: &Engine) {
+        let stats = engine.stats();
+        if stats.pending >= stats.batch_size {
+            self.history.wrong(format!("{} writes are pending at batch size {}", stats.pending, stats.batch_size));
+        }
+        if stats.durable > stats.appended {
+            self.history.wrong(format!("{} writes are durable of {}", stats.durable, stats.appended));
+        }
+        self.history.promise(stats.durable);
+    }
+}

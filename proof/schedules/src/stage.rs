@@ -1,0 +1,301 @@
+//! [`Stage`]: the disk of one schedule. It wraps a simulated disk, lets another thread go on inside each
+//! operation, fails or panics where the scene says so, keeps the disk as it was at one moment for a crash,
+//! and takes pictures of what a power cut would leave for certain.
+
+use crate::draw::Draw;
+use kv_engine::disk::sim::{Choices, Fate, Fault, FaultPlan, Image, SimDisk, World};
+use kv_engine::disk::{Disk, File, Lock};
+use shuttle::thread;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
+
+/// What goes wrong in the middle of a schedule. The numbers count operations since the opening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    None,
+    /// This sync of a file fails; what it was to save stays in memory.
+    SyncFails(u64),
+    /// If this operation is a sync it fails, and what it was to save is lost or taken back.
+    SyncLoses(u64, bool),
+    /// This write fails.
+    WriteFails(u64),
+    /// Writes from the first number on and before the second find no room, after a part of the bytes.
+    NoRoom(u64, u64),
+    /// A thread panics in this operation, before or behind its effect.
+    Panic(u64, bool),
+}
+
+/// What the thread that panics throws; not to be reported as a failure.
+pub struct Planted;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Write,
+    Sync,
+    Other,
+}
+
+/// Counts and moments; a standard lock, since nobody holds it while another thread goes on.
+#[derive(Default)]
+struct Script {
+    operations: u64,
+    writes: u64,
+    syncs: u64,
+    crash: Option<(World, u64)>,
+    time: u64,
+    hit: bool,
+}
+
+pub struct Stage {
+    sim: SimDisk,
+    trouble: Trouble,
+    crash_at: u64,
+    /// How far the clock goes on each time somebody looks.
+    tick: Duration,
+    script: Mutex<Script>,
+    armed: std::sync::atomic::AtomicBool,
+    /// Threads that wait for a sync to end.
+    ended: shuttle::sync::Condvar,
+    ended_lock: shuttle::sync::Mutex<()>,
+}
+
+impl std::fmt::Debug for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Stage")
+    }
+}
+
+impl Stage {
+    /// `opening`: how many operations the simulated disk counts for the opening of a new store.
+    pub fn new(seed: u64, trouble: Trouble, opening: u64, crash_at: u64, tick: Duration) -> Stage {
+        let sim = match trouble {
+            Trouble::SyncLoses(at, reverts) => {
+                let fault = Some(if reverts { Fault::SyncRevertsPages } else { Fault::SyncLosesPages });
+                let at = usize::try_from(opening + at).expect("small");
+                SimDisk::with_faults(&Image::new(), seed, FaultPlan { at, fault, for_ever: false })
+            }
+            _ => SimDisk::new(&Image::new(), seed),
+        };
+        Stage {
+            sim,
+            trouble,
+            crash_at,
+            tick,
+            script: Mutex::default(),
+            armed: false.into(),
+            ended: shuttle::sync::Condvar::new(),
+            ended_lock: shuttle::sync::Mutex::new(()),
+        }
+    }
+
+    fn script(&self) -> MutexGuard<'_, Script> {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The store is open: from now on threads change places inside operations, and things go wrong.
+    pub fn arm(&self) {
+        self.armed.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    pub fn sim(&self) -> &SimDisk {
+        &self.sim
+    }
+
+    /// A moment that is later than every one before.
+    pub fn moment(&self) -> u64 {
+        let mut script = self.script();
+        script.time += 1;
+        script.time
+    }
+
+    /// Whether what the scene planned has happened.
+    pub fn troubled(&self) -> bool {
+        self.script().hit
+    }
+
+    /// What a power cut leaves now, at the least.
+    pub fn picture(&self) -> Image {
+        self.sim.world().after_power_cut(&mut AllLost)
+    }
+
+    /// The disk at the moment of the crash, if the schedule got there.
+    pub fn crash(&self) -> Option<(World, u64)> {
+        self.script().crash.clone()
+    }
+
+    /// Sleeps until a power cut would leave what is wanted; looks at the end of each sync.
+    pub fn wait_until(&self, wanted: impl Fn(&Image) -> bool) {
+        let mut guard = self.ended_lock.lock().expect("never poisoned");
+        while !wanted(&self.picture()) {
+            guard = self.ended.wait(guard).expect("never poisoned");
+        }
+    }
+
+    fn during<T>(&self, kind: Kind, act: impl FnOnce() -> io::Result<T>, part: impl FnOnce()) -> io::Result<T> {
+        if !self.armed.load(std::sync::atomic::Ordering::Relaxed) {
+            return act();
+        }
+        thread::sleep(Duration::ZERO);
+        let (number, errno) = self.count(kind);
+        if let Some(code) = errno {
+            if code == ENOSPC {
+                part();
+            }
+            return Err(io::Error::from_raw_os_error(code));
+        }
+        if self.trouble == Trouble::Panic(number, false) {
+            self.panic();
+        }
+        let done = act();
+        if done.is_err() {
+            self.script().hit = true;
+        }
+        if self.trouble == Trouble::Panic(number, true) {
+            self.panic();
+        }
+        if kind == Kind::Sync {
+            drop(self.ended_lock.lock());
+            self.ended.notify_all();
+        }
+        done
+    }
+
+    fn panic(&self) {
+        self.script().hit = true;
+        std::panic::resume_unwind(Box::new(Planted));
+    }
+
+    /// The number of this operation, and the error it is to have.
+    fn count(&self, kind: Kind) -> (u64, Option<i32>) {
+        let mut script = self.script();
+        let number = script.operations;
+        script.operations += 1;
+        if number == self.crash_at {
+            script.crash = Some((self.sim.world(), script.time));
+        }
+        let of_kind = match kind {
+            Kind::Write => &mut script.writes,
+            Kind::Sync => &mut script.syncs,
+            Kind::Other => return (number, None),
+        };
+        let nth = *of_kind;
+        *of_kind += 1;
+        let errno = match (self.trouble, kind) {
+            (Trouble::SyncFails(n), Kind::Sync) if n == nth => Some(EIO),
+            (Trouble::WriteFails(n), Kind::Write) if n == nth => Some(EIO),
+            (Trouble::NoRoom(from, to), Kind::Write) if (from..to).contains(&nth) => Some(ENOSPC),
+            _ => None,
+        };
+        script.hit |= errno.is_some();
+        (number, errno)
+    }
+}
+
+/// The power cut that keeps nothing that it may lose.
+struct AllLost;
+
+impl Choices for AllLost {
+    fn fate(&mut self) -> Fate {
+        Fate::Lost
+    }
+    fn pick(&mut self, count: usize) -> usize {
+        count - 1
+    }
+    fn garbage(&mut self) -> u8 {
+        0
+    }
+}
+
+impl Choices for Draw {
+    fn fate(&mut self) -> Fate {
+        [Fate::Kept, Fate::Lost, Fate::Kept, Fate::Lost, Fate::Torn, Fate::Garbage][self.below(6)]
+    }
+    fn pick(&mut self, count: usize) -> usize {
+        self.below(count)
+    }
+    fn garbage(&mut self) -> u8 {
+        u8::try_from(self.below(256)).expect("a byte")
+    }
+}
+
+/// The stage as the store sees it.
+#[derive(Clone, Debug)]
+pub struct StageDisk(pub Arc<Stage>);
+
+impl StageDisk {
+    fn file(&self, inner: Arc<dyn File>) -> Arc<dyn File> {
+        Arc::new(StageFile { inner, stage: Arc::clone(&self.0) })
+    }
+
+    fn other<T>(&self, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        self.0.during(Kind::Other, act, || ())
+    }
+}
+
+impl Disk for StageDisk {
+    fn open(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
+        Ok(self.0.sim.open(path)?.map(|file| self.file(file)))
+    }
+    fn open_read(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
+        self.0.sim.open_read(path)
+    }
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.other(|| self.0.sim.create_new(path)).map(|file| self.file(file))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.other(|| self.0.sim.rename(from, to))
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.other(|| self.0.sim.remove(path))
+    }
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.other(|| self.0.sim.sync_dir(path))
+    }
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
+        self.0.sim.lock(path)
+    }
+    fn now(&self) -> Duration {
+        if matches!(self.0.trouble, Trouble::Panic(..)) {
+            // Also under the log's lock, where a write cannot be in the way of a sync.
+            self.other(|| Ok(())).expect("nothing that fails");
+        }
+        self.0.sim.advance(self.0.tick);
+        self.0.sim.now()
+    }
+    fn entropy(&self) -> u64 {
+        self.0.sim.entropy()
+    }
+}
+
+#[derive(Debug)]
+struct StageFile {
+    inner: Arc<dyn File>,
+    stage: Arc<Stage>,
+}
+
+impl File for StageFile {
+    fn size(&self) -> io::Result<u64> {
+        self.inner.size()
+    }
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        self.inner.read_at(offset, out)
+    }
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        let part = || drop(self.inner.write_at(offset, &bytes[..bytes.len() / 2]));
+        self.stage.during(Kind::Write, || self.inner.write_at(offset, bytes), part)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.stage.during(Kind::Other, || self.inner.set_len(len), || ())
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.stage.during(Kind::Sync, || self.inner.sync(), || ())
+    }
+    fn drop_cache(&self) {
+        self.inner.drop_cache();
+    }
+}

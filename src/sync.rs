@@ -1,0 +1,72 @@
+//! The locks and threads of the engine: those of the standard library. With `--cfg shuttle` they are
+//! shuttle's, which runs one thread at a time and decides at each of their calls which one goes on, so
+//! that schedules can be tried by the thousand and repeated. `Arc`, `Weak` and `OnceLock` are the
+//! standard library's in both: nobody waits in them. [`Signal`] is made of what there is.
+
+#[cfg(not(shuttle))]
+use std as chosen;
+
+#[cfg(shuttle)]
+use shuttle as chosen;
+
+pub(crate) use chosen::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+pub(crate) use chosen::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub(crate) use chosen::thread;
+
+/// A value that is set once, and waited for by any number of threads. Setting it wakes them all with one
+/// system call, and they meet at no lock.
+#[cfg(not(shuttle))]
+#[derive(Debug)]
+pub(crate) struct Signal<T>(std::sync::OnceLock<T>);
+
+#[cfg(not(shuttle))]
+impl<T> Default for Signal<T> {
+    fn default() -> Signal<T> {
+        Signal(std::sync::OnceLock::new())
+    }
+}
+
+#[cfg(not(shuttle))]
+impl<T> Signal<T> {
+    /// The first value stays.
+    pub(crate) fn set(&self, value: T) {
+        let _ = self.0.set(value);
+    }
+
+    pub(crate) fn wait(&self) -> &T {
+        self.0.wait()
+    }
+}
+
+#[cfg(shuttle)]
+#[derive(Debug)]
+pub(crate) struct Signal<T> {
+    value: std::sync::OnceLock<T>,
+    is_set: Mutex<bool>,
+    changed: Condvar,
+}
+
+#[cfg(shuttle)]
+impl<T> Default for Signal<T> {
+    fn default() -> Signal<T> {
+        Signal { value: std::sync::OnceLock::new(), is_set: Mutex::new(false), changed: Condvar::new() }
+    }
+}
+
+#[cfg(shuttle)]
+impl<T> Signal<T> {
+    pub(crate) fn set(&self, value: T) {
+        let mut is_set = self.is_set.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _ = self.value.set(value);
+        *is_set = true;
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn wait(&self) -> &T {
+        let mut is_set = self.is_set.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        while !*is_set {
+            is_set = self.changed.wait(is_set).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+        self.value.get().expect("it is set")
+    }
+}
