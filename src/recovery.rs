@@ -8,6 +8,8 @@
 //! 5. remove left-over `.tmp` files; 6. a damaged log is first copied to `<wal>.damaged-<n>`;
 //! 7. what follows the last good frame, reserved space too, is cut off, and the cut synced, before any
 //!    new write;
+//!    Where the log was not closed in order, the mark of this opening is made durable behind it; a
+//!    full disk is no reason to refuse, then the first write does it;
 //! 8. where the log ends before the snapshot, a new one is put in place;
 //! 9. where there is none, a new store begins. With a snapshot, the snapshot is first saved under
 //!    the new store's id: should the log that was missing come back, it must not be taken for the
@@ -460,8 +462,13 @@ pub(crate) fn recover(
                 file.set_len(log.end).map_err(Error::io("cutting the torn tail of", wal_path))?;
                 file.sync().map_err(Error::io("syncing", wal_path))?;
             }
-            let nothing_new = report.closed_cleanly;
-            Wal::resume(file, wal_path, log.header, log.end, log.link, nothing_new)
+            let in_order = report.closed_cleanly;
+            let mut wal = Wal::resume(file, wal_path, log.header, log.end, log.link, in_order);
+            if !in_order {
+                wal.begin_life(log.last, || disk.entropy())
+                    .map_err(Error::io("marking the log as opened again: writing", wal_path))?;
+            }
+            wal
         }
         (_, log) => {
             report.created = log.is_none() && snapshot.is_none();

@@ -25,8 +25,11 @@
 //! - A write that fails is taken back by cutting the file to `tail`, and the cut is synced, so that
 //!   nothing of it is in the way of later frames or comes back; where even that fails, the log must
 //!   not be written again.
-//! - The first group written after an opening begins with an OPENED mark whose random body makes
-//!   the chain of links new: what an earlier life left behind the tail can never continue it.
+//! - Before the first record of an opening stands an OPENED mark whose random body makes the chain of links
+//!   new: what an earlier life left behind the tail can never continue it. In a file that was there before, the mark
+//!   is durable before anything else is written and before space is reserved, and after an end that was not
+//!   in order even before the opening is over: else a power cut could leave the new length of the
+//!   file and, where the mark should be, records of the earlier life that recovery had not seen.
 
 use crate::disk::{Disk, File, create_tmp, write_all_at};
 use crate::error::{Error, Result};
@@ -47,6 +50,9 @@ const CHECK_AT: usize = 60;
 
 /// A buffer that once held a large group is given back to the system above this size.
 const KEEP_BUFFER_BYTES: usize = 4 << 20;
+
+/// Length of an OPENED mark.
+pub(crate) const OPENED_BYTES: usize = record::HEADER_BYTES + 8;
 
 const NOT_BEGUN: &str = "no new log was begun, the old one is as it was: writing";
 
@@ -135,6 +141,12 @@ pub(crate) struct LogEnd {
     pub(crate) link: u32,
 }
 
+/// Whether an error is about room, so that the same write may succeed later.
+pub(crate) fn is_no_space(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull, WriteZero};
+    matches!(error.kind(), FileTooLarge | QuotaExceeded | StorageFull | WriteZero)
+}
+
 /// Frames that were taken out of the buffer, to be written and synced without the log's lock.
 #[derive(Debug)]
 pub(crate) struct Group {
@@ -145,23 +157,34 @@ pub(crate) struct Group {
     /// How long the file is to be first.
     reserve: Option<u64>,
     reserved: bool,
+    /// Length of the OPENED mark, where it has to be durable first.
+    mark_bytes: usize,
 }
 
 impl Group {
     /// Hands the frames to the operating system in one write. On failure the file is durably as long as
     /// before.
     pub(crate) fn write(&mut self) -> std::result::Result<(), WriteFailure> {
-        if let Some(len) = self.reserve {
-            self.reserved = self.file.reserve(len).is_ok();
-        }
-        write_all_at(&*self.file, self.at, &self.bytes).map_err(|cause| {
+        self.write_in_order().map_err(|cause| {
             // Synced, or a power cut could bring back whole records of a write that was refused.
             let torn = self.file.set_len(self.at).and_then(|()| self.file.sync()).err();
             WriteFailure { cause, torn }
         })
     }
 
-    /// As [`Group::write`], for a file that is not in use yet.
+    fn write_in_order(&mut self) -> io::Result<()> {
+        let (mark, rest) = self.bytes.split_at(self.mark_bytes);
+        if !mark.is_empty() {
+            write_all_at(&*self.file, self.at, mark)?;
+            self.file.sync()?;
+        }
+        if let Some(len) = self.reserve {
+            self.reserved = self.file.reserve(len).is_ok();
+        }
+        write_all_at(&*self.file, self.at + mark.len() as u64, rest)
+    }
+
+    /// As [`Group::write`], for a file that nobody uses yet.
     pub(crate) fn write_tmp(&mut self) -> io::Result<()> {
         self.write().map_err(|failure| failure.cause)
     }
@@ -191,6 +214,8 @@ pub(crate) struct Wal {
     tail: Mark,
     /// The length of the file, where space is reserved.
     reserved: u64,
+    /// Whether the file was there before this opening.
+    resumed: bool,
     /// Whether reserving has worked so far.
     may_reserve: bool,
     /// Frames that are not written yet; they belong at `from`, behind a group that is out.
@@ -227,7 +252,7 @@ impl Wal {
             write_all_at(&*file, 0, &header.encode()).map(|()| file)
         });
         let file = begun.map_err(Error::io(NOT_BEGUN, &tmp)).inspect_err(|_| drop(disk.remove(&tmp)))?;
-        Ok(Wal::resume(file, path, header, HEADER_BYTES as u64, salt, true))
+        Ok(Wal { resumed: false, ..Wal::resume(file, path, header, HEADER_BYTES as u64, salt, true) })
     }
 
     /// Puts a log that was begun durably in the place of whatever was there.
@@ -263,6 +288,7 @@ impl Wal {
             header,
             tail: Mark { at: tail, link: tail_link, opened: false },
             reserved: tail,
+            resumed: true,
             may_reserve: true,
             buffer: Vec::new(),
             from: tail,
@@ -308,13 +334,31 @@ impl Wal {
 
     /// Appends one frame to the buffer; before the first one, the OPENED mark with `nonce`.
     pub(crate) fn append(&mut self, kind: Kind, seq: Seq, durable: Seq, nonce: impl FnOnce() -> u64, body: &Body<'_>) {
+        self.mark_opened(if kind == Kind::WRITE { seq - 1 } else { seq }, durable, nonce);
+        self.frame(kind, seq, durable, body);
+    }
+
+    /// Appends the OPENED mark, unless it was.
+    fn mark_opened(&mut self, last: Seq, durable: Seq, nonce: impl FnOnce() -> u64) {
         if !self.opened {
             self.opened = true;
-            let before = if kind == Kind::WRITE { seq - 1 } else { seq };
             let nonce = nonce().to_le_bytes();
-            self.frame(Kind::OPENED, before, durable, &Body::new(&nonce, self.header.salt));
+            self.frame(Kind::OPENED, last, durable, &Body::new(&nonce, self.header.salt));
         }
-        self.frame(kind, seq, durable, body);
+    }
+
+    /// Makes the OPENED mark durable, behind write `last`; where the disk has no room, the first group will.
+    pub(crate) fn begin_life(&mut self, last: Seq, nonce: impl FnOnce() -> u64) -> io::Result<()> {
+        let before = self.mark();
+        self.mark_opened(last, last, nonce);
+        let mut group = self.take();
+        group.reserve = None;
+        match group.write() {
+            Ok(()) => self.complete(group),
+            Err(WriteFailure { cause, torn: None }) if is_no_space(&cause) => self.take_back(group, before),
+            Err(failure) => return Err(failure.cause),
+        }
+        Ok(())
     }
 
     fn frame(&mut self, kind: Kind, seq: Seq, durable: Seq, body: &Body<'_>) {
@@ -353,12 +397,21 @@ impl Wal {
     pub(crate) fn take(&mut self) -> Group {
         assert_eq!(self.from, self.tail.at, "one group at a time");
         let end = self.mark();
+        let mark_bytes = if self.resumed && end.opened && !self.tail.opened { OPENED_BYTES } else { 0 };
         let step = end.at.clamp(*RESERVE_BYTES.start(), *RESERVE_BYTES.end());
         let reserve =
             (self.may_reserve && end.at > self.reserved).then(|| (end.at + step).next_multiple_of(*RESERVE_BYTES.start()));
         self.from = end.at;
         self.out = Arc::new(std::mem::replace(&mut self.buffer, std::mem::take(&mut self.spare)));
-        Group { file: Arc::clone(&self.file), at: self.tail.at, bytes: Arc::clone(&self.out), end, reserve, reserved: false }
+        Group {
+            file: Arc::clone(&self.file),
+            at: self.tail.at,
+            bytes: Arc::clone(&self.out),
+            end,
+            reserve,
+            reserved: false,
+            mark_bytes,
+        }
     }
 
     /// The group is in the file.

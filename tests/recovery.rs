@@ -73,11 +73,14 @@ fn a_log_cut_at_any_byte_gives_the_prefix_before_the_cut_and_goes_on() {
         let report = engine.recovery();
         let kept = offsets[2..].iter().filter(|&&end| end <= cut as u64).count();
         assert_eq!(contents(&engine), states[kept], "cut {cut}");
+        // Zeros at the end are no part of a record.
+        let content = whole[..cut].iter().rposition(|&byte| byte != 0).unwrap() as u64 + 1;
+        let last = *offsets.iter().rfind(|&&end| end <= cut as u64).unwrap();
         match &report.tail {
-            Tail::Clean => assert!(offsets.contains(&(cut as u64)), "cut {cut}"),
+            Tail::Clean => assert!(content <= last, "cut {cut}"),
             Tail::Torn(torn) => {
-                assert!(!offsets.contains(&(cut as u64)), "cut {cut}");
-                assert_eq!((torn.offset + torn.bytes, torn.fault, torn.whole_beyond), (cut as u64, Fault::Short, 0));
+                assert!(content > last, "cut {cut}");
+                assert_eq!((torn.offset + torn.bytes, torn.fault, torn.whole_beyond), (content, Fault::Short, 0));
                 assert_eq!(report.warnings().len(), 1);
             }
             tail => panic!("cut {cut}: {tail:?}"),
@@ -275,7 +278,8 @@ fn zeros_behind_the_log_are_reserved_space_and_zeros_inside_are_damage() {
         assert_eq!(contents(&engine), states[6]);
         assert_eq!(engine.recovery().tail, Tail::Clean);
         drop(engine);
-        assert_eq!(fs::read(&place.wal).unwrap(), whole, "given back");
+        let now = fs::read(&place.wal).unwrap();
+        assert!(now.starts_with(&whole) && now.len() < whole.len() + 100, "given back; two marks follow");
     }
     let mut bytes = whole.clone();
     bytes[offsets[2] as usize..offsets[3] as usize].fill(0);

@@ -154,6 +154,18 @@ impl Shared {
 
     /// A checkpoint, while writers go on.
     pub(super) fn checkpoint(&self) -> Result<Snapshotted> {
+        loop {
+            let taken = self.checkpoint_once();
+            // Whoever wants to close has broken it off. Where closing fails, it is begun again.
+            let is_open = || !self.log_always().closed;
+            if !matches!(taken, Err(Error::Closed)) || !is_open() {
+                return taken;
+            }
+            thread::yield_now();
+        }
+    }
+
+    fn checkpoint_once(&self) -> Result<Snapshotted> {
         let began = self.disk.now();
         let alone = self.checkpointer.alone();
         self.checkpointer.running.store(true, Ordering::Relaxed);
@@ -167,7 +179,8 @@ impl Shared {
 
     fn checkpoint_alone(&self, alone: &Alone<'_>, began: Duration) -> Result<Snapshotted> {
         let log = self.make_durable(self.open_log()?)?;
-        let (header, mut next) = self.snapshot_and_successor(log, alone)?;
+        let go_on = || if self.checkpointer.stopping.load(Ordering::Relaxed) { Err(Error::Closed) } else { Ok(()) };
+        let (header, mut next) = self.snapshot_and_successor(log, alone, &go_on)?;
         let done = self.catch_up(&mut next).and_then(|()| {
             let end = |log: Guard<'_>| self.replace_log(log, next);
             self.while_paused(end, |_, _| {})
@@ -180,19 +193,23 @@ impl Shared {
     pub(super) fn checkpoint_paused(&self, log: Guard<'_>, alone: &Alone<'_>) -> Result<Snapshotted> {
         let began = self.disk.now();
         let log = self.make_durable(log)?;
-        let (header, next) = self.snapshot_and_successor(log, alone)?;
+        let (header, next) = self.snapshot_and_successor(log, alone, &|| Ok(()))?;
         let done = self.replace_log(self.log()?, next);
         let released = done.inspect_err(|_| drop(self.disk.remove(&with_suffix(&self.wal_path, ".tmp"))))?;
         Ok(self.snapshotted(&header, released, began))
     }
 
     /// Steps 1 and 2. All of the log must be durable.
-    fn snapshot_and_successor(&self, log: Guard<'_>, _alone: &Alone<'_>) -> Result<(snapshot::Header, Successor)> {
+    fn snapshot_and_successor(
+        &self,
+        log: Guard<'_>,
+        _alone: &Alone<'_>,
+        go_on: &dyn Fn() -> Result<()>,
+    ) -> Result<(snapshot::Header, Successor)> {
         let behind = log.wal.end(log.durable);
         drop(log);
         self.check_in_place()?;
-        let go_on = || if self.checkpointer.stopping.load(Ordering::Relaxed) { Err(Error::Closed) } else { Ok(()) };
-        let header = self.failing_for_good(merge(&*self.disk, &behind, &self.wal_path, &self.snapshot_path, &go_on))?;
+        let header = self.failing_for_good(merge(&*self.disk, &behind, &self.wal_path, &self.snapshot_path, go_on))?;
         self.snapshot_bytes.store(header.file_len().unwrap_or(0), Ordering::Relaxed);
         let mut log = self.log()?;
         log.counts.snapshots += 1;

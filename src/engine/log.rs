@@ -28,7 +28,7 @@ use crate::error::{Error, Result};
 use crate::record::{Body, Kind};
 use crate::state;
 use crate::sync::{MutexGuard, Signal};
-use crate::wal::{Group, Mark, Wal, WriteFailure};
+use crate::wal::{Group, Mark, Wal, WriteFailure, is_no_space};
 use crate::{MAX_SEQ, Seq};
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -154,12 +154,6 @@ impl Cause {
 
     fn error(&self) -> io::Error {
         self.code.map_or_else(|| io::Error::new(self.kind, self.text.clone()), io::Error::from_raw_os_error)
-    }
-
-    /// Whether it is about room, so that the same write may succeed later.
-    fn is_no_space(&self) -> bool {
-        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull, WriteZero};
-        matches!(self.kind, FileTooLarge | QuotaExceeded | StorageFull | WriteZero)
     }
 }
 
@@ -344,10 +338,13 @@ impl Shared {
         log.next_has_leader = true;
         drop(log);
         running.free.wait();
-        // Others count on it, even where this write has been decided meanwhile.
+        // Others count on it, even where this write has been decided meanwhile. It may have been refused, and
+        // its number given to another: the round that begins here says nothing of it.
         let log = self.log().ok()?;
-        let begins = log.running.is_none() && log.failure.is_none() && log.wal.buffered_bytes() > 0;
-        begins.then(|| self.lead(log))
+        if log.running.is_none() && log.failure.is_none() && log.wal.buffered_bytes() > 0 {
+            self.lead(log);
+        }
+        None
     }
 
     /// Waits for the round under way, or leads one: after it, some writes are decided.
@@ -547,7 +544,7 @@ fn write_failed(log: &mut Log, group: Group, failure: WriteFailure) -> Option<Ca
     let cause = Cause::of(&failure.cause);
     if let Some(torn) = failure.torn {
         log.fail(format!("the log could not be written ({}), and cutting the torn record off failed: {torn}", cause.text));
-    } else if !cause.is_no_space() {
+    } else if !is_no_space(&failure.cause) {
         log.fail(format!("the log could not be written: {}", cause.text));
     }
     let keep = log.keep;

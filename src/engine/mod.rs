@@ -74,8 +74,16 @@ struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        /// Also where close would have to be repeated, or panics: nobody is left to do it.
+        struct LetGo<'a>(&'a Shared);
+        impl Drop for LetGo<'_> {
+            fn drop(&mut self) {
+                self.0.let_go();
+            }
+        }
+        let let_go = LetGo(&self.shared);
         let _ = self.shared.close();
-        self.shared.let_go(); // also where close would have to be repeated: nobody is left to do it
+        drop(let_go);
     }
 }
 

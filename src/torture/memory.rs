@@ -4,6 +4,7 @@
 
 use super::choices::Random;
 use crate::disk::{Disk, File, Lock};
+use crate::wal::OPENED_BYTES;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -110,6 +111,11 @@ impl MemoryFile {
 
     pub(super) fn holds(&self, bytes: &[u8]) -> bool {
         lock(&self.content).bytes == bytes
+    }
+
+    /// Whether the file holds these bytes of a log, and behind them at most the marks of two openings.
+    pub(super) fn is_cut(&self, bytes: &[u8]) -> bool {
+        lock(&self.content).bytes.strip_prefix(bytes).is_some_and(|rest| [0, 1, 2].contains(&(rest.len() / OPENED_BYTES)))
     }
 
     /// Offset and length of each write since the file was made.

@@ -315,12 +315,14 @@ impl Run {
     /// What does not hold was cut off, and another opening finds the same.
     fn cut_and_stays(&self, found: &Recovered, end: usize, case: u64) -> std::result::Result<(), Wrong> {
         let file = self.disk.file(Path::new(WAL)).ok_or_else(|| Wrong::Told("the log is gone".into()))?;
-        if !file.holds(&self.bytes[..end]) {
+        if !file.is_cut(&self.bytes[..end]) {
             return Err(Wrong::Told("the log was not cut where it stops making sense".into()));
         }
         if case.is_multiple_of(AGAIN_EVERY) {
             let again = self.recover(Recovery::Strict)?.map_err(|error| Wrong::Told(format!("not opened again: {error}")))?;
-            if again.report.tail != Tail::Clean || again.state.digest() != found.state.digest() || !file.holds(&self.bytes[..end])
+            if again.report.tail != Tail::Clean
+                || again.state.digest() != found.state.digest()
+                || !file.is_cut(&self.bytes[..end])
             {
                 return Err(Wrong::Told("opening again finds something else".into()));
             }

@@ -223,14 +223,14 @@ impl Run<'_> {
         let shown = self.judge(group, same, &recovered)?;
         let end = usize::try_from(recovered.report.log_bytes).expect("a short log");
         let file = self.disk.file(wal).ok_or("the log is gone")?;
-        if !file.holds(&self.image[..end]) {
+        if !file.is_cut(&self.image[..end]) {
             return Err("what follows the last whole record was not cut off".into());
         }
         if hash.is_multiple_of(TWICE_EVERY) {
             let again = self::recovered(&self.disk)?;
             if again.report.tail != Tail::Clean
                 || again.report.last_seq != recovered.report.last_seq
-                || !file.holds(&self.image[..end])
+                || !file.is_cut(&self.image[..end])
             {
                 return Err("recovering again finds something else".into());
             }
