@@ -79,7 +79,7 @@
 //! | [`disk`] | the seam to the operating system | – |
 //! | `magic` | the first bytes of each file; what a foreign file is | – |
 //! | `record` | the bytes of one frame | – |
-//! | `state` | the map as a pure function of the writes | record |
+//! | `state` | the map as a pure function of the writes | record, sync |
 //! | `scan` | reading frames back; torn or damaged | disk, record |
 //! | `wal` | append, write, sync of opaque frames | disk, magic, record |
 //! | `snapshot` | save and load one state | disk, magic, record, scan, state |

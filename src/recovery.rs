@@ -47,9 +47,7 @@ use std::time::Duration;
 /// use kv_engine::{Error, Options, Recovery, Tail};
 ///
 /// # let engine = Options::new(&log, &snapshot).open()?;
-/// # engine.put("x", "100")?;
-/// # engine.put("y", "200")?;
-/// # engine.close()?;
+/// # engine.put("x", "100")?; engine.put("y", "200")?; engine.close()?;
 /// let file = OsDisk.open(&log)?.expect("a log of two writes");
 /// file.write_at(140, b"rot")?; // in the first
 /// let options = Options::new(&log, &snapshot);
@@ -153,9 +151,7 @@ pub enum Tail {
 /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
 /// # use kv_engine::disk::{Disk, OsDisk};
 /// # let options = kv_engine::Options::new(&log, snapshot);
-/// # let engine = options.clone().open()?;
-/// # engine.put("x", "100")?;
-/// # engine.close()?;
+/// # let engine = options.clone().open()?; engine.put("x", "100")?; engine.close()?;
 /// let file = OsDisk.open(&log)?.expect("a log");
 /// file.set_len(120)?; // as a crash in the middle of a write may leave it
 /// let engine = options.open()?;
