@@ -1,6 +1,7 @@
 //! The command line: flags, their environment variables, and the texts of `--help` and `--version`.
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use kv_engine::torture::Case;
 use kv_engine::{LOG_FORMAT, MAX_BATCH_SIZE, SNAPSHOT_FORMAT};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -179,6 +180,10 @@ pub(crate) struct TortureArgs {
     /// Repeat a single workload, as a failure names it
     #[arg(long, value_name = "W", conflicts_with_all = ["states", "seed"])]
     pub(crate) workload: Option<u64>,
+
+    /// Repeat a single case, as a failure names it: make it small, and tell it
+    #[arg(long, value_name = "CASE", conflicts_with_all = ["states", "seed", "workload"])]
+    pub(crate) case: Option<Case>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -4,7 +4,7 @@ use crate::args::TortureArgs;
 use crate::render::{object, safe};
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use kv_engine::torture::{Report, fault_plans, workload};
+use kv_engine::torture::{Case, Report, fault_plans, recovery, regressions, replay, story, weak_disks, workload};
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -18,6 +18,9 @@ const ROUND: u64 = 32;
 /// Runs workloads until enough states were tried; status 0 when none was wrong.
 pub(crate) fn run(args: &TortureArgs, json: bool) -> ExitCode {
     let began = Instant::now();
+    if let Some(case) = &args.case {
+        return again(case);
+    }
     let report = match args.workload {
         Some(seed) => whole(seed, true),
         None => enumerate(args.states, args.seed),
@@ -27,8 +30,18 @@ pub(crate) fn run(args: &TortureArgs, json: bool) -> ExitCode {
     for failure in &report.failures {
         let _ = writeln!(io::stderr().lock(), "kv_cli: {}", safe(failure));
     }
+    if let Some(first) = report.cases.first() {
+        let _ = writeln!(io::stderr().lock(), "\nthe first of them, made small:\n{}", story(first));
+    }
     let wrong = report.lost_writes + report.refused > 0 || written.is_err();
     ExitCode::from(u8::from(wrong))
+}
+
+/// One case, made small and told; status 0 when nothing is wrong with it.
+fn again(case: &Case) -> ExitCode {
+    let wrong = replay(case).is_some();
+    let written = io::stdout().lock().write_all(story(case).as_bytes());
+    ExitCode::from(u8::from(wrong || written.is_err()))
 }
 
 /// One workload of so many is run with faults as well, which takes as long as all the others.
@@ -38,7 +51,9 @@ const FAULTS_EVERY: u64 = 32;
 fn whole(seed: u64, faults: bool) -> Report {
     let mut report = workload(seed);
     if faults {
-        report.add(fault_plans(seed));
+        for part in [recovery(seed), fault_plans(seed), weak_disks(seed)] {
+            report.add(part);
+        }
     }
     report
 }
@@ -52,7 +67,7 @@ fn enumerate(states: u64, seed: u64) -> Report {
     if !io::stderr().is_terminal() {
         bar.set_draw_target(ProgressDrawTarget::hidden());
     }
-    let total = Mutex::new(Report::default());
+    let total = Mutex::new(regressions());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut first = 0;
     while lock(&total).states() < states {
@@ -84,7 +99,7 @@ fn lock(total: &Mutex<Report>) -> std::sync::MutexGuard<'_, Report> {
     total.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn figures(report: &Report) -> [(&'static str, u64); 10] {
+fn figures(report: &Report) -> [(&'static str, u64); 15] {
     [
         ("workloads", report.workloads),
         ("places to crash", report.crash_points),
@@ -92,8 +107,13 @@ fn figures(report: &Report) -> [(&'static str, u64); 10] {
         ("after the death of the process", report.deaths),
         ("after a power cut", report.power_cuts),
         ("after a crash in a second life", report.second_crashes),
+        ("after a crash in a third life", report.third_crashes),
         ("fault plans", report.fault_plans),
+        ("fault plans of recovery", report.recovery_fault_plans),
         ("states behind them", report.fault_states),
+        ("states of weak disks", report.weak_states),
+        ("refused there", report.weak_refused),
+        ("cases that had failed before", report.regressions),
         ("not opened", report.refused),
         ("lost writes", report.lost_writes),
     ]
