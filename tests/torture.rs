@@ -206,11 +206,11 @@ fn where_nothing_was_written_the_bytes_of_a_file_that_is_gone_may_stand() {
         disk.world().after_power_cut(&cut)[new].clone()
     };
     assert_eq!(disk.world().unit_names().len(), 2);
-    assert_eq!(cut(&[Fate::Kept, Fate::Kept], 0), b"\0\0\0\0\0\0new");
+    assert_eq!(cut(&[Fate::Kept, Fate::Kept], 0), b"\x00\x00\x00\x00\x00\x00new");
     assert_eq!(cut(&[Fate::Lost, Fate::Kept], 1), b"012345new");
     assert_eq!(cut(&[Fate::Lost, Fate::Lost], 1), b"012345678");
-    assert_eq!(cut(&[Fate::Kept, Fate::Stale(0)], 0), b"\0\0\0\0\0\0678");
-    assert_eq!(cut(&[Fate::Kept, Fate::Torn(4)], 0), b"\0\0\0\0\0\0n\0\0");
+    assert_eq!(cut(&[Fate::Kept, Fate::Stale(0)], 0), b"\x00\x00\x00\x00\x00\x00678");
+    assert_eq!(cut(&[Fate::Kept, Fate::Torn(4)], 0), b"\x00\x00\x00\x00\x00\x00n\x00\x00");
 }
 
 #[test]
@@ -258,6 +258,9 @@ fn calls_are_interrupted_and_cut_short_as_planned() {
         let read = open(&planned(&format!("2-{name}-once"))).read_at(0, &mut [0; 8]).unwrap();
         assert_eq!((written, read), (writes, reads), "{name}");
     }
+    let file = open(&planned("2-full-2"));
+    let full: Vec<_> = (0..3).map(|_| file.write_at(0, b"abcdefgh").map_err(|error| error.kind())).collect();
+    assert_eq!(full, [Ok(4), Err(std::io::ErrorKind::StorageFull), Ok(8)]);
 }
 
 #[test]
@@ -293,14 +296,15 @@ fn weak_disks_are_weak_as_their_model_says() {
         world.model = model;
         world.after_power_cut(&"T4/0+0".parse().unwrap())[path].clone()
     };
-    assert_eq!(torn(Model::Any), b"old and\0\0\0\0");
-    assert_eq!(torn(Model::NoPsow)[3..], *b" and\0\0\0\0");
+    assert_eq!(torn(Model::Any), b"old and\x00\x00\x00\x00");
+    assert_eq!(torn(Model::NoPsow)[3..], *b" and\x00\x00\x00\x00");
     assert_ne!(torn(Model::NoPsow)[..3], *b"old");
 }
 
 #[test]
 fn a_case_is_read_as_it_is_written() {
-    for text in ["17:45.die:3.kill", "1-3,4:lying@2:9.cut=K3L1T17G5S0/0+1,2+0", "8:12-eio-ever@30.kill7:2-btrfs-dead@4.cut=/1+0"]
+    for text in
+        ["17:45.die:3.kill", "1-3..5,8:lying@2:9.cut=K3L1T17G5S0/0+1,2+0", "8:12-eio-ever@30.kill7:2-btrfs-dead@4.cut=/1+0"]
     {
         assert_eq!(text.parse::<Case>().unwrap().to_string(), text);
     }

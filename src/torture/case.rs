@@ -4,10 +4,13 @@ use crate::disk::sim::{Cut, FaultPlan, Image, Model, World};
 use std::fmt;
 use std::str::FromStr;
 
+/// No workload has more steps.
+const MOST_STEPS: usize = 1000;
+
 /// What was done to the store, from its first step on: a workload, and for each life the fault that was
 /// planned, the change behind which it ended, and how. In writing, `17:45.cut=K3L1/0+0`: the workload 17 is
 /// cut off from power behind its 45th change, three units of what was not synced are kept and one is
-/// lost. More lives follow behind further colons.
+/// lost. More lives follow behind further colons. `17-3..9,12` is that workload without steps 3 to 9 and 12.
 ///
 /// ```
 /// use kv_engine::torture::{Case, replay};
@@ -82,8 +85,11 @@ impl fmt::Display for End {
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.workload)?;
-        for (n, step) in self.dropped.iter().enumerate() {
-            write!(f, "{}{step}", if n == 0 { '-' } else { ',' })?;
+        for (n, run) in self.dropped.chunk_by(|a, b| a + 1 == *b).enumerate() {
+            write!(f, "{}{}", if n == 0 { '-' } else { ',' }, run[0])?;
+            if run.len() > 1 {
+                write!(f, "..{}", run[run.len() - 1])?;
+            }
         }
         if let Some((model, from)) = self.weak {
             write!(f, ":{model}@{from}")?;
@@ -109,8 +115,11 @@ impl FromStr for Case {
         let first = parts.next().unwrap_or_default();
         let (seed, dropped) = first.split_once('-').unwrap_or((first, ""));
         let workload = seed.parse().map_err(|_| wrong(first))?;
-        let dropped = dropped.split(',').filter(|step| !step.is_empty()).map(number).collect::<Result<_, _>>()?;
-        let mut case = Case { workload, dropped, weak: None, lives: Vec::new() };
+        let mut case = Case { workload, dropped: Vec::new(), weak: None, lives: Vec::new() };
+        for run in dropped.split(',').filter(|run| !run.is_empty()) {
+            let (from, to) = run.split_once("..").unwrap_or((run, run));
+            case.dropped.extend(number(from)?..=number(to)?.min(MOST_STEPS));
+        }
         if let Some((model, from)) = parts.peek().and_then(|part| part.split_once('@'))
             && let Ok(model) = model.parse::<Model>()
         {

@@ -20,7 +20,7 @@ const AFTER_FAULT: Effort =
     Effort { judge_first: true, second_every: 0, die_every: 0, behind_recovery: true, cuts: 1, third_every: 0 };
 
 /// Each fault, and how long it may last. An interrupted call is repeated, so for ever would be for ever.
-const FAULTS: [(Fault, &[Lasts]); 12] = [
+const FAULTS: [(Fault, &[Lasts]); 13] = [
     (Fault::Errno(EIO), &[Lasts::Once, Lasts::ForEver, Lasts::Dead]),
     (Fault::Errno(ENOSPC), &[Lasts::Once, Lasts::ForEver]),
     (Fault::Errno(EDQUOT), &[Lasts::Once, Lasts::ForEver]),
@@ -31,6 +31,7 @@ const FAULTS: [(Fault, &[Lasts]); 12] = [
     (Fault::Short(Part::One), &[Lasts::Once, Lasts::ForEver]),
     (Fault::Short(Part::Half), &[Lasts::Once, Lasts::ForEver]),
     (Fault::Short(Part::AllButOne), &[Lasts::Once, Lasts::ForEver]),
+    (Fault::Full, &[Lasts::Times(2), Lasts::ForEver]),
     (Fault::Sync(SyncFailure::LosesPages), &[Lasts::Once, Lasts::ForEver]),
     (Fault::Sync(SyncFailure::RevertsPages), &[Lasts::Once, Lasts::ForEver]),
 ];

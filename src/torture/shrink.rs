@@ -24,7 +24,7 @@ const FIRST_LIFE: Effort =
     Effort { judge_first: true, second_every: 0, die_every: 0, behind_recovery: true, cuts: 0, third_every: 0 };
 /// Later lives of everything.
 const LATER_LIVES: Effort =
-    Effort { judge_first: false, second_every: 1, die_every: 1, behind_recovery: true, cuts: 12, third_every: 4 };
+    Effort { judge_first: false, second_every: 1, die_every: 1, behind_recovery: true, cuts: 12, third_every: 0 };
 
 /// Repeats a case: what is wrong, or `None`.
 ///
@@ -154,8 +154,13 @@ fn like(case: &Case, script: Script) -> Option<Case> {
         (Some(_), ..) => script.weak(true),
         (_, plan @ Some(_), _) => script.faults(plan, true),
         (.., plan @ Some(_)) => script.faults_in_recovery(plan, true),
-        _ if case.lives.len() == 1 && case.lives[0].end != End::Die => script.crash(&FIRST_LIFE, true),
-        _ => script.crash(&LATER_LIVES, true),
+        _ => {
+            let simple = script.crash(&FIRST_LIFE, true);
+            let later = case.lives.len() > 1 || case.lives[0].end == End::Die;
+            let third_every = if case.lives.len() > 2 { 4 } else { 0 };
+            let later_lives = Effort { third_every, ..LATER_LIVES };
+            if simple.cases.is_empty() && later { script.crash(&later_lives, true) } else { simple }
+        }
     };
     report.cases.into_iter().find(|found| judge(found).is_some())
 }

@@ -67,6 +67,8 @@ pub enum Fault {
     Errno(i32),
     /// A write or a read does only a part.
     Short(Part),
+    /// The disk is full: of the first write half is done, and the next ones fail with `ENOSPC`.
+    Full,
     /// A sync fails.
     Sync(SyncFailure),
 }
@@ -77,7 +79,7 @@ impl Fault {
     pub fn can_hit(self, operation: Operation) -> bool {
         match self {
             Fault::Errno(_) => true,
-            Fault::Short(Part::Nothing) => operation == Operation::Write,
+            Fault::Short(Part::Nothing) | Fault::Full => operation == Operation::Write,
             Fault::Short(_) => matches!(operation, Operation::Read | Operation::Write),
             Fault::Sync(_) => operation == Operation::Sync,
         }
@@ -126,7 +128,7 @@ pub(crate) const ENOSPC: i32 = 28;
 pub(crate) const EROFS: i32 = 30;
 pub(crate) const EDQUOT: i32 = 122;
 
-const NAMES: [(&str, Fault); 12] = [
+const NAMES: [(&str, Fault); 13] = [
     ("eio", Fault::Errno(EIO)),
     ("enospc", Fault::Errno(ENOSPC)),
     ("edquot", Fault::Errno(EDQUOT)),
@@ -137,6 +139,7 @@ const NAMES: [(&str, Fault); 12] = [
     ("short1", Fault::Short(Part::One)),
     ("half", Fault::Short(Part::Half)),
     ("allbut1", Fault::Short(Part::AllButOne)),
+    ("full", Fault::Full),
     ("ext4", Fault::Sync(SyncFailure::LosesPages)),
     ("btrfs", Fault::Sync(SyncFailure::RevertsPages)),
 ];

@@ -145,9 +145,12 @@ impl Inner {
             (Some((first, hits)), Lasts::Times(times)) if first == operation && hits < times => hits + 1,
             _ => return Ok(None),
         };
+        let is_first = self.hit.is_none();
         self.hit = Some((self.hit.map_or(operation, |(first, _)| first), hits));
         match plan.fault {
             Fault::Errno(code) => Err(io::Error::from_raw_os_error(code)),
+            Fault::Full if is_first => Ok(Some(Fault::Short(Part::Half))),
+            Fault::Full => Err(io::Error::from_raw_os_error(ENOSPC)),
             fault => Ok(Some(fault)),
         }
     }
