@@ -253,7 +253,7 @@ fn calls_are_interrupted_and_cut_short_as_planned() {
     let file = open(&planned("2-eintr-3"));
     let kinds: Vec<_> = (0..5).map(|_| file.write_at(0, b"x").map_err(|error| error.kind())).collect();
     assert_eq!(kinds[..4], [Err(std::io::ErrorKind::Interrupted); 3].into_iter().chain([Ok(1)]).collect::<Vec<_>>());
-    for (name, writes, reads) in [("short0", 0, 8), ("short1", 1, 1), ("half", 4, 4), ("allbut1", 7, 7)] {
+    for (name, writes, reads) in [("short0", 0, 0), ("short1", 1, 1), ("half", 4, 4), ("allbut1", 7, 7)] {
         let written = open(&planned(&format!("2-{name}-once"))).write_at(0, b"abcdefgh").unwrap();
         let read = open(&planned(&format!("2-{name}-once"))).read_at(0, &mut [0; 8]).unwrap();
         assert_eq!((written, read), (writes, reads), "{name}");
@@ -310,5 +310,33 @@ fn a_case_is_read_as_it_is_written() {
     }
     for wrong in ["", "17", "x:1.die", "1:die", "1:2.cut=X3", "1:2-eio@3.die", "1:2.die:3"] {
         assert!(wrong.parse::<Case>().is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn a_read_of_no_byte_is_not_taken_for_the_end_of_a_file() {
+    let options = |disk: &SimDisk| kv_engine::Options::new("/sim/kv.wal", "/sim/kv.snapshot").disk(Arc::new(disk.clone()));
+    let healthy = SimDisk::new(&Image::new(), 1);
+    let engine = options(&healthy).open().unwrap();
+    (0..3).for_each(|n| drop(engine.put(format!("{n}"), "value").unwrap()));
+    drop(engine);
+    let sound = healthy.world().after_death(None);
+    let mut damaged = sound.clone();
+    damaged.get_mut(Path::new("/sim/kv.wal")).unwrap()[130] ^= 1;
+    for (image, lasts) in [(&sound, 3), (&damaged, 0)] {
+        let disk = SimDisk::new(image, 1);
+        drop(options(&disk).open().unwrap());
+        for at in 0..disk.operations().len() {
+            let disk = SimDisk::new(image, 1).with_faults(format!("{at}-short0-once").parse().unwrap());
+            let opened = options(&disk).open();
+            if let Ok(engine) = &opened {
+                assert_eq!(engine.recovery().last_seq, lasts, "operation {at}");
+            }
+            let left = disk.world().after_death(None);
+            let kept = left.values().any(|bytes| *bytes == image[Path::new("/sim/kv.wal")]);
+            assert!(kept || *image == sound, "operation {at}: the damaged log is gone");
+            drop(opened);
+            assert_eq!(options(&SimDisk::new(&left, 2)).open().unwrap().recovery().last_seq, lasts, "operation {at}");
+        }
     }
 }

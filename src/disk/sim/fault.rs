@@ -29,7 +29,7 @@ pub enum Operation {
 /// How much of a read or a write is done. Of one byte, `Half` and `AllButOne` are that byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// No byte. A write only: a read of nothing is the end of the file.
+    /// No byte; as a read, that looks like the end of the file.
     Nothing,
     /// One byte.
     One,
@@ -79,7 +79,7 @@ impl Fault {
     pub fn can_hit(self, operation: Operation) -> bool {
         match self {
             Fault::Errno(_) => true,
-            Fault::Short(Part::Nothing) | Fault::Full => operation == Operation::Write,
+            Fault::Full => operation == Operation::Write,
             Fault::Short(_) => matches!(operation, Operation::Read | Operation::Write),
             Fault::Sync(_) => operation == Operation::Sync,
         }
