@@ -318,7 +318,9 @@ fn a_read_of_no_byte_is_not_taken_for_the_end_of_a_file() {
     let options = |disk: &SimDisk| kv_engine::Options::new("/sim/kv.wal", "/sim/kv.snapshot").disk(Arc::new(disk.clone()));
     let healthy = SimDisk::new(&Image::new(), 1);
     let engine = options(&healthy).open().unwrap();
-    (0..3).for_each(|n| drop(engine.put(format!("{n}"), "value").unwrap()));
+    for key in ["a", "b", "c"] {
+        engine.put(key, "value").unwrap();
+    }
     drop(engine);
     let sound = healthy.world().after_death(None);
     let mut damaged = sound.clone();
