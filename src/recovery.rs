@@ -540,6 +540,10 @@ fn replay(
             }
         }
     }
+    // Nobody else changes the file, so reads that end before it does are no end of the log.
+    if frames.file_len() < file.size().map_err(Error::io("reading", wal_path))? {
+        return Err(Error::io("reading", wal_path)(io::ErrorKind::UnexpectedEof.into()));
+    }
     report.log_bytes = frames.offset();
     report.closed_cleanly |= report.log_bytes == wal::HEADER_BYTES as u64 && report.tail == Tail::Clean; // nothing was written
     Ok(LogEnd { header, end: frames.offset(), link: frames.link(), last: frames.last() })
@@ -622,7 +626,8 @@ fn copy_bytes(from: &dyn File, to: &dyn File) -> io::Result<()> {
     loop {
         let got = read_full_at(from, offset, &mut chunk)?;
         if got == 0 {
-            return Ok(());
+            let whole = offset >= from.size()?;
+            return if whole { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
         }
         write_all_at(to, offset, &chunk[..got])?;
         offset += got as u64;
