@@ -77,7 +77,7 @@ impl Stage {
             Trouble::SyncLoses(at, reverts) => {
                 let fault = Fault::Sync(if reverts { SyncFailure::RevertsPages } else { SyncFailure::LosesPages });
                 let at = usize::try_from(opening + at).expect("small");
-                SimDisk::with_faults(&Image::new(), seed, FaultPlan { at, fault, lasts: Lasts::Once })
+                SimDisk::new(&Image::new(), seed).with_faults(FaultPlan { at, fault, lasts: Lasts::Once })
             }
             _ => SimDisk::new(&Image::new(), seed),
         };
