@@ -110,7 +110,7 @@ impl Header {
 
 /// The first step in which space is reserved, and the longest. Between, a step is as long as the log is,
 /// so that a small store stays small.
-const RESERVE_BYTES: std::ops::RangeInclusive<u64> = 64 << 10..=4 << 20;
+const RESERVE_BYTES: std::ops::RangeInclusive<u64> = 4 << 10..=4 << 20;
 
 /// A place between two frames.
 #[derive(Clone, Copy, Debug)]

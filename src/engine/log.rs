@@ -410,7 +410,7 @@ impl Shared {
         self.wake_all(&log);
         let log_bytes = log.wal.len_bytes();
         drop(log);
-        self.checkpointer.look(log_bytes);
+        self.look_at_log(log_bytes);
         if next_has_leader {
             round.free.set(());
         }

@@ -43,7 +43,7 @@ use log::{Guard, Log, What};
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 /// An open store. Cheap to clone; every clone is the same store, usable from any thread. The last
@@ -92,6 +92,8 @@ impl Drop for Handle {
 /// An open store.
 #[derive(Debug)]
 struct Shared {
+    /// For threads that must not keep the store.
+    me: Weak<Shared>,
     disk: Arc<dyn Disk>,
     wal_path: PathBuf,
     snapshot_path: PathBuf,
@@ -122,7 +124,8 @@ impl Engine {
         let Recovered { state, wal, report } =
             recover(&*disk, &options.wal, &options.snapshot, options.recovery, locks.other_log.as_deref(), &options.progress)?;
         locks.note_pair(&options.wal);
-        let shared = Arc::new(Shared {
+        let shared = Arc::new_cyclic(|me| Shared {
+            me: Weak::clone(me),
             store_id: wal.store_id(),
             salt: AtomicU32::new(wal.salt()),
             snapshot_bytes: AtomicU64::new(report.snapshot_bytes),
@@ -142,8 +145,8 @@ impl Engine {
         if !shared.flush_interval.is_zero() {
             flusher::spawn(&shared).map_err(Error::io("starting the flush thread of", &shared.wal_path))?;
         }
-        if shared.checkpointer.is_wanted() {
-            checkpointer::spawn(&shared).map_err(Error::io("starting the checkpoint thread of", &shared.wal_path))?;
+        if shared.checkpointer.is_by_age() {
+            shared.start_checkpointer().map_err(Error::io("starting the checkpoint thread of", &shared.wal_path))?;
         }
         Ok(Engine { handle: Arc::new(Handle { shared }) })
     }
