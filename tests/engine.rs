@@ -193,6 +193,36 @@ fn a_snapshot_replaces_the_log_and_says_the_same() {
 }
 
 #[test]
+fn opening_says_how_far_it_has_come_about_each_mebibyte() {
+    const MEBIBYTE: u64 = 1 << 20;
+    let place = Place::new();
+    let engine = place.options().batch_size(1000).open().unwrap();
+    let fill = |name: &str| (0..120).for_each(|i| drop(engine.put(format!("{name}{i:03}"), vec![b'v'; 30_000]).unwrap()));
+    fill("a");
+    engine.snapshot().unwrap();
+    fill("b");
+    engine.close().unwrap();
+    drop(engine);
+    let bytes = |path| std::fs::metadata(path).unwrap().len();
+    let (snapshot, total) = (bytes(&place.snapshot), bytes(&place.snapshot) + bytes(&place.wal));
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let tell = Arc::clone(&told);
+    let options = place.options();
+    assert!(format!("{options:?}").contains("Progress(none)"));
+    let options = options.progress(move |at, of| tell.lock().unwrap().push((at, of)));
+    assert!(format!("{options:?}").contains("Progress(…)"));
+    let engine = options.open().unwrap();
+    assert_eq!(engine.recovery().snapshot_bytes, snapshot);
+    assert_eq!(engine.recovery().log_bytes, total - snapshot);
+    let told = told.lock().unwrap();
+    assert!(told.iter().all(|&(at, of)| at < total && of == total), "{told:?} of {total}");
+    assert_eq!(told[0].0, 96, "the first block of the snapshot");
+    let steps: Vec<u64> = told.windows(2).map(|two| two[1].0 - two[0].0).collect();
+    assert_eq!(steps.len() as u64, total / (MEBIBYTE + 30_000), "{steps:?}");
+    assert!(steps.iter().all(|step| (MEBIBYTE..MEBIBYTE + 40_000).contains(step)), "{steps:?}");
+}
+
+#[test]
 fn the_same_state_gives_the_same_snapshot_bytes() {
     let place = Place::new();
     let engine = place.open();
