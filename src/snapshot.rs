@@ -310,6 +310,7 @@ mod tests {
     use super::*;
     use crate::disk::{Lock, OsDisk};
     use std::path::PathBuf;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
     const ID: StoreId = StoreId(*b"sixteen bytes id");
@@ -330,13 +331,13 @@ mod tests {
         write(&*file, ID, 7, each).unwrap()
     }
 
-    /// Puts a snapshot at `path` whose only frame has this body and whose header is right, but for `meta`.
-    fn forge_body(path: &Path, body: &[u8], header: Header, meta: &[u8]) {
+    /// Puts a snapshot at `path` whose only frame has this body.
+    fn forge_body(path: &Path, body: &[u8], header: Header) {
         let place = Place { salt: header.salt(), link: header.salt(), seq: 1, durable: 0 };
         let mut frame = Vec::new();
         record::encode(&mut frame, place, Kind::ENTRIES, |out| out.extend_from_slice(body));
         let header = Header { data_len: frame.len() as u64, ..header };
-        std::fs::write(path, [&header.encode()[..], meta, &frame].concat()).unwrap();
+        std::fs::write(path, [&header.encode()[..], &frame].concat()).unwrap();
     }
 
     fn loaded(path: &Path) -> Result<Vec<(u64, Op)>> {
@@ -360,10 +361,12 @@ mod tests {
         refused(&path, 96, "the keys are not in order");
         forge(&path, &[(b"a", b"1"), (b"a", b"2")]);
         refused(&path, 96, "the keys are not in order");
-        forge_body(&path, b"\x02\x01\0\0\0k", good, b"");
+        forge_body(&path, b"\x02\x01\0\0\0k", good);
         refused(&path, 96, "the block holds a deletion");
-        forge_body(&path, b"\x03\x01\0\0\0k", good, b"");
+        forge_body(&path, b"\x03\x01\0\0\0k", good);
         refused(&path, 96, "the block's content is not possible");
+        std::fs::write(&path, "").unwrap();
+        refused(&path, 0, "the file is empty");
     }
 
     #[test]
@@ -454,17 +457,22 @@ mod tests {
         assert_eq!(blocks(&[4000, 97]), 2);
     }
 
-    /// A disk on which a file that was made reads as another one: a write that went elsewhere.
+    /// A disk on which a file that was made reads as another one once memory has forgotten it: a write
+    /// that went elsewhere.
     #[derive(Debug)]
     struct Elsewhere(PathBuf);
 
     #[derive(Debug)]
-    struct ReadsAs(Arc<dyn File>, Arc<dyn File>);
+    struct ReadsAs {
+        memory: Arc<dyn File>,
+        medium: Arc<dyn File>,
+        forgotten: AtomicBool,
+    }
 
     impl Disk for Elsewhere {
         fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-            let other = OsDisk.open_read(&self.0)?.unwrap();
-            Ok(Arc::new(ReadsAs(OsDisk.create_new(path)?, other)))
+            let medium = OsDisk.open_read(&self.0)?.unwrap();
+            Ok(Arc::new(ReadsAs { memory: OsDisk.create_new(path)?, medium, forgotten: AtomicBool::new(false) }))
         }
         fn remove(&self, path: &Path) -> io::Result<()> {
             OsDisk.remove(path)
@@ -492,23 +500,31 @@ mod tests {
         }
     }
 
+    impl ReadsAs {
+        fn seen(&self) -> &Arc<dyn File> {
+            if self.forgotten.load(Ordering::Relaxed) { &self.medium } else { &self.memory }
+        }
+    }
+
     impl File for ReadsAs {
         fn size(&self) -> io::Result<u64> {
-            self.1.size()
+            self.seen().size()
         }
         fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
-            self.1.read_at(offset, out)
+            self.seen().read_at(offset, out)
         }
         fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
-            self.0.write_at(offset, bytes)
+            self.memory.write_at(offset, bytes)
         }
         fn set_len(&self, len: u64) -> io::Result<()> {
-            self.0.set_len(len)
+            self.memory.set_len(len)
         }
         fn sync(&self) -> io::Result<()> {
-            self.0.sync()
+            self.memory.sync()
         }
-        fn drop_cache(&self) {}
+        fn drop_cache(&self) {
+            self.forgotten.store(true, Ordering::Relaxed);
+        }
     }
 
     #[test]

@@ -110,6 +110,43 @@ fn the_background_flush_bounds_the_age_of_pending_writes() {
     }
 }
 
+/// An orderly close marks the log, so that rot in the last group is seen; and the mark is durable.
+#[test]
+fn the_mark_of_an_orderly_close_is_one_write_and_one_sync() {
+    let (place, disk) = (Place::new(), FaultyDisk::default());
+    let engine = place.options().disk(Arc::new(disk.clone())).open().unwrap();
+    engine.put("x", "1").unwrap();
+    disk.take_log_calls();
+    engine.close().unwrap();
+    assert_eq!(disk.take_log_calls(), [(Call::Write, 33), (Call::Sync, 0)]);
+}
+
+/// The number of the last write is 2^62: a store of an empty snapshot that says it is near.
+#[test]
+fn the_numbers_of_writes_end_with_an_error_and_not_before() {
+    const LAST: u64 = 1 << 62;
+    let place = Place::new();
+    let mut header = [0; 96];
+    header[..12].copy_from_slice(b"\x89kvsna\r\n\x01\0\0\0");
+    header[32..40].copy_from_slice(&(LAST - 2).to_le_bytes());
+    header[56..72].copy_from_slice(&0x99aa_06d3_0147_98d8_6001_c324_468d_497f_u128.to_le_bytes()); // of no entries
+    let check = crc32fast::hash(&header[..92]);
+    header[92..].copy_from_slice(&check.to_le_bytes());
+    std::fs::write(&place.snapshot, header).unwrap();
+    let engine = place.open();
+    assert_eq!(engine.put("x", "1").unwrap().seq, LAST - 1);
+    assert_eq!(engine.put("x", "2").unwrap().seq, LAST);
+    assert!(matches!(engine.put("x", "3"), Err(Error::Limit { got, max: LAST, .. }) if got == LAST + 1));
+    assert_eq!(engine.get("x").unwrap().unwrap().to_vec(), b"2");
+    engine.close().unwrap();
+    drop(engine);
+    let engine = place.open();
+    assert_eq!((engine.len(), engine.recovery().last_seq), (1, LAST));
+    engine.snapshot().unwrap();
+    drop(engine);
+    assert!(matches!(place.open().delete("x"), Err(Error::Limit { .. })));
+}
+
 #[test]
 fn limits_are_checked_before_anything_is_stored() {
     let place = Place::new();

@@ -245,6 +245,7 @@ fn a_directory_that_cannot_be_synced_poisons() {
         disk.plan(Plan::fail(Call::SyncDir, suffix, EIO).times(1));
         assert!(matches!(engine.snapshot(), Err(Error::Poisoned { .. })), "{suffix}");
         assert!(matches!(engine.put("y", "1"), Err(Error::Poisoned { .. })), "{suffix}");
+        assert!(matches!(engine.flush(), Err(Error::Poisoned { .. })), "{suffix}: no OK, though nothing is pending");
         drop(engine);
         assert_eq!(place.open().len(), 1);
     }
@@ -259,7 +260,7 @@ fn a_read_error_at_opening_refuses_and_changes_nothing() {
         engine.put("y", "1").unwrap();
         drop(engine);
         let before = (std::fs::read(&place.wal).unwrap(), std::fs::read(&place.snapshot).unwrap());
-        for call in [Call::Read, Call::Sync] {
+        for call in [Call::Read, Call::Sync, Call::SyncDir] {
             disk.plan(Plan::fail(call, suffix, EIO));
             let error = place.options().disk(Arc::new(disk.clone())).open().unwrap_err();
             assert!(matches!(error, Error::Io { .. }), "{error}");

@@ -404,4 +404,16 @@ mod tests {
         remove_if_there(&OsDisk, &tmp).unwrap();
         assert!(!tmp.exists());
     }
+
+    #[test]
+    fn the_simulated_disk_has_one_lock_to_a_name_and_a_clock_that_is_told() {
+        let disk = sim::SimDisk::new(&sim::Image::new(), 1);
+        let (lock, other) = (disk.lock(Path::new("/a")).unwrap(), disk.lock(Path::new("/b")));
+        assert_eq!(disk.lock(Path::new("/a")).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(lock);
+        assert!(disk.lock(Path::new("/a")).is_ok() && other.is_ok());
+        assert_eq!(disk.now(), Duration::ZERO);
+        disk.advance(Duration::from_secs(5));
+        assert_eq!(disk.now(), Duration::from_secs(5));
+    }
 }
