@@ -234,7 +234,11 @@ fn opening_says_how_far_it_has_come_about_each_mebibyte() {
     const MEBIBYTE: u64 = 1 << 20;
     let place = Place::new();
     let engine = place.options().batch_size(1000).open().unwrap();
-    let fill = |name: &str| (0..120).for_each(|i| drop(engine.put(format!("{name}{i:03}"), vec![b'v'; 30_000]).unwrap()));
+    let fill = |name: &str| {
+        for i in 0..120 {
+            engine.put(format!("{name}{i:03}"), vec![b'v'; 30_000]).unwrap();
+        }
+    };
     fill("a");
     engine.snapshot().unwrap();
     fill("b");
