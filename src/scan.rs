@@ -132,9 +132,8 @@ impl Frames {
         let expected = self.last + 1;
         let mut beyond = Beyond::default();
         let mut offset = match self.header_at(self.offset)? {
-            Ok(header) if self.body_at(self.offset, &header)?.is_ok() => self.offset, // whole, but not the one due
-            Ok(header) => self.offset + frame_len(&header),                           // its length can be believed
-            Err(_) => self.offset + 1,
+            Ok(header) if self.body_at(self.offset, &header)?.is_err() => self.offset + frame_len(&header), // its length can be believed
+            _ => self.offset, // whole, but not the one due; or nothing of it can be believed
         };
         // Records are not shorter than their heads, which bounds how many there can be.
         let most = expected.saturating_add(self.window.len().saturating_sub(self.offset) / HEADER_BYTES as u64);
@@ -157,14 +156,13 @@ impl Frames {
     fn find_from(&mut self, mut offset: u64, range: RangeInclusive<Seq>) -> Result<Option<(u64, Header)>> {
         const STEP_BYTES: usize = 256 << 10;
         loop {
-            let bytes = self.read(offset, STEP_BYTES + HEADER_BYTES - 1)?;
-            let candidate = (0..bytes.len().saturating_sub(HEADER_BYTES - 1))
-                .find(|&at| record::glance_seq(&bytes[at..]).is_some_and(|seq| range.contains(&seq)));
-            let Some(at) = candidate else {
-                if bytes.len() < STEP_BYTES + HEADER_BYTES - 1 {
+            let mut heads = self.read(offset, STEP_BYTES)?.windows(HEADER_BYTES);
+            let count = heads.len() as u64;
+            let Some(at) = heads.position(|head| range.contains(&record::glance_seq(head))) else {
+                if count == 0 {
                     return Ok(None);
                 }
-                offset += STEP_BYTES as u64;
+                offset += count;
                 continue;
             };
             offset += at as u64;

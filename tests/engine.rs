@@ -263,6 +263,22 @@ fn opening_says_how_far_it_has_come_about_each_mebibyte() {
     assert!(steps.iter().all(|step| (MEBIBYTE..MEBIBYTE + 40_000).contains(step)), "{steps:?}");
 }
 
+/// A thousand entries are read at a time, and up to a mebibyte is written at a time; the header last.
+#[test]
+fn a_snapshot_is_a_few_large_writes_and_one_sync() {
+    let (place, disk) = (Place::new(), FaultyDisk::default());
+    let engine = place.options().batch_size(10_000).disk(Arc::new(disk.clone())).open().unwrap();
+    for i in 0..3500 {
+        engine.put(format!("k{i}"), [b'v'; 100]).unwrap();
+    }
+    engine.flush().unwrap();
+    let before = disk.changes().len();
+    engine.snapshot().unwrap();
+    let changes = disk.changes()[before..].to_vec();
+    let of_snapshot: Vec<Call> = changes.iter().filter(|(_, file)| file == "kv.snapshot").map(|(call, _)| *call).collect();
+    assert_eq!(of_snapshot, [Call::Write, Call::Write, Call::Sync, Call::Rename, Call::SyncDir]);
+}
+
 #[test]
 fn the_same_state_gives_the_same_snapshot_bytes() {
     let place = Place::new();

@@ -213,6 +213,17 @@ mod tests {
     }
 
     #[test]
+    fn what_the_system_refuses_is_said_as_the_system_says_it() {
+        let this_program = std::env::current_exe().unwrap();
+        assert_eq!(OsDisk.open(&this_program).unwrap_err().kind(), io::ErrorKind::ExecutableFileBusy);
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let pipe = OsFile(fs::OpenOptions::new().read(true).write(true).open(pipe).unwrap());
+        assert_eq!(pipe.sync().unwrap_err().kind(), io::ErrorKind::InvalidInput, "a pipe cannot be synced");
+    }
+
+    #[test]
     fn a_name_without_a_directory_is_in_the_current_one() {
         assert_eq!(parent(Path::new("kv.wal")), Path::new("."));
         assert_eq!(parent(Path::new("/data/kv.wal")), Path::new("/data"));
