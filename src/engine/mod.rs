@@ -329,9 +329,6 @@ impl Engine {
         }
         let (durable, written) = (log.durable, log.counts.log_bytes_written);
         let log = self.shared().make_durable(log)?;
-        if let Some(error) = log.poisoned() {
-            return Err(error);
-        }
         Ok(Flushed {
             writes: log.durable - durable,
             bytes: log.counts.log_bytes_written - written,
@@ -515,9 +512,6 @@ impl Shared {
     fn take_snapshot(&self, log: Guard<'_>) -> Result<Snapshotted> {
         let began = self.disk.now();
         let log = self.make_durable(log)?;
-        if let Some(error) = log.poisoned() {
-            return Err(error);
-        }
         let (seq, released) = (log.durable, log.wal.len_bytes());
         drop(log);
 
