@@ -299,14 +299,8 @@ impl fmt::Display for RecoveryReport {
             return write!(f, "new store, {ms:.1} ms");
         }
         let plural = |n: u64, one: &str| if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") };
-        write!(
-            f,
-            "recovered {}: {} from the snapshot, {} ({} B)",
-            plural(self.keys, "key"),
-            self.snapshot_keys,
-            plural(self.replayed, "log record"),
-            self.log_bytes
-        )?;
+        let (keys, records) = (plural(self.keys, "key"), plural(self.replayed, "log record"));
+        write!(f, "recovered {keys}: {} from the snapshot, {records} ({} B)", self.snapshot_keys, self.log_bytes)?;
         if self.skipped > 0 {
             write!(f, ", {} skipped", self.skipped)?;
         }
