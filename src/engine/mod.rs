@@ -315,6 +315,7 @@ impl Engine {
     /// ```
     #[must_use]
     pub fn digest(&self) -> crate::Digest {
+        let _no_write_meanwhile = self.shared().log_always();
         self.shared().state.digest()
     }
 
