@@ -156,10 +156,10 @@ pub enum Tail {
 /// # let options = kv_engine::Options::new(&log, snapshot);
 /// # let engine = options.clone().open()?; engine.put("x", "100")?; engine.close()?;
 /// let file = OsDisk.open(&log)?.expect("a log");
-/// file.set_len(120)?; // as a crash in the middle of a write may leave it
+/// file.set_len(140)?; // as a crash in the middle of a write may leave it
 /// let engine = options.open()?;
 /// let kv_engine::Tail::Torn(cut) = &engine.recovery().tail else { panic!("not torn") };
-/// assert_eq!((cut.offset, cut.bytes, cut.expected), (105, 15, 1));
+/// assert_eq!((cut.offset, cut.bytes, cut.expected), (105, 35, 1));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
