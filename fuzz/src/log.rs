@@ -2,7 +2,7 @@
 //! read real files, say the same; and the store goes on.
 
 use crate::input::Input;
-use crate::layout::OPENED_LENGTH;
+use crate::layout::{LOG_HEADER, OPENED_LENGTH};
 use crate::reference::{self, Map, Refusal};
 use crate::{bounded, forge, store};
 use kv_engine::disk::sim::SimDisk;
@@ -40,7 +40,7 @@ fn opens(log: &[u8], snapshot: Option<&[u8]>, policy: Recovery) {
     let (new_log, new_snapshot) = (store::file(&after, store::LOG), store::file(&after, store::SNAPSHOT));
     let again = reference::open(new_log, new_snapshot, Recovery::Strict).expect("what opening left is sound");
     assert!(again.map == expected.map && again.last == expected.last, "a second opening would give another state");
-    let again_closed = again.closed;
+    let again_closed = again.closed && new_log.is_some_and(|log| log.len() > LOG_HEADER);
     let (mut after_again, _engine) = store::open_as(&disk_again, Recovery::Strict, &Ok(again)).expect("it opens");
     if !again_closed {
         let log = after_again.get_mut(Path::new(store::LOG)).expect("there is a log");
