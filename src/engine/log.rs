@@ -215,6 +215,7 @@ impl Log {
     /// Stops all writing. The message says what happened to which file.
     pub(super) fn fail(&mut self, reason: String) {
         self.failure.get_or_insert(reason);
+        self.waiting.clear(); // in doubt, and never applied
     }
 }
 
