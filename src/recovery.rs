@@ -462,7 +462,8 @@ pub(crate) fn recover(
                 file.set_len(log.end).map_err(Error::io("cutting the torn tail of", wal_path))?;
                 file.sync().map_err(Error::io("syncing", wal_path))?;
             }
-            let in_order = report.closed_cleanly;
+            // A bare header shows no end that was in order: behind it may be records that nobody saw.
+            let in_order = report.closed_cleanly && log.end > wal::HEADER_BYTES as u64;
             let mut wal = Wal::resume(file, wal_path, log.header, log.end, log.link, in_order);
             if !in_order {
                 wal.begin_life(log.last, || disk.entropy())
