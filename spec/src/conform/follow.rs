@@ -1,8 +1,8 @@
 //! Following the engine: which step of the model a change to the simulated disk is.
 
 use super::engine::{Call, Called, Figures, LOG, SNAPSHOT};
-use crate::disk::{Disk, Kind, Name, Piece};
-use crate::model::{Action, Doing, Protocol, State, Step, Task};
+use crate::disk::{Disk, Kind, Name, Piece, RESERVED};
+use crate::model::{Action, Doing, Mark, Protocol, State, Step, Task};
 use kv_engine::disk::sim::{Change, Fault, Image};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -10,6 +10,8 @@ use std::path::Path;
 const LOG_HEADER_BYTES: usize = 64;
 const LOG_BASE_AT: usize = 32;
 const FRAME_HEADER_BYTES: usize = 33;
+/// So long a small log is made when space is reserved.
+const RESERVED_BYTES: usize = 128 << 10;
 
 /// What a change does, by name.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,6 +46,7 @@ pub(super) struct Follower {
     bytes: HashMap<Piece, Vec<u8>>,
     /// The lengths of the pieces of each log, by its salt in the model.
     lengths: HashMap<u8, Vec<usize>>,
+    newest_salt: u8,
     /// The entries of the snapshot being written, whose header comes last.
     body: Vec<u8>,
     snapshot_bytes: usize,
@@ -66,6 +69,7 @@ impl Follower {
             files: 0,
             bytes: HashMap::new(),
             lengths: HashMap::new(),
+            newest_salt: 0,
             body: Vec::new(),
             snapshot_bytes: 0,
             call: Call::Open,
@@ -109,6 +113,7 @@ impl Follower {
         match (self.call, action) {
             (Call::Open, Action::Start | Action::Step(Step::Replay | Step::Open)) => true,
             (Call::Put, Action::Append { again: false }) => !appended,
+            (Call::Snapshot, Action::Step(Step::Pause)) => !self.state.process.has_failed(&self.protocol),
             (Call::Snapshot, Action::Snapshot) | (Call::Close, Action::Close) => true,
             _ => false,
         }
@@ -161,7 +166,7 @@ impl Follower {
         let Doing::Task(_, step) = self.state.process.doing else { return None };
         let goes = match step {
             Step::SnapshotSync => Effect::Remove(Name::SnapshotTmp),
-            Step::LogSync => Effect::Remove(Name::LogTmp),
+            Step::CopySync | Step::RestSync | Step::LogSync => Effect::Remove(Name::LogTmp),
             _ => return None,
         };
         (goes == *effect).then(|| self.sync_fails().map(|action| vec![action])).flatten()
@@ -172,18 +177,28 @@ impl Follower {
         let fault = self.fault?;
         let process = &self.state.process;
         let file = match process.doing {
-            Doing::Serving if process.is_syncing() => process.log,
+            Doing::Serving if process.is_syncing() || process.mark == Mark::Written => process.log,
             Doing::Task(_, Step::SyncSnapshot) => self.state.disk.named(Name::Snapshot),
             Doing::Task(_, Step::SyncLog) => self.state.disk.named(Name::Log),
-            Doing::Task(_, Step::SyncCut | Step::CloseSync) => process.log,
+            Doing::Task(_, Step::SyncCut | Step::CloseSync | Step::MarkSync) => process.log,
             Doing::Task(_, Step::SnapshotSync) => self.state.disk.named(Name::SnapshotTmp),
-            Doing::Task(_, Step::LogSync) => self.state.disk.named(Name::LogTmp),
+            Doing::Task(_, Step::CopySync | Step::RestSync | Step::LogSync) => self.state.disk.named(Name::LogTmp),
             _ => None,
         }?;
         let before = self.state.disk.file(file);
-        let seen = if fault == Fault::SyncLosesPages { before.cache() } else { before.durable() };
-        let like_this = |left: &Disk| left.file(file).durable() == before.durable() && left.file(file).cache() == seen;
-        self.state.disk.after_failed_sync(file).into_iter().find(like_this).map(|left| Action::SyncFails(Box::new(left)))
+        let seen = match fault {
+            Fault::SyncLosesPages => (before.cache(), before.len()),
+            _ => (before.durable(), before.durable_len()),
+        };
+        let certain = (before.durable(), before.durable_len());
+        let like_this = |left: &Disk| {
+            let left = left.file(file);
+            (left.durable(), left.durable_len()) == certain && (left.cache(), left.len()) == seen
+        };
+        self.state.disk.after_failed_sync(file).into_iter().find(like_this).map(Box::new).map(|left| match process.doing {
+            Doing::Serving => Action::LogSyncFails(left),
+            _ => Action::SyncFails(left),
+        })
     }
 
     fn model_effect(&self, state: &State, action: &Action) -> Option<Effect> {
@@ -195,17 +210,18 @@ impl Follower {
             Effect::Write(name, offset, pieces[from as usize..].iter().map(shape).collect())
         };
         Some(match action {
-            Action::Write => written(Name::Log, state.process.end),
-            Action::Sync => Effect::Sync(Name::Log),
+            Action::Write | Action::WriteMark => written(Name::Log, state.process.end),
+            Action::Reserve => Effect::SetLen(Name::Log, RESERVED_BYTES),
+            Action::SyncMark | Action::Sync => Effect::Sync(Name::Log),
             Action::Step(step) => match step {
                 Step::SyncSnapshot => Effect::Sync(Name::Snapshot),
                 Step::DropSnapshotCache => Effect::DropCache(Name::Snapshot),
                 Step::SyncSnapshotDir | Step::SyncLogDir | Step::SnapshotSyncDir | Step::LogSyncDir => Effect::SyncDir,
-                Step::SyncLog | Step::SyncCut | Step::SyncCutBack | Step::CloseSync => Effect::Sync(Name::Log),
+                Step::SyncLog | Step::SyncCut | Step::MarkSync | Step::SyncCutBack | Step::CloseSync => Effect::Sync(Name::Log),
                 Step::DropLogCache => Effect::DropCache(Name::Log),
                 Step::RemoveLogTmp => Effect::Remove(Name::LogTmp),
                 Step::RemoveSnapshotTmp => Effect::Remove(Name::SnapshotTmp),
-                Step::CutTail | Step::CutBack => Effect::SetLen(Name::Log, log_bytes(state.process.end)),
+                Step::CutTail | Step::CutBack | Step::CloseGiveBack => Effect::SetLen(Name::Log, log_bytes(state.process.end)),
                 Step::SnapshotCreate => Effect::Create(Name::SnapshotTmp),
                 Step::SnapshotWrite => written(Name::SnapshotTmp, 0),
                 Step::SnapshotSync => Effect::Sync(Name::SnapshotTmp),
@@ -213,10 +229,21 @@ impl Follower {
                 Step::SnapshotRename => Effect::Rename(Name::SnapshotTmp, Name::Snapshot),
                 Step::LogCreate => Effect::Create(Name::LogTmp),
                 Step::LogWrite => written(Name::LogTmp, 0),
-                Step::LogSync => Effect::Sync(Name::LogTmp),
+                Step::CopyReserve | Step::RestReserve => Effect::SetLen(Name::LogTmp, RESERVED_BYTES),
+                Step::CopyWrite | Step::RestWrite => {
+                    let tmp = state.disk.read(Name::LogTmp).expect("it was begun");
+                    let Some(Piece::Header { salt, .. }) = tmp.first() else { return None };
+                    let offset = self.lengths.get(salt)?[..tmp.len()].iter().sum();
+                    let after = self.protocol.after(state, action);
+                    let pieces = after.disk.read(Name::LogTmp).expect("as before");
+                    Effect::Write(Name::LogTmp, offset, pieces[tmp.len()..].iter().map(shape).collect())
+                }
+                Step::Pause if state.process.has_failed(&self.protocol) => Effect::Remove(Name::LogTmp),
+                Step::CopySync | Step::RestSync | Step::LogSync => Effect::Sync(Name::LogTmp),
+                Step::CloseReserve => Effect::SetLen(Name::Log, RESERVED_BYTES),
                 Step::LogRename => Effect::Rename(Name::LogTmp, Name::Log),
-                Step::CloseWrite => written(Name::Log, state.process.end),
-                Step::Replay | Step::Open => return None,
+                Step::MarkWrite | Step::CloseWrite => written(Name::Log, state.process.end),
+                Step::Replay | Step::Open | Step::Pause => return None,
             },
             _ => return None,
         })
@@ -271,6 +298,7 @@ impl Follower {
                 let Piece::Header { salt, .. } = pieces[0] else { unreachable!("a log is written behind its header") };
                 let parts = split(name, *offset, bytes).expect("it was split before");
                 let from = pieces.len() - parts.len();
+                self.newest_salt = salt;
                 let lengths = self.lengths.entry(salt).or_default();
                 lengths.truncate(from);
                 for (piece, (_, part)) in pieces[from..].iter().zip(parts) {
@@ -372,29 +400,52 @@ impl Follower {
 
     /// The bytes of a disk of the model; a bad piece is zeros or garbage.
     pub(super) fn image(&self, disk: &Disk, garbage: bool) -> Image {
-        self.image_of(|name| disk.read(name), garbage)
+        self.image_of(|name| disk.read(name).map(|pieces| (pieces, disk.len_of(name))), garbage)
     }
 
     /// What a process sees in the model now, and what is there for certain after a power cut.
     pub(super) fn seen_and_certain(&self) -> [Image; 2] {
         let disk = &self.state.disk;
-        [self.image(disk, self.garbage), self.image_of(|name| disk.read_durable(name), self.garbage)]
+        let certain = |name| disk.read_durable(name).map(|pieces| (pieces, disk.durable_len_of(name)));
+        [self.image(disk, self.garbage), self.image_of(certain, self.garbage)]
     }
 
-    fn image_of<'d>(&self, read: impl Fn(Name) -> Option<&'d [Piece]>, garbage: bool) -> Image {
+    fn image_of<'d>(&self, read: impl Fn(Name) -> Option<(&'d [Piece], u8)>, garbage: bool) -> Image {
         let mut image = Image::new();
         for name in Name::ALL {
-            let Some(pieces) = read(name) else { continue };
-            let lengths = match pieces.first() {
-                Some(Piece::Header { salt, .. }) => self.lengths[salt].clone(),
-                _ if matches!(name, Name::Log | Name::LogTmp) => vec![LOG_HEADER_BYTES],
-                _ => vec![self.snapshot_bytes],
-            };
-            let bytes = pieces.iter().zip(lengths).flat_map(|(piece, len)| match self.bytes.get(piece) {
-                Some(bytes) => bytes.clone(),
-                None => vec![if garbage { 0xa5 } else { 0 }; len],
+            let Some((pieces, len)) = read(name) else { continue };
+            let salt = pieces.iter().find_map(|piece| match piece {
+                Piece::Header { salt, .. } => Some(*salt),
+                Piece::Frame(frame) => Some(frame.salt),
+                _ => None,
             });
-            image.insert(path_of(name).into(), bytes.collect());
+            let lengths = match name {
+                Name::Log | Name::LogTmp if len <= 1 => vec![LOG_HEADER_BYTES],
+                Name::Log | Name::LogTmp => self.lengths[&salt.unwrap_or(self.newest_salt)].clone(),
+                Name::Snapshot | Name::SnapshotTmp => vec![self.snapshot_bytes],
+            };
+            let mut bytes = Vec::new();
+            for (at, (piece, len)) in pieces.iter().zip(&lengths).enumerate() {
+                match self.bytes.get(piece) {
+                    Some(whole) => bytes.extend_from_slice(whole),
+                    None if garbage => bytes.resize(bytes.len() + len, 0xa5),
+                    // Nothing of it, or its end alone: zeros at the end of a file would be no bad piece.
+                    None => {
+                        bytes.resize(bytes.len() + len, 0);
+                        let last = pieces[at + 1..].iter().all(|piece| *piece == Piece::Bad);
+                        *bytes.last_mut().expect("a piece has bytes") = u8::from(last);
+                    }
+                }
+            }
+            let whole = if matches!(name, Name::Snapshot | Name::SnapshotTmp) && !bytes.is_empty() {
+                bytes.len()
+            } else if len == RESERVED {
+                RESERVED_BYTES
+            } else {
+                lengths[..len as usize].iter().sum()
+            };
+            bytes.resize(whole, 0);
+            image.insert(path_of(name).into(), bytes);
         }
         image
     }

@@ -105,7 +105,7 @@ impl Workload<'_> {
         let mut random = Random::new(seed);
         let batch_size = [1, 1, 2, 3][random.below(4)];
         // Crashes and failed syncs are not left to the model here: they happen when the engine's do.
-        let bounds = Bounds { batch_size, puts: PUTS, snapshots: u8::MAX, closes: u8::MAX, ..Bounds::NONE };
+        let bounds = Bounds { batch_size, puts: PUTS, snapshots: u8::MAX, closes: u8::MAX, reserve: true, ..Bounds::NONE };
         let follower = Follower::new(Protocol { bounds, wrong: None });
         Workload { random, follower, world: World::default(), seen: HashSet::new(), report }
     }
