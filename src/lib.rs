@@ -44,6 +44,9 @@
 //! opening   snapshot → map,  then the log's writes above the snapshot's sequence number → map
 //! ```
 //!
+//! Beside them, when the log is long or somebody asks: *checkpoint*, old snapshot + log → new snapshot,
+//! from the files, while both flows go on; then a new log that begins behind it.
+//!
 //! # The files
 //!
 //! | file | what it is |
@@ -55,7 +58,8 @@
 //! | `<wal>.damaged-<n>` | a log that was damaged, kept whole; never recovered from, never removed |
 //!
 //! Both files are only ever replaced whole, in one way: written under `.tmp`, synced, renamed,
-//! directory synced. Between, the log only grows at its end, or is cut back to its last good record.
+//! directory synced. Between, the log only grows at its end, into space that is reserved there (zeros), or is
+//! cut back to its last good record. The log itself is locked too, whatever name it is found under.
 //! The byte layouts stand at the head of `src/record.rs`, `src/wal.rs` and `src/snapshot.rs`.
 //!
 //! # Invariants
@@ -68,6 +72,8 @@
 //!   that holds it is synced, read back, renamed, and its directory synced.
 //! - A failed sync is never repeated: the store takes no more writes until it is opened again.
 //! - A failed write is taken back to the last good end of the log.
+//! - Before the first record of an opening, a mark that begins a new chain of records is durable: what an
+//!   earlier life left behind the end of the log, and recovery did not see, can never come back.
 //! - Recovery ends where the log stops making sense, and says whether that is *torn* (never
 //!   promised to anyone; cut) or *damaged* (promised; everything before it is kept, the damaged
 //!   file too). Nothing is dropped without a word.
@@ -79,7 +85,7 @@
 //! | [`disk`] | the seam to the operating system | – |
 //! | `magic` | the first bytes of each file; what a foreign file is | – |
 //! | `record` | the bytes of one frame | – |
-//! | `state` | the map as a pure function of the writes | record |
+//! | `state` | the map as a pure function of the writes | record, sync |
 //! | `scan` | reading frames back; torn or damaged | disk, record |
 //! | `wal` | append, write, sync of opaque frames | disk, magic, record |
 //! | `snapshot` | save and load one state | disk, magic, record, scan, state |

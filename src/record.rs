@@ -191,10 +191,10 @@ pub(crate) fn check_body(header: &Header, salt: u32, body: &[u8]) -> Result<(), 
     }
 }
 
-/// A look at bytes that may be the head of a frame, cheap enough for every offset of a file: the
-/// sequence number they would have.
-pub(crate) fn glance_seq(bytes: &[u8]) -> Option<u64> {
-    (bytes.len() >= HEADER_BYTES).then(|| le64(bytes, SEQ_AT))
+/// The sequence number of what may be the head of a frame: a look cheap enough for every offset of a
+/// file.
+pub(crate) fn glance_seq(head: &[u8]) -> u64 {
+    le64(head, SEQ_AT)
 }
 
 /// The link of what may be the head of a frame.
@@ -255,5 +255,50 @@ mod tests {
     #[test]
     fn a_frame_of_another_salt_is_not_valid() {
         assert_eq!(decode_header(&frame(b"hi"), 1), Err(Fault::HeadChecksum));
+    }
+
+    #[test]
+    fn the_longest_body_is_allowed_and_no_longer_one() {
+        for (len, expected) in [(MAX_BODY_BYTES, Ok(MAX_BODY_BYTES)), (MAX_BODY_BYTES + 1, Err(Fault::Content))] {
+            let mut bytes = frame(b"");
+            bytes[BODY_LEN_AT..SEQ_AT].copy_from_slice(&(len as u32).to_le_bytes());
+            let check = crc(0x1234_5678, &bytes[CHECK_BYTES..]);
+            bytes[..CHECK_BYTES].copy_from_slice(&check.to_le_bytes());
+            assert_eq!(decode_header(&bytes, 0x1234_5678).map(|header| header.body_len), expected);
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_not_all_there_is_short_before_it_is_wrong() {
+        let bytes = frame(b"some body");
+        let header = decode_header(&bytes, 0x1234_5678).expect("sound");
+        let body = &bytes[HEADER_BYTES..];
+        assert_eq!(check_body(&header, 0x1234_5678, body), Ok(()));
+        assert_eq!(check_body(&header, 0x1234_5678, &body[1..]), Err(Fault::Short));
+        assert_eq!(check_body(&header, 0x1234_5678, b"some bodY"), Err(Fault::BodyChecksum));
+        assert_eq!(decode_header(&bytes[..HEADER_BYTES - 1], 0x1234_5678), Err(Fault::Short));
+    }
+
+    #[test]
+    fn a_glance_sees_the_fields_of_a_whole_head() {
+        let bytes = frame(b"");
+        assert_eq!(glance_seq(&bytes), 7);
+        assert_eq!(glance_link(bytes[..].try_into().expect("a head")), 0x0a0b_0c0d);
+    }
+
+    #[test]
+    fn kinds_and_faults_have_their_numbers_and_words() {
+        assert_eq!([Kind::WRITE, Kind::OPENED, Kind::CLOSED, Kind::ENTRIES].map(Kind::number), [1, 2, 3, 4]);
+        let faults = [
+            (Fault::Short, "the file ends inside the record"),
+            (Fault::HeadChecksum, "the checksum of the record's head does not match"),
+            (Fault::Chain, "the record does not follow the one before it (stale bytes)"),
+            (Fault::Sequence, "the record has a wrong sequence number"),
+            (Fault::BodyChecksum, "the checksum of the record's body does not match"),
+            (Fault::Content, "the record's content is not possible"),
+        ];
+        for (fault, words) in faults {
+            assert_eq!(fault.to_string(), words);
+        }
     }
 }

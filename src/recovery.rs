@@ -24,13 +24,16 @@
 //!
 //! A damaged snapshot, a damaged log header, a read error, a foreign or newer file: always refuse.
 
-use crate::disk::{Disk, File, create_tmp, read_full_at, remove_if_there, write_all_at};
+mod keep;
+
+use crate::disk::{Disk, File, read_full_at, remove_if_there};
 use crate::error::{Error, Result};
 use crate::record::{Fault, Kind};
 use crate::scan::{Frames, Next};
 use crate::state::{self, Map};
 use crate::wal::{self, Wal};
 use crate::{Seq, StoreId, snapshot, with_suffix};
+use keep::keep_copy;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -47,9 +50,7 @@ use std::time::Duration;
 /// use kv_engine::{Error, Options, Recovery, Tail};
 ///
 /// # let engine = Options::new(&log, &snapshot).open()?;
-/// # engine.put("x", "100")?;
-/// # engine.put("y", "200")?;
-/// # engine.close()?;
+/// # engine.put("x", "100")?; engine.put("y", "200")?; engine.close()?;
 /// let file = OsDisk.open(&log)?.expect("a log of two writes");
 /// file.write_at(140, b"rot")?; // in the first
 /// let options = Options::new(&log, &snapshot);
@@ -153,14 +154,12 @@ pub enum Tail {
 /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
 /// # use kv_engine::disk::{Disk, OsDisk};
 /// # let options = kv_engine::Options::new(&log, snapshot);
-/// # let engine = options.clone().open()?;
-/// # engine.put("x", "100")?;
-/// # engine.close()?;
+/// # let engine = options.clone().open()?; engine.put("x", "100")?; engine.close()?;
 /// let file = OsDisk.open(&log)?.expect("a log");
-/// file.set_len(120)?; // as a crash in the middle of a write may leave it
+/// file.set_len(140)?; // as a crash in the middle of a write may leave it
 /// let engine = options.open()?;
 /// let kv_engine::Tail::Torn(cut) = &engine.recovery().tail else { panic!("not torn") };
-/// assert_eq!((cut.offset, cut.bytes, cut.expected), (105, 15, 1));
+/// assert_eq!((cut.offset, cut.bytes, cut.expected), (105, 35, 1));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -300,14 +299,8 @@ impl fmt::Display for RecoveryReport {
             return write!(f, "new store, {ms:.1} ms");
         }
         let plural = |n: u64, one: &str| if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") };
-        write!(
-            f,
-            "recovered {}: {} from the snapshot, {} ({} B)",
-            plural(self.keys, "key"),
-            self.snapshot_keys,
-            plural(self.replayed, "log record"),
-            self.log_bytes
-        )?;
+        let (keys, records) = (plural(self.keys, "key"), plural(self.replayed, "log record"));
+        write!(f, "recovered {keys}: {} from the snapshot, {records} ({} B)", self.snapshot_keys, self.log_bytes)?;
         if self.skipped > 0 {
             write!(f, ", {} skipped", self.skipped)?;
         }
@@ -545,6 +538,10 @@ fn replay(
             }
         }
     }
+    // Nobody else changes the file, so reads that end before it does are no end of the log.
+    if frames.file_len() < file.size().map_err(Error::io("reading", wal_path))? {
+        return Err(Error::io("reading", wal_path)(io::ErrorKind::UnexpectedEof.into()));
+    }
     report.log_bytes = frames.offset();
     report.closed_cleanly |= report.log_bytes == wal::HEADER_BYTES as u64 && report.tail == Tail::Clean; // nothing was written
     Ok(LogEnd { header, end: frames.offset(), link: frames.link(), last: frames.last() })
@@ -587,67 +584,4 @@ fn new_id(disk: &dyn Disk) -> StoreId {
     id[..8].copy_from_slice(&disk.entropy().to_le_bytes());
     id[8..].copy_from_slice(&disk.entropy().to_le_bytes());
     StoreId(id)
-}
-
-/// Copies the log to the first free `<wal>.damaged-<n>`, durably. A copy that an interrupted
-/// recovery made before is used again.
-fn keep_copy(disk: &dyn Disk, log: &Arc<dyn File>, path: &Path) -> Result<PathBuf> {
-    let mut previous = None;
-    let mut n = 1;
-    let free = loop {
-        let name = with_suffix(path, &format!(".damaged-{n}"));
-        match disk.open_read(&name).map_err(Error::io("looking for a free name at", &name))? {
-            None => break name,
-            Some(file) => previous = Some((name, file)),
-        }
-        n += 1;
-    };
-    if let Some((name, file)) = previous
-        && same_bytes(&**log, &*file).map_err(Error::io("reading", &name))?
-    {
-        return Ok(name);
-    }
-    let tmp = with_suffix(path, ".tmp");
-    let copy = create_tmp(disk, &tmp).map_err(Error::io("keeping a copy of the damaged log: creating", &tmp))?;
-    let copied = copy_bytes(&**log, &*copy).and_then(|()| copy.sync());
-    let named = copied.and_then(|()| disk.rename(&tmp, &free));
-    if let Err(e) = named {
-        let _ = disk.remove(&tmp);
-        return Err(Error::io("keeping a copy of the damaged log (nothing was changed): writing", &free)(e));
-    }
-    disk.sync_dir(path).map_err(Error::io("syncing the directory of", &free))?;
-    Ok(free)
-}
-
-const CHUNK_BYTES: usize = 1 << 20;
-
-fn copy_bytes(from: &dyn File, to: &dyn File) -> io::Result<()> {
-    let mut chunk = vec![0; CHUNK_BYTES];
-    let mut offset = 0;
-    loop {
-        let got = read_full_at(from, offset, &mut chunk)?;
-        if got == 0 {
-            return Ok(());
-        }
-        write_all_at(to, offset, &chunk[..got])?;
-        offset += got as u64;
-    }
-}
-
-fn same_bytes(a: &dyn File, b: &dyn File) -> io::Result<bool> {
-    if a.size()? != b.size()? {
-        return Ok(false);
-    }
-    let (mut of_a, mut of_b) = (vec![0; CHUNK_BYTES], vec![0; CHUNK_BYTES]);
-    let mut offset = 0;
-    loop {
-        let (got_a, got_b) = (read_full_at(a, offset, &mut of_a)?, read_full_at(b, offset, &mut of_b)?);
-        if of_a[..got_a] != of_b[..got_b] {
-            return Ok(false);
-        }
-        if got_a == 0 {
-            return Ok(true);
-        }
-        offset += got_a as u64;
-    }
 }

@@ -296,3 +296,225 @@ pub(crate) fn fill_from(map: &Map) -> impl FnOnce(&mut Writer<'_>) -> io::Result
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::disk::{Lock, OsDisk};
+    use crate::state::{Op, State};
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    const ID: StoreId = StoreId(*b"sixteen bytes id");
+
+    fn place() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("snap");
+        (dir, path)
+    }
+
+    /// Puts a snapshot of these entries, in this order, at `path`; its checks all hold.
+    fn forge(path: &Path, entries: &[(&[u8], &[u8])]) -> Header {
+        let file = create_tmp(&OsDisk, path).unwrap();
+        write(&*file, ID, 7, |writer| entries.iter().try_for_each(|(key, value)| writer.add(key, value))).unwrap()
+    }
+
+    /// Puts a snapshot at `path` whose only frame has this body.
+    fn forge_body(path: &Path, body: &[u8], header: Header) {
+        let place = Place { salt: header.salt(), link: header.salt(), seq: 1, durable: 0 };
+        let mut frame = Vec::new();
+        record::encode(&mut frame, place, Kind::ENTRIES, &Body::new(body, header.salt()));
+        let header = Header { data_len: frame.len() as u64, ..header };
+        std::fs::write(path, [&header.encode()[..], &frame].concat()).unwrap();
+    }
+
+    fn loaded(path: &Path) -> Result<Vec<(u64, Op)>> {
+        let mut ops = Vec::new();
+        load(OsDisk.open_read(path).unwrap().unwrap(), path, |at, op| ops.push((at, op.to_op()))).map(|_| ops)
+    }
+
+    #[track_caller]
+    fn refused(path: &Path, at: u64, says: &str) {
+        let error = loaded(path).unwrap_err();
+        assert!(matches!(error, Error::Damaged { offset, .. } if offset == at), "{error:?}");
+        assert!(error.to_string().contains(says), "{error}");
+    }
+
+    #[test]
+    fn what_its_own_checks_cannot_see_is_refused_too() {
+        let (_dir, path) = place();
+        let good = forge(&path, &[(b"a", b"1"), (b"b", b"2")]);
+        assert_eq!(loaded(&path).unwrap(), [(96, Op::put(b"a", b"1")), (96, Op::put(b"b", b"2"))]);
+        forge(&path, &[(b"b", b"2"), (b"a", b"1")]);
+        refused(&path, 96, "the keys are not in order");
+        forge(&path, &[(b"a", b"1"), (b"a", b"2")]);
+        refused(&path, 96, "the keys are not in order");
+        forge_body(&path, b"\x02\x01\0\0\0k", good);
+        refused(&path, 96, "the block holds a deletion");
+        forge_body(&path, b"\x03\x01\0\0\0k", good);
+        refused(&path, 96, "the block's content is not possible");
+        std::fs::write(&path, "").unwrap();
+        refused(&path, 0, "the file is empty");
+    }
+
+    #[test]
+    fn a_header_that_promises_another_length_is_refused() {
+        let (_dir, path) = place();
+        let good = forge(&path, &[(b"a", b"1")]);
+        let bytes = std::fs::read(&path).unwrap();
+        let len = bytes.len() as u64;
+        let with = |data_len: u64, says: &str, at: u64| {
+            let header = Header { data_len, ..good };
+            std::fs::write(&path, [&header.encode()[..], &bytes[HEADER_BYTES..]].concat()).unwrap();
+            refused(&path, at, says);
+        };
+        with(good.data_len - 1, &format!("the file has {len} bytes where its header promises {}", len - 1), len - 1);
+        with(good.data_len + 1, &format!("the file has {len} bytes where its header promises {}", len + 1), len);
+        with(u64::MAX, "promises more than can be", len);
+    }
+
+    /// This program writes none; one that does must find them checked.
+    #[test]
+    fn meta_bytes_are_checked_and_skipped() {
+        let (_dir, path) = place();
+        let header = forge(&path, &[(b"a", b"1")]);
+        let frame = std::fs::read(&path).unwrap()[HEADER_BYTES..].to_vec();
+        let meta = b"replica";
+        let header = Header { meta_len: meta.len() as u32, meta_check: crc(0, meta), ..header };
+        std::fs::write(&path, [&header.encode()[..], meta, &frame].concat()).unwrap();
+        assert_eq!(loaded(&path).unwrap(), [(96 + 7, Op::put(b"a", b"1"))]);
+        std::fs::write(&path, [&header.encode()[..], b"replicA", &frame].concat()).unwrap();
+        refused(&path, 96, "the checksum of the meta bytes does not match");
+        std::fs::write(&path, &header.encode()[..]).unwrap();
+        refused(&path, 96, "the file has 96 bytes");
+    }
+
+    #[test]
+    fn the_last_number_a_store_gives_out_can_be_saved_and_no_higher_one() {
+        let (_dir, path) = place();
+        let good = forge(&path, &[(b"a", b"1")]);
+        let read = |header: Header| Header::decode(&path, &header.encode());
+        assert_eq!(read(Header { seq: MAX_SEQ, ..good }).unwrap().seq, MAX_SEQ);
+        assert!(matches!(read(Header { seq: MAX_SEQ + 1, ..good }), Err(Error::Version { .. })));
+    }
+
+    /// Many small entries and a few large ones: each comes once and in order, in blocks of about 4 KiB,
+    /// written in portions, none of which is the whole.
+    #[test]
+    fn a_large_state_is_saved_in_portions_and_nothing_is_left_out() {
+        let mut state = State::default();
+        for n in 0..3000_u32 {
+            state.apply(Op::put(&n.to_be_bytes(), &[n as u8; 9]));
+        }
+        for n in 3000..3005_u32 {
+            state.apply(Op::put(&n.to_be_bytes(), &vec![n as u8; 600 << 10]));
+        }
+        let (_dir, path) = place();
+        let map = Map::default();
+        state.range(std::ops::Bound::Unbounded).for_each(|(key, value)| map.apply(OpRef { key, value: Some(value) }));
+        let header = save(&OsDisk, &path, ID, 9, fill_from(&map)).unwrap();
+        assert_eq!((header.entries, header.digest), (3005, state.digest()));
+        let ops = loaded(&path).unwrap();
+        let expected: Vec<Op> = state.range(std::ops::Bound::Unbounded).map(|(key, value)| Op::put(key, value)).collect();
+        assert!(ops.iter().map(|(_, op)| op).eq(&expected));
+        // 22 bytes to an entry: 186 fit into a block, and an entry that does not fit has one of its own.
+        let offsets: std::collections::BTreeSet<u64> = ops.iter().map(|&(at, _)| at).collect();
+        assert_eq!(offsets.len(), 3000_usize.div_ceil(186) + 5);
+    }
+
+    #[test]
+    fn a_block_is_filled_to_its_size_and_not_beyond() {
+        let (_dir, path) = place();
+        let entry = |key: u8, rest: usize| ([key], vec![0; rest - 10]);
+        let blocks = |sizes: &[usize]| {
+            let entries: Vec<_> = (b'a'..).zip(sizes).map(|(key, &size)| entry(key, size)).collect();
+            forge(&path, &entries.iter().map(|(key, value)| (&key[..], &value[..])).collect::<Vec<_>>());
+            loaded(&path).unwrap().iter().map(|&(at, _)| at).collect::<std::collections::BTreeSet<_>>().len()
+        };
+        assert_eq!(blocks(&[4000, 96]), 1);
+        assert_eq!(blocks(&[4000, 97]), 2);
+    }
+
+    /// A disk on which a file that was made reads as another one once memory has forgotten it: a write
+    /// that went elsewhere.
+    #[derive(Debug)]
+    struct Elsewhere(PathBuf);
+
+    #[derive(Debug)]
+    struct ReadsAs {
+        memory: Arc<dyn File>,
+        medium: Arc<dyn File>,
+        forgotten: AtomicBool,
+    }
+
+    impl Disk for Elsewhere {
+        fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+            let medium = OsDisk.open_read(&self.0)?.unwrap();
+            Ok(Arc::new(ReadsAs { memory: OsDisk.create_new(path)?, medium, forgotten: AtomicBool::new(false) }))
+        }
+        fn remove(&self, path: &Path) -> io::Result<()> {
+            OsDisk.remove(path)
+        }
+        fn open(&self, _: &Path) -> io::Result<Option<Arc<dyn File>>> {
+            unreachable!("not for saving")
+        }
+        fn open_read(&self, _: &Path) -> io::Result<Option<Arc<dyn File>>> {
+            unreachable!("not for saving")
+        }
+        fn rename(&self, _: &Path, to: &Path) -> io::Result<()> {
+            panic!("a snapshot that reads back wrong was put in place at {}", to.display())
+        }
+        fn sync_dir(&self, _: &Path) -> io::Result<()> {
+            unreachable!("nothing was put in place")
+        }
+        fn lock(&self, _: &Path) -> io::Result<Box<dyn Lock>> {
+            unreachable!("not for saving")
+        }
+        fn now(&self) -> Duration {
+            OsDisk.now()
+        }
+        fn entropy(&self) -> u64 {
+            OsDisk.entropy()
+        }
+    }
+
+    impl ReadsAs {
+        fn seen(&self) -> &Arc<dyn File> {
+            if self.forgotten.load(Ordering::Relaxed) { &self.medium } else { &self.memory }
+        }
+    }
+
+    impl File for ReadsAs {
+        fn size(&self) -> io::Result<u64> {
+            self.seen().size()
+        }
+        fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+            self.seen().read_at(offset, out)
+        }
+        fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+            self.memory.write_at(offset, bytes)
+        }
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.memory.set_len(len)
+        }
+        fn sync(&self) -> io::Result<()> {
+            self.memory.sync()
+        }
+        fn drop_cache(&self) {
+            self.forgotten.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_snapshot_that_reads_back_as_another_is_not_put_in_place() {
+        let (dir, path) = place();
+        forge(&path, &[(b"a", b"old")]);
+        let before = std::fs::read(&path).unwrap();
+        let error = save(&Elsewhere(path.clone()), &path, ID, 8, |writer| writer.add(b"a", b"new")).unwrap_err();
+        assert!(error.to_string().contains("another snapshot than was written"), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+        assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1, "the temporary file is removed");
+    }
+}

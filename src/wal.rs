@@ -110,7 +110,7 @@ impl Header {
 
 /// The first step in which space is reserved, and the longest. Between, a step is as long as the log is,
 /// so that a small store stays small.
-const RESERVE_BYTES: std::ops::RangeInclusive<u64> = 64 << 10..=4 << 20;
+const RESERVE_BYTES: std::ops::RangeInclusive<u64> = 4 << 10..=4 << 20;
 
 /// A place between two frames.
 #[derive(Clone, Copy, Debug)]
@@ -441,5 +441,86 @@ impl Wal {
     fn bytes_of(&mut self, group: Group) -> Vec<u8> {
         self.out = Arc::default();
         Arc::into_inner(group.bytes).expect("nobody else keeps a group")
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::disk::OsDisk;
+
+    const ID: StoreId = StoreId(*b"sixteen bytes id");
+
+    #[test]
+    fn the_bytes_of_a_header_are_pinned_and_read_back() {
+        let header = Header { store_id: ID, salt: 0x0403_0201, base: 7 };
+        let bytes = header.encode();
+        assert_eq!(bytes[..8], *b"\x89kvwal\r\n");
+        assert_eq!(bytes[8..44], *b"\x01\0\0\0sixteen bytes id\x01\x02\x03\x04\x07\0\0\0\0\0\0\0\0\0\0\0");
+        let path = Path::new("log");
+        assert_eq!(Header::decode(path, &bytes).unwrap(), header);
+        let last = Header { base: MAX_SEQ, ..header };
+        assert_eq!(Header::decode(path, &last.encode()).unwrap(), last);
+        let beyond = Header { base: MAX_SEQ + 1, ..header };
+        assert!(matches!(Header::decode(path, &beyond.encode()), Err(Error::Version { .. })));
+        for len in 0..HEADER_BYTES {
+            let error = Header::decode(path, &bytes[..len]).unwrap_err();
+            assert!(matches!(error, Error::Damaged { offset, .. } if offset == len as u64), "{len}: {error}");
+        }
+    }
+
+    fn write(wal: &mut Wal) {
+        let mut group = wal.take();
+        group.write().unwrap();
+        wal.complete(group);
+    }
+
+    #[test]
+    fn what_is_taken_back_leaves_no_byte_and_no_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let mut wal = Wal::create(&OsDisk, &path, ID, 0).unwrap();
+        assert!(wal.is_marked_closed(), "nothing was written, so there is nothing to say");
+        assert_eq!((wal.len_bytes(), wal.buffered_bytes(), wal.path(), wal.store_id()), (64, 0, &*path, ID));
+        let put = |wal: &mut Wal, seq| wal.append(Kind::WRITE, seq, 0, || 9, &Body::new(b"body", 0));
+        let start = wal.mark();
+        put(&mut wal, 1);
+        assert!(!wal.is_marked_closed());
+        let (first, one) = (wal.mark(), wal.buffer.clone());
+        put(&mut wal, 2);
+        let both = wal.buffer.clone();
+        wal.rewind(first);
+        assert_eq!(wal.buffer, one);
+        put(&mut wal, 2);
+        assert_eq!(wal.buffer, both, "the same frame again");
+        wal.rewind(start);
+        put(&mut wal, 1);
+        assert_eq!(wal.buffer, one, "with the mark of the opening again");
+        write(&mut wal);
+        assert_eq!((wal.len_bytes(), wal.buffered_bytes()), (64 + one.len() as u64, 0));
+        assert!(!wal.is_marked_closed());
+        put(&mut wal, 2);
+        wal.rewind(start);
+        assert_eq!(wal.buffered_bytes(), 0);
+        put(&mut wal, 2);
+        assert_eq!(wal.buffer, both[one.len()..], "no second mark of the opening");
+        let mut group = wal.take();
+        group.write().unwrap();
+        group.give_back();
+        wal.complete(group);
+        assert_eq!(std::fs::read(&path).unwrap()[64..], both);
+        assert!(create_tmp(&OsDisk, &with_suffix(&path, ".tmp")).is_ok());
+    }
+
+    #[test]
+    fn the_memory_of_a_large_group_is_given_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut wal = Wal::create(&OsDisk, &dir.path().join("log"), ID, 0).unwrap();
+        for (size, most) in [(9 << 20, KEEP_BUFFER_BYTES), (1 << 20, KEEP_BUFFER_BYTES)] {
+            wal.append(Kind::WRITE, 1, 0, || 9, &Body::new(&vec![0; size], 0));
+            write(&mut wal);
+            assert!((1 << 20..=most).contains(&wal.spare.capacity()), "{}", wal.spare.capacity());
+        }
     }
 }

@@ -110,6 +110,43 @@ fn the_background_flush_bounds_the_age_of_pending_writes() {
     }
 }
 
+/// An orderly close marks the log, so that rot in the last group is seen; and the mark is durable.
+#[test]
+fn the_mark_of_an_orderly_close_is_one_write_and_one_sync() {
+    let (place, disk) = (Place::new(), FaultyDisk::default());
+    let engine = place.options().disk(Arc::new(disk.clone())).open().unwrap();
+    engine.put("x", "1").unwrap();
+    disk.take_log_calls();
+    engine.close().unwrap();
+    assert_eq!(disk.take_log_calls(), [(Call::Write, 33), (Call::Sync, 0)]);
+}
+
+/// The number of the last write is 2^62: a store of an empty snapshot that says it is near.
+#[test]
+fn the_numbers_of_writes_end_with_an_error_and_not_before() {
+    const LAST: u64 = 1 << 62;
+    let place = Place::new();
+    let mut header = [0; 96];
+    header[..12].copy_from_slice(b"\x89kvsna\r\n\x01\0\0\0");
+    header[32..40].copy_from_slice(&(LAST - 2).to_le_bytes());
+    header[56..72].copy_from_slice(&0x99aa_06d3_0147_98d8_6001_c324_468d_497f_u128.to_le_bytes()); // of no entries
+    let check = crc32fast::hash(&header[..92]);
+    header[92..].copy_from_slice(&check.to_le_bytes());
+    std::fs::write(&place.snapshot, header).unwrap();
+    let engine = place.open();
+    assert_eq!(engine.put("x", "1").unwrap().seq, LAST - 1);
+    assert_eq!(engine.put("x", "2").unwrap().seq, LAST);
+    assert!(matches!(engine.put("x", "3"), Err(Error::Limit { got, max: LAST, .. }) if got == LAST + 1));
+    assert_eq!(engine.get("x").unwrap().unwrap().to_vec(), b"2");
+    engine.close().unwrap();
+    drop(engine);
+    let engine = place.open();
+    assert_eq!((engine.len(), engine.recovery().last_seq), (1, LAST));
+    engine.snapshot().unwrap();
+    drop(engine);
+    assert!(matches!(place.open().delete("x"), Err(Error::Limit { .. })));
+}
+
 #[test]
 fn limits_are_checked_before_anything_is_stored() {
     let place = Place::new();
@@ -190,6 +227,56 @@ fn a_snapshot_replaces_the_log_and_says_the_same() {
     assert_eq!(contents(&engine).len(), before.len() + 1);
     assert!(before.iter().all(|(key, value)| engine.get(key).unwrap().unwrap().to_vec() == *value));
     assert_eq!(engine.put("next", "1").unwrap().seq, 104, "sequence numbers go on");
+}
+
+#[test]
+fn opening_says_how_far_it_has_come_about_each_mebibyte() {
+    const MEBIBYTE: u64 = 1 << 20;
+    let place = Place::new();
+    let engine = place.options().batch_size(1000).open().unwrap();
+    let fill = |name: &str| {
+        for i in 0..120 {
+            engine.put(format!("{name}{i:03}"), vec![b'v'; 30_000]).unwrap();
+        }
+    };
+    fill("a");
+    engine.snapshot().unwrap();
+    fill("b");
+    engine.close().unwrap();
+    drop(engine);
+    let bytes = |path| std::fs::metadata(path).unwrap().len();
+    let (snapshot, total) = (bytes(&place.snapshot), bytes(&place.snapshot) + bytes(&place.wal));
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let tell = Arc::clone(&told);
+    let options = place.options();
+    assert!(format!("{options:?}").contains("Progress(none)"));
+    let options = options.progress(move |at, of| tell.lock().unwrap().push((at, of)));
+    assert!(format!("{options:?}").contains("Progress(…)"));
+    let engine = options.open().unwrap();
+    assert_eq!(engine.recovery().snapshot_bytes, snapshot);
+    assert_eq!(engine.recovery().log_bytes, total - snapshot);
+    let told = told.lock().unwrap();
+    assert!(told.iter().all(|&(at, of)| at < total && of == total), "{told:?} of {total}");
+    assert_eq!(told[0].0, 96, "the first block of the snapshot");
+    let steps: Vec<u64> = told.windows(2).map(|two| two[1].0 - two[0].0).collect();
+    assert_eq!(steps.len() as u64, total / (MEBIBYTE + 30_000), "{steps:?}");
+    assert!(steps.iter().all(|step| (MEBIBYTE..MEBIBYTE + 40_000).contains(step)), "{steps:?}");
+}
+
+/// A thousand entries are read at a time, and up to a mebibyte is written at a time; the header last.
+#[test]
+fn a_snapshot_is_a_few_large_writes_and_one_sync() {
+    let (place, disk) = (Place::new(), FaultyDisk::default());
+    let engine = place.options().batch_size(10_000).disk(Arc::new(disk.clone())).open().unwrap();
+    for i in 0..3500 {
+        engine.put(format!("k{i}"), [b'v'; 100]).unwrap();
+    }
+    engine.flush().unwrap();
+    let before = disk.changes().len();
+    engine.snapshot().unwrap();
+    let changes = disk.changes()[before..].to_vec();
+    let of_snapshot: Vec<Call> = changes.iter().filter(|(_, file)| file == "kv.snapshot").map(|(call, _)| *call).collect();
+    assert_eq!(of_snapshot, [Call::Write, Call::Write, Call::Sync, Call::Rename, Call::SyncDir]);
 }
 
 #[test]

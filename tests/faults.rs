@@ -245,6 +245,7 @@ fn a_directory_that_cannot_be_synced_poisons() {
         disk.plan(Plan::fail(Call::SyncDir, suffix, EIO).times(1));
         assert!(matches!(engine.snapshot(), Err(Error::Poisoned { .. })), "{suffix}");
         assert!(matches!(engine.put("y", "1"), Err(Error::Poisoned { .. })), "{suffix}");
+        assert!(matches!(engine.flush(), Err(Error::Poisoned { .. })), "{suffix}: no OK, though nothing is pending");
         drop(engine);
         assert_eq!(place.open().len(), 1);
     }
@@ -259,7 +260,7 @@ fn a_read_error_at_opening_refuses_and_changes_nothing() {
         engine.put("y", "1").unwrap();
         drop(engine);
         let before = (std::fs::read(&place.wal).unwrap(), std::fs::read(&place.snapshot).unwrap());
-        for call in [Call::Read, Call::Sync] {
+        for call in [Call::Read, Call::Sync, Call::SyncDir] {
             disk.plan(Plan::fail(call, suffix, EIO));
             let error = place.options().disk(Arc::new(disk.clone())).open().unwrap_err();
             assert!(matches!(error, Error::Io { .. }), "{error}");
@@ -268,6 +269,49 @@ fn a_read_error_at_opening_refuses_and_changes_nothing() {
         }
         assert_eq!(place.open().len(), 2);
     }
+}
+
+/// A damaged log is cut only when a copy of it is durable under its own name.
+#[test]
+fn a_damaged_log_that_cannot_be_kept_is_not_cut() {
+    let (place, disk, engine) = store(1);
+    for n in 0..100 {
+        engine.put(format!("k{n:02}"), vec![b'v'; 30_000]).unwrap();
+    }
+    engine.close().unwrap();
+    drop(engine);
+    let mut bytes = std::fs::read(&place.wal).unwrap();
+    bytes[200] ^= 1;
+    std::fs::write(&place.wal, &bytes).unwrap();
+    let open = || place.options().disk(Arc::new(disk.clone())).open();
+    // The first sync is that of the log itself, before it is read; so is the first of the directory.
+    let plans = [
+        Plan::fail(Call::Create, ".wal.tmp", ENOSPC),
+        Plan::fail(Call::Write, ".wal", ENOSPC),
+        Plan::fail(Call::Write, ".wal", ENOSPC).after(1),
+        Plan::fail(Call::Sync, ".wal", EIO).after(1),
+        Plan::fail(Call::Rename, ".damaged-1", EIO),
+        Plan::fail(Call::SyncDir, ".wal", EIO).after(1),
+    ];
+    for plan in plans {
+        disk.plan(plan.clone());
+        let error = open().unwrap_err();
+        assert!(matches!(error, Error::Io { .. }), "{plan:?}: {error}");
+        assert_eq!(std::fs::read(&place.wal).unwrap(), bytes, "{plan:?}");
+        assert!(!place.beside(".tmp").exists(), "{plan:?}");
+        assert_eq!(place.beside(".damaged-1").exists(), plan.call == Call::SyncDir, "{plan:?}");
+        disk.heal();
+    }
+    let engine = open().unwrap();
+    assert_eq!(engine.len(), 0);
+    assert_eq!(std::fs::read(place.beside(".damaged-1")).unwrap(), bytes);
+    assert!(!place.beside(".damaged-2").exists(), "the copy of the opening that failed is used again");
+    drop(engine);
+    // Another damage of the same length, far behind the first mebibyte, is another log.
+    bytes[2_500_000] ^= 1;
+    std::fs::write(&place.wal, &bytes).unwrap();
+    drop(open().unwrap());
+    assert_eq!(std::fs::read(place.beside(".damaged-2")).unwrap(), bytes);
 }
 
 /// Every waiting writer gets its own answer, none hangs, and what was answered OK is there.

@@ -26,6 +26,15 @@ fn files_that_are_not_one_store_are_refused() {
     assert!(!inspect::verify(&a.wal, &a.snapshot).is_sound());
     fs::write(&a.snapshot, own).unwrap();
     assert_eq!(a.open().len(), 2);
+    let old = fs::read(&a.snapshot).unwrap();
+    a.open().snapshot().unwrap();
+    let newest = fs::read(&a.snapshot).unwrap();
+    fs::write(&a.snapshot, old).unwrap();
+    let error = a.options().open().unwrap_err();
+    let says = "the log begins after write 2, the snapshot ends with write 1; the snapshot is older than the one that was here";
+    assert!(matches!(error, Error::Mismatch { .. }) && error.to_string().contains(says), "{error}");
+    fs::write(&a.snapshot, newest).unwrap();
+    assert_eq!(a.open().len(), 2);
 
     // Removing both is a fresh store.
     fs::remove_file(&a.wal).unwrap();

@@ -361,14 +361,11 @@ fn lengthen(path: &Path, length: u64) -> std::io::Result<()> {
 fn a_tail_of_zeros_is_cut(length: u64) {
     let store = Store::new();
     store.script("PUT a 1\nSNAP\nPUT b 2\n");
-    let begin = fs::metadata(store.path("kv.wal")).unwrap().len();
     if let Err(error) = lengthen(&store.path("kv.wal"), length) {
         return skipped(&format!("no sparse file of this length here: {error}"));
     }
     let opened = store.cli().timeout(std::time::Duration::from_secs(900)).write_stdin("SIZE\nPUT c 3\n").assert().success();
-    let says = format!("torn record at byte {begin}");
-    let bytes = format!("cut {} bytes", length - begin);
-    opened.stdout("2\nOK\n").stderr(predicate::str::contains(says).and(predicate::str::contains(bytes)));
+    opened.stdout("2\nOK\n").stderr(""); // as space that was reserved
     assert!(fs::metadata(store.path("kv.wal")).unwrap().len() < 1_000);
     assert_eq!(store.script("SIZE\n"), "3\n");
 }

@@ -311,6 +311,11 @@ fn a_hole_inside_an_unsynced_group_is_torn_not_damaged() {
         Tail::Torn(cut) => assert_eq!((cut.offset, cut.whole_beyond, cut.last_beyond), (offsets[4], 6, 11)),
         tail => panic!("{tail:?}"),
     }
+    assert!(
+        engine.recovery().warnings()[0].contains("(among them 6 whole but unpromised)"),
+        "{:?}",
+        engine.recovery().warnings()
+    );
     assert_eq!(engine.len(), 3);
 }
 
@@ -448,15 +453,17 @@ fn a_crash_between_snapshot_and_new_log_skips_what_the_snapshot_holds() {
         fs::write(&place.wal, &log_before).unwrap();
         record_offsets(&place.wal)
     };
-    let mut bytes = log_before.clone();
-    bytes[offsets[4] as usize + 5] ^= 1;
-    let engine = open_with(&place, &bytes).unwrap();
-    assert_eq!(contents(&engine).len(), 1);
-    assert!(matches!(engine.recovery().tail, Tail::Damaged(_)));
-    assert!(engine.recovery().warnings()[0].contains("no write is lost"), "{:?}", engine.recovery().warnings());
-    assert_eq!(engine.put("y", "1").unwrap().seq, 5);
-    drop(engine);
-    assert_eq!(place.open().len(), 2);
+    for hit in [3, 4] {
+        let mut bytes = log_before.clone();
+        bytes[offsets[hit] as usize + 5] ^= 1;
+        let engine = open_with(&place, &bytes).unwrap();
+        assert_eq!(contents(&engine).len(), 1);
+        assert!(matches!(engine.recovery().tail, Tail::Damaged(_)));
+        assert!(engine.recovery().warnings()[0].contains("no write is lost"), "{:?}", engine.recovery().warnings());
+        assert_eq!(engine.put("y", "1").unwrap().seq, 5);
+        drop(engine);
+        assert_eq!(place.open().len(), 2);
+    }
 }
 
 /// One flipped bit in a length must not cost gigabytes: the head's check comes first, and a length
@@ -557,4 +564,87 @@ fn recovering_twice_gives_the_same() {
         kill(engine, &disk);
         disk.revive();
     }
+}
+
+/// The line and the sentences that a person reads, whole.
+#[test]
+fn what_opening_found_is_said_in_these_words() {
+    let place = Place::new();
+    let said = |engine: &kv_engine::Engine| {
+        let report = engine.recovery();
+        let line = report.to_string();
+        let (before, rest) = line.split_once(" in ").unwrap_or((&line, ""));
+        let behind = rest.strip_prefix(&format!("{:.1} ms", report.took.as_secs_f64() * 1e3)).unwrap_or(rest);
+        let warnings = report.warnings().join("\n").replace(place.dir.path().to_str().unwrap(), "");
+        (format!("{before}{behind}"), warnings, report.is_loss())
+    };
+    let line = |text: &str, warnings: &str, loss| (text.to_string(), warnings.to_string(), loss);
+    let engine = place.open();
+    let first = engine.recovery().to_string();
+    assert!(first.starts_with("new store, ") && first.ends_with(" ms"), "{first}");
+    assert!(!engine.recovery().is_loss());
+    drop(engine);
+    assert_eq!(said(&place.open()), line("recovered 0 keys: 0 from the snapshot, 0 log records (64 B)", "", false));
+    let empty = fs::read(&place.wal).unwrap();
+    let engine = open_with(&place, &[&empty[..], b"torn"].concat()).unwrap();
+    assert!(said(&engine).0.ends_with("(138 B); it was not closed in order"), "{}", said(&engine).0);
+    engine.put("a", "1").unwrap();
+    engine.close().unwrap();
+    drop(engine);
+    assert_eq!(said(&place.open()), line("recovered 1 key: 0 from the snapshot, 1 log record (256 B)", "", false));
+    let before = fs::read(&place.wal).unwrap();
+    let engine = place.open();
+    engine.snapshot().unwrap();
+    engine.put("b", "2").unwrap();
+    engine.put("c", "3").unwrap();
+    engine.flush().unwrap();
+    let mut killed = fs::read(&place.wal).unwrap();
+    killed.truncate(193); // the rest is reserved space
+    engine.close().unwrap();
+    drop(engine);
+    let engine = open_with(&place, &killed).unwrap();
+    let text = "recovered 3 keys: 1 from the snapshot, 2 log records (193 B); it was not closed in order";
+    assert_eq!(said(&engine), line(text, "", false));
+    drop(engine);
+    let engine = open_with(&place, &killed[..killed.len() - 1]).unwrap();
+    let torn = "/kv.wal: torn record at byte 149: the file ends inside the record; kept 1 records, cut 43 bytes; no sync that \
+                covers them is known to have ended";
+    assert_eq!(said(&engine).1, torn);
+    drop(engine);
+    let engine = open_with(&place, &before).unwrap();
+    let text = "recovered 1 key: 1 from the snapshot, 0 log records (256 B), 1 skipped";
+    assert_eq!(said(&engine), line(text, "", false));
+    drop(engine);
+    fs::remove_file(&place.wal).unwrap();
+    let engine = place.open();
+    let missing = "/kv.wal: there is no log beside the snapshot; the state is that after write 1, a new log was begun, and an \
+                   older one can no longer be used with this snapshot";
+    let text = "recovered 1 key: 1 from the snapshot, 0 log records (0 B); it was not closed in order";
+    assert_eq!(said(&engine), line(text, missing, true));
+}
+
+/// The checksums hold, so no rot and no crash did this: a program with a bug, or a forger.
+#[test]
+fn a_record_whose_content_is_not_possible_is_refused_and_nothing_is_changed() {
+    let place = Place::new();
+    small_log(&place);
+    let mut bytes = fs::read(&place.wal).unwrap();
+    let salt = u32::from_le_bytes(bytes[28..32].try_into().unwrap());
+    let crc = |bytes: &[u8]| {
+        let mut hasher = crc32fast::Hasher::new_with_initial(salt);
+        hasher.update(bytes);
+        hasher.finalize().to_le_bytes()
+    };
+    let offsets = record_offsets(&place.wal);
+    let (at, end) = (offsets[2] as usize, offsets[3] as usize);
+    bytes[at + 33] = 3; // neither a put nor a delete
+    let body_check = crc(&bytes[at + 33..end]);
+    bytes[at + 28..at + 32].copy_from_slice(&body_check);
+    let check = crc(&bytes[at + 4..at + 33]);
+    bytes[at..at + 4].copy_from_slice(&check);
+    let error = open_with(&place, &bytes).unwrap_err();
+    assert!(matches!(error, Error::Damaged { offset, .. } if offset == offsets[2]), "{error:?}");
+    assert!(error.to_string().contains("the record's content is not possible, although its checksums hold"), "{error}");
+    assert_eq!(fs::read(&place.wal).unwrap(), bytes);
+    assert!(!place.beside(".damaged-1").exists());
 }

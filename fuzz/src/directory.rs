@@ -46,6 +46,13 @@ fn other_log(image: &Image) -> Option<String> {
     text.lines().nth(1).filter(|log| !log.is_empty() && *log != store::LOG).map(str::to_string)
 }
 
+/// Whether somebody's file has the name of a lock: its first line, as far as ten bytes, is not a number.
+fn lock_is_foreign(image: &Image) -> bool {
+    let files = [store::LOG, store::SNAPSHOT].map(|of| store::file(image, &format!("{of}.lock")).unwrap_or_default());
+    let line = |bytes: &[u8]| bytes.iter().take(10).copied().take_while(|&byte| byte != b'\n').collect::<Vec<_>>();
+    files.into_iter().any(|bytes| !line(bytes).iter().all(|byte| matches!(byte, b'0'..=b'9' | 0)))
+}
+
 /// Opens the forged directory, under both policies.
 pub fn run(data: &[u8]) {
     let before = forge_image(&mut Input::new(data));
@@ -61,9 +68,18 @@ fn opens(before: &Image, policy: Recovery) {
     let disk = SimDisk::new(before, 1);
     let expected = reference::open(store::file(before, store::LOG), store::file(before, store::SNAPSHOT), policy);
     let is_parted = expected.as_ref().is_ok_and(|opened| opened.has_snapshot && !opened.has_log) && other_log(before).is_some();
-    if is_parted {
+    let lock_is_foreign = lock_is_foreign(before);
+    if lock_is_foreign || is_parted {
         let refused = store::options(&disk).recovery(policy).open();
-        assert!(matches!(refused, Err(Error::Mismatch { .. })), "a snapshot was parted from its log: {refused:?}");
+        let as_due = match &refused {
+            Err(Error::Foreign { .. }) => lock_is_foreign,
+            Err(Error::Mismatch { .. }) => !lock_is_foreign,
+            _ => false,
+        };
+        assert!(
+            as_due,
+            "somebody's file is taken for a lock ({lock_is_foreign}), or a snapshot was parted from its log: {refused:?}"
+        );
         assert!(store::files(&disk) == *before, "a refused opening changed a file");
         return;
     }

@@ -12,6 +12,9 @@ pub const SNAPSHOT_HEADER: usize = 96;
 /// Length of a frame's head.
 pub const HEAD: usize = 33;
 
+/// Length of the mark of an opening.
+pub const OPENED_LENGTH: usize = HEAD + 8;
+
 /// Kinds of frames.
 pub const WRITE: u8 = 1;
 /// The log was opened.

@@ -5,7 +5,7 @@
 use crate::bounded;
 use crate::input::Input;
 use crate::store::{self, options};
-use kv_engine::disk::sim::{Choices, Fate, SimDisk, World};
+use kv_engine::disk::sim::{Cut, Fate, Rest, SimDisk, World};
 use kv_engine::{Ack, Batch, Engine, Error, Options, Recovery, Tail};
 use std::collections::BTreeMap;
 
@@ -233,38 +233,29 @@ impl Life {
         let world = match how % 4 {
             0 => world,
             1 => World::of(&world.after_death(Some(usize::from(u16::from_le_bytes(input.array()))))),
-            _ => World::of(&world.after_power_cut(&mut Chosen { input, bits: 0, left: 0 })),
+            _ => World::of(&world.after_power_cut(&chosen(world.units(), input))),
         };
         drop(self);
         Life::begin(world, model, input)
     }
 }
 
-/// The input decides what a power cut keeps: two bits for each piece.
-struct Chosen<'a, 'b> {
-    input: &'a mut Input<'b>,
-    bits: u8,
-    left: u8,
-}
-
-impl Choices for Chosen<'_, '_> {
-    fn fate(&mut self) -> Fate {
-        if self.left == 0 {
-            (self.bits, self.left) = (self.input.byte(), 4);
+/// The input decides what a power cut keeps: a byte for each unit, and a number where one is needed.
+fn chosen(units: usize, input: &mut Input<'_>) -> Cut {
+    let mut fate = || {
+        let byte = input.byte();
+        let number = u16::from(byte >> 3) << 4;
+        match byte % 8 {
+            0..=2 => Fate::Lost,
+            3 | 4 => Fate::Kept,
+            5 => Fate::Torn(number),
+            6 => Fate::Garbage(number),
+            _ => Fate::Stale(number),
         }
-        let fate = [Fate::Lost, Fate::Kept, Fate::Torn, Fate::Garbage][usize::from(self.bits & 3)];
-        self.bits >>= 2;
-        self.left -= 1;
-        fate
-    }
-
-    fn pick(&mut self, count: usize) -> usize {
-        usize::from(u16::from_le_bytes(self.input.array())) % count
-    }
-
-    fn garbage(&mut self) -> u8 {
-        self.input.byte()
-    }
+    };
+    let fates = (0..units).map(|_| fate()).collect();
+    let rest = input.byte();
+    Cut { fates, rests: vec![Rest { length: u16::from(rest & 7), hole: u16::from(rest >> 6) }] }
 }
 
 fn key(choice: u8) -> Vec<u8> {

@@ -90,9 +90,8 @@ impl<'a> Chain<'a> {
         }
         let found = self.whole_at(self.at);
         match found {
-            Err((_, Fault::HeadChecksum | Fault::Short)) if self.bytes[self.at..].iter().all(|&byte| byte == 0) => {
-                return Step::Bad(Fault::Zeros);
-            }
+            // Reserved space, which only a log has.
+            Err((1, _)) if self.numbered == WRITE && self.content_end() == self.at => return Step::End,
             // Of a head that cannot be believed, nothing more is asked.
             Err((1, fault)) => return Step::Bad(fault),
             _ => {}
@@ -120,12 +119,17 @@ impl<'a> Chain<'a> {
         }
     }
 
+    /// Where the zeros begin that the file ends with; not before this place.
+    fn content_end(&self) -> usize {
+        self.at + self.bytes[self.at..].iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1)
+    }
+
     /// What stands behind a bad place, and whether it proves that the bad frame had been synced.
     fn cut(&self, fault: Fault, snapshot_seq: u64) -> (bool, Cut) {
         let due = self.last + 1;
         let mut cut = Cut {
             offset: self.at as u64,
-            bytes: (self.bytes.len() - self.at) as u64,
+            bytes: (self.content_end() - self.at) as u64,
             fault,
             expected: due,
             whole_beyond: 0,
@@ -133,7 +137,14 @@ impl<'a> Chain<'a> {
             promised: 0,
         };
         let mut proven = due <= snapshot_seq;
-        let mut at = self.at + self.whole_at(self.at).err().map_or(0, |(length, _)| length);
+        // The length of a record is believed where it continues the chain, and only there.
+        let continues = self.head_at(self.at).is_some_and(|(_, _, link, _)| link == self.link);
+        let mut at = self.at
+            + match self.whole_at(self.at) {
+                Ok(_) => 0,
+                Err((length, _)) if continues => length,
+                Err(_) => 1,
+            };
         let most = due.saturating_add(((self.bytes.len() - self.at) / HEAD) as u64);
         while at < self.bytes.len() {
             let Some(frame) = self.whole_at(at).ok().filter(|frame| (self.last..=most).contains(&frame.seq)) else {
@@ -190,7 +201,7 @@ pub struct Log<'a> {
     pub last: u64,
     /// Where the whole frames end.
     pub end: usize,
-    /// Whether the last of them is the mark of a close, and nothing is behind.
+    /// Whether the last of them is the mark of a close, and nothing but zeros is behind.
     pub closed: bool,
     /// How it ends; `None`: with a record of a newer format.
     pub tail: Option<Tail>,
@@ -233,6 +244,12 @@ pub fn log(bytes: &[u8], snapshot_seq: u64) -> Result<Log<'_>, Refusal> {
 }
 
 impl<'a> Log<'a> {
+    /// Whether the last frame is the mark of an opening, and nothing at all is behind it.
+    #[must_use]
+    pub fn ends_opened(&self, bytes: &[u8]) -> bool {
+        self.end == bytes.len() && self.frames.last().is_some_and(|frame| frame.kind == OPENED && frame.body.len() == 8)
+    }
+
     /// Applies the writes behind write `from` to `map`; `None` when one of them is impossible.
     pub fn apply(&self, from: u64, map: &mut Map<'a>) -> Option<()> {
         for frame in self.frames.iter().filter(|frame| frame.kind == WRITE && frame.seq > from) {

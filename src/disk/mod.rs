@@ -299,3 +299,143 @@ impl Window {
         Ok(&self.bytes[from.min(to)..to])
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+
+    /// A file of the bytes 0, 1, 2 … whose calls end as told, in turn: with that many bytes, or an error.
+    /// Once all is told, they do what was asked. Its size may be a lie.
+    #[derive(Debug)]
+    struct Told {
+        size: u64,
+        length: u64,
+        outcomes: Mutex<VecDeque<std::result::Result<usize, io::ErrorKind>>>,
+        calls: Mutex<Vec<(u64, usize)>>,
+    }
+
+    impl Told {
+        fn new(length: u64, outcomes: &[std::result::Result<usize, io::ErrorKind>]) -> Told {
+            Told { size: length, length, outcomes: Mutex::new(outcomes.iter().copied().collect()), calls: Mutex::default() }
+        }
+
+        fn call(&self, offset: u64, asked: usize) -> io::Result<usize> {
+            self.calls.lock().unwrap().push((offset, asked));
+            let told = self.outcomes.lock().unwrap().pop_front();
+            told.map_or(Ok(asked), |outcome| outcome.map_err(io::Error::from))
+        }
+
+        fn calls(&self) -> Vec<(u64, usize)> {
+            self.calls.lock().unwrap().clone()
+        }
+    }
+
+    impl File for Told {
+        fn size(&self) -> io::Result<u64> {
+            Ok(self.size)
+        }
+        fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+            let left = self.length.saturating_sub(offset) as usize;
+            let count = self.call(offset, out.len().min(left))?;
+            (offset..).zip(&mut out[..count]).for_each(|(at, byte)| *byte = at as u8);
+            Ok(count)
+        }
+        fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+            assert!((offset..).zip(bytes).all(|(at, &byte)| byte == at as u8), "these bytes do not belong at {offset}");
+            self.call(offset, bytes.len())
+        }
+        fn set_len(&self, _: u64) -> io::Result<()> {
+            unreachable!("the helpers do not change the length")
+        }
+        fn sync(&self) -> io::Result<()> {
+            unreachable!("the helpers do not sync")
+        }
+        fn drop_cache(&self) {}
+    }
+
+    use io::ErrorKind::{Interrupted, StorageFull, WriteZero};
+
+    #[test]
+    fn a_short_or_interrupted_write_is_finished_where_it_stopped() {
+        let file = Told::new(0, &[Ok(2), Err(Interrupted), Ok(1)]);
+        write_all_at(&file, 5, &[5, 6, 7, 8, 9]).unwrap();
+        assert_eq!(file.calls(), [(5, 5), (7, 3), (7, 3), (8, 2)]);
+    }
+
+    #[test]
+    fn a_write_that_takes_nothing_or_fails_is_an_error() {
+        for (outcome, kind) in [(Ok(0), WriteZero), (Err(StorageFull), StorageFull)] {
+            let file = Told::new(0, &[Ok(1), outcome]);
+            assert_eq!(write_all_at(&file, 0, &[0, 1, 2]).unwrap_err().kind(), kind);
+            assert_eq!(file.calls(), [(0, 3), (1, 2)]);
+        }
+    }
+
+    #[test]
+    fn a_short_or_interrupted_read_is_finished_and_an_error_is_not_the_end() {
+        let file = Told::new(20, &[Ok(1), Err(Interrupted), Ok(2)]);
+        let mut bytes = [0; 5];
+        assert_eq!(read_full_at(&file, 3, &mut bytes).unwrap(), 5);
+        assert_eq!((bytes, file.calls()), ([3, 4, 5, 6, 7], vec![(3, 5), (4, 4), (4, 4), (6, 2)]));
+        assert_eq!(read_full_at(&file, 18, &mut bytes).unwrap(), 2, "the file ends");
+        let file = Told::new(20, &[Ok(1), Err(StorageFull)]);
+        assert_eq!(read_full_at(&file, 3, &mut bytes).unwrap_err().kind(), StorageFull);
+    }
+
+    #[test]
+    fn a_window_gives_the_bytes_that_are_there_and_reads_each_once() {
+        const LENGTH: u64 = 2 * WINDOW_BYTES as u64 + 100;
+        let file = Arc::new(Told::new(LENGTH, &[]));
+        let mut window = Window::new(Arc::clone(&file) as Arc<dyn File>).unwrap();
+        assert_eq!(window.len(), LENGTH);
+        assert_eq!(window.get(3, 4).unwrap(), [3, 4, 5, 6]);
+        assert_eq!(window.get(3, WINDOW_BYTES).unwrap().len(), WINDOW_BYTES);
+        assert_eq!(window.get(4, 2).unwrap(), [4, 5]);
+        assert_eq!(file.calls(), [(3, WINDOW_BYTES)], "one read for all three");
+        assert_eq!(window.get(WINDOW_BYTES as u64 + 2, 2).unwrap(), [2, 3], "half of it outside");
+        assert_eq!(window.get(1, 2).unwrap(), [1, 2], "back");
+        assert_eq!(window.get(LENGTH - 2, 9).unwrap(), [98, 99], "no more than there is");
+        assert!(window.get(LENGTH, 9).unwrap().is_empty());
+        assert!(window.get(LENGTH + 7, 9).unwrap().is_empty());
+        assert_eq!(window.get(5, 2 * WINDOW_BYTES).unwrap().len(), 2 * WINDOW_BYTES, "longer than a window");
+        let asked: Vec<u64> = file.calls().iter().map(|call| call.0).collect();
+        assert_eq!(asked, [3, WINDOW_BYTES as u64 + 2, 1, LENGTH - 2, 5]);
+    }
+
+    /// Another program cut the file after its size was asked: it ends there, and no byte is invented.
+    #[test]
+    fn a_file_that_is_cut_while_it_is_read_ends_where_it_was_cut() {
+        let file = Told { size: 50, ..Told::new(10, &[]) };
+        let mut window = Window::new(Arc::new(file)).unwrap();
+        assert_eq!(window.get(8, 4).unwrap(), [8, 9]);
+        assert_eq!(window.len(), 10);
+        assert!(window.get(20, 4).unwrap().is_empty());
+    }
+
+    #[test]
+    fn only_a_name_that_is_not_there_may_be_missing_when_it_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        remove_if_there(&OsDisk, &dir.path().join("nothing")).unwrap();
+        assert!(remove_if_there(&OsDisk, dir.path()).is_err(), "a directory is not removed");
+        let tmp = dir.path().join("tmp");
+        std::fs::write(&tmp, "left over").unwrap();
+        assert_eq!(create_tmp(&OsDisk, &tmp).unwrap().size().unwrap(), 0);
+        remove_if_there(&OsDisk, &tmp).unwrap();
+        assert!(!tmp.exists());
+    }
+
+    #[test]
+    fn the_simulated_disk_has_one_lock_to_a_name_and_a_clock_that_is_told() {
+        let disk = sim::SimDisk::new(&sim::Image::new(), 1);
+        let (lock, other) = (disk.lock(Path::new("/a")).unwrap(), disk.lock(Path::new("/b")));
+        assert_eq!(disk.lock(Path::new("/a")).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(lock);
+        assert!(disk.lock(Path::new("/a")).is_ok() && other.is_ok());
+        assert_eq!(disk.now(), Duration::ZERO);
+        disk.advance(Duration::from_secs(5));
+        assert_eq!(disk.now(), Duration::from_secs(5));
+    }
+}

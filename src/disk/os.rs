@@ -75,9 +75,9 @@ impl Disk for OsDisk {
             Err(e) => return Err(link_or(path, e)),
             Ok(file) => file,
         };
-        check_regular(path, &file)?;
+        check_regular(&file)?;
         check_owner(path, &file)?;
-        try_lock(&file)?;
+        file.try_lock()?;
         Ok(Box::new(OsLock { file, path: path.to_path_buf() }))
     }
 
@@ -119,7 +119,7 @@ impl File for OsFile {
     }
 
     fn try_lock(&self) -> io::Result<()> {
-        try_lock(&self.0)
+        Ok(self.0.try_lock()?)
     }
 
     fn unlock(&self) {
@@ -144,13 +144,6 @@ impl Lock for OsLock {
     }
 }
 
-fn try_lock(file: &fs::File) -> io::Result<()> {
-    file.try_lock().map_err(|error| match error {
-        fs::TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),
-        fs::TryLockError::Error(error) => error,
-    })
-}
-
 /// `NONBLOCK` so that a pipe at the path cannot make the open hang; it means nothing for a file.
 fn options(write: bool) -> fs::OpenOptions {
     let mut options = fs::OpenOptions::new();
@@ -162,7 +155,7 @@ fn options(write: bool) -> fs::OpenOptions {
 fn open_existing(path: &Path, write: bool) -> io::Result<Option<fs::File>> {
     match options(write).open(path) {
         Ok(file) => {
-            check_regular(path, &file)?;
+            check_regular(&file)?;
             Ok(Some(file))
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -180,7 +173,7 @@ fn link_or(path: &Path, error: io::Error) -> io::Error {
     }
 }
 
-fn check_regular(_path: &Path, file: &fs::File) -> io::Result<()> {
+fn check_regular(file: &fs::File) -> io::Result<()> {
     let meta = file.metadata()?;
     match (meta.is_file(), meta.is_dir()) {
         (true, _) => Ok(()),
@@ -209,5 +202,109 @@ fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::net::UnixListener;
+
+    fn text<T>(result: io::Result<T>) -> String {
+        result.map(drop).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_not_a_regular_file_is_refused_by_its_kind_and_never_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pipe, socket, below) = (dir.path().join("pipe"), dir.path().join("socket"), dir.path().join("file/below"));
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let _listener = UnixListener::bind(&socket).unwrap();
+        fs::write(dir.path().join("file"), "").unwrap();
+        let opened: [fn(&Path) -> io::Result<()>; 3] =
+            [|path| OsDisk.open(path).map(drop), |path| OsDisk.open_read(path).map(drop), |path| OsDisk.lock(path).map(drop)];
+        for open in opened {
+            assert_eq!(text(open(&pipe)), "is not a regular file");
+            assert_eq!(text(open(&socket)), "is not a regular file");
+            assert_eq!(text(open(dir.path())), "is a directory");
+            assert_eq!(open(&below).unwrap_err().kind(), io::ErrorKind::NotADirectory, "what the system says");
+        }
+    }
+
+    #[test]
+    fn what_the_system_refuses_is_said_as_the_system_says_it() {
+        let this_program = std::env::current_exe().unwrap();
+        assert_eq!(OsDisk.open(&this_program).unwrap_err().kind(), io::ErrorKind::ExecutableFileBusy);
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let pipe = OsFile(fs::OpenOptions::new().read(true).write(true).open(pipe).unwrap());
+        assert_eq!(pipe.sync().unwrap_err().kind(), io::ErrorKind::InvalidInput, "a pipe cannot be synced");
+    }
+
+    #[test]
+    fn a_name_without_a_directory_is_in_the_current_one() {
+        assert_eq!(parent(Path::new("kv.wal")), Path::new("."));
+        assert_eq!(parent(Path::new("/data/kv.wal")), Path::new("/data"));
+        assert_eq!(parent(Path::new("/")), Path::new("."));
+        OsDisk.sync_dir(Path::new("kv.wal")).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        assert!(OsDisk.sync_dir(&dir.path().join("nowhere/kv.wal")).is_err());
+    }
+
+    #[test]
+    fn whose_file_it_is_matters_only_where_others_can_put_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "").unwrap();
+        let mode = |mode| fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
+        for shared in [0o777, 0o720, 0o702] {
+            mode(shared);
+            OsDisk.open(&path).unwrap(); // our own
+        }
+        if std::os::unix::fs::chown(&path, Some(65534), None).is_err() {
+            return; // only root can give a file away
+        }
+        for (shared, refused) in [(0o777, true), (0o720, true), (0o702, true), (0o755, false), (0o700, false)] {
+            mode(shared);
+            assert_eq!(OsDisk.open(&path).is_err(), refused, "{shared:o}");
+            assert!(OsDisk.open_read(&path).unwrap().is_some(), "reading alone harms nobody");
+        }
+    }
+
+    #[test]
+    fn time_goes_on_and_no_two_random_numbers_are_the_same() {
+        let began = OsDisk.now();
+        std::thread::sleep(Duration::from_millis(2));
+        let passed = OsDisk.now() - began;
+        assert!((Duration::from_millis(2)..Duration::from_secs(3600)).contains(&passed), "{passed:?}");
+        let drawn: std::collections::HashSet<u64> = (0..1000).map(|_| OsDisk.entropy()).collect();
+        assert_eq!(drawn.len(), 1000);
+    }
+
+    #[test]
+    fn a_note_replaces_the_one_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let lock = OsDisk.lock(&path).unwrap();
+        lock.write_note("a long note\n");
+        lock.write_note("short\n");
+        assert_eq!(fs::read(&path).unwrap(), b"short\n");
+    }
+
+    /// A child process that another thread starts has a copy of the descriptor until its `exec`.
+    #[test]
+    fn a_lock_ends_with_its_value_though_a_copy_of_its_file_is_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let file = options(true).create(true).open(&path).unwrap();
+        file.try_lock().unwrap();
+        let copy = file.try_clone().unwrap();
+        assert_eq!(OsDisk.lock(&path).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(OsLock { file, path: path.clone() });
+        OsDisk.lock(&path).unwrap();
+        drop(copy);
     }
 }

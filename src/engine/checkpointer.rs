@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::sync::thread::{self, Thread};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::{snapshot, with_suffix};
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 /// So many limits long a log may be before writers wait for the checkpoint under way.
@@ -53,16 +53,12 @@ impl Checkpointer {
         }
     }
 
-    pub(super) fn is_wanted(&self) -> bool {
-        self.limit_bytes > 0 || !self.interval.is_zero()
+    pub(super) fn is_by_age(&self) -> bool {
+        !self.interval.is_zero()
     }
 
-    /// Called by a writer, without locks, when the log has this length.
-    pub(super) fn look(&self, log_bytes: u64) {
-        if log_bytes >= self.due_bytes.load(Ordering::Relaxed) {
-            self.due_bytes.store(u64::MAX, Ordering::Relaxed);
-            self.wake();
-        }
+    fn set_failure(&self, failure: Option<String>) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
     }
 
     /// Whether writers have to wait until the log is shorter.
@@ -99,28 +95,6 @@ impl Checkpointer {
     }
 }
 
-/// Starts the thread. It holds the store only while it works.
-pub(super) fn spawn(shared: &Arc<Shared>) -> std::io::Result<()> {
-    let weak = Arc::downgrade(shared);
-    let interval = shared.checkpointer.interval;
-    let body = move || {
-        loop {
-            if interval.is_zero() {
-                thread::park()
-            } else {
-                thread::park_timeout(interval)
-            }
-            let Some(shared) = weak.upgrade() else { return };
-            if shared.checkpoint_if_due() == Next::End {
-                return;
-            }
-        }
-    };
-    let handle = thread::Builder::new().name("kv-checkpointer".into()).spawn(body)?;
-    let _ = shared.checkpointer.thread.set(handle.thread().clone());
-    Ok(())
-}
-
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Sleep,
@@ -129,6 +103,41 @@ pub(super) enum Next {
 }
 
 impl Shared {
+    /// Called by a writer, without locks, when the log has this length.
+    pub(super) fn look_at_log(&self, log_bytes: u64) {
+        let of = &self.checkpointer;
+        if log_bytes >= of.due_bytes.load(Ordering::Relaxed) && of.due_bytes.swap(u64::MAX, Ordering::Relaxed) != u64::MAX {
+            match self.start_checkpointer() {
+                Ok(()) => of.wake(),
+                Err(error) => of.set_failure(Some(format!("the thread could not be started: {error}"))),
+            }
+        }
+    }
+
+    /// Starts the thread, once. It holds the store only while it works. A store whose log stays short has none.
+    pub(super) fn start_checkpointer(&self) -> std::io::Result<()> {
+        if self.checkpointer.thread.get().is_some() {
+            return Ok(());
+        }
+        let (weak, interval) = (Weak::clone(&self.me), self.checkpointer.interval);
+        let body = move || {
+            loop {
+                if interval.is_zero() {
+                    thread::park()
+                } else {
+                    thread::park_timeout(interval)
+                }
+                let Some(shared) = weak.upgrade() else { return };
+                if shared.checkpoint_if_due() == Next::End {
+                    return;
+                }
+            }
+        };
+        let handle = thread::Builder::new().name("kv-checkpointer".into()).spawn(body)?;
+        let _ = self.checkpointer.thread.set(handle.thread().clone());
+        Ok(())
+    }
+
     /// Takes a checkpoint when the log is long or old enough.
     pub(super) fn checkpoint_if_due(&self) -> Next {
         let of = &self.checkpointer;
@@ -144,7 +153,7 @@ impl Shared {
         let failure = outcome.err().filter(|error| !matches!(error, Error::Closed)).map(|error| error.to_string());
         let log_bytes = self.log_always().wal.len_bytes();
         let wait_for = if failure.is_some() { log_bytes + of.limit_bytes } else { 0 };
-        *of.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+        of.set_failure(failure);
         if of.limit_bytes > 0 {
             let due = of.limit_bytes.max(self.snapshot_bytes.load(Ordering::Relaxed)).max(wait_for);
             of.due_bytes.store(due, Ordering::Relaxed);

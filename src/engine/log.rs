@@ -410,7 +410,7 @@ impl Shared {
         self.wake_all(&log);
         let log_bytes = log.wal.len_bytes();
         drop(log);
-        self.checkpointer.look(log_bytes);
+        self.look_at_log(log_bytes);
         if next_has_leader {
             round.free.set(());
         }
@@ -424,12 +424,12 @@ impl Shared {
     pub(super) fn make_durable<'a>(&'a self, mut log: Guard<'a>) -> Result<Guard<'a>> {
         let mut target = log.appended;
         loop {
+            if let Some(error) = log.poisoned() {
+                return Err(error);
+            }
             target = target.min(log.appended); // refused writes give their numbers back
             if log.durable >= target {
                 return Ok(log);
-            }
-            if let Some(error) = log.poisoned() {
-                return Err(error);
             }
             let ended = self.round(log, target, 0);
             log = self.log()?;

@@ -5,6 +5,7 @@
 //! | `mod.rs` | [`Engine`]: the public calls, opening, snapshot, close |
 //! | `log.rs` | group commit: watermarks, who leads, who waits, what a failure means |
 //! | `locks.rs` | the two lock files, and what they note |
+//! | `close.rs` | the end: everything durable, the mark or the snapshot, the locks |
 //! | `flusher.rs` | the thread that bounds the age of pending writes |
 //! | `checkpointer.rs` | checkpoints, and the thread that takes them when the log is long or old |
 //! | `options.rs`, `batch.rs`, `iter.rs` | the types callers build and iterate |
@@ -15,6 +16,7 @@
 
 mod batch;
 mod checkpointer;
+mod close;
 mod flusher;
 mod iter;
 mod locks;
@@ -29,19 +31,19 @@ pub use report::{Ack, Flushed, Snapshotted, Stats};
 
 use crate::disk::Disk;
 use crate::error::{Error, Result};
-use crate::record::{Body, Kind};
+use crate::record::Body;
 use crate::recovery::{Recovered, RecoveryReport, recover};
 use crate::state::{Map, OpRef, Value};
 use crate::sync::{AtomicU32, AtomicU64, Condvar, Mutex, Ordering};
 use crate::{MAX_ATOMIC_BYTES, MAX_BATCH_SIZE, MAX_KEY_BYTES, MAX_VALUE_BYTES, StoreId, with_suffix};
-use checkpointer::{Alone, Checkpointer};
+use checkpointer::Checkpointer;
 use flusher::Flusher;
 use locks::Locks;
 use log::{Guard, Log, What};
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 /// An open store. Cheap to clone; every clone is the same store, usable from any thread. The last
@@ -90,6 +92,8 @@ impl Drop for Handle {
 /// An open store.
 #[derive(Debug)]
 struct Shared {
+    /// For threads that must not keep the store.
+    me: Weak<Shared>,
     disk: Arc<dyn Disk>,
     wal_path: PathBuf,
     snapshot_path: PathBuf,
@@ -120,7 +124,8 @@ impl Engine {
         let Recovered { state, wal, report } =
             recover(&*disk, &options.wal, &options.snapshot, options.recovery, locks.other_log.as_deref(), &options.progress)?;
         locks.note_pair(&options.wal);
-        let shared = Arc::new(Shared {
+        let shared = Arc::new_cyclic(|me| Shared {
+            me: Weak::clone(me),
             store_id: wal.store_id(),
             salt: AtomicU32::new(wal.salt()),
             snapshot_bytes: AtomicU64::new(report.snapshot_bytes),
@@ -140,8 +145,8 @@ impl Engine {
         if !shared.flush_interval.is_zero() {
             flusher::spawn(&shared).map_err(Error::io("starting the flush thread of", &shared.wal_path))?;
         }
-        if shared.checkpointer.is_wanted() {
-            checkpointer::spawn(&shared).map_err(Error::io("starting the checkpoint thread of", &shared.wal_path))?;
+        if shared.checkpointer.is_by_age() {
+            shared.start_checkpointer().map_err(Error::io("starting the checkpoint thread of", &shared.wal_path))?;
         }
         Ok(Engine { handle: Arc::new(Handle { shared }) })
     }
@@ -310,6 +315,7 @@ impl Engine {
     /// ```
     #[must_use]
     pub fn digest(&self) -> crate::Digest {
+        let _no_write_meanwhile = self.shared().log_always();
         self.shared().state.digest()
     }
 
@@ -570,69 +576,6 @@ impl Shared {
             self.log()?.fail(reason.clone());
         }
         result
-    }
-
-    fn close(&self) -> Result<()> {
-        self.checkpointer.stop(true); // a checkpoint under way is broken off
-        let alone = self.checkpointer.alone();
-        self.checkpointer.stop(false);
-        self.close_now(&alone)
-    }
-
-    fn close_now(&self, alone: &Alone<'_>) -> Result<()> {
-        let ends = |done: &Result<()>| matches!(done, Ok(()) | Err(Error::Poisoned { .. }));
-        // No writer may come in between the last sync and `closed`.
-        let done = self.while_paused(|log| self.shut(log, alone), |log, done| log.closed = ends(done));
-        let done = match done {
-            // Closed before, or at this moment by another thread: its outcome stands.
-            Err(Error::Closed) => return self.log_always().poisoned().map_or(Ok(()), Err),
-            done => done,
-        };
-        if ends(&done) {
-            self.let_go();
-        }
-        done
-    }
-
-    /// Takes no more writes, and lets other processes open the store.
-    fn let_go(&self) {
-        let mut log = self.log_always();
-        log.closed = true;
-        log.wal.file().unlock();
-        drop(log);
-        drop(self.locks.lock().unwrap_or_else(PoisonError::into_inner).take());
-        self.flusher.wake();
-        self.checkpointer.wake();
-    }
-
-    /// With the log paused: everything durable, then the snapshot or the mark of an orderly close.
-    fn shut(&self, log: Guard<'_>, alone: &Alone<'_>) -> Result<()> {
-        if self.snapshot_on_close {
-            return self.checkpoint_paused(log, alone).map(drop);
-        }
-        let mut log = self.make_durable(log)?;
-        if log.wal.is_marked_closed() {
-            return Ok(());
-        }
-        let seq = log.appended;
-        let before = log.wal.mark();
-        let nothing = Body::new(b"", log.wal.salt());
-        log.wal.append(Kind::CLOSED, seq, seq, || self.disk.entropy(), &nothing);
-        let mut group = log.wal.take();
-        drop(log);
-        // All is durable already. The mark only lets recovery see rot in the last group, so a disk
-        // that has no room for it is no reason to refuse.
-        let written = group.write();
-        if written.is_ok() {
-            group.give_back();
-            let _ = group.sync();
-        }
-        let mut log = self.log()?;
-        match written {
-            Ok(()) => log.wal.complete(group),
-            Err(_) => log.wal.take_back(group, before),
-        }
-        Ok(())
     }
 }
 

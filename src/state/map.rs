@@ -235,4 +235,24 @@ mod tests {
             assert_eq!(map.get(&number(n)).expect("there").len(), 80 + (n + 19) % 40);
         }
     }
+
+    /// Short-lived entries between lasting ones leave no block that is dead as a whole: the lasting ones move.
+    #[test]
+    fn entries_that_are_moved_together_are_found() {
+        let map = Map::default();
+        let number = |n: usize| n.to_be_bytes();
+        let value = |n: usize, len: usize| vec![n.to_le_bytes()[0]; len];
+        let (short_lived, rounds) = (10_000, 12);
+        for round in 0..rounds {
+            for n in 0..short_lived {
+                map.apply(OpRef { key: &number(n), value: Some(&value(n, 200 + round)) });
+                let lasting = (round + 1) * short_lived + n;
+                map.apply(OpRef { key: &number(lasting), value: Some(&value(lasting, 20)) });
+            }
+        }
+        for n in 0..short_lived * (rounds + 1) {
+            let len = if n < short_lived { 200 + rounds - 1 } else { 20 };
+            assert!(map.get(&number(n)).is_some_and(|found| *found == *value(n, len)), "entry {n}");
+        }
+    }
 }

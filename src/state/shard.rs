@@ -15,7 +15,6 @@
 
 use super::{Key, Value};
 use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 use std::hash::{BuildHasher, RandomState};
 
 /// A block's length. The first one of a shard grows to it.
@@ -288,8 +287,9 @@ impl Shard {
             let place = Place::in_block(victim, offset);
             let len = HEAD_BYTES + key.len() + value.len();
             let hash = hasher.hash_one(key);
-            if let Entry::Occupied(mut found) = self.table.entry(hash, |&other| other == place, |_| hash) {
-                *found.get_mut() = self.store.add(key, value);
+            // Not by `entry`, which may grow the table, and then wants the hash of every key.
+            if let Some(found) = self.table.find_mut(hash, |&other| other == place) {
+                *found = self.store.add(key, value);
                 self.store.blocks[victim].live -= len;
                 self.store.live -= len;
                 self.store.dead += len;

@@ -1,35 +1,13 @@
-//! What a power cut keeps: one subset of the pieces, or chance.
+//! What is tried: the power cuts of a moment, all of them or the telling ones, and chance.
 
-use crate::disk::sim::{Choices, Fate};
+use crate::disk::sim::{Cut, Fate, Rest, World};
 
-/// Keeps the pieces that a predicate names, in the order in which they are asked for.
-pub(super) struct Subset<'a> {
-    kept: &'a dyn Fn(usize) -> bool,
-    next: usize,
-    /// Which of the possible lengths a file gets, from the last back.
-    length: usize,
-}
-
-impl<'a> Subset<'a> {
-    pub(super) fn new(kept: &'a dyn Fn(usize) -> bool, length: usize) -> Subset<'a> {
-        Subset { kept, next: 0, length }
-    }
-}
-
-impl Choices for Subset<'_> {
-    fn fate(&mut self) -> Fate {
-        self.next += 1;
-        if (self.kept)(self.next - 1) { Fate::Kept } else { Fate::Lost }
-    }
-
-    fn pick(&mut self, count: usize) -> usize {
-        self.length.min(count - 1)
-    }
-
-    fn garbage(&mut self) -> u8 {
-        0
-    }
-}
+/// So many independent pieces at most are tried in all combinations.
+const ALL_SUBSETS_OF: usize = 6;
+/// So many of more pieces are tried missing, alone, and as the end of a prefix.
+const SINGLED_OUT: usize = 48;
+/// Random power cuts for each change, where there are more.
+const RANDOM_CUTS: usize = 24;
 
 /// Numbers that look random and follow from a seed (xorshift64*, Vigna 2016).
 pub(super) struct Random(u64);
@@ -46,23 +24,56 @@ impl Random {
         let high = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
         usize::try_from(high).expect("32 bits") % limit
     }
-}
 
-impl Choices for Random {
-    fn fate(&mut self) -> Fate {
-        match self.below(8) {
+    fn small(&mut self, limit: usize) -> u16 {
+        u16::try_from(self.below(limit)).expect("a small number")
+    }
+
+    /// A power cut in which each unit has a fate of its own.
+    pub(super) fn cut(&mut self, world: &World) -> Cut {
+        let gone = world.gone_files();
+        let fates = (0..world.units()).map(|_| match self.below(8) {
             0..=3 => Fate::Kept,
             4 | 5 => Fate::Lost,
-            6 => Fate::Torn,
-            _ => Fate::Garbage,
+            6 => Fate::Torn(self.small(512)),
+            _ if gone > 0 && self.below(2) == 0 => Fate::Stale(self.small(gone)),
+            _ => Fate::Garbage(self.small(512)),
+        });
+        let fates = fates.collect();
+        let rest = |random: &mut Random| Rest { length: random.small(8), hole: random.small(gone + 1) };
+        Cut { fates, rests: vec![rest(self), rest(self), rest(self)] }
+    }
+}
+
+/// The power cuts that are tried of `world`: all there can be where the pieces are few, else none, all,
+/// each one missing, each one alone, each prefix, and random ones with torn, garbage and stale sectors.
+pub(super) fn power_cuts(world: &World, seed: u64) -> Vec<Cut> {
+    let units = world.units();
+    let mut cuts = Vec::new();
+    let last = |hole| Rest { length: 0, hole };
+    let rests = [last(0), Rest { length: 1, hole: 0 }, last(1)];
+    let rests = if world.gone_files() > 0 { &rests[..] } else { &rests[..2] };
+    let mut subset = |kept: &dyn Fn(usize) -> bool| cuts.extend(rests.iter().map(|rest| Cut::subset(units, *rest, kept)));
+    if units <= ALL_SUBSETS_OF {
+        (0..1_u64 << units).for_each(|mask| subset(&|unit| mask >> unit & 1 == 1));
+    } else {
+        subset(&|_| false);
+        subset(&|_| true);
+        for one in (0..units).step_by(units.div_ceil(SINGLED_OUT)) {
+            subset(&|unit| unit != one);
+            subset(&|unit| unit == one);
+            subset(&|unit| unit < one);
         }
     }
-
-    fn pick(&mut self, count: usize) -> usize {
-        self.below(count)
+    if units > 0 {
+        let mut random = Random::new(seed);
+        cuts.extend((0..RANDOM_CUTS).map(|_| random.cut(world)));
     }
+    cuts
+}
 
-    fn garbage(&mut self) -> u8 {
-        u8::try_from(self.below(256)).expect("a byte")
-    }
+/// At most so many of them, spread over all.
+pub(super) fn some(cuts: Vec<Cut>, most: usize) -> impl Iterator<Item = Cut> {
+    let step = cuts.len().div_ceil(most).max(1);
+    cuts.into_iter().step_by(step)
 }

@@ -1,72 +1,153 @@
 //! Fault plans: a workload runs again and again, and each time another operation of it fails, with
 //! each error, once or for ever; a write or a read is cut short; a sync fails as it does on ext4,
 //! XFS or btrfs. The process is told, goes on as long as the store lets it, and then dies or loses
-//! power. What was promised, before the fault or after it, has to be there.
+//! power. What was promised, before the fault or after it, has to be there. The same with the operations
+//! of recovery, which then may refuse to open, and must not make anything worse.
 
-use super::workload::live;
-use super::{Report, Run, power_cuts};
-use crate::disk::sim::{Fault, FaultPlan, Image, SimDisk};
-use std::collections::HashSet;
+use super::case::{End, Life};
+use super::choices::{Random, power_cuts, some};
+use super::workload::record;
+use super::{Effort, Place, Report, Run, Script};
+use crate::disk::sim::{EDQUOT, EINTR, EIO, EMFILE, ENOSPC, EROFS};
+use crate::disk::sim::{Fault, FaultPlan, Image, Lasts, Operation, Part, SimDisk, SyncFailure, World};
 
-const EINTR: i32 = 4;
-const EIO: i32 = 5;
-const EMFILE: i32 = 24;
-const ENOSPC: i32 = 28;
-const EROFS: i32 = 30;
-const EDQUOT: i32 = 122;
+/// So many power cuts behind each plan, at each of the moments that are looked at.
+const CUTS: usize = 4;
+/// Recovery fails in every way at so many moments of a workload, evenly spread.
+const MOMENTS: usize = 6;
 
-/// So many power cuts behind each plan.
-const CUTS: usize = 12;
+const AFTER_FAULT: Effort =
+    Effort { judge_first: true, second_every: 0, die_every: 0, behind_recovery: true, cuts: 1, third_every: 0 };
 
-/// Each fault, and whether it may last for ever: an interrupted call is repeated, for ever too.
-const FAULTS: [(Fault, bool); 10] = [
-    (Fault::Errno(EIO), true),
-    (Fault::Errno(ENOSPC), true),
-    (Fault::Errno(EDQUOT), true),
-    (Fault::Errno(EROFS), true),
-    (Fault::Errno(EMFILE), true),
-    (Fault::Errno(EINTR), false),
-    (Fault::Short(1), true),
-    (Fault::Short(100), true),
-    (Fault::SyncLosesPages, true),
-    (Fault::SyncRevertsPages, true),
+/// Each fault, and how long it may last. An interrupted call is repeated, so for ever would be for ever.
+const FAULTS: [(Fault, &[Lasts]); 13] = [
+    (Fault::Errno(EIO), &[Lasts::Once, Lasts::ForEver, Lasts::Dead]),
+    (Fault::Errno(ENOSPC), &[Lasts::Once, Lasts::ForEver]),
+    (Fault::Errno(EDQUOT), &[Lasts::Once, Lasts::ForEver]),
+    (Fault::Errno(EROFS), &[Lasts::Once, Lasts::ForEver, Lasts::Dead]),
+    (Fault::Errno(EMFILE), &[Lasts::Once, Lasts::ForEver]),
+    (Fault::Errno(EINTR), &[Lasts::Once, Lasts::Times(100)]),
+    (Fault::Short(Part::Nothing), &[Lasts::Once, Lasts::ForEver]),
+    (Fault::Short(Part::One), &[Lasts::Once, Lasts::ForEver]),
+    (Fault::Short(Part::Half), &[Lasts::Once, Lasts::ForEver]),
+    (Fault::Short(Part::AllButOne), &[Lasts::Once, Lasts::ForEver]),
+    (Fault::Full, &[Lasts::Times(2), Lasts::ForEver]),
+    (Fault::Sync(SyncFailure::LosesPages), &[Lasts::Once, Lasts::ForEver]),
+    (Fault::Sync(SyncFailure::RevertsPages), &[Lasts::Once, Lasts::ForEver]),
 ];
 
-/// Runs every fault plan of the workload that follows from `seed`.
+/// Runs every fault plan of the workload that follows from `seed`, and of recovery at some of its moments.
 ///
 /// ```
 /// let report = kv_engine::torture::fault_plans(3);
-/// assert!(report.fault_plans > 100);
+/// assert!(report.fault_plans > 1000 && report.recovery_fault_plans > 1000);
 /// assert_eq!((report.lost_writes, report.refused), (0, 0), "{:?}", report.failures);
 /// ```
 #[must_use]
 pub fn fault_plans(seed: u64) -> Report {
-    let healthy = SimDisk::new(&Image::new(), seed);
-    drop(live(seed, &healthy, |_| {}, |_| {}));
-    let mut report = Report::default();
-    for at in 0..healthy.operations() {
-        for (fault, lasts) in FAULTS {
-            for for_ever in [false, true].into_iter().filter(|&for_ever| lasts || !for_ever) {
-                report.fault_plans += 1;
-                let disk = SimDisk::with_faults(&Image::new(), seed, FaultPlan { at, fault: Some(fault), for_ever });
-                let (model, engine) = live(seed, &disk, |_| {}, |_| {});
-                let world = disk.world();
-                drop(engine);
-                let recorded = model.ended();
-                let bounds = recorded.bounds(0);
-                let mut run = Run { seed, recorded: &recorded, seen: HashSet::new(), report: Report::default() };
-                run.survivor(at, &world, bounds);
-                for image in power_cuts(&world, seed ^ at as u64).into_iter().take(CUTS) {
-                    run.state(at, &image, bounds, |report| &mut report.power_cuts);
+    let script = Script::whole(seed);
+    let mut report = script.faults(None, false);
+    report.add(script.faults_in_recovery(None, false));
+    report
+}
+
+/// Every plan for these operations; only one fault where it is given.
+fn plans(operations: &[Operation], only: Option<FaultPlan>) -> impl Iterator<Item = FaultPlan> {
+    operations.iter().enumerate().flat_map(move |(at, operation)| {
+        let hits = FAULTS.into_iter().filter(|(fault, _)| fault.can_hit(*operation));
+        let plans = hits.flat_map(move |(fault, lasts)| lasts.iter().map(move |&lasts| FaultPlan { at, fault, lasts }));
+        plans.filter(move |plan| only.is_none_or(|only| (only.fault, only.lasts) == (plan.fault, plan.lasts)))
+    })
+}
+
+impl Script {
+    pub(super) fn faults(&self, only: Option<FaultPlan>, only_one: bool) -> Report {
+        let healthy = SimDisk::new(&Image::new(), self.seed);
+        super::workload::run(&self.steps, &healthy, |_| {});
+        let mut report = Report::default();
+        for plan in plans(&healthy.operations(), only) {
+            report.fault_plans += 1;
+            let disk = SimDisk::new(&Image::new(), self.seed).with_faults(plan);
+            let recorded = super::workload::run(&self.steps, &disk, |_| {});
+            let mut run = Run::new(self, &recorded, &AFTER_FAULT);
+            let end = recorded.trace.len();
+            let mut world = World::default();
+            for at in 0..=end {
+                if at > 0 {
+                    world.apply(&recorded.trace[at - 1]);
                 }
-                let plan = format!("operation {at}: {fault:?}{}", if for_ever { " for ever" } else { "" });
-                run.report.failures.iter_mut().for_each(|line| *line = format!("{plan}: {line}"));
-                let Report { lost_writes, refused, ref mut failures, .. } = run.report;
-                let failures = std::mem::take(failures);
-                let fault_states = run.report.states();
-                report.add(Report { fault_states, lost_writes, refused, failures, ..Report::default() });
+                if Some(at) == recorded.failed_by || at == end {
+                    run.after_fault(&Place { past: &[], plan: Some(plan), at, bounds: recorded.bounds(at) }, &world);
+                }
+            }
+            let done = run.behind_plan();
+            report.add(done);
+            if only_one && !report.cases.is_empty() {
+                break;
             }
         }
+        report
     }
-    report
+
+    pub(super) fn faults_in_recovery(&self, only: Option<FaultPlan>, only_one: bool) -> Report {
+        let recorded = record(self.seed, &self.steps);
+        let mut report = Report::default();
+        let mut random = Random::new(self.seed);
+        let mut world = World::default();
+        let every = (recorded.trace.len() / MOMENTS).max(1);
+        for (i, change) in recorded.trace.iter().enumerate() {
+            let at = i + 1;
+            world.apply(change);
+            if !at.is_multiple_of(every) && !only_one {
+                continue;
+            }
+            for end in [End::Die, End::Cut(random.cut(&world))] {
+                let found = end.leaves(&world);
+                let mut run = Run::new(self, &recorded, &AFTER_FAULT);
+                let (oracle, bounds) = (run.oracle, recorded.bounds(at));
+                let past = [Life { plan: None, at, end }];
+                let healthy = match oracle.live(found.clone(), bounds, 1, at, None) {
+                    Ok(lived) => lived,
+                    Err(_) => continue, // told by the enumeration without faults
+                };
+                for plan in plans(&healthy.operations, only) {
+                    report.recovery_fault_plans += 1;
+                    let place = |at, bounds| Place { past: &past, plan: Some(plan), at, bounds };
+                    match oracle.live(found.clone(), bounds, 1, at, Some(plan)) {
+                        Err(wrong) => run.fail(&wrong, &place(0, bounds), Some(&End::Die)),
+                        Ok(lived) => {
+                            let mut world = found.clone();
+                            lived.trace.iter().for_each(|change| world.apply(change));
+                            let end = lived.trace.len();
+                            run.after_fault(&place(end, lived.bounds(end, bounds)), &world);
+                        }
+                    }
+                }
+                report.add(run.behind_plan());
+                if only_one && !report.cases.is_empty() {
+                    return report;
+                }
+            }
+        }
+        report
+    }
+}
+
+impl Run<'_> {
+    /// The process dies or the power is cut, now.
+    fn after_fault(&mut self, place: &Place<'_>, world: &World) {
+        self.report.deaths += 1;
+        self.next_life(place, world, End::Die);
+        let seed = self.script.seed ^ (place.at as u64) << 32;
+        for cut in some(power_cuts(world, seed), CUTS) {
+            self.first(place, world, End::Cut(cut), |report| &mut report.power_cuts);
+        }
+    }
+
+    /// What was found, counted as states behind plans.
+    fn behind_plan(self) -> Report {
+        let fault_states = self.report.states();
+        let Report { lost_writes, refused, failures, cases, .. } = self.report;
+        Report { fault_states, lost_writes, refused, failures, cases, ..Report::default() }
+    }
 }

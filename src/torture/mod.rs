@@ -1,7 +1,7 @@
 //! Crash enumeration: the real engine on a simulated disk, crashed at every change it makes to that
 //! disk, in every way the disk allows, and opened again.
 //!
-//! A *workload* is a list of steps drawn from a seed: puts, deletes, atomic groups, flushes,
+//! A *workload* is a list of steps that follows from a seed: puts, deletes, atomic groups, flushes,
 //! snapshots, changes of the batch size, orderly closes. It runs once; every change to the disk is
 //! recorded, with what had been issued and what had been promised durable at that moment. Then, for
 //! each number of changes, the disk as it was is crashed again and again: death of the process, with
@@ -15,53 +15,64 @@
 //! 5. some go on to a second life, which is crashed at each of its changes, those of recovery first,
 //!    and 1 to 4 hold again. After the death of a process that life sees bytes that are not durable.
 //!
-//! States are counted once, by the hash of the disk's content. A failure is one line that repeats
-//! it: the number of the workload, of the change, and of the state.
+//! | call | what is crashed |
+//! |---|---|
+//! | [`workload`] | everything of one workload, and some second lives |
+//! | [`recovery`] | recovery itself, of every state that [`workload`] opens; and some third lives |
+//! | [`fault_plans`] | the same workload when operations fail: in the first life, and in recovery |
+//! | [`weak_disks`] | disks that lie about a sync, or damage a torn sector's neighbours |
+//! | [`log_tails`] | the log alone: its end is left in every way |
+//! | [`rot`](rot()) | nothing: log and snapshot are damaged |
+//! | [`regressions`] | the cases that have found a bug before |
 //!
-//! Other rungs: [`fault_plans`] lets operations fail, [`log_tails`] leaves the end of a log in every way,
-//! [`rot`](rot()) damages log and snapshot. These two give a [`Tally`].
+//! States are counted once, by the hash of the disk's content. A failure is one line that names its
+//! [`Case`]; [`story`] repeats it, makes it small, and tells it. The log alone and rot give a [`Tally`].
 
+mod case;
 mod choices;
 mod edits;
 mod faults;
 mod life;
 mod memory;
+mod oracle;
+mod regressions;
 mod rot;
 mod shapes;
+mod shrink;
 mod tails;
 mod tally;
+mod weak;
 mod workload;
 
+pub use case::Case;
 pub use faults::fault_plans;
+pub use regressions::regressions;
 pub use rot::{ROT_PARTS, rot};
+pub use shrink::{replay, story};
 pub use tails::{LOG_SHAPES, log_tails};
 pub use tally::Tally;
+pub use weak::weak_disks;
 
-use crate::disk::sim::{Image, SimDisk, World};
-use crate::engine::{Engine, Options};
-use crate::recovery::Tail;
-use crate::state::Digest;
-use choices::{Random, Subset};
-use std::collections::HashSet;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
-use workload::{Recorded, record};
-use xxhash_rust::xxh3::xxh3_128;
+use crate::disk::sim::{Change, FaultPlan, Image, World};
+use case::{End, Life};
+use choices::{power_cuts, some};
+use oracle::{Bounds, Oracle, Wrong};
+use std::collections::{BTreeMap, HashSet};
+use workload::{Recorded, Step, record, steps};
+use xxhash_rust::xxh3::Xxh3;
 
-pub(crate) const WAL: &str = "/sim/kv.wal";
-pub(crate) const SNAPSHOT: &str = "/sim/kv.snapshot";
+pub(crate) use oracle::{SNAPSHOT, WAL};
 
-/// So many independent pieces at most are tried in all combinations.
-const ALL_SUBSETS_OF: usize = 6;
-/// So many of more pieces are tried missing, alone, and as the end of a prefix.
-const SINGLED_OUT: usize = 48;
-/// Random power cuts for each change, where there are more.
-const RANDOM_CUTS: u64 = 24;
 /// Each so-manyth state goes on to a second life.
 const SECOND_LIFE_EVERY: u64 = 24;
 /// So many power cuts of each moment of a second life.
 const SECOND_CUTS: usize = 12;
+/// So many of each moment of a recovery, when that is what is crashed.
+const RECOVERY_CUTS: usize = 16;
+/// Each so-manyth state behind a crash in recovery goes on to a third life.
+const THIRD_LIFE_EVERY: u64 = 16;
+/// So many failures are told, at most.
+const MOST_FAILURES: usize = 100;
 
 /// What was tried and what was found.
 #[derive(Clone, Debug, Default)]
@@ -77,23 +88,37 @@ pub struct Report {
     pub power_cuts: u64,
     /// Different states that a crash in a second life left, of its recovery or behind it, opened.
     pub second_crashes: u64,
+    /// Different states that a crash in a third life left, opened.
+    pub third_crashes: u64,
     /// Runs in which an operation failed as planned.
     pub fault_plans: u64,
+    /// Those of them in which it was an operation of recovery.
+    pub recovery_fault_plans: u64,
     /// States that were opened behind those runs; different ones of each run, not of all together.
     pub fault_states: u64,
+    /// Different states that disks left which lie about a sync, or damage a torn sector's neighbours.
+    pub weak_states: u64,
+    /// Those of them that were not opened, which is allowed there.
+    pub weak_refused: u64,
+    /// Cases that have found a bug before, tried again.
+    pub regressions: u64,
     /// States that lost a promised write, or had one that was never issued, or a part of a group.
     pub lost_writes: u64,
     /// States that did not open, or not twice, or did not go on.
     pub refused: u64,
+    /// How often each change to each file was crashed at: when, what, and in which file.
+    pub covered: BTreeMap<(&'static str, &'static str, &'static str), u64>,
     /// One line for each failure, at most a hundred; each repeats it.
     pub failures: Vec<String>,
+    /// The case of each of those lines.
+    pub cases: Vec<Case>,
 }
 
 impl Report {
-    /// All different states; those behind fault plans are counted apart.
+    /// All different states; those behind fault plans and of weak disks are counted apart.
     #[must_use]
     pub fn states(&self) -> u64 {
-        self.deaths + self.power_cuts + self.second_crashes
+        self.deaths + self.power_cuts + self.second_crashes + self.third_crashes
     }
 
     /// Adds what another run found.
@@ -103,28 +128,34 @@ impl Report {
         self.deaths += other.deaths;
         self.power_cuts += other.power_cuts;
         self.second_crashes += other.second_crashes;
+        self.third_crashes += other.third_crashes;
         self.fault_plans += other.fault_plans;
+        self.recovery_fault_plans += other.recovery_fault_plans;
         self.fault_states += other.fault_states;
+        self.weak_states += other.weak_states;
+        self.weak_refused += other.weak_refused;
+        self.regressions += other.regressions;
         self.lost_writes += other.lost_writes;
         self.refused += other.refused;
+        other.covered.into_iter().for_each(|(what, count)| *self.covered.entry(what).or_default() += count);
         self.failures.extend(other.failures);
-        self.failures.truncate(100);
+        self.failures.truncate(MOST_FAILURES);
+        self.cases.extend(other.cases);
+        self.cases.truncate(MOST_FAILURES);
     }
-}
 
-/// What a state must satisfy.
-#[derive(Clone, Copy, Debug)]
-struct Bounds {
-    promised: u64,
-    issued: u64,
-    /// The last write of a second life, and the state after it: not one of the workload's.
-    second: Option<(u64, Digest)>,
-}
-
-/// Why a state is wrong.
-enum Wrong {
-    Lost(String),
-    Refused(String),
+    fn fail(&mut self, wrong: &Wrong, place: &str, case: Case) {
+        match wrong {
+            Wrong::Lost(_) => self.lost_writes += 1,
+            Wrong::Refused(_) => self.refused += 1,
+        }
+        if self.cases.len() < MOST_FAILURES {
+            let model = case.weak.map(|(model, _)| model).unwrap_or_default();
+            let text = wrong.text();
+            self.failures.push(format!("{place} (model {model}): {text}; repeat: kv_cli torture --case {case}"));
+            self.cases.push(case);
+        }
+    }
 }
 
 /// Runs the workload that follows from `seed` and crashes it everywhere. The same seed gives the
@@ -137,195 +168,243 @@ enum Wrong {
 /// ```
 #[must_use]
 pub fn workload(seed: u64) -> Report {
-    let recorded = record(seed);
-    let mut run = Run { seed, recorded: &recorded, seen: HashSet::new(), report: Report { workloads: 1, ..Report::default() } };
-    let mut world = World::default();
-    for at in 0..=recorded.trace.len() {
-        if at > 0 {
-            world.apply(&recorded.trace[at - 1]);
-        }
-        run.crash_at(at, &world);
+    let mut report = Script::whole(seed).crash(&WORKLOAD, false);
+    report.workloads = 1;
+    report
+}
+
+/// Crashes recovery: each state that [`workload`] opens is opened, crashed behind every change that
+/// opening makes, and what that leaves is opened; some of it is crashed at every change a third time.
+/// The states of the first life are not judged here, and not counted.
+///
+/// ```
+/// let report = kv_engine::torture::recovery(1);
+/// assert!(report.second_crashes > 100 && report.deaths + report.power_cuts == 0);
+/// assert_eq!((report.lost_writes, report.refused), (0, 0), "{:?}", report.failures);
+/// ```
+#[must_use]
+pub fn recovery(seed: u64) -> Report {
+    let report = Script::whole(seed).crash(&RECOVERY, false);
+    Report { crash_points: 0, ..report }
+}
+
+/// How deep an enumeration goes.
+struct Effort {
+    /// Whether the states behind the first life are judged themselves.
+    judge_first: bool,
+    /// Each so-manyth goes on to a second life; 0 for none.
+    second_every: u64,
+    /// Each so-manyth change, the process dies and memory stays; 0 for none.
+    die_every: usize,
+    /// Whether later lives are crashed behind opening, too.
+    behind_recovery: bool,
+    cuts: usize,
+    third_every: u64,
+}
+
+const WORKLOAD: Effort = Effort {
+    judge_first: true,
+    second_every: SECOND_LIFE_EVERY,
+    die_every: 3,
+    behind_recovery: true,
+    cuts: SECOND_CUTS,
+    third_every: 0,
+};
+const RECOVERY: Effort = Effort {
+    judge_first: false,
+    second_every: 1,
+    die_every: 1,
+    behind_recovery: false,
+    cuts: RECOVERY_CUTS,
+    third_every: THIRD_LIFE_EVERY,
+};
+
+/// The steps of a workload, some of which may be left out.
+struct Script {
+    seed: u64,
+    dropped: Vec<usize>,
+    steps: Vec<Step>,
+}
+
+impl Script {
+    fn whole(seed: u64) -> Script {
+        Script::without(seed, Vec::new())
     }
-    run.report
+
+    fn without(seed: u64, dropped: Vec<usize>) -> Script {
+        let kept = |(n, step)| (!dropped.contains(&n)).then_some(step);
+        let steps = steps(seed).into_iter().enumerate().filter_map(kept).collect();
+        Script { seed, dropped, steps }
+    }
+
+    fn crash(&self, effort: &Effort, only_one: bool) -> Report {
+        let recorded = record(self.seed, &self.steps);
+        let mut run = Run::new(self, &recorded, effort);
+        let mut world = World::default();
+        for at in 0..=recorded.trace.len() {
+            if at > 0 {
+                run.cover("workload", &world, &recorded.trace[at - 1]);
+                world.apply(&recorded.trace[at - 1]);
+            }
+            run.crash_at(at, &world, recorded.bounds(at));
+            if only_one && !run.report.cases.is_empty() {
+                break;
+            }
+        }
+        run.report
+    }
 }
 
 struct Run<'a> {
-    seed: u64,
-    recorded: &'a Recorded,
+    script: &'a Script,
+    oracle: Oracle<'a>,
+    effort: &'a Effort,
     seen: HashSet<u128>,
+    tried: u64,
     report: Report,
 }
 
-impl Run<'_> {
-    fn crash_at(&mut self, at: usize, world: &World) {
+/// Where a crash is.
+struct Place<'a> {
+    /// The lives before.
+    past: &'a [Life],
+    /// What was planned to fail in the one that ends.
+    plan: Option<FaultPlan>,
+    at: usize,
+    bounds: Bounds,
+}
+
+impl<'a> Run<'a> {
+    fn new(script: &'a Script, recorded: &'a Recorded, effort: &'a Effort) -> Run<'a> {
+        let oracle = Oracle { workload: script.seed, digests: &recorded.digests };
+        Run { script, oracle, effort, seen: HashSet::new(), tried: 0, report: Report::default() }
+    }
+
+    fn crash_at(&mut self, at: usize, world: &World, bounds: Bounds) {
         self.report.crash_points += 1;
-        let bounds = self.recorded.bounds(at);
-        let mut images = vec![world.after_death(None)];
+        let place = Place { past: &[], plan: None, at, bounds };
+        let mut deaths = vec![End::Kill(None)];
         if let Some(bytes) = world.last_write_bytes() {
             let step = (bytes / 16).max(1);
-            images.extend((0..bytes).step_by(step).map(|short| world.after_death(Some(short))));
+            deaths.extend((0..bytes).step_by(step).map(|short| End::Kill(Some(short))));
         }
-        for image in images {
-            self.state(at, &image, bounds, |report| &mut report.deaths);
+        for end in deaths {
+            self.first(&place, world, end, |report| &mut report.deaths);
         }
-        if at.is_multiple_of(3) {
-            self.second_life(at, world, bounds); // the process died, and memory still has its bytes
+        if self.effort.die_every > 0 && at.is_multiple_of(self.effort.die_every) {
+            self.next_life(&place, world, End::Die);
         }
-        for image in power_cuts(world, self.seed ^ (at as u64) << 32) {
-            self.state(at, &image, bounds, |report| &mut report.power_cuts);
+        for cut in power_cuts(world, self.script.seed ^ (at as u64) << 32) {
+            self.first(&place, world, End::Cut(cut), |report| &mut report.power_cuts);
         }
     }
 
-    fn state(&mut self, at: usize, image: &Image, bounds: Bounds, counter: fn(&mut Report) -> &mut u64) {
-        if !self.seen.insert(hash(image, bounds)) {
+    /// A state behind the first life.
+    fn first(&mut self, place: &Place<'_>, world: &World, end: End, counter: fn(&mut Report) -> &mut u64) {
+        let image = end.image(world);
+        if !self.is_new(place, &image) {
             return;
         }
-        *counter(&mut self.report) += 1;
-        let number = self.report.states();
-        let checked = self.check(image, bounds, number);
-        self.note(at, number, checked.as_ref().err());
-        if checked.is_ok() && number.is_multiple_of(SECOND_LIFE_EVERY) {
-            self.second_life(at, &World::of(image), bounds);
-        }
-    }
-
-    /// Opens what the death of a process has left, whose last bytes may be in memory only or, after a
-    /// failed sync, not even meant for the disk any more.
-    fn survivor(&mut self, at: usize, world: &World, bounds: Bounds) {
-        self.report.deaths += 1;
-        let number = self.report.states();
-        let disk = SimDisk::of_world(world.clone(), self.seed ^ number);
-        let checked = self.open(&disk, bounds).map(drop);
-        self.note(at, number, checked.as_ref().err());
-        if checked.is_ok() {
-            self.second_life(at, world, bounds);
-        }
-    }
-
-    /// Opens a state, and again, and goes on.
-    fn check(&self, image: &Image, bounds: Bounds, number: u64) -> Result<(), Wrong> {
-        let disk = SimDisk::new(image, self.seed ^ number);
-        let (engine, k) = self.open(&disk, bounds)?;
-        drop(engine);
-        let (engine, again) = self.open(&disk, bounds)?;
-        let refused = |what: &str| Wrong::Refused(format!("{what} after write {k}"));
-        if again != k {
-            return Err(refused("the second opening gives another state"));
-        }
-        engine.put("goes", "on").map_err(|error| refused(&format!("a put fails ({error})")))?;
-        drop(engine);
-        let engine = options(&disk).open().map_err(|error| refused(&format!("not opened when it had gone on ({error})")))?;
-        if engine.recovery().last_seq != k + 1 || engine.get("goes").ok().flatten().as_deref() != Some(b"on") {
-            return Err(Wrong::Lost(format!("the write behind write {k} is not there")));
-        }
-        Ok(())
-    }
-
-    fn open(&self, disk: &SimDisk, bounds: Bounds) -> Result<(Engine, u64), Wrong> {
-        let engine = options(disk).open().map_err(|error| Wrong::Refused(format!("not opened: {error}")))?;
-        let k = engine.recovery().last_seq;
-        if let Tail::Damaged(cut) = &engine.recovery().tail {
-            return Err(Wrong::Refused(format!("a crash is taken for damage: {cut:?}")));
-        }
-        let Bounds { promised, issued, second } = bounds;
-        if k < promised || k > issued {
-            return Err(Wrong::Lost(format!("write {k} is the last, {promised} were promised and {issued} issued")));
-        }
-        let expected = second.filter(|(write, _)| *write == k).map_or_else(|| self.recorded.digest(k), |(_, digest)| digest);
-        if engine.digest() != expected {
-            return Err(Wrong::Lost(format!("the state is not that after write {k}")));
-        }
-        Ok((engine, k))
-    }
-
-    /// Goes on where `world` was left: opens it, writes once, and is crashed at each change of that.
-    fn second_life(&mut self, at: usize, world: &World, bounds: Bounds) {
-        let disk = SimDisk::of_world(world.clone(), self.seed ^ at as u64);
-        let Ok((engine, k)) = self.open(&disk, bounds) else { return }; // said when the state was checked
-        let opened = disk.changes();
-        let written = engine.put("second", "life").is_ok_and(|ack| ack.durable);
-        let end = disk.changes();
-        let second = Some((k + 1, engine.digest()));
-        let mut world = world.clone();
-        for (i, change) in disk.trace()[..end].iter().enumerate() {
-            world.apply(change);
-            let bounds = match i + 1 {
-                done if done < opened => bounds,
-                done if done < end || !written => Bounds { promised: k, issued: k + 1, second },
-                _ => Bounds { promised: k + 1, issued: k + 1, second },
-            };
-            let mut images = vec![world.after_death(None)];
-            images.extend(power_cuts(&world, self.seed ^ i as u64).into_iter().take(SECOND_CUTS));
-            for image in images {
-                if self.seen.insert(hash(&image, bounds)) {
-                    self.report.second_crashes += 1;
-                    let number = self.report.states();
-                    let checked = self.check(&image, bounds, number);
-                    self.note(at, number, checked.as_ref().err());
-                }
+        self.tried += 1;
+        if self.effort.judge_first {
+            *counter(&mut self.report) += 1;
+            if !self.judge(place, &end, &image) {
+                return;
             }
         }
+        if self.effort.second_every > 0 && self.tried.is_multiple_of(self.effort.second_every) {
+            self.next_life(place, world, end);
+        }
     }
 
-    fn note(&mut self, at: usize, number: u64, wrong: Option<&Wrong>) {
-        let text = match wrong {
-            None => return,
-            Some(Wrong::Lost(text)) => {
-                self.report.lost_writes += 1;
-                text
-            }
-            Some(Wrong::Refused(text)) => {
-                self.report.refused += 1;
-                text
-            }
+    /// Whether this state was not tried before; where the states of the first life are not judged, in the
+    /// same life.
+    fn is_new(&mut self, place: &Place<'_>, image: &Image) -> bool {
+        let life = if self.effort.judge_first { 0 } else { place.past.len() as u128 };
+        self.seen.insert(hash(image, place.bounds) ^ life)
+    }
+
+    fn judge(&mut self, place: &Place<'_>, end: &End, image: &Image) -> bool {
+        let checked = self.oracle.check(World::of(image), place.bounds);
+        if let Err(wrong) = &checked {
+            self.fail(wrong, place, Some(end));
+        }
+        checked.is_ok()
+    }
+
+    fn fail(&mut self, wrong: &Wrong, place: &Place<'_>, end: Option<&End>) {
+        let mut lives = place.past.to_vec();
+        lives.extend(end.map(|end| Life { plan: place.plan, at: place.at, end: end.clone() }));
+        let Script { seed, dropped, .. } = self.script;
+        let case = Case { workload: *seed, dropped: dropped.clone(), weak: None, lives };
+        self.report.fail(wrong, &format!("workload {seed}, life {}, change {}", place.past.len() + 1, place.at), case);
+    }
+
+    /// Goes on with the state that `end` leaves: opens it, writes once, and is crashed at each change.
+    fn next_life(&mut self, place: &Place<'_>, world: &World, end: End) {
+        let mut world = end.leaves(world);
+        let past = [place.past, &[Life { plan: place.plan, at: place.at, end }]].concat();
+        let number = past.len();
+        let lived = match self.oracle.live(world.clone(), place.bounds, number, place.at, None) {
+            Ok(lived) => lived,
+            Err(wrong) => return self.fail(&wrong, &Place { past: &past, plan: None, at: 0, bounds: place.bounds }, None),
         };
-        if self.report.failures.len() < 100 {
-            let seed = self.seed;
-            self.report
-                .failures
-                .push(format!("workload {seed}, change {at}, state {number}: {text}; repeat: kv_cli torture --workload {seed}"));
+        let opened = lived.opened.unwrap_or(lived.trace.len());
+        for (i, change) in lived.trace.iter().enumerate() {
+            let at = i + 1;
+            if at > opened && !self.effort.behind_recovery {
+                break;
+            }
+            self.cover(if at > opened { "behind recovery" } else { "recovery" }, &world, change);
+            world.apply(change);
+            let place = Place { past: &past, plan: None, at, bounds: lived.bounds(at, place.bounds) };
+            self.crash_later(&place, &world, number);
         }
+    }
+
+    fn crash_later(&mut self, place: &Place<'_>, world: &World, number: usize) {
+        let seed = self.script.seed ^ (place.at as u64) << 32 ^ (number as u64) << 48;
+        let cuts = some(power_cuts(world, seed), self.effort.cuts).map(End::Cut);
+        for end in std::iter::once(End::Kill(None)).chain(cuts) {
+            let image = end.image(world);
+            if !self.is_new(place, &image) {
+                continue;
+            }
+            self.tried += 1;
+            let counter = if number == 1 { &mut self.report.second_crashes } else { &mut self.report.third_crashes };
+            *counter += 1;
+            let third = number == 1 && self.effort.third_every > 0 && self.tried.is_multiple_of(self.effort.third_every);
+            if self.judge(place, &end, &image) && third {
+                self.next_life(place, world, end);
+            }
+        }
+    }
+
+    fn cover(&mut self, when: &'static str, before: &World, change: &Change) {
+        *self.report.covered.entry((when, change.kind(), role(&before.subject(change)))).or_default() += 1;
     }
 }
 
-/// What power cuts leave of `world`: all there can be where the pieces are few, else none, all,
-/// each one missing, each one alone, each prefix, and random ones with torn and garbage sectors.
-fn power_cuts(world: &World, seed: u64) -> Vec<Image> {
-    let units = world.units();
-    let mut images = Vec::new();
-    let mut subset = |kept: &dyn Fn(usize) -> bool| {
-        for length in 0..2 {
-            images.push(world.after_power_cut(&mut Subset::new(kept, length)));
-        }
-    };
-    if units <= ALL_SUBSETS_OF {
-        (0..1_u64 << units).for_each(|mask| subset(&|unit| mask >> unit & 1 == 1));
-    } else {
-        subset(&|_| false);
-        subset(&|_| true);
-        for one in (0..units).step_by(units.div_ceil(SINGLED_OUT)) {
-            subset(&|unit| unit != one);
-            subset(&|unit| unit == one);
-            subset(&|unit| unit < one);
-        }
+/// What a file is to the store.
+fn role(path: &str) -> &'static str {
+    match path {
+        WAL => "log",
+        SNAPSHOT => "snapshot",
+        "/sim/kv.wal.tmp" => "new log",
+        "/sim/kv.snapshot.tmp" => "new snapshot",
+        "/sim" => "directory",
+        _ => "other",
     }
-    if units > 0 {
-        let mut random = Random::new(seed);
-        images.extend((0..RANDOM_CUTS).map(|_| world.after_power_cut(&mut random)));
-    }
-    images
 }
 
 fn hash(image: &Image, bounds: Bounds) -> u128 {
-    let mut bytes = [bounds.promised.to_le_bytes(), bounds.issued.to_le_bytes()].concat();
+    let mut hasher = Xxh3::new();
+    hasher.update(&bounds.promised.to_le_bytes());
+    hasher.update(&bounds.issued.to_le_bytes());
     for (path, content) in image {
-        bytes.extend_from_slice(path.as_os_str().as_encoded_bytes());
-        bytes.extend_from_slice(&(content.len() as u64).to_le_bytes());
-        bytes.extend_from_slice(content);
+        hasher.update(path.as_os_str().as_encoded_bytes());
+        hasher.update(&(content.len() as u64).to_le_bytes());
+        hasher.update(content);
     }
-    xxh3_128(&bytes)
-}
-
-fn options(disk: &SimDisk) -> Options {
-    Options::new(Path::new(WAL), Path::new(SNAPSHOT)).flush_interval(Duration::ZERO).disk(Arc::new(disk.clone()))
+    hasher.digest128()
 }

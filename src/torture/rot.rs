@@ -375,7 +375,10 @@ impl Run {
 /// Where a log ends that nothing behind it proves: its last group, or the mark of closing.
 pub(super) fn unwitnessed_from(life: &Life) -> usize {
     let marked = life.records.last().filter(|record| record.kind == Kind::CLOSED).map(|record| record.start);
-    marked.or_else(|| life.groups.last().map(|group| group.start)).unwrap_or(HEADER_BYTES)
+    // The mark of an opening, which is synced by itself, is proven by the first group that is proven behind it.
+    let before = |start| life.records.iter().find(|record| record.end == start && record.kind == Kind::OPENED);
+    let group = life.groups.last().map(|group| before(group.start).map_or(group.start, |mark| mark.start));
+    marked.or(group).unwrap_or(HEADER_BYTES)
 }
 
 #[cfg(test)]

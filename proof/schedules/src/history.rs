@@ -253,8 +253,8 @@ impl History {
             for (what, image) in [
                 ("death", world.after_death(None)),
                 ("death in a write", world.after_death(Some(short))),
-                ("power cut", world.after_power_cut(draw)),
-                ("another power cut", world.after_power_cut(draw)),
+                ("power cut", world.after_power_cut(&draw.cut(world.units()))),
+                ("another power cut", world.after_power_cut(&draw.cut(world.units()))),
             ] {
                 record.check_image(what, &image, at, floor, &[], &mut wrong);
             }

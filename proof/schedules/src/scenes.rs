@@ -218,7 +218,7 @@ struct Play {
 pub fn opening_operations() -> u64 {
     let stage = Arc::new(Stage::new(0, Trouble::None, 0, 0, Duration::ZERO));
     let engine = options(&Scene::new(&mut Draw(0), 1), &stage).open().expect("a new store");
-    let operations = stage.sim().operations();
+    let operations = stage.sim().operations().len();
     drop(engine);
     operations as u64
 }

@@ -3,7 +3,7 @@
 //! and takes pictures of what a power cut would leave for certain.
 
 use crate::draw::Draw;
-use kv_engine::disk::sim::{Choices, Fate, Fault, FaultPlan, Image, SimDisk, World};
+use kv_engine::disk::sim::{Cut, Fate, Fault, FaultPlan, Image, Lasts, Rest, SimDisk, SyncFailure, World};
 use kv_engine::disk::{Disk, File, Lock};
 use shuttle::thread;
 use std::io;
@@ -75,9 +75,9 @@ impl Stage {
     pub fn new(seed: u64, trouble: Trouble, opening: u64, crash_at: u64, tick: Duration) -> Stage {
         let sim = match trouble {
             Trouble::SyncLoses(at, reverts) => {
-                let fault = Some(if reverts { Fault::SyncRevertsPages } else { Fault::SyncLosesPages });
+                let fault = Fault::Sync(if reverts { SyncFailure::RevertsPages } else { SyncFailure::LosesPages });
                 let at = usize::try_from(opening + at).expect("small");
-                SimDisk::with_faults(&Image::new(), seed, FaultPlan { at, fault, for_ever: false })
+                SimDisk::new(&Image::new(), seed).with_faults(FaultPlan { at, fault, lasts: Lasts::Once })
             }
             _ => SimDisk::new(&Image::new(), seed),
         };
@@ -120,7 +120,7 @@ impl Stage {
 
     /// What a power cut leaves now, at the least.
     pub fn picture(&self) -> Image {
-        self.sim.world().after_power_cut(&mut AllLost)
+        self.sim.world().after_power_cut(&Cut::nothing())
     }
 
     /// The disk at the moment of the crash, if the schedule got there.
@@ -196,30 +196,19 @@ impl Stage {
     }
 }
 
-/// The power cut that keeps nothing that it may lose.
-struct AllLost;
-
-impl Choices for AllLost {
-    fn fate(&mut self) -> Fate {
-        Fate::Lost
-    }
-    fn pick(&mut self, count: usize) -> usize {
-        count - 1
-    }
-    fn garbage(&mut self) -> u8 {
-        0
-    }
-}
-
-impl Choices for Draw {
-    fn fate(&mut self) -> Fate {
-        [Fate::Kept, Fate::Lost, Fate::Kept, Fate::Lost, Fate::Torn, Fate::Garbage][self.below(6)]
-    }
-    fn pick(&mut self, count: usize) -> usize {
-        self.below(count)
-    }
-    fn garbage(&mut self) -> u8 {
-        u8::try_from(self.below(256)).expect("a byte")
+impl Draw {
+    /// Any power cut with so many units.
+    pub fn cut(&mut self, units: usize) -> Cut {
+        let mut number = || u16::try_from(self.below(1 << 16)).expect("16 bits");
+        let mut fate = || match number() % 6 {
+            0 | 1 => Fate::Kept,
+            2 | 3 => Fate::Lost,
+            4 => Fate::Torn(number()),
+            _ => Fate::Garbage(number()),
+        };
+        let fates = (0..units).map(|_| fate()).collect();
+        let rests = (0..4).map(|_| Rest { length: number() % 4, hole: number() % 2 }).collect();
+        Cut { fates, rests }
     }
 }
 

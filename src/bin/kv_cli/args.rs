@@ -1,6 +1,7 @@
 //! The command line: flags, their environment variables, and the texts of `--help` and `--version`.
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use kv_engine::torture::Case;
 use kv_engine::{LOG_FORMAT, MAX_BATCH_SIZE, SNAPSHOT_FORMAT};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -185,6 +186,10 @@ pub(crate) struct TortureArgs {
     #[arg(long, value_name = "W", conflicts_with_all = ["states", "seed"])]
     pub(crate) workload: Option<u64>,
 
+    /// Repeat a single case, as a failure names it: make it small, and tell it
+    #[arg(long, value_name = "CASE", conflicts_with_all = ["states", "seed", "workload"])]
+    pub(crate) case: Option<Case>,
+
     /// With the engine, also kill so many processes of this program, over scratch stores in the directory for temporary files
     #[arg(long, value_name = "N", default_value_t = 10, conflicts_with = "workload")]
     pub(crate) kills: u64,
@@ -203,7 +208,9 @@ pub(crate) enum Rung {
     Log,
     /// Bits, bytes, sectors and records of log and snapshot are damaged
     Rot,
-    /// Every operation of the engine fails with every error, and then it crashes
+    /// Recovery crashes at every change it makes, and so does the recovery behind it
+    Recovery,
+    /// Every operation of the engine and of recovery fails with every error, and then it crashes
     Faults,
     /// Processes of this program are killed with SIGKILL under load, in recovery and in SNAP
     Kills,

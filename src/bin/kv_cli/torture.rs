@@ -6,7 +6,8 @@ use crate::render::{object, safe};
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use kv_engine::torture::{ROT_PARTS, Report, Tally, fault_plans, log_tails, rot, workload};
+use kv_engine::torture::{Case, ROT_PARTS, Report, Tally, fault_plans, log_tails, recovery, regressions, replay, rot, story};
+use kv_engine::torture::{weak_disks, workload};
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -16,6 +17,9 @@ use std::time::Instant;
 /// Runs workloads until enough was tried; status 0 when nothing was wrong.
 pub(crate) fn run(args: &TortureArgs, json: bool) -> ExitCode {
     let began = Instant::now();
+    if let Some(case) = &args.case {
+        return again(case);
+    }
     if args.rung == Rung::Kills {
         return kills::torture(args, json);
     }
@@ -31,7 +35,19 @@ pub(crate) fn run(args: &TortureArgs, json: bool) -> ExitCode {
     for failure in &tally.failures {
         let _ = writeln!(io::stderr().lock(), "kv_cli: {}", safe(failure));
     }
+    if let Some(case) =
+        tally.failures.first().and_then(|line| line.rsplit_once("--case ")).and_then(|(_, case)| case.parse().ok())
+    {
+        let _ = writeln!(io::stderr().lock(), "\nthe first of them, made small:\n{}", story(&case));
+    }
     ExitCode::from(u8::from(tally.failed > 0 || written.is_err()))
+}
+
+/// One case, made small and told; status 0 when nothing is wrong with it.
+fn again(case: &Case) -> ExitCode {
+    let wrong = replay(case).is_some();
+    let written = io::stdout().lock().write_all(story(case).as_bytes());
+    ExitCode::from(u8::from(wrong || written.is_err()))
 }
 
 /// Before the lost writes, which are the last figure.
@@ -55,7 +71,7 @@ impl Rung {
     /// What is counted.
     fn of(self) -> &'static str {
         match self {
-            Rung::Engine | Rung::Log => "states",
+            Rung::Engine | Rung::Log | Rung::Recovery => "states",
             Rung::Rot => "damaged files",
             Rung::Faults => "fault plans",
             Rung::Kills => "kills",
@@ -65,7 +81,7 @@ impl Rung {
     /// What it means that nothing failed.
     fn verdict(self) -> &'static str {
         match self {
-            Rung::Engine | Rung::Log | Rung::Faults | Rung::Kills => {
+            Rung::Engine | Rung::Log | Rung::Recovery | Rung::Faults | Rung::Kills => {
                 "each state held exactly a prefix, with every promised write"
             }
             Rung::Rot => "no wrong value, and no damage that was not seen",
@@ -75,7 +91,7 @@ impl Rung {
     /// The number of the first workload that follows from `seed`.
     fn first(self, seed: u64) -> u64 {
         match self {
-            Rung::Engine | Rung::Log | Rung::Faults | Rung::Kills => seed.wrapping_mul(1_000_000_007),
+            Rung::Engine | Rung::Log | Rung::Recovery | Rung::Faults | Rung::Kills => seed.wrapping_mul(1_000_000_007),
             Rung::Rot => seed.wrapping_mul(1_000_003 * ROT_PARTS), // a store from its first part on
         }
     }
@@ -85,7 +101,7 @@ impl Rung {
         match self {
             Rung::Engine => 32,
             Rung::Log | Rung::Rot => 16,
-            Rung::Faults | Rung::Kills => 4,
+            Rung::Recovery | Rung::Faults | Rung::Kills => 4,
         }
     }
 
@@ -95,13 +111,19 @@ impl Rung {
             Rung::Engine => {
                 let mut report = workload(number);
                 if faults {
-                    report.add(fault_plans(number));
+                    for part in [recovery(number), fault_plans(number), weak_disks(number)] {
+                        report.add(part);
+                    }
                 }
                 tally(&report, report.states(), &figures(&report))
             }
+            Rung::Recovery => {
+                let report = recovery(number);
+                tally(&report, report.second_crashes + report.third_crashes, &figures(&report))
+            }
             Rung::Faults => {
                 let report = fault_plans(number);
-                tally(&report, report.fault_plans, &figures(&report)[6..])
+                tally(&report, report.fault_plans + report.recovery_fault_plans, &figures(&report)[7..])
             }
             Rung::Log => log_tails(number),
             Rung::Rot => rot(number),
@@ -110,7 +132,7 @@ impl Rung {
     }
 }
 
-fn figures(report: &Report) -> [(&'static str, u64); 10] {
+fn figures(report: &Report) -> [(&'static str, u64); 15] {
     [
         ("workloads", report.workloads),
         ("places to crash", report.crash_points),
@@ -118,8 +140,13 @@ fn figures(report: &Report) -> [(&'static str, u64); 10] {
         ("after the death of the process", report.deaths),
         ("after a power cut", report.power_cuts),
         ("after a crash in a second life", report.second_crashes),
+        ("after a crash in a third life", report.third_crashes),
         ("fault plans", report.fault_plans),
+        ("fault plans of recovery", report.recovery_fault_plans),
         ("states behind them", report.fault_states),
+        ("states of weak disks", report.weak_states),
+        ("refused there", report.weak_refused),
+        ("cases that had failed before", report.regressions),
         ("not opened", report.refused),
         ("lost writes", report.lost_writes),
     ]
@@ -144,7 +171,8 @@ fn enumerate(rung: Rung, states: u64, seed: u64) -> Tally {
     if !io::stderr().is_terminal() {
         bar.set_draw_target(ProgressDrawTarget::hidden());
     }
-    let total = Mutex::new(Tally::default());
+    let kept = regressions();
+    let total = Mutex::new(if rung == Rung::Engine { tally(&kept, kept.states(), &figures(&kept)) } else { Tally::default() });
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut done = 0;
     loop {

@@ -1,0 +1,320 @@
+//! [`SimDisk`]: a disk in memory that can crash.
+//!
+//! It keeps apart what a running process sees (the page cache) and what would survive a power cut:
+//! for each file its bytes, its length, and the names in the directory, each of them separately.
+//! [`World::after_death`] and [`World::after_power_cut`] give what a process would find afterwards:
+//!
+//! | after | each written piece of a 512-byte sector | length | where nothing was written | names |
+//! |---|---|---|---|---|
+//! | death of the process (`kill`) | kept; of the last write any prefix | as written | zeros | as changed |
+//! | a power cut (`any`) | kept, lost, torn at a byte, garbage, or the stale bytes of a file that is gone, each by itself | any it had since the sync | zeros, or such stale bytes | each change kept or lost, in any order |
+//!
+//! `sync` makes the bytes and the length of one file durable, not its name; `sync_dir` makes names
+//! durable, not bytes. That a torn sector damages only itself, and that a rename is seen whole or
+//! not at all, is assumed of the model `any`; [`Model`] has two that are worse. What a power cut keeps
+//! is written down as a [`Cut`], so that an enumeration can try all of them and a line can repeat one.
+//!
+//! A [`FaultPlan`] makes operations fail, and says what a failed sync leaves behind ([`SyncFailure`]).
+//! Time passes when [`SimDisk::advance`] says so, and random numbers follow from a seed.
+
+mod cut;
+mod fault;
+mod world;
+
+pub use cut::{Cut, Fate, Rest};
+pub use fault::{Fault, FaultPlan, Lasts, Operation, Part, SyncFailure};
+pub use world::{Change, Image, Model, World};
+
+pub(crate) use fault::{EDQUOT, EINTR, EIO, EMFILE, ENOSPC, EROFS};
+
+use super::{Disk, File, Lock};
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use world::{Inode, index};
+
+/// What a disk writes in one piece or not at all, in bytes.
+pub const SECTOR_BYTES: u64 = 512;
+
+#[derive(Debug)]
+struct Inner {
+    world: World,
+    trace: Vec<Change>,
+    operations: Vec<Operation>,
+    plan: Option<FaultPlan>,
+    /// The kind of operation that the plan has hit, and how often.
+    hit: Option<(Operation, u32)>,
+    locks: BTreeSet<PathBuf>,
+    now: Duration,
+    entropy: u64,
+}
+
+/// A disk in memory. Clones are the same disk.
+#[derive(Clone, Debug)]
+pub struct SimDisk {
+    inner: Arc<Mutex<Inner>>,
+}
+
+impl SimDisk {
+    /// A disk with these files. The random numbers it gives follow from `seed`.
+    #[must_use]
+    pub fn new(image: &Image, seed: u64) -> SimDisk {
+        SimDisk::of_world(World::of(image), seed)
+    }
+
+    /// The disk of a process that has just died: what it had written and not synced is still seen,
+    /// and still not durable.
+    #[must_use]
+    pub fn of_world(world: World, seed: u64) -> SimDisk {
+        let inner = Inner {
+            world,
+            trace: Vec::new(),
+            operations: Vec::new(),
+            plan: None,
+            hit: None,
+            locks: BTreeSet::new(),
+            now: Duration::ZERO,
+            entropy: seed,
+        };
+        SimDisk { inner: Arc::new(Mutex::new(inner)) }
+    }
+
+    /// The same disk, on which operations fail as planned.
+    #[must_use]
+    pub fn with_faults(self, plan: FaultPlan) -> SimDisk {
+        self.lock_inner().plan = Some(plan);
+        self
+    }
+
+    fn lock_inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every change so far, in order.
+    #[must_use]
+    pub fn trace(&self) -> Vec<Change> {
+        self.lock_inner().trace.clone()
+    }
+
+    /// How many changes there were.
+    #[must_use]
+    pub fn changes(&self) -> usize {
+        self.lock_inner().trace.len()
+    }
+
+    /// Every operation so far, reads and opens included.
+    #[must_use]
+    pub fn operations(&self) -> Vec<Operation> {
+        self.lock_inner().operations.clone()
+    }
+
+    /// Whether an operation has failed as planned.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.lock_inner().hit.is_some()
+    }
+
+    /// The disk as it is now.
+    #[must_use]
+    pub fn world(&self) -> World {
+        self.lock_inner().world.clone()
+    }
+
+    /// Lets time pass.
+    pub fn advance(&self, by: Duration) {
+        self.lock_inner().now += by;
+    }
+
+    fn file(&self, inode: Inode) -> Arc<dyn File> {
+        Arc::new(SimFile { disk: self.clone(), inode })
+    }
+}
+
+impl Inner {
+    /// Counts an operation; the fault that was planned for it, or the error.
+    fn enter(&mut self, operation: Operation) -> io::Result<Option<Fault>> {
+        let number = self.operations.len();
+        self.operations.push(operation);
+        let Some(plan) = self.plan.filter(|plan| number >= plan.at && plan.fault.can_hit(operation)) else { return Ok(None) };
+        let hits = match (self.hit, plan.lasts) {
+            (None, _) if number == plan.at => 1,
+            (Some((_, hits)), Lasts::Dead) => hits,
+            (Some((first, hits)), Lasts::ForEver) if first == operation => hits,
+            (Some((first, hits)), Lasts::Times(times)) if first == operation && hits < times => hits + 1,
+            _ => return Ok(None),
+        };
+        let is_first = self.hit.is_none();
+        self.hit = Some((self.hit.map_or(operation, |(first, _)| first), hits));
+        match plan.fault {
+            Fault::Errno(code) => Err(io::Error::from_raw_os_error(code)),
+            Fault::Full if is_first => Ok(Some(Fault::Short(Part::Half))),
+            Fault::Full => Err(io::Error::from_raw_os_error(ENOSPC)),
+            fault => Ok(Some(fault)),
+        }
+    }
+
+    fn change(&mut self, change: Change) {
+        self.world.apply(&change);
+        self.trace.push(change);
+    }
+}
+
+impl Disk for SimDisk {
+    fn open(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
+        let mut inner = self.lock_inner();
+        inner.enter(Operation::Open)?;
+        Ok(inner.world.names().get(path).map(|inode| self.file(*inode)))
+    }
+
+    fn open_read(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
+        self.open(path)
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let mut inner = self.lock_inner();
+        inner.enter(Operation::Create)?;
+        if inner.world.names().contains_key(path) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        inner.change(Change::Create(path.to_path_buf()));
+        Ok(self.file(inner.world.names()[path]))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut inner = self.lock_inner();
+        inner.enter(Operation::Rename)?;
+        if !inner.world.names().contains_key(from) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        inner.change(Change::Rename(from.to_path_buf(), to.to_path_buf()));
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut inner = self.lock_inner();
+        inner.enter(Operation::Remove)?;
+        if !inner.world.names().contains_key(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        inner.change(Change::Remove(path.to_path_buf()));
+        Ok(())
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let mut inner = self.lock_inner();
+        inner.enter(Operation::SyncDir)?;
+        inner.change(Change::SyncDir(path.parent().unwrap_or(path).to_path_buf()));
+        Ok(())
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
+        if !self.lock_inner().locks.insert(path.to_path_buf()) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(Box::new(SimLock { disk: self.clone(), path: path.to_path_buf() }))
+    }
+
+    fn now(&self) -> Duration {
+        self.lock_inner().now
+    }
+
+    fn entropy(&self) -> u64 {
+        // SplitMix64 (Steele, Lea, Flood 2014).
+        let mut inner = self.lock_inner();
+        inner.entropy = inner.entropy.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = inner.entropy;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+#[derive(Debug)]
+struct SimLock {
+    disk: SimDisk,
+    path: PathBuf,
+}
+
+impl Lock for SimLock {
+    /// The simulated disk crashes whole: there is nobody to read it.
+    fn write_note(&self, _text: &str) {}
+
+    fn is_in_place(&self) -> bool {
+        true
+    }
+}
+
+impl Drop for SimLock {
+    fn drop(&mut self) {
+        self.disk.lock_inner().locks.remove(&self.path);
+    }
+}
+
+#[derive(Debug)]
+struct SimFile {
+    disk: SimDisk,
+    inode: Inode,
+}
+
+impl File for SimFile {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.disk.lock_inner().world.cache(self.inode).len() as u64)
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        let mut inner = self.disk.lock_inner();
+        let fault = inner.enter(Operation::Read)?;
+        let bytes = inner.world.cache(self.inode);
+        let from = index(offset).min(bytes.len());
+        let mut count = out.len().min(bytes.len() - from);
+        if let Some(Fault::Short(part)) = fault {
+            count = part.of(count);
+        }
+        out[..count].copy_from_slice(&bytes[from..from + count]);
+        Ok(count)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        let mut inner = self.disk.lock_inner();
+        let fault = inner.enter(Operation::Write)?;
+        let count = match fault {
+            Some(Fault::Short(part)) => part.of(bytes.len()),
+            _ => bytes.len(),
+        };
+        inner.change(Change::Write(self.inode, offset, bytes[..count].to_vec()));
+        Ok(count)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut inner = self.disk.lock_inner();
+        inner.enter(Operation::SetLen)?;
+        inner.change(Change::SetLen(self.inode, len));
+        Ok(())
+    }
+
+    fn reserve(&self, len: u64) -> io::Result<()> {
+        let mut inner = self.disk.lock_inner();
+        inner.enter(Operation::SetLen)?;
+        if len > inner.world.cache(self.inode).len() as u64 {
+            inner.change(Change::SetLen(self.inode, len));
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut inner = self.disk.lock_inner();
+        let fault = inner.enter(Operation::Sync)?;
+        if let Some(Fault::Sync(failure)) = fault {
+            inner.change(Change::FailedSync(self.inode, failure));
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
+        inner.change(Change::Sync(self.inode));
+        Ok(())
+    }
+
+    fn drop_cache(&self) {
+        self.disk.lock_inner().change(Change::DropCache(self.inode));
+    }
+}

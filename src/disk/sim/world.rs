@@ -1,0 +1,543 @@
+//! [`World`]: what a simulated disk holds, as seen by a process and as durable, and what a crash
+//! makes of it.
+
+use super::SECTOR_BYTES;
+use super::cut::{Cut, Fate, Rest};
+use super::fault::SyncFailure;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+pub(super) type Inode = usize;
+
+/// So many files that are gone can be seen again where nothing was written.
+const GONE_FILES: usize = 3;
+
+/// How truthful the disk is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Model {
+    /// What was synced stays; anything may happen to what was not, in any order. The store promises
+    /// to lose nothing on such a disk.
+    #[default]
+    Any,
+    /// A sync, of a file or a directory, says that it has been done and does nothing. The store can only
+    /// promise that it serves no state that never was.
+    Lying,
+    /// A torn write damages what was durable in its first sector: no "powersafe overwrite". The store
+    /// can only promise that it serves no state that never was, and sees that something is wrong.
+    NoPsow,
+}
+
+const MODELS: [(&str, Model); 3] = [("any", Model::Any), ("lying", Model::Lying), ("no-psow", Model::NoPsow)];
+
+impl fmt::Display for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = MODELS.iter().find(|(_, model)| model == self);
+        f.write_str(named.expect("each has a name").0)
+    }
+}
+
+impl FromStr for Model {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Model, String> {
+        let named = MODELS.iter().find(|(name, _)| *name == text);
+        named.map(|(_, model)| *model).ok_or_else(|| format!("{text:?} is no model of a disk: any, lying, no-psow"))
+    }
+}
+
+/// A change to the disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A new, empty file under this name.
+    Create(PathBuf),
+    /// A file gets another name.
+    Rename(PathBuf, PathBuf),
+    /// A name is removed.
+    Remove(PathBuf),
+    /// Names in this directory become durable.
+    SyncDir(PathBuf),
+    /// Bytes are written to the file with this number.
+    Write(usize, u64, Vec<u8>),
+    /// A file gets another length.
+    SetLen(usize, u64),
+    /// A file becomes durable.
+    Sync(usize),
+    /// A file does not become durable, and what was pending never will.
+    FailedSync(usize, SyncFailure),
+    /// What is clean in memory of a file is forgotten; after a failed sync that may change it.
+    DropCache(usize),
+}
+
+impl Change {
+    /// What is done, in a word or two.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Change::Create(_) => "create",
+            Change::Rename(..) => "rename",
+            Change::Remove(_) => "remove",
+            Change::SyncDir(_) => "sync the directory",
+            Change::Write(..) => "write",
+            Change::SetLen(..) => "set the length",
+            Change::Sync(_) => "sync",
+            Change::FailedSync(..) => "sync that fails",
+            Change::DropCache(_) => "drop the cache",
+        }
+    }
+}
+
+/// A change to one file that is not durable.
+#[derive(Clone, Debug)]
+enum Pending {
+    Write(u64, Vec<u8>),
+    SetLen(u64),
+}
+
+/// One unit of such a change.
+#[derive(Clone, Copy)]
+enum Piece<'a> {
+    /// Bytes of one sector.
+    Bytes(u64, &'a [u8]),
+    Length(u64),
+}
+
+impl Pending {
+    fn units(&self) -> usize {
+        match self {
+            Pending::SetLen(_) => 1,
+            Pending::Write(_, bytes) if bytes.is_empty() => 0,
+            Pending::Write(offset, bytes) => {
+                let last = *offset + bytes.len() as u64 - 1;
+                index(last / SECTOR_BYTES - offset / SECTOR_BYTES) + 1
+            }
+        }
+    }
+
+    /// The change, cut at the boundaries of sectors.
+    fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
+        let (mut length, mut at, mut rest) = match self {
+            Pending::SetLen(len) => (Some(*len), 0, &[][..]),
+            Pending::Write(offset, bytes) => (None, *offset, bytes.as_slice()),
+        };
+        std::iter::from_fn(move || {
+            if let Some(len) = length.take() {
+                return Some(Piece::Length(len));
+            }
+            if rest.is_empty() {
+                return None;
+            }
+            let room = index(SECTOR_BYTES - at % SECTOR_BYTES);
+            let (piece, behind) = rest.split_at(room.min(rest.len()));
+            let offset = at;
+            at += piece.len() as u64;
+            rest = behind;
+            Some(Piece::Bytes(offset, piece))
+        })
+    }
+}
+
+/// A change to the directory that is not durable.
+#[derive(Clone, Debug)]
+enum PendingName {
+    Create(PathBuf, Inode),
+    Rename(PathBuf, PathBuf, Inode),
+    Remove(PathBuf),
+}
+
+impl PendingName {
+    fn directory(&self) -> Option<&Path> {
+        match self {
+            PendingName::Create(path, _) | PendingName::Remove(path) | PendingName::Rename(_, path, _) => path.parent(),
+        }
+    }
+
+    fn apply(&self, names: &mut BTreeMap<PathBuf, Inode>) {
+        match self {
+            PendingName::Create(path, inode) => drop(names.insert(path.clone(), *inode)),
+            PendingName::Remove(path) => drop(names.remove(path)),
+            PendingName::Rename(from, to, inode) => {
+                if names.get(from) == Some(inode) {
+                    names.remove(from);
+                }
+                names.insert(to.clone(), *inode);
+            }
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Data {
+    /// What a process reads.
+    cache: Vec<u8>,
+    /// What a power cut leaves for certain.
+    durable: Vec<u8>,
+    pending: Vec<Pending>,
+}
+
+impl Data {
+    fn apply(bytes: &mut Vec<u8>, change: &Pending) {
+        match change {
+            Pending::SetLen(len) => bytes.resize(index(*len), 0),
+            Pending::Write(offset, new) => put(bytes, *offset, new, &[]),
+        }
+    }
+
+    fn change(&mut self, change: Pending) {
+        Data::apply(&mut self.cache, &change);
+        self.pending.push(change);
+    }
+
+    fn sync(&mut self) {
+        for change in self.pending.drain(..) {
+            Data::apply(&mut self.durable, &change);
+        }
+    }
+
+    /// What is clean in memory is read from the medium again.
+    fn drop_cache(&mut self) {
+        self.cache.clone_from(&self.durable);
+        for change in &self.pending {
+            Data::apply(&mut self.cache, change);
+        }
+    }
+}
+
+pub(super) fn index(offset: u64) -> usize {
+    usize::try_from(offset).expect("simulated files fit in memory")
+}
+
+/// Writes `new`; where that leaves a hole, `below` shows through, and zeros where that ends. No bytes do
+/// not even make the file longer.
+fn put(bytes: &mut Vec<u8>, offset: u64, new: &[u8], below: &[u8]) {
+    if new.is_empty() {
+        return;
+    }
+    let (from, to) = (index(offset), index(offset) + new.len());
+    if bytes.len() < from {
+        lengthen(bytes, from, below);
+    }
+    if bytes.len() < to {
+        bytes.resize(to, 0);
+    }
+    bytes[from..to].copy_from_slice(new);
+}
+
+fn lengthen(bytes: &mut Vec<u8>, to: usize, below: &[u8]) {
+    let shown = below.len().min(to);
+    if bytes.len() < shown {
+        bytes.extend_from_slice(&below[bytes.len()..shown]);
+    }
+    bytes.resize(to, 0);
+}
+
+/// The state of the disk: files and names, as seen and as durable.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    files: Vec<Data>,
+    names: BTreeMap<PathBuf, Inode>,
+    durable_names: BTreeMap<PathBuf, Inode>,
+    pending_names: Vec<PendingName>,
+    /// What stood in files that were replaced, removed or cut, the last one first: their blocks are used again.
+    gone: VecDeque<Arc<[u8]>>,
+    /// The last change, when it was a write: death may cut it short.
+    last_write: Option<(Inode, u64, usize)>,
+    /// How truthful the disk is from now on.
+    pub model: Model,
+}
+
+/// Files by name: what is left after a crash.
+pub type Image = BTreeMap<PathBuf, Vec<u8>>;
+
+impl World {
+    /// A disk on which exactly these files are durable.
+    #[must_use]
+    pub fn of(image: &Image) -> World {
+        let mut world = World::default();
+        for (path, bytes) in image {
+            world.names.insert(path.clone(), world.files.len());
+            world.files.push(Data { cache: bytes.clone(), durable: bytes.clone(), pending: Vec::new() });
+        }
+        world.durable_names = world.names.clone();
+        world
+    }
+
+    /// Carries out one change.
+    ///
+    /// # Panics
+    /// When it names a file that is not there.
+    pub fn apply(&mut self, change: &Change) {
+        self.last_write = None;
+        match change {
+            Change::Create(path) => {
+                let inode = self.files.len();
+                self.files.push(Data::default());
+                self.rename(PendingName::Create(path.clone(), inode));
+            }
+            Change::Rename(from, to) => {
+                let inode = self.names[from];
+                self.rename(PendingName::Rename(from.clone(), to.clone(), inode));
+            }
+            Change::Remove(path) => self.rename(PendingName::Remove(path.clone())),
+            Change::Sync(_) | Change::SyncDir(_) if self.model == Model::Lying => {}
+            Change::SyncDir(directory) => {
+                let durable = &mut self.durable_names;
+                self.pending_names.retain(|name| {
+                    let here = name.directory() == Some(directory);
+                    if here {
+                        name.apply(durable);
+                    }
+                    !here
+                });
+            }
+            Change::Write(inode, offset, bytes) => {
+                self.files[*inode].change(Pending::Write(*offset, bytes.clone()));
+                self.last_write = Some((*inode, *offset, bytes.len()));
+            }
+            Change::SetLen(inode, len) => {
+                if *len < self.files[*inode].cache.len() as u64 {
+                    self.gone(*inode);
+                }
+                self.files[*inode].change(Pending::SetLen(*len));
+            }
+            Change::Sync(inode) => self.files[*inode].sync(),
+            Change::FailedSync(inode, failure) => {
+                self.files[*inode].pending.clear();
+                if *failure == SyncFailure::RevertsPages {
+                    self.files[*inode].drop_cache();
+                }
+            }
+            Change::DropCache(inode) => self.files[*inode].drop_cache(),
+        }
+    }
+
+    fn rename(&mut self, change: PendingName) {
+        let taken = match &change {
+            PendingName::Create(path, _) | PendingName::Remove(path) | PendingName::Rename(_, path, _) => self.names.get(path),
+        };
+        if let Some(inode) = taken {
+            self.gone(*inode);
+        }
+        change.apply(&mut self.names);
+        self.pending_names.push(change);
+    }
+
+    /// From now on the blocks of a file may be seen in another.
+    fn gone(&mut self, inode: Inode) {
+        let bytes = &self.files[inode].cache;
+        if !bytes.is_empty() {
+            self.gone.push_front(bytes.as_slice().into());
+            self.gone.truncate(GONE_FILES);
+        }
+    }
+
+    /// How many files are gone whose bytes may be seen again.
+    #[must_use]
+    pub fn gone_files(&self) -> usize {
+        self.gone.len()
+    }
+
+    pub(super) fn names(&self) -> &BTreeMap<PathBuf, Inode> {
+        &self.names
+    }
+
+    pub(super) fn cache(&self, inode: Inode) -> &[u8] {
+        &self.files[inode].cache
+    }
+
+    /// How many independent choices a power cut has now: pieces of writes, lengths, names.
+    #[must_use]
+    pub fn units(&self) -> usize {
+        self.pending_names.len() + self.reachable().into_iter().map(|inode| self.units_of(inode)).sum::<usize>()
+    }
+
+    fn units_of(&self, inode: Inode) -> usize {
+        self.files[inode].pending.iter().map(Pending::units).sum()
+    }
+
+    /// Files that some choice of names leaves a name.
+    fn reachable(&self) -> BTreeSet<Inode> {
+        let pending = self.pending_names.iter().filter_map(|name| match name {
+            PendingName::Create(_, inode) | PendingName::Rename(_, _, inode) => Some(*inode),
+            PendingName::Remove(_) => None,
+        });
+        self.durable_names.values().copied().chain(pending).collect()
+    }
+
+    /// The file with this number: its name, or what is to be said in the place of one.
+    #[must_use]
+    pub fn file_name(&self, inode: usize) -> String {
+        let named = self.names.iter().find(|(_, named)| **named == inode);
+        named.map_or_else(|| format!("file {inode} without a name"), |(path, _)| path.display().to_string())
+    }
+
+    /// The file that a change is about, as [`World::file_name`]: of a rename, the new name; of a
+    /// directory, that.
+    #[must_use]
+    pub fn subject(&self, change: &Change) -> String {
+        match change {
+            Change::Create(path) | Change::Rename(_, path) | Change::Remove(path) | Change::SyncDir(path) => {
+                path.display().to_string()
+            }
+            Change::Write(inode, ..)
+            | Change::SetLen(inode, _)
+            | Change::Sync(inode)
+            | Change::FailedSync(inode, _)
+            | Change::DropCache(inode) => self.file_name(*inode),
+        }
+    }
+
+    /// What each unit is, in the order in which a [`Cut`] decides them.
+    #[must_use]
+    pub fn unit_names(&self) -> Vec<String> {
+        let names = self.pending_names.iter().map(|name| match name {
+            PendingName::Create(path, _) => format!("the creation of {}", path.display()),
+            PendingName::Remove(path) => format!("the removal of {}", path.display()),
+            PendingName::Rename(from, to, _) => format!("the renaming of {} to {}", from.display(), to.display()),
+        });
+        let mut all: Vec<String> = names.collect();
+        for inode in self.reachable() {
+            let file = self.file_name(inode);
+            for piece in self.files[inode].pending.iter().flat_map(Pending::pieces) {
+                all.push(match piece {
+                    Piece::Bytes(at, bytes) => format!("bytes {at} to {} of {file}", at + bytes.len() as u64),
+                    Piece::Length(len) => format!("the length {len} of {file}"),
+                });
+            }
+        }
+        all
+    }
+
+    /// What a process finds after the death of the one before. `short`: of the last write only so
+    /// many bytes had been taken.
+    #[must_use]
+    pub fn after_death(&self, short: Option<usize>) -> Image {
+        let mut image: Image = self.names.iter().map(|(path, inode)| (path.clone(), self.files[*inode].cache.clone())).collect();
+        if let (Some(short), Some((inode, offset, len))) = (short, self.last_write)
+            && let Some((path, _)) = self.names.iter().find(|(_, named)| **named == inode)
+            && let Some(bytes) = image.get_mut(path)
+            && bytes.len() == index(offset) + len
+        {
+            bytes.truncate(index(offset) + short.min(len));
+        }
+        image
+    }
+
+    /// The last write's length in bytes, when the last change was one.
+    #[must_use]
+    pub fn last_write_bytes(&self) -> Option<usize> {
+        self.last_write.map(|(_, _, len)| len)
+    }
+
+    /// What a process finds after a power cut.
+    #[must_use]
+    pub fn after_power_cut(&self, cut: &Cut) -> Image {
+        let mut names = Cow::Borrowed(&self.durable_names);
+        for (unit, change) in self.pending_names.iter().enumerate() {
+            if cut.fate(unit) == Fate::Kept {
+                change.apply(names.to_mut());
+            }
+        }
+        // The numbers of the units do not depend on which names are kept.
+        let mut unit = self.pending_names.len();
+        let mut file = 0;
+        let mut survivors = BTreeMap::new();
+        for inode in self.reachable() {
+            let data = &self.files[inode];
+            if names.values().any(|named| *named == inode) {
+                survivors.insert(inode, self.survivor(data, unit, cut, cut.rest(file)));
+            }
+            unit += self.units_of(inode);
+            file += usize::from(!data.pending.is_empty());
+        }
+        names.iter().map(|(path, inode)| (path.clone(), survivors[inode].clone())).collect()
+    }
+
+    fn survivor(&self, data: &Data, mut unit: usize, cut: &Cut, rest: Rest) -> Vec<u8> {
+        let mut bytes = data.durable.clone();
+        if data.pending.is_empty() {
+            return bytes;
+        }
+        let gone = |number: u16| self.gone.get(usize::from(number) % self.gone.len().max(1)).map_or(&[][..], |bytes| bytes);
+        let below = if rest.hole == 0 { &[][..] } else { gone(rest.hole - 1) };
+        let mut lengths = vec![bytes.len()];
+        let mut length = bytes.len();
+        for piece in data.pending.iter().flat_map(Pending::pieces) {
+            let fate = cut.fate(unit);
+            unit += 1;
+            let (offset, new) = match piece {
+                Piece::Length(len) => {
+                    length = index(len);
+                    // A shorter length that is on the disk has forgotten what was behind it.
+                    match fate {
+                        Fate::Lost => {}
+                        _ if length <= bytes.len() => bytes.truncate(length),
+                        _ => lengthen(&mut bytes, length, &[]),
+                    }
+                    (0, &[][..])
+                }
+                Piece::Bytes(offset, new) => {
+                    length = length.max(index(offset) + new.len());
+                    (offset, new)
+                }
+            };
+            if lengths.last() != Some(&length) {
+                lengths.push(length);
+            }
+            if new.is_empty() {
+                continue;
+            }
+            match fate {
+                Fate::Lost => {}
+                Fate::Kept => put(&mut bytes, offset, new, below),
+                Fate::Torn(at) => {
+                    self.tear(&mut bytes, offset, at);
+                    put(&mut bytes, offset, &new[..usize::from(at) % new.len()], below);
+                }
+                Fate::Garbage(at) => {
+                    self.tear(&mut bytes, offset, at);
+                    let mut new = new.to_vec();
+                    let from = usize::from(at) % new.len();
+                    garbage(&mut new[from..], offset ^ u64::from(at) << 32);
+                    put(&mut bytes, offset, &new, below);
+                }
+                Fate::Stale(number) => {
+                    let from = index(offset);
+                    let old = gone(number);
+                    let mut new = vec![0; new.len()];
+                    let there = old.len().saturating_sub(from).min(new.len());
+                    new[..there].copy_from_slice(&old[old.len().min(from)..][..there]);
+                    put(&mut bytes, offset, &new, below);
+                }
+            }
+        }
+        // The last length is what an ordered file system leaves; the others are possible too.
+        let length = lengths[lengths.len() - 1 - usize::from(rest.length).min(lengths.len() - 1)];
+        bytes.truncate(length);
+        lengthen(&mut bytes, length, below);
+        bytes
+    }
+
+    /// Without powersafe overwrite, a torn write damages what its sector held before.
+    fn tear(&self, bytes: &mut [u8], offset: u64, seed: u16) {
+        if self.model == Model::NoPsow {
+            let from = index(offset - offset % SECTOR_BYTES).min(bytes.len());
+            let to = index(offset).min(bytes.len());
+            garbage(&mut bytes[from..to], offset.wrapping_add(u64::from(seed)));
+        }
+    }
+}
+
+/// Bytes that nobody wrote (xorshift64).
+fn garbage(bytes: &mut [u8], seed: u64) {
+    let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    for byte in bytes {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        *byte = x.to_le_bytes()[3];
+    }
+}

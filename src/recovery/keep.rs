@@ -1,0 +1,72 @@
+//! Keeping a damaged log: a copy beside it, before anything of it is cut off.
+
+use crate::disk::{Disk, File, create_tmp, read_full_at, write_all_at};
+use crate::error::{Error, Result};
+use crate::with_suffix;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Copies the log to the first free `<wal>.damaged-<n>`, durably. A copy that an interrupted
+/// recovery made before is used again.
+pub(super) fn keep_copy(disk: &dyn Disk, log: &Arc<dyn File>, path: &Path) -> Result<PathBuf> {
+    let mut previous = None;
+    let mut n = 1;
+    let free = loop {
+        let name = with_suffix(path, &format!(".damaged-{n}"));
+        match disk.open_read(&name).map_err(Error::io("looking for a free name at", &name))? {
+            None => break name,
+            Some(file) => previous = Some((name, file)),
+        }
+        n += 1;
+    };
+    if let Some((name, file)) = previous
+        && same_bytes(&**log, &*file).map_err(Error::io("reading", &name))?
+    {
+        return Ok(name);
+    }
+    let tmp = with_suffix(path, ".tmp");
+    let copy = create_tmp(disk, &tmp).map_err(Error::io("keeping a copy of the damaged log: creating", &tmp))?;
+    let copied = copy_bytes(&**log, &*copy).and_then(|()| copy.sync());
+    let named = copied.and_then(|()| disk.rename(&tmp, &free));
+    if let Err(e) = named {
+        let _ = disk.remove(&tmp);
+        return Err(Error::io("keeping a copy of the damaged log (nothing was changed): writing", &free)(e));
+    }
+    disk.sync_dir(path).map_err(Error::io("syncing the directory of", &free))?;
+    Ok(free)
+}
+
+const CHUNK_BYTES: usize = 1 << 20;
+
+fn copy_bytes(from: &dyn File, to: &dyn File) -> io::Result<()> {
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut offset = 0;
+    loop {
+        let got = read_full_at(from, offset, &mut chunk)?;
+        if got == 0 {
+            let whole = offset >= from.size()?;
+            return if whole { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+        }
+        write_all_at(to, offset, &chunk[..got])?;
+        offset += got as u64;
+    }
+}
+
+fn same_bytes(a: &dyn File, b: &dyn File) -> io::Result<bool> {
+    if a.size()? != b.size()? {
+        return Ok(false);
+    }
+    let (mut of_a, mut of_b) = (vec![0; CHUNK_BYTES], vec![0; CHUNK_BYTES]);
+    let mut offset = 0;
+    loop {
+        let (got_a, got_b) = (read_full_at(a, offset, &mut of_a)?, read_full_at(b, offset, &mut of_b)?);
+        if of_a[..got_a] != of_b[..got_b] {
+            return Ok(false);
+        }
+        if got_a == 0 {
+            return Ok(true);
+        }
+        offset += got_a as u64;
+    }
+}

@@ -1,0 +1,148 @@
+//! [`Case`]: one crash, or one after the other, written down so that it can be repeated.
+
+use crate::disk::sim::{Cut, FaultPlan, Image, Model, World};
+use std::fmt;
+use std::str::FromStr;
+
+/// No workload has more steps.
+const MOST_STEPS: usize = 1000;
+
+/// What was done to the store, from its first step on: a workload, and for each life the fault that was
+/// planned, the change behind which it ended, and how. In writing, `17:45.cut=K3L1/0+0`: the workload 17 is
+/// cut off from power behind its 45th change, three units of what was not synced are kept and one is
+/// lost. More lives follow behind further colons. `17-3..9,12` is that workload without steps 3 to 9 and 12.
+///
+/// ```
+/// use kv_engine::torture::{Case, replay};
+///
+/// let case: Case = "17:45.die:3.kill".parse()?; // the second process dies during its recovery
+/// assert_eq!(case.to_string(), "17:45.die:3.kill");
+/// assert_eq!(replay(&case), None); // nothing is wrong afterwards
+/// # Ok::<(), String>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Case {
+    /// The seed of the workload.
+    pub(super) workload: u64,
+    /// Steps of it that are left out.
+    pub(super) dropped: Vec<usize>,
+    /// How truthful the disk is from which change on.
+    pub(super) weak: Option<(Model, usize)>,
+    /// At least one.
+    pub(super) lives: Vec<Life>,
+}
+
+/// How one process ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Life {
+    pub(super) plan: Option<FaultPlan>,
+    /// Behind so many changes.
+    pub(super) at: usize,
+    pub(super) end: End,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The process died; the system's memory still has what it wrote, and a power cut may still take it.
+    Die,
+    /// The process died, and the system wrote everything to the disk; of the last write only so much
+    /// had been taken.
+    Kill(Option<usize>),
+    /// The power was cut.
+    Cut(Cut),
+}
+
+impl End {
+    /// What is left to be opened.
+    pub(super) fn image(&self, world: &World) -> Image {
+        match self {
+            End::Die => world.after_death(None),
+            End::Kill(short) => world.after_death(*short),
+            End::Cut(cut) => world.after_power_cut(cut),
+        }
+    }
+
+    /// The disk of the next process.
+    pub(super) fn leaves(&self, world: &World) -> World {
+        match self {
+            End::Die => world.clone(),
+            End::Kill(_) | End::Cut(_) => World::of(&self.image(world)),
+        }
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Die => f.write_str("die"),
+            End::Kill(None) => f.write_str("kill"),
+            End::Kill(Some(short)) => write!(f, "kill{short}"),
+            End::Cut(cut) => write!(f, "cut={cut}"),
+        }
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.workload)?;
+        for (n, run) in self.dropped.chunk_by(|a, b| a + 1 == *b).enumerate() {
+            write!(f, "{}{}", if n == 0 { '-' } else { ',' }, run[0])?;
+            if run.len() > 1 {
+                write!(f, "..{}", run[run.len() - 1])?;
+            }
+        }
+        if let Some((model, from)) = self.weak {
+            write!(f, ":{model}@{from}")?;
+        }
+        for Life { plan, at, end } in &self.lives {
+            f.write_str(":")?;
+            if let Some(plan) = plan {
+                write!(f, "{plan}@")?;
+            }
+            write!(f, "{at}.{end}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Case {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Case, String> {
+        let wrong = |part: &str| format!("{part:?} in {text:?} is no part of a case, such as 17:45.die:3.kill");
+        let number = |digits: &str| digits.parse::<usize>().map_err(|_| wrong(digits));
+        let mut parts = text.trim().split(':').peekable();
+        let first = parts.next().unwrap_or_default();
+        let (seed, dropped) = first.split_once('-').unwrap_or((first, ""));
+        let workload = seed.parse().map_err(|_| wrong(first))?;
+        let mut case = Case { workload, dropped: Vec::new(), weak: None, lives: Vec::new() };
+        for run in dropped.split(',').filter(|run| !run.is_empty()) {
+            let (from, to) = run.split_once("..").unwrap_or((run, run));
+            case.dropped.extend(number(from)?..=number(to)?.min(MOST_STEPS));
+        }
+        if let Some((model, from)) = parts.peek().and_then(|part| part.split_once('@'))
+            && let Ok(model) = model.parse::<Model>()
+        {
+            case.weak = Some((model, number(from)?));
+            parts.next();
+        }
+        for part in parts {
+            let (plan, rest) = match part.split_once('@') {
+                Some((plan, rest)) => (Some(plan.parse()?), rest),
+                None => (None, part),
+            };
+            let (at, end) = rest.split_once('.').ok_or_else(|| wrong(part))?;
+            let end = match end {
+                "die" => End::Die,
+                "kill" => End::Kill(None),
+                end => match (end.strip_prefix("kill"), end.strip_prefix("cut=")) {
+                    (Some(short), _) => End::Kill(Some(number(short)?)),
+                    (_, Some(cut)) => End::Cut(cut.parse()?),
+                    _ => return Err(wrong(end)),
+                },
+            };
+            case.lives.push(Life { plan, at: number(at)?, end });
+        }
+        if case.lives.is_empty() { Err(format!("{text:?} names no crash, such as 17:45.die")) } else { Ok(case) }
+    }
+}

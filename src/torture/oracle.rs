@@ -1,0 +1,200 @@
+//! The judge: opens what a crash has left, and says whether it is as promised; and the later lives
+//! that go on from there.
+
+use crate::disk::sim::{Change, FaultPlan, Model, Operation, SimDisk, World};
+use crate::engine::{Engine, Options};
+use crate::error::Error;
+use crate::recovery::Tail;
+use crate::state::{Digest, Op, State};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) const WAL: &str = "/sim/kv.wal";
+pub(crate) const SNAPSHOT: &str = "/sim/kv.snapshot";
+
+/// What a state must satisfy.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Bounds {
+    pub(super) promised: u64,
+    pub(super) issued: u64,
+    /// Writes of later lives, each with the state after it: not those of the workload.
+    pub(super) later: [Option<(u64, Digest)>; 2],
+}
+
+/// Why a state is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Wrong {
+    Lost(String),
+    Refused(String),
+}
+
+impl Wrong {
+    pub(super) fn text(&self) -> &str {
+        let (Wrong::Lost(text) | Wrong::Refused(text)) = self;
+        text
+    }
+}
+
+pub(super) fn options(disk: &SimDisk) -> Options {
+    Options::new(Path::new(WAL), Path::new(SNAPSHOT)).flush_interval(Duration::ZERO).disk(Arc::new(disk.clone()))
+}
+
+/// The seed of the random numbers that a life draws.
+pub(super) fn entropy(workload: u64, life: usize, at: usize) -> u64 {
+    workload ^ (life as u64) << 56 ^ (at as u64 + 1) << 24
+}
+
+/// Judges the states of one workload.
+#[derive(Clone, Copy)]
+pub(super) struct Oracle<'a> {
+    pub(super) workload: u64,
+    /// The digest of the state after each write of the workload, from none on.
+    pub(super) digests: &'a [Digest],
+}
+
+/// A life behind the first: it opens the store and writes once.
+pub(super) struct Lived {
+    pub(super) trace: Vec<Change>,
+    /// So many changes were made by opening; none when it failed as planned.
+    pub(super) opened: Option<usize>,
+    /// The operations of opening, those that change nothing too.
+    pub(super) operations: Vec<Operation>,
+    /// The last write that was found.
+    found: u64,
+    /// The write it issued.
+    own: Option<(u64, Digest)>,
+    promised: bool,
+}
+
+impl Lived {
+    /// What must hold after a crash behind the first `done` changes, where `before` held before.
+    pub(super) fn bounds(&self, done: usize, before: Bounds) -> Bounds {
+        if self.opened.is_none_or(|opened| done < opened) {
+            return before;
+        }
+        let issued = self.own.map_or(self.found, |(write, _)| write);
+        let promised = if self.promised && done == self.trace.len() { issued } else { self.found };
+        let known = before.later.into_iter().flatten().find(|(write, _)| *write == self.found);
+        Bounds { promised, issued, later: [known, self.own] }
+    }
+}
+
+impl Oracle<'_> {
+    /// Opens a state, and again, and goes on.
+    pub(super) fn check(&self, world: World, bounds: Bounds) -> Result<(), Wrong> {
+        let disk = SimDisk::of_world(world, entropy(self.workload, 9, 0));
+        let (engine, k) = self.open(&disk, bounds)?;
+        drop(engine);
+        let (engine, again) = self.open(&disk, bounds)?;
+        let refused = |what: &str| Wrong::Refused(format!("{what} after write {k}"));
+        if again != k {
+            return Err(refused("the second opening gives another state"));
+        }
+        engine.put("goes", "on").map_err(|error| refused(&format!("a put fails ({error})")))?;
+        drop(engine);
+        let engine = options(&disk).open().map_err(|error| refused(&format!("not opened when it had gone on ({error})")))?;
+        if engine.recovery().last_seq != k + 1 || engine.get("goes").ok().flatten().as_deref() != Some(b"on") {
+            return Err(Wrong::Lost(format!("the write behind write {k} is not there")));
+        }
+        Ok(())
+    }
+
+    fn open(&self, disk: &SimDisk, bounds: Bounds) -> Result<(Engine, u64), Wrong> {
+        let engine = options(disk).open().map_err(|error| Wrong::Refused(format!("not opened: {error}")))?;
+        let k = self.judge(&engine, bounds)?;
+        Ok((engine, k))
+    }
+
+    /// Whether an opened store holds what it must; its last write.
+    fn judge(&self, engine: &Engine, bounds: Bounds) -> Result<u64, Wrong> {
+        let k = engine.recovery().last_seq;
+        if let Tail::Damaged(cut) = &engine.recovery().tail {
+            return Err(Wrong::Refused(format!("a crash is taken for damage: {cut:?}")));
+        }
+        let Bounds { promised, issued, .. } = bounds;
+        if k < promised || k > issued {
+            return Err(Wrong::Lost(format!("write {k} is the last, {promised} were promised and {issued} issued")));
+        }
+        self.compare(engine, k, bounds).map(|()| k)
+    }
+
+    fn compare(&self, engine: &Engine, k: u64, bounds: Bounds) -> Result<(), Wrong> {
+        let later = bounds.later.into_iter().flatten().find(|(write, _)| *write == k).map(|(_, digest)| digest);
+        let of_workload = || usize::try_from(k).ok().and_then(|k| self.digests.get(k)).copied();
+        if later.or_else(of_workload) == Some(engine.digest()) {
+            Ok(())
+        } else {
+            Err(Wrong::Lost(format!("the state is not that after write {k}")))
+        }
+    }
+
+    /// On a disk that breaks its word: no state that never was, and without powersafe overwrite no loss
+    /// without a word. Says whether the store was refused.
+    pub(super) fn check_weak(&self, world: World, model: Model, bounds: Bounds) -> Result<bool, Wrong> {
+        let disk = SimDisk::of_world(world, entropy(self.workload, 9, 0));
+        let mut found = None;
+        for _ in 0..2 {
+            let Ok(engine) = options(&disk).open() else { return Ok(true) };
+            let k = engine.recovery().last_seq;
+            if k > bounds.issued || found.is_some_and(|found| found != k) {
+                return Err(Wrong::Lost(format!("write {k} is the last, {found:?} was, and {} were issued", bounds.issued)));
+            }
+            self.compare(&engine, k, bounds)?;
+            let silent = engine.recovery().warnings().is_empty();
+            if model == Model::NoPsow && found.is_none() && k < bounds.promised && silent {
+                return Err(Wrong::Lost(format!(
+                    "write {k} is the last, {} were promised, and nothing is said",
+                    bounds.promised
+                )));
+            }
+            found = Some(k);
+        }
+        Ok(false)
+    }
+
+    /// Goes on where a crash has left `world`: opens it, writes once. `number`: which life of the store
+    /// this is, the first being 0. With a plan, opening may fail.
+    pub(super) fn live(
+        &self,
+        world: World,
+        bounds: Bounds,
+        number: usize,
+        at: usize,
+        plan: Option<FaultPlan>,
+    ) -> Result<Lived, Wrong> {
+        let mut disk = SimDisk::of_world(world, entropy(self.workload, number, at));
+        if let Some(plan) = plan {
+            disk = disk.with_faults(plan);
+        }
+        let engine = match options(&disk).open() {
+            Ok(engine) => engine,
+            Err(_) if plan.is_some() => {
+                let operations = disk.operations();
+                return Ok(Lived { trace: disk.trace(), opened: None, operations, found: 0, own: None, promised: false });
+            }
+            Err(error) => return Err(Wrong::Refused(format!("not opened: {error}"))),
+        };
+        let found = self.judge(&engine, bounds)?;
+        let (opened, operations) = (Some(disk.changes()), disk.operations());
+        let op = Op::put(format!("life {number}").as_bytes(), b"goes on");
+        let put = engine.put(&*op.key, op.value.as_deref().expect("a put"));
+        let trace = disk.trace(); // before the engine is dropped, which would still write
+        let own = match &put {
+            Ok(_) => Some((found + 1, engine.digest())),
+            Err(error) if plan.is_none() => return Err(Wrong::Refused(format!("a put fails ({error}) after write {found}"))),
+            Err(Error::Poisoned { .. }) => {
+                // In doubt: it may be there after another opening.
+                let mut state = State::default();
+                for entry in engine.scan("") {
+                    let (key, value) = entry.map_err(|error| Wrong::Refused(format!("the state is not readable: {error}")))?;
+                    state.apply(Op { key: key.as_slice().into(), value: Some(value) });
+                }
+                state.apply(op);
+                Some((found + 1, state.digest()))
+            }
+            Err(_) => None, // refused: it may not
+        };
+        Ok(Lived { trace, opened, operations, found, own, promised: put.is_ok_and(|ack| ack.durable) })
+    }
+}

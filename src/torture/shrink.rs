@@ -1,0 +1,325 @@
+//! A failing case again, and made small: steps are left out and lost pieces restored as long as it still
+//! fails. What is left is told as a story.
+
+use super::case::{Case, End, Life};
+use super::oracle::{Bounds, Lived, Oracle, SNAPSHOT, WAL, Wrong};
+use super::workload::{Recorded, record, run};
+use super::{Effort, Report, Script};
+use crate::disk::Disk;
+use crate::disk::sim::{Change, Cut, Fate, Image, Model, Rest, SimDisk, World};
+use crate::record::Kind;
+use crate::scan::{Frames, Next};
+use crate::{recovery, snapshot, wal};
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Searches for a smaller case cost time; so many at most.
+const SEARCHES: usize = 120;
+/// So many changes before a crash are told.
+const TOLD_CHANGES: usize = 14;
+
+/// Only the first life.
+const FIRST_LIFE: Effort =
+    Effort { judge_first: true, second_every: 0, die_every: 0, behind_recovery: true, cuts: 0, third_every: 0 };
+/// Later lives of everything.
+const LATER_LIVES: Effort =
+    Effort { judge_first: false, second_every: 1, die_every: 1, behind_recovery: true, cuts: 12, third_every: 0 };
+
+/// Repeats a case: what is wrong, or `None`.
+///
+/// ```
+/// let case: kv_engine::torture::Case = "3:20.kill".parse()?;
+/// assert_eq!(kv_engine::torture::replay(&case), None);
+/// # Ok::<(), String>(())
+/// ```
+#[must_use]
+pub fn replay(case: &Case) -> Option<String> {
+    judge(case).map(|wrong| wrong.text().to_string())
+}
+
+/// Repeats a case, looks for a smaller one that fails too, and tells it: the steps that remain, the
+/// changes before the crash, what was lost, what was left on the disk, and what is wrong with it.
+///
+/// ```
+/// let case: kv_engine::torture::Case = "3:20.kill".parse()?;
+/// let told = kv_engine::torture::story(&case);
+/// assert!(told.contains("nothing is wrong"));
+/// # Ok::<(), String>(())
+/// ```
+#[must_use]
+pub fn story(case: &Case) -> String {
+    let small = if judge(case).is_some() { shrink(case) } else { case.clone() };
+    tell(&small)
+}
+
+/// The lives of a case, one after the other.
+struct Played {
+    /// Before each life, and its changes up to its end.
+    lives: Vec<(World, Vec<Change>)>,
+    recorded: Recorded,
+    /// Where the last life was ended.
+    world: World,
+    bounds: Bounds,
+    /// Of a later life that was wrong itself.
+    wrong: Option<Wrong>,
+}
+
+fn play(case: &Case) -> Played {
+    let Script { seed, steps, .. } = &Script::without(case.workload, case.dropped.clone());
+    let recorded = match case.lives[0].plan {
+        None => record(*seed, steps),
+        Some(plan) => run(steps, &SimDisk::new(&Image::new(), *seed).with_faults(plan), |_| {}),
+    };
+    let at = case.lives[0].at.min(recorded.trace.len());
+    let mut world = World::default();
+    for (i, change) in recorded.trace[..at].iter().enumerate() {
+        if let Some((model, from)) = case.weak
+            && from <= i
+        {
+            world.model = model;
+        }
+        world.apply(change);
+    }
+    let mut lives = vec![(World::default(), recorded.trace[..at].to_vec())];
+    let mut bounds = recorded.bounds(at);
+    for (number, pair) in case.lives.windows(2).enumerate() {
+        let [before, life] = pair else { unreachable!("pairs") };
+        let oracle = Oracle { workload: *seed, digests: &recorded.digests };
+        let found = before.end.leaves(&world);
+        let lived = match oracle.live(found.clone(), bounds, number + 1, before.at, life.plan) {
+            Ok(lived) => lived,
+            Err(wrong) => {
+                lives.push((found.clone(), Vec::new()));
+                return Played { lives, recorded, world: found, bounds, wrong: Some(wrong) };
+            }
+        };
+        let Lived { trace, .. } = &lived;
+        let at = life.at.min(trace.len());
+        bounds = lived.bounds(at, bounds);
+        world = found.clone();
+        trace[..at].iter().for_each(|change| world.apply(change));
+        lives.push((found, trace[..at].to_vec()));
+    }
+    Played { lives, recorded, world, bounds, wrong: None }
+}
+
+impl Played {
+    fn verdict(&self, case: &Case) -> Option<Wrong> {
+        if self.wrong.is_some() {
+            return self.wrong.clone();
+        }
+        let last = case.lives.last().expect("a case has a life");
+        let left = last.end.leaves(&self.world);
+        let oracle = Oracle { workload: case.workload, digests: &self.recorded.digests };
+        match case.weak {
+            None => oracle.check(left, self.bounds).err(),
+            Some((model, _)) => oracle.check_weak(left, model, self.bounds).err(),
+        }
+    }
+}
+
+pub(super) fn judge(case: &Case) -> Option<Wrong> {
+    play(case).verdict(case)
+}
+
+fn shrink(case: &Case) -> Case {
+    let mut case = case.clone();
+    let all = super::steps(case.workload).len();
+    let mut searches = 0;
+    let mut chunk = all / 2;
+    while chunk > 0 {
+        let kept: Vec<usize> = (0..all).filter(|step| !case.dropped.contains(step)).collect();
+        // From the end: later steps mostly do not matter.
+        for part in kept.chunks(chunk).rev() {
+            if searches == SEARCHES || part.len() + case.dropped.len() == all {
+                continue;
+            }
+            searches += 1;
+            let mut dropped = [case.dropped.as_slice(), part].concat();
+            dropped.sort_unstable();
+            if let Some(smaller) = like(&case, Script::without(case.workload, dropped)) {
+                case = smaller;
+            }
+        }
+        chunk /= 2;
+    }
+    restore(case)
+}
+
+/// The first case of the script that fails in the way of `case`: at the same stage, with the same fault.
+fn like(case: &Case, script: Script) -> Option<Case> {
+    let plan_of = |life: usize| case.lives.get(life).and_then(|life| life.plan);
+    let report: Report = match (case.weak, plan_of(0), plan_of(1)) {
+        (Some(_), ..) => script.weak(true),
+        (_, plan @ Some(_), _) => script.faults(plan, true),
+        (.., plan @ Some(_)) => script.faults_in_recovery(plan, true),
+        _ => {
+            let simple = script.crash(&FIRST_LIFE, true);
+            let later = case.lives.len() > 1 || case.lives[0].end == End::Die;
+            let third_every = if case.lives.len() > 2 { 4 } else { 0 };
+            let later_lives = Effort { third_every, ..LATER_LIVES };
+            if simple.cases.is_empty() && later { script.crash(&later_lives, true) } else { simple }
+        }
+    };
+    report.cases.into_iter().find(|found| judge(found).is_some())
+}
+
+/// Restores what was lost, piece by piece, where that makes no difference.
+fn restore(mut case: Case) -> Case {
+    let fails = |case: &Case| judge(case).is_some();
+    for life in (0..case.lives.len()).rev() {
+        let mut plain = case.clone();
+        plain.lives[life].end = End::Kill(None);
+        if case.lives[life].end != End::Die && fails(&plain) {
+            case = plain;
+        }
+        let End::Cut(cut) = case.lives[life].end.clone() else { continue };
+        let with = |case: &Case, cut: Cut| {
+            let mut other = case.clone();
+            other.lives[life].end = End::Cut(cut);
+            other
+        };
+        let mut cut = cut;
+        for unit in 0..cut.fates.len() {
+            for fate in [Fate::Kept, Fate::Lost] {
+                let mut other = cut.clone();
+                other.fates[unit] = fate;
+                if cut.fates[unit] != Fate::Kept && fails(&with(&case, other.clone())) {
+                    cut = other;
+                    break;
+                }
+            }
+        }
+        let plain = Cut { rests: vec![Rest::default()], ..cut.clone() };
+        if fails(&with(&case, plain.clone())) {
+            cut = plain;
+        }
+        case = with(&case, cut);
+    }
+    case
+}
+
+fn tell(case: &Case) -> String {
+    let played = play(case);
+    let script = Script::without(case.workload, case.dropped.clone());
+    let mut out = String::new();
+    let mut line = |text: String| writeln!(out, "{text}").expect("a string takes all");
+    let all = script.steps.len() + script.dropped.len();
+    line(format!("case {case}"));
+    line(format!("the {} of {all} steps that are needed:", script.steps.len()));
+    let at = played.lives[0].1.len();
+    let under_way = played.recorded.step_under_way(at);
+    for (n, step) in script.steps.iter().enumerate() {
+        let mark = if n == under_way { "   <- under way at the end" } else { "" };
+        line(format!("  {:>2} {step}{mark}", n + 1));
+    }
+    if let Some((model, from)) = case.weak {
+        let word = if model == Model::Lying { "lies about each sync" } else { "damages a torn sector's neighbours" };
+        line(format!("the disk {word} behind change {from}"));
+    }
+    for (n, ((before, changes), Life { plan, end, .. })) in played.lives.iter().zip(&case.lives).enumerate() {
+        line(format!("life {}: {} changes to the disk{}", n + 1, changes.len(), if n == 0 { "" } else { ", opening first" }));
+        if let Some(plan) = plan {
+            line(format!("  fault plan {plan}"));
+        }
+        let mut world = before.clone();
+        let told = changes.len().saturating_sub(TOLD_CHANGES);
+        for (i, change) in changes.iter().enumerate() {
+            if i >= told {
+                line(format!("  {:>3} {} {}{}", i + 1, change.kind(), world.subject(change), extent(change)));
+            }
+            if let Some((model, from)) = case.weak
+                && from <= i
+                && n == 0
+            {
+                world.model = model;
+            }
+            world.apply(change);
+        }
+        match end {
+            End::Die => line("  the process dies; what it wrote is still in memory".into()),
+            End::Kill(None) => line("  the process dies; what it wrote reaches the disk".into()),
+            End::Kill(Some(short)) => line(format!("  the process dies; of the last write {short} bytes reach the disk")),
+            End::Cut(cut) => {
+                line("  the power is cut".into());
+                for (unit, name) in world.unit_names().into_iter().enumerate() {
+                    match cut.fates.get(unit).unwrap_or(&Fate::Lost) {
+                        Fate::Kept => {}
+                        Fate::Lost => line(format!("    lost: {name}")),
+                        Fate::Torn(at) => line(format!("    torn after {at} bytes (modulo their number): {name}")),
+                        Fate::Garbage(at) => line(format!("    garbage from byte {at} (modulo their number): {name}")),
+                        Fate::Stale(file) => line(format!("    the stale bytes of file {file} that is gone: {name}")),
+                    }
+                }
+                if cut.rests.iter().any(|rest| *rest != Rest::default()) {
+                    line(format!("    lengths and holes other than the last and zeros: {cut}"));
+                }
+            }
+        }
+        for (path, bytes) in end.image(&world) {
+            line(format!("  left: {} with {} bytes", path.display(), bytes.len()));
+            listing(&path, &bytes).into_iter().for_each(|text| line(format!("    {text}")));
+        }
+    }
+    match played.verdict(case) {
+        None => line("nothing is wrong with that".into()),
+        Some(wrong) => line(format!("wrong: {}", wrong.text())),
+    }
+    out
+}
+
+fn extent(change: &Change) -> String {
+    match change {
+        Change::Write(_, at, bytes) => format!(", bytes {at} to {}", at + bytes.len() as u64),
+        Change::SetLen(_, len) => format!(" to {len}"),
+        Change::Rename(from, _) => format!(" (was {})", from.display()),
+        _ => String::new(),
+    }
+}
+
+/// What stands in a file, record by record.
+fn listing(path: &Path, bytes: &[u8]) -> Vec<String> {
+    let disk = SimDisk::new(&Image::from([(path.to_path_buf(), bytes.to_vec())]), 0);
+    let file = disk.open(path).ok().flatten().expect("a healthy disk");
+    let name = path.display().to_string();
+    if name.starts_with(SNAPSHOT) {
+        return vec![match snapshot::load(file, path, |_, _| {}) {
+            Ok(header) => format!("the state after write {}, {} entries", header.seq, header.entries),
+            Err(error) => format!("{error}"),
+        }];
+    }
+    if !name.starts_with(WAL) {
+        return Vec::new();
+    }
+    let header = match recovery::read_header(&*file, path) {
+        Ok(header) => header,
+        Err(error) => return vec![format!("{error}")],
+    };
+    let mut told = vec![format!("header: store {}, begins behind write {}", header.store_id, header.base)];
+    let at = wal::HEADER_BYTES as u64;
+    let Ok(mut frames) = Frames::new(Arc::clone(&file), path, Kind::WRITE, header.salt, at, header.base) else { return told };
+    loop {
+        match frames.next() {
+            Ok(Next::End) => break,
+            Ok(Next::Frame(frame)) => {
+                let kind = match frame.header.kind {
+                    Kind::WRITE => "write",
+                    Kind::OPENED => "opened, behind write",
+                    _ => "closed, behind write",
+                };
+                let (seq, durable, end) = (frame.header.seq, frame.header.durable, frame.body.len());
+                told.push(format!("byte {}: {kind} {seq}, {end} B, known durable: {durable}", frame.offset));
+            }
+            Ok(Next::Bad(fault)) => {
+                told.push(format!("byte {}: {fault}", frames.offset()));
+                break;
+            }
+            Err(error) => {
+                told.push(format!("{error}"));
+                break;
+            }
+        }
+    }
+    told
+}
