@@ -2,16 +2,16 @@
 
 use super::engine::{Call, Called, Figures, LOG, SNAPSHOT};
 use crate::disk::{Disk, Kind, Name, Piece, RESERVED};
-use crate::model::{Action, Doing, Mark, Protocol, State, Step, Task};
-use kv_engine::disk::sim::{Change, Fault, Image};
+use crate::model::{Action, Doing, Protocol, State, Step, Task};
+use kv_engine::disk::sim::{Change, Image, SyncFailure};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 const LOG_HEADER_BYTES: usize = 64;
 const LOG_BASE_AT: usize = 32;
 const FRAME_HEADER_BYTES: usize = 33;
-/// So long a small log is made when space is reserved.
-const RESERVED_BYTES: usize = 128 << 10;
+/// So long is a log of at most 4 KiB made when space is reserved.
+const RESERVED_BYTES: usize = 8 << 10;
 
 /// What a change does, by name.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,6 +21,7 @@ enum Effect {
     Remove(Name),
     SyncDir,
     Sync(Name),
+    FailedSync(Name, SyncFailure),
     DropCache(Name),
     SetLen(Name, usize),
     Write(Name, usize, Vec<Shape>),
@@ -55,7 +56,8 @@ pub(super) struct Follower {
     appended: bool,
     /// and how many syncs had failed before it.
     failures: u8,
-    fault: Option<Fault>,
+    /// A temporary file whose sync failed goes: in the model at once, on the disk with the next change.
+    going: Option<Name>,
     /// What stands for bad pieces on the simulated disk: garbage, or zeros.
     garbage: bool,
 }
@@ -75,7 +77,7 @@ impl Follower {
             call: Call::Open,
             appended: false,
             failures: 0,
-            fault: None,
+            going: None,
             garbage: false,
         }
     }
@@ -86,22 +88,18 @@ impl Follower {
     }
 
     pub(super) fn die(&mut self) {
+        self.going = None;
         self.act(&Action::Die { wrote: 0, torn: false });
     }
 
     /// The power is cut and leaves this disk, as the returned bytes.
     pub(super) fn power_cut(&mut self, left: Disk, garbage: bool) -> Image {
         let image = self.image(&left, garbage);
-        self.garbage = garbage;
+        (self.garbage, self.going) = (garbage, None);
         self.act(&Action::PowerCut(Box::new(left)));
         self.names = image.keys().zip(0..).map(|(path, file)| (named(path).expect("a file of the store"), file)).collect();
         self.files = image.len();
         image
-    }
-
-    /// A sync of this life may fail in this way.
-    pub(super) fn begin_life(&mut self, fault: Option<Fault>) {
-        self.fault = fault;
     }
 
     pub(super) fn begin_call(&mut self, call: Call) {
@@ -133,13 +131,22 @@ impl Follower {
             return Ok(());
         }
         let effect = self.effect_of(change)?;
-        let found = self.way_to(&effect, &self.state, self.appended, 3).or_else(|| self.failed_sync_before(&effect));
-        let Some(way) = found else {
+        if let Some(name) = self.going.take() {
+            if effect != Effect::Remove(name) {
+                return Err(format!("{effect:?}, when a temporary file whose sync failed has to go first"));
+            }
+            self.learn(change);
+            return Ok(());
+        }
+        let Some(way) = self.way_to(&effect, &self.state, self.appended, 3) else {
             let mut enabled = Vec::new();
             self.protocol.enabled(&self.state, &mut enabled);
             return Err(format!("{effect:?} is no step of the model here; possible are {enabled:?}"));
         };
         way.iter().for_each(|action| self.act(action));
+        if let Effect::FailedSync(name, _) = effect {
+            self.going = self.state.disk.named(name).is_none().then_some(name);
+        }
         self.learn(change);
         Ok(())
     }
@@ -151,6 +158,9 @@ impl Follower {
         if let Some(action) = enabled.iter().find(|action| self.model_effect(state, action).as_ref() == Some(effect)) {
             return Some(vec![action.clone()]);
         }
+        if let Some(action) = self.sync_fails(effect, state, &enabled) {
+            return Some(vec![action]);
+        }
         let mut silently = enabled.into_iter().filter(|action| silent > 0 && self.is_silent(action, appended));
         silently.find_map(|action| {
             let next = self.protocol.after(state, &action);
@@ -161,44 +171,23 @@ impl Follower {
         })
     }
 
-    /// A temporary file goes at once when its sync failed.
-    fn failed_sync_before(&self, effect: &Effect) -> Option<Vec<Action>> {
-        let Doing::Task(_, step) = self.state.process.doing else { return None };
-        let goes = match step {
-            Step::SnapshotSync => Effect::Remove(Name::SnapshotTmp),
-            Step::CopySync | Step::RestSync | Step::LogSync => Effect::Remove(Name::LogTmp),
-            _ => return None,
-        };
-        (goes == *effect).then(|| self.sync_fails().map(|action| vec![action])).flatten()
-    }
-
-    /// The sync that is due fails, as it does on this simulated disk: nothing reaches the medium.
-    fn sync_fails(&self) -> Option<Action> {
-        let fault = self.fault?;
-        let process = &self.state.process;
-        let file = match process.doing {
-            Doing::Serving if process.is_syncing() || process.mark == Mark::Written => process.log,
-            Doing::Task(_, Step::SyncSnapshot) => self.state.disk.named(Name::Snapshot),
-            Doing::Task(_, Step::SyncLog) => self.state.disk.named(Name::Log),
-            Doing::Task(_, Step::SyncCut | Step::CloseSync | Step::MarkSync) => process.log,
-            Doing::Task(_, Step::SnapshotSync) => self.state.disk.named(Name::SnapshotTmp),
-            Doing::Task(_, Step::CopySync | Step::RestSync | Step::LogSync) => self.state.disk.named(Name::LogTmp),
-            _ => None,
-        }?;
-        let before = self.state.disk.file(file);
-        let seen = match fault {
-            Fault::SyncLosesPages => (before.cache(), before.len()),
-            _ => (before.durable(), before.durable_len()),
-        };
+    /// The sync that is due fails, and leaves what it leaves on the simulated disk: nothing reaches the medium.
+    fn sync_fails(&self, effect: &Effect, state: &State, enabled: &[Action]) -> Option<Action> {
+        let Effect::FailedSync(name, failure) = *effect else { return None };
+        let due = enabled.iter().find(|action| self.model_effect(state, action) == Some(Effect::Sync(name)))?;
+        let file = state.disk.named(name)?;
+        let before = state.disk.file(file);
         let certain = (before.durable(), before.durable_len());
+        let seen = match failure {
+            SyncFailure::LosesPages => (before.cache(), before.len()),
+            SyncFailure::RevertsPages => certain,
+        };
         let like_this = |left: &Disk| {
             let left = left.file(file);
             (left.durable(), left.durable_len()) == certain && (left.cache(), left.len()) == seen
         };
-        self.state.disk.after_failed_sync(file).into_iter().find(like_this).map(Box::new).map(|left| match process.doing {
-            Doing::Serving => Action::LogSyncFails(left),
-            _ => Action::SyncFails(left),
-        })
+        let left = Box::new(state.disk.after_failed_sync(file).into_iter().find(like_this)?);
+        Some(if let Action::Step(_) = due { Action::SyncFails(left) } else { Action::LogSyncFails(left) })
     }
 
     fn model_effect(&self, state: &State, action: &Action) -> Option<Effect> {
@@ -258,6 +247,7 @@ impl Follower {
             Change::Remove(at) => Effect::Remove(path(at)?),
             Change::SyncDir(_) => Effect::SyncDir,
             Change::Sync(number) => Effect::Sync(file(*number)?),
+            Change::FailedSync(number, failure) => Effect::FailedSync(file(*number)?, *failure),
             Change::DropCache(number) => Effect::DropCache(file(*number)?),
             Change::SetLen(number, len) => Effect::SetLen(file(*number)?, index(*len)),
             Change::Write(number, offset, bytes) => {
@@ -306,22 +296,21 @@ impl Follower {
                     self.bytes.insert(*piece, part.to_vec());
                 }
             }
-            Change::SyncDir(_) | Change::SetLen(..) | Change::Sync(_) | Change::DropCache(_) => {}
+            Change::SyncDir(_) | Change::SetLen(..) | Change::Sync(_) | Change::FailedSync(..) | Change::DropCache(_) => {}
         }
     }
 
     /// The call is over: the model catches up with what changes nothing on the disk, and the figures
-    /// are compared. Whether a sync failed.
-    pub(super) fn end_call(&mut self, called: &Called) -> Result<bool, String> {
+    /// are compared.
+    pub(super) fn end_call(&mut self, called: &Called) -> Result<(), String> {
+        if let Some(name) = self.going {
+            return Err(format!("{name:?} is left behind a failed sync"));
+        }
         while let Some(action) = self.owed(called) {
             self.act(&action);
         }
-        let failed = self.has_failed();
-        self.check_answer(called, failed)?;
-        if let Some(figures) = &called.figures {
-            self.check_figures(figures)?;
-        }
-        Ok(failed)
+        self.check_answer(called)?;
+        called.figures.as_ref().map_or(Ok(()), |figures| self.check_figures(figures))
     }
 
     /// Whether a sync has failed in this call.
@@ -335,8 +324,6 @@ impl Follower {
         match (process.doing, called.call) {
             (Doing::Nothing, Call::Open) if called.error.is_some() && !self.has_failed() => Some(Action::Start),
             (Doing::Task(_, step @ (Step::Replay | Step::Open)), Call::Open) => Some(Action::Step(step)),
-            (Doing::Task(Task::Closing, Step::CloseSync), Call::Close) => self.sync_fails(),
-            (Doing::Serving | Doing::Task(..), _) if called.error.is_some() && !self.has_failed() => self.sync_fails(),
             (Doing::Serving, Call::Put) if !self.appended && called.error.is_none() => Some(Action::Append { again: false }),
             (Doing::Serving, Call::Close) if process.marked_closed && called.error.is_none() => Some(Action::Close),
             (Doing::Serving, _) => {
@@ -348,7 +335,7 @@ impl Follower {
         }
     }
 
-    fn check_answer(&self, called: &Called, failed: bool) -> Result<(), String> {
+    fn check_answer(&self, called: &Called) -> Result<(), String> {
         let (state, process) = (&self.state, &self.state.process);
         let all = |what: &str| {
             let (promised, issued) = (state.promised, state.issued.len());
@@ -359,7 +346,7 @@ impl Follower {
             }
         };
         if let Some(error) = &called.error {
-            let known = failed || process.failed.is_some();
+            let known = self.has_failed() || process.failed.is_some();
             return if known { Ok(()) } else { Err(format!("it fails ({error}), and in the model nothing has failed")) };
         }
         let serving = process.doing == Doing::Serving;
