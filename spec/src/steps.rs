@@ -373,7 +373,10 @@ impl Protocol {
             Some(Wrong::NoOpenedMark) => matches!(step, Step::MarkWrite | Step::MarkSync),
             Some(Wrong::AppendedAfterTornTail) => matches!(step, Step::CutTail | Step::SyncCut),
             Some(Wrong::CutNotSynced) => matches!(step, Step::SyncCut | Step::MarkWrite | Step::MarkSync),
-            Some(Wrong::ReadBeforeSync) => matches!(step, Step::SyncSnapshot | Step::SyncLog),
+            Some(Wrong::ReadBeforeSync) => {
+                let clean = state.process.tail == Some(Tail::Clean); // then there is no cut to sync
+                matches!(step, Step::SyncSnapshot | Step::SyncLog) || clean && step == Step::SyncCut
+            }
             Some(Wrong::BelievesMemory) => matches!(step, Step::DropSnapshotCache | Step::DropLogCache),
             Some(Wrong::RefusedNotCutDurably) => step == Step::SyncCutBack,
             _ => false,

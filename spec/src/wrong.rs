@@ -45,7 +45,8 @@ pub enum Wrong {
     NoSalt,
     /// Frames say of the writes before them that they are synced.
     FrameClaimsSync,
-    /// Recovery reads what the last process wrote, and does not sync it.
+    /// Recovery reads what the last process wrote, and does not sync it. What it promises is durable all the
+    /// same, by the sync of the mark of the opening; but until then that mark may outlive what is before it.
     ReadBeforeSync,
     /// Recovery reads from memory and not from the medium.
     BelievesMemory,
@@ -188,7 +189,7 @@ pub const CASES: &[Case] = &[
     Case {
         wrong: Some(Wrong::ReadBeforeSync),
         title: "recovery reads before it syncs",
-        breaks: must::NOTHING_PROMISED_IS_LOST,
+        breaks: must::A_CRASH_IS_NEVER_CALLED_DAMAGE,
         bounds: SMALL,
     },
     Case {
