@@ -181,6 +181,7 @@ impl File {
     }
 
     /// The length that a process sees, zeros at the end included.
+    #[expect(clippy::misnamed_getters, reason = "a process sees this length; the other one is durable")]
     pub fn len(&self) -> u8 {
         self.seen_len
     }

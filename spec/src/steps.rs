@@ -86,12 +86,10 @@ impl Protocol {
             _ if self.reserves(state, process.log) => actions.push(Action::Reserve),
             _ => actions.push(Action::Write),
         }
-        if process.may_write() && process.doing == Doing::Serving {
-            if used.full_disks < bounds.full_disks {
-                let partial = self.partial_writes(state).map(|(wrote, torn)| Action::WriteFails { wrote, torn });
-                actions.push(Action::WriteFails { wrote: 0, torn: false });
-                actions.extend(partial);
-            }
+        if process.may_write() && process.doing == Doing::Serving && used.full_disks < bounds.full_disks {
+            let partial = self.partial_writes(state).map(|(wrote, torn)| Action::WriteFails { wrote, torn });
+            actions.push(Action::WriteFails { wrote: 0, torn: false });
+            actions.extend(partial);
         }
         if process.is_syncing() {
             actions.push(Action::Sync);
@@ -399,9 +397,9 @@ impl Protocol {
                     false
                 }
                 Step::CopyReserve | Step::RestReserve => {
-                    self.reserves(state, state.disk.named(Name::LogTmp)) && !self.to_copy(state).is_empty()
+                    self.reserves(state, state.disk.named(Name::LogTmp)) && !self.not_copied(state).is_empty()
                 }
-                Step::CopyWrite | Step::RestWrite => !self.to_copy(state).is_empty(),
+                Step::CopyWrite | Step::RestWrite => !self.not_copied(state).is_empty(),
                 Step::CloseReserve => self.reserves(state, state.process.log),
                 Step::CloseGiveBack => {
                     let log = state.process.log.expect("an open store has a log");
@@ -471,7 +469,7 @@ impl Protocol {
                 state.disk.set_len(tmp, RESERVED);
             }
             Step::CopyWrite | Step::RestWrite => {
-                let copied = self.to_copy(state);
+                let copied = self.not_copied(state);
                 let opened = copied.iter().any(|frame| frame.kind.is_opened());
                 state.used.nonces += u8::from(opened);
                 let tmp = named(state, Name::LogTmp);
@@ -545,7 +543,7 @@ impl Protocol {
     }
 
     /// What the log holds behind the snapshot up to `copy_to`, and the new one does not hold yet, as frames of the new one.
-    fn to_copy(&self, state: &State) -> Vec<Frame> {
+    fn not_copied(&self, state: &State) -> Vec<Frame> {
         let tmp = state.disk.read(Name::LogTmp).expect("the new log was begun");
         let Some(&Piece::Header { salt, base }) = tmp.first() else { return Vec::new() };
         let (mut last, mut link) = match tmp.last() {
