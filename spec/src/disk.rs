@@ -7,6 +7,9 @@
 
 use std::hash::Hash;
 
+/// The length of a file in which space is reserved: more pieces than are ever written.
+pub const RESERVED: u8 = u8::MAX;
+
 /// A sequence number: 1 for the first write, 0 for none.
 pub type Seq = u8;
 
@@ -135,8 +138,10 @@ enum Pending {
 /// One file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct File {
-    /// What a process reads.
+    /// What a process reads, without the zeros at the end.
     cache: Vec<Piece>,
+    /// The length that a process sees.
+    seen_len: u8,
     /// What is on the medium. Behind `len` stands what was there before, where the disk keeps that.
     medium: Vec<Piece>,
     /// The length that is durable.
@@ -172,7 +177,23 @@ impl File {
 
     /// What a power cut leaves when it keeps nothing that is not durable.
     pub fn durable(&self) -> &[Piece] {
-        &self.medium[..self.len as usize]
+        &self.medium[..self.medium.len().min(self.len as usize)]
+    }
+
+    /// The length that a process sees, zeros at the end included.
+    #[expect(clippy::misnamed_getters, reason = "a process sees this length; the other one is durable")]
+    pub fn len(&self) -> u8 {
+        self.seen_len
+    }
+
+    /// The length that is durable.
+    pub fn durable_len(&self) -> u8 {
+        self.len
+    }
+
+    /// Whether nothing was ever written to it, as far as a process sees.
+    pub fn is_empty(&self) -> bool {
+        self.seen_len == 0
     }
 
     /// Whether everything in it is durable.
@@ -182,11 +203,13 @@ impl File {
 
     fn write(&mut self, at: u8, piece: Piece) {
         put_at(&mut self.cache, at, piece);
+        self.seen_len = self.seen_len.max(at + 1);
         self.pending.push(Pending::Write(at, piece));
     }
 
     fn set_len(&mut self, len: u8) {
-        self.cache.resize(len as usize, Piece::Bad);
+        self.cache.truncate(len as usize);
+        self.seen_len = len;
         self.pending.push(Pending::SetLen(len));
     }
 
@@ -200,7 +223,6 @@ impl File {
                 if stale == Stale::Zeros {
                     self.medium.truncate(len as usize);
                 }
-                self.medium.resize(self.medium.len().max(len as usize), Piece::Bad);
                 self.len = len;
             }
         }
@@ -216,7 +238,7 @@ impl File {
     fn drop_cache(&mut self) {
         let mut seen = self.clone();
         seen.sync(Stale::CutOff);
-        self.cache = seen.durable().to_vec();
+        (self.cache, self.seen_len) = (seen.durable().to_vec(), seen.len);
     }
 
     /// Everything a power cut may leave of it: each unsynced piece there, not there, or half there,
@@ -269,18 +291,21 @@ impl File {
                 medium[behind..behind + known.len()].copy_from_slice(known);
             }
         }
-        medium.resize(medium.len().max(len as usize), Piece::Bad);
         // Nobody can tell bad space behind the end from no space.
         while medium.len() > len as usize && medium.last() == Some(&Piece::Bad) {
             medium.pop();
         }
-        File { cache: medium[..len as usize].to_vec(), medium, len, pending: Vec::new() }
+        let cache = medium[..medium.len().min(len as usize)].to_vec();
+        File { cache, seen_len: len, medium, len, pending: Vec::new() }
     }
 
     /// Everything a failed sync may leave: some of the pages reached the medium, and all of them
     /// count as clean. In memory they stay (ext4, XFS) or are what the medium has (btrfs).
     fn after_failed_sync(&self, stale: Stale) -> Vec<File> {
-        let both = self.survivors(stale).into_iter().flat_map(|left| [File { cache: self.cache.clone(), ..left.clone() }, left]);
+        let both = self
+            .survivors(stale)
+            .into_iter()
+            .flat_map(|left| [File { cache: self.cache.clone(), seen_len: self.seen_len, ..left.clone() }, left]);
         distinct(both.collect())
     }
 
@@ -395,6 +420,16 @@ impl Disk {
     /// What a power cut leaves under this name when it keeps nothing that is not durable.
     pub fn read_durable(&self, name: Name) -> Option<&[Piece]> {
         self.named_durably(name).map(|file| self.file(file).durable())
+    }
+
+    /// The length of what has this name, as a process sees it.
+    pub fn len_of(&self, name: Name) -> u8 {
+        self.named(name).map_or(0, |file| self.file(file).len())
+    }
+
+    /// The length that a power cut leaves, as [`Disk::read_durable`].
+    pub fn durable_len_of(&self, name: Name) -> u8 {
+        self.named_durably(name).map_or(0, |file| self.file(file).durable_len())
     }
 
     /// Every piece that is anywhere on it, also where only chance could bring it back.

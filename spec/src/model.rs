@@ -30,16 +30,19 @@
 //! is not repeated: nothing is accepted and nothing is promised until the store is opened again. A
 //! write that fails for lack of room is refused, its bytes are cut off, and the cut is synced.
 //!
-//! **Snapshot.** With everything durable and no writer let in ([`SNAPSHOT`]): create `.tmp`, write,
-//! sync, verify (read back), rename, sync the directory. Only then the new log, in the same way.
+//! **Snapshot.** Of everything up to write S, which is durable, while writers go on ([`SNAPSHOT`]): create `.tmp`,
+//! write, sync, verify (read back), rename, sync the directory. Only then the new log with base S: the records
+//! behind S are copied into it and synced; in a pause, with everything durable, the rest; then it gets its name.
 //! Between the two the log holds writes that the snapshot has too; recovery skips them.
 //!
 //! **Opening** ([`OPENING`]). Sync both files and the directory and forget what memory has of them,
 //! because after a failed sync memory shows bytes that the medium lacks. Replay: the snapshot, then
 //! the log's writes above it, up to the first frame that is not the one due. What follows is *torn*
 //! (promised to nobody) or *damaged* (something proves that it had been synced). A torn tail is
-//! cut, the cut synced, and only then the store is open: all that was recovered is durable. The
-//! first group written then begins with an OPENED mark that makes the chain of frames new.
+//! cut, the cut synced, and only then the store is open: all that was recovered is durable. An
+//! OPENED mark makes the chain of frames new. It is durable before anything else is written or space is reserved;
+//! where the log does not end with CLOSED, a bare header too, before the store is open. Zeros up to the end of
+//! the file are reserved space, and the end of the log.
 //!
 //! **The disk** ([`crate::disk`]). A process may die between any two steps, or in the middle of a
 //! write; what it wrote is then still in memory. The power may be cut at any moment: each piece that
@@ -80,6 +83,8 @@ pub struct Bounds {
     pub closes: u8,
     /// What new space of a file shows until something is written there.
     pub stale: Stale,
+    /// Whether the file system reserves space ahead of what is written.
+    pub reserve: bool,
     /// Whether a client may put once more what a crash took back.
     pub again: bool,
 }
@@ -95,6 +100,7 @@ impl Bounds {
         full_disks: 0,
         closes: 0,
         stale: Stale::Zeros,
+        reserve: false,
         again: false,
     };
 }
@@ -114,6 +120,8 @@ pub enum Step {
     RemoveSnapshotTmp,
     CutTail,
     SyncCut,
+    MarkWrite,
+    MarkSync,
     SnapshotCreate,
     SnapshotWrite,
     SnapshotSync,
@@ -122,10 +130,19 @@ pub enum Step {
     SnapshotSyncDir,
     LogCreate,
     LogWrite,
+    CopyReserve,
+    CopyWrite,
+    CopySync,
+    Pause,
+    RestReserve,
+    RestWrite,
+    RestSync,
     LogSync,
     LogRename,
     LogSyncDir,
+    CloseReserve,
     CloseWrite,
+    CloseGiveBack,
     CloseSync,
     CutBack,
     SyncCutBack,
@@ -148,6 +165,8 @@ pub const OPENING: &[Step] = &[
     RemoveSnapshotTmp,
     CutTail,
     SyncCut,
+    MarkWrite,
+    MarkSync,
     LogCreate,
     LogWrite,
     LogSync,
@@ -166,6 +185,13 @@ pub const SNAPSHOT: &[Step] = &[
     SnapshotSyncDir,
     LogCreate,
     LogWrite,
+    CopyReserve,
+    CopyWrite,
+    CopySync,
+    Pause,
+    RestReserve,
+    RestWrite,
+    RestSync,
     LogSync,
     LogRename,
     LogSyncDir,
@@ -175,6 +201,13 @@ pub const SNAPSHOT: &[Step] = &[
 const SNAPSHOT_LAST: &[Step] = &[
     LogCreate,
     LogWrite,
+    CopyReserve,
+    CopyWrite,
+    CopySync,
+    Pause,
+    RestReserve,
+    RestWrite,
+    RestSync,
     LogSync,
     LogRename,
     LogSyncDir,
@@ -187,7 +220,7 @@ const SNAPSHOT_LAST: &[Step] = &[
 ];
 
 /// Closing in order, with everything durable. The mark is not needed, so its sync may fail.
-pub const CLOSING: &[Step] = &[CloseWrite, CloseSync];
+pub const CLOSING: &[Step] = &[CloseReserve, CloseWrite, CloseGiveBack, CloseSync];
 
 /// Taking back a write that failed.
 pub const CUTTING_BACK: &[Step] = &[CutBack, SyncCutBack];
@@ -218,6 +251,18 @@ impl Task {
     }
 }
 
+/// The OPENED mark of a group that is being written, in a log that was there before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Mark {
+    /// The group has none, or has not come to it, or is in the file as a whole.
+    #[default]
+    None,
+    /// In the file, and not synced: the group waits.
+    Written,
+    /// Durable: the rest of the group may follow.
+    Durable,
+}
+
 /// What the process does next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Doing {
@@ -245,6 +290,10 @@ pub struct Process {
     pub end_link: u32,
     /// Frames that are not written yet.
     pub buffer: Vec<Frame>,
+    /// Whether the log was there before this life.
+    pub resumed: bool,
+    /// The mark of the group that is being written.
+    pub mark: Mark,
     /// Whether this life's OPENED mark is in the file.
     pub opened_in_file: bool,
     /// Whether the log ends as an orderly close leaves it.
@@ -261,6 +310,8 @@ pub struct Process {
     pub snapshot_seq: Seq,
     /// What the snapshot being taken says it holds.
     pub snapshot_of: Seq,
+    /// How far the log is being copied into the new one.
+    pub copy_to: Seq,
     /// A write failed, and what was acknowledged has to be written before anything else.
     pub stalled: bool,
     /// A sync has failed: so many writes had been answered, or were durable, at that moment.
@@ -334,6 +385,12 @@ pub enum Action {
         /// Whether it is what had this number before the crash.
         again: bool,
     },
+    /// Of the buffer, the OPENED mark is handed to the operating system.
+    WriteMark,
+    /// The sync of the OPENED mark returns 0.
+    SyncMark,
+    /// Space is reserved behind what is written.
+    Reserve,
     /// The whole buffer is handed to the operating system.
     Write,
     /// Of that write only so many pieces are taken, and maybe a part of one more: the disk is full.
@@ -347,6 +404,8 @@ pub enum Action {
     Sync,
     /// The sync that is due, of a file or the directory, fails, and leaves the disk like this.
     SyncFails(Box<Disk>),
+    /// The sync of the log of a writer fails.
+    LogSyncFails(Box<Disk>),
     /// All that may be answered OK is.
     Acknowledge,
     /// A reader sees all that is applied (batch size 1, where what is seen stays).

@@ -1,7 +1,7 @@
 //! What must hold in every state, and what must happen in some, so that nothing holds for want of
 //! anything happening.
 
-use crate::disk::{Name, Piece};
+use crate::disk::{Name, Piece, Stale};
 use crate::model::{Bounds, Broken, Doing, Protocol, State, Step, Task};
 use crate::replay::{Tail, replay_durable};
 use stateright::Property;
@@ -82,14 +82,15 @@ fn invariants() -> Vec<Property<Protocol>> {
                 || replay_durable(&state.disk)
                     .is_ok_and(|found| found.writes.len() >= state.process.durable && found.writes.begins(&state.issued))
         }),
-        always("recovering again gives the same", |_, state| {
+        always("recovering again gives the same", |protocol, state| {
+            let stale = protocol.bounds.stale > Stale::Zeros; // and space is reserved: its bytes are no record
             let process = &state.process;
-            let just_opened = process.doing == Doing::Serving && process.buffer.is_empty() && !process.opened_in_file;
-            !just_opened
+            let all_durable = process.doing == Doing::Serving && process.buffer.is_empty() && process.durable == process.appended;
+            !all_durable
                 || process.failed.is_some()
                 || [crate::replay::replay(&state.disk, None), replay_durable(&state.disk)]
                     .iter()
-                    .all(|found| found.is_ok_and(|found| found.tail == Tail::Clean && found.writes == state.issued))
+                    .all(|found| found.is_ok_and(|found| found.writes == state.issued && (found.tail == Tail::Clean || stale)))
         }),
     ]
 }
@@ -130,6 +131,13 @@ fn occurrences_of(bounds: &Bounds) -> Vec<Property<Protocol>> {
             state.process.tail.is_some()
                 && state.process.snapshot_seq > 0
                 && matches!(state.disk.read(Name::Log), Some([Piece::Header { base: 0, .. }, _, ..]))
+        }));
+        also.push(sometimes("writes behind the snapshot are copied into the new log", |_, state| {
+            matches!(state.process.doing, Doing::Task(Task::Snapshot, Step::LogSync))
+                && state.disk.read(Name::LogTmp).is_some_and(|pieces| pieces.len() > 1)
+        }));
+        also.push(sometimes("a write is acknowledged while a snapshot is taken", |_, state| {
+            matches!(state.process.doing, Doing::Task(Task::Snapshot, _)) && state.acknowledged > state.process.snapshot_of
         }));
         also.push(sometimes("a store is opened from its snapshot alone", |_, state| {
             state.process.tail == Some(Tail::Clean)

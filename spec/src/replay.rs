@@ -62,7 +62,8 @@ pub struct FoundLog {
 /// Where the code refuses to open.
 pub fn replay(disk: &Disk, wrong: Option<Wrong>) -> Result<Found, Refusal> {
     let left_over = (wrong == Some(Wrong::LeftOverLoaded)).then(|| disk.read(Name::SnapshotTmp)).flatten();
-    read(left_over.or(disk.read(Name::Snapshot)), disk.read(Name::Log), wrong)
+    let log = disk.read(Name::Log).filter(|_| disk.len_of(Name::Log) > 0);
+    read(left_over.or(disk.read(Name::Snapshot)), log, wrong)
 }
 
 /// What would be read if nothing that is not durable were left.
@@ -70,7 +71,8 @@ pub fn replay(disk: &Disk, wrong: Option<Wrong>) -> Result<Found, Refusal> {
 /// # Errors
 /// As [`replay`].
 pub fn replay_durable(disk: &Disk) -> Result<Found, Refusal> {
-    read(disk.read_durable(Name::Snapshot), disk.read_durable(Name::Log), None)
+    let log = disk.read_durable(Name::Log).filter(|_| disk.durable_len_of(Name::Log) > 0);
+    read(disk.read_durable(Name::Snapshot), log, None)
 }
 
 fn read(snapshot: Option<&[Piece]>, log: Option<&[Piece]>, wrong: Option<Wrong>) -> Result<Found, Refusal> {
@@ -80,10 +82,10 @@ fn read(snapshot: Option<&[Piece]>, log: Option<&[Piece]>, wrong: Option<Wrong>)
         Some(_) => return Err(Refusal::Snapshot),
     };
     let mut found = Found { writes, snapshot_seq, log: None, tail: Tail::Clean, beyond: 0 };
-    let Some(pieces) = log.filter(|pieces| !pieces.is_empty()) else {
+    let Some(pieces) = log else {
         return if snapshot.is_some() { Err(Refusal::LogMissing) } else { Ok(found) };
     };
-    let Piece::Header { salt, base } = pieces[0] else { return Err(Refusal::LogHeader) };
+    let Some(&Piece::Header { salt, base }) = pieces.first() else { return Err(Refusal::LogHeader) };
     if snapshot_seq < base {
         return Err(Refusal::Gap);
     }

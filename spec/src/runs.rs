@@ -13,7 +13,8 @@ pub struct Run {
 
 impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Bounds { batch_size, puts, snapshots, crashes, sync_failures, full_disks, closes, stale, again } = self.bounds;
+        let Bounds { batch_size, puts, snapshots, crashes, sync_failures, full_disks, closes, stale, reserve, again } =
+            self.bounds;
         write!(f, "batch size {batch_size}, at most {puts} puts, {snapshots} snapshots, {crashes} crashes")?;
         for (count, what) in [(sync_failures, "failed syncs"), (full_disks, "full disks"), (closes, "closes")] {
             if count > 0 {
@@ -25,6 +26,9 @@ impl fmt::Display for Run {
             Stale::CutOff => write!(f, ", new space shows what was cut off or released")?,
             Stale::NeverSeen => write!(f, ", new space shows whatever reached the medium")?,
         }
+        if reserve {
+            write!(f, ", space is reserved")?;
+        }
         if again { write!(f, ", clients repeat lost puts") } else { Ok(()) }
     }
 }
@@ -34,16 +38,20 @@ const fn run(bounds: Bounds) -> Run {
 }
 
 const SHORT: &[Run] = &[
-    run(Bounds { batch_size: 1, puts: 3, snapshots: 1, crashes: 2, closes: 1, ..Bounds::NONE }),
-    run(Bounds { batch_size: 2, puts: 3, snapshots: 1, crashes: 2, closes: 1, ..Bounds::NONE }),
+    run(Bounds { batch_size: 1, puts: 2, crashes: 3, stale: Stale::NeverSeen, ..Bounds::NONE }),
+    run(Bounds { batch_size: 1, puts: 3, crashes: 2, stale: Stale::NeverSeen, reserve: true, ..Bounds::NONE }),
+    run(Bounds { batch_size: 1, puts: 2, snapshots: 1, crashes: 2, closes: 1, reserve: true, ..Bounds::NONE }),
+    run(Bounds { batch_size: 2, puts: 2, snapshots: 1, crashes: 2, closes: 1, ..Bounds::NONE }),
     run(Bounds { batch_size: 1, puts: 2, snapshots: 2, crashes: 2, ..Bounds::NONE }),
-    run(Bounds { batch_size: 2, puts: 3, snapshots: 1, crashes: 2, sync_failures: 1, ..Bounds::NONE }),
-    run(Bounds { batch_size: 2, puts: 3, snapshots: 0, crashes: 2, full_disks: 1, ..Bounds::NONE }),
-    run(Bounds { batch_size: 1, puts: 4, snapshots: 1, crashes: 2, stale: Stale::CutOff, again: true, ..Bounds::NONE }),
-    run(Bounds { batch_size: 1, puts: 2, snapshots: 1, crashes: 3, ..Bounds::NONE }),
+    run(Bounds { batch_size: 1, puts: 2, snapshots: 1, crashes: 2, sync_failures: 1, ..Bounds::NONE }),
+    run(Bounds { batch_size: 2, puts: 3, crashes: 2, full_disks: 1, ..Bounds::NONE }),
+    run(Bounds { batch_size: 1, puts: 3, snapshots: 1, crashes: 2, stale: Stale::CutOff, again: true, ..Bounds::NONE }),
 ];
 
 const LONG: &[Run] = &[
+    run(Bounds { batch_size: 1, puts: 3, snapshots: 1, crashes: 2, closes: 1, ..Bounds::NONE }),
+    run(Bounds { batch_size: 2, puts: 3, snapshots: 1, crashes: 2, closes: 1, reserve: true, ..Bounds::NONE }),
+    run(Bounds { batch_size: 1, puts: 2, snapshots: 1, crashes: 3, ..Bounds::NONE }),
     run(Bounds { batch_size: 1, puts: 3, snapshots: 2, crashes: 3, ..Bounds::NONE }),
     run(Bounds { batch_size: 2, puts: 4, snapshots: 1, crashes: 2, closes: 1, ..Bounds::NONE }),
     run(Bounds { batch_size: 3, puts: 4, snapshots: 1, crashes: 2, ..Bounds::NONE }),
@@ -60,5 +68,5 @@ pub fn right(long: bool) -> &'static [Run] {
 
 /// How many workloads of the real engine are followed.
 pub fn workloads(long: bool) -> u64 {
-    if long { 5_000 } else { 500 }
+    if long { 1_000 } else { 100 }
 }

@@ -1,7 +1,7 @@
 //! What may happen in a state, and what each action does.
 
-use crate::disk::{Disk, FileId, Frame, Kind, Name, Piece, Seq, Stale};
-use crate::model::{Action, Broken, Doing, Process, Protocol, State, Step, Task};
+use crate::disk::{Disk, FileId, Frame, Kind, Name, Piece, RESERVED, Seq, Stale};
+use crate::model::{Action, Broken, Doing, Mark, Process, Protocol, State, Step, Task};
 use crate::replay::{Tail, replay};
 use crate::wrong::Wrong;
 
@@ -25,7 +25,7 @@ impl Protocol {
             Doing::Nothing => actions.push(Action::Start),
             Doing::Serving => self.while_serving(state, actions),
             Doing::Task(task, step) => {
-                if self.is(Wrong::SnapshotWhileWriting) && task == Task::Snapshot {
+                if task == Task::Snapshot && !self.is_paused(step) {
                     self.writing(state, actions);
                 }
                 self.task_steps(state, task, step, actions);
@@ -33,6 +33,7 @@ impl Protocol {
         }
         if used.sync_failures < bounds.sync_failures {
             actions.extend(self.sync_failures(state).into_iter().map(|disk| Action::SyncFails(Box::new(disk))));
+            actions.extend(self.log_sync_failures(state).into_iter().map(|disk| Action::LogSyncFails(Box::new(disk))));
         }
         if used.crashes < bounds.crashes {
             if process.doing != Doing::Nothing {
@@ -78,13 +79,17 @@ impl Protocol {
                 actions.push(Action::Append { again: true });
             }
         }
-        if process.may_write() {
-            actions.push(Action::Write);
-            if used.full_disks < bounds.full_disks {
-                let partial = self.partial_writes(state).map(|(wrote, torn)| Action::WriteFails { wrote, torn });
-                actions.push(Action::WriteFails { wrote: 0, torn: false });
-                actions.extend(partial);
-            }
+        match process.mark {
+            Mark::Written => actions.push(Action::SyncMark),
+            _ if !process.may_write() => {}
+            _ if process.needs_mark(self) => actions.push(Action::WriteMark),
+            _ if self.reserves(state, process.log) => actions.push(Action::Reserve),
+            _ => actions.push(Action::Write),
+        }
+        if process.may_write() && process.doing == Doing::Serving && used.full_disks < bounds.full_disks {
+            let partial = self.partial_writes(state).map(|(wrote, torn)| Action::WriteFails { wrote, torn });
+            actions.push(Action::WriteFails { wrote: 0, torn: false });
+            actions.extend(partial);
         }
         if process.is_syncing() {
             actions.push(Action::Sync);
@@ -92,17 +97,15 @@ impl Protocol {
     }
 
     fn task_steps(&self, state: &State, task: Task, step: Step, actions: &mut Vec<Action>) {
-        if task == Task::Snapshot
-            && self.next_step(state, task, Some(step)).is_none()
-            && state.process.durable < state.process.appended
-        {
-            return; // only with a mistake: the new log waits for the writers
+        if step == Step::Pause && state.process.durable < state.process.appended && !state.process.has_failed(self) {
+            return; // what is pending is synced first
         }
         actions.push(Action::Step(step));
         if let (Task::Snapshot, Step::LogSyncDir, true, Some(old)) =
             (task, step, self.bounds.stale > Stale::Zeros, state.process.log)
         {
-            let pieces = u8::try_from(state.disk.file(old).cache().len()).expect("few pieces");
+            let reserved = state.disk.len_of(Name::Log) == RESERVED;
+            let pieces = if reserved { 0 } else { u8::try_from(state.disk.file(old).cache().len()).expect("few pieces") };
             actions.extend((1..pieces).map(|space_from| Action::Release { space_from }));
         }
     }
@@ -111,7 +114,9 @@ impl Protocol {
     fn partial_writes(&self, state: &State) -> impl Iterator<Item = (u8, bool)> + use<> {
         let process = &state.process;
         let pieces = match process.doing {
-            Doing::Serving if process.may_write() && !process.has_failed(self) => process.buffer.len(),
+            Doing::Serving | Doing::Task(Task::Snapshot, _) if process.may_write() && !process.has_failed(self) => {
+                if process.needs_mark(self) { 1 } else { process.buffer.len() }
+            }
             _ => 0,
         };
         let pieces = u8::try_from(pieces).expect("few frames");
@@ -123,18 +128,42 @@ impl Protocol {
         let (disk, process) = (&state.disk, &state.process);
         let of = |file: Option<FileId>| file.map_or(Vec::new(), |file| disk.after_failed_sync(file));
         match process.doing {
-            Doing::Serving if process.is_syncing() && !process.has_failed(self) => of(process.log),
             Doing::Task(_, step) => match step {
                 Step::SyncSnapshot => of(disk.named(Name::Snapshot)),
                 Step::SyncLog => of(disk.named(Name::Log)),
                 Step::SnapshotSync => of(disk.named(Name::SnapshotTmp)),
-                Step::LogSync => of(disk.named(Name::LogTmp)),
-                Step::SyncCut | Step::CloseSync | Step::SyncCutBack => of(process.log),
+                Step::CopySync | Step::RestSync | Step::LogSync => of(disk.named(Name::LogTmp)),
+                Step::SyncCut | Step::MarkSync | Step::CloseSync | Step::SyncCutBack => of(process.log),
                 Step::SyncSnapshotDir | Step::SyncLogDir | Step::SnapshotSyncDir | Step::LogSyncDir => vec![disk.clone()],
                 _ => Vec::new(),
             },
             _ => Vec::new(),
         }
+    }
+
+    /// What the disk may be after the sync of a writer fails.
+    fn log_sync_failures(&self, state: &State) -> Vec<Disk> {
+        let process = &state.process;
+        let writers = match process.doing {
+            Doing::Serving => true,
+            Doing::Task(Task::Snapshot, step) => !self.is_paused(step),
+            _ => false,
+        };
+        let syncing = process.is_syncing() || process.mark == Mark::Written;
+        let log = process.log.filter(|_| writers && syncing && !process.has_failed(self));
+        log.map_or(Vec::new(), |log| state.disk.after_failed_sync(log))
+    }
+
+    /// Whether a snapshot has come so far that no write is taken.
+    fn is_paused(&self, step: Step) -> bool {
+        let steps = Task::Snapshot.steps(self.wrong);
+        let at = |step| steps.iter().position(|other| *other == step);
+        at(step) > at(Step::Pause)
+    }
+
+    /// Whether space has to be reserved before this file is written.
+    fn reserves(&self, state: &State, file: Option<FileId>) -> bool {
+        self.bounds.reserve && file.is_some_and(|file| state.disk.file(file).len() != RESERVED)
     }
 
     /// The state after an action that is enabled.
@@ -143,14 +172,25 @@ impl Protocol {
         match action {
             Action::Start => self.begin(&mut next, Task::Opening),
             Action::Append { again } => self.append(&mut next, *again),
+            Action::WriteMark => {
+                next.write_mark();
+                next.process.mark = Mark::Written;
+            }
+            Action::SyncMark => {
+                next.disk.sync(next.process.log.expect("an open store has a log"));
+                next.process.mark = Mark::Durable;
+            }
+            Action::Reserve => next.disk.set_len(next.process.log.expect("an open store has a log"), RESERVED),
             Action::Write => self.write(&mut next),
             Action::WriteFails { wrote, torn } => {
                 next.used.full_disks += 1;
                 next.write_part(*wrote, *torn);
+                next.take_mark_back();
                 self.begin(&mut next, Task::CuttingBack);
             }
             Action::Sync => self.sync(&mut next),
             Action::SyncFails(left) => self.sync_fails(&mut next, (**left).clone()),
+            Action::LogSyncFails(left) => self.log_sync_fails(&mut next, (**left).clone()),
             Action::Acknowledge => {
                 next.acknowledged = next.acknowledged.max(self.answerable(&next.process));
                 next.promised = next.promised.max(self.promisable(&next));
@@ -196,7 +236,7 @@ impl Protocol {
         let put = if again { state.before_crash.puts()[state.process.appended as usize] } else { state.used.puts };
         state.issued.push(put);
         let seq = state.process.appended + 1;
-        if !state.process.is_opened() && !self.is(Wrong::NoOpenedMark) && !self.is(Wrong::CutNotSynced) {
+        if !state.process.is_opened() && self.marks() {
             let nonce = state.nonce();
             state.frame(Kind::Opened(nonce), seq - 1, state.process.durable);
         }
@@ -210,6 +250,7 @@ impl Protocol {
         state.write_buffer();
         let process = &mut state.process;
         process.written = process.appended;
+        process.mark = Mark::None;
         process.stalled = false;
         self.apply(process);
     }
@@ -252,7 +293,11 @@ impl Protocol {
         state.disk = left;
         match state.process.doing {
             Doing::Nothing => unreachable!("nobody syncs"),
-            Doing::Serving => state.fail(),
+            Doing::Serving => unreachable!("a writer's sync is another action"),
+            Doing::Task(Task::Opening, Step::MarkSync) => {
+                state.take_mark_back();
+                self.begin(state, Task::CuttingBack);
+            }
             Doing::Task(Task::Opening, step) => {
                 if step == Step::LogSync {
                     state.disk.remove(Name::LogTmp);
@@ -260,13 +305,37 @@ impl Protocol {
                 state.process = Process::default(); // not opened
             }
             Doing::Task(Task::Closing, _) => state.closed(),
-            Doing::Task(Task::CuttingBack, _) => state.fail(),
+            Doing::Task(Task::CuttingBack, _) if state.process.tail.is_some() => state.process = Process::default(),
+            Doing::Task(Task::CuttingBack, _) => {
+                state.process.doing = Doing::Serving;
+                state.fail();
+            }
             Doing::Task(Task::Snapshot, step) => match step {
                 Step::SnapshotSync => self.not_taken(state, Name::SnapshotTmp),
-                Step::LogSync => self.not_taken(state, Name::LogTmp),
-                _ => state.fail(), // which names survive is unknown
+                Step::CopySync | Step::RestSync | Step::LogSync => self.not_taken(state, Name::LogTmp),
+                _ => {
+                    state.process.doing = Doing::Serving;
+                    state.fail(); // which names survive is unknown
+                }
             },
         }
+    }
+
+    /// A snapshot under way goes on until it would pause the writers.
+    fn log_sync_fails(&self, state: &mut State, left: Disk) {
+        state.used.sync_failures += 1;
+        state.disk = left;
+        state.fail();
+        if state.process.mark == Mark::Written {
+            state.take_mark_back();
+            if state.process.doing == Doing::Serving {
+                self.begin(state, Task::CuttingBack);
+            }
+        }
+    }
+
+    fn marks(&self) -> bool {
+        !matches!(self.wrong, Some(Wrong::NoOpenedMark | Wrong::CutNotSynced))
     }
 
     /// A snapshot, or the new log behind it, was not made; the old ones are as they were.
@@ -293,12 +362,19 @@ impl Protocol {
         let there = |name| state.disk.named(name).is_some();
         let left_out = match self.wrong {
             Some(Wrong::SnapshotRenamedBeforeSync) => step == Step::SnapshotSync,
-            Some(Wrong::LogRenamedBeforeSync) => step == Step::LogSync,
+            Some(Wrong::LogRenamedBeforeSync) => matches!(step, Step::CopySync | Step::RestSync | Step::LogSync),
+            Some(Wrong::CopyNotSynced) => task == Task::Snapshot && matches!(step, Step::RestSync | Step::LogSync),
+            Some(Wrong::NothingCopied) => matches!(step, Step::CopyWrite | Step::RestWrite),
+            Some(Wrong::MarkNotDurableFirst) => matches!(step, Step::MarkWrite | Step::MarkSync),
             Some(Wrong::ReleasedBeforeDirSync) => step == Step::SnapshotSyncDir,
             Some(Wrong::LogDirNotSynced) => step == Step::LogSyncDir,
+            Some(Wrong::NoOpenedMark) => matches!(step, Step::MarkWrite | Step::MarkSync),
             Some(Wrong::AppendedAfterTornTail) => matches!(step, Step::CutTail | Step::SyncCut),
-            Some(Wrong::CutNotSynced) => step == Step::SyncCut,
-            Some(Wrong::ReadBeforeSync) => matches!(step, Step::SyncSnapshot | Step::SyncLog),
+            Some(Wrong::CutNotSynced) => matches!(step, Step::SyncCut | Step::MarkWrite | Step::MarkSync),
+            Some(Wrong::ReadBeforeSync) => {
+                let clean = state.process.tail == Some(Tail::Clean); // then there is no cut to sync
+                matches!(step, Step::SyncSnapshot | Step::SyncLog) || clean && step == Step::SyncCut
+            }
             Some(Wrong::BelievesMemory) => matches!(step, Step::DropSnapshotCache | Step::DropLogCache),
             Some(Wrong::RefusedNotCutDurably) => step == Step::SyncCutBack,
             _ => false,
@@ -309,7 +385,26 @@ impl Protocol {
                 Step::SyncLog | Step::DropLogCache => there(Name::Log),
                 Step::RemoveLogTmp => there(Name::LogTmp),
                 Step::RemoveSnapshotTmp => there(Name::SnapshotTmp),
-                Step::CutTail | Step::SyncCut => state.process.log.is_some() && state.process.tail != Some(Tail::Clean),
+                Step::CutTail => state.process.log.is_some_and(|log| state.disk.file(log).len() > state.process.end),
+                Step::SyncCut => state.process.log.is_some_and(|log| !state.disk.file(log).is_synced()),
+                Step::MarkWrite | Step::MarkSync => {
+                    // A bare header shows no end that was in order: the first records may be there, unseen.
+                    state.process.log.is_some() && (!state.process.marked_closed || state.process.end == 1)
+                }
+                Step::CopyReserve | Step::RestReserve | Step::CopyWrite | Step::RestWrite | Step::CopySync | Step::RestSync
+                    if task != Task::Snapshot =>
+                {
+                    false
+                }
+                Step::CopyReserve | Step::RestReserve => {
+                    self.reserves(state, state.disk.named(Name::LogTmp)) && !self.not_copied(state).is_empty()
+                }
+                Step::CopyWrite | Step::RestWrite => !self.not_copied(state).is_empty(),
+                Step::CloseReserve => self.reserves(state, state.process.log),
+                Step::CloseGiveBack => {
+                    let log = state.process.log.expect("an open store has a log");
+                    state.disk.file(log).len() > state.process.end
+                }
                 Step::LogCreate | Step::LogWrite | Step::LogSync | Step::LogRename | Step::LogSyncDir => {
                     task == Task::Snapshot || state.process.log.is_none()
                 }
@@ -334,11 +429,13 @@ impl Protocol {
                 let log = state.process.log.expect("there is a log to cut");
                 state.disk.set_len(log, state.process.end);
             }
-            Step::SyncCut | Step::SyncCutBack | Step::CloseSync => state.disk.sync(state.process.log.expect("as before")),
+            Step::SyncCut | Step::SyncCutBack | Step::CloseSync | Step::MarkSync => {
+                state.disk.sync(state.process.log.expect("as before"))
+            }
             Step::SnapshotCreate => drop(state.disk.create(Name::SnapshotTmp)),
             Step::SnapshotWrite => {
-                let snapshot =
-                    Piece::Snapshot { seq: state.process.snapshot_of, writes: state.issued.prefix(state.process.applied) };
+                let holds = if self.is(Wrong::SnapshotWhileWriting) { state.process.applied } else { state.process.snapshot_of };
+                let snapshot = Piece::Snapshot { seq: state.process.snapshot_of, writes: state.issued.prefix(holds) };
                 state.disk.write(named(state, Name::SnapshotTmp), 0, [snapshot]);
             }
             Step::SnapshotSync => state.disk.sync(named(state, Name::SnapshotTmp)),
@@ -359,12 +456,34 @@ impl Protocol {
                 let base = if task == Task::Snapshot { state.process.snapshot_of } else { state.process.snapshot_seq };
                 let salt = if self.is(Wrong::NoSalt) { 0 } else { state.new_salt() };
                 state.disk.write(named(state, Name::LogTmp), 0, [Piece::Header { salt, base }]);
+                state.process.copy_to = state.process.durable;
             }
             Step::Open => {}
-            Step::LogSync => state.disk.sync(named(state, Name::LogTmp)),
+            Step::MarkWrite => {
+                let nonce = state.nonce();
+                state.frame(Kind::Opened(nonce), state.process.appended, state.process.durable);
+                state.write_mark();
+            }
+            Step::CopyReserve | Step::RestReserve => {
+                let tmp = named(state, Name::LogTmp);
+                state.disk.set_len(tmp, RESERVED);
+            }
+            Step::CopyWrite | Step::RestWrite => {
+                let copied = self.not_copied(state);
+                let opened = copied.iter().any(|frame| frame.kind.is_opened());
+                state.used.nonces += u8::from(opened);
+                let tmp = named(state, Name::LogTmp);
+                let at = u8::try_from(state.disk.file(tmp).cache().len()).expect("few pieces");
+                state.disk.write(tmp, at, copied.into_iter().map(Piece::Frame));
+            }
+            Step::Pause if state.process.has_failed(self) => return self.not_taken(state, Name::LogTmp),
+            Step::Pause => state.process.copy_to = state.process.durable,
+            Step::CloseReserve => state.disk.set_len(state.process.log.expect("as before"), RESERVED),
+            Step::CloseGiveBack => state.disk.set_len(state.process.log.expect("as before"), state.process.end),
+            Step::CopySync | Step::RestSync | Step::LogSync => state.disk.sync(named(state, Name::LogTmp)),
             Step::LogRename => state.disk.rename(Name::LogTmp, Name::Log),
             Step::CloseWrite => {
-                if !state.process.is_opened() && !self.is(Wrong::NoOpenedMark) && !self.is(Wrong::CutNotSynced) {
+                if !state.process.is_opened() && self.marks() {
                     let nonce = state.nonce();
                     state.frame(Kind::Opened(nonce), state.process.appended, state.process.durable);
                 }
@@ -412,6 +531,7 @@ impl Protocol {
         };
         if let Some(log) = found.log {
             process.log = state.disk.named(Name::Log);
+            process.resumed = true;
             (process.salt, process.end, process.end_link) = (log.salt, log.end, log.link);
             process.marked_closed = log.closed;
             if self.is(Wrong::AppendedAfterTornTail) {
@@ -422,10 +542,40 @@ impl Protocol {
         state.process = process;
     }
 
+    /// What the log holds behind the snapshot up to `copy_to`, and the new one does not hold yet, as frames of the new one.
+    fn not_copied(&self, state: &State) -> Vec<Frame> {
+        let tmp = state.disk.read(Name::LogTmp).expect("the new log was begun");
+        let Some(&Piece::Header { salt, base }) = tmp.first() else { return Vec::new() };
+        let (mut last, mut link) = match tmp.last() {
+            Some(Piece::Frame(frame)) => (frame.seq, frame.check()),
+            _ => (base, u32::from(salt)),
+        };
+        let log = state.disk.file(state.process.log.expect("an open store has a log"));
+        let mut copied = Vec::new();
+        for piece in log.cache() {
+            let Piece::Frame(Frame { kind: kind @ Kind::Write(_), seq, .. }) = *piece else { continue };
+            if seq <= last || seq > state.process.copy_to {
+                continue;
+            }
+            if tmp.len() == 1 && copied.is_empty() && self.marks() {
+                let opened = Frame { kind: Kind::Opened(state.used.nonces + 1), seq: seq - 1, durable: seq - 1, salt, link };
+                link = opened.check();
+                copied.push(opened);
+            }
+            let frame = Frame { kind, seq, durable: seq - 1, salt, link };
+            (last, link) = (seq, frame.check());
+            copied.push(frame);
+        }
+        copied
+    }
+
     fn finish(&self, state: &mut State, task: Task) {
         state.process.doing = Doing::Serving;
         match task {
-            Task::Snapshot => state.switch_log(),
+            Task::Snapshot => {
+                state.switch_log();
+                state.process.marked_closed = false;
+            }
             Task::Opening => {
                 if state.process.log.is_none() {
                     state.switch_log();
@@ -439,6 +589,8 @@ impl Protocol {
                 (state.issued, state.acknowledged, state.promised) = (state.issued.prefix(k), k, k);
             }
             Task::Closing => state.closed(),
+            Task::CuttingBack if state.process.tail.is_some() => state.process = Process::default(), // not opened
+            Task::CuttingBack if state.process.failed.is_some() => {}
             Task::CuttingBack => state.refuse(),
         }
     }
@@ -461,7 +613,13 @@ impl Process {
     }
 
     fn may_write(&self) -> bool {
-        !self.buffer.is_empty() && !self.is_syncing()
+        !self.buffer.is_empty() && !self.is_syncing() && self.mark != Mark::Written
+    }
+
+    /// Whether the mark has to be durable before the rest of the buffer is written.
+    fn needs_mark(&self, protocol: &Protocol) -> bool {
+        let first = self.buffer.first().is_some_and(|frame| frame.kind.is_opened());
+        self.resumed && first && protocol.wrong != Some(Wrong::MarkNotDurableFirst)
     }
 
     fn is_opened(&self) -> bool {
@@ -487,6 +645,30 @@ impl State {
         process.buffer.clear();
     }
 
+    /// Of the buffer, the OPENED mark goes into the file.
+    fn write_mark(&mut self) {
+        let rest = self.process.buffer.split_off(1);
+        self.write_buffer();
+        self.process.buffer = rest;
+    }
+
+    /// The group whose mark is in the file could not be written, and begins again with it.
+    fn take_mark_back(&mut self) {
+        let process = &mut self.process;
+        let in_opening = matches!(process.doing, Doing::Task(Task::Opening, _));
+        if process.mark == Mark::None && !in_opening {
+            return;
+        }
+        let log = process.log.expect("an open store has a log");
+        let frames = self.disk.file(log).cache();
+        process.end -= 1;
+        if let Some(Piece::Frame(mark)) = frames.get(process.end as usize).copied().filter(|_| !in_opening) {
+            process.buffer.insert(0, mark);
+            process.end_link = mark.link;
+        }
+        (process.mark, process.opened_in_file) = (Mark::None, false);
+    }
+
     /// A part of a write is taken by the operating system.
     fn write_part(&mut self, wrote: u8, torn: bool) {
         let Some(log) = self.process.log else { return };
@@ -508,7 +690,6 @@ impl State {
 
     fn fail(&mut self) {
         let process = &mut self.process;
-        process.doing = Doing::Serving;
         process.failed = Some(self.acknowledged.max(process.durable));
     }
 
@@ -527,7 +708,13 @@ impl State {
         };
         let process = &mut self.process;
         (process.log, process.salt, process.end, process.end_link) = (Some(log), salt, 1, u32::from(salt));
-        (process.opened_in_file, process.marked_closed) = (false, true);
+        (process.opened_in_file, process.marked_closed, process.resumed) = (false, true, false);
+        for piece in self.disk.file(log).cache() {
+            let Piece::Frame(frame) = piece else { continue };
+            (process.opened_in_file, process.marked_closed) = (true, false);
+            process.end += 1;
+            process.end_link = frame.check();
+        }
     }
 
     /// A salt that is nowhere on the disk. The code draws one at random.

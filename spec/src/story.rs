@@ -59,14 +59,18 @@ fn clause(before: &State, action: &Action, after: &State) -> String {
         Action::WriteFails { wrote, torn } => {
             format!("the buffer is written to the log, and the disk is full{}", part(*wrote, *torn))
         }
+        Action::WriteMark => "the OPENED mark is written to the log; it is not synced".into(),
+        Action::SyncMark => "the log is synced: the mark is durable".into(),
+        Action::Reserve => "space is reserved behind it".into(),
         Action::Sync if process.failed.is_some() => {
             "the sync is tried once more, and returns 0, as the pages count as clean".into()
         }
         Action::Sync => format!("the log is synced: durable up to write {}", process.written),
         Action::SyncFails(_) => match process.doing {
             Doing::Task(_, step) => format!("the sync fails ({})", phrase(before, step)),
-            _ => "the sync of the log fails; in memory the bytes stay, as if they were clean".into(),
+            _ => unreachable!("another action"),
         },
+        Action::LogSyncFails(_) => "the sync of the log fails; in memory the bytes stay, as if they were clean".into(),
         Action::Acknowledge => match after.promised {
             promised if promised == before.promised => format!("writes up to {} are answered OK", after.acknowledged),
             promised => format!("OK: writes up to {promised} are promised to be durable"),
@@ -126,8 +130,16 @@ fn phrase(before: &State, step: Step) -> String {
         Step::SyncCut | Step::SyncCutBack => "syncs the cut",
         Step::CutBack => "what was taken is cut off again",
         Step::SnapshotCreate => "snapshot.tmp is created",
-        Step::SnapshotWrite => return format!("written (the state {})", row(&before.issued.prefix(before.process.applied))),
-        Step::SnapshotSync | Step::LogSync => "synced",
+        Step::SnapshotWrite => return format!("written (up to write {})", before.process.snapshot_of),
+        Step::MarkWrite => "writes the OPENED mark",
+        Step::MarkSync => "syncs it",
+        Step::CopyReserve | Step::RestReserve => "space is reserved in it",
+        Step::CopyWrite => "the records behind the snapshot are copied into it",
+        Step::Pause => "writers are paused",
+        Step::RestWrite => "the rest is copied",
+        Step::CloseReserve => "space is reserved",
+        Step::CloseGiveBack => "reserved space is given back",
+        Step::SnapshotSync | Step::LogSync | Step::CopySync | Step::RestSync => "synced",
         Step::SnapshotVerify => "read back",
         Step::SnapshotRename => "renamed to snapshot",
         Step::SnapshotSyncDir => "the directory synced",

@@ -48,8 +48,6 @@ pub(super) struct Called {
     pub(super) figures: Option<Figures>,
     /// So many changes had been made to the disk when it returned.
     pub(super) ends_at: usize,
-    /// The disk at that moment.
-    pub(super) world: World,
 }
 
 /// What a process did until something ended it.
@@ -73,11 +71,22 @@ pub(super) fn options(disk: &SimDisk, batch_size: u8) -> Options {
 }
 
 /// A life on a disk whose operations fail as planned, if it begins behind a power cut.
-pub(super) fn live(begin: &Begin, plan: FaultPlan, batch_size: u8, mut put: u8, last_put: u8, random: &mut Random) -> Life {
+pub(super) fn live(
+    begin: &Begin,
+    plan: Option<FaultPlan>,
+    batch_size: u8,
+    mut put: u8,
+    last_put: u8,
+    random: &mut Random,
+) -> Life {
     let seed = random.below(1 << 30) as u64;
     let disk = match begin {
-        Begin::Image(image) => SimDisk::with_faults(image, seed, plan),
+        Begin::Image(image) => SimDisk::new(image, seed),
         Begin::World(world) => SimDisk::of_world(world.clone(), seed),
+    };
+    let disk = match plan {
+        Some(plan) => disk.with_faults(plan),
+        None => disk,
     };
     let mut engine: Option<Engine> = None;
     let mut calls: Vec<Called> = Vec::new();
@@ -101,13 +110,13 @@ pub(super) fn live(begin: &Begin, plan: FaultPlan, batch_size: u8, mut put: u8, 
             (Some(engine), Call::Close) => engine.close(),
             (Some(engine), _) => engine.flush().map(drop),
         };
-        let (ends_at, world) = (disk.changes(), disk.world());
+        let ends_at = disk.changes();
         if call == Call::Close {
             engine = None;
         }
         let ended = matches!(done, Err(Error::Poisoned { .. }));
         let error = done.err().map(|error| error.to_string());
-        calls.push(Called { call, ack, error, figures: engine.as_ref().map(figures), ends_at, world });
+        calls.push(Called { call, ack, error, figures: engine.as_ref().map(figures), ends_at });
         if ended {
             break;
         }

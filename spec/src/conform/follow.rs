@@ -1,15 +1,17 @@
 //! Following the engine: which step of the model a change to the simulated disk is.
 
 use super::engine::{Call, Called, Figures, LOG, SNAPSHOT};
-use crate::disk::{Disk, Kind, Name, Piece};
+use crate::disk::{Disk, Kind, Name, Piece, RESERVED};
 use crate::model::{Action, Doing, Protocol, State, Step, Task};
-use kv_engine::disk::sim::{Change, Fault, Image};
+use kv_engine::disk::sim::{Change, Image, SyncFailure};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 const LOG_HEADER_BYTES: usize = 64;
 const LOG_BASE_AT: usize = 32;
 const FRAME_HEADER_BYTES: usize = 33;
+/// So long is a log of at most 4 KiB made when space is reserved.
+const RESERVED_BYTES: usize = 8 << 10;
 
 /// What a change does, by name.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,6 +21,7 @@ enum Effect {
     Remove(Name),
     SyncDir,
     Sync(Name),
+    FailedSync(Name, SyncFailure),
     DropCache(Name),
     SetLen(Name, usize),
     Write(Name, usize, Vec<Shape>),
@@ -44,6 +47,7 @@ pub(super) struct Follower {
     bytes: HashMap<Piece, Vec<u8>>,
     /// The lengths of the pieces of each log, by its salt in the model.
     lengths: HashMap<u8, Vec<usize>>,
+    newest_salt: u8,
     /// The entries of the snapshot being written, whose header comes last.
     body: Vec<u8>,
     snapshot_bytes: usize,
@@ -52,7 +56,8 @@ pub(super) struct Follower {
     appended: bool,
     /// and how many syncs had failed before it.
     failures: u8,
-    fault: Option<Fault>,
+    /// A temporary file whose sync failed goes: in the model at once, on the disk with the next change.
+    going: Option<Name>,
     /// What stands for bad pieces on the simulated disk: garbage, or zeros.
     garbage: bool,
 }
@@ -66,12 +71,13 @@ impl Follower {
             files: 0,
             bytes: HashMap::new(),
             lengths: HashMap::new(),
+            newest_salt: 0,
             body: Vec::new(),
             snapshot_bytes: 0,
             call: Call::Open,
             appended: false,
             failures: 0,
-            fault: None,
+            going: None,
             garbage: false,
         }
     }
@@ -82,22 +88,18 @@ impl Follower {
     }
 
     pub(super) fn die(&mut self) {
+        self.going = None;
         self.act(&Action::Die { wrote: 0, torn: false });
     }
 
     /// The power is cut and leaves this disk, as the returned bytes.
     pub(super) fn power_cut(&mut self, left: Disk, garbage: bool) -> Image {
         let image = self.image(&left, garbage);
-        self.garbage = garbage;
+        (self.garbage, self.going) = (garbage, None);
         self.act(&Action::PowerCut(Box::new(left)));
         self.names = image.keys().zip(0..).map(|(path, file)| (named(path).expect("a file of the store"), file)).collect();
         self.files = image.len();
         image
-    }
-
-    /// A sync of this life may fail in this way.
-    pub(super) fn begin_life(&mut self, fault: Option<Fault>) {
-        self.fault = fault;
     }
 
     pub(super) fn begin_call(&mut self, call: Call) {
@@ -109,6 +111,7 @@ impl Follower {
         match (self.call, action) {
             (Call::Open, Action::Start | Action::Step(Step::Replay | Step::Open)) => true,
             (Call::Put, Action::Append { again: false }) => !appended,
+            (Call::Snapshot, Action::Step(Step::Pause)) => !self.state.process.has_failed(&self.protocol),
             (Call::Snapshot, Action::Snapshot) | (Call::Close, Action::Close) => true,
             _ => false,
         }
@@ -128,13 +131,22 @@ impl Follower {
             return Ok(());
         }
         let effect = self.effect_of(change)?;
-        let found = self.way_to(&effect, &self.state, self.appended, 3).or_else(|| self.failed_sync_before(&effect));
-        let Some(way) = found else {
+        if let Some(name) = self.going.take() {
+            if effect != Effect::Remove(name) {
+                return Err(format!("{effect:?}, when a temporary file whose sync failed has to go first"));
+            }
+            self.learn(change);
+            return Ok(());
+        }
+        let Some(way) = self.way_to(&effect, &self.state, self.appended, 3) else {
             let mut enabled = Vec::new();
             self.protocol.enabled(&self.state, &mut enabled);
             return Err(format!("{effect:?} is no step of the model here; possible are {enabled:?}"));
         };
         way.iter().for_each(|action| self.act(action));
+        if let Effect::FailedSync(name, _) = effect {
+            self.going = self.state.disk.named(name).is_none().then_some(name);
+        }
         self.learn(change);
         Ok(())
     }
@@ -146,6 +158,9 @@ impl Follower {
         if let Some(action) = enabled.iter().find(|action| self.model_effect(state, action).as_ref() == Some(effect)) {
             return Some(vec![action.clone()]);
         }
+        if let Some(action) = self.sync_fails(effect, state, &enabled) {
+            return Some(vec![action]);
+        }
         let mut silently = enabled.into_iter().filter(|action| silent > 0 && self.is_silent(action, appended));
         silently.find_map(|action| {
             let next = self.protocol.after(state, &action);
@@ -156,34 +171,23 @@ impl Follower {
         })
     }
 
-    /// A temporary file goes at once when its sync failed.
-    fn failed_sync_before(&self, effect: &Effect) -> Option<Vec<Action>> {
-        let Doing::Task(_, step) = self.state.process.doing else { return None };
-        let goes = match step {
-            Step::SnapshotSync => Effect::Remove(Name::SnapshotTmp),
-            Step::LogSync => Effect::Remove(Name::LogTmp),
-            _ => return None,
+    /// The sync that is due fails, and leaves what it leaves on the simulated disk: nothing reaches the medium.
+    fn sync_fails(&self, effect: &Effect, state: &State, enabled: &[Action]) -> Option<Action> {
+        let Effect::FailedSync(name, failure) = *effect else { return None };
+        let due = enabled.iter().find(|action| self.model_effect(state, action) == Some(Effect::Sync(name)))?;
+        let file = state.disk.named(name)?;
+        let before = state.disk.file(file);
+        let certain = (before.durable(), before.durable_len());
+        let seen = match failure {
+            SyncFailure::LosesPages => (before.cache(), before.len()),
+            SyncFailure::RevertsPages => certain,
         };
-        (goes == *effect).then(|| self.sync_fails().map(|action| vec![action])).flatten()
-    }
-
-    /// The sync that is due fails, as it does on this simulated disk: nothing reaches the medium.
-    fn sync_fails(&self) -> Option<Action> {
-        let fault = self.fault?;
-        let process = &self.state.process;
-        let file = match process.doing {
-            Doing::Serving if process.is_syncing() => process.log,
-            Doing::Task(_, Step::SyncSnapshot) => self.state.disk.named(Name::Snapshot),
-            Doing::Task(_, Step::SyncLog) => self.state.disk.named(Name::Log),
-            Doing::Task(_, Step::SyncCut | Step::CloseSync) => process.log,
-            Doing::Task(_, Step::SnapshotSync) => self.state.disk.named(Name::SnapshotTmp),
-            Doing::Task(_, Step::LogSync) => self.state.disk.named(Name::LogTmp),
-            _ => None,
-        }?;
-        let before = self.state.disk.file(file);
-        let seen = if fault == Fault::SyncLosesPages { before.cache() } else { before.durable() };
-        let like_this = |left: &Disk| left.file(file).durable() == before.durable() && left.file(file).cache() == seen;
-        self.state.disk.after_failed_sync(file).into_iter().find(like_this).map(|left| Action::SyncFails(Box::new(left)))
+        let like_this = |left: &Disk| {
+            let left = left.file(file);
+            (left.durable(), left.durable_len()) == certain && (left.cache(), left.len()) == seen
+        };
+        let left = Box::new(state.disk.after_failed_sync(file).into_iter().find(like_this)?);
+        Some(if let Action::Step(_) = due { Action::SyncFails(left) } else { Action::LogSyncFails(left) })
     }
 
     fn model_effect(&self, state: &State, action: &Action) -> Option<Effect> {
@@ -195,17 +199,18 @@ impl Follower {
             Effect::Write(name, offset, pieces[from as usize..].iter().map(shape).collect())
         };
         Some(match action {
-            Action::Write => written(Name::Log, state.process.end),
-            Action::Sync => Effect::Sync(Name::Log),
+            Action::Write | Action::WriteMark => written(Name::Log, state.process.end),
+            Action::Reserve => Effect::SetLen(Name::Log, RESERVED_BYTES),
+            Action::SyncMark | Action::Sync => Effect::Sync(Name::Log),
             Action::Step(step) => match step {
                 Step::SyncSnapshot => Effect::Sync(Name::Snapshot),
                 Step::DropSnapshotCache => Effect::DropCache(Name::Snapshot),
                 Step::SyncSnapshotDir | Step::SyncLogDir | Step::SnapshotSyncDir | Step::LogSyncDir => Effect::SyncDir,
-                Step::SyncLog | Step::SyncCut | Step::SyncCutBack | Step::CloseSync => Effect::Sync(Name::Log),
+                Step::SyncLog | Step::SyncCut | Step::MarkSync | Step::SyncCutBack | Step::CloseSync => Effect::Sync(Name::Log),
                 Step::DropLogCache => Effect::DropCache(Name::Log),
                 Step::RemoveLogTmp => Effect::Remove(Name::LogTmp),
                 Step::RemoveSnapshotTmp => Effect::Remove(Name::SnapshotTmp),
-                Step::CutTail | Step::CutBack => Effect::SetLen(Name::Log, log_bytes(state.process.end)),
+                Step::CutTail | Step::CutBack | Step::CloseGiveBack => Effect::SetLen(Name::Log, log_bytes(state.process.end)),
                 Step::SnapshotCreate => Effect::Create(Name::SnapshotTmp),
                 Step::SnapshotWrite => written(Name::SnapshotTmp, 0),
                 Step::SnapshotSync => Effect::Sync(Name::SnapshotTmp),
@@ -213,10 +218,21 @@ impl Follower {
                 Step::SnapshotRename => Effect::Rename(Name::SnapshotTmp, Name::Snapshot),
                 Step::LogCreate => Effect::Create(Name::LogTmp),
                 Step::LogWrite => written(Name::LogTmp, 0),
-                Step::LogSync => Effect::Sync(Name::LogTmp),
+                Step::CopyReserve | Step::RestReserve => Effect::SetLen(Name::LogTmp, RESERVED_BYTES),
+                Step::CopyWrite | Step::RestWrite => {
+                    let tmp = state.disk.read(Name::LogTmp).expect("it was begun");
+                    let Some(Piece::Header { salt, .. }) = tmp.first() else { return None };
+                    let offset = self.lengths.get(salt)?[..tmp.len()].iter().sum();
+                    let after = self.protocol.after(state, action);
+                    let pieces = after.disk.read(Name::LogTmp).expect("as before");
+                    Effect::Write(Name::LogTmp, offset, pieces[tmp.len()..].iter().map(shape).collect())
+                }
+                Step::Pause if state.process.has_failed(&self.protocol) => Effect::Remove(Name::LogTmp),
+                Step::CopySync | Step::RestSync | Step::LogSync => Effect::Sync(Name::LogTmp),
+                Step::CloseReserve => Effect::SetLen(Name::Log, RESERVED_BYTES),
                 Step::LogRename => Effect::Rename(Name::LogTmp, Name::Log),
-                Step::CloseWrite => written(Name::Log, state.process.end),
-                Step::Replay | Step::Open => return None,
+                Step::MarkWrite | Step::CloseWrite => written(Name::Log, state.process.end),
+                Step::Replay | Step::Open | Step::Pause => return None,
             },
             _ => return None,
         })
@@ -231,6 +247,7 @@ impl Follower {
             Change::Remove(at) => Effect::Remove(path(at)?),
             Change::SyncDir(_) => Effect::SyncDir,
             Change::Sync(number) => Effect::Sync(file(*number)?),
+            Change::FailedSync(number, failure) => Effect::FailedSync(file(*number)?, *failure),
             Change::DropCache(number) => Effect::DropCache(file(*number)?),
             Change::SetLen(number, len) => Effect::SetLen(file(*number)?, index(*len)),
             Change::Write(number, offset, bytes) => {
@@ -271,6 +288,7 @@ impl Follower {
                 let Piece::Header { salt, .. } = pieces[0] else { unreachable!("a log is written behind its header") };
                 let parts = split(name, *offset, bytes).expect("it was split before");
                 let from = pieces.len() - parts.len();
+                self.newest_salt = salt;
                 let lengths = self.lengths.entry(salt).or_default();
                 lengths.truncate(from);
                 for (piece, (_, part)) in pieces[from..].iter().zip(parts) {
@@ -278,22 +296,21 @@ impl Follower {
                     self.bytes.insert(*piece, part.to_vec());
                 }
             }
-            Change::SyncDir(_) | Change::SetLen(..) | Change::Sync(_) | Change::DropCache(_) => {}
+            Change::SyncDir(_) | Change::SetLen(..) | Change::Sync(_) | Change::FailedSync(..) | Change::DropCache(_) => {}
         }
     }
 
     /// The call is over: the model catches up with what changes nothing on the disk, and the figures
-    /// are compared. Whether a sync failed.
-    pub(super) fn end_call(&mut self, called: &Called) -> Result<bool, String> {
+    /// are compared.
+    pub(super) fn end_call(&mut self, called: &Called) -> Result<(), String> {
+        if let Some(name) = self.going {
+            return Err(format!("{name:?} is left behind a failed sync"));
+        }
         while let Some(action) = self.owed(called) {
             self.act(&action);
         }
-        let failed = self.has_failed();
-        self.check_answer(called, failed)?;
-        if let Some(figures) = &called.figures {
-            self.check_figures(figures)?;
-        }
-        Ok(failed)
+        self.check_answer(called)?;
+        called.figures.as_ref().map_or(Ok(()), |figures| self.check_figures(figures))
     }
 
     /// Whether a sync has failed in this call.
@@ -307,8 +324,6 @@ impl Follower {
         match (process.doing, called.call) {
             (Doing::Nothing, Call::Open) if called.error.is_some() && !self.has_failed() => Some(Action::Start),
             (Doing::Task(_, step @ (Step::Replay | Step::Open)), Call::Open) => Some(Action::Step(step)),
-            (Doing::Task(Task::Closing, Step::CloseSync), Call::Close) => self.sync_fails(),
-            (Doing::Serving | Doing::Task(..), _) if called.error.is_some() && !self.has_failed() => self.sync_fails(),
             (Doing::Serving, Call::Put) if !self.appended && called.error.is_none() => Some(Action::Append { again: false }),
             (Doing::Serving, Call::Close) if process.marked_closed && called.error.is_none() => Some(Action::Close),
             (Doing::Serving, _) => {
@@ -320,7 +335,7 @@ impl Follower {
         }
     }
 
-    fn check_answer(&self, called: &Called, failed: bool) -> Result<(), String> {
+    fn check_answer(&self, called: &Called) -> Result<(), String> {
         let (state, process) = (&self.state, &self.state.process);
         let all = |what: &str| {
             let (promised, issued) = (state.promised, state.issued.len());
@@ -331,7 +346,7 @@ impl Follower {
             }
         };
         if let Some(error) = &called.error {
-            let known = failed || process.failed.is_some();
+            let known = self.has_failed() || process.failed.is_some();
             return if known { Ok(()) } else { Err(format!("it fails ({error}), and in the model nothing has failed")) };
         }
         let serving = process.doing == Doing::Serving;
@@ -372,29 +387,52 @@ impl Follower {
 
     /// The bytes of a disk of the model; a bad piece is zeros or garbage.
     pub(super) fn image(&self, disk: &Disk, garbage: bool) -> Image {
-        self.image_of(|name| disk.read(name), garbage)
+        self.image_of(|name| disk.read(name).map(|pieces| (pieces, disk.len_of(name))), garbage)
     }
 
     /// What a process sees in the model now, and what is there for certain after a power cut.
     pub(super) fn seen_and_certain(&self) -> [Image; 2] {
         let disk = &self.state.disk;
-        [self.image(disk, self.garbage), self.image_of(|name| disk.read_durable(name), self.garbage)]
+        let certain = |name| disk.read_durable(name).map(|pieces| (pieces, disk.durable_len_of(name)));
+        [self.image(disk, self.garbage), self.image_of(certain, self.garbage)]
     }
 
-    fn image_of<'d>(&self, read: impl Fn(Name) -> Option<&'d [Piece]>, garbage: bool) -> Image {
+    fn image_of<'d>(&self, read: impl Fn(Name) -> Option<(&'d [Piece], u8)>, garbage: bool) -> Image {
         let mut image = Image::new();
         for name in Name::ALL {
-            let Some(pieces) = read(name) else { continue };
-            let lengths = match pieces.first() {
-                Some(Piece::Header { salt, .. }) => self.lengths[salt].clone(),
-                _ if matches!(name, Name::Log | Name::LogTmp) => vec![LOG_HEADER_BYTES],
-                _ => vec![self.snapshot_bytes],
-            };
-            let bytes = pieces.iter().zip(lengths).flat_map(|(piece, len)| match self.bytes.get(piece) {
-                Some(bytes) => bytes.clone(),
-                None => vec![if garbage { 0xa5 } else { 0 }; len],
+            let Some((pieces, len)) = read(name) else { continue };
+            let salt = pieces.iter().find_map(|piece| match piece {
+                Piece::Header { salt, .. } => Some(*salt),
+                Piece::Frame(frame) => Some(frame.salt),
+                _ => None,
             });
-            image.insert(path_of(name).into(), bytes.collect());
+            let lengths = match name {
+                Name::Log | Name::LogTmp if len <= 1 => vec![LOG_HEADER_BYTES],
+                Name::Log | Name::LogTmp => self.lengths[&salt.unwrap_or(self.newest_salt)].clone(),
+                Name::Snapshot | Name::SnapshotTmp => vec![self.snapshot_bytes],
+            };
+            let mut bytes = Vec::new();
+            for (at, (piece, len)) in pieces.iter().zip(&lengths).enumerate() {
+                match self.bytes.get(piece) {
+                    Some(whole) => bytes.extend_from_slice(whole),
+                    None if garbage => bytes.resize(bytes.len() + len, 0xa5),
+                    // Nothing of it, or its end alone: zeros at the end of a file would be no bad piece.
+                    None => {
+                        bytes.resize(bytes.len() + len, 0);
+                        let last = pieces[at + 1..].iter().all(|piece| *piece == Piece::Bad);
+                        *bytes.last_mut().expect("a piece has bytes") = u8::from(last);
+                    }
+                }
+            }
+            let whole = if matches!(name, Name::Snapshot | Name::SnapshotTmp) && !bytes.is_empty() {
+                bytes.len()
+            } else if len == RESERVED {
+                RESERVED_BYTES
+            } else {
+                lengths[..len as usize].iter().sum()
+            };
+            bytes.resize(whole, 0);
+            image.insert(path_of(name).into(), bytes);
         }
         image
     }

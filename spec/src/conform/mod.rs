@@ -17,7 +17,7 @@ use crate::disk::{Disk, Name, Piece};
 use crate::model::{Action, Bounds, Doing, Protocol, State, Step};
 use engine::{Begin, Life};
 use follow::Follower;
-use kv_engine::disk::sim::{Change, Choices, Fate, Fault, FaultPlan, Image, SimDisk, World};
+use kv_engine::disk::sim::{Change, Cut, Fault, FaultPlan, Image, Lasts, SimDisk, SyncFailure, World};
 use std::collections::HashSet;
 
 /// Lives of one workload.
@@ -26,23 +26,6 @@ const LIVES: usize = 3;
 const PUTS: u8 = 7;
 /// A sync fails among so many operations at the beginning of a life, if one of them is a sync.
 const OPERATIONS: usize = 40;
-
-/// A power cut that keeps nothing that is not durable.
-struct NothingKept;
-
-impl Choices for NothingKept {
-    fn fate(&mut self) -> Fate {
-        Fate::Lost
-    }
-
-    fn pick(&mut self, count: usize) -> usize {
-        count - 1 // of the lengths, the durable one
-    }
-
-    fn garbage(&mut self) -> u8 {
-        0
-    }
-}
 
 /// What was followed.
 #[derive(Debug, Default)]
@@ -105,7 +88,7 @@ impl Workload<'_> {
         let mut random = Random::new(seed);
         let batch_size = [1, 1, 2, 3][random.below(4)];
         // Crashes and failed syncs are not left to the model here: they happen when the engine's do.
-        let bounds = Bounds { batch_size, puts: PUTS, snapshots: u8::MAX, closes: u8::MAX, ..Bounds::NONE };
+        let bounds = Bounds { batch_size, puts: PUTS, snapshots: u8::MAX, closes: u8::MAX, reserve: true, ..Bounds::NONE };
         let follower = Follower::new(Protocol { bounds, wrong: None });
         Workload { random, follower, world: World::default(), seen: HashSet::new(), report }
     }
@@ -113,12 +96,12 @@ impl Workload<'_> {
     fn follow(&mut self) -> Result<(), String> {
         let mut begin = Begin::Image(Image::new());
         for number in 1..=LIVES {
-            let mut plan = FaultPlan::default();
-            if matches!(begin, Begin::Image(_)) && self.random.below(2) == 0 {
-                plan.at = self.random.below(OPERATIONS);
-                plan.fault = Some([Fault::SyncLosesPages, Fault::SyncRevertsPages][self.random.below(2)]);
-            }
-            self.follower.begin_life(plan.fault);
+            let fails = matches!(begin, Begin::Image(_)) && self.random.below(2) == 0;
+            let plan = fails.then(|| FaultPlan {
+                at: self.random.below(OPERATIONS),
+                fault: Fault::Sync([SyncFailure::LosesPages, SyncFailure::RevertsPages][self.random.below(2)]),
+                lasts: Lasts::Once,
+            });
             let (batch_size, put) = (self.follower.protocol.bounds.batch_size, self.follower.state.used.puts);
             let life = engine::live(&begin, plan, batch_size, put, PUTS, &mut self.random);
             let writes = (1..=life.trace.len()).filter(|end| matches!(life.trace[end - 1], Change::Write(..)));
@@ -151,23 +134,19 @@ impl Workload<'_> {
                 self.follower.change(change).map_err(said)?;
                 self.world.apply(change);
                 self.report.changes += 1;
+                self.report.failed_syncs += usize::from(matches!(change, Change::FailedSync(..)));
                 self.crashes().map_err(said)?;
             }
-            let failed = self.follower.end_call(called).map_err(|why| format!("call {number} ({call:?}): {why}"))?;
+            self.follower.end_call(called).map_err(|why| format!("call {number} ({call:?}): {why}"))?;
             self.report.calls += 1;
-            self.same_disk(&called.world).map_err(|why| format!("call {number} ({call:?}): {why}"))?;
-            if failed {
-                self.report.failed_syncs += 1;
-                self.world = called.world.clone(); // what a failed sync does is not in the trace
-                self.crashes().map_err(|why| format!("call {number} ({call:?}), behind a failed sync: {why}"))?;
-            }
+            self.same_disk().map_err(|why| format!("call {number} ({call:?}): {why}"))?;
         }
         Ok(())
     }
 
     /// Whether the model's disk is the simulated one: what is seen, and what is certain.
-    fn same_disk(&self, world: &World) -> Result<(), String> {
-        let real = [world.after_death(None), world.after_power_cut(&mut NothingKept)];
+    fn same_disk(&self) -> Result<(), String> {
+        let real = [self.world.after_death(None), self.world.after_power_cut(&Cut::nothing())];
         let model = self.follower.seen_and_certain();
         for (what, (real, model)) in ["what is seen", "what is durable"].into_iter().zip(real.iter().zip(&model)) {
             if real != model {
