@@ -194,8 +194,7 @@ impl Shared {
             let end = |log: Guard<'_>| self.replace_log(log, next);
             self.while_paused(end, |_, _| {})
         });
-        let released = done.inspect_err(|_| drop(self.disk.remove(&with_suffix(&self.wal_path, ".tmp"))))?;
-        Ok(self.snapshotted(&header, released, began))
+        self.snapshotted(&header, done, began)
     }
 
     /// A checkpoint with the log paused: 1. make it all durable; 2. to 5. as always.
@@ -204,8 +203,7 @@ impl Shared {
         let log = self.make_durable(log)?;
         let (header, next) = self.snapshot_and_successor(log, alone, &|| Ok(()))?;
         let done = self.replace_log(self.log()?, next);
-        let released = done.inspect_err(|_| drop(self.disk.remove(&with_suffix(&self.wal_path, ".tmp"))))?;
-        Ok(self.snapshotted(&header, released, began))
+        self.snapshotted(&header, done, began)
     }
 
     /// Steps 1 and 2. All of the log must be durable.
@@ -255,14 +253,16 @@ impl Shared {
         Ok(released)
     }
 
-    fn snapshotted(&self, header: &snapshot::Header, log_bytes: u64, began: Duration) -> Snapshotted {
-        Snapshotted {
+    /// The answer, where the log was replaced and had so many bytes before. Where it was not, nothing is left behind.
+    fn snapshotted(&self, header: &snapshot::Header, replaced: Result<u64>, began: Duration) -> Result<Snapshotted> {
+        let log_bytes = replaced.inspect_err(|_| drop(self.disk.remove(&with_suffix(&self.wal_path, ".tmp"))))?;
+        Ok(Snapshotted {
             seq: header.seq,
             keys: header.entries,
             bytes: header.file_len().expect("the length of a file that was written"),
             log_bytes_released: log_bytes.saturating_sub(self.log_always().wal.len_bytes()),
             digest: header.digest,
             took: self.disk.now().saturating_sub(began),
-        }
+        })
     }
 }

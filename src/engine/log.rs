@@ -204,6 +204,15 @@ impl Log {
         Some(Error::Poisoned { path: self.wal.path().to_path_buf(), reason, pending: self.pending() })
     }
 
+    /// Whether the store still takes writes.
+    pub(super) fn check_open(&self) -> Result<()> {
+        match self.poisoned() {
+            Some(error) => Err(error),
+            None if self.closed => Err(Error::Closed),
+            None => Ok(()),
+        }
+    }
+
     fn no_space(&self, cause: &Cause) -> Error {
         Error::NoSpace { path: self.wal.path().to_path_buf(), pending: self.pending(), source: cause.error() }
     }
@@ -234,7 +243,8 @@ impl Shared {
         let waiting = self.append(&mut log, what, body);
         let (seq, ticket) = (waiting.seq, waiting.ticket);
         if log.waiting.is_empty() && seq <= log.limit() {
-            self.apply(&mut log, &waiting, body.bytes);
+            self.state.apply_write(body.bytes);
+            self.applied(&mut log, &waiting);
             return Ok(log.ack(seq));
         }
         log.waiting.push_back(waiting);
@@ -245,12 +255,7 @@ impl Shared {
     /// Waits until the log may take a write: not paused, nothing stalled, and room in the buffer.
     pub(super) fn admit<'a>(&'a self, mut log: Guard<'a>) -> Result<Guard<'a>> {
         loop {
-            if let Some(error) = log.poisoned() {
-                return Err(error);
-            }
-            if log.closed {
-                return Err(Error::Closed);
-            }
+            log.check_open()?;
             if log.paused {
                 log = self.wait(log)?;
             } else if log.stalled.is_some() || log.wal.buffered_bytes() >= MAX_BUFFERED_BYTES {
@@ -278,11 +283,6 @@ impl Shared {
             self.state.apply_write(log.wal.body(first.end, first.body_len));
             self.applied(log, &first);
         }
-    }
-
-    fn apply(&self, log: &mut Log, write: &Waiting, body: &[u8]) {
-        self.state.apply_write(body);
-        self.applied(log, write);
     }
 
     fn applied(&self, log: &mut Log, write: &Waiting) {

@@ -543,11 +543,8 @@ impl Shared {
     /// As [`Shared::log`], of a store that still takes writes.
     fn open_log(&self) -> Result<Guard<'_>> {
         let log = self.log()?;
-        match log.poisoned() {
-            Some(error) => Err(error),
-            None if log.closed => Err(Error::Closed),
-            None => Ok(log),
-        }
+        log.check_open()?;
+        Ok(log)
     }
 
     /// For looking only: also after a panic.
