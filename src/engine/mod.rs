@@ -242,6 +242,27 @@ impl Engine {
         Ok(self.shared().state.get(key.as_ref()))
     }
 
+    /// Calls `see` with the value of `key`, where there is one, and returns what it returns: nothing is
+    /// copied and nothing allocated. Otherwise as [`Engine::get`].
+    ///
+    /// Writes to keys near in the hash table wait while `see` runs, so it should be short; it must not use the
+    /// store itself, or it may wait for its own end.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+    /// engine.put("x", "100")?;
+    /// assert_eq!(engine.get_with("x", |value| value.len())?, Some(3));
+    /// assert_eq!(engine.get_with("y", |value| value.len())?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    pub fn get_with<T>(&self, key: impl AsRef<[u8]>, see: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
+        Ok(self.shared().state.with(key.as_ref(), see))
+    }
+
     /// The entries whose keys begin with `prefix`, in the byte order of the keys; all for an empty one.
     ///
     /// ```

@@ -1,5 +1,8 @@
 //! One shard of the map: a hash table of places, and the bytes of the entries in blocks.
 //!
+//! The table keeps half of each hash beside the place: it grows without a look at the keys, which are somewhere in
+//! memory, each a miss of the cache, and a look for a key reads no other one.
+//!
 //! Most entries are short. Each stands in a block behind the one before it, without an allocation of
 //! its own:
 //!
@@ -96,9 +99,36 @@ pub(super) enum Fresh {
     Noted(Vec<(Key, bool)>),
 }
 
+/// An entry's place, and the lower half of the hash of its key.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    hash: u32,
+    place: Place,
+}
+
+impl Slot {
+    fn new(hash: u64, place: Place) -> Slot {
+        Slot { hash: half(hash), place }
+    }
+
+    /// What the table goes by: it takes a row from the low bits, and a tag from the highest, which are mixed
+    /// from the others here by Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, 6.4).
+    fn spread(&self) -> u64 {
+        spread(self.hash)
+    }
+}
+
+fn half(hash: u64) -> u32 {
+    u32::try_from(hash & u64::from(u32::MAX)).expect("the lower half")
+}
+
+fn spread(half: u32) -> u64 {
+    u64::from(half).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Shard {
-    table: HashTable<Place>,
+    table: HashTable<Slot>,
     store: Store,
     /// Keys and values together, in bytes.
     data_bytes: u64,
@@ -240,23 +270,25 @@ impl Shard {
     }
 
     pub(super) fn get(&self, hash: u64, key: &[u8]) -> Option<Found<'_>> {
-        self.table.find(hash, |&place| self.store.key(place) == key).map(|&place| self.store.value(place))
+        let half = half(hash);
+        let found = self.table.find(spread(half), |slot| slot.hash == half && self.store.key(slot.place) == key);
+        found.map(|slot| self.store.value(slot.place))
     }
 
     pub(super) fn insert(&mut self, hasher: &RandomState, hash: u64, key: &[u8], value: &[u8]) {
-        let store = &mut self.store;
-        let old = match self.table.find_mut(hash, |&place| store.key(place) == key) {
-            Some(place) => {
-                let old = store.value(*place).bytes().len();
-                if !store.overwrite(*place, value) {
-                    store.remove(*place);
-                    *place = store.add(key, value);
+        let (store, half) = (&mut self.store, half(hash));
+        let old = match self.table.find_mut(spread(half), |slot| slot.hash == half && store.key(slot.place) == key) {
+            Some(slot) => {
+                let old = store.value(slot.place).bytes().len();
+                if !store.overwrite(slot.place, value) {
+                    store.remove(slot.place);
+                    slot.place = store.add(key, value);
                 }
                 old as u64
             }
             None => {
-                let place = store.add(key, value);
-                self.table.insert_unique(hash, place, |&place| hasher.hash_one(store.key(place)));
+                let slot = Slot::new(hash, store.add(key, value));
+                self.table.insert_unique(slot.spread(), slot, Slot::spread);
                 self.note(key, true);
                 self.data_bytes += key.len() as u64;
                 0
@@ -268,8 +300,10 @@ impl Shard {
     }
 
     pub(super) fn remove(&mut self, hasher: &RandomState, hash: u64, key: &[u8]) -> bool {
-        let Ok(found) = self.table.find_entry(hash, |&place| self.store.key(place) == key) else { return false };
-        let (place, _) = found.remove();
+        let half = half(hash);
+        let is_it = |slot: &Slot| slot.hash == half && self.store.key(slot.place) == key;
+        let Ok(found) = self.table.find_entry(spread(half), is_it) else { return false };
+        let (Slot { place, .. }, _) = found.remove();
         self.data_bytes -= (key.len() + self.store.value(place).bytes().len()) as u64;
         self.store.remove(place);
         self.note(key, false);
@@ -286,10 +320,9 @@ impl Shard {
             let (key, value) = entry(&bytes[offset..]);
             let place = Place::in_block(victim, offset);
             let len = HEAD_BYTES + key.len() + value.len();
-            let hash = hasher.hash_one(key);
-            // Not by `entry`, which may grow the table, and then wants the hash of every key.
-            if let Some(found) = self.table.find_mut(hash, |&other| other == place) {
-                *found = self.store.add(key, value);
+            let half = half(hasher.hash_one(key));
+            if let Some(slot) = self.table.find_mut(spread(half), |slot| slot.place == place) {
+                slot.place = self.store.add(key, value);
                 self.store.blocks[victim].live -= len;
                 self.store.live -= len;
                 self.store.dead += len;
@@ -316,7 +349,7 @@ impl Shard {
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &[u8]> {
-        self.table.iter().map(|&place| self.store.key(place))
+        self.table.iter().map(|slot| self.store.key(slot.place))
     }
 }
 
