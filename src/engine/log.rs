@@ -9,8 +9,9 @@
 //! 1. before the lock is taken: the bytes of its body, and their check;
 //! 2. append: the next sequence number, a frame into the buffer;
 //! 3. apply, from the front of what is waiting, what the rule allows; who is applied is answered;
-//! 4. who is not, leads or follows. The leader takes the buffer out, *releases the lock*, writes it with one
-//!    call, syncs, takes the lock again, and settles the shared state before it looks at the
+//! 4. who is not, leads or follows. The leader *releases the lock*, waits a moment for others that are on their way
+//!    (see `gather`), takes the buffer out under the lock, and without it writes it with one call and
+//!    syncs; it takes the lock again, and settles the shared state before it looks at the
 //!    outcome: `durable` moves, step 3 is repeated. Then, without the lock, it wakes the next leader,
 //!    and then all who followed.
 //!
@@ -23,6 +24,7 @@
 //! are refused, and the buffer keeps the acknowledged ones: the log is *stalled*, and takes no
 //! write before those are on the disk. When anything else fails, the log has *failed* for good.
 
+use super::gather::Expected;
 use super::{Ack, Shared};
 use crate::error::{Error, Result};
 use crate::record::{Body, Kind};
@@ -67,6 +69,7 @@ pub(super) struct Log {
     next: Arc<Round>,
     /// and whether somebody sleeps until it can begin, to lead it.
     next_has_leader: bool,
+    pub(super) expected: Expected,
     /// A snapshot is being taken or the store is closing: no new writes.
     paused: bool,
     /// Why acknowledged writes could not be written; they wait in the buffer.
@@ -176,6 +179,7 @@ impl Log {
             running: None,
             next: Arc::default(),
             next_has_leader: false,
+            expected: Expected::default(),
             paused: false,
             stalled: None,
             failure: None,
@@ -248,6 +252,7 @@ impl Shared {
             return Ok(log.ack(seq));
         }
         log.waiting.push_back(waiting);
+        self.arrivals.note();
         self.apply_allowed(&mut log);
         self.settle(log, seq, ticket)
     }
@@ -363,22 +368,31 @@ impl Shared {
         assert!(log.running.is_none() && log.failure.is_none(), "one leader at a time, and none after a failure");
         let round = std::mem::take(&mut log.next);
         log.next_has_leader = false;
-        let through = log.appended;
+        // Whoever comes while it gathers is in it.
+        log.running = Some((Arc::clone(&round), MAX_SEQ));
+        let waiting = log.waiting.len();
+        let wait = log.expected.gather_for(waiting);
+        drop(log);
+
+        let unwound = Unwound { shared: self, what: "a sync" };
+        let most_came = wait.map(|wait| self.gather(&wait));
+        let mut log = self.log_or_panicked();
+        most_came.into_iter().for_each(|most_came| log.expected.gathered(most_came));
+        if log.failure.is_some() {
+            std::mem::forget(unwound);
+            return self.end_round(log, round, None);
+        }
+        let (through, waited) = (log.appended, log.waiting.len());
         log.running = Some((Arc::clone(&round), through));
         let mut group = log.wal.take();
         drop(log);
 
-        let unwound = Unwound { shared: self, what: "a sync" };
         let written = group.write();
         let began = self.disk.now();
         let synced = written.is_ok().then(|| group.sync());
         let took = self.disk.now().saturating_sub(began);
 
-        let mut log = self.log.lock().unwrap_or_else(|poisoned| {
-            let mut log = poisoned.into_inner();
-            self.panicked(&mut log);
-            log
-        });
+        let mut log = self.log_or_panicked();
         let mut no_space = None;
         match written {
             Err(failure) => no_space = write_failed(&mut log, group, failure),
@@ -404,6 +418,13 @@ impl Shared {
             }
         }
         std::mem::forget(unwound);
+        let still_waiting = log.waiting.len();
+        log.expected.round_ended(waited, still_waiting, took);
+        self.end_round(log, round, no_space)
+    }
+
+    /// Tells everybody of the end of the round.
+    fn end_round(&self, mut log: Guard<'_>, round: Arc<Round>, no_space: Option<Cause>) -> Ended {
         let ended = log.end_round(no_space);
         let next_has_leader = std::mem::take(&mut log.next_has_leader);
         // Those who would wait for the next round are refused or in doubt as well.
@@ -419,6 +440,14 @@ impl Shared {
             round.ended.set(ended.clone());
         }
         ended
+    }
+
+    fn log_or_panicked(&self) -> Guard<'_> {
+        self.log.lock().unwrap_or_else(|poisoned| {
+            let mut log = poisoned.into_inner();
+            self.panicked(&mut log);
+            log
+        })
     }
 
     /// Returns once everything appended before is durable.

@@ -18,6 +18,7 @@ mod batch;
 mod checkpointer;
 mod close;
 mod flusher;
+mod gather;
 mod iter;
 mod locks;
 mod log;
@@ -38,6 +39,7 @@ use crate::sync::{AtomicU32, AtomicU64, Condvar, Mutex, Ordering};
 use crate::{MAX_ATOMIC_BYTES, MAX_BATCH_SIZE, MAX_KEY_BYTES, MAX_VALUE_BYTES, StoreId, with_suffix};
 use checkpointer::Checkpointer;
 use flusher::Flusher;
+use gather::Arrivals;
 use locks::Locks;
 use log::{Guard, Log, What};
 use std::cell::Cell;
@@ -109,6 +111,7 @@ struct Shared {
     /// Signalled when a sync, a pause or the store ends: all who wait look again.
     settled: Condvar,
     state: Map,
+    arrivals: Arrivals,
     flusher: Flusher,
     checkpointer: Checkpointer,
     /// Emptied by close.
@@ -136,6 +139,7 @@ impl Engine {
             log: Mutex::new(Log::new(wal, options.batch_size, report.last_seq, report.snapshot_seq)),
             settled: Condvar::new(),
             state,
+            arrivals: Arrivals::default(),
             flusher: Flusher::default(),
             checkpointer: Checkpointer::new(options.checkpoint_log_bytes, options.checkpoint_interval),
             recovery: report,
