@@ -72,7 +72,7 @@ pub(crate) fn after_help() -> String {
 /// The page or script, for stdout.
 pub(crate) fn generate(kind: Generate) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
-    let mut complete = |shell| clap_complete::generate(shell, &mut Args::command(), "kv_cli", &mut out);
+    let mut complete = |shell| clap_complete::generate(shell, &mut with_commands(), "kv_cli", &mut out);
     match kind {
         Generate::CompleteBash => complete(Shell::Bash),
         Generate::CompleteZsh => complete(Shell::Zsh),
@@ -80,6 +80,16 @@ pub(crate) fn generate(kind: Generate) -> io::Result<Vec<u8>> {
         Generate::Man => man(&mut out)?,
     }
     Ok(out)
+}
+
+/// The command line as a person types it: the parser takes any word for a command and checks it later.
+fn with_commands() -> Command {
+    let command = |name: &'static str, about: &'static str| Command::new(name).about(about).disable_help_flag(true);
+    let help = COMMANDS.iter().map(|spec| command(spec.name, spec.summary));
+    Args::command().subcommands(COMMANDS.iter().map(|spec| {
+        let found = command(spec.name, spec.summary);
+        if spec.name == "HELP" { found.subcommands(help.clone()) } else { found }
+    }))
 }
 
 fn man(out: &mut impl Write) -> io::Result<()> {
@@ -94,7 +104,7 @@ fn man(out: &mut impl Write) -> io::Result<()> {
         roff.text([roman("At the prompt, one to a line in a script, or as words behind the options; in any letter case.")]);
         for spec in COMMANDS {
             let names = std::iter::once(spec.usage()).chain(spec.aliases.iter().map(|alias| (*alias).to_string()));
-            entry(roff, &names.collect::<Vec<_>>().join(", "), spec.summary);
+            entry(roff, &names.collect::<Vec<_>>().join(", "), &format!("{}.", spec.summary));
             if !spec.details.is_empty() {
                 roff.control("RS", []).text([roman(spec.details)]).control("RE", []);
             }

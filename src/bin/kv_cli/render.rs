@@ -126,9 +126,10 @@ impl Output {
         let Some(note) = note else { return reply.write_text(&mut self.out) };
         let mut text = Vec::new();
         reply.write_text(&mut text)?;
-        // Behind one line; under several.
+        // Behind one line; under several, and under a list even of one.
         let lines = text.iter().filter(|&&b| b == b'\n').count();
-        if lines == 1 {
+        let is_list = matches!(reply, Reply::Keys(..) | Reply::Entries(..));
+        if lines == 1 && !is_list {
             text.pop();
             text.push(b' ');
         }
