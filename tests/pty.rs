@@ -253,9 +253,15 @@ fn stats_are_grouped_and_fit_the_screen() {
     let groups: Vec<&str> =
         lines.iter().filter_map(|line| line.split([' ', '\r']).next()).filter(|word| !word.is_empty()).collect();
     assert_eq!(groups, ["data", "writes", "log", "syncs", "snapshot", "recovery"], "{screen}");
-    for text in
-        ["keys      1", "up to write 1, 0 pending", "each", "1 PUT, 0 DEL", "count     1, together", "p50 ", "of write 1, "]
-    {
+    for text in [
+        "keys      1",
+        "up to write 1, 0 pending",
+        "after every write",
+        "1 PUT, 0 DEL",
+        "count     1, together",
+        "p50 ",
+        "of write 1, ",
+    ] {
         assert!(screen.contains(text), "{text} is not in {screen}");
     }
 }

@@ -238,10 +238,59 @@ pub(crate) fn columns(stream: impl AsFd) -> usize {
 }
 
 /// One line broken between words so that none has more than `columns`; what follows the first is indented.
+/// A number and its unit stay together, and so do longer words, such as paths: they can be copied.
 pub(crate) fn fit(line: &str, columns: usize, indent: usize) -> String {
+    const GLUE: &str = "\u{e000}"; // of private use, and as wide as a blank
+    const UNITS: [&str; 8] = ["B", "KiB", "MiB", "GiB", "µs", "ms", "s", "%"];
+    let mut glued = String::with_capacity(line.len());
+    for word in line.split_inclusive(' ') {
+        let unit = word.trim_end().trim_end_matches([',', ';', '.', ')']);
+        if UNITS.contains(&unit) && glued.trim_end().ends_with(|c: char| c.is_ascii_digit()) && glued.ends_with(' ') {
+            glued.pop();
+            glued.push_str(GLUE);
+        }
+        glued.push_str(word);
+    }
     let indent = " ".repeat(indent);
-    // Longer words, such as paths, are left whole: they can be copied.
-    textwrap::fill(line, textwrap::Options::new(columns).subsequent_indent(&indent).break_words(false))
+    let options = textwrap::Options::new(columns).subsequent_indent(&indent).break_words(false);
+    textwrap::fill(&glued, options).replace(GLUE, " ")
+}
+
+/// Passes text on in lines that fit the terminal, where there is one. The rows of a table, which begin with a blank,
+/// go on under their last column.
+pub(crate) struct Fitted<W: Write> {
+    out: W,
+    columns: Option<usize>,
+    under: usize,
+    line: Vec<u8>,
+}
+
+impl<W: Write> Fitted<W> {
+    /// For stdout; the last column of a table begins at `under`.
+    pub(crate) fn stdout(out: W, under: usize) -> Fitted<W> {
+        Fitted { out, columns: io::stdout().is_terminal().then(|| columns(io::stdout())), under, line: Vec::new() }
+    }
+}
+
+impl<W: Write> Write for Fitted<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(columns) = self.columns else { return self.out.write(bytes) };
+        for &byte in bytes {
+            if byte != b'\n' {
+                self.line.push(byte);
+                continue;
+            }
+            let line = String::from_utf8_lossy(&self.line).into_owned();
+            let indent = if line.starts_with(' ') { self.under } else { 2 };
+            writeln!(self.out, "{}", fit(&line, columns, indent))?;
+            self.line.clear();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 pub(crate) fn dimmed(text: &str, color: bool) -> String {
@@ -340,6 +389,16 @@ mod tests {
         assert_eq!(get("\u{9b}\u{202e}\x1b".as_bytes()), "{\"cmd\":\"GET\",\"ok\":true,\"value\":\"\\u009b\\u202e\\u001b\"}\n");
         assert_eq!(json_reply(Verb::Get, &Reply::Value(None)), "{\"cmd\":\"GET\",\"ok\":true,\"value\":null}\n");
         assert_eq!(json_reply(Verb::Del, &Reply::NotThere), "{\"cmd\":\"DEL\",\"ok\":true,\"existed\":false}\n");
+    }
+
+    #[test]
+    fn lines_are_broken_between_words_and_units_stay_with_their_numbers() {
+        assert_eq!(fit("recovered 12 keys in 14.2 ms; fine", 26, 2), "recovered 12 keys in\n  14.2 ms; fine");
+        assert_eq!(fit("short", 5, 2), "short");
+        assert_eq!(fit("see /a/very/long/path now", 8, 2), "see\n  /a/very/long/path\n  now");
+        let mut out = Fitted { out: Vec::new(), columns: Some(12), under: 6, line: Vec::new() };
+        out.write_all(b"  1  a word or two\nand a sentence\n").expect("memory");
+        assert_eq!(String::from_utf8_lossy(&out.out), "  1  a word\n      or two\nand a\n  sentence\n");
     }
 
     #[test]

@@ -42,8 +42,8 @@ fn writes(stats: &Stats) -> Rows {
         age => format!("or when one is {} old", format_duration(age)),
     };
     let every = match stats.batch_size {
-        1 => "each".to_string(),
-        n => format!("every {n} writes, {age}"),
+        1 => "after every write".to_string(),
+        n => format!("after every {n} writes, {age}"),
     };
     let groups = counted(stats.batches, "atomic group");
     vec![
@@ -96,7 +96,7 @@ fn snapshots(stats: &Stats, path: &Path) -> Rows {
         limit => {
             // Not before the log is as long as the snapshot.
             let due = limit.max(stats.snapshot_bytes);
-            format!("when the log has {}, {} % of which it has", human_bytes(due), 100 * stats.log_bytes / due)
+            format!("when the log has {}, now {} % of that", human_bytes(due), 100 * stats.log_bytes / due)
         }
     };
     let by_age = match stats.checkpoint_interval {
