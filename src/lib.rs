@@ -120,7 +120,7 @@ mod sync;
 pub mod torture;
 mod wal;
 
-pub use engine::{Ack, Batch, Engine, Flushed, Keys, Options, Scan, Snapshotted, Stats};
+pub use engine::{Ack, Batch, Engine, Flushed, Keys, Options, Scan, Snapshotted, Stats, SyncTimes};
 pub use error::{Error, Result};
 pub use record::Fault;
 pub use recovery::{Cut, Recovery, RecoveryReport, Tail};

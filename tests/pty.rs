@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::Store;
+use common::{Store, skipped};
 use rexpect::process::{Signal, WaitStatus};
 use rexpect::session::{Options, PtySession, spawn_with_options};
 use std::fs;
@@ -95,8 +95,11 @@ fn several_lines_at_once_all_run() {
     session.exp_string("3 of 5 buffered").unwrap();
     session.exp_string("kv> ").unwrap();
     // A paste comes in brackets and is one text to the editor.
-    session.send("\x1b[200~DEL a\nPUT d 4\nSIZE\x1b[201~\n").unwrap();
-    session.exp_string("3 keys").unwrap();
+    session.send("\x1b[200~DEL a\nPUT d 4\nSIZE\n\x1b[201~\n").unwrap();
+    // Nothing has run before Enter; then each line is shown above its answer.
+    for line in ["kv> DEL a\r\nOK ", "kv> PUT d 4\r\nOK", "kv> SIZE\r\n3 keys"] {
+        session.exp_string(line).unwrap();
+    }
     session.exp_string("kv> ").unwrap();
     say(&mut session, "GET d", "4");
     session.send_line("EXIT").unwrap();
@@ -137,18 +140,155 @@ fn sigterm_at_the_prompt_saves_and_restores_the_terminal() {
     }
 }
 
-#[test]
-fn tab_completes_commands_and_keys_and_hints_name_arguments() {
-    let store = Store::new();
-    store.script("PUT 'user 1' one\n");
-    let mut session = prompt(&store, &[]);
-    session.send("PUT").unwrap();
+/// Types without Enter, and waits until it is on the screen.
+fn type_in(session: &mut PtySession, text: &str, shown: &str) {
+    session.send(text).unwrap();
     session.flush().unwrap();
-    session.exp_string("PUT key value").unwrap();
+    session.exp_string(shown).unwrap();
+}
+
+/// Ctrl-C at a line with something on it.
+fn drop_line(session: &mut PtySession) {
     session.send_control('c').unwrap();
+    session.exp_string("\r\n").unwrap();
     session.exp_string("kv> ").unwrap();
-    say(&mut session, "g\tus\t", "one");
+}
+
+#[test]
+fn tab_completes_commands_and_keys_quoted_where_they_must_be() {
+    let store = Store::new();
+    store.script("PUT 'user 1' one\nPUT 'user 2' two\nPUT user3 three\nPUT \"tab\\t\" four\nPUT plain five\n");
+    let mut session = prompt(&store, &[]);
     say(&mut session, "HELP SETB\t", "SETBATCH [n]");
+    say(&mut session, "g\tpl\t", "five");
+    say(&mut session, "GET ta\t", "four");
+    // With or without its quote, up to where the keys differ, and on from there.
+    say(&mut session, "GET us\t 1\t", "one");
+    say(&mut session, "GET \"us\t 2\t", "two");
+    say(&mut session, "GET \"us\t3\t", "three");
+    say(&mut session, "GET 'user 2\t", "two");
+    // Twice lists what there is.
+    type_in(&mut session, "DEL us\t\t", "\"user 1\"  \"user 2\"  \"user3\"");
+    session.exp_string("kv> DEL \"user").unwrap();
+    drop_line(&mut session);
+    say(&mut session, "KEYS user l\t1", "\"user 1\"");
+}
+
+#[test]
+fn hints_shrink_as_arguments_are_typed() {
+    let store = Store::new();
+    let mut session = prompt(&store, &[]);
+    type_in(&mut session, "PUT", "PUT key value");
+    type_in(&mut session, " ", "key value");
+    type_in(&mut session, "\"a b\"", "\"a b\" value");
+    type_in(&mut session, " ", " value");
+    type_in(&mut session, "1", "1");
+    session.send("\n").unwrap();
+    session.flush().unwrap();
+    session.exp_string("OK 1 of 5 buffered").unwrap();
+    session.exp_string("kv> ").unwrap();
+    type_in(&mut session, "KEYS a", "KEYS a [LIMIT n]");
+    drop_line(&mut session);
+    // A line that began like this one; the right arrow takes it.
+    type_in(&mut session, "P", "PUT \"a b\" 1");
+    session.send("\x1b[C\n").unwrap();
+    session.flush().unwrap();
+    session.exp_string("OK 2 of 5 buffered").unwrap();
+}
+
+#[test]
+fn ctrl_r_finds_a_line_typed_before_also_in_another_life() {
+    let store = Store::new();
+    let mut session = prompt(&store, &["--batch", "1"]);
+    say(&mut session, "PUT sought found", "OK");
+    say(&mut session, "PUT other 1", "OK");
+    session.process_mut().kill(Signal::SIGKILL).unwrap();
+    let mut session = prompt(&store, &["--batch", "1"]);
+    say(&mut session, "DEL sought", "OK");
+    session.send_control('r').unwrap();
+    session.exp_string("reverse-i-search").unwrap();
+    type_in(&mut session, "ght f", "PUT sought found");
+    session.send("\n").unwrap();
+    session.flush().unwrap();
+    session.exp_string("OK").unwrap();
+    session.exp_string("kv> ").unwrap();
+    say(&mut session, "GET sought", "found");
+}
+
+#[test]
+fn an_open_group_is_seen_in_the_prompt() {
+    let store = Store::new();
+    let mut session = prompt(&store, &[]);
+    for (line, answer, then) in
+        [("BEGIN", "OK", "kv*> "), ("PUT a 1", "QUEUED 1 in the group", "kv*> "), ("COMMIT", "OK 1 of 5 buffered", "kv> ")]
+    {
+        session.send_line(line).unwrap();
+        session.exp_string(answer).unwrap();
+        session.exp_string(then).unwrap();
+    }
+}
+
+#[test]
+fn help_tells_more_of_one_command_and_mistakes_are_guessed() {
+    let store = Store::new();
+    let mut session = prompt(&store, &[]);
+    say(&mut session, "help put", "PUT key value   store value under key");
+    session.send_line("HELP SNAP").unwrap();
+    session.exp_string("example: SNAP").unwrap();
+    session.exp_string("kv> ").unwrap();
+    say(&mut session, "FLSH", "error: unknown command 'FLSH'; did you mean FLUSH?");
+    say(&mut session, "GET \"x", "error: column 5: the quote opened here is never closed");
+}
+
+#[test]
+fn stats_are_grouped_and_fit_the_screen() {
+    let store = Store::new();
+    let mut session = prompt(&store, &["--batch", "1"]);
+    say(&mut session, "PUT x 100", "OK");
+    say(&mut session, "SNAP", "SNAP OK");
+    session.send_line("STATS").unwrap();
+    let (_, screen) = session.exp_regex("data [^>]*kv> ").unwrap();
+    let lines: Vec<&str> = screen.lines().collect();
+    assert!(lines.len() <= 23 && lines.iter().all(|line| line.trim_end().chars().count() <= 80), "{screen}");
+    let groups: Vec<&str> =
+        lines.iter().filter_map(|line| line.split([' ', '\r']).next()).filter(|word| !word.is_empty()).collect();
+    assert_eq!(groups, ["data", "writes", "log", "syncs", "snapshot", "recovery"], "{screen}");
+    for text in
+        ["keys      1", "up to write 1, 0 pending", "each", "1 PUT, 0 DEL", "count     1, together", "p50 ", "of write 1, "]
+    {
+        assert!(screen.contains(text), "{text} is not in {screen}");
+    }
+}
+
+/// The disk is made slow, so that the command is: strace holds up the sync.
+#[test]
+fn a_slow_command_says_how_long_it_took() {
+    let store = Store::new();
+    let traced = store.program("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success());
+    if !traced {
+        return skipped("strace cannot trace here");
+    }
+    let mut command = store.program("strace");
+    command.args(["-f", "-o", "/dev/null", "-e", "inject=fdatasync:delay_enter=600000", env!("CARGO_BIN_EXE_kv_cli")]);
+    command.args(["--batch", "1"]).env("TERM", "xterm");
+    let options = Options::new().timeout_ms(Some(30_000)).strip_ansi_escape_codes(true);
+    let mut session = spawn_with_options(command, options).unwrap();
+    session.exp_string("kv> ").unwrap();
+    session.send_line("GET x").unwrap();
+    session.exp_string("(nil)\r\n").unwrap();
+    session.exp_string("kv> ").unwrap();
+    session.send_line("PUT x 100").unwrap();
+    session.exp_regex(r"OK \([0-9]+\.[0-9][0-9]s\)").unwrap();
+    session.send_control('d').unwrap();
+    session.exp_eof().unwrap();
+}
+
+#[test]
+fn timing_is_told_of_every_command_that_asks_for_it() {
+    let store = Store::new();
+    let mut session = prompt(&store, &["--timing"]);
+    session.send_line("SIZE").unwrap();
+    session.exp_regex(r"0 keys \([0-9.]+ [^ ]*s\)").unwrap();
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! Every command line of the README is run, and answers as it says there. Numbers may differ, and
+//! Every command line of the README and of `docs` is run, and answers as it says there. Numbers may differ, and
 //! `…` stands for anything; the scratch files of a test stand in for `/tmp/kv.wal` and its like.
 //!
-//! A `console` block is one story: `$ ` lines go to a shell, `kv> ` lines to the prompt of the
-//! command before them, on a terminal.
+//! A `console` block is one story: `$ ` lines go to a shell, `kv> ` lines (`kv*> ` while a group is open) to the
+//! prompt of the command before them, on a terminal.
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -16,6 +16,8 @@ use std::process::Command;
 use tempfile::TempDir;
 
 const BIN: &str = env!("CARGO_BIN_EXE_kv_cli");
+/// The prompt, as a regular expression.
+const PROMPT: &str = r"kv\*?> ";
 const LIMIT_MS: Option<u64> = Some(120_000);
 
 /// Commands that a test cannot run inside itself: `scripts/check` or `.ci/run` runs them as they stand.
@@ -117,10 +119,11 @@ impl Story {
         self.environment(&mut run);
         run.arg("-c").arg(format!("exec {}", self.translate(command)));
         let mut session = spawn_command(run, LIMIT_MS).unwrap();
-        let banner = session.exp_string("kv> ").unwrap();
-        for line in expected {
-            let found = banner.lines().any(|shown| is_match(pattern(line)).unwrap().eval(shown.trim_end()));
-            assert!(found, "{}: no line like `{line}` in the banner:\n{banner}", self.place);
+        let (banner, _) = session.exp_regex(PROMPT).unwrap();
+        let banner = unbroken(banner.replace('\r', "").lines());
+        for line in &unbroken(expected.iter().copied()) {
+            let found = banner.iter().any(|shown| is_match(pattern(line)).unwrap().eval(shown.trim_end()));
+            assert!(found, "{}: no line like `{line}` in the banner:\n{}", self.place, banner.join("\n"));
         }
         self.session = Some(session);
     }
@@ -129,7 +132,7 @@ impl Story {
         let session = self.session.as_mut().unwrap();
         session.send_line(line).unwrap();
         let is_exit = line == "EXIT";
-        let answer = if is_exit { session.exp_eof().unwrap() } else { session.exp_string("kv> ").unwrap() };
+        let answer = if is_exit { session.exp_eof().unwrap() } else { session.exp_regex(PROMPT).unwrap().0 };
         if is_exit {
             self.session = None;
         }
@@ -140,18 +143,37 @@ impl Story {
 
     fn compare(&self, command: &str, actual: &str, expected: &[&str]) {
         let actual = actual.replace(&format!("{}/kv.", self.dir.path().display()), "/tmp/kv.");
-        let lines: Vec<&str> = actual.lines().collect();
-        let same = lines.len() == expected.len()
-            && lines.iter().zip(expected).all(|(line, promise)| is_match(pattern(promise)).unwrap().eval(line));
-        assert!(same, "{}: `{command}` answers\n{actual}\nwhere the README says\n{}", self.place, expected.join("\n"));
+        let (lines, promised) = (unbroken(actual.lines()), unbroken(expected.iter().copied()));
+        let same = lines.len() == promised.len()
+            && lines.iter().zip(&promised).all(|(line, promise)| is_match(pattern(promise)).unwrap().eval(line));
+        assert!(same, "{}: `{command}` answers\n{actual}\nwhere it says there\n{}", self.place, expected.join("\n"));
     }
+}
+
+/// Lines as they were before they were broken to fit the terminal, where numbers decide: what goes on is indented
+/// by two blanks, or by twenty in STATS.
+fn unbroken<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut whole: Vec<String> = Vec::new();
+    for line in lines {
+        let indent = line.len() - line.trim_start().len();
+        match whole.last_mut() {
+            Some(last) if indent == 2 || indent == 20 => *last += &format!(" {}", line.trim_start()),
+            _ => whole.push(line.to_string()),
+        }
+    }
+    whole
+}
+
+/// What is typed in a line that shows the prompt.
+fn at_prompt(line: &str) -> Option<&str> {
+    line.strip_prefix("kv> ").or_else(|| line.strip_prefix("kv*> "))
 }
 
 /// Splits a block into its commands with the lines behind them.
 fn steps<'a>(lines: &[&'a str]) -> Vec<(&'a str, Vec<&'a str>)> {
     let mut steps: Vec<(&str, Vec<&str>)> = Vec::new();
     for line in lines {
-        if line.starts_with("$ ") || line.starts_with("kv> ") {
+        if line.starts_with("$ ") || at_prompt(line).is_some() {
             steps.push((line, Vec::new()));
         } else {
             steps.last_mut().expect("a block begins with a command").1.push(line);
@@ -162,20 +184,28 @@ fn steps<'a>(lines: &[&'a str]) -> Vec<(&'a str, Vec<&'a str>)> {
 
 #[test]
 fn every_session_runs_as_shown() {
-    let text = file("README.md");
-    let blocks = blocks(&text);
-    assert!(blocks.len() >= 4);
-    for (number, lines) in blocks {
-        let mut story = Story { dir: tempfile::tempdir().unwrap(), session: None, place: format!("README.md:{number}") };
-        let steps = steps(&lines);
-        for (i, (command, expected)) in steps.iter().enumerate() {
-            let at_prompt_next = steps.get(i + 1).is_some_and(|(next, _)| next.starts_with("kv> "));
-            match (command.strip_prefix("$ "), command.strip_prefix("kv> ")) {
-                (Some(command), _) if at_prompt_next => story.start(command, expected),
-                (Some(command), _) => story.shell(command, expected),
-                (_, Some(line)) => story.type_line(line, expected),
-                _ => unreachable!("steps() makes no other"),
-            }
+    let docs = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")).unwrap();
+    let docs = docs.map(|entry| format!("docs/{}", entry.unwrap().file_name().into_string().unwrap()));
+    let mut run = 0;
+    for name in docs.filter(|name| name.ends_with(".md")).chain(["README.md".into()]) {
+        for (number, lines) in blocks(&file(&name)) {
+            run_block(format!("{name}:{number}"), &lines);
+            run += 1;
+        }
+    }
+    assert!(run >= 10);
+}
+
+fn run_block(place: String, lines: &[&str]) {
+    let mut story = Story { dir: tempfile::tempdir().unwrap(), session: None, place };
+    let steps = steps(lines);
+    for (i, (command, expected)) in steps.iter().enumerate() {
+        let at_prompt_next = steps.get(i + 1).is_some_and(|(next, _)| at_prompt(next).is_some());
+        match (command.strip_prefix("$ "), at_prompt(command)) {
+            (Some(command), _) if at_prompt_next => story.start(command, expected),
+            (Some(command), _) => story.shell(command, expected),
+            (_, Some(line)) => story.type_line(line, expected),
+            _ => unreachable!("steps() makes no other"),
         }
     }
 }
@@ -203,8 +233,9 @@ fn commands_in_the_text_are_run_too() {
                     assert!(checks.contains(script) || *script == "scripts/check", "`{quoted}` is run nowhere");
                     seen += 1;
                 }
-                ["kv_cli", "--help"] => {
-                    assert!(Command::new(BIN).arg("--help").output().unwrap().status.success());
+                ["kv_cli", "--help" | "--generate", ..] => {
+                    let words = words[1..].iter();
+                    assert!(Command::new(BIN).args(words).output().unwrap().status.success());
                     seen += 1;
                 }
                 ["kv_cli", tool @ ("wal" | "verify"), ..] => {

@@ -87,8 +87,8 @@ impl File for PacedFile {
         self.0.set_len(len)
     }
 
-    fn reserve(&self, len: u64) -> io::Result<()> {
-        self.0.reserve(len)
+    fn reserve(&self, present_len: u64, len: u64) -> io::Result<()> {
+        self.0.reserve(present_len, len)
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -150,6 +150,7 @@ impl Reply {
 /// ```
 #[must_use]
 pub fn figures(stats: &Stats) -> Vec<(&'static str, u128)> {
+    let sync_us = |percent| stats.sync_times.percentile(percent).unwrap_or_default().as_micros();
     vec![
         ("keys", stats.keys.into()),
         ("data_bytes", stats.data_bytes.into()),
@@ -164,11 +165,21 @@ pub fn figures(stats: &Stats) -> Vec<(&'static str, u128)> {
         ("log_bytes", stats.log_bytes.into()),
         ("log_bytes_written", stats.log_bytes_written.into()),
         ("log_writes", stats.log_writes.into()),
+        ("grouped_writes", stats.grouped_writes.into()),
+        ("largest_group", stats.largest_group.into()),
         ("syncs", stats.syncs.into()),
         ("sync_total_us", stats.sync_total.as_micros()),
+        ("sync_p50_us", sync_us(50.0)),
+        ("sync_p90_us", sync_us(90.0)),
+        ("sync_p99_us", sync_us(99.0)),
+        ("sync_p999_us", sync_us(99.9)),
         ("sync_max_us", stats.sync_max.as_micros()),
-        ("largest_group", stats.largest_group.into()),
         ("snapshots", stats.snapshots.into()),
         ("snapshot_seq", stats.snapshot_seq.into()),
+        ("snapshot_bytes", stats.snapshot_bytes.into()),
+        ("checkpoint_log_bytes", stats.checkpoint_log_bytes.into()),
+        ("checkpoint_interval_ms", stats.checkpoint_interval.as_millis()),
+        ("checkpoint_read", stats.checkpoint_read.into()),
+        ("checkpoint_to_read", stats.checkpoint_to_read.into()),
     ]
 }

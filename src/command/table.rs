@@ -81,8 +81,9 @@ pub static COMMANDS: &[Spec] = &[
         takes: "a key and a value",
         summary: "store value under key",
         details: "Key 1 byte to 64 KiB, value 0 bytes to 256 MiB, any bytes.\n\
-            Quote what has blanks or is empty: \"…\" takes \\n \\r \\t \\0 \\\\ \\\" \\xHH, '…' is literal.\n\
-            OK means accepted; it is durable once the batch is full, after FLUSH, or a second later.",
+            Quote what has blanks or is empty: \"…\" takes \\n \\r \\t \\0 \\\\ \\\" \\xHH, '…'\n\
+            is literal. OK means accepted; it is durable once the batch is full, after\n\
+            FLUSH, or a second later.",
         example: "PUT name \"Ada Lovelace\"",
     },
     Spec {
@@ -115,8 +116,9 @@ pub static COMMANDS: &[Spec] = &[
         arity: (0, 3),
         takes: "at most a prefix and LIMIT n",
         summary: "list the keys that begin with prefix",
-        details: "In byte order, one to a line. In a script all of them; on a terminal the first 100, with a\n\
-            note when there are more, unless LIMIT says how many. Writes of an open group are not seen.",
+        details: "In byte order, one to a line. In a script all of them; on a terminal the first\n\
+            100, with a note when there are more, unless LIMIT says how many. Writes of an\n\
+            open group are not seen.",
         example: "KEYS user: LIMIT 10",
     },
     Spec {
@@ -127,7 +129,8 @@ pub static COMMANDS: &[Spec] = &[
         arity: (0, 3),
         takes: "at most a prefix and LIMIT n",
         summary: "list keys and their values",
-        details: "As KEYS, with the value behind each key; both are written so that PUT reads them back.",
+        details: "As KEYS, with the value behind each key; both are written so that PUT reads\n\
+            them back.",
         example: "SCAN user: LIMIT 10",
     },
     Spec {
@@ -150,7 +153,8 @@ pub static COMMANDS: &[Spec] = &[
         takes: "nothing",
         summary: "begin an atomic group of PUT and DEL",
         details: "PUT and DEL answer QUEUED and are kept until COMMIT writes them all or none.\n\
-            When a command fails in between, COMMIT refuses. Leaving with an open group writes none of it.",
+            When a command fails in between, COMMIT refuses. Leaving with an open group\n\
+            writes none of it.",
         example: "BEGIN",
     },
     Spec {
@@ -183,7 +187,8 @@ pub static COMMANDS: &[Spec] = &[
         arity: (0, 0),
         takes: "nothing",
         summary: "make every accepted write durable now",
-        details: "After FLUSH OK neither kill -9 nor a power cut takes back anything accepted before.",
+        details: "After FLUSH OK neither kill -9 nor a power cut takes back anything accepted\n\
+            before.",
         example: "FLUSH",
     },
     Spec {
@@ -194,7 +199,8 @@ pub static COMMANDS: &[Spec] = &[
         arity: (0, 0),
         takes: "nothing",
         summary: "save a snapshot and empty the log",
-        details: "The next start reads the snapshot instead of a long log. Everything accepted is durable then.",
+        details: "The next start reads the snapshot instead of a long log. Everything accepted\n\
+            is durable then.",
         example: "SNAP",
     },
     Spec {
@@ -205,7 +211,8 @@ pub static COMMANDS: &[Spec] = &[
         arity: (0, 1),
         takes: "at most a number of writes",
         summary: "sync the log after every n writes; show n",
-        details: "n from 1 (every OK is durable) to 1000000. At most the last n - 1 accepted writes can be lost.",
+        details: "n from 1 (every OK is durable) to 1000000. At most the last n - 1 accepted\n\
+            writes can be lost.",
         example: "SETBATCH 1",
     },
     Spec {
@@ -216,7 +223,9 @@ pub static COMMANDS: &[Spec] = &[
         arity: (0, 0),
         takes: "nothing",
         summary: "print what the store holds and has done",
-        details: "Counts are since the store was opened; times are in microseconds.",
+        details: "In a script one line of name=value: _bytes, _ms and _us are their units, counts\n\
+            are since the store was opened; --json has more. The percentiles of the sync\n\
+            times are at most an eighth too high.",
         example: "STATS",
     },
     Spec {
@@ -464,10 +473,9 @@ mod tests {
     fn help_fits_a_terminal() {
         for text in COMMANDS.iter().map(Spec::help).chain([help()]) {
             for line in text.lines() {
-                assert!(line.chars().count() <= 100, "{line}");
+                assert!(line.chars().count() < 80, "{line}");
             }
         }
-        assert!(help().lines().all(|line| line.len() <= 79), "{}", help());
     }
 
     #[cfg(feature = "cli")]

@@ -31,7 +31,7 @@ pub struct Words<'a> {
 }
 
 impl<'a> Words<'a> {
-    /// Begins at the first word; a pasted `kv> ` in front of it is passed over, and so is a carriage
+    /// Begins at the first word; a pasted `kv> ` or `kv*> ` in front of it is passed over, and so is a carriage
     /// return at the line's end.
     ///
     /// ```
@@ -46,8 +46,9 @@ impl<'a> Words<'a> {
         let mut words = Words { line: line.strip_suffix(b"\r").unwrap_or(line), at: 0 };
         words.skip_blanks();
         let rest = &words.line[words.at..];
-        if rest.starts_with(b"kv>") && rest.get(3).is_none_or(|&b| is_blank(b)) {
-            words.at += 3;
+        let prompt = [&b"kv>"[..], b"kv*>"].into_iter().find(|prompt| rest.starts_with(prompt));
+        if let Some(prompt) = prompt.filter(|prompt| rest.get(prompt.len()).is_none_or(|&b| is_blank(b))) {
+            words.at += prompt.len();
         }
         words
     }
@@ -338,6 +339,7 @@ mod tests {
         assert_eq!(words("GET x   # 100"), [b"GET", b"x" as &[u8]]);
         assert_eq!(words("PUT color #fff"), [b"PUT" as &[u8], b"color", b"#fff"]);
         assert_eq!(words("kv> GET x"), [b"GET", b"x" as &[u8]]);
+        assert_eq!(words("kv*> GET x"), [b"GET", b"x" as &[u8]]);
         assert!(words("kv>").is_empty() && words(" \t").is_empty());
         assert!(Words::of(b"  #!/usr/bin/kv").is_at_end() && !Words::of(b"GET x").is_at_end());
     }

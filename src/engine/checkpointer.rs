@@ -34,13 +34,18 @@ pub(super) struct Checkpointer {
     stopping: AtomicBool,
     alone: Mutex<()>,
     failure: Mutex<Option<String>>,
+    /// Entries of the snapshot that the next checkpoint has to read.
+    snapshot_keys: AtomicU64,
+    /// Of the checkpoint under way, or of the last one: what it has read, and what there is to read.
+    read: AtomicU64,
+    to_read: AtomicU64,
 }
 
 /// The right to take a checkpoint, or to close.
 pub(super) type Alone<'a> = MutexGuard<'a, ()>;
 
 impl Checkpointer {
-    pub(super) fn new(limit_bytes: u64, interval: Duration) -> Checkpointer {
+    pub(super) fn new(limit_bytes: u64, interval: Duration, snapshot_keys: u64) -> Checkpointer {
         Checkpointer {
             thread: OnceLock::new(),
             limit_bytes,
@@ -50,7 +55,23 @@ impl Checkpointer {
             stopping: AtomicBool::new(false),
             alone: Mutex::new(()),
             failure: Mutex::new(None),
+            snapshot_keys: AtomicU64::new(snapshot_keys),
+            read: AtomicU64::new(0),
+            to_read: AtomicU64::new(0),
         }
+    }
+
+    pub(super) fn limit_bytes(&self) -> u64 {
+        self.limit_bytes
+    }
+
+    pub(super) fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// What the checkpoint under way, or the last one, has read, and what it has to read.
+    pub(super) fn progress(&self) -> (u64, u64) {
+        (self.read.load(Ordering::Relaxed), self.to_read.load(Ordering::Relaxed))
     }
 
     pub(super) fn is_by_age(&self) -> bool {
@@ -216,7 +237,15 @@ impl Shared {
         let behind = log.wal.end(log.durable);
         drop(log);
         self.check_in_place()?;
-        let header = self.failing_for_good(merge(&*self.disk, &behind, &self.wal_path, &self.snapshot_path, go_on))?;
+        let of = &self.checkpointer;
+        of.read.store(0, Ordering::Relaxed);
+        of.to_read.store(behind.seq - behind.base + of.snapshot_keys.load(Ordering::Relaxed), Ordering::Relaxed);
+        let go_on = || {
+            of.read.fetch_add(1, Ordering::Relaxed);
+            go_on()
+        };
+        let header = self.failing_for_good(merge(&*self.disk, &behind, &self.wal_path, &self.snapshot_path, &go_on))?;
+        of.snapshot_keys.store(header.entries, Ordering::Relaxed);
         self.snapshot_bytes.store(header.file_len().unwrap_or(0), Ordering::Relaxed);
         let mut log = self.log()?;
         log.counts.snapshots += 1;

@@ -25,7 +25,7 @@
 //! write before those are on the disk. When anything else fails, the log has *failed* for good.
 
 use super::gather::Expected;
-use super::{Ack, Shared};
+use super::{Ack, Shared, SyncTimes};
 use crate::error::{Error, Result};
 use crate::record::{Body, Kind};
 use crate::state;
@@ -93,6 +93,7 @@ pub(super) struct Counts {
     pub(super) syncs: u64,
     pub(super) sync_total: Duration,
     pub(super) sync_max: Duration,
+    pub(super) sync_times: SyncTimes,
     pub(super) largest_group: u64,
     pub(super) snapshots: u64,
     pub(super) snapshot_seq: Seq,
@@ -409,6 +410,7 @@ impl Shared {
                 log.counts.largest_group = log.counts.largest_group.max(through - log.written);
                 log.counts.syncs += 1;
                 log.counts.sync_total += took;
+                log.counts.sync_times.record(took);
                 log.counts.sync_max = log.counts.sync_max.max(took);
                 log.written = through;
                 log.stalled = None;

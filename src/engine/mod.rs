@@ -9,7 +9,7 @@
 //! | `flusher.rs` | the thread that bounds the age of pending writes |
 //! | `checkpointer.rs` | checkpoints, and the thread that takes them when the log is long or old |
 //! | `options.rs`, `batch.rs`, `iter.rs` | the types callers build and iterate |
-//! | `report.rs` | the types calls answer with |
+//! | `report.rs`, `latency.rs` | the types calls answer with |
 //!
 //! Locks, always taken in this order: that of the checkpointer (one checkpoint, or close, at a time), `log` (one writer's step at a time; never held across a
 //! sync), then those of the map (see `state/map.rs`).
@@ -20,6 +20,7 @@ mod close;
 mod flusher;
 mod gather;
 mod iter;
+mod latency;
 mod locks;
 mod log;
 mod options;
@@ -27,6 +28,7 @@ mod report;
 
 pub use batch::Batch;
 pub use iter::{Keys, Scan};
+pub use latency::SyncTimes;
 pub use options::Options;
 pub use report::{Ack, Flushed, Snapshotted, Stats};
 
@@ -141,7 +143,7 @@ impl Engine {
             state,
             arrivals: Arrivals::default(),
             flusher: Flusher::default(),
-            checkpointer: Checkpointer::new(options.checkpoint_log_bytes, options.checkpoint_interval),
+            checkpointer: Checkpointer::new(options.checkpoint_log_bytes, options.checkpoint_interval, report.snapshot_keys),
             recovery: report,
             locks: Mutex::new(Some(locks)),
             disk,
@@ -468,6 +470,8 @@ impl Engine {
         let log = self.shared().log_always();
         let state = &self.shared().state;
         let counts = log.counts;
+        let checkpoint = &self.shared().checkpointer;
+        let (read, to_read) = checkpoint.progress();
         Stats {
             store_id: self.shared().store_id,
             keys: state.len() as u64,
@@ -483,14 +487,21 @@ impl Engine {
             log_bytes: log.wal.len_bytes(),
             log_bytes_written: counts.log_bytes_written,
             log_writes: counts.log_writes,
+            grouped_writes: log.written - self.shared().recovery.last_seq,
             syncs: counts.syncs,
             sync_total: counts.sync_total,
             sync_max: counts.sync_max,
+            sync_times: counts.sync_times,
             largest_group: counts.largest_group,
             snapshots: counts.snapshots,
             snapshot_seq: counts.snapshot_seq,
-            checkpointing: self.shared().checkpointer.is_running(),
-            checkpoint_failed: self.shared().checkpointer.failure(),
+            snapshot_bytes: self.shared().snapshot_bytes.load(Ordering::Relaxed),
+            checkpoint_log_bytes: checkpoint.limit_bytes(),
+            checkpoint_interval: checkpoint.interval(),
+            checkpointing: checkpoint.is_running(),
+            checkpoint_read: read,
+            checkpoint_to_read: to_read,
+            checkpoint_failed: checkpoint.failure(),
             failed: log.failure.clone(),
         }
     }

@@ -1,5 +1,6 @@
 //! What calls answer with: [`Ack`], [`Flushed`], [`Snapshotted`], [`Stats`].
 
+use super::SyncTimes;
 use crate::{Digest, Seq, StoreId};
 use std::time::Duration;
 
@@ -121,20 +122,34 @@ pub struct Stats {
     pub log_bytes_written: u64,
     /// Writes of a group to the log.
     pub log_writes: u64,
+    /// Writes in those groups: divided by their number, the mean group.
+    pub grouped_writes: u64,
     /// Syncs of the log for its writes, with the one that failed.
     pub syncs: u64,
     /// Time spent in them.
     pub sync_total: Duration,
     /// The longest of them.
     pub sync_max: Duration,
+    /// How long they took, for percentiles.
+    pub sync_times: SyncTimes,
     /// Most writes in one sync.
     pub largest_group: u64,
     /// Snapshots taken.
     pub snapshots: u64,
     /// The last write in the newest snapshot; 0 when there is none.
     pub snapshot_seq: Seq,
+    /// Length of the newest snapshot in bytes; 0 when there is none.
+    pub snapshot_bytes: u64,
+    /// Length of the log in bytes at which a checkpoint is taken in the background; 0: never.
+    pub checkpoint_log_bytes: u64,
+    /// How often one is taken where there were writes; zero: never.
+    pub checkpoint_interval: Duration,
     /// Whether a checkpoint is under way.
     pub checkpointing: bool,
+    /// Records of the log and entries of the old snapshot that it has read so far,
+    pub checkpoint_read: u64,
+    /// and that it has to read. Both stay when it has ended.
+    pub checkpoint_to_read: u64,
     /// Why the last checkpoint in the background failed, until one succeeds.
     pub checkpoint_failed: Option<String>,
     /// Why no write is accepted any more.

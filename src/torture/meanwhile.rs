@@ -124,9 +124,9 @@ impl File for VisitedFile {
         self.file.set_len(len)
     }
 
-    fn reserve(&self, len: u64) -> io::Result<()> {
+    fn reserve(&self, present_len: u64, len: u64) -> io::Result<()> {
         self.disk.operation();
-        self.file.reserve(len)
+        self.file.reserve(present_len, len)
     }
 
     fn sync(&self) -> io::Result<()> {

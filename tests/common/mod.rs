@@ -27,7 +27,7 @@ impl Store {
     /// `program` with this store in its environment and nothing of the tester's own.
     pub fn program(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
-        for name in ["KV_BATCH", "KV_FLUSH_INTERVAL_MS", "NO_COLOR", "COLUMNS"] {
+        for name in ["KV_BATCH", "KV_FLUSH_INTERVAL_MS", "KV_CHECKPOINT_LOG", "KV_CHECKPOINT_INTERVAL", "NO_COLOR", "COLUMNS"] {
             command.env_remove(name);
         }
         command.envs(self.environment()).current_dir(self.dir.path());
@@ -67,6 +67,18 @@ pub fn signal(child: &Child, signal: rustix::process::Signal) {
 #[allow(clippy::print_stderr)]
 pub fn skipped(why: &str) {
     eprintln!("skipped: {why}");
+}
+
+/// Whether `signal` is ignored where the tests run, and so by the program, which leaves it at that.
+pub fn is_ignored(signal: rustix::process::Signal) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let ignored = mask.is_some_and(|mask| mask >> (signal.as_raw() - 1) & 1 == 1);
+    if ignored {
+        skipped(&format!("{signal:?} is ignored here, as in the background of a script, and so by the program"));
+    }
+    ignored
 }
 
 /// Waits for `done` as long as a slow machine may take.

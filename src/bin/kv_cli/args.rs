@@ -6,63 +6,60 @@ use kv_engine::{LOG_FORMAT, MAX_BATCH_SIZE, SNAPSHOT_FORMAT};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::LazyLock;
+use std::time::Duration;
 
-/// `0.1.0 (log format 1, snapshot format 1)`.
-static VERSION: LazyLock<String> =
-    LazyLock::new(|| format!("{} (log format {LOG_FORMAT}, snapshot format {SNAPSHOT_FORMAT})", env!("CARGO_PKG_VERSION")));
+/// `0.1.0 (1375a3a0c2d1, log format 1, snapshot format 1)`; the commit only where the build knew it.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let commit = option_env!("KV_ENGINE_COMMIT").map(|commit| format!("{commit}, ")).unwrap_or_default();
+    format!("{} ({commit}log format {LOG_FORMAT}, snapshot format {SNAPSHOT_FORMAT})", env!("CARGO_PKG_VERSION"))
+});
 
-const AFTER_HELP: &str = "\
-Examples:
-  kv_cli                                     talk to the store at a prompt
-  kv_cli PUT name 'Ada Lovelace'             one command; GET, DEL, SIZE … likewise
-  kv_cli -x PUT photo < cat.jpg              the value from stdin, every byte of it
-  kv_cli --raw GET photo | head -c -1 >out   and back, less the line end of a reply
-  kv_cli < script.kv                         the commands of a file, one to a line
-  kv_cli -c 'BENCH 10000 1,5,50'             what a sync costs on this disk
-  kv_cli --json SCAN | jq                    replies as JSON, one object to a line
-  kv_cli wal                                 the log, record by record
-  kv_cli HELP                                the commands
-
-Options come before COMMAND: what follows it belongs to it. KV_HISTORY names the file of lines
-typed before (empty: none), NO_COLOR is obeyed.
-
-Exit status:
-  0        every command succeeded (a missing key is a success)
-  1        at least one command failed
-  2        wrong usage
-  3        the store could not be opened, or verify found damage
-  4        writes could not be saved
-  128+n    ended by signal n, after an orderly flush
-  n        after EXIT n";
+/// A shorter one would keep the disk busy with nothing else.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
 
 /// A crash-consistent key-value store.
 ///
 /// Without COMMAND it reads commands: from a terminal at a prompt, else one to a line from stdin.
 #[derive(Debug, Parser)]
-#[command(name = "kv_cli", version = VERSION.as_str(), after_help = AFTER_HELP, disable_help_subcommand = true)]
+#[command(name = "kv_cli", version = VERSION.as_str(), after_help = crate::pages::after_help(), disable_help_subcommand = true)]
 #[command(
     override_usage = "kv_cli [OPTIONS] [COMMAND [ARG]...]\n       kv_cli [OPTIONS] wal [FILE]\n       kv_cli [OPTIONS] verify\n       kv_cli [OPTIONS] replay [LOG] [--until <SEQ>] [--digest]\n       kv_cli [OPTIONS] torture [--rung <RUNG>] [--states <N>]"
 )]
 pub(crate) struct Args {
     /// Write-ahead log
-    #[arg(long, value_name = "PATH", env = "KV_WAL", default_value = "/tmp/kv.wal", global = true)]
+    #[arg(long, value_name = "PATH", env = "KV_WAL", hide_env_values = true, default_value = "/tmp/kv.wal", global = true)]
     pub(crate) wal: PathBuf,
 
     /// Snapshot
-    #[arg(long, value_name = "PATH", env = "KV_SNAPSHOT", default_value = "/tmp/kv.snapshot", global = true)]
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "KV_SNAPSHOT",
+        hide_env_values = true,
+        default_value = "/tmp/kv.snapshot",
+        global = true
+    )]
     pub(crate) snapshot: PathBuf,
 
     /// Sync the log after every N writes; 1 makes every OK durable
-    #[arg(long, value_name = "N", env = "KV_BATCH", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=MAX_BATCH_SIZE))]
+    #[arg(long, value_name = "N", env = "KV_BATCH", hide_env_values = true, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=MAX_BATCH_SIZE))]
     pub(crate) batch: u64,
 
-    /// Sync what was accepted at the latest after so many milliseconds; 0 is never
-    #[arg(long, value_name = "MS", env = "KV_FLUSH_INTERVAL_MS", default_value_t = 1000)]
-    pub(crate) flush_interval: u64,
+    /// Sync what was accepted when it is so old, such as 500ms; 0 or off is never
+    #[arg(long, value_name = "TIME", env = "KV_FLUSH_INTERVAL_MS", hide_env_values = true, default_value = "1s", value_parser = milliseconds)]
+    pub(crate) flush_interval: Duration,
 
     /// What to do with a log that is damaged where it had been synced
     #[arg(long, value_name = "POLICY", default_value = "prefix")]
     pub(crate) recovery: Policy,
+
+    /// Take a snapshot in the background when the log has this size, such as 1GiB; 0 or off is never
+    #[arg(long, value_name = "SIZE", env = "KV_CHECKPOINT_LOG", hide_env_values = true, default_value = "64MiB", value_parser = size)]
+    pub(crate) checkpoint_log: u64,
+
+    /// Take one this often as well where there were writes, such as 10min; 0 or off is never
+    #[arg(long, value_name = "TIME", env = "KV_CHECKPOINT_INTERVAL", hide_env_values = true, default_value = "off", value_parser = interval)]
+    pub(crate) checkpoint_interval: Duration,
 
     /// Take a snapshot when the store is closed
     #[arg(long)]
@@ -274,7 +271,9 @@ impl Args {
     pub(crate) fn options(&self) -> kv_engine::Options {
         kv_engine::Options::new(&self.wal, &self.snapshot)
             .batch_size(self.batch)
-            .flush_interval(std::time::Duration::from_millis(self.flush_interval))
+            .flush_interval(self.flush_interval)
+            .checkpoint_log_bytes(self.checkpoint_log)
+            .checkpoint_interval(self.checkpoint_interval)
             .snapshot_on_close(self.snapshot_on_exit)
             .recovery(match self.recovery {
                 Policy::Prefix => kv_engine::Recovery::Prefix,
@@ -283,23 +282,31 @@ impl Args {
     }
 }
 
-fn fail(kind: ErrorKind, text: &str) -> ! {
-    Args::command().error(kind, text).exit()
+/// `64MiB`, `1G`, `4096` bytes; 0 for `off`.
+fn size(text: &str) -> Result<u64, String> {
+    if text == "off" {
+        return Ok(0);
+    }
+    let size = text.parse::<bytesize::ByteSize>().map_err(|_| "expected a size such as 64MiB, 1G or 0".to_string())?;
+    Ok(size.as_u64())
 }
 
-impl Generate {
-    /// The page or script, for stdout.
-    pub(crate) fn text(self) -> std::io::Result<Vec<u8>> {
-        let mut out = Vec::new();
-        let mut complete = |shell| clap_complete::generate(shell, &mut Args::command(), "kv_cli", &mut out);
-        match self {
-            Generate::CompleteBash => complete(clap_complete::Shell::Bash),
-            Generate::CompleteZsh => complete(clap_complete::Shell::Zsh),
-            Generate::CompleteFish => complete(clap_complete::Shell::Fish),
-            Generate::Man => clap_mangen::Man::new(Args::command()).render(&mut out)?,
-        }
-        Ok(out)
+/// `30s`, `1h 30min`; zero for `0` and `off`.
+fn interval(text: &str) -> Result<Duration, String> {
+    if matches!(text, "off" | "0") {
+        return Ok(Duration::ZERO);
     }
+    let wrong = || format!("expected a time such as 500ms, 30s or 10min, {SHORTEST_INTERVAL:?} at least, or off");
+    humantime::parse_duration(text).ok().filter(|time| *time >= SHORTEST_INTERVAL).ok_or_else(wrong)
+}
+
+/// As [`interval`]; a bare number is in milliseconds.
+fn milliseconds(text: &str) -> Result<Duration, String> {
+    text.parse().map(Duration::from_millis).or_else(|_| interval(text))
+}
+
+fn fail(kind: ErrorKind, text: &str) -> ! {
+    Args::command().error(kind, text).exit()
 }
 
 #[cfg(test)]
@@ -316,6 +323,29 @@ mod tests {
         let args = Args::try_parse_from(["kv_cli", "--batch", "1", "PUT", "n", "-5"]).expect("parses");
         assert!(matches!(args.words, Some(Words::Command(words)) if words == ["PUT", "n", "-5"]));
         assert_eq!(args.batch, 1);
+    }
+
+    #[test]
+    fn sizes_and_times_are_read_as_people_write_them() {
+        let read = |args: &[&str]| Args::try_parse_from([&["kv_cli"], args].concat());
+        let args = read(&[]).expect("defaults");
+        assert_eq!((args.checkpoint_log, args.checkpoint_interval), (64 << 20, Duration::ZERO));
+        assert_eq!(args.flush_interval, Duration::from_secs(1));
+        for (text, bytes) in [("64M", 64_000_000), ("1GiB", 1 << 30), ("512k", 512_000), ("4096", 4096), ("0", 0), ("off", 0)] {
+            assert_eq!(read(&["--checkpoint-log", text]).expect(text).checkpoint_log, bytes, "{text}");
+        }
+        for (text, ms) in [("30s", 30_000), ("1h 30min", 5_400_000), ("1ms", 1), ("0", 0), ("off", 0)] {
+            let args = read(&["--checkpoint-interval", text, "--flush-interval", text]).expect(text);
+            assert_eq!(args.checkpoint_interval, Duration::from_millis(ms), "{text}");
+            assert_eq!(args.flush_interval, args.checkpoint_interval, "{text}");
+        }
+        assert_eq!(read(&["--flush-interval", "250"]).expect("ms").flush_interval, Duration::from_millis(250));
+        for wrong in ["30", "1ns", "-1s", "soon", ""] {
+            assert!(read(&["--checkpoint-interval", wrong]).is_err(), "{wrong}");
+        }
+        for wrong in ["64X", "-1", "many", ""] {
+            assert!(read(&["--checkpoint-log", wrong]).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! no more than [`HINTED_BYTES`], and asks for a redraw only while the first word or a quote is typed.
 
 use kv_engine::Engine;
-use kv_engine::command::{COMMANDS, Spec, Words, find, write_word};
+use kv_engine::command::{COMMANDS, Spec, Words, find, is_hidden, write_escaped, write_word};
 use rustyline::completion::{Completer, Pair};
 use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::{Hint, Hinter};
@@ -33,17 +33,13 @@ impl Assist {
         Assist { engine, color, typed: Cell::new(false) }
     }
 
-    /// Stored keys that begin with `prefix`, as words.
-    fn keys(&self, prefix: &[u8]) -> Vec<Pair> {
+    /// Stored keys that begin with what `word` means, as words.
+    fn keys(&self, word: &str) -> Vec<Pair> {
+        let Some(prefix) = unquoted(word) else { return Vec::new() };
         let began = Instant::now();
         let keys = self.engine.keys(prefix).map_while(Result::ok).take(MAX_KEYS).take_while(|_| began.elapsed() < KEYS_TIME);
-        keys.map(|key| {
-            let mut word = Vec::new();
-            let _ = write_word(&key, &mut word);
-            let word = String::from_utf8_lossy(&word).into_owned();
-            Pair { replacement: format!("{word} "), display: word }
-        })
-        .collect()
+        let pair = |word: String| Pair { replacement: format!("{word} "), display: word };
+        as_words(&keys.collect::<Vec<_>>(), word.chars().next()).into_iter().map(pair).collect()
     }
 }
 
@@ -60,7 +56,10 @@ impl Completer for Assist {
             Some(spec) if !spec.options().is_empty() => options(spec, line[..pos].split_whitespace().rev().nth(1), typed.word),
             Some(spec) if spec.name == "HELP" && typed.args == 0 => commands(typed.word),
             Some(spec) if spec.args.first().is_some_and(|arg| matches!(*arg, "key" | "[prefix]")) && typed.args == 0 => {
-                unquoted(typed.word).map(|prefix| self.keys(&prefix)).unwrap_or_default()
+                self.keys(typed.word)
+            }
+            Some(spec) if typed.args == 1 && spec.args.contains(&"[LIMIT n]") && is_start(typed.word, "LIMIT") => {
+                vec![Pair { display: "LIMIT".into(), replacement: "LIMIT ".into() }]
             }
             Some(_) => Vec::new(),
         };
@@ -69,8 +68,7 @@ impl Completer for Assist {
 }
 
 fn commands(prefix: &str) -> Vec<Pair> {
-    let matches = |name: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
-    let found = COMMANDS.iter().filter(|spec| matches(spec.name));
+    let found = COMMANDS.iter().filter(|spec| is_start(prefix, spec.name));
     found.map(|spec| Pair { display: spec.name.into(), replacement: format!("{} ", spec.name) }).collect()
 }
 
@@ -86,6 +84,32 @@ fn options(spec: &Spec, before: Option<&str>, word: &str) -> Vec<Pair> {
             all.iter().filter(|option| option.name.starts_with(word)).map(|option| pair(option.name)).collect()
         }
         _ => Vec::new(),
+    }
+}
+
+fn is_start(typed: &str, name: &str) -> bool {
+    name.get(..typed.len()).is_some_and(|start| start.eq_ignore_ascii_case(typed))
+}
+
+/// Keys as words that have one beginning in common where the keys have: if one needs quotes, all get them. The
+/// quote that was typed, if any, stays where it can.
+fn as_words(keys: &[Vec<u8>], typed: Option<char>) -> Vec<String> {
+    let text = |write: &dyn Fn(&[u8], &mut Vec<u8>), key: &[u8]| {
+        let mut word = Vec::new();
+        write(key, &mut word);
+        String::from_utf8_lossy(&word).into_owned()
+    };
+    let plain = |key: &[u8]| text(&|key, out| drop(write_word(key, out)), key);
+    let escaped = |key: &[u8]| text(&|key, out| drop(write_escaped(key, true, out)), key);
+    let is_literal = |key: &Vec<u8>| !key.contains(&b'\'') && !std::str::from_utf8(key).map_or(true, |k| k.contains(is_hidden));
+    let words: Vec<_> = keys.iter().map(|key| plain(key)).collect();
+    let typed = typed.filter(|quote| matches!(quote, '"' | '\''));
+    match typed {
+        Some('\'') if keys.iter().all(is_literal) => {
+            keys.iter().map(|key| format!("'{}'", String::from_utf8_lossy(key))).collect()
+        }
+        None if !words.iter().any(|word| word.starts_with('"')) => words,
+        _ => keys.iter().map(|key| format!("\"{}\"", escaped(key))).collect(),
     }
 }
 
@@ -293,6 +317,17 @@ mod tests {
         assert_eq!(names("be"), ["BEGIN ", "BENCH "]);
         assert_eq!(names("é"), [""; 0]);
         assert_eq!(names("").len(), COMMANDS.len());
+    }
+
+    #[test]
+    fn keys_become_words_with_a_beginning_in_common() {
+        let words = |keys: &[&str], typed| as_words(&keys.iter().map(|key| key.as_bytes().to_vec()).collect::<Vec<_>>(), typed);
+        assert_eq!(words(&["user1", "user2"], Some('u')), ["user1", "user2"]);
+        assert_eq!(words(&["user 1", "user2"], None), ["\"user 1\"", "\"user2\""]);
+        assert_eq!(words(&["user2"], Some('"')), ["\"user2\""]);
+        assert_eq!(words(&["a b", "a\\c"], Some('\'')), ["'a b'", "'a\\c'"]);
+        assert_eq!(words(&["a b", "it's"], Some('\'')), ["\"a b\"", "\"it's\""]);
+        assert_eq!(words(&["a\tb", "a\"b"], Some('a')), ["\"a\\tb\"", "\"a\\\"b\""]);
     }
 
     #[test]

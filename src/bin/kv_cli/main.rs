@@ -2,11 +2,11 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | `args` | flags and `--help` |
+//! | `args`, `pages` | flags; `--help`, the man page, completions |
 //! | `session` | runs a line, answers, keeps the exit status; all modes share it |
 //! | `repl`, `assist`, `history` | the prompt, help while typing, lines typed before |
 //! | `script` | commands from a pipe or a file, as bytes |
-//! | `render` | text, raw and JSON; stdout before stderr; nothing harmful to a terminal |
+//! | `render`, `stats` | text, raw and JSON; stdout before stderr; nothing harmful to a terminal |
 //! | `bench` | BENCH |
 //! | `signals` | orderly ends |
 //! | `tools`, `replay` | `wal`, `verify` and `replay`: looking at the files |
@@ -18,12 +18,14 @@ mod assist;
 mod bench;
 mod history;
 mod kills;
+mod pages;
 mod render;
 mod repl;
 mod replay;
 mod script;
 mod session;
 mod signals;
+mod stats;
 mod tools;
 mod torture;
 
@@ -62,7 +64,7 @@ fn main() -> ExitCode {
 }
 
 fn generate(args: &Args) -> anyhow::Result<ExitCode> {
-    let text = args.generate.map(args::Generate::text).transpose()?.unwrap_or_default();
+    let text = args.generate.map(pages::generate).transpose()?.unwrap_or_default();
     io::stdout().lock().write_all(&text).context("stdout")?;
     Ok(ExitCode::SUCCESS)
 }
@@ -86,6 +88,7 @@ fn converse(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let settings = Settings {
         wal: args.wal.clone(),
+        snapshot: args.snapshot.clone(),
         interactive,
         bail: args.bail,
         timing: args.timing,
@@ -95,7 +98,7 @@ fn converse(args: &Args) -> anyhow::Result<ExitCode> {
     // Never freed: the process ends with them, and freeing a large map takes time.
     let session = Session::new(engine.clone(), output, settings, &FLAGS);
     let gate: &Gate = Box::leak(Box::new(Gate::new(session, engine.clone())));
-    greet(&mut gate.hold(), &engine, args);
+    greet(&mut gate.hold(), &engine);
     let terminal = if interactive { Terminal::save() } else { None };
     signals::listen(gate, &FLAGS, terminal).context("signals")?;
     let flow = match words {
@@ -163,18 +166,19 @@ fn without_store(words: &[Vec<u8>], output: &mut Output) -> Option<u8> {
     Some(status)
 }
 
-fn greet(session: &mut Session, engine: &Engine, args: &Args) {
-    if session.output.interactive && !args.quiet {
-        repl::banner(session, engine, &args.snapshot);
+fn greet(session: &mut Session, engine: &Engine) {
+    let Settings { quiet, verbose, .. } = session.settings;
+    if session.output.interactive && !quiet {
+        repl::banner(session, engine);
         return;
     }
     // A lost write is said in any case: quiet is not silent.
-    if !args.quiet || engine.recovery().is_loss() {
+    if !quiet || engine.recovery().is_loss() {
         for warning in engine.recovery().warnings() {
             session.output.warn(&warning);
         }
     }
-    if args.verbose {
+    if verbose {
         session.output.aside(&format!("kv_cli: {}", render::safe(&engine.recovery().to_string())));
     }
 }

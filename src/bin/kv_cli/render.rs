@@ -4,12 +4,16 @@
 //! before a read that may block. Nothing from data reaches a terminal as anything but text.
 
 use crate::args::{Format, When};
+use crate::stats;
 use base64::Engine as _;
-use kv_engine::command::{CommandError, Reply, Verb, figures, is_hidden, write_escaped};
+use kv_engine::command::{CommandError, Reply, Verb, is_hidden, write_escaped};
+use kv_engine::{RecoveryReport, Stats};
+use rustix::termios::tcgetwinsize;
 use serde_json::Value as Json;
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::Duration;
 
 const BUFFER_BYTES: usize = 64 << 10;
@@ -119,20 +123,38 @@ impl Output {
     }
 
     fn reply_at_prompt(&mut self, reply: &Reply, note: Option<String>) -> io::Result<()> {
-        if let Reply::Stats(stats) = reply {
-            return list_stats(stats, &mut self.out);
-        }
         let Some(note) = note else { return reply.write_text(&mut self.out) };
         let mut text = Vec::new();
         reply.write_text(&mut text)?;
-        // Behind one line; under several.
+        // Behind one line; under several, and under a list even of one.
         let lines = text.iter().filter(|&&b| b == b'\n').count();
-        if lines == 1 {
+        let is_list = matches!(reply, Reply::Keys(..) | Reply::Entries(..));
+        if lines == 1 && !is_list {
             text.pop();
             text.push(b' ');
         }
         self.out.write_all(&text)?;
         writeln!(self.out, "{}", dimmed(&note, self.color))
+    }
+
+    /// STATS: in groups on a terminal, as one line of text elsewhere.
+    pub(crate) fn stats(&mut self, stats: &Stats, found: &RecoveryReport, snapshot: &Path) {
+        let done = match self.format {
+            Format::Json => {
+                let fields: [(&str, Json); 2] = [("cmd", Verb::Stats.name().into()), ("ok", true.into())];
+                let fields: Vec<_> = fields.into_iter().chain(stats::fields(stats, found)).collect();
+                self.out.write_all(object(&fields).as_bytes())
+            }
+            _ if self.terminal => {
+                let text = stats::listed(stats, found, snapshot, columns(io::stdout()));
+                text.lines().try_for_each(|line| {
+                    let (name, value) = line.split_at(stats::VALUE_COLUMN.min(line.len()));
+                    writeln!(self.out, "{}{value}", dimmed(name, self.color))
+                })
+            }
+            _ => Reply::Stats(Box::new(stats.clone())).write_text(&mut self.out),
+        };
+        self.keep(done);
     }
 
     /// A line of its own on stdout.
@@ -141,10 +163,15 @@ impl Output {
         self.keep(done);
     }
 
+    /// `text` as it is shown on stdout: harmless, and on a terminal broken between words.
+    pub(crate) fn fitted(&self, text: &str, indent: usize) -> String {
+        if self.terminal { fit(&safe(text), columns(io::stdout()), indent) } else { safe(text) }
+    }
+
     /// A line for people on stdout, less important than a reply.
     pub(crate) fn dim_line(&mut self, text: &str) {
-        let text = dimmed(&safe(text), self.color);
-        self.line(&text);
+        let text = self.fitted(text, 0);
+        text.lines().for_each(|line| self.line(&dimmed(line, self.color)));
     }
 
     /// A failed command: on stderr, and in JSON an object on stdout as well.
@@ -165,14 +192,25 @@ impl Output {
     /// Anything else that went wrong: on stderr.
     pub(crate) fn complain(&mut self, place: &Place, text: &str) {
         let red = self.interactive && self.color;
-        let (on, off) = if red { ("\x1b[31m", "\x1b[0m") } else { ("", "") };
-        self.aside(&format!("{}{on}error:{off} {}", safe(&place.prefix()), safe(text)));
+        self.labelled(&safe(&place.prefix()), "error:", if red { "\x1b[31m" } else { "" }, text);
     }
 
     pub(crate) fn warn(&mut self, text: &str) {
-        let (on, off) = if self.interactive && self.color { ("\x1b[33m", "\x1b[0m") } else { ("", "") };
-        let name = if self.interactive { "" } else { "kv_cli: " };
-        self.aside(&format!("{name}{on}warning:{off} {}", safe(text)));
+        let yellow = if self.interactive && self.color { "\x1b[33m" } else { "" };
+        self.labelled(if self.interactive { "" } else { "kv_cli: " }, "warning:", yellow, text);
+    }
+
+    fn labelled(&mut self, prefix: &str, label: &str, style: &str, text: &str) {
+        let mut line = format!("{prefix}{label} {}", safe(text));
+        if io::stderr().is_terminal() {
+            line = fit(&line, columns(io::stderr()), 2);
+        }
+        let reset = if style.is_empty() { "" } else { "\x1b[0m" };
+        // Where the line was not broken inside it.
+        if let Some((before, after)) = line.split_once(label) {
+            line = format!("{before}{style}{label}{reset}{after}");
+        }
+        self.aside(&line);
     }
 
     /// A line on stderr, after everything that was said on stdout before.
@@ -180,24 +218,6 @@ impl Output {
         self.flush();
         // Nobody is left to tell when stderr is gone.
         let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
-    }
-}
-
-/// STATS for the eyes: a figure to a line, sizes and times with their units.
-fn list_stats(stats: &kv_engine::Stats, out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "{:<18} {}", "store", stats.store_id)?;
-    for (name, n) in figures(stats) {
-        let n = u64::try_from(n).unwrap_or(u64::MAX);
-        match (name.strip_suffix("_us"), name.strip_suffix("_ms")) {
-            (Some(name), _) => writeln!(out, "{name:<18} {:>12}", human_time(Duration::from_micros(n)))?,
-            (_, Some(name)) => writeln!(out, "{name:<18} {:>12}", human_time(Duration::from_millis(n)))?,
-            _ if name.contains("bytes") => writeln!(out, "{name:<18} {:>12}", human_bytes(n))?,
-            _ => writeln!(out, "{name:<18} {n:>12}")?,
-        }
-    }
-    match &stats.failed {
-        Some(reason) => writeln!(out, "{:<18} {}", "failed", safe(reason)),
-        None => Ok(()),
     }
 }
 
@@ -210,6 +230,18 @@ pub(crate) fn safe(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len());
     let _ = write_escaped(text.as_bytes(), false, &mut out);
     String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Columns of the terminal behind `stream`; 80 where it does not say.
+pub(crate) fn columns(stream: impl AsFd) -> usize {
+    tcgetwinsize(stream).ok().map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0).unwrap_or(80)
+}
+
+/// One line broken between words so that none has more than `columns`; what follows the first is indented.
+pub(crate) fn fit(line: &str, columns: usize, indent: usize) -> String {
+    let indent = " ".repeat(indent);
+    // Longer words, such as paths, are left whole: they can be copied.
+    textwrap::fill(line, textwrap::Options::new(columns).subsequent_indent(&indent).break_words(false))
 }
 
 pub(crate) fn dimmed(text: &str, color: bool) -> String {
@@ -258,11 +290,6 @@ fn json_reply(verb: Verb, reply: &Reply) -> String {
         Reply::Flushed(flushed) => fields.extend([("records", flushed.writes.into()), ("bytes", flushed.bytes.into())]),
         Reply::Snapshotted(snapshot) => fields.extend([("keys", snapshot.keys.into()), ("bytes", snapshot.bytes.into())]),
         Reply::BatchSize(size) => fields.push(("batch", (*size).into())),
-        Reply::Stats(stats) => {
-            fields.push(("store_id", stats.store_id.to_string().into()));
-            fields.extend(figures(stats).into_iter().map(|(name, n)| (name, u64::try_from(n).unwrap_or(u64::MAX).into())));
-            fields.push(("failed", stats.failed.clone().into()));
-        }
         Reply::Help(text) => fields.push(("text", text.as_str().into())),
         _ => {}
     }

@@ -2,16 +2,18 @@
 
 use crate::assist::Assist;
 use crate::history::{self, History};
-use crate::render::Place;
+use crate::render::{Place, columns};
 use crate::session::{Ending, Flow, Session};
 use crate::signals::{Flags, Gate};
 use kv_engine::Engine;
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{Behavior, ColorMode, CompletionType, Config, Editor};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 
 const PROMPT: &str = "kv> ";
+/// While a group is open.
+const GROUP_PROMPT: &str = "kv*> ";
 
 /// Reads and runs lines until there is a reason to stop.
 pub(crate) fn run(gate: &Gate, engine: Engine, flags: &Flags) -> Flow {
@@ -28,7 +30,8 @@ pub(crate) fn run(gate: &Gate, engine: Engine, flags: &Flags) -> Flow {
             helper.typed.set(false);
         }
         // The gate is open here: a signal may end the process while somebody thinks.
-        let flow = match editor.readline(PROMPT) {
+        let prompt = prompt(&gate.hold());
+        let flow = match editor.readline(prompt) {
             Ok(text) => run_lines(gate, flags, &mut editor, &history, &text),
             Err(ReadlineError::Eof) => return Flow::End(Ending::Input),
             Err(ReadlineError::Interrupted) => {
@@ -54,12 +57,19 @@ pub(crate) fn run(gate: &Gate, engine: Engine, flags: &Flags) -> Flow {
     }
 }
 
-/// A paste arrives as one text with several lines: each runs, and each is in the history.
+/// A paste arrives as one text with several lines, and waits for Enter: then each runs, each is in the history,
+/// and each is shown once more above its answer.
 fn run_lines(gate: &Gate, flags: &Flags, editor: &mut Editor<Assist, FileHistory>, history: &History, text: &str) -> Flow {
+    let text = text.trim_end_matches(['\n', '\r']);
+    let several = text.contains(['\n', '\r']);
     for line in text.split(['\n', '\r']) {
         history.keep(editor, line);
         flags.forget_interrupt();
         let mut session = gate.hold();
+        if several && !line.is_empty() {
+            let prompt = prompt(&session);
+            session.output.dim_line(&format!("{prompt}{}", line.strip_prefix(prompt).unwrap_or(line)));
+        }
         let flow = session.line(&Place::Prompt, line.as_bytes());
         session.output.flush();
         if flow != Flow::On {
@@ -67,6 +77,10 @@ fn run_lines(gate: &Gate, flags: &Flags, editor: &mut Editor<Assist, FileHistory
         }
     }
     Flow::On
+}
+
+fn prompt(session: &Session) -> &'static str {
+    if session.open_group().is_some() { GROUP_PROMPT } else { PROMPT }
 }
 
 fn editor(gate: &Gate, engine: Engine) -> rustyline::Result<Editor<Assist, FileHistory>> {
@@ -90,17 +104,19 @@ fn unusable(gate: &Gate, error: &ReadlineError) -> Flow {
 }
 
 /// What is said before the first prompt.
-pub(crate) fn banner(session: &mut Session, engine: &Engine, snapshot: &std::path::Path) {
+pub(crate) fn banner(session: &mut Session, engine: &Engine) {
     let every = match engine.batch_size() {
         1 => "write".to_string(),
         n => format!("{n} writes"),
     };
-    let (version, wal) = (env!("CARGO_PKG_VERSION"), session.settings.wal.display().to_string());
-    let head = format!("kv_cli {version} · log {wal} · snapshot {} · sync every {every}", snapshot.display());
+    let (wal, snapshot) = (session.settings.wal.display(), session.settings.snapshot.display());
+    let head = format!("kv_cli {} · log {wal} · snapshot {snapshot} · sync every {every}", env!("CARGO_PKG_VERSION"));
     // Where that would wrap, at its dots.
-    let head = if head.chars().count() < 80 { head } else { head.replace(" · ", "\n") };
-    head.lines().for_each(|line| session.output.line(&crate::render::safe(line)));
-    session.output.line(&crate::render::safe(&engine.recovery().to_string()));
+    let head = if head.chars().count() <= columns(io::stdout()) { head } else { head.replace(" · ", "\n") };
+    for line in head.lines().map(str::to_string).chain([engine.recovery().to_string()]) {
+        let line = session.output.fitted(&line, 2);
+        session.output.line(&line);
+    }
     for warning in engine.recovery().warnings() {
         session.output.warn(&warning);
     }

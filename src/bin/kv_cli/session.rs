@@ -20,6 +20,7 @@ const SLOW: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) wal: PathBuf,
+    pub(crate) snapshot: PathBuf,
     /// At a prompt: errors do not count for the exit status, and a failed store can still be read.
     pub(crate) interactive: bool,
     pub(crate) bail: bool,
@@ -67,6 +68,11 @@ impl Session {
         Session { engine, interpreter, output, settings, flags, failed: false }
     }
 
+    /// How many commands wait for COMMIT; `None` when no group is open.
+    pub(crate) fn open_group(&self) -> Option<usize> {
+        self.interpreter.open_group()
+    }
+
     /// Runs one line.
     pub(crate) fn line(&mut self, place: &Place, line: &[u8]) -> Flow {
         match parse(line) {
@@ -101,6 +107,7 @@ impl Session {
         match done {
             Err(error) => return self.refuse(place, &error),
             Ok(None) => {}
+            Ok(Some(Reply::Stats(stats))) => self.output.stats(&stats, self.engine.recovery(), &self.settings.snapshot),
             Ok(Some(reply)) => {
                 let (engine, timing) = (&self.engine, self.settings.timing);
                 self.output.reply(verb, &reply, || note(engine, &reply, took.filter(|&took| timing || took >= SLOW)));
@@ -228,7 +235,8 @@ fn more(listed: usize) -> String {
     format!("({listed} shown, there are more: LIMIT {} shows so many)", listed.saturating_mul(10))
 }
 
-fn counted(n: impl TryInto<u64>, what: &str) -> String {
+/// `1 key`, `2 keys`.
+pub(crate) fn counted(n: impl TryInto<u64>, what: &str) -> String {
     match n.try_into().unwrap_or(u64::MAX) {
         1 => format!("1 {what}"),
         n => format!("{n} {what}s"),

@@ -1,0 +1,50 @@
+//! Money that is never lost: a transfer changes two accounts by one atomic batch.
+//!
+//! `cargo run --example transfer [DIRECTORY]` moves money to and fro until it is killed. Whenever that is, the next
+//! start finds the same sum, because a batch is there whole or not at all.
+
+#![allow(clippy::print_stdout, reason = "an example talks")]
+
+use kv_engine::{Batch, Engine, Options, Result};
+use std::path::PathBuf;
+
+const ACCOUNTS: u64 = 10;
+const EACH: i64 = 100;
+
+fn balance(engine: &Engine, account: u64) -> Result<Option<i64>> {
+    let bytes = engine.get(format!("account/{account}"))?;
+    Ok(bytes.map(|bytes| i64::from_le_bytes(bytes[..].try_into().expect("this program wrote it"))))
+}
+
+fn transfer(engine: &Engine, from: u64, to: u64, amount: i64) -> Result<()> {
+    let (payer, payee) = (balance(engine, from)?.unwrap_or(0), balance(engine, to)?.unwrap_or(0));
+    if from == to || payer < amount {
+        return Ok(());
+    }
+    let mut batch = Batch::new();
+    batch.put(format!("account/{from}"), (payer - amount).to_le_bytes());
+    batch.put(format!("account/{to}"), (payee + amount).to_le_bytes());
+    engine.write(batch).map(drop)
+}
+
+fn main() -> Result<()> {
+    let dir = std::env::args_os().nth(1).map_or_else(std::env::temp_dir, PathBuf::from);
+    // A crash may take back the last 99 transfers, never half of one.
+    let engine = Options::new(dir.join("bank.wal"), dir.join("bank.snapshot")).batch_size(100).open()?;
+    if engine.is_empty() {
+        let mut opening = Batch::new();
+        for account in 0..ACCOUNTS {
+            opening.put(format!("account/{account}"), EACH.to_le_bytes());
+        }
+        engine.write(opening)?;
+    }
+    for round in 0.. {
+        if round % 1000 == 0 {
+            let sum = (0..ACCOUNTS).map(|account| Ok(balance(&engine, account)?.unwrap_or(0))).sum::<Result<i64>>()?;
+            println!("sum {sum} after {} transfers", engine.stats().appended - 1);
+            assert_eq!(sum, ACCOUNTS as i64 * EACH, "money was made or lost");
+        }
+        transfer(&engine, round % ACCOUNTS, round * 7 % ACCOUNTS, 1 + (round % 5) as i64)?;
+    }
+    Ok(())
+}

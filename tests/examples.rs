@@ -1,0 +1,81 @@
+//! The programs of `examples` do what they say at their heads.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+/// Where cargo puts the examples: beside the directory of this program, in the same state as it.
+fn example(name: &str) -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        let here = std::env::current_exe().unwrap();
+        let dir = here.ancestors().nth(2).unwrap().to_path_buf();
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--examples", "--quiet", "--offline", "--target-dir"]).arg(dir.parent().unwrap());
+        if !cfg!(debug_assertions) {
+            cargo.arg("--release");
+        }
+        let built = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap();
+        assert!(built.success());
+        dir.join("examples")
+    });
+    built.join(name)
+}
+
+fn said(name: &str, args: &[&str]) -> Vec<String> {
+    let output = Command::new(example(name)).args(args).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_string).collect()
+}
+
+/// Runs a program that goes on until it is killed, kills it after so many lines, and returns all that it said.
+fn said_until_killed(name: &str, dir: &Path, lines: usize) -> Vec<String> {
+    let mut child: Child = Command::new(example(name)).arg(dir).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut heard: Vec<String> = said.by_ref().take(lines).collect();
+    child.kill().unwrap();
+    heard.extend(said);
+    child.wait().unwrap();
+    heard
+}
+
+#[test]
+fn the_counter_never_forgets_what_it_printed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut last = 0;
+    for _ in 0..3 {
+        let counts = said_until_killed("counter", dir.path(), 20);
+        let counts: Vec<u64> = counts.iter().map(|line| line.parse().unwrap()).collect();
+        // One may have been stored, and not yet printed, when the kill came.
+        assert!(counts[0] == last + 1 || counts[0] == last + 2, "{last}, then {counts:?}");
+        assert!(counts.windows(2).all(|pair| pair[1] == pair[0] + 1), "{counts:?}");
+        last = *counts.last().unwrap();
+    }
+}
+
+#[test]
+fn threads_share_syncs() {
+    let said = said("threads", &["16"]);
+    let numbers: Vec<u64> = said[0].split(' ').filter_map(|word| word.parse().ok()).collect();
+    let [writes, threads, syncs] = numbers[..] else { panic!("{said:?}") };
+    assert_eq!((writes, threads), (1600, 16));
+    assert!(syncs < writes, "{said:?}");
+}
+
+#[test]
+fn no_money_is_lost_whenever_the_bank_is_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    for lines in [2, 5, 3] {
+        let said = said_until_killed("transfer", dir.path(), lines);
+        assert!(said.len() >= lines && said.iter().all(|line| line.starts_with("sum 1000 after ")), "{said:?}");
+    }
+}
+
+#[test]
+fn an_hour_of_a_sensor_is_read_back() {
+    let expected = ["2880 readings, 2880 of them from the snapshot", "inside/12:00 20.0 °C", "inside/12:15 20.8 °C"];
+    assert_eq!(said("series", &[])[..3], expected);
+    assert_eq!(said("series", &[]).len(), 5);
+}
