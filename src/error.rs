@@ -137,8 +137,7 @@ pub enum Error {
 impl Error {
     /// Builds [`Error::Io`]; shaped for `map_err`.
     pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
-        let path = path.to_path_buf();
-        move |source| Error::Io { doing, path, source }
+        move |source| Error::Io { doing, path: path.to_path_buf(), source }
     }
 
     pub(crate) fn damaged(path: &Path, offset: u64, reason: impl Into<String>) -> Error {

@@ -110,7 +110,7 @@ impl Header {
 
 /// The first step in which space is reserved, and the longest. Between, a step is as long as the log is,
 /// so that a small store stays small.
-const RESERVE_BYTES: std::ops::RangeInclusive<u64> = 4 << 10..=4 << 20;
+const RESERVE_BYTES: std::ops::RangeInclusive<u64> = 4 << 10..=1 << 20;
 
 /// A place between two frames.
 #[derive(Clone, Copy, Debug)]
@@ -154,8 +154,8 @@ pub(crate) struct Group {
     at: u64,
     bytes: Arc<Vec<u8>>,
     end: Mark,
-    /// How long the file is to be first.
-    reserve: Option<u64>,
+    /// How long the file is, and how long it is to be first.
+    reserve: Option<(u64, u64)>,
     reserved: bool,
     /// Length of the OPENED mark, where it has to be durable first.
     mark_bytes: usize,
@@ -178,8 +178,8 @@ impl Group {
             write_all_at(&*self.file, self.at, mark)?;
             self.file.sync()?;
         }
-        if let Some(len) = self.reserve {
-            self.reserved = self.file.reserve(len).is_ok();
+        if let Some((present_len, len)) = self.reserve {
+            self.reserved = self.file.reserve(present_len + mark.len() as u64, len).is_ok();
         }
         write_all_at(&*self.file, self.at + mark.len() as u64, rest)
     }
@@ -399,8 +399,9 @@ impl Wal {
         let end = self.mark();
         let mark_bytes = if self.resumed && end.opened && !self.tail.opened { OPENED_BYTES } else { 0 };
         let step = end.at.clamp(*RESERVE_BYTES.start(), *RESERVE_BYTES.end());
-        let reserve =
-            (self.may_reserve && end.at > self.reserved).then(|| (end.at + step).next_multiple_of(*RESERVE_BYTES.start()));
+        let present_len = self.reserved.max(self.tail.at);
+        let reserve = (self.may_reserve && end.at > self.reserved)
+            .then(|| (present_len, (end.at + step).next_multiple_of(*RESERVE_BYTES.start())));
         self.from = end.at;
         self.out = Arc::new(std::mem::replace(&mut self.buffer, std::mem::take(&mut self.spare)));
         Group {
@@ -416,7 +417,7 @@ impl Wal {
 
     /// The group is in the file.
     pub(crate) fn complete(&mut self, group: Group) {
-        if let Some(len) = group.reserve {
+        if let Some((_, len)) = group.reserve {
             self.may_reserve = group.reserved;
             self.reserved = if group.reserved { len } else { 0 };
         }

@@ -68,7 +68,7 @@ fn live(engine: &Engine, model: &mut Model, round: usize) -> Result<(), Error> {
 fn dying_before_any_change_to_the_disk_leaves_a_prefix_with_everything_promised() {
     let mut deaths = 0;
     for first in 0.. {
-        let place = Place::new();
+        let place = Place::in_memory();
         let mut model = Model { states: vec![Contents::new()], promised: 0 };
         let disk = FaultyDisk::default();
         disk.die_at(first);
@@ -81,7 +81,7 @@ fn dying_before_any_change_to_the_disk_leaves_a_prefix_with_everything_promised(
         deaths += 1;
         // The second life dies at one of its own changes: while recovering, or later.
         for second in 0.. {
-            let copy = Place::new();
+            let copy = Place::in_memory();
             for entry in std::fs::read_dir(place.dir.path()).unwrap() {
                 let path = entry.unwrap().path();
                 std::fs::copy(&path, copy.dir.path().join(path.file_name().unwrap())).unwrap();
@@ -114,7 +114,7 @@ fn dying_before_any_change_to_the_disk_leaves_a_prefix_with_everything_promised(
 
 #[test]
 fn the_log_lets_go_only_behind_a_snapshot_that_is_durable_under_its_name() {
-    let (place, disk) = (Place::new(), FaultyDisk::default());
+    let (place, disk) = (Place::in_memory(), FaultyDisk::default());
     let engine = place.options().batch_size(100).disk(Arc::new(disk.clone())).open().unwrap();
     engine.put("x", "1").unwrap();
     let before = disk.changes().len();
@@ -147,7 +147,7 @@ fn the_log_lets_go_only_behind_a_snapshot_that_is_durable_under_its_name() {
 
 #[test]
 fn opening_syncs_before_it_reads_and_a_cut_is_synced_before_any_write() {
-    let (place, disk) = (Place::new(), FaultyDisk::default());
+    let (place, disk) = (Place::in_memory(), FaultyDisk::default());
     place.open().put("x", "1").unwrap();
     let whole = std::fs::read(&place.wal).unwrap();
     std::fs::write(&place.wal, &whole[..whole.len() - 1]).unwrap();

@@ -116,16 +116,19 @@ fn a_sync_that_fails_elsewhere() {
 #[test]
 fn writes_that_fail() {
     // For lack of room: refused, taken back, and the next one is taken.
+    // The first write of all reserves space, which may fail.
     let cases = [
-        ("pwrite64:error=ENOSPC:when=3", 5, 1),
-        ("pwrite64:error=EDQUOT:when=3", 5, 1),
-        ("pwrite64:error=EFBIG:when=3", 5, 1),
-        ("pwrite64:retval=0:when=3", 5, 1),
-        ("pwrite64:error=EDQUOT:when=3+", 2, 1),
-        ("pwrite64:error=EINTR:when=3", 6, 0),
+        ("pwrite64:error=ENOSPC:when=1", 6, 0),
+        ("pwrite64:retval=0:when=1", 6, 0),
+        ("pwrite64:error=ENOSPC:when=4", 5, 1),
+        ("pwrite64:error=EDQUOT:when=4", 5, 1),
+        ("pwrite64:error=EFBIG:when=4", 5, 1),
+        ("pwrite64:retval=0:when=4", 5, 1),
+        ("pwrite64:error=EDQUOT:when=4+", 2, 1),
+        ("pwrite64:error=EINTR:when=4", 6, 0),
         ("pwrite64:error=EINTR:when=1+2", 6, 0),
-        ("pwrite64:error=EIO:when=3", 2, 4),
-        ("pwrite64:error=EROFS:when=3+", 2, 4),
+        ("pwrite64:error=EIO:when=4", 2, 4),
+        ("pwrite64:error=EROFS:when=4+", 2, 4),
     ];
     for (injection, oks, status) in cases {
         let store = Store::new();
@@ -139,7 +142,7 @@ fn writes_that_fail() {
     }
     // A write that cannot be taken back is the end.
     let store = Store::new();
-    let both = ["pwrite64:error=ENOSPC:when=3", "ftruncate:error=EIO:when=1"];
+    let both = ["pwrite64:error=ENOSPC:when=4", "ftruncate:error=EIO:when=1"];
     let run = run(&store, 1, "kv.wal", &both, &puts(1, 6)).unwrap();
     assert_eq!((run.answers.len(), run.status, run.injected), (2, 4, 2), "{}", run.stderr);
     assert_eq!(kept(&store), 2);
@@ -148,7 +151,7 @@ fn writes_that_fail() {
 #[test]
 fn accepted_writes_that_cannot_be_saved_are_counted() {
     let store = Store::new();
-    let Some(run) = run(&store, 4, "kv.wal", &["pwrite64:error=EDQUOT:when=2+"], &puts(1, 7)) else { return };
+    let Some(run) = run(&store, 4, "kv.wal", &["pwrite64:error=EDQUOT:when=3+"], &puts(1, 7)) else { return };
     assert_eq!((run.answers.len(), run.status), (7, 4), "{}", run.stderr);
     assert!(run.stderr.contains("3 accepted writes not saved"), "{}", run.stderr);
     assert_eq!(kept(&store), 4);
@@ -157,7 +160,7 @@ fn accepted_writes_that_cannot_be_saved_are_counted() {
 /// A device that takes seven bytes and keeps none: nothing can save the write, but a wrong value is never served.
 #[test]
 fn a_device_that_lies_is_found_out() {
-    for when in 1..=4 {
+    for when in 1..=5 {
         let store = Store::new();
         let injection = format!("pwrite64:retval=7:when={when}");
         let Some(run) = run(&store, 1, "kv.wal", &[&injection], &puts(1, 3)) else { return };

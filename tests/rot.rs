@@ -21,8 +21,6 @@ fn whatever_a_crash_leaves_of_the_last_group_a_prefix_is_recovered() {
     assert!(figure(&total, "opened by the whole engine too") > 300, "{total:?}");
     let parts = ["a first part left", "a last part left", "some sectors left"].map(|name| figure(&total, name));
     assert!(parts.iter().all(|&part| part > 5_000) && parts.iter().sum::<u64>() == total.tried, "{total:?}");
-    // A life that goes on behind the torn tail of another makes its mark durable first.
-    assert_eq!(figure(&total, "an earlier life shows again"), 0);
 }
 
 #[test]

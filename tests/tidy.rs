@@ -103,7 +103,7 @@ fn only_one_file_of_the_library_names_the_file_system() {
 
 #[test]
 fn files_stay_readable_in_one_sitting() {
-    for under in ["src", "tests"] {
+    for under in ["src", "tests", "benches", "peers/src"] {
         for (path, text) in sources(under) {
             let lines = text.lines().count();
             assert!(lines <= MAX_LINES, "{} has {lines} lines; cut it along an idea", path.display());

@@ -4,7 +4,9 @@
 //! | module | its one responsibility |
 //! |---|---|
 //! | [`model`] | the protocol in prose; states, steps and actions |
-//! | [`steps`] | what may happen in a state, and what each action does |
+//! | [`steps`] | what may happen in a state |
+//! | [`effects`] | what each action does |
+//! | [`process`] | frames, the buffer, and what a failure leaves of them |
 //! | [`disk`] | files and names, as seen and as left by a power cut |
 //! | [`replay`] | recovery's reading, and its verdict on the end of a log |
 //! | [`properties`] | what must hold always, and what must happen sometimes |
@@ -17,7 +19,9 @@
 pub mod check;
 pub mod conform;
 pub mod disk;
+pub mod effects;
 pub mod model;
+pub mod process;
 pub mod properties;
 pub mod replay;
 pub mod runs;

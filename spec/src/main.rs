@@ -1,9 +1,12 @@
 //! Checks the right protocol in every state, tells how each wrong one loses, and follows the real
-//! engine along the model. `--long` does so within larger bounds.
+//! engine along the model. `--long` does so within larger bounds; numbers behind `trace` follow those workloads alone.
 
-use kv_spec::wrong::{CASES, Case};
+use kv_spec::check::Found;
+use kv_spec::wrong::CASES;
 use kv_spec::{check, conform, runs, story};
 use std::process::ExitCode;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 #[derive(Default)]
@@ -22,18 +25,20 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let long = arguments.iter().any(|argument| argument == "--long");
     let known = ["model", "trace"];
-    let parts: Vec<&str> = arguments.iter().map(String::as_str).filter(|argument| *argument != "--long").collect();
+    let is_part = |argument: &&str| *argument != "--long" && argument.parse::<u64>().is_err();
+    let parts: Vec<&str> = arguments.iter().map(String::as_str).filter(is_part).collect();
     if let Some(unknown) = parts.iter().find(|part| !known.contains(part)) {
-        eprintln!("unknown argument {unknown}; usage: kv-spec [--long] [model] [trace]");
+        eprintln!("unknown argument {unknown}; usage: kv-spec [--long] [model] [trace [WORKLOAD...]]");
         return ExitCode::from(2);
     }
+    let chosen: Vec<u64> = arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
     let wanted = |part| parts.is_empty() || parts.contains(&part);
     let mut failed = 0;
     if wanted("model") {
         failed += model(long).failed;
     }
     if wanted("trace") {
-        failed += trace(long).failed;
+        failed += trace(long, chosen).failed;
     }
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -62,10 +67,17 @@ fn model(long: bool) -> Totals {
         }
     }
     println!("\n== wrong protocols, and how each of them loses");
-    for case in CASES {
-        match wrong(case) {
-            Some(states) => totals.tried += states,
-            None => totals.failed += 1,
+    for (case, found) in CASES.iter().zip(counterexamples()) {
+        println!("\n{}; breaks: {}", case.title, case.breaks);
+        match found {
+            Some(found) => {
+                print!("{}", story::tell(&found.history));
+                totals.tried += found.states;
+            }
+            None => {
+                println!("  NO COUNTEREXAMPLE within {:?}", case.bounds);
+                totals.failed += 1;
+            }
         }
     }
     println!();
@@ -73,29 +85,33 @@ fn model(long: bool) -> Totals {
     totals
 }
 
-fn wrong(case: &Case) -> Option<usize> {
-    println!("\n{}; breaks: {}", case.title, case.breaks);
-    match check::counterexample(case) {
-        Some(found) => {
-            print!("{}", story::tell(&found.history));
-            Some(found.states)
+/// One for each of the cases, searched for on two threads.
+fn counterexamples() -> Vec<Option<Found>> {
+    let next = AtomicUsize::new(0);
+    let found: Vec<OnceLock<Option<Found>>> = CASES.iter().map(|_| OnceLock::new()).collect();
+    let worker = || {
+        let mine = || Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((CASES.get(at)?, &found[at])));
+        while let Some((case, found)) = mine() {
+            found.get_or_init(|| check::counterexample(case));
         }
-        None => {
-            println!("  NO COUNTEREXAMPLE within {:?}", case.bounds);
-            None
-        }
-    }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(worker);
+        worker();
+    });
+    found.into_iter().map(|found| found.into_inner().expect("each was searched for")).collect()
 }
 
-fn trace(long: bool) -> Totals {
+fn trace(long: bool, chosen: Vec<u64>) -> Totals {
     println!("== the real engine on the simulated disk, as a path of the model");
-    let report = conform::run(runs::workloads(long));
+    let seeds = if chosen.is_empty() { (1..=runs::workloads(long)).collect() } else { chosen };
+    let report = conform::run(&seeds);
     println!(
         "{} workloads: {} changes of the disk, {} calls and {} failed syncs followed; {} disks after crashes opened by the real recovery",
         report.traces, report.changes, report.calls, report.failed_syncs, report.opened
     );
-    for failure in &report.failures {
-        println!("  {failure}");
+    for (seed, why) in &report.failures {
+        println!("  workload {seed}: {why}; repeat: scripts/spec trace {seed}");
     }
     let totals = Totals { tried: report.traces + report.opened, failed: report.failures.len() };
     totals.end("conformance");

@@ -225,6 +225,9 @@ pub const CLOSING: &[Step] = &[CloseReserve, CloseWrite, CloseGiveBack, CloseSyn
 /// Taking back a write that failed.
 pub const CUTTING_BACK: &[Step] = &[CutBack, SyncCutBack];
 
+/// Taking back a snapshot, or a new log, that could not be finished; writers go on.
+pub const ABANDONING: &[Step] = &[RemoveLogTmp, RemoveSnapshotTmp];
+
 /// A row of steps that the process goes through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Task {
@@ -236,6 +239,8 @@ pub enum Task {
     Closing,
     /// See [`CUTTING_BACK`].
     CuttingBack,
+    /// See [`ABANDONING`].
+    Abandoning,
 }
 
 impl Task {
@@ -247,6 +252,7 @@ impl Task {
             Task::Snapshot => SNAPSHOT,
             Task::Closing => CLOSING,
             Task::CuttingBack => CUTTING_BACK,
+            Task::Abandoning => ABANDONING,
         }
     }
 }

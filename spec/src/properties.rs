@@ -25,7 +25,8 @@ fn sometimes(name: &'static str, happens: fn(&Protocol, &State) -> bool) -> Prop
 
 /// Whether the process is past its opening, so that its watermarks mean something.
 fn is_open(state: &State) -> bool {
-    matches!(state.process.doing, Doing::Serving | Doing::Task(Task::Snapshot | Task::Closing | Task::CuttingBack, _))
+    use Task::{Abandoning, Closing, CuttingBack, Snapshot};
+    matches!(state.process.doing, Doing::Serving | Doing::Task(Snapshot | Closing | CuttingBack | Abandoning, _))
 }
 
 fn found_torn(state: &State) -> bool {

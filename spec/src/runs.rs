@@ -68,5 +68,5 @@ pub fn right(long: bool) -> &'static [Run] {
 
 /// How many workloads of the real engine are followed.
 pub fn workloads(long: bool) -> u64 {
-    if long { 1_000 } else { 100 }
+    if long { 1_000 } else { 500 }
 }

@@ -124,6 +124,8 @@ fn phrase(before: &State, step: Step) -> String {
         Step::SyncLog => "syncs the log",
         Step::DropLogCache => "forgets what memory has of it",
         Step::Replay => "reads both files",
+        Step::RemoveLogTmp if !before.process.is_opening() => "log.tmp is removed",
+        Step::RemoveSnapshotTmp if !before.process.is_opening() => "snapshot.tmp is removed",
         Step::RemoveLogTmp => "removes the left-over log.tmp",
         Step::RemoveSnapshotTmp => "removes the left-over snapshot.tmp",
         Step::CutTail => "cuts the tail off",

@@ -23,19 +23,21 @@
 //! changes nothing, except that it spoils an open group ([`Interpreter::spoil_group`]). Reading a PUT
 //! allocates nothing unless a word has escapes.
 
+mod bench;
 mod reply;
 mod table;
 mod words;
 
+pub use bench::{Amount, Bench, Dist};
 pub use reply::{Reply, figures};
-pub use table::{COMMANDS, Spec, Verb, find, help};
+pub use table::{COMMANDS, Opt, Spec, Verb, find, help};
 pub use words::{Words, displayed, is_hidden, write_escaped, write_value, write_word};
 
 use crate::{Batch, Engine, Error, MAX_BATCH_SIZE, MAX_KEY_BYTES, MAX_VALUE_BYTES, Value};
 use std::borrow::Cow;
 use std::fmt;
 
-/// The most writes that one BENCH may be asked for.
+/// The most operations that one BENCH may be asked for, for each batch size.
 ///
 /// ```
 /// use kv_engine::command::{MAX_BENCH_WRITES, parse};
@@ -86,7 +88,7 @@ pub enum Command<'a> {
     Snap,
     SetBatch(Option<u64>),
     Stats,
-    Bench { writes: u64, batch_sizes: Vec<u64> },
+    Bench(Box<Bench>),
     Help(Option<&'static Spec>),
     Exit(Option<u8>),
 }
@@ -270,14 +272,23 @@ pub fn parse_words<'a>(words: impl IntoIterator<Item = Word<'a>>) -> Result<Opti
 #[derive(Default)]
 struct Read<'a> {
     name: Option<Word<'a>>,
+    spec: Option<&'static Spec>,
     args: [Word<'a>; 3],
     count: usize,
+    /// All the words of a command with options.
+    all: Option<Vec<Word<'a>>>,
 }
 
 impl<'a> Read<'a> {
     fn push(&mut self, word: Word<'a>) {
         if self.name.is_none() {
+            self.spec = table::find(&word);
+            self.all = self.spec.is_some_and(|spec| !spec.options().is_empty()).then(Vec::new);
             self.name = Some(word);
+            return;
+        }
+        if let Some(all) = &mut self.all {
+            all.push(word);
             return;
         }
         if let Some(slot) = self.args.get_mut(self.count) {
@@ -288,7 +299,13 @@ impl<'a> Read<'a> {
 
     fn command(self) -> Result<Option<Command<'a>>, CommandError> {
         let Some(name) = self.name else { return Ok(None) };
-        let spec = table::find_or_explain(&name)?;
+        let spec = self.spec.map_or_else(|| table::find_or_explain(&name), Ok)?;
+        if let Some(all) = self.all {
+            return match all.iter().any(|word| **word == *b"--help") {
+                true => Ok(Some(Command::Help(Some(spec)))),
+                false => Ok(Some(Command::Bench(Box::new(Bench::read(spec, &all)?)))),
+            };
+        }
         spec.check_arity(self.count)?;
         let [first, second, third] = self.args;
         let given = self.count;
@@ -307,12 +324,7 @@ impl<'a> Read<'a> {
             Verb::SetBatch if given == 0 => Command::SetBatch(None),
             Verb::SetBatch => Command::SetBatch(Some(number(spec, &first, 1, MAX_BATCH_SIZE)?)),
             Verb::Stats => Command::Stats,
-            Verb::Bench => {
-                let sizes = if given == 2 { second.split(|&b| b == b',').collect() } else { Vec::new() };
-                let size = |word: &&[u8]| number(spec, word, 1, MAX_BATCH_SIZE);
-                let batch_sizes = sizes.iter().map(size).collect::<Result<_, _>>()?;
-                Command::Bench { writes: number(spec, &first, 1, MAX_BENCH_WRITES)?, batch_sizes }
-            }
+            Verb::Bench => unreachable!("it has options"),
             Verb::Help if given == 0 => Command::Help(None),
             Verb::Help => Command::Help(Some(table::find_or_explain(&first)?)),
             Verb::Exit if given == 0 => Command::Exit(None),
@@ -372,7 +384,7 @@ impl Command<'_> {
             Command::Snap => Verb::Snap,
             Command::SetBatch(_) => Verb::SetBatch,
             Command::Stats => Verb::Stats,
-            Command::Bench { .. } => Verb::Bench,
+            Command::Bench(_) => Verb::Bench,
             Command::Help(_) => Verb::Help,
             Command::Exit(_) => Verb::Exit,
         }
@@ -548,7 +560,7 @@ impl Interpreter {
                 Reply::BatchSize(self.engine.batch_size())
             }
             Command::Stats => Reply::Stats(Box::new(self.engine.stats())),
-            Command::Bench { writes, batch_sizes } => Reply::Bench { writes, batch_sizes },
+            Command::Bench(bench) => Reply::Bench(bench),
             Command::Help(spec) => Reply::Help(spec.map_or_else(help, Spec::help)),
             Command::Exit(status) => Reply::Exit(status),
         })

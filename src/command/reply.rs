@@ -1,5 +1,6 @@
 //! [`Reply`]: what a command answers, and its text form.
 
+use super::Bench;
 use super::words::{write_value, write_word};
 use crate::{Ack, Flushed, Snapshotted, Stats, Value};
 use std::io::{self, Write};
@@ -48,12 +49,7 @@ pub enum Reply {
     /// HELP: lines without the last newline.
     Help(String),
     /// BENCH is for the caller to run.
-    Bench {
-        /// Writes for each batch size.
-        writes: u64,
-        /// Empty: the current one.
-        batch_sizes: Vec<u64>,
-    },
+    Bench(Box<Bench>),
     /// EXIT is for the caller to do: flush and end, with this status if there is one.
     Exit(Option<u8>),
 }
@@ -107,7 +103,7 @@ impl Reply {
             }
             Reply::Help(text) => writeln!(out, "{text}"),
             Reply::Exit(_) => out.write_all(b"bye\n"),
-            Reply::Bench { .. } => Ok(()),
+            Reply::Bench(_) => Ok(()),
         }
     }
 

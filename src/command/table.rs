@@ -232,14 +232,14 @@ pub static COMMANDS: &[Spec] = &[
         verb: Verb::Bench,
         name: "BENCH",
         aliases: &[],
-        args: &["n", "[sizes]"],
+        args: &["n", "[sizes]", "[options]"],
         arity: (1, 2),
-        takes: "a number of writes and a list of batch sizes",
+        takes: "a number or a time, and a list of batch sizes",
         summary: "time n writes, for each of the batch sizes",
-        details: "n from 1 to 100000000; sizes such as 1,5,50, without them the current one. It\n\
-            writes to a scratch store beside the log (same disk) and removes it; your data\n\
-            is not touched. 16-byte keys (at most a million different ones), 100-byte\n\
-            values, the last flush is timed too. Ctrl-C stops it.",
+        details: "n from 1 to 100000000, or a time such as 10s; sizes such as 1,5,50, without them\n\
+            the current one. It runs in a scratch store beside the log (same disk), which is\n\
+            removed; your data is not touched. The last flush is timed too, so everything\n\
+            counted is durable. Ctrl-C gives the result so far.",
         example: "BENCH 10000 1,5,50",
     },
     Spec {
@@ -283,7 +283,8 @@ pub fn find(word: &[u8]) -> Option<&'static Spec> {
 /// As [`find`]; the error says what may have been meant.
 pub(super) fn find_or_explain(word: &[u8]) -> Result<&'static Spec, CommandError> {
     find(word).ok_or_else(|| {
-        let advice = match nearest(word) {
+        let names = COMMANDS.iter().flat_map(|spec| std::iter::once(&spec.name).chain(spec.aliases)).copied();
+        let advice = match nearest(word, names) {
             Some(name) => format!("did you mean {name}?"),
             None => "HELP lists the commands".to_string(),
         };
@@ -292,17 +293,51 @@ pub(super) fn find_or_explain(word: &[u8]) -> Result<&'static Spec, CommandError
 }
 
 #[cfg(feature = "cli")]
-fn nearest(word: &[u8]) -> Option<&'static str> {
+fn nearest(word: &[u8], names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     let word = std::str::from_utf8(word).ok().filter(|word| word.len() <= 16)?.to_ascii_uppercase();
-    let names = COMMANDS.iter().flat_map(|spec| std::iter::once(&spec.name).chain(spec.aliases));
-    let near = names.map(|name| (strsim::osa_distance(&word, name), name)).filter(|&(d, name)| d <= 2 && d < name.len() - 1);
-    near.min_by_key(|&(distance, _)| distance).map(|(_, &name)| name)
+    let near = names.map(|name| (strsim::osa_distance(&word, &name.to_ascii_uppercase()), name));
+    near.filter(|&(d, name)| d <= 2 && d < name.len() - 1).min_by_key(|&(distance, _)| distance).map(|(_, name)| name)
 }
 
 /// Guessing is the shell's comfort; the library alone does without the crate for it.
 #[cfg(not(feature = "cli"))]
-fn nearest(_: &[u8]) -> Option<&'static str> {
+fn nearest(_: &[u8], _: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     None
+}
+
+/// One `--option` of a command.
+///
+/// ```
+/// use kv_engine::command::Verb;
+///
+/// let threads = Verb::Bench.spec().options().iter().find(|option| option.name == "--threads").expect("has it");
+/// assert_eq!((threads.usage(), threads.choices), ("--threads N".to_string(), &[][..]));
+/// ```
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Opt {
+    /// With its two dashes.
+    pub name: &'static str,
+    /// What it takes, empty when it takes nothing.
+    pub value: &'static str,
+    /// What may stand for the value, where that is a short list.
+    pub choices: &'static [&'static str],
+    /// One line for HELP, with the default.
+    pub summary: &'static str,
+}
+
+impl Opt {
+    /// Its name and what it takes.
+    ///
+    /// ```
+    /// use kv_engine::command::Verb;
+    ///
+    /// assert_eq!(Verb::Bench.spec().options()[0].usage(), "--ops OPS");
+    /// ```
+    #[must_use]
+    pub fn usage(&self) -> String {
+        format!("{} {}", self.name, self.value).trim_end().to_string()
+    }
 }
 
 impl Verb {
@@ -344,6 +379,32 @@ impl Spec {
         std::iter::once(&self.name).chain(self.args).copied().collect::<Vec<_>>().join(" ")
     }
 
+    /// Its options. Where there are some, a word that begins with `--` is one.
+    ///
+    /// ```
+    /// use kv_engine::command::Verb;
+    ///
+    /// assert!(Verb::Put.spec().options().is_empty());
+    /// ```
+    #[must_use]
+    pub fn options(&self) -> &'static [Opt] {
+        match self.verb {
+            Verb::Bench => super::bench::OPTIONS,
+            _ => &[],
+        }
+    }
+
+    pub(super) fn option_or_explain(&self, name: &[u8]) -> Result<&'static Opt, CommandError> {
+        self.options().iter().find(|option| option.name.as_bytes() == name).ok_or_else(|| {
+            let advice = match nearest(name, self.options().iter().map(|option| option.name)) {
+                Some(name) => format!("did you mean {name}?"),
+                None => format!("HELP {} lists them", self.name),
+            };
+            let text = format!("{} has no option '{}'; {advice}", self.name, displayed(name));
+            CommandError { code: Code::BadArgument, text }
+        })
+    }
+
     pub(super) fn check_arity(&self, got: usize) -> Result<(), CommandError> {
         if (self.arity.0..=self.arity.1).contains(&got) {
             return Ok(());
@@ -374,8 +435,10 @@ impl Spec {
     #[must_use]
     pub fn help(&self) -> String {
         let details = if self.details.is_empty() { String::new() } else { format!("\n{}", self.details) };
+        let options: String =
+            self.options().iter().map(|option| format!("\n  {:<17} {}", option.usage(), option.summary)).collect();
         let aliases = if self.aliases.is_empty() { String::new() } else { format!("\nalso: {}", self.aliases.join(", ")) };
-        format!("{}   {}{details}{aliases}\nexample: {}", self.usage(), self.summary, self.example)
+        format!("{}   {}{details}{options}{aliases}\nexample: {}", self.usage(), self.summary, self.example)
     }
 }
 
@@ -388,7 +451,7 @@ impl Spec {
 /// ```
 #[must_use]
 pub fn help() -> String {
-    let rows = COMMANDS.iter().map(|spec| format!("{:<24} {}", spec.usage(), spec.summary));
+    let rows = COMMANDS.iter().map(|spec| format!("{:<26} {}", spec.usage(), spec.summary));
     rows.collect::<Vec<_>>().join("\n")
 }
 

@@ -161,13 +161,13 @@ pub trait File: Send + Sync + fmt::Debug {
     /// # Errors
     /// What the operating system says.
     fn set_len(&self, len: u64) -> io::Result<()>;
-    /// Makes the file at least `len` bytes long, with zeros, and with room on the disk for all of it, so that
-    /// writing there and syncing costs less. A disk need not be able to.
+    /// Lengthens the file from its present length to `len` bytes, with zeros that have their place on the disk, so
+    /// that writing there and syncing costs less. A disk need not be able to.
     ///
     /// # Errors
     /// What the operating system says, `Unsupported` unless implemented. The file may be longer than before then.
-    fn reserve(&self, len: u64) -> io::Result<()> {
-        let _ = len;
+    fn reserve(&self, present_len: u64, len: u64) -> io::Result<()> {
+        let _ = (present_len, len);
         Err(io::ErrorKind::Unsupported.into())
     }
     /// Makes everything written so far, and the length, survive a power cut (`fdatasync`).

@@ -71,6 +71,13 @@ pub(super) enum Tick {
     Closed,
 }
 
+impl Tick {
+    /// When the next turn is due.
+    pub(super) fn next(&self) -> Option<Duration> {
+        if let Tick::DueIn(left) = self { Some(*left) } else { None }
+    }
+}
+
 impl Shared {
     /// Flushes when the oldest pending write is one flush interval old.
     pub(super) fn flush_if_due(&self) -> Tick {

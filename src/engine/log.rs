@@ -272,6 +272,13 @@ impl Shared {
         }
     }
 
+    /// Whether a write that comes now would have to wait for another thread.
+    pub(super) fn would_wait(&self) -> bool {
+        let Ok(log) = self.log.try_lock() else { return true };
+        let must_follow = log.stalled.is_some() || log.appended >= log.limit();
+        log.paused || log.running.is_some() && must_follow || self.checkpointer.is_behind(log.wal.len_bytes())
+    }
+
     /// Step 2.
     fn append(&self, log: &mut Log, what: What, body: &Body<'_>) -> Waiting {
         let seq = log.appended + 1;

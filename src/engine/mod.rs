@@ -148,7 +148,7 @@ impl Engine {
             locks: Mutex::new(Some(locks)),
             disk,
         });
-        if !shared.flush_interval.is_zero() {
+        if !shared.flush_interval.is_zero() && !options.by_hand {
             flusher::spawn(&shared).map_err(Error::io("starting the flush thread of", &shared.wal_path))?;
         }
         if shared.checkpointer.is_by_age() {
@@ -159,6 +159,16 @@ impl Engine {
 
     fn shared(&self) -> &Arc<Shared> {
         &self.handle.shared
+    }
+
+    /// A turn of the flusher that has no thread; when the next one is due. `None`: when somebody has written.
+    pub(crate) fn flusher_turn(&self) -> Option<Duration> {
+        self.shared().flush_if_due().next()
+    }
+
+    /// Whether a write would have to wait for another thread now.
+    pub(crate) fn would_wait(&self) -> bool {
+        self.shared().would_wait()
     }
 
     /// Stores `value` under `key`. With batch size 1 it is durable when this returns; otherwise see

@@ -38,6 +38,7 @@ pub struct Options {
     pub(super) checkpoint_interval: Duration,
     pub(super) progress: Progress,
     pub(super) disk: Arc<dyn Disk>,
+    pub(super) by_hand: bool,
 }
 
 impl Options {
@@ -65,7 +66,14 @@ impl Options {
             checkpoint_interval: Duration::ZERO,
             progress: Progress::default(),
             disk: Arc::new(OsDisk),
+            by_hand: false,
         }
+    }
+
+    /// The flusher is no thread: whoever opens the store gives it its turns.
+    pub(crate) fn by_hand(mut self) -> Options {
+        self.by_hand = true;
+        self
     }
 
     /// Writes per sync, from 1 (every write is durable when it returns) to

@@ -56,7 +56,6 @@ pub(super) struct Life {
 #[derive(Clone)]
 pub(super) struct Earlier {
     pub(super) log: Vec<u8>,
-    pub(super) states: Vec<State>,
     /// Where the next life went on.
     pub(super) cut: usize,
 }
@@ -74,21 +73,12 @@ impl Life {
 
     /// Whether `state` is the one after write `seq`, entry by entry.
     pub(super) fn is_state(&self, seq: u64, state: &Map) -> bool {
-        is_same(usize::try_from(seq).ok().and_then(|at| self.states.get(at)), state)
+        let expected = usize::try_from(seq).ok().and_then(|at| self.states.get(at));
+        expected.is_some_and(|expected| {
+            expected.len() == state.len()
+                && expected.range(Bound::Unbounded).all(|(key, value)| state.with(key, |found| *found == **value) == Some(true))
+        })
     }
-}
-
-impl Earlier {
-    pub(super) fn is_state(&self, seq: u64, state: &Map) -> bool {
-        is_same(usize::try_from(seq).ok().and_then(|at| self.states.get(at)), state)
-    }
-}
-
-fn is_same(expected: Option<&State>, state: &Map) -> bool {
-    expected.is_some_and(|expected| {
-        expected.len() == state.len()
-            && expected.range(Bound::Unbounded).all(|(key, value)| state.with(key, |found| *found == **value) == Some(true))
-    })
 }
 
 /// What the writer knows.
@@ -244,8 +234,7 @@ impl Driver {
     pub(super) fn power_cut(self, bytes: usize, seed: u64, batch_size: u64) -> Driver {
         let life = self.life();
         let mut next = self.revive(&life, bytes, seed, batch_size);
-        let Life { log, states, .. } = life;
-        next.earlier = Some(Earlier { cut: next.life().log.len(), log, states });
+        next.earlier = Some(Earlier { cut: next.life().log.len(), log: life.log });
         next
     }
 

@@ -2,7 +2,8 @@
 //! disk, in every way the disk allows, and opened again.
 //!
 //! A *workload* is a list of steps that follows from a seed: puts, deletes, atomic groups, flushes,
-//! snapshots, changes of the batch size, orderly closes. It runs once; every change to the disk is
+//! snapshots, changes of the batch size, orderly closes; time that passes until the flusher is due; writes that others
+//! issue in the middle of a snapshot or a flush. It runs once; every change to the disk is
 //! recorded, with what had been issued and what had been promised durable at that moment. Then, for
 //! each number of changes, the disk as it was is crashed again and again: death of the process, with
 //! the last write cut short; a power cut, with all subsets of the unsynced pieces where they are
@@ -33,6 +34,7 @@ mod choices;
 mod edits;
 mod faults;
 mod life;
+mod meanwhile;
 mod memory;
 mod oracle;
 mod regressions;
@@ -80,6 +82,8 @@ const MOST_FAILURES: usize = 100;
 pub struct Report {
     /// Workloads that were run.
     pub workloads: u64,
+    /// Writes that were issued in the middle of a checkpoint, a flush or a turn of the flusher.
+    pub meanwhile: u64,
     /// Changes to the disk at which a crash was tried.
     pub crash_points: u64,
     /// Different states of the disk that were opened after the death of the process.
@@ -124,6 +128,7 @@ impl Report {
     /// Adds what another run found.
     pub fn add(&mut self, other: Report) {
         self.workloads += other.workloads;
+        self.meanwhile += other.meanwhile;
         self.crash_points += other.crash_points;
         self.deaths += other.deaths;
         self.power_cuts += other.power_cuts;
@@ -185,7 +190,7 @@ pub fn workload(seed: u64) -> Report {
 #[must_use]
 pub fn recovery(seed: u64) -> Report {
     let report = Script::whole(seed).crash(&RECOVERY, false);
-    Report { crash_points: 0, ..report }
+    Report { crash_points: 0, meanwhile: 0, ..report }
 }
 
 /// How deep an enumeration goes.
@@ -240,6 +245,7 @@ impl Script {
     fn crash(&self, effort: &Effort, only_one: bool) -> Report {
         let recorded = record(self.seed, &self.steps);
         let mut run = Run::new(self, &recorded, effort);
+        run.report.meanwhile = recorded.meanwhile;
         let mut world = World::default();
         for at in 0..=recorded.trace.len() {
             if at > 0 {

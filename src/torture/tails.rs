@@ -14,15 +14,14 @@
 //! result must be the whole records before the first byte that differs, no more and no less, with
 //! the state that the model has, `promised ≤ k ≤ issued`; torn, never damaged; and cut off there.
 //!
-//! One case has two right answers. Where the first group of a life is lost and the block shows what
-//! an earlier life left at the same place, that is, byte for byte, what a crash of the earlier
-//! life leaves, whose writes had been issued and never promised: its state is right too. Counted.
+//! Also where the first group of a life is lost and the block shows what an earlier life left at the same
+//! place: the mark of the opening is durable before that group is written, so that nothing of the earlier life continues the log.
 //!
 //! States of one log are told apart by the hash of their bytes; those of two logs differ in the
 //! store id, which every state holds.
 
 use super::choices::Random;
-use super::life::{Earlier, Group, Life};
+use super::life::{Group, Life};
 use super::memory::Memory;
 use super::shapes::{SHAPES, draw, shape_of};
 use super::tally::Tally;
@@ -71,7 +70,7 @@ pub fn log_tails(number: u64) -> Tally {
         seen: HashSet::default(),
         image: Vec::new(),
         tally: Tally::default(),
-        counts: [0; 6],
+        counts: [0; 5],
     };
     if let Some(snapshot) = &life.snapshot {
         run.disk.put(Path::new(SNAPSHOT), snapshot);
@@ -80,15 +79,8 @@ pub fn log_tails(number: u64) -> Tally {
         run.group(group, number ^ (at as u64) << 32);
     }
     let Run { mut tally, counts, .. } = run;
-    let names = [
-        "logs",
-        "groups",
-        "a first part left",
-        "a last part left",
-        "some sectors left",
-        "opened by the whole engine too",
-        "an earlier life shows again",
-    ];
+    let names =
+        ["logs", "groups", "a first part left", "a last part left", "some sectors left", "opened by the whole engine too"];
     tally.figures = std::iter::once(1).chain(counts).zip(names).map(|(count, name)| (name, count)).collect();
     tally
 }
@@ -98,7 +90,6 @@ const FIRST_PART: usize = 1;
 const LAST_PART: usize = 2;
 const SECTORS: usize = 3;
 const WHOLE_ENGINE: usize = 4;
-const EARLIER: usize = 5;
 
 /// What may stand in lost places, as long as the log and more.
 fn fillings(life: &Life, older: &Life, seed: u64) -> Vec<Vec<u8>> {
@@ -119,7 +110,7 @@ struct Run<'a> {
     seen: HashSet<u64, BuildHasherDefault<AsItIs>>,
     image: Vec<u8>,
     tally: Tally,
-    counts: [u64; 6],
+    counts: [u64; 5],
 }
 
 impl Run<'_> {
@@ -204,23 +195,18 @@ impl Run<'_> {
         }
         self.tally.tried += 1;
         self.counts[counter] += 1;
-        match self.check(group, same, hash) {
-            Ok(false) => {}
-            Ok(true) => self.counts[EARLIER] += 1,
-            Err(wrong) => {
-                let group = format!("group of bytes {} to {}", group.start, group.end);
-                self.tally.fail(format!("{}: {group}: {}: {wrong}", self.place, what()));
-                self.disk.keep_only([Path::new(WAL), Path::new(SNAPSHOT)]);
-            }
+        if let Err(wrong) = self.check(group, same, hash) {
+            let group = format!("group of bytes {} to {}", group.start, group.end);
+            self.tally.fail(format!("{}: {group}: {}: {wrong}", self.place, what()));
+            self.disk.keep_only([Path::new(WAL), Path::new(SNAPSHOT)]);
         }
     }
 
-    /// Says whether what an earlier life left was taken for what it is.
-    fn check(&mut self, group: &Group, same: usize, hash: u64) -> Result<bool, String> {
+    fn check(&mut self, group: &Group, same: usize, hash: u64) -> Result<(), String> {
         let (wal, snapshot) = (Path::new(WAL), Path::new(SNAPSHOT));
         self.disk.put(wal, &self.image);
         let recovered = recovered(&self.disk)?;
-        let shown = self.judge(group, same, &recovered)?;
+        self.judge(group, same, &recovered)?;
         let end = usize::try_from(recovered.report.log_bytes).expect("a short log");
         let file = self.disk.file(wal).ok_or("the log is gone")?;
         if !file.is_cut(&self.image[..end]) {
@@ -253,10 +239,10 @@ impl Run<'_> {
                 return Err("the next write is not there".into());
             }
         }
-        Ok(shown)
+        Ok(())
     }
 
-    fn judge(&self, group: &Group, same: usize, recovered: &Recovered) -> Result<bool, String> {
+    fn judge(&self, group: &Group, same: usize, recovered: &Recovered) -> Result<(), String> {
         let report = &recovered.report;
         if let Tail::Damaged(cut) = &report.tail {
             return Err(format!("a crash is taken for damage: {cut:?}"));
@@ -274,12 +260,7 @@ impl Run<'_> {
             if told != torn.then_some(end as u64) || report.closed_cleanly != (closed && !torn) || report.replayed != replayed {
                 return Err(format!("the log is whole up to byte {end} of {}, and told is {report:?}", self.image.len()));
             }
-            return Ok(false);
-        }
-        let earlier = self.life.earlier.as_ref().filter(|earlier| earlier.cut == group.start);
-        let shows = |earlier: &Earlier| k >= group.promised && earlier.is_state(k, &recovered.state);
-        if earlier.is_some_and(shows) {
-            return Ok(true);
+            return Ok(());
         }
         Err(format!("the state is that after write {k} or none at all, where write {expected} is the last whole one"))
     }

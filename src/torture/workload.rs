@@ -1,22 +1,36 @@
 //! A workload: a list of steps that follows from a seed, run on a simulated disk, with a record of
-//! every change and of what was issued and promised at that moment.
+//! every change and of what was issued and promised at that moment. Promised is what was answered as
+//! durable or before a flush, a snapshot or a close that succeeded; all but the last n − 1 writes; what is as
+//! old as the flush interval when the flusher has had its turn; and what the statistics call durable.
 
 use super::choices::Random;
+use super::meanwhile::Visited;
 use super::oracle::{Bounds, options};
+use crate::disk::Disk;
 use crate::disk::sim::{Change, Image, SimDisk};
 use crate::engine::{Ack, Batch, Engine};
 use crate::error::{Error, Result};
 use crate::state::{Digest, Op, State};
+use std::collections::VecDeque;
 use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 const STEPS: usize = 30;
 const KEYS: usize = 6;
+/// A checkpoint of these stores takes about so many operations on the disk until writers are paused, and a flush so many.
+const SNAPSHOT_OPERATIONS: usize = 16;
+const FLUSH_OPERATIONS: usize = 3;
+const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One step of a process that uses the store. Where the store is not open, a step opens it first, as
 /// the last `Open` says.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    Open { batch_size: u64, snapshot_on_close: bool },
+    Open {
+        batch_size: u64,
+        snapshot_on_close: bool,
+    },
     Put(Vec<u8>, Vec<u8>),
     Delete(Vec<u8>),
     Batch(Vec<Op>),
@@ -24,6 +38,11 @@ pub(super) enum Step {
     Snapshot,
     BatchSize(u64),
     Close,
+    /// The clock goes on by so much, and the flusher has its turn.
+    Wait(Duration),
+    /// In the middle of a step others write: each before the operation on the disk that has this number in the
+    /// step, or the first one behind it at which the writer need not wait.
+    With(Box<Step>, Vec<(usize, Step)>),
 }
 
 /// The steps that follow from `seed`.
@@ -37,7 +56,27 @@ pub(super) fn steps(seed: u64) -> Vec<Step> {
         }
     }
     steps.push(Step::Close);
-    steps
+    with_others(seed, steps)
+}
+
+/// Lets the clock and other writers into some of the steps. Drawn apart: the other steps of a seed do not depend on it.
+fn with_others(seed: u64, steps: Vec<Step>) -> Vec<Step> {
+    let random = &mut Random::new(seed ^ 0x0007_4e2d);
+    let wait = |random: &mut Random| Step::Wait(Duration::from_millis([1, 400, 999, 1000, 2500][random.below(5)]));
+    let change = |step: Step| match (step, random.below(8)) {
+        (Step::Snapshot, 0..=5) => writes_during(Step::Snapshot, SNAPSHOT_OPERATIONS, random),
+        (Step::Flush, 0 | 1) => writes_during(Step::Flush, FLUSH_OPERATIONS, random),
+        (Step::Flush, 2..=4) => wait(random),
+        (Step::Flush, 5) => writes_during(wait(random), FLUSH_OPERATIONS, random),
+        (step, _) => step,
+    };
+    steps.into_iter().map(change).collect()
+}
+
+fn writes_during(step: Step, operations: usize, random: &mut Random) -> Step {
+    let mut others: Vec<_> = (0..1 + random.below(5)).map(|_| (random.below(operations), write(random))).collect();
+    others.sort_by_key(|(at, _)| *at);
+    Step::With(Box::new(step), others)
 }
 
 fn open(random: &mut Random) -> Step {
@@ -47,19 +86,29 @@ fn open(random: &mut Random) -> Step {
 
 fn step(random: &mut Random) -> Step {
     match random.below(20) {
+        choice @ 0..=14 => write_of(choice, random),
+        15 | 16 => Step::Flush,
+        17 => Step::Snapshot,
+        18 => Step::BatchSize(1 + random.below(6) as u64),
+        _ => Step::Close,
+    }
+}
+
+fn write(random: &mut Random) -> Step {
+    write_of(random.below(15), random)
+}
+
+fn write_of(choice: usize, random: &mut Random) -> Step {
+    match choice {
         0..=9 => Step::Put(key(random), value(random)),
         10 | 11 => Step::Delete(key(random)),
-        12..=14 => {
+        _ => {
             let op = |random: &mut Random| {
                 let key = key(random);
                 if random.below(3) == 0 { Op::delete(&key) } else { Op::put(&key, &value(random)) }
             };
             Step::Batch((0..2 + random.below(4)).map(|_| op(random)).collect())
         }
-        15 | 16 => Step::Flush,
-        17 => Step::Snapshot,
-        18 => Step::BatchSize(1 + random.below(6) as u64),
-        _ => Step::Close,
     }
 }
 
@@ -99,6 +148,11 @@ impl fmt::Display for Step {
             Step::Snapshot => f.write_str("snapshot"),
             Step::BatchSize(n) => write!(f, "set the batch size to {n}"),
             Step::Close => f.write_str("close"),
+            Step::Wait(by) => write!(f, "wait {by:?}"),
+            Step::With(step, others) => {
+                write!(f, "{step}; meanwhile")?;
+                others.iter().try_for_each(|(at, other)| write!(f, ", before operation {at}: {other}"))
+            }
         }
     }
 }
@@ -106,30 +160,39 @@ impl fmt::Display for Step {
 /// A workload that was run.
 pub(super) struct Recorded {
     pub(super) trace: Vec<Change>,
-    /// After so many changes, so much was issued and promised: one for each step, in order.
-    marks: Vec<(usize, Bounds)>,
+    /// In order; the end of each step, and of each write in the middle of one.
+    marks: Vec<Mark>,
     /// The digest of the state after each write, from none on.
     pub(super) digests: Vec<Digest>,
     /// How many changes there were when the step was over in which an operation failed as planned.
     pub(super) failed_by: Option<usize>,
+    /// Writes that were issued in the middle of a step.
+    pub(super) meanwhile: u64,
+}
+
+/// After so many changes, in this step, so much was issued and promised.
+struct Mark {
+    changes: usize,
+    step: usize,
+    bounds: Bounds,
 }
 
 impl Recorded {
-    /// What must hold after a crash behind the first `changes` changes: what was promised by steps
-    /// that were over, and at most what the step under way had issued.
+    /// What must hold after a crash behind the first `changes` changes: what was promised by calls
+    /// that were over, and at most what the call under way had issued.
     pub(super) fn bounds(&self, changes: usize) -> Bounds {
-        let over = self.marks.iter().rev().find(|(at, _)| *at <= changes);
-        let under_way = self.marks.iter().find(|(at, _)| *at > changes).or(self.marks.last());
+        let over = self.marks.iter().rev().find(|mark| mark.changes <= changes);
+        let under_way = self.marks.iter().find(|mark| mark.changes > changes).or(self.marks.last());
         Bounds {
-            promised: over.map_or(0, |(_, bounds)| bounds.promised),
-            issued: under_way.map_or(0, |(_, bounds)| bounds.issued),
+            promised: over.map_or(0, |mark| mark.bounds.promised),
+            issued: under_way.map_or(0, |mark| mark.bounds.issued),
             ..Bounds::default()
         }
     }
 
     /// Which step was under way, from 0, when so many changes had been made.
     pub(super) fn step_under_way(&self, changes: usize) -> usize {
-        self.marks.iter().position(|(at, _)| *at >= changes).unwrap_or(self.marks.len().saturating_sub(1))
+        self.marks.iter().find(|mark| mark.changes >= changes).or(self.marks.last()).map_or(0, |mark| mark.step)
     }
 }
 
@@ -137,42 +200,33 @@ impl Recorded {
 struct Model {
     state: State,
     digests: Vec<Digest>,
+    /// When each write was issued.
+    times: Vec<Duration>,
     promised: u64,
+    marks: Vec<Mark>,
+    step: usize,
+    meanwhile: u64,
+    /// Why nothing more may be written.
+    ended: Option<Error>,
 }
 
 impl Model {
     fn issued(&self) -> u64 {
-        self.digests.len() as u64 - 1
+        self.times.len() as u64
     }
 
-    /// One write: issued, then carried out by `call`. A refusal takes it back; after a failed sync
-    /// it stays, in doubt.
-    fn write(&mut self, ops: Vec<Op>, call: impl FnOnce() -> Result<Ack>) -> Result<()> {
-        let before = self.state.clone();
-        ops.into_iter().for_each(|op| {
-            self.state.apply(op);
-        });
-        self.digests.push(self.state.digest());
-        match call() {
-            Ok(ack) => {
-                assert_eq!(ack.seq, self.issued(), "sequence numbers have no gaps");
-                if ack.durable {
-                    self.promised = ack.seq;
-                }
-                Ok(())
-            }
-            Err(error) => {
-                if !matches!(error, Error::Poisoned { .. }) {
-                    self.state = before;
-                    self.digests.pop();
-                }
-                Err(error)
-            }
-        }
+    fn promise(&mut self, seq: u64) {
+        self.promised = self.promised.max(seq);
     }
 
-    fn promise_all(&mut self) {
-        self.promised = self.issued();
+    /// When the oldest write was issued that is not promised.
+    fn oldest(&self) -> Option<Duration> {
+        self.times.get(usize::try_from(self.promised).expect("few writes")).copied()
+    }
+
+    fn mark(&mut self, disk: &SimDisk) {
+        let bounds = Bounds { promised: self.promised, issued: self.issued(), ..Bounds::default() };
+        self.marks.push(Mark { changes: disk.changes(), step: self.step, bounds });
     }
 }
 
@@ -185,18 +239,21 @@ pub(super) fn record(seed: u64, steps: &[Step]) -> Recorded {
 /// lets it, and then dies.
 pub(super) fn run(steps: &[Step], disk: &SimDisk, mut on_error: impl FnMut(&Error)) -> Recorded {
     let state = State::default();
-    let mut model = Model { digests: vec![state.digest()], state, promised: 0 };
-    let mut process = Process { disk, engine: None, batch_size: 1, snapshot_on_close: false };
-    let mut marks = Vec::new();
+    let digests = vec![state.digest()];
+    let (times, marks) = (Vec::new(), Vec::new());
+    let model = Model { state, digests, times, promised: 0, marks, step: 0, meanwhile: 0, ended: None };
+    let client = Client { disk: disk.clone(), model: Arc::new(Mutex::new(model)) };
+    let mut process = Process { client, seam: Visited::new(disk), engine: None, batch_size: 1, snapshot_on_close: false };
     let mut failed_by = None;
-    for step in steps {
-        let done = process.step(step, &mut model);
-        let bounds = Bounds { promised: model.promised, issued: model.issued(), ..Bounds::default() };
-        marks.push((disk.changes(), bounds));
+    for (number, step) in steps.iter().enumerate() {
+        process.client.model().step = number;
+        let done = process.step(step);
+        let ended = process.client.model().ended.take();
+        process.client.model().mark(disk);
         if failed_by.is_none() && disk.has_failed() {
             failed_by = Some(disk.changes());
         }
-        if let Err(error) = done {
+        if let Err(error) = done.and(ended.map_or(Ok(()), Err)) {
             on_error(&error);
             if matches!(error, Error::Poisoned { .. }) {
                 break;
@@ -204,45 +261,163 @@ pub(super) fn run(steps: &[Step], disk: &SimDisk, mut on_error: impl FnMut(&Erro
         }
     }
     let trace = disk.trace(); // before the engine is dropped, which would still write
-    Recorded { trace, marks, digests: model.digests, failed_by }
+    let mut model = process.client.model();
+    let (marks, digests) = (std::mem::take(&mut model.marks), std::mem::take(&mut model.digests));
+    Recorded { trace, marks, digests, failed_by, meanwhile: model.meanwhile }
 }
 
-struct Process<'a> {
-    disk: &'a SimDisk,
+struct Process {
+    client: Client,
+    seam: Visited,
     engine: Option<Engine>,
     batch_size: u64,
     snapshot_on_close: bool,
 }
 
-impl Process<'_> {
-    fn step(&mut self, step: &Step, model: &mut Model) -> Result<()> {
+impl Process {
+    fn step(&mut self, step: &Step) -> Result<()> {
         if let Step::Open { batch_size, snapshot_on_close } = step {
             (self.batch_size, self.snapshot_on_close) = (*batch_size, *snapshot_on_close);
         }
         let engine = match &self.engine {
-            Some(engine) => engine,
+            Some(engine) => engine.clone(),
             None => {
-                let options = options(self.disk).batch_size(self.batch_size).snapshot_on_close(self.snapshot_on_close);
-                &*self.engine.insert(options.open()?)
+                let options = options(&self.client.disk).disk(Arc::new(self.seam.clone())).flush_interval(FLUSH_INTERVAL);
+                let options = options.batch_size(self.batch_size).snapshot_on_close(self.snapshot_on_close).by_hand();
+                self.engine.insert(options.open()?).clone()
             }
         };
-        match step {
+        if let Step::With(step, others) = step {
+            return self.with_others(&engine, step, others);
+        }
+        self.client.call(&engine, step)?;
+        if matches!(step, Step::Close) {
+            self.engine = None;
+        }
+        Ok(())
+    }
+
+    fn with_others(&self, engine: &Engine, step: &Step, others: &[(usize, Step)]) -> Result<()> {
+        let (other, others_engine) = (self.client.clone(), engine.clone());
+        let mut others: VecDeque<_> = others.iter().cloned().collect();
+        let mut operation = 0;
+        let visit = move || {
+            while others.front().is_some_and(|(at, _)| *at <= operation) && !others_engine.would_wait() {
+                let (_, write) = others.pop_front().expect("it was looked at");
+                other.meanwhile(&others_engine, &write);
+            }
+            operation += 1;
+        };
+        self.seam.during(visit, || self.client.call(engine, step))
+    }
+}
+
+/// Somebody who uses the store.
+#[derive(Clone)]
+struct Client {
+    disk: SimDisk,
+    model: Arc<Mutex<Model>>,
+}
+
+impl Client {
+    fn model(&self) -> MutexGuard<'_, Model> {
+        self.model.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A write in the middle of another call.
+    fn meanwhile(&self, engine: &Engine, write: &Step) {
+        if self.model().ended.is_some() {
+            return;
+        }
+        self.model().mark(&self.disk);
+        let done = self.call(engine, write);
+        let mut model = self.model();
+        model.meanwhile += 1;
+        model.ended = done.err();
+        model.mark(&self.disk);
+    }
+
+    fn call(&self, engine: &Engine, step: &Step) -> Result<()> {
+        let before = self.model().issued();
+        let done = match step {
             Step::Open { .. } => Ok(()),
-            Step::Put(key, value) => model.write(vec![Op::put(key, value)], || engine.put(key, value)),
+            Step::Put(key, value) => self.write(vec![Op::put(key, value)], || engine.put(key, value)),
             Step::Delete(key) if engine.get(key)?.is_none() => Ok(()),
             Step::Delete(key) => {
-                model.write(vec![Op::delete(key)], || engine.delete(key).map(|ack| ack.expect("it was there a moment ago")))
+                self.write(vec![Op::delete(key)], || engine.delete(key).map(|ack| ack.expect("it was there a moment ago")))
             }
-            Step::Batch(ops) => model.write(ops.clone(), || engine.write(Batch { ops: ops.clone() })),
-            Step::Flush => engine.flush().map(|_| model.promise_all()),
-            Step::Snapshot => engine.snapshot().map(|_| model.promise_all()),
+            Step::Batch(ops) => self.write(ops.clone(), || engine.write(Batch { ops: ops.clone() })),
+            Step::Flush => engine.flush().map(|_| self.model().promise(before)),
+            Step::Snapshot => engine.snapshot().map(|_| self.model().promise(before)),
             Step::BatchSize(n) => engine.set_batch_size(*n),
-            Step::Close => {
-                engine.close()?;
-                model.promise_all();
-                self.engine = None;
+            Step::Close => engine.close().map(|()| self.model().promise(before)),
+            Step::Wait(by) => {
+                self.wait(engine, *by);
                 Ok(())
             }
+            Step::With(..) => unreachable!("the steps in it are called"),
+        };
+        let stats = engine.stats();
+        let mut model = self.model();
+        model.promise(stats.durable);
+        if done.is_ok() && stats.failed.is_none() && !self.disk.has_failed() {
+            let issued = model.issued();
+            model.promise(issued.saturating_sub(stats.batch_size - 1));
+        }
+        done
+    }
+
+    /// One write: issued, then carried out by `call`. A refusal takes it back; after a failed sync
+    /// it stays, in doubt.
+    fn write(&self, ops: Vec<Op>, call: impl FnOnce() -> Result<Ack>) -> Result<()> {
+        let mut model = self.model();
+        let before = model.state.clone();
+        ops.into_iter().for_each(|op| {
+            model.state.apply(op);
+        });
+        let digest = model.state.digest();
+        model.digests.push(digest);
+        model.times.push(self.disk.now());
+        drop(model);
+        let done = call();
+        let mut model = self.model();
+        match done {
+            Ok(ack) => {
+                assert_eq!(ack.seq, model.issued(), "sequence numbers have no gaps");
+                if ack.durable {
+                    model.promise(ack.seq);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                if !matches!(error, Error::Poisoned { .. }) {
+                    model.state = before;
+                    model.digests.pop();
+                    model.times.pop();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Time passes, and the flusher has its turn. What is due then is promised.
+    fn wait(&self, engine: &Engine, by: Duration) {
+        self.disk.advance(by);
+        let (issued, now) = (self.model().issued(), self.disk.now());
+        let is_due = self.model().oldest().is_some_and(|oldest| now - oldest >= FLUSH_INTERVAL);
+        let next_turn = engine.flusher_turn();
+        if self.disk.has_failed() {
+            return; // then it says nothing
+        }
+        let mut model = self.model();
+        model.promise(if is_due { issued } else { 0 });
+        model.promise(engine.stats().durable);
+        if let Some(oldest) = model.oldest() {
+            let left = next_turn.expect("a write is pending, and the flusher sleeps without end");
+            assert!(
+                now + left <= oldest + FLUSH_INTERVAL,
+                "the flusher sleeps {left:?} at {now:?}, and {oldest:?} is the oldest"
+            );
         }
     }
 }

@@ -30,6 +30,13 @@ impl Place {
         Options::new(&self.wal, &self.snapshot).flush_interval(Duration::ZERO)
     }
 
+    /// In memory where there is such a file system, for what a process that dies leaves: no sync matters then.
+    pub fn in_memory() -> Place {
+        let dir = tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap());
+        let (wal, snapshot) = (dir.path().join("kv.wal"), dir.path().join("kv.snapshot"));
+        Place { dir, wal, snapshot }
+    }
+
     pub fn open(&self) -> Engine {
         self.options().open().unwrap()
     }

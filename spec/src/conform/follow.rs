@@ -51,13 +51,11 @@ pub(super) struct Follower {
     /// The entries of the snapshot being written, whose header comes last.
     body: Vec<u8>,
     snapshot_bytes: usize,
+    /// Length of the temporary snapshot that the last power cut left, which goes with a name that is not durable.
+    left_snapshot_bytes: usize,
     call: Call,
-    /// Whether the put of this call is appended,
-    appended: bool,
-    /// and how many syncs had failed before it.
+    /// How many syncs had failed before this call.
     failures: u8,
-    /// A temporary file whose sync failed goes: in the model at once, on the disk with the next change.
-    going: Option<Name>,
     /// What stands for bad pieces on the simulated disk: garbage, or zeros.
     garbage: bool,
 }
@@ -74,28 +72,25 @@ impl Follower {
             newest_salt: 0,
             body: Vec::new(),
             snapshot_bytes: 0,
+            left_snapshot_bytes: 0,
             call: Call::Open,
-            appended: false,
             failures: 0,
-            going: None,
             garbage: false,
         }
     }
 
     fn act(&mut self, action: &Action) {
-        self.appended |= matches!(action, Action::Append { .. });
         self.state = self.protocol.after(&self.state, action);
     }
 
     pub(super) fn die(&mut self) {
-        self.going = None;
         self.act(&Action::Die { wrote: 0, torn: false });
     }
 
     /// The power is cut and leaves this disk, as the returned bytes.
     pub(super) fn power_cut(&mut self, left: Disk, garbage: bool) -> Image {
         let image = self.image(&left, garbage);
-        (self.garbage, self.going) = (garbage, None);
+        (self.garbage, self.left_snapshot_bytes) = (garbage, self.snapshot_bytes);
         self.act(&Action::PowerCut(Box::new(left)));
         self.names = image.keys().zip(0..).map(|(path, file)| (named(path).expect("a file of the store"), file)).collect();
         self.files = image.len();
@@ -103,18 +98,21 @@ impl Follower {
     }
 
     pub(super) fn begin_call(&mut self, call: Call) {
-        (self.call, self.appended, self.failures) = (call, false, self.state.used.sync_failures);
+        (self.call, self.failures) = (call, self.state.used.sync_failures);
+        // Before it changes anything on the disk, a put is appended, where anything is accepted at all.
+        if call == Call::Put && !self.state.process.has_failed(&self.protocol) {
+            self.act(&Action::Append { again: false });
+        }
     }
 
     /// What the engine does without a change to the disk, in a call like this.
-    fn is_silent(&self, action: &Action, appended: bool) -> bool {
-        match (self.call, action) {
-            (Call::Open, Action::Start | Action::Step(Step::Replay | Step::Open)) => true,
-            (Call::Put, Action::Append { again: false }) => !appended,
-            (Call::Snapshot, Action::Step(Step::Pause)) => !self.state.process.has_failed(&self.protocol),
-            (Call::Snapshot, Action::Snapshot) | (Call::Close, Action::Close) => true,
-            _ => false,
-        }
+    fn is_silent(&self, action: &Action) -> bool {
+        matches!(
+            (self.call, action),
+            (Call::Open, Action::Start | Action::Step(Step::Replay | Step::Open))
+                | (Call::Snapshot, Action::Snapshot | Action::Step(Step::Pause))
+                | (Call::Close, Action::Close)
+        )
     }
 
     /// Takes the step of the model that `change` is.
@@ -131,28 +129,18 @@ impl Follower {
             return Ok(());
         }
         let effect = self.effect_of(change)?;
-        if let Some(name) = self.going.take() {
-            if effect != Effect::Remove(name) {
-                return Err(format!("{effect:?}, when a temporary file whose sync failed has to go first"));
-            }
-            self.learn(change);
-            return Ok(());
-        }
-        let Some(way) = self.way_to(&effect, &self.state, self.appended, 3) else {
+        let Some(way) = self.way_to(&effect, &self.state, 3) else {
             let mut enabled = Vec::new();
             self.protocol.enabled(&self.state, &mut enabled);
             return Err(format!("{effect:?} is no step of the model here; possible are {enabled:?}"));
         };
         way.iter().for_each(|action| self.act(action));
-        if let Effect::FailedSync(name, _) = effect {
-            self.going = self.state.disk.named(name).is_none().then_some(name);
-        }
         self.learn(change);
         Ok(())
     }
 
     /// Actions that change nothing on the disk, and then one that has this effect.
-    fn way_to(&self, effect: &Effect, state: &State, appended: bool, silent: usize) -> Option<Vec<Action>> {
+    fn way_to(&self, effect: &Effect, state: &State, silent: usize) -> Option<Vec<Action>> {
         let mut enabled = Vec::new();
         self.protocol.enabled(state, &mut enabled);
         if let Some(action) = enabled.iter().find(|action| self.model_effect(state, action).as_ref() == Some(effect)) {
@@ -161,11 +149,10 @@ impl Follower {
         if let Some(action) = self.sync_fails(effect, state, &enabled) {
             return Some(vec![action]);
         }
-        let mut silently = enabled.into_iter().filter(|action| silent > 0 && self.is_silent(action, appended));
+        let mut silently = enabled.into_iter().filter(|action| silent > 0 && self.is_silent(action));
         silently.find_map(|action| {
             let next = self.protocol.after(state, &action);
-            let appended = appended || matches!(action, Action::Append { .. });
-            let mut way = self.way_to(effect, &next, appended, silent - 1)?;
+            let mut way = self.way_to(effect, &next, silent - 1)?;
             way.insert(0, action);
             Some(way)
         })
@@ -227,7 +214,6 @@ impl Follower {
                     let pieces = after.disk.read(Name::LogTmp).expect("as before");
                     Effect::Write(Name::LogTmp, offset, pieces[tmp.len()..].iter().map(shape).collect())
                 }
-                Step::Pause if state.process.has_failed(&self.protocol) => Effect::Remove(Name::LogTmp),
                 Step::CopySync | Step::RestSync | Step::LogSync => Effect::Sync(Name::LogTmp),
                 Step::CloseReserve => Effect::SetLen(Name::Log, RESERVED_BYTES),
                 Step::LogRename => Effect::Rename(Name::LogTmp, Name::Log),
@@ -303,9 +289,6 @@ impl Follower {
     /// The call is over: the model catches up with what changes nothing on the disk, and the figures
     /// are compared.
     pub(super) fn end_call(&mut self, called: &Called) -> Result<(), String> {
-        if let Some(name) = self.going {
-            return Err(format!("{name:?} is left behind a failed sync"));
-        }
         while let Some(action) = self.owed(called) {
             self.act(&action);
         }
@@ -324,7 +307,6 @@ impl Follower {
         match (process.doing, called.call) {
             (Doing::Nothing, Call::Open) if called.error.is_some() && !self.has_failed() => Some(Action::Start),
             (Doing::Task(_, step @ (Step::Replay | Step::Open)), Call::Open) => Some(Action::Step(step)),
-            (Doing::Serving, Call::Put) if !self.appended && called.error.is_none() => Some(Action::Append { again: false }),
             (Doing::Serving, Call::Close) if process.marked_closed && called.error.is_none() => Some(Action::Close),
             (Doing::Serving, _) => {
                 let mut enabled = Vec::new();
@@ -387,17 +369,18 @@ impl Follower {
 
     /// The bytes of a disk of the model; a bad piece is zeros or garbage.
     pub(super) fn image(&self, disk: &Disk, garbage: bool) -> Image {
-        self.image_of(|name| disk.read(name).map(|pieces| (pieces, disk.len_of(name))), garbage)
+        self.image_of(|name| disk.read(name).map(|pieces| (pieces, disk.len_of(name))), self.snapshot_bytes, garbage)
     }
 
     /// What a process sees in the model now, and what is there for certain after a power cut.
     pub(super) fn seen_and_certain(&self) -> [Image; 2] {
         let disk = &self.state.disk;
         let certain = |name| disk.read_durable(name).map(|pieces| (pieces, disk.durable_len_of(name)));
-        [self.image(disk, self.garbage), self.image_of(certain, self.garbage)]
+        [self.image(disk, self.garbage), self.image_of(certain, self.left_snapshot_bytes, self.garbage)]
     }
 
-    fn image_of<'d>(&self, read: impl Fn(Name) -> Option<(&'d [Piece], u8)>, garbage: bool) -> Image {
+    /// `snapshot_bytes`: the length of a snapshot whose bytes are bad.
+    fn image_of<'d>(&self, read: impl Fn(Name) -> Option<(&'d [Piece], u8)>, snapshot_bytes: usize, garbage: bool) -> Image {
         let mut image = Image::new();
         for name in Name::ALL {
             let Some((pieces, len)) = read(name) else { continue };
@@ -409,7 +392,7 @@ impl Follower {
             let lengths = match name {
                 Name::Log | Name::LogTmp if len <= 1 => vec![LOG_HEADER_BYTES],
                 Name::Log | Name::LogTmp => self.lengths[&salt.unwrap_or(self.newest_salt)].clone(),
-                Name::Snapshot | Name::SnapshotTmp => vec![self.snapshot_bytes],
+                Name::Snapshot | Name::SnapshotTmp => vec![snapshot_bytes],
             };
             let mut bytes = Vec::new();
             for (at, (piece, len)) in pieces.iter().zip(&lengths).enumerate() {

@@ -19,13 +19,15 @@ use engine::{Begin, Life};
 use follow::Follower;
 use kv_engine::disk::sim::{Change, Cut, Fault, FaultPlan, Image, Lasts, SimDisk, SyncFailure, World};
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Lives of one workload.
 const LIVES: usize = 3;
 /// Puts of one workload; the model's histories are not longer.
 const PUTS: u8 = 7;
-/// A sync fails among so many operations at the beginning of a life, if one of them is a sync.
-const OPERATIONS: usize = 40;
+/// A sync fails among so many operations at the beginning of a life: of so many drawn, the first that is one.
+const OPERATIONS: usize = 80;
+const DRAWN: usize = 20;
 
 /// What was followed.
 #[derive(Debug, Default)]
@@ -40,8 +42,20 @@ pub struct Report {
     pub failed_syncs: usize,
     /// Disks that the model's crashes leave and the real recovery opened.
     pub opened: usize,
-    /// What did not agree, a line each.
-    pub failures: Vec<String>,
+    /// What did not agree: the workload, and where.
+    pub failures: Vec<(u64, String)>,
+}
+
+impl Report {
+    fn add(&mut self, other: Report) {
+        self.traces += other.traces;
+        self.changes += other.changes;
+        self.calls += other.calls;
+        self.failed_syncs += other.failed_syncs;
+        self.opened += other.opened;
+        self.failures.extend(other.failures);
+        self.failures.sort();
+    }
 }
 
 /// Numbers that follow from a seed (xorshift64*, Vigna 2016).
@@ -60,17 +74,26 @@ impl Random {
     }
 }
 
-/// Follows so many workloads.
-pub fn run(workloads: u64) -> Report {
-    let mut report = Report::default();
-    for seed in 1..=workloads {
-        report.traces += 1;
-        let mut workload = Workload::new(seed, &mut report);
-        if let Err(why) = workload.follow() {
-            report.failures.push(format!("workload {seed}: {why}"));
+/// Follows these workloads, on two threads. The same ones give the same report.
+pub fn run(seeds: &[u64]) -> Report {
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let mut report = Report::default();
+        while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
+            report.traces += 1;
+            let mut workload = Workload::new(*seed, &mut report);
+            if let Err(why) = workload.follow() {
+                report.failures.push((*seed, why));
+            }
         }
-    }
-    report
+        report
+    };
+    std::thread::scope(|scope| {
+        let other = scope.spawn(worker);
+        let mut report = worker();
+        report.add(other.join().expect("what disagrees is an error, not a panic"));
+        report
+    })
 }
 
 /// One workload, followed through its lives.
@@ -97,13 +120,7 @@ impl Workload<'_> {
         let mut begin = Begin::Image(Image::new());
         for number in 1..=LIVES {
             let fails = matches!(begin, Begin::Image(_)) && self.random.below(2) == 0;
-            let plan = fails.then(|| FaultPlan {
-                at: self.random.below(OPERATIONS),
-                fault: Fault::Sync([SyncFailure::LosesPages, SyncFailure::RevertsPages][self.random.below(2)]),
-                lasts: Lasts::Once,
-            });
-            let (batch_size, put) = (self.follower.protocol.bounds.batch_size, self.follower.state.used.puts);
-            let life = engine::live(&begin, plan, batch_size, put, PUTS, &mut self.random);
+            let life = self.live(&begin, fails);
             let writes = (1..=life.trace.len()).filter(|end| matches!(life.trace[end - 1], Change::Write(..)));
             let writes: Vec<usize> = writes.collect();
             let end = match self.random.below(4) {
@@ -116,6 +133,23 @@ impl Workload<'_> {
             begin = self.crash();
         }
         Ok(())
+    }
+
+    /// A life of the engine; one in which a sync `fails`, where one of the operations drawn is a sync.
+    fn live(&mut self, begin: &Begin, fails: bool) -> Life {
+        let (batch_size, put) = (self.follower.protocol.bounds.batch_size, self.follower.state.used.puts);
+        for _ in 0..if fails { DRAWN } else { 0 } {
+            let plan = FaultPlan {
+                at: self.random.below(OPERATIONS),
+                fault: Fault::Sync([SyncFailure::LosesPages, SyncFailure::RevertsPages][self.random.below(2)]),
+                lasts: Lasts::Once,
+            };
+            let life = engine::live(begin, Some(plan), batch_size, put, PUTS, &mut self.random);
+            if life.trace.iter().any(|change| matches!(change, Change::FailedSync(..))) {
+                return life;
+            }
+        }
+        engine::live(begin, None, batch_size, put, PUTS, &mut self.random)
     }
 
     /// Follows a life for so many changes, looking at each of them what a crash would leave.

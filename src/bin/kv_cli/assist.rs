@@ -53,6 +53,7 @@ impl Completer for Assist {
         let typed = Typed::of(&line[..pos]);
         let found = match typed.command {
             None => commands(typed.word),
+            Some(spec) if !spec.options().is_empty() => options(spec, line[..pos].split_whitespace().rev().nth(1), typed.word),
             Some(spec) if spec.name == "HELP" && typed.args == 0 => commands(typed.word),
             Some(spec) if spec.args.first().is_some_and(|arg| matches!(*arg, "key" | "[prefix]")) && typed.args == 0 => {
                 self.keys(typed.word)
@@ -69,6 +70,21 @@ impl Completer for Assist {
 fn commands(prefix: &str) -> Vec<Pair> {
     let found = COMMANDS.iter().filter(|spec| is_start(prefix, spec.name));
     found.map(|spec| Pair { display: spec.name.into(), replacement: format!("{} ", spec.name) }).collect()
+}
+
+/// The options that begin like the word, or what the option before it may take.
+fn options(spec: &Spec, before: Option<&str>, word: &str) -> Vec<Pair> {
+    let pair = |text: &str| Pair { display: text.into(), replacement: format!("{text} ") };
+    let all = spec.options();
+    match all.iter().find(|option| Some(option.name) == before) {
+        Some(option) if !option.value.is_empty() => {
+            option.choices.iter().filter(|choice| choice.starts_with(word)).map(|choice| pair(choice)).collect()
+        }
+        _ if word.starts_with('-') => {
+            all.iter().filter(|option| option.name.starts_with(word)).map(|option| pair(option.name)).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn is_start(typed: &str, name: &str) -> bool {
@@ -186,9 +202,29 @@ fn arguments(line: &str) -> Option<Grey> {
         Some(spec) => (spec, typed.args + usize::from(!typed.word.is_empty())),
         None => (find(typed.word.as_bytes())?, 0),
     };
+    if let Some(hint) = options_hint(spec, line) {
+        return hint.map(|text| Grey { text, takes: false });
+    }
     let missing = spec.args.get(given..).filter(|missing| !missing.is_empty())?.join(" ");
     let blank = if line.ends_with([' ', '\t']) { "" } else { " " };
     Some(Grey { text: format!("{blank}{missing}"), takes: false })
+}
+
+/// Where an option is typed, what it takes; `None` where none is.
+fn options_hint(spec: &Spec, line: &str) -> Option<Option<String>> {
+    let mut words = line.split_whitespace().rev();
+    let (last, before) = (words.next()?, words.next());
+    let find = |word: &str| spec.options().iter().find(|option| option.name == word);
+    let takes = |word: &str| find(word).map(|option| option.value).filter(|value| !value.is_empty());
+    let blank = if line.ends_with([' ', '\t']) { "" } else { " " };
+    match takes(last) {
+        Some(value) => Some(Some(format!("{blank}{value}"))),
+        // Behind an option there are only options.
+        None => line.split_whitespace().any(|word| find(word).is_some()).then(|| {
+            let valued = before.is_some_and(|before| takes(before).is_some()) || find(last).is_some();
+            valued.then(|| format!("{blank}[options]"))
+        }),
+    }
 }
 
 /// The rest of the newest line that began like this one.
@@ -258,6 +294,21 @@ mod tests {
         assert_eq!(hint("PUT x 1"), None);
         assert_eq!(hint("PTU x"), None);
         assert_eq!(hint("SIZE"), None);
+    }
+
+    #[test]
+    fn options_complete_and_their_hints_name_what_they_take() {
+        assert_eq!(hint("BENCH"), Some(" n [sizes] [options]".into()));
+        assert_eq!(hint("BENCH 100 "), Some("[sizes] [options]".into()));
+        assert_eq!(hint("BENCH 100 --threads"), Some(" N".into()));
+        assert_eq!(hint("BENCH 100 --threads 4"), Some(" [options]".into()));
+        assert_eq!(hint("BENCH 100 --threads 4 --rep"), None);
+        assert_eq!(hint("PUT --threads"), Some(" value".into()));
+        let bench = find(b"BENCH").expect("a command");
+        let offered = |before, word| options(bench, before, word).into_iter().map(|pair| pair.replacement).collect::<Vec<_>>();
+        assert_eq!(offered(Some("100"), "--k"), ["--key-bytes ", "--keys "]);
+        assert_eq!(offered(Some("--dist"), "z"), ["zipfian "]);
+        assert_eq!(offered(Some("--json"), ""), [""; 0]);
     }
 
     #[test]

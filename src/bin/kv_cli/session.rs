@@ -4,7 +4,7 @@
 use crate::bench;
 use crate::render::{Output, Place, human_bytes, human_time};
 use crate::signals::Flags;
-use kv_engine::command::{Code, Command, CommandError, Interpreter, Reply, parse, parse_words};
+use kv_engine::command::{Bench, Code, Command, CommandError, Interpreter, Reply, parse, parse_words};
 use kv_engine::{Engine, Error};
 use std::borrow::Cow;
 use std::io;
@@ -100,7 +100,7 @@ impl Session {
         let began = timed.then(Instant::now);
         let done = self.interpreter.run(command);
         let done = match done {
-            Ok(Reply::Bench { writes, batch_sizes }) => self.bench(writes, batch_sizes).map(|()| None),
+            Ok(Reply::Bench(bench)) => self.bench(*bench).map(|()| None),
             done => done.map(Some),
         };
         let took = began.map(|began| began.elapsed());
@@ -122,11 +122,11 @@ impl Session {
         self.next()
     }
 
-    fn bench(&mut self, writes: u64, mut batch_sizes: Vec<u64>) -> Result<(), CommandError> {
-        if batch_sizes.is_empty() {
-            batch_sizes.push(self.engine.batch_size());
+    fn bench(&mut self, mut bench: Bench) -> Result<(), CommandError> {
+        if bench.batch_sizes.is_empty() {
+            bench.batch_sizes.push(self.engine.batch_size());
         }
-        let done = bench::run(writes, &batch_sizes, &self.settings, &mut self.output, self.flags);
+        let done = bench::run(&bench, &self.settings, &mut self.output, self.flags);
         if done.is_err() {
             self.interpreter.spoil_group();
         }

@@ -123,7 +123,7 @@ impl Rung {
             }
             Rung::Faults => {
                 let report = fault_plans(number);
-                tally(&report, report.fault_plans + report.recovery_fault_plans, &figures(&report)[7..])
+                tally(&report, report.fault_plans + report.recovery_fault_plans, &figures(&report)[8..])
             }
             Rung::Log => log_tails(number),
             Rung::Rot => rot(number),
@@ -132,9 +132,10 @@ impl Rung {
     }
 }
 
-fn figures(report: &Report) -> [(&'static str, u64); 15] {
+fn figures(report: &Report) -> [(&'static str, u64); 16] {
     [
         ("workloads", report.workloads),
+        ("writes in the middle of a call", report.meanwhile),
         ("places to crash", report.crash_points),
         ("states", report.states()),
         ("after the death of the process", report.deaths),

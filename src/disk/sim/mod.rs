@@ -294,7 +294,7 @@ impl File for SimFile {
         Ok(())
     }
 
-    fn reserve(&self, len: u64) -> io::Result<()> {
+    fn reserve(&self, _: u64, len: u64) -> io::Result<()> {
         let mut inner = self.disk.lock_inner();
         inner.enter(Operation::SetLen)?;
         if len > inner.world.cache(self.inode).len() as u64 {

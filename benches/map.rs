@@ -1,0 +1,35 @@
+//! The map: gets that find and that do not, of keys that fit the processor's caches and of many more; scans.
+#![allow(missing_docs, reason = "criterion's macros make functions")]
+
+mod common;
+
+use common::{filled, key};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use std::hint::black_box;
+
+fn map(c: &mut Criterion) {
+    let mut group = c.benchmark_group("map");
+    group.sample_size(20);
+    for keys in [1_000, 1_000_000] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let engine = filled(dir.path(), keys);
+        let mut n = 0;
+        let mut next = move || {
+            n = (n + 7919) % keys;
+            n
+        };
+        group.throughput(Throughput::Elements(1));
+        group.bench_function(format!("get, {keys} keys"), |b| b.iter(|| black_box(engine.get(key(next())))));
+        group.bench_function(format!("get of a missing key, {keys} keys"), |b| {
+            b.iter(|| black_box(engine.get(key(keys + next()))))
+        });
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let engine = filled(dir.path(), 1000);
+    group.throughput(Throughput::Elements(1000));
+    group.bench_function("scan of 1000 keys", |b| b.iter(|| black_box(engine.scan("").count())));
+    group.finish();
+}
+
+criterion_group!(benches, map);
+criterion_main!(benches);

@@ -1,0 +1,49 @@
+//! What an entry costs in memory: how much larger the process is with a million of them.
+
+use super::{Figures, Task};
+use crate::stores::{Setup, Sync};
+use crate::work::{key, value};
+use anyhow::{Context, Result};
+
+const KEYS: u64 = 1_000_000;
+
+pub(super) fn filled(task: &Task<'_>) -> Result<Figures> {
+    let keys = task.count(KEYS);
+    let store = task.open(&Setup { worn_in: false, ..Setup::new(Sync::Every(1000)) })?;
+    let mut writer = store.writer()?;
+    let before = Memory::now()?;
+    for n in 0..keys {
+        writer.put(&key(n), &value(n))?;
+    }
+    writer.finish()?;
+    let after = Memory::now()?;
+    let each = |bytes: u64| bytes as f64 / keys as f64;
+    Ok(vec![
+        ("entry", each(after.anonymous.saturating_sub(before.anonymous))),
+        ("entry-with-files", each(after.resident.saturating_sub(before.resident))),
+        ("peak", each(after.peak.saturating_sub(before.resident))),
+    ])
+}
+
+/// In bytes.
+struct Memory {
+    anonymous: u64,
+    /// With mapped files.
+    resident: u64,
+    peak: u64,
+}
+
+impl Memory {
+    fn now() -> Result<Memory> {
+        let status = std::fs::read_to_string("/proc/self/status")?;
+        let field = |name: &str| -> Result<u64> {
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix(name))
+                .with_context(|| format!("no {name} in /proc/self/status"))?;
+            let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+            Ok(kib << 10)
+        };
+        Ok(Memory { anonymous: field("RssAnon:")?, resident: field("VmRSS:")?, peak: field("VmHWM:")? })
+    }
+}

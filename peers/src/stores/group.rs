@@ -1,0 +1,67 @@
+//! Writers of stores in which n puts are one transaction, and those that ask for a sync with each n-th.
+
+use super::{Sync, Writer};
+use crate::work::{Key, Value};
+use anyhow::Result;
+
+/// Collects puts and commits n at a time.
+pub(super) struct Transactions<C> {
+    most: usize,
+    puts: Vec<(Key, Value)>,
+    commit: C,
+}
+
+impl<C: FnMut(&[(Key, Value)]) -> Result<()>> Transactions<C> {
+    pub(super) fn new(sync: Sync, commit: C) -> Transactions<C> {
+        let most = match sync {
+            Sync::Every(puts) => puts as usize,
+            Sync::Never => 1,
+        };
+        Transactions { most, puts: Vec::with_capacity(most), commit }
+    }
+}
+
+impl<C: FnMut(&[(Key, Value)]) -> Result<()>> Writer for Transactions<C> {
+    fn put(&mut self, key: &Key, value: &Value) -> Result<()> {
+        self.puts.push((*key, *value));
+        if self.puts.len() < self.most {
+            return Ok(());
+        }
+        self.finish()
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        if !self.puts.is_empty() {
+            (self.commit)(&self.puts)?;
+            self.puts.clear();
+        }
+        Ok(())
+    }
+}
+
+/// Says which puts are to be synced.
+pub(super) struct EveryNth {
+    sync: Sync,
+    since: u64,
+}
+
+impl EveryNth {
+    pub(super) fn new(sync: Sync) -> EveryNth {
+        EveryNth { sync, since: 0 }
+    }
+
+    /// Whether the put that comes now is the n-th.
+    pub(super) fn is_due(&mut self) -> bool {
+        self.since += 1;
+        let due = matches!(self.sync, Sync::Every(puts) if self.since >= puts);
+        if due {
+            self.since = 0;
+        }
+        due
+    }
+
+    /// Whether puts are left that no sync covers.
+    pub(super) fn is_open(&mut self) -> bool {
+        self.sync != Sync::Never && std::mem::take(&mut self.since) > 0
+    }
+}

@@ -1,0 +1,388 @@
+//! Runs as SVG, drawn by `plotters`: throughput by batch size, latency percentiles, histograms.
+//!
+//! Every colour stands once in [`PALETTE`], as it is on a light and on a dark ground. The drawing has
+//! the light ones, so that a viewer without CSS shows them; [`dark_rules`] are CSS that puts the dark
+//! ones in their place.
+
+use super::load::Run;
+use super::picture::{human_ns, rate};
+use hdrhistogram::Histogram;
+use plotters::chart::MeshStyle;
+use plotters::coord::Shift;
+use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
+use plotters::coord::types::RangedCoordf64;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use std::io;
+use std::ops::Range;
+
+pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub(super) type Drawn = Result<(), DrawingAreaErrorKind<io::Error>>;
+
+const FONT: &str = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif";
+pub(super) const WIDTH: u32 = 920;
+pub(super) const CHART_HEIGHT: u32 = 340;
+const PANEL_HEIGHT: u32 = 92;
+const HISTOGRAM_FRAME: u32 = 116;
+const LEFT: u32 = 76;
+/// Right of the largest batch size.
+const LAST_LABEL: u32 = 96;
+/// Columns of a histogram to a decade of latency.
+const BINS: f64 = 12.0;
+/// Curves have different colours up to so many batch sizes.
+const CURVES: usize = 6;
+
+/// Light and dark: ground, ink, faint ink, grid, floor, then the curves.
+const PALETTE: [(RGBColor, RGBColor); 5 + CURVES] = [
+    (RGBColor(0xff, 0xff, 0xff), RGBColor(0x0d, 0x11, 0x17)),
+    (RGBColor(0x1f, 0x23, 0x28), RGBColor(0xe6, 0xed, 0xf3)),
+    (RGBColor(0x59, 0x63, 0x6e), RGBColor(0x9b, 0xa5, 0xb0)),
+    (RGBColor(0xe2, 0xe6, 0xea), RGBColor(0x2a, 0x31, 0x3a)),
+    (RGBColor(0x81, 0x8b, 0x98), RGBColor(0x7d, 0x86, 0x92)),
+    (RGBColor(0x09, 0x69, 0xda), RGBColor(0x4b, 0x9a, 0xf8)),
+    (RGBColor(0xbc, 0x4c, 0x00), RGBColor(0xf0, 0x88, 0x3e)),
+    (RGBColor(0x1a, 0x7f, 0x37), RGBColor(0x46, 0xc0, 0x58)),
+    (RGBColor(0x82, 0x50, 0xdf), RGBColor(0xb3, 0x8a, 0xf8)),
+    (RGBColor(0xbf, 0x39, 0x89), RGBColor(0xe2, 0x72, 0xb0)),
+    (RGBColor(0x8a, 0x63, 0x00), RGBColor(0xd6, 0xa6, 0x2a)),
+];
+const GROUND: RGBColor = PALETTE[0].0;
+const INK: RGBColor = PALETTE[1].0;
+const FAINT: RGBColor = PALETTE[2].0;
+const GRID: RGBColor = PALETTE[3].0;
+const FLOOR: RGBColor = PALETTE[4].0;
+
+/// CSS under which a drawing has its dark colours.
+pub(super) fn dark_rules() -> String {
+    let hex = |RGBColor(r, g, b): RGBColor| format!("#{r:02X}{g:02X}{b:02X}");
+    let rule = |(light, dark): &(RGBColor, RGBColor)| {
+        let (light, dark) = (hex(*light), hex(*dark));
+        format!("[fill=\"{light}\"]{{fill:{dark}}}[stroke=\"{light}\"]{{stroke:{dark}}}")
+    };
+    PALETTE.iter().map(rule).collect::<Vec<_>>().join("\n")
+}
+
+fn curve(at: usize) -> RGBColor {
+    PALETTE[5 + at % CURVES].0
+}
+
+/// One drawing of its own.
+pub(super) fn svg(height: u32, draw: impl FnOnce(&Area<'_>) -> Drawn) -> Result<String, DrawingAreaErrorKind<io::Error>> {
+    let mut text = String::new();
+    {
+        let area = SVGBackend::with_string(&mut text, (WIDTH, height)).into_drawing_area();
+        area.fill(&GROUND)?;
+        draw(&area)?;
+        area.present()?;
+    }
+    Ok(text)
+}
+
+fn font(size: f64, color: RGBColor) -> TextStyle<'static> {
+    // The backend divides by this.
+    (FONT, size * 1.24).into_font().color(&color)
+}
+
+fn at(style: &TextStyle<'static>, h: HPos, v: VPos) -> TextStyle<'static> {
+    style.pos(Pos::new(h, v))
+}
+
+/// A line of text whose left end and middle are at a place.
+pub(super) fn text(area: &Area<'_>, text: &str, (x, y): (u32, u32), size: f64, faint: bool) -> Drawn {
+    let style = font(size, if faint { FAINT } else { INK });
+    area.draw_text(text, &at(&style, HPos::Left, VPos::Center), (x as i32, y as i32))
+}
+
+fn title(area: &Area<'_>, name: &str, about: &str) -> Drawn {
+    let style = at(&font(16.0, INK).with_weight(), HPos::Left, VPos::Center);
+    area.draw_text(name, &style, (16, 20))?;
+    text(area, about, (16, 42), 12.0, true)
+}
+
+/// Bold, which the builder has no short word for.
+trait Weight {
+    fn with_weight(self) -> Self;
+}
+
+impl Weight for TextStyle<'static> {
+    fn with_weight(mut self) -> Self {
+        self.font = self.font.style(FontStyle::Bold);
+        self
+    }
+}
+
+/// Coloured names in a row, from the right end of the title's line to the left.
+fn legend(area: &Area<'_>, names: &[(String, RGBColor, bool)]) -> Drawn {
+    let mut right = WIDTH as i32 - 20;
+    for (name, color, dashed) in names.iter().rev() {
+        area.draw_text(name, &at(&font(12.5, INK), HPos::Right, VPos::Center), (right, 20))?;
+        right -= (name.chars().count() as f64 * 7.2) as i32 + 6;
+        let parts = if *dashed { vec![(0, 6), (8, 14), (16, 22)] } else { vec![(0, 22)] };
+        for (from, to) in parts {
+            area.draw(&PathElement::new([(right - 22 + from, 20), (right - 22 + to, 20)], color.stroke_width(3)))?;
+        }
+        right -= 40;
+    }
+    Ok(())
+}
+
+fn legend_of(runs: &[Run]) -> Vec<(String, RGBColor, bool)> {
+    runs.iter().enumerate().map(|(n, run)| (format!("batch {}", run.batch), curve(n), false)).collect()
+}
+
+/// Every whole decade of a range of logarithms.
+fn decades(range: &Range<f64>) -> Vec<f64> {
+    ((range.start.ceil() as i32)..=(range.end.floor() as i32)).map(f64::from).collect()
+}
+
+/// Whole decades around what is there.
+fn around(values: impl Iterator<Item = f64>) -> Range<f64> {
+    let (least, most) = values.fold((f64::MAX, f64::MIN), |(least, most), x| (least.min(x), most.max(x)));
+    let (least, most) = if least > most { (0.0, 1.0) } else { (least, most) };
+    let low = (least - 0.02).floor();
+    low..(most + 0.02).ceil().max(low + 1.0)
+}
+
+fn log(x: f64) -> f64 {
+    x.max(1e-9).log10()
+}
+
+/// Throughput by batch size, and what the bare disk does with the same groups.
+pub(super) fn throughput(area: &Area<'_>, runs: &[Run]) -> Drawn {
+    let sizes: Vec<f64> = runs.iter().map(|run| log(run.batch as f64)).collect();
+    let measured: Vec<(f64, f64)> = sizes.iter().copied().zip(runs.iter().map(|run| log(run.ops_per_sec()))).collect();
+    let floor = |(x, run): (&f64, &Run)| run.floor_ops_per_sec().map(|rate| (*x, log(rate)));
+    let floor: Vec<(f64, f64)> = sizes.iter().zip(runs).filter_map(floor).collect();
+    let (least, most) = sizes.iter().fold((f64::MAX, f64::MIN), |(a, b), &x| (a.min(x), b.max(x)));
+    let room = ((most - least) * 0.08).max(0.3);
+    let x_range = least - room..most + room;
+    let y_range = around(measured.iter().chain(&floor).map(|(_, y)| *y));
+    let mut ticks: Vec<f64> = Vec::new();
+    for &x in &sizes {
+        // Labels that would touch are left out.
+        if ticks.iter().all(|tick: &f64| (tick - x).abs() > 0.04 * (x_range.end - x_range.start)) {
+            ticks.push(x);
+        }
+    }
+    title(area, "Throughput by batch size", "operations per second; both scales are logarithmic")?;
+    let mut names = vec![("kv-engine".to_string(), curve(0), false)];
+    if !floor.is_empty() {
+        names.push(("sync floor: the bare disk, same groups".to_string(), FLOOR, true));
+    }
+    legend(area, &names)?;
+    let mut chart = ChartBuilder::on(area)
+        .margin_top(62)
+        .margin_right(LAST_LABEL)
+        .margin_bottom(8)
+        .x_label_area_size(48)
+        .y_label_area_size(LEFT)
+        .build_cartesian_2d(
+            Axis { range: x_range, marks: ticks, label: |x| format!("{:.0}", 10f64.powf(x)) },
+            Axis { marks: decades(&y_range), range: y_range.clone(), label: |y| short(&rate(10f64.powf(y))) },
+        )?;
+    mesh(&mut chart.configure_mesh()).x_desc("batch size: writes to one sync").draw()?;
+    if floor.len() > 1 {
+        chart.draw_series(DashedLineSeries::new(floor.clone(), 6, 5, FLOOR.stroke_width(2)))?;
+    }
+    chart.draw_series(floor.iter().map(|&point| Circle::new(point, 4, FLOOR.stroke_width(2))))?;
+    chart.draw_series(LineSeries::new(measured.clone(), curve(0).stroke_width(3)))?;
+    chart.draw_series(measured.iter().map(|&point| Circle::new(point, 5, curve(0).filled())))?;
+    for (run, &(x, y)) in runs.iter().zip(&measured) {
+        let share = run.floor_ops_per_sec().map(|floor| format!(" ({:.0} %)", 100.0 * run.ops_per_sec() / floor));
+        let label = rate(run.ops_per_sec()) + &share.unwrap_or_default();
+        // Below the line, which rises, unless that is where the scale ends.
+        let low = y - y_range.start < 0.12 * (y_range.end - y_range.start);
+        let (dy, v) = if low { (-8, VPos::Bottom) } else { (8, VPos::Top) };
+        // Of the whole drawing, of which this may be a part.
+        let ((px, py), (left, top)) = (chart.backend_coord(&(x, y)), area.get_base_pixel());
+        let (px, py) = (px - left, py - top);
+        area.draw_text(&label, &at(&font(12.5, INK), HPos::Left, v), (px + 11, py + dy))?;
+    }
+    Ok(())
+}
+
+/// For each run, the latency that a share of its operations stays under.
+pub(super) fn percentiles(area: &Area<'_>, runs: &[Run]) -> Drawn {
+    // Drawn over the logarithm of one in how many is slower: 90 %, 99 %, 99.9 % are equally far apart.
+    let end = |run: &Run| log(run.operations().max(10) as f64).clamp(1.0, 6.0);
+    let most = runs.iter().map(end).fold(2.0, f64::max).ceil();
+    let points = |run: &Run| -> Vec<(f64, f64)> {
+        let at = |x: f64| (x, log(run.all.value_at_quantile(1.0 - 10f64.powf(-x)) as f64));
+        let steps = (0..(end(run) * 50.0) as u32).map(|step| f64::from(step) / 50.0);
+        steps.map(at).chain([(end(run), log(run.all.max() as f64))]).collect()
+    };
+    let curves: Vec<_> = runs.iter().map(points).collect();
+    let y_range = around(curves.iter().flatten().map(|(_, y)| *y));
+    title(area, "Latency percentiles", "one operation, logarithmic; to the right, the slowest ones")?;
+    legend(area, &legend_of(runs))?;
+    let x_ticks: Vec<f64> = [0.0, log(2.0)].into_iter().chain(decades(&(1.0..most))).collect();
+    let mut chart = ChartBuilder::on(area)
+        .margin_top(62)
+        .margin_right(40)
+        .margin_bottom(8)
+        .x_label_area_size(48)
+        .y_label_area_size(LEFT)
+        .build_cartesian_2d(
+            Axis { range: 0.0..most, marks: x_ticks, label: percent },
+            Axis { marks: decades(&y_range), range: y_range, label: |y| short(&human_ns(10f64.powf(y))) },
+        )?;
+    mesh(&mut chart.configure_mesh()).x_desc("share of the operations that took no longer").draw()?;
+    for (n, points) in curves.into_iter().enumerate() {
+        chart.draw_series(LineSeries::new(points, curve(n).stroke_width(2)))?;
+    }
+    Ok(())
+}
+
+/// `x` is the logarithm of one in how many is slower.
+fn percent(x: f64) -> String {
+    let digits = (x.round() as usize).saturating_sub(2);
+    format!("{:.digits$} %", 100.0 * (1.0 - 10f64.powf(-x)))
+}
+
+pub(super) fn histogram_height(runs: &[Run]) -> u32 {
+    HISTOGRAM_FRAME + PANEL_HEIGHT * runs.len() as u32
+}
+
+/// A panel for each run, all on one scale: how many operations took how long.
+pub(super) fn histograms(area: &Area<'_>, runs: &[Run]) -> Drawn {
+    title(
+        area,
+        "Latency histogram",
+        "operations in each column, logarithmic both ways: the few that wait for the sync show, too",
+    )?;
+    legend(area, &legend_of(runs))?;
+    let ends = runs.iter().filter(|run| run.operations() > 0).flat_map(|run| [run.all.min(), run.all.max()]);
+    let x_range = around(ends.map(|ns| log(ns as f64)));
+    let counts: Vec<_> = runs.iter().map(|run| columns(&run.all, &x_range)).collect();
+    let most = counts.iter().flatten().map(|(_, n)| log(*n as f64)).fold(1.0, f64::max);
+    // Half an operation is nothing; one has a height.
+    let y_range = -0.3..(most + 0.1);
+    for (n, counts) in counts.iter().enumerate() {
+        let top = 60 + PANEL_HEIGHT as i32 * n as i32;
+        let last = n + 1 == runs.len();
+        let labels = if last { HISTOGRAM_FRAME - 60 } else { 0 };
+        let panel = area.clone().shrink((0, top), (WIDTH, PANEL_HEIGHT + labels));
+        let y_ticks: Vec<f64> = decades(&(0.0..most.floor())).into_iter().filter(|y| *y as i32 % 2 == 0).collect();
+        let mut chart = ChartBuilder::on(&panel)
+            .margin_top(10)
+            .margin_right(40)
+            .margin_bottom(if last { 8 } else { 0 })
+            .x_label_area_size(labels.saturating_sub(8))
+            .y_label_area_size(LEFT)
+            .build_cartesian_2d(
+                Axis { marks: decades(&x_range), range: x_range.clone(), label: |x| short(&human_ns(10f64.powf(x))) },
+                Axis { marks: y_ticks, range: y_range.clone(), label: |y| whole(10f64.powf(y)) },
+            )?;
+        let mut grid = chart.configure_mesh();
+        mesh(&mut grid);
+        if last {
+            grid.x_desc("latency of one operation");
+        }
+        grid.draw()?;
+        let bars = counts.iter().filter(|(_, n)| *n > 0).map(|(x, count)| {
+            let mut bar = Rectangle::new([(*x, -0.3), (x + 1.0 / BINS, log(*count as f64))], curve(n).filled());
+            bar.set_margin(0, 0, 0, 1);
+            bar
+        });
+        chart.draw_series(bars)?;
+    }
+    Ok(())
+}
+
+/// Where each column begins, and how many operations are in it.
+fn columns(latencies: &Histogram<u64>, range: &Range<f64>) -> Vec<(f64, u64)> {
+    let number = ((range.end - range.start) * BINS).ceil() as usize;
+    let mut columns: Vec<(f64, u64)> = (0..number).map(|n| (range.start + n as f64 / BINS, 0)).collect();
+    for value in latencies.iter_recorded() {
+        let at = ((log(value.value_iterated_to() as f64) - range.start) * BINS) as usize;
+        columns[at.min(number - 1)].1 += value.count_at_value();
+    }
+    columns
+}
+
+/// `10 µs` for `10.0 µs`.
+fn short(figure: &str) -> String {
+    let (number, unit) = figure.split_once(' ').unwrap_or((figure, ""));
+    let number = if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number };
+    format!("{number} {unit}")
+}
+
+/// `1`, `100`, `10k`.
+fn whole(x: f64) -> String {
+    match x {
+        x if x >= 1e6 => format!("{:.0}M", x / 1e6),
+        x if x >= 1e3 => format!("{:.0}k", x / 1e3),
+        x => format!("{x:.0}"),
+    }
+}
+
+/// A scale with marks of our own.
+struct Axis {
+    range: Range<f64>,
+    marks: Vec<f64>,
+    label: fn(f64) -> String,
+}
+
+impl Ranged for Axis {
+    type FormatOption = NoDefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
+        RangedCoordf64::from(self.range.clone()).map(value, limit)
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
+        if hint.weight().allow_light_points() { Vec::new() } else { self.marks.clone() }
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.range.clone()
+    }
+}
+
+impl ValueFormatter<f64> for Axis {
+    fn format_ext(&self, value: &f64) -> String {
+        (self.label)(*value)
+    }
+}
+
+/// What all axes have in common.
+fn mesh<'m, 'a, 'b, 'c>(
+    mesh: &'m mut MeshStyle<'a, 'b, Axis, Axis, SVGBackend<'c>>,
+) -> &'m mut MeshStyle<'a, 'b, Axis, Axis, SVGBackend<'c>> {
+    mesh.max_light_lines(0)
+        .bold_line_style(GRID)
+        .axis_style(FAINT)
+        .label_style(font(12.0, FAINT))
+        .axis_desc_style(font(12.5, FAINT))
+        .set_all_tick_mark_size(4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dark_rules_know_every_colour() {
+        let rules = dark_rules();
+        assert_eq!(rules.lines().count(), PALETTE.len());
+        assert!(rules.contains("[fill=\"#FFFFFF\"]{fill:#0D1117}[stroke=\"#FFFFFF\"]{stroke:#0D1117}"));
+    }
+
+    #[test]
+    fn scales_hold_what_is_there() {
+        assert_eq!(around([2.3, 4.1].into_iter()), 2.0..5.0);
+        assert_eq!(around([3.0].into_iter()), 2.0..4.0);
+        assert_eq!(decades(&(0.5..3.0)), [1.0, 2.0, 3.0]);
+        assert_eq!([0.0, log(2.0), 1.0, 2.0, 3.0, 4.0].map(percent), ["0 %", "50 %", "90 %", "99 %", "99.9 %", "99.99 %"]);
+    }
+
+    #[test]
+    fn columns_lose_no_operation() {
+        let mut latencies = Histogram::new_with_bounds(1, 1_000_000, 3).expect("good bounds");
+        (1..=1000).for_each(|n| latencies.record(n * n).expect("in bounds"));
+        let columns = columns(&latencies, &(0.0..6.0));
+        assert_eq!(columns.iter().map(|(_, n)| n).sum::<u64>(), 1000);
+        assert_eq!(columns.len(), 72);
+    }
+}

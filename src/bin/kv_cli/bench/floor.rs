@@ -1,0 +1,85 @@
+//! The sync floor: what this disk takes for the same bytes in the same groups when nothing else is
+//! done. A file is filled with zeros and synced beforehand, so that no sync has a length or an extent
+//! to record; then each group is one `pwrite` and one `fdatasync`, from one thread.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Enough for a steady mean where a sync takes a millisecond.
+const MOST_TIME: Duration = Duration::from_millis(500);
+const MOST_GROUPS: u64 = 1000;
+const MOST_BYTES: u64 = 64 << 20;
+/// Not counted.
+const WARM_UP: u64 = 5;
+
+/// What the bare file came to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Floor {
+    pub(super) group_bytes: u64,
+    pub(super) mean: Duration,
+}
+
+/// Measures with a file of this name, which is removed.
+pub(super) fn measure(path: &Path, group_bytes: u64, stop: impl Fn() -> bool) -> io::Result<Option<Floor>> {
+    let group_bytes = group_bytes.max(1);
+    let most = (MOST_BYTES / group_bytes).clamp(10, MOST_GROUPS) + WARM_UP;
+    let done = groups(path, group_bytes, most, stop);
+    let _ = fs::remove_file(path);
+    let times = done?;
+    let Some(groups) = u32::try_from(times.len()).ok().filter(|&n| n > 0) else { return Ok(None) };
+    let mean = times.iter().sum::<Duration>() / groups;
+    Ok(Some(Floor { group_bytes, mean }))
+}
+
+fn groups(path: &Path, group_bytes: u64, most: u64, stop: impl Fn() -> bool) -> io::Result<Vec<Duration>> {
+    let group = vec![b'f'; usize::try_from(group_bytes).map_err(io::Error::other)?];
+    let zeros = vec![0; 1 << 20];
+    let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let length = group_bytes * most;
+    for at in (0..length).step_by(zeros.len()) {
+        file.write_all_at(&zeros[..zeros.len().min(usize::try_from(length - at).unwrap_or(usize::MAX))], at)?;
+    }
+    file.sync_all()?;
+    let mut times = Vec::new();
+    let began = Instant::now();
+    for n in 0..most {
+        if stop() || (began.elapsed() > MOST_TIME && !times.is_empty()) {
+            break;
+        }
+        let began = Instant::now();
+        file.write_all_at(&group, n * group_bytes)?;
+        file.sync_data()?;
+        if n >= WARM_UP {
+            times.push(began.elapsed());
+        }
+    }
+    Ok(times)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bare_file_is_written_in_groups_and_removed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("bare");
+        let floor = measure(&path, 700, || false).expect("measures").expect("some groups");
+        assert!(floor.group_bytes == 700 && !floor.mean.is_zero());
+        assert!(!path.exists());
+        assert!(measure(&path, 700, || true).expect("measures").is_none(), "stopped before the first");
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn somebodys_file_is_left_alone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("bare");
+        fs::write(&path, "mine").expect("writes");
+        assert!(groups(&path, 1, 1, || false).is_err());
+        assert_eq!(fs::read(&path).expect("there"), b"mine");
+    }
+}

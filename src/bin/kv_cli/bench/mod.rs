@@ -1,0 +1,132 @@
+//! BENCH: what an operation costs on this disk, for one or several batch sizes.
+//!
+//! It works in a scratch store beside the real log, on the same file system, and never in the
+//! user's. Each size gets a fresh one. What is measured goes one way:
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `scratch`, `keys`, `load` | the files, the keys, the work and its clock: makes a `Run` of each batch size |
+//! | `floor` | the same bytes on a bare file, to compare with |
+//! | `lines` | a `Run` as a line of text or JSON, for programs |
+//! | `picture` | runs on a terminal, for people |
+//! | `report`, `charts`, `machine` | runs as a page, to send on |
+
+mod charts;
+mod floor;
+mod keys;
+mod lines;
+mod load;
+mod machine;
+mod picture;
+mod progress;
+mod report;
+mod scratch;
+
+pub(crate) use machine::{is_on_tmpfs, tmpfs_warning};
+
+use crate::args::Format;
+use crate::render::Output;
+use crate::session::Settings;
+use crate::signals::Flags;
+use kv_engine::command::{Amount, Bench, Code, CommandError};
+use load::Run;
+use report::Report;
+use scratch::Scratch;
+
+/// Runs BENCH and prints what it measured; `bench` names its batch sizes.
+pub(crate) fn run(bench: &Bench, settings: &Settings, out: &mut Output, flags: &Flags) -> Result<(), CommandError> {
+    if is_on_tmpfs(&settings.wal) && !settings.quiet {
+        out.warn(&tmpfs_warning(&settings.wal));
+    }
+    // Before the work, so that a mistyped path costs nothing.
+    let report = bench.report.as_deref().map(Report::claim).transpose()?;
+    let scratch = Scratch::claim(&settings.wal)?;
+    let json = bench.json || out.format == Format::Json;
+    let picture = out.terminal && !json;
+    let mut runs = Vec::new();
+    for &size in &bench.batch_sizes {
+        let mut run = load::measure(&scratch, bench, size, flags)?;
+        if report.is_some() {
+            run.floor = bare(&scratch, &run, flags)?;
+        }
+        if !picture || settings.verbose {
+            lines::print(&run, bench, json, out);
+        }
+        runs.push(run);
+        if flags.interrupted() {
+            break;
+        }
+    }
+    drop(scratch);
+    if picture {
+        picture::draw(&runs, bench, settings, out);
+    }
+    if bench.batch_sizes.len() > 1 {
+        lines::print_best(&runs, json, out);
+    }
+    if let Some(report) = report {
+        report.write(bench, &runs, &settings.wal)?;
+        lines::print_report(&report, json, out);
+    }
+    if flags.interrupted() {
+        out.aside(&stopped(bench, &runs));
+    }
+    Ok(())
+}
+
+/// The disk under this run, where it synced anything.
+fn bare(scratch: &Scratch, run: &Run, flags: &Flags) -> Result<Option<floor::Floor>, CommandError> {
+    let Some(group_bytes) = run.group_bytes() else { return Ok(None) };
+    floor::measure(&scratch.bare(), group_bytes, || flags.interrupted())
+        .map_err(|error| CommandError::new(Code::Failed, format!("the bare disk could not be measured: {error}")))
+}
+
+fn stopped(bench: &Bench, runs: &[Run]) -> String {
+    let done: u64 = runs.iter().map(Run::operations).sum();
+    match bench.amount {
+        Amount::Count(n) => {
+            let all = n.saturating_mul(bench.batch_sizes.len() as u64);
+            format!("stopped after {done} of {all} {}", noun(bench, 2))
+        }
+        Amount::Time(_) => format!("stopped after {done} {}", noun(bench, done)),
+    }
+}
+
+/// `writes`, `reads`, `operations`.
+fn noun(bench: &Bench, n: u64) -> &'static str {
+    match (bench.gets_percent, n) {
+        (0, 1) => "write",
+        (0, _) => "writes",
+        (100, 1) => "read",
+        (100, _) => "reads",
+        (_, 1) => "operation",
+        _ => "operations",
+    }
+}
+
+/// What was done, to what.
+fn workload(bench: &Bench, runs: &[Run]) -> String {
+    let kind = match bench.gets_percent {
+        0 => "PUTs".to_string(),
+        100 => "GETs".to_string(),
+        percent => format!("operations, {percent} in 100 a GET, the others PUTs,"),
+    };
+    let amount = match bench.amount {
+        Amount::Count(n) => format!("{n} {kind}"),
+        Amount::Time(_) => format!("{} of {kind}", bench.amount),
+    };
+    let keys = runs.first().map_or(0, |run| run.keys);
+    let threads = if bench.threads == 1 { "1 thread".to_string() } else { format!("{} threads", bench.threads) };
+    let dist = bench.dist;
+    format!("{amount} by {threads}: {}-byte keys ({keys}, {dist}), {}-byte values", bench.key_bytes, bench.value_bytes)
+}
+
+/// What the figures include, and what was on the disk when the clock stopped.
+fn synced(runs: &[Run]) -> String {
+    if runs.iter().all(|run| run.syncs == 0) {
+        return "nothing was written, so nothing was synced".to_string();
+    }
+    let each: Vec<_> = runs.iter().map(|run| run.syncs.to_string()).collect();
+    let times = if each == ["1"] { "time" } else { "times" };
+    format!("fdatasync: {} {times}, the last one in the time, so every write counted was durable", each.join(", "))
+}

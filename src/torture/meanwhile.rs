@@ -1,0 +1,149 @@
+//! [`Visited`]: the simulated disk, before each of whose operations somebody may do something else: in the
+//! middle of a checkpoint another writer puts, in the middle of a sync another one goes on. All of it
+//! happens on one thread, so a run is repeated by its seed; only what would not have to wait is possible.
+
+use crate::disk::sim::SimDisk;
+use crate::disk::{Disk, File, Lock};
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+type Visit = Box<dyn FnMut() + Send>;
+
+/// A simulated disk with visits. Clones are the same disk.
+#[derive(Clone)]
+pub(super) struct Visited {
+    disk: SimDisk,
+    visit: Arc<Mutex<Option<Visit>>>,
+}
+
+impl Visited {
+    pub(super) fn new(disk: &SimDisk) -> Visited {
+        Visited { disk: disk.clone(), visit: Arc::default() }
+    }
+
+    /// Does `work`, and before each operation of it on the disk `visit`, whose own operations are not visited.
+    pub(super) fn during<T>(&self, visit: impl FnMut() + Send + 'static, work: impl FnOnce() -> T) -> T {
+        self.set(Some(Box::new(visit)));
+        let done = work();
+        self.set(None);
+        done
+    }
+
+    fn set(&self, visit: Option<Visit>) -> Option<Visit> {
+        std::mem::replace(&mut *self.visit.lock().unwrap_or_else(PoisonError::into_inner), visit)
+    }
+
+    fn operation(&self) {
+        if let Some(mut visit) = self.set(None) {
+            visit();
+            self.set(Some(visit));
+        }
+    }
+
+    fn file(&self, file: Arc<dyn File>) -> Arc<dyn File> {
+        Arc::new(VisitedFile { file, disk: self.clone() })
+    }
+}
+
+impl fmt::Debug for Visited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.disk.fmt(f)
+    }
+}
+
+impl Disk for Visited {
+    fn open(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
+        self.operation();
+        Ok(self.disk.open(path)?.map(|file| self.file(file)))
+    }
+
+    fn open_read(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
+        self.operation();
+        Ok(self.disk.open_read(path)?.map(|file| self.file(file)))
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.operation();
+        self.disk.create_new(path).map(|file| self.file(file))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.operation();
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.operation();
+        self.disk.remove(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.operation();
+        self.disk.sync_dir(path)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
+        self.disk.lock(path)
+    }
+
+    fn now(&self) -> Duration {
+        self.disk.now()
+    }
+
+    fn entropy(&self) -> u64 {
+        self.disk.entropy()
+    }
+}
+
+#[derive(Debug)]
+struct VisitedFile {
+    file: Arc<dyn File>,
+    disk: Visited,
+}
+
+impl File for VisitedFile {
+    fn size(&self) -> io::Result<u64> {
+        self.file.size()
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        self.disk.operation();
+        self.file.read_at(offset, out)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        self.disk.operation();
+        self.file.write_at(offset, bytes)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.disk.operation();
+        self.file.set_len(len)
+    }
+
+    fn reserve(&self, present_len: u64, len: u64) -> io::Result<()> {
+        self.disk.operation();
+        self.file.reserve(present_len, len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.disk.operation();
+        self.file.sync()
+    }
+
+    fn try_lock(&self) -> io::Result<()> {
+        self.file.try_lock()
+    }
+
+    fn unlock(&self) {
+        self.file.unlock();
+    }
+
+    fn drop_cache(&self) {
+        self.disk.operation();
+        self.file.drop_cache();
+    }
+}

@@ -1,0 +1,84 @@
+//! Sixty-four threads that write to one store when its disk fails or fills: each of them is told, none hangs, and
+//! what was answered with OK, and only that or what is in doubt, is there afterwards.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod support;
+
+use kv_engine::{Engine, Error};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use support::{Call, EIO, ENOSPC, FaultyDisk, Place, Plan, kill};
+
+const WRITERS: usize = 64;
+
+fn key(writer: usize, n: usize) -> String {
+    format!("{writer} {n}")
+}
+
+fn keys(engine: &Engine) -> BTreeSet<String> {
+    engine.keys("").map(|key| String::from_utf8(key.unwrap().to_vec()).unwrap()).collect()
+}
+
+/// Every writer puts its keys from the given one on, until it is told of an error; who has got how far, and
+/// that error. Keys whose put was durable go to `durable`.
+fn write_until_told(engine: &Engine, durable: &Mutex<BTreeSet<String>>) -> Vec<(usize, Error)> {
+    let until_told = |writer| {
+        (0..).find_map(|n| match engine.put(key(writer, n), "v") {
+            Ok(ack) => {
+                if ack.durable {
+                    durable.lock().unwrap().insert(key(writer, n));
+                }
+                None
+            }
+            Err(error) => Some((n, error)),
+        })
+    };
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..WRITERS).map(|writer| scope.spawn(move || until_told(writer))).collect();
+        writers.into_iter().map(|writer| writer.join().unwrap().unwrap()).collect()
+    })
+}
+
+#[test]
+fn a_sync_that_fails_is_told_to_every_writer() {
+    for batch_size in [1, 5, 100] {
+        let (place, disk, durable) = (Place::new(), FaultyDisk::default(), Mutex::default());
+        let engine = place.options().disk(Arc::new(disk.clone())).batch_size(batch_size).open().unwrap();
+        disk.plan(Plan::fail(Call::Sync, ".wal", EIO).after(9));
+        let ends = write_until_told(&engine, &durable);
+        assert!(ends.iter().all(|(_, error)| matches!(error, Error::Poisoned { .. })), "{ends:?}");
+        assert!(matches!(engine.flush(), Err(Error::Poisoned { .. })));
+        kill(engine, &disk);
+        disk.revive();
+        let (kept, durable) = (keys(&place.open()), durable.into_inner().unwrap());
+        assert!(!durable.is_empty() && durable.is_subset(&kept), "{:?}", durable.difference(&kept));
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_to_every_writer_and_when_there_is_room_they_go_on() {
+    for batch_size in [1, 5, 100] {
+        let (place, disk, durable) = (Place::new(), FaultyDisk::default(), Mutex::default());
+        let engine = place.options().disk(Arc::new(disk.clone())).batch_size(batch_size).open().unwrap();
+        disk.plan(Plan::fail(Call::Write, ".wal", ENOSPC).after(5).short(7));
+        let ends = write_until_told(&engine, &durable);
+        assert!(ends.iter().all(|(_, error)| matches!(error, Error::NoSpace { .. })), "{ends:?}");
+        let accepted: BTreeSet<_> =
+            ends.iter().enumerate().flat_map(|(writer, (n, _))| (0..*n).map(move |n| key(writer, n))).collect();
+        assert_eq!(keys(&engine), accepted, "what was refused is not there");
+        disk.heal();
+        std::thread::scope(|scope| {
+            for (writer, (told, _)) in ends.iter().enumerate() {
+                let engine = &engine;
+                scope.spawn(move || (*told..told + 10).all(|n| engine.put(key(writer, n), "v").is_ok()));
+            }
+        });
+        engine.flush().unwrap();
+        // What was refused took no number.
+        let writes = accepted.len() + 10 * WRITERS;
+        assert_eq!((engine.len(), engine.stats().durable), (writes, writes as u64));
+        kill(engine, &disk);
+        disk.revive();
+        assert_eq!(place.open().len(), writes);
+    }
+}
