@@ -266,25 +266,42 @@ fn stats_are_grouped_and_fit_the_screen() {
     }
 }
 
-/// The disk is made slow, so that the command is: strace holds up the sync.
+/// Where strace can hold up a call of the program: a prompt on `store`, with `call` on its file `name` taking so long.
+fn slowed(store: &Store, name: &str, call: &str, delay_us: u32) -> Option<PtySession> {
+    let traced = store.program("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success());
+    if !traced {
+        skipped("strace cannot trace here");
+        return None;
+    }
+    let mut command = store.program("strace");
+    command.args(["-f", "-o", "/dev/null", "-P"]).arg(store.path(name));
+    command.args(["-e", &format!("inject={call}:delay_enter={delay_us}"), env!("CARGO_BIN_EXE_kv_cli"), "--batch", "1"]);
+    let options = Options::new().timeout_ms(Some(30_000)).strip_ansi_escape_codes(true);
+    command.env("TERM", "xterm");
+    spawn_with_options(command, options).ok()
+}
+
 #[test]
 fn a_slow_command_says_how_long_it_took() {
     let store = Store::new();
-    let traced = store.program("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success());
-    if !traced {
-        return skipped("strace cannot trace here");
-    }
-    let mut command = store.program("strace");
-    command.args(["-f", "-o", "/dev/null", "-e", "inject=fdatasync:delay_enter=600000", env!("CARGO_BIN_EXE_kv_cli")]);
-    command.args(["--batch", "1"]).env("TERM", "xterm");
-    let options = Options::new().timeout_ms(Some(30_000)).strip_ansi_escape_codes(true);
-    let mut session = spawn_with_options(command, options).unwrap();
+    let Some(mut session) = slowed(&store, "kv.wal", "fdatasync", 600_000) else { return };
     session.exp_string("kv> ").unwrap();
-    session.send_line("GET x").unwrap();
-    session.exp_string("(nil)\r\n").unwrap();
-    session.exp_string("kv> ").unwrap();
+    say(&mut session, "GET x", "(nil)\r\n");
     session.send_line("PUT x 100").unwrap();
     session.exp_regex(r"OK \([0-9]+\.[0-9][0-9]s\)").unwrap();
+    session.send_control('d').unwrap();
+    session.exp_eof().unwrap();
+}
+
+#[test]
+fn a_long_opening_shows_how_far_it_is() {
+    let store = Store::new();
+    let value = "v".repeat(1 << 20);
+    store.script((0..8).map(|n| format!("PUT key{n} {value}\n")).collect::<String>());
+    let Some(mut session) = slowed(&store, "kv.wal", "pread64", 400_000) else { return };
+    session.exp_regex(r"opening .*[0-9.]+ MiB of 8\.[0-9]+ MiB").unwrap();
+    session.exp_string("recovered 8 keys").unwrap();
+    session.exp_string("kv> ").unwrap();
     session.send_control('d').unwrap();
     session.exp_eof().unwrap();
 }
