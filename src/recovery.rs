@@ -4,7 +4,8 @@
 //! 1. sync both files and their directories, drop what the system remembers of them: recovery
 //!    believes the medium, because after a failed writeback memory shows bytes that the disk lacks;
 //! 2. load the snapshot, every byte checked; 3. walk over the log, skipping the writes that the
-//!    snapshot holds; 4. the verdict on where the log ends. Up to here nothing has been changed;
+//!    snapshot holds; 4. the verdict on where the log ends. Up to here nothing has been changed; how long
+//!    files are spread over the cores: `recovery/spread.rs`;
 //! 5. remove left-over `.tmp` files; 6. a damaged log is first copied to `<wal>.damaged-<n>`;
 //! 7. what follows the last good frame, reserved space too, is cut off, and the cut synced, before any
 //!    new write;
@@ -24,16 +25,27 @@
 //!
 //! A damaged snapshot, a damaged log header, a read error, a foreign or newer file: always refuse.
 
+mod feed;
 mod keep;
+mod read;
+mod spread;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 
-use crate::disk::{Disk, File, read_full_at, remove_if_there};
+pub(crate) use feed::Progress;
+pub(crate) use read::{check_pair, read_header};
+
+use crate::disk::{Disk, File, remove_if_there};
 use crate::error::{Error, Result};
-use crate::record::{Fault, Kind};
-use crate::scan::{Frames, Next};
-use crate::state::{self, Map};
+use crate::record::Fault;
+use crate::scan::Frames;
+use crate::state::Map;
 use crate::wal::{self, Wal};
 use crate::{Seq, StoreId, snapshot, with_suffix};
 use keep::keep_copy;
+use read::{Files, Found, read};
+use spread::Plan;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -220,6 +232,26 @@ impl Cut {
 }
 
 impl RecoveryReport {
+    fn new(wal: &Path, snapshot: &Path) -> RecoveryReport {
+        RecoveryReport {
+            wal: wal.to_path_buf(),
+            snapshot: snapshot.to_path_buf(),
+            created: false,
+            snapshot_seq: 0,
+            snapshot_keys: 0,
+            snapshot_bytes: 0,
+            log_bytes: 0,
+            replayed: 0,
+            skipped: 0,
+            last_seq: 0,
+            keys: 0,
+            log_missing: false,
+            closed_cleanly: false,
+            tail: Tail::Clean,
+            took: Duration::ZERO,
+        }
+    }
+
     /// Whether something that had been promised durable is not in the state: a damaged log, or a log
     /// that is missing beside its snapshot. Worth a look at [`RecoveryReport::warnings`] in any program.
     ///
@@ -309,32 +341,6 @@ impl fmt::Display for RecoveryReport {
     }
 }
 
-/// Told how far opening has come, in bytes read and bytes to read.
-#[derive(Clone, Default)]
-pub(crate) struct Progress(pub(crate) Option<Arc<dyn Fn(u64, u64) + Send + Sync>>);
-
-impl fmt::Debug for Progress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Progress(…)" } else { "Progress(none)" })
-    }
-}
-
-/// Tells at each mebibyte, not at each record.
-struct Watch<'a> {
-    each: &'a Progress,
-    next: u64,
-}
-
-impl Watch<'_> {
-    fn look(&mut self, at: u64, total: u64) {
-        const STEP_BYTES: u64 = 1 << 20;
-        if at >= self.next {
-            self.next = at + STEP_BYTES;
-            self.each.0.iter().for_each(|each| each(at, total));
-        }
-    }
-}
-
 /// An opened store: its state, and the log to go on with.
 pub(crate) struct Recovered {
     pub(crate) state: Map,
@@ -364,55 +370,10 @@ pub(crate) fn recover(
         })?;
     }
 
-    let mut report = RecoveryReport {
-        wal: wal_path.to_path_buf(),
-        snapshot: snapshot_path.to_path_buf(),
-        created: false,
-        snapshot_seq: 0,
-        snapshot_keys: 0,
-        snapshot_bytes: 0,
-        log_bytes: 0,
-        replayed: 0,
-        skipped: 0,
-        last_seq: 0,
-        keys: 0,
-        log_missing: false,
-        closed_cleanly: false,
-        tail: Tail::Clean,
-        took: Duration::ZERO,
-    };
-    let state = Map::default();
-    let size = |file: &Option<Arc<dyn File>>| file.as_ref().map_or(Ok(0), |file| file.size());
-    let snapshot_bytes = size(&snapshot_file).map_err(Error::io("reading", snapshot_path))?;
-    let total = snapshot_bytes + size(&wal_file).map_err(Error::io("reading", wal_path))?;
-    let mut watch = Watch { each: progress, next: 0 };
-    let snapshot = snapshot_file
-        .map(|file| {
-            snapshot::load(file, snapshot_path, |at, op| {
-                watch.look(at, total);
-                state.apply(op);
-            })
-        })
-        .transpose()?;
-    if let Some(header) = snapshot {
-        report.snapshot_seq = header.seq;
-        report.snapshot_keys = header.entries;
-        report.snapshot_bytes = header.file_len().expect("checked by load");
-        report.last_seq = header.seq;
-    }
-
-    // An empty file, as `mktemp` makes one, holds nothing; a log is never left empty by a crash.
-    let wal_file = match wal_file {
-        Some(file) if file.size().map_err(Error::io("reading", wal_path))? > 0 => Some(file),
-        _ => None,
-    };
-    let log = match &wal_file {
-        Some(file) => {
-            let look = &mut |at| watch.look(snapshot_bytes + at, total);
-            Some(replay(file, wal_path, snapshot_path, snapshot.as_ref(), &state, &mut report, look)?)
-        }
-        None => None,
-    };
+    let mut report = RecoveryReport::new(wal_path, snapshot_path);
+    let files = Files { wal_path, wal: wal_file, snapshot_path, snapshot: snapshot_file };
+    let Found { state, snapshot, log } = read(&files, Plan::of, progress, &mut report)?;
+    let wal_file = files.wal;
     if policy == Recovery::Strict
         && let Tail::Damaged(cut) = &report.tail
     {
@@ -487,96 +448,6 @@ fn settle(disk: &dyn Disk, path: &Path) -> Result<Option<Arc<dyn File>>> {
     }
     disk.sync_dir(path).map_err(Error::io("syncing the directory of", path))?;
     Ok(file)
-}
-
-/// Where the valid part of a log ends.
-struct LogEnd {
-    header: wal::Header,
-    end: u64,
-    link: u32,
-    last: Seq,
-}
-
-/// Steps 3 and 4: applies the log to `state` and judges its end.
-fn replay(
-    file: &Arc<dyn File>,
-    wal_path: &Path,
-    snapshot_path: &Path,
-    snapshot: Option<&snapshot::Header>,
-    state: &Map,
-    report: &mut RecoveryReport,
-    look: &mut dyn FnMut(u64),
-) -> Result<LogEnd> {
-    let header = read_header(&**file, wal_path)?;
-    check_pair(wal_path, snapshot_path, &header, snapshot)?;
-    let mut frames = Frames::new(Arc::clone(file), wal_path, Kind::WRITE, header.salt, wal::HEADER_BYTES as u64, header.base)?;
-    loop {
-        match frames.next()? {
-            Next::End => break,
-            Next::Bad(fault) => {
-                report.tail = Cut::judge(&mut frames, fault, report.snapshot_seq)?;
-                report.closed_cleanly = false;
-                break;
-            }
-            Next::Frame(frame) => {
-                look(frame.offset);
-                report.closed_cleanly = frame.header.kind == Kind::CLOSED;
-                if frame.header.kind != Kind::WRITE {
-                    continue;
-                }
-                if frame.header.seq <= report.snapshot_seq {
-                    report.skipped += 1;
-                    continue;
-                }
-                let Some(ops) = state::decode(frame.body) else {
-                    let reason = format!("{}, although its checksums hold; not opened, nothing changed", Fault::Content);
-                    return Err(Error::damaged(wal_path, frame.offset, reason));
-                };
-                ops.into_iter().for_each(|op| state.apply(op));
-                report.replayed += 1;
-                report.last_seq = frame.header.seq;
-            }
-        }
-    }
-    // Nobody else changes the file, so reads that end before it does are no end of the log.
-    if frames.file_len() < file.size().map_err(Error::io("reading", wal_path))? {
-        return Err(Error::io("reading", wal_path)(io::ErrorKind::UnexpectedEof.into()));
-    }
-    report.log_bytes = frames.offset();
-    report.closed_cleanly |= report.log_bytes == wal::HEADER_BYTES as u64 && report.tail == Tail::Clean; // nothing was written
-    Ok(LogEnd { header, end: frames.offset(), link: frames.link(), last: frames.last() })
-}
-
-/// Reads the header of the log `file`.
-pub(crate) fn read_header(file: &dyn File, path: &Path) -> Result<wal::Header> {
-    let mut bytes = [0; wal::HEADER_BYTES];
-    let got = read_full_at(file, 0, &mut bytes).map_err(Error::io("reading", path))?;
-    wal::Header::decode(path, &bytes[..got])
-}
-
-/// Whether a log and a snapshot can be one store.
-pub(crate) fn check_pair(
-    wal_path: &Path,
-    snapshot_path: &Path,
-    log: &wal::Header,
-    snapshot: Option<&snapshot::Header>,
-) -> Result<()> {
-    let mismatch =
-        |reason: String| Error::Mismatch { wal: wal_path.to_path_buf(), snapshot: snapshot_path.to_path_buf(), reason };
-    match snapshot {
-        Some(snapshot) if snapshot.store_id != log.store_id => {
-            Err(mismatch(format!("the log is of store {}, the snapshot of store {}", log.store_id, snapshot.store_id)))
-        }
-        Some(snapshot) if snapshot.seq < log.base => Err(mismatch(format!(
-            "the log begins after write {}, the snapshot ends with write {}; the snapshot is older than the one that was here",
-            log.base, snapshot.seq
-        ))),
-        None if log.base > 0 => Err(mismatch(format!(
-            "the log begins after write {}, and the snapshot that holds the writes before is missing",
-            log.base
-        ))),
-        _ => Ok(()),
-    }
 }
 
 fn new_id(disk: &dyn Disk) -> StoreId {

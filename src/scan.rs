@@ -79,6 +79,13 @@ impl Frames {
         Frames { link, ..self }
     }
 
+    /// Lets another thread read ahead of the reader, so many bytes at once; with 0 none does.
+    pub(crate) fn read_ahead(&mut self, step_bytes: usize) {
+        if step_bytes > 0 {
+            self.window.read_ahead(self.offset, step_bytes);
+        }
+    }
+
     /// Where the next frame should begin.
     pub(crate) fn offset(&self) -> u64 {
         self.offset

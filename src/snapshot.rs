@@ -235,7 +235,17 @@ pub(crate) fn read_header(file: &dyn File, path: &Path) -> Result<Header> {
 
 /// Reads and checks a whole snapshot; `each` gets the entries in key order, with the offset of their frame. Nothing that `each`
 /// got may be used when this fails.
-pub(crate) fn load(file: Arc<dyn File>, path: &Path, mut each: impl FnMut(u64, OpRef<'_>)) -> Result<Header> {
+pub(crate) fn load(file: Arc<dyn File>, path: &Path, each: impl FnMut(u64, OpRef<'_>)) -> Result<Header> {
+    load_ahead(file, path, 0, each)
+}
+
+/// As [`load`]; another thread reads ahead, so many bytes at once, where that is not 0.
+pub(crate) fn load_ahead(
+    file: Arc<dyn File>,
+    path: &Path,
+    step_bytes: usize,
+    mut each: impl FnMut(u64, OpRef<'_>),
+) -> Result<Header> {
     let len = file.size().map_err(Error::io("reading", path))?;
     let header = read_header(&*file, path)?;
     if header.file_len() != Some(len) {
@@ -252,6 +262,7 @@ pub(crate) fn load(file: Arc<dyn File>, path: &Path, mut each: impl FnMut(u64, O
         return Err(Error::damaged(path, HEADER_BYTES as u64, damage("the checksum of the meta bytes does not match")));
     }
     let mut frames = Frames::new(file, path, Kind::ENTRIES, header.salt(), (HEADER_BYTES + meta_len) as u64, 0)?;
+    frames.read_ahead(step_bytes);
     let mut digester = Digester::default();
     let mut entries = 0;
     let mut last: Option<Key> = None;

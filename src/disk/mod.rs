@@ -14,8 +14,10 @@
 
 mod os;
 pub mod sim;
+mod window;
 
 pub use os::OsDisk;
+pub(crate) use window::{WINDOW_BYTES, Window};
 
 use std::fmt;
 use std::io;
@@ -257,49 +259,6 @@ pub(crate) fn read_full_at(file: &dyn File, offset: u64, out: &mut [u8]) -> io::
     Ok(done)
 }
 
-/// A window that slides over a file, so that a scan of any length needs little memory and no
-/// position is read twice in the common case.
-pub(crate) struct Window {
-    file: Arc<dyn File>,
-    len: u64,
-    start: u64,
-    bytes: Vec<u8>,
-}
-
-const WINDOW_BYTES: usize = 1 << 20;
-
-impl Window {
-    /// Looks at the file as long as it is now; what is appended later is not seen.
-    pub(crate) fn new(file: Arc<dyn File>) -> io::Result<Window> {
-        let len = file.size()?;
-        Ok(Window { file, len, start: 0, bytes: Vec::new() })
-    }
-
-    pub(crate) fn len(&self) -> u64 {
-        self.len
-    }
-
-    /// The bytes `offset .. offset + count`, or fewer where the file ends.
-    pub(crate) fn get(&mut self, offset: u64, count: usize) -> io::Result<&[u8]> {
-        let left = self.len.saturating_sub(offset);
-        let count = count.min(usize::try_from(left).unwrap_or(usize::MAX));
-        let inside = offset >= self.start && offset + count as u64 <= self.start + self.bytes.len() as u64;
-        if !inside {
-            let want = count.max(WINDOW_BYTES).min(usize::try_from(left).unwrap_or(usize::MAX));
-            self.bytes.resize(want, 0);
-            let got = read_full_at(&*self.file, offset, &mut self.bytes)?;
-            self.bytes.truncate(got);
-            self.start = offset;
-            if got < want {
-                self.len = offset + got as u64; // somebody cut the file while it was being read
-            }
-        }
-        let from = usize::try_from(offset - self.start).expect("inside the window");
-        let to = (from + count).min(self.bytes.len());
-        Ok(&self.bytes[from.min(to)..to])
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -310,7 +269,7 @@ mod tests {
     /// A file of the bytes 0, 1, 2 … whose calls end as told, in turn: with that many bytes, or an error.
     /// Once all is told, they do what was asked. Its size may be a lie.
     #[derive(Debug)]
-    struct Told {
+    pub(super) struct Told {
         size: u64,
         length: u64,
         outcomes: Mutex<VecDeque<std::result::Result<usize, io::ErrorKind>>>,
@@ -318,8 +277,13 @@ mod tests {
     }
 
     impl Told {
-        fn new(length: u64, outcomes: &[std::result::Result<usize, io::ErrorKind>]) -> Told {
+        pub(super) fn new(length: u64, outcomes: &[std::result::Result<usize, io::ErrorKind>]) -> Told {
             Told { size: length, length, outcomes: Mutex::new(outcomes.iter().copied().collect()), calls: Mutex::default() }
+        }
+
+        /// Says that it is longer than it is.
+        pub(super) fn lying(size: u64, length: u64) -> Told {
+            Told { size, ..Told::new(length, &[]) }
         }
 
         fn call(&self, offset: u64, asked: usize) -> io::Result<usize> {
@@ -328,7 +292,7 @@ mod tests {
             told.map_or(Ok(asked), |outcome| outcome.map_err(io::Error::from))
         }
 
-        fn calls(&self) -> Vec<(u64, usize)> {
+        pub(super) fn calls(&self) -> Vec<(u64, usize)> {
             self.calls.lock().unwrap().clone()
         }
     }
@@ -383,36 +347,6 @@ mod tests {
         assert_eq!(read_full_at(&file, 18, &mut bytes).unwrap(), 2, "the file ends");
         let file = Told::new(20, &[Ok(1), Err(StorageFull)]);
         assert_eq!(read_full_at(&file, 3, &mut bytes).unwrap_err().kind(), StorageFull);
-    }
-
-    #[test]
-    fn a_window_gives_the_bytes_that_are_there_and_reads_each_once() {
-        const LENGTH: u64 = 2 * WINDOW_BYTES as u64 + 100;
-        let file = Arc::new(Told::new(LENGTH, &[]));
-        let mut window = Window::new(Arc::clone(&file) as Arc<dyn File>).unwrap();
-        assert_eq!(window.len(), LENGTH);
-        assert_eq!(window.get(3, 4).unwrap(), [3, 4, 5, 6]);
-        assert_eq!(window.get(3, WINDOW_BYTES).unwrap().len(), WINDOW_BYTES);
-        assert_eq!(window.get(4, 2).unwrap(), [4, 5]);
-        assert_eq!(file.calls(), [(3, WINDOW_BYTES)], "one read for all three");
-        assert_eq!(window.get(WINDOW_BYTES as u64 + 2, 2).unwrap(), [2, 3], "half of it outside");
-        assert_eq!(window.get(1, 2).unwrap(), [1, 2], "back");
-        assert_eq!(window.get(LENGTH - 2, 9).unwrap(), [98, 99], "no more than there is");
-        assert!(window.get(LENGTH, 9).unwrap().is_empty());
-        assert!(window.get(LENGTH + 7, 9).unwrap().is_empty());
-        assert_eq!(window.get(5, 2 * WINDOW_BYTES).unwrap().len(), 2 * WINDOW_BYTES, "longer than a window");
-        let asked: Vec<u64> = file.calls().iter().map(|call| call.0).collect();
-        assert_eq!(asked, [3, WINDOW_BYTES as u64 + 2, 1, LENGTH - 2, 5]);
-    }
-
-    /// Another program cut the file after its size was asked: it ends there, and no byte is invented.
-    #[test]
-    fn a_file_that_is_cut_while_it_is_read_ends_where_it_was_cut() {
-        let file = Told { size: 50, ..Told::new(10, &[]) };
-        let mut window = Window::new(Arc::new(file)).unwrap();
-        assert_eq!(window.get(8, 4).unwrap(), [8, 9]);
-        assert_eq!(window.len(), 10);
-        assert!(window.get(20, 4).unwrap().is_empty());
     }
 
     #[test]

@@ -17,19 +17,26 @@ use std::hash::{BuildHasher, RandomState};
 use std::ops::Bound;
 use std::sync::PoisonError;
 
-const SHARDS: usize = 64;
+pub(super) const SHARDS: usize = 64;
 /// These bits of a hash choose the shard; the shard's table uses the lowest and the highest ones.
 const SHARD_SHIFT: u32 = 40;
 
 /// A shard on cache lines of its own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Aligned(RwLock<Shard>);
+pub(super) struct Aligned(RwLock<Shard>);
+
+impl Aligned {
+    /// The shard, where nobody else can have it.
+    pub(super) fn get_mut(&mut self) -> &mut Shard {
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Map {
-    hasher: RandomState,
-    shards: Box<[Aligned]>,
+    pub(super) hasher: RandomState,
+    pub(super) shards: Box<[Aligned]>,
     /// The keys in order, as of the last scan. Locked before any shard is.
     order: Mutex<Option<BTreeSet<Key>>>,
 }
@@ -156,11 +163,11 @@ impl Map {
     }
 }
 
-fn shard_of(hash: u64) -> usize {
+pub(super) fn shard_of(hash: u64) -> usize {
     usize::try_from(hash >> SHARD_SHIFT & (SHARDS as u64 - 1)).expect("a few bits")
 }
 
-fn apply(shard: &mut Shard, hasher: &RandomState, hash: u64, op: OpRef<'_>) {
+pub(super) fn apply(shard: &mut Shard, hasher: &RandomState, hash: u64, op: OpRef<'_>) {
     match op.value {
         Some(value) => shard.insert(hasher, hash, op.key, value),
         None => {

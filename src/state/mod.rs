@@ -11,10 +11,12 @@
 //! delete  2  key length: u32  key
 //! ```
 
+mod bulk;
 mod key;
 mod map;
 mod shard;
 
+pub(crate) use bulk::{Part, Router};
 pub(crate) use key::Key;
 pub(crate) use map::Map;
 
@@ -149,15 +151,24 @@ impl OpRef<'_> {
 
 /// The operations in the bytes of a write, in order. `None` when the bytes are not a list of
 /// operations within the limits, which behind a checksum means a bug or a forgery.
-pub(crate) fn decode(mut bytes: &[u8]) -> Option<Vec<OpRef<'_>>> {
+pub(crate) fn decode(bytes: &[u8]) -> Option<Vec<OpRef<'_>>> {
     let mut ops = Vec::with_capacity(1);
-    while !bytes.is_empty() {
-        ops.push(decode_one(&mut bytes)?);
-    }
-    (!ops.is_empty()).then_some(ops)
+    decode_each(bytes, |op| ops.push(op))?;
+    Some(ops)
 }
 
-fn decode_one<'a>(bytes: &mut &'a [u8]) -> Option<OpRef<'a>> {
+/// As [`decode`], one after the other: what `each` got is of no use when the answer is `None`.
+pub(crate) fn decode_each<'a>(mut bytes: &'a [u8], mut each: impl FnMut(OpRef<'a>)) -> Option<()> {
+    if bytes.is_empty() {
+        return None;
+    }
+    while !bytes.is_empty() {
+        each(decode_one(&mut bytes)?);
+    }
+    Some(())
+}
+
+pub(crate) fn decode_one<'a>(bytes: &mut &'a [u8]) -> Option<OpRef<'a>> {
     let tag = take(bytes, 1)?[0];
     let key_len = take_len(bytes, 1, MAX_KEY_BYTES)?;
     match tag {

@@ -1,0 +1,256 @@
+//! [`Window`]: reading a file of any length in little memory, with another thread that reads ahead.
+
+use super::{File, read_full_at};
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::{self, JoinHandle};
+
+/// Slides over a file, so that a scan of any length needs little memory and no position is read
+/// twice in the common case.
+pub(crate) struct Window {
+    file: Arc<dyn File>,
+    len: u64,
+    start: u64,
+    bytes: Vec<u8>,
+    /// So much is read at once.
+    step: usize,
+    ahead: Option<Ahead>,
+}
+
+/// So much is read at once.
+pub(crate) const WINDOW_BYTES: usize = 1 << 20;
+/// So many steps are read and wait.
+const WINDOWS_AHEAD: usize = 3;
+
+impl Window {
+    /// Looks at the file as long as it is now; what is appended later is not seen.
+    pub(crate) fn new(file: Arc<dyn File>) -> io::Result<Window> {
+        let len = file.size()?;
+        Ok(Window { file, len, start: 0, bytes: Vec::new(), step: WINDOW_BYTES, ahead: None })
+    }
+
+    /// Lets another thread read ahead of whoever goes on from `offset`, until somebody looks elsewhere. What is read and
+    /// what fails is the same. Where no thread can be had, nobody reads ahead.
+    pub(crate) fn read_ahead(&mut self, offset: u64, step_bytes: usize) {
+        (self.start, self.step) = (offset, step_bytes);
+        self.bytes.clear();
+        self.ahead = Ahead::new(&self.file, offset..self.len, step_bytes).ok();
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// The bytes `offset .. offset + count`, or fewer where the file ends.
+    pub(crate) fn get(&mut self, offset: u64, count: usize) -> io::Result<&[u8]> {
+        let left = self.len.saturating_sub(offset);
+        let count = count.min(usize::try_from(left).unwrap_or(usize::MAX));
+        let inside = offset >= self.start && offset + count as u64 <= self.end();
+        if !inside {
+            match self.ahead.take() {
+                Some(ahead) if (self.start..=self.end()).contains(&offset) => self.slide(ahead, offset, count)?,
+                _ => self.jump(offset, count)?,
+            }
+        }
+        let from = usize::try_from(offset - self.start).expect("inside the window");
+        let to = (from + count).min(self.bytes.len());
+        Ok(&self.bytes[from.min(to)..to])
+    }
+
+    fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+
+    fn jump(&mut self, offset: u64, count: usize) -> io::Result<()> {
+        let left = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let want = count.max(self.step).min(left);
+        self.bytes.resize(want, 0);
+        let got = read_full_at(&*self.file, offset, &mut self.bytes)?;
+        self.bytes.truncate(got);
+        self.start = offset;
+        self.expect_whole(got, want);
+        Ok(())
+    }
+
+    /// Keeps what is there from `offset` on, and takes over what was read ahead.
+    fn slide(&mut self, ahead: Ahead, offset: u64, count: usize) -> io::Result<()> {
+        self.bytes.drain(..usize::try_from(offset - self.start).expect("inside the window"));
+        self.start = offset;
+        while self.bytes.len() < count {
+            let want = step_at(self.end()..self.len, self.step);
+            let mut next = ahead.next()?;
+            let got = next.len();
+            if self.bytes.is_empty() {
+                std::mem::swap(&mut self.bytes, &mut next);
+            } else {
+                self.bytes.extend_from_slice(&next);
+            }
+            ahead.give_back(next);
+            if self.expect_whole(got, want) {
+                return Ok(());
+            }
+        }
+        self.ahead = Some(ahead);
+        Ok(())
+    }
+
+    /// Whether somebody cut the file while it was being read.
+    fn expect_whole(&mut self, got: usize, want: usize) -> bool {
+        if got < want {
+            self.len = self.end();
+        }
+        got < want
+    }
+}
+
+/// How much is read at once where so much is left.
+fn step_at(left: Range<u64>, step: usize) -> usize {
+    usize::try_from(left.end - left.start).unwrap_or(usize::MAX).min(step)
+}
+
+/// A thread that reads a file from some place to its end.
+struct Ahead {
+    /// What it read, in order. Taken when it is to stop.
+    read: Option<Receiver<io::Result<Vec<u8>>>>,
+    home: Sender<Vec<u8>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ahead {
+    fn new(file: &Arc<dyn File>, range: Range<u64>, step: usize) -> io::Result<Ahead> {
+        let (send, read) = sync_channel(WINDOWS_AHEAD);
+        let (home, used) = channel();
+        let file = Arc::clone(file);
+        let body = move || read_on(&*file, range, step, &send, &used);
+        let thread = thread::Builder::new().name("kv-read-ahead".into()).spawn(body)?;
+        Ok(Ahead { read: Some(read), home, thread: Some(thread) })
+    }
+
+    /// What comes next; there must be more.
+    fn next(&self) -> io::Result<Vec<u8>> {
+        let read = self.read.as_ref().expect("it is not to stop");
+        read.recv().unwrap_or_else(|_| Err(io::Error::other("the thread that reads ahead has ended")))
+    }
+
+    /// Memory to be used again.
+    fn give_back(&self, bytes: Vec<u8>) {
+        let _ = self.home.send(bytes); // it may have read all
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        drop(self.read.take()); // it ends when nobody wants what it reads
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Reads one step after the other, to the end, the first error, or until nobody listens.
+fn read_on(file: &dyn File, mut left: Range<u64>, step: usize, send: &SyncSender<io::Result<Vec<u8>>>, used: &Receiver<Vec<u8>>) {
+    let mut go_on = true;
+    while go_on && !left.is_empty() {
+        let want = step_at(left.clone(), step);
+        let mut bytes = used.try_recv().unwrap_or_default();
+        bytes.resize(want, 0);
+        let read = read_full_at(file, left.start, &mut bytes).map(|got| bytes.truncate(got)).map(|()| bytes);
+        go_on = read.as_ref().is_ok_and(|bytes| bytes.len() == want);
+        left.start += want as u64;
+        go_on &= send.send(read).is_ok();
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::tests::Told;
+    use super::*;
+
+    #[test]
+    fn a_window_gives_the_bytes_that_are_there_and_reads_each_once() {
+        const LENGTH: u64 = 2 * WINDOW_BYTES as u64 + 100;
+        let file = Arc::new(Told::new(LENGTH, &[]));
+        let mut window = Window::new(Arc::clone(&file) as Arc<dyn File>).unwrap();
+        assert_eq!(window.len(), LENGTH);
+        assert_eq!(window.get(3, 4).unwrap(), [3, 4, 5, 6]);
+        assert_eq!(window.get(3, WINDOW_BYTES).unwrap().len(), WINDOW_BYTES);
+        assert_eq!(window.get(4, 2).unwrap(), [4, 5]);
+        assert_eq!(file.calls(), [(3, WINDOW_BYTES)], "one read for all three");
+        assert_eq!(window.get(WINDOW_BYTES as u64 + 2, 2).unwrap(), [2, 3], "half of it outside");
+        assert_eq!(window.get(1, 2).unwrap(), [1, 2], "back");
+        assert_eq!(window.get(LENGTH - 2, 9).unwrap(), [98, 99], "no more than there is");
+        assert!(window.get(LENGTH, 9).unwrap().is_empty());
+        assert!(window.get(LENGTH + 7, 9).unwrap().is_empty());
+        assert_eq!(window.get(5, 2 * WINDOW_BYTES).unwrap().len(), 2 * WINDOW_BYTES, "longer than a window");
+        let asked: Vec<u64> = file.calls().iter().map(|call| call.0).collect();
+        assert_eq!(asked, [3, WINDOW_BYTES as u64 + 2, 1, LENGTH - 2, 5]);
+    }
+
+    /// Another program cut the file after its size was asked: it ends there, and no byte is invented.
+    #[test]
+    fn a_file_that_is_cut_while_it_is_read_ends_where_it_was_cut() {
+        let file = Told::lying(50, 10);
+        let mut window = Window::new(Arc::new(file)).unwrap();
+        assert_eq!(window.get(8, 4).unwrap(), [8, 9]);
+        assert_eq!(window.len(), 10);
+        assert!(window.get(20, 4).unwrap().is_empty());
+    }
+
+    /// What is read ahead is what would be read, whatever is asked for.
+    #[test]
+    fn reading_ahead_gives_the_same_bytes_and_reads_them_once() {
+        const LENGTH: u64 = 1000;
+        for step in [1, 7, 64, 999, 1000, 5000] {
+            let file = Arc::new(Told::new(LENGTH, &[]));
+            let mut window = Window::new(Arc::clone(&file) as Arc<dyn File>).unwrap();
+            window.read_ahead(3, step);
+            let mut at = 3;
+            for count in (0..60).cycle().take(400) {
+                let got = window.get(at, count).unwrap();
+                let whole = count.min((LENGTH - at) as usize);
+                assert!(got.len() == whole && (at..).zip(got).all(|(at, &byte)| byte == at as u8), "{at} {count} {step}");
+                at += got.len() as u64 / 2;
+            }
+            assert_eq!(at, LENGTH - 1);
+            let read: usize = file.calls().iter().map(|call| call.1).sum();
+            assert_eq!(read as u64, LENGTH - 3, "{step}");
+        }
+    }
+
+    #[test]
+    fn whoever_looks_elsewhere_reads_there() {
+        let file = Arc::new(Told::new(1000, &[]));
+        let mut window = Window::new(Arc::clone(&file) as Arc<dyn File>).unwrap();
+        window.read_ahead(0, 100);
+        assert_eq!(window.get(0, 2).unwrap(), [0, 1]);
+        assert_eq!(window.get(500, 2).unwrap(), [244, 245], "far ahead");
+        assert_eq!(window.get(10, 2).unwrap(), [10, 11], "back");
+        window.read_ahead(100, 100);
+        assert_eq!(window.get(50, 2).unwrap(), [50, 51], "before it");
+        assert_eq!(window.get(999, 9).unwrap(), [231]);
+    }
+
+    /// An error comes when its place is reached, and once; what is before it can be read.
+    #[test]
+    fn an_error_of_the_one_ahead_is_an_error() {
+        let file = Arc::new(Told::new(1000, &[Ok(100), Ok(100), Err(io::ErrorKind::StorageFull)]));
+        let mut window = Window::new(file).unwrap();
+        window.read_ahead(0, 100);
+        assert_eq!(window.get(0, 150).unwrap().len(), 150);
+        assert_eq!(window.get(150, 60).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(window.get(150, 60).unwrap().len(), 60, "tried again by whoever wants it");
+    }
+
+    #[test]
+    fn a_file_that_is_cut_while_another_reads_ahead_ends_where_it_was_cut() {
+        let file = Told::lying(500, 150);
+        let mut window = Window::new(Arc::new(file)).unwrap();
+        window.read_ahead(0, 100);
+        assert_eq!(window.get(90, 100).unwrap().len(), 60);
+        assert_eq!(window.len(), 150);
+        assert!(window.get(200, 4).unwrap().is_empty());
+    }
+}

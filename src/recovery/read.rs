@@ -1,0 +1,152 @@
+//! Steps 2 to 4 of opening: the snapshot, the log, the verdict. Nothing is changed here.
+
+use super::feed::{Feed, Progress};
+use super::spread::{Plan, fill};
+use super::{Cut, RecoveryReport, Tail};
+use crate::disk::{File, read_full_at};
+use crate::error::{Error, Result};
+use crate::record::{Fault, Kind};
+use crate::scan::{Frames, Next};
+use crate::state::{self, Map};
+use crate::{Seq, snapshot, wal};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What is to be read.
+pub(super) struct Files<'a> {
+    pub(super) wal_path: &'a Path,
+    pub(super) wal: Option<Arc<dyn File>>,
+    pub(super) snapshot_path: &'a Path,
+    pub(super) snapshot: Option<Arc<dyn File>>,
+}
+
+/// What was in it.
+pub(super) struct Found {
+    pub(super) state: Map,
+    pub(super) snapshot: Option<snapshot::Header>,
+    pub(super) log: Option<LogEnd>,
+}
+
+/// Where the valid part of a log ends.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct LogEnd {
+    pub(super) header: wal::Header,
+    pub(super) end: u64,
+    pub(super) link: u32,
+    pub(super) last: Seq,
+}
+
+/// Reads both files, spread over the cores as `plan` says for their length.
+pub(super) fn read(
+    files: &Files<'_>,
+    plan: impl FnOnce(u64) -> Plan,
+    progress: &Progress,
+    report: &mut RecoveryReport,
+) -> Result<Found> {
+    let size =
+        |file: &Option<Arc<dyn File>>, path| file.as_ref().map_or(Ok(0), |file| file.size()).map_err(Error::io("reading", path));
+    let (snapshot_bytes, log_bytes) = (size(&files.snapshot, files.snapshot_path)?, size(&files.wal, files.wal_path)?);
+    let total = snapshot_bytes + log_bytes;
+    let plan = plan(total);
+    let mut state = Map::default();
+    let (snapshot, log) = fill(&mut state, plan, |sink| {
+        let mut feed = Feed::new(sink, progress, total);
+        let load = |file| snapshot::load_ahead(file, files.snapshot_path, plan.ahead, |at, op| feed.apply(at, op));
+        let snapshot = files.snapshot.clone().map(load).transpose()?;
+        if let Some(header) = snapshot {
+            report.snapshot_seq = header.seq;
+            report.snapshot_keys = header.entries;
+            report.snapshot_bytes = header.file_len().expect("checked by load");
+            report.last_seq = header.seq;
+        }
+        feed.next_file(snapshot_bytes);
+        // An empty file, as `mktemp` makes one, holds nothing; a log is never left empty by a crash.
+        let file = files.wal.as_ref().filter(|_| log_bytes > 0);
+        let log = file.map(|file| replay(file, files, snapshot.as_ref(), plan, &mut feed, report)).transpose()?;
+        Ok::<_, Error>((snapshot, log))
+    })?;
+    Ok(Found { state, snapshot, log })
+}
+
+/// Applies the log and judges its end.
+fn replay(
+    file: &Arc<dyn File>,
+    files: &Files<'_>,
+    snapshot: Option<&snapshot::Header>,
+    plan: Plan,
+    feed: &mut Feed<'_, '_>,
+    report: &mut RecoveryReport,
+) -> Result<LogEnd> {
+    let path = files.wal_path;
+    let header = read_header(&**file, path)?;
+    check_pair(path, files.snapshot_path, &header, snapshot)?;
+    let mut frames = Frames::new(Arc::clone(file), path, Kind::WRITE, header.salt, wal::HEADER_BYTES as u64, header.base)?;
+    frames.read_ahead(plan.ahead);
+    loop {
+        match frames.next()? {
+            Next::End => break,
+            Next::Bad(fault) => {
+                report.tail = Cut::judge(&mut frames, fault, report.snapshot_seq)?;
+                report.closed_cleanly = false;
+                break;
+            }
+            Next::Frame(frame) => {
+                feed.look(frame.offset);
+                report.closed_cleanly = frame.header.kind == Kind::CLOSED;
+                if frame.header.kind != Kind::WRITE {
+                    continue;
+                }
+                if frame.header.seq <= report.snapshot_seq {
+                    report.skipped += 1;
+                    continue;
+                }
+                if state::decode_each(frame.body, |op| feed.apply(frame.offset, op)).is_none() {
+                    let reason = format!("{}, although its checksums hold; not opened, nothing changed", Fault::Content);
+                    return Err(Error::damaged(path, frame.offset, reason));
+                }
+                report.replayed += 1;
+                report.last_seq = frame.header.seq;
+            }
+        }
+    }
+    // Nobody else changes the file, so reads that end before it does are no end of the log.
+    if frames.file_len() < file.size().map_err(Error::io("reading", path))? {
+        return Err(Error::io("reading", path)(io::ErrorKind::UnexpectedEof.into()));
+    }
+    report.log_bytes = frames.offset();
+    report.closed_cleanly |= report.log_bytes == wal::HEADER_BYTES as u64 && report.tail == Tail::Clean; // nothing was written
+    Ok(LogEnd { header, end: frames.offset(), link: frames.link(), last: frames.last() })
+}
+
+/// Reads the header of the log `file`.
+pub(crate) fn read_header(file: &dyn File, path: &Path) -> Result<wal::Header> {
+    let mut bytes = [0; wal::HEADER_BYTES];
+    let got = read_full_at(file, 0, &mut bytes).map_err(Error::io("reading", path))?;
+    wal::Header::decode(path, &bytes[..got])
+}
+
+/// Whether a log and a snapshot can be one store.
+pub(crate) fn check_pair(
+    wal_path: &Path,
+    snapshot_path: &Path,
+    log: &wal::Header,
+    snapshot: Option<&snapshot::Header>,
+) -> Result<()> {
+    let mismatch =
+        |reason: String| Error::Mismatch { wal: wal_path.to_path_buf(), snapshot: snapshot_path.to_path_buf(), reason };
+    match snapshot {
+        Some(snapshot) if snapshot.store_id != log.store_id => {
+            Err(mismatch(format!("the log is of store {}, the snapshot of store {}", log.store_id, snapshot.store_id)))
+        }
+        Some(snapshot) if snapshot.seq < log.base => Err(mismatch(format!(
+            "the log begins after write {}, the snapshot ends with write {}; the snapshot is older than the one that was here",
+            log.base, snapshot.seq
+        ))),
+        None if log.base > 0 => Err(mismatch(format!(
+            "the log begins after write {}, and the snapshot that holds the writes before is missing",
+            log.base
+        ))),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,249 @@
+//! With workers and with a thread that reads ahead, opening finds what it finds without them: thousands of
+//! stores, most of them damaged, read both ways.
+
+use super::feed::Progress;
+use super::read::{Files, LogEnd, read};
+use super::spread::Plan;
+use super::*;
+use crate::disk::sim::{Image, SimDisk};
+use crate::disk::{read_full_at, write_all_at};
+use crate::record::{self, Body, Kind, Place};
+use crate::state::OpRef;
+use std::collections::BTreeMap;
+
+const ID: StoreId = StoreId(*b"sixteen bytes id");
+const ALONE: Plan = Plan { workers: 0, ahead: 0, batch_bytes: 1 << 20, large_bytes: 1 << 20 };
+
+/// Numbers that look random and are the same in every run (xorshift64*, Vigna 2016).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        ((self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11) % limit as u64) as usize
+    }
+
+    fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+
+    /// Few keys, so that many operations meet.
+    fn op(&mut self, out: &mut Vec<u8>) {
+        let key = [b'k'; 9].map(|byte| byte + u8::try_from(self.0 % 3).unwrap());
+        let key = [&key[..1 + self.below(9)], &[u8::try_from(self.below(20)).unwrap()]].concat();
+        let len = if self.one_in(30) { self.below(3000) } else { self.below(60) };
+        let value = vec![u8::try_from(self.below(256)).unwrap(); len];
+        OpRef { key: &key, value: (!self.one_in(5)).then_some(&value) }.encode(out);
+    }
+}
+
+/// A log of writes behind `base`, and what stands in a snapshot of the first few of them.
+fn log(random: &mut Random, base: Seq) -> Vec<u8> {
+    let salt = random.below(1 << 30) as u32;
+    let header = wal::Header { store_id: ID, salt, base };
+    let mut bytes = header.encode().to_vec();
+    let (mut link, mut seq, mut durable) = (salt, base, base);
+    let mut frame = |kind, seq, durable, body: &[u8]| {
+        link = record::encode(&mut bytes, Place { salt, link, seq, durable }, kind, &Body::new(body, salt));
+    };
+    frame(Kind::OPENED, seq, seq, b"8 random");
+    for _ in 0..random.below(120) {
+        let mut body = Vec::new();
+        let ops = if random.one_in(5) { 1 + random.below(6) } else { 1 };
+        (0..ops).for_each(|_| random.op(&mut body));
+        if random.one_in(500) {
+            body.push(9); // its checksums hold all the same
+        }
+        seq += 1;
+        frame(Kind::WRITE, seq, durable, &body);
+        if random.one_in(4) {
+            durable = seq;
+        }
+        if random.one_in(30) {
+            let kind = if random.one_in(2) { Kind::OPENED } else { Kind::CLOSED };
+            frame(kind, seq, seq, b"8 random");
+            durable = seq;
+        }
+    }
+    if random.one_in(2) {
+        frame(Kind::CLOSED, seq, seq, b"");
+    }
+    bytes
+}
+
+fn snapshot(random: &mut Random, seq: Seq) -> Vec<u8> {
+    let mut ops = Vec::new();
+    (0..random.below(200)).for_each(|_| random.op(&mut ops));
+    let map = Map::default();
+    map.apply_write(&ops);
+    let disk = SimDisk::new(&Image::new(), 1);
+    let path = Path::new("/snapshot");
+    let header = snapshot::save(&disk, path, ID, seq, snapshot::fill_from(&map)).unwrap();
+    let mut bytes = vec![0; usize::try_from(header.file_len().unwrap()).unwrap()];
+    read_full_at(&*disk.open_read(path).unwrap().unwrap(), 0, &mut bytes).unwrap();
+    bytes
+}
+
+fn damage(random: &mut Random, bytes: &mut Vec<u8>) {
+    let len = bytes.len();
+    let from = if random.one_in(2) { random.below(len) } else { len - 1 - random.below(len.min(300)) };
+    let to = (from + 1 + random.below(600)).min(len);
+    match random.below(7) {
+        0 => bytes.truncate(from),
+        1 => bytes[from] ^= 1 << random.below(8),
+        2 => bytes[from..to].fill(0),
+        3 => bytes[from..].fill(0),
+        4 => bytes[from..to].fill(0xee),
+        5 => {
+            let stale = bytes[from..to].to_vec();
+            let at = random.below(len - (to - from) + 1);
+            bytes[at..at + stale.len()].copy_from_slice(&stale);
+        }
+        _ => bytes.extend(std::iter::repeat_n(0, 1 + random.below(5000))),
+    }
+}
+
+/// A file in memory whose reads are short, and may fail from some place on.
+#[derive(Debug)]
+struct Bytes {
+    bytes: Vec<u8>,
+    bad_from: usize,
+    most: usize,
+}
+
+impl File for Bytes {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.bytes.len() as u64)
+    }
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        let offset = usize::try_from(offset).unwrap();
+        if offset >= self.bad_from {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let count = out.len().min(self.bytes.len() - offset).min(self.most).min(self.bad_from - offset);
+        out[..count].copy_from_slice(&self.bytes[offset..offset + count]);
+        Ok(count)
+    }
+    fn write_at(&self, _: u64, _: &[u8]) -> io::Result<usize> {
+        unreachable!("nothing is changed")
+    }
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        unreachable!("nothing is changed")
+    }
+    fn sync(&self) -> io::Result<()> {
+        unreachable!("nothing is changed")
+    }
+    fn drop_cache(&self) {}
+}
+
+type Outcome = std::result::Result<(String, String, usize, Option<snapshot::Header>, Option<LogEnd>), String>;
+
+fn outcome(files: &Files<'_>, plan: Plan) -> Outcome {
+    let mut report = RecoveryReport::new(files.wal_path, files.snapshot_path);
+    let found = read(files, |_| plan, &Progress::default(), &mut report).map_err(|e| format!("{e:?}"))?;
+    Ok((format!("{report:?}"), found.state.digest().to_string(), found.state.len(), found.snapshot, found.log))
+}
+
+#[test]
+fn workers_find_what_one_thread_finds() {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    for round in 0..2500 {
+        let base = if random.one_in(2) { 0 } else { 10 };
+        let mut log = log(&mut random, base);
+        let mut held = (base > 0 || random.one_in(4)).then(|| {
+            let seq = base + random.below(30) as u64;
+            snapshot(&mut random, seq)
+        });
+        if !random.one_in(5) {
+            damage(&mut random, &mut log);
+        }
+        if let Some(bytes) = held.as_mut().filter(|_| random.one_in(5)) {
+            damage(&mut random, bytes);
+        }
+        let mut unreadable = false;
+        let mut file = |bytes: Vec<u8>| {
+            let bad = random.one_in(40);
+            let bad_from = if bad { random.below(bytes.len()) } else { usize::MAX };
+            unreadable |= bad;
+            let most = if random.one_in(4) { 1 + random.below(500) } else { usize::MAX };
+            Arc::new(Bytes { bytes, bad_from, most }) as Arc<dyn File>
+        };
+        let files = Files {
+            wal_path: Path::new("log"),
+            wal: Some(log).filter(|bytes| !bytes.is_empty()).map(&mut file),
+            snapshot_path: Path::new("snapshot"),
+            snapshot: held.filter(|bytes| !bytes.is_empty()).map(&mut file),
+        };
+        let plan = Plan {
+            workers: random.below(5),
+            ahead: if random.one_in(5) { 0 } else { 1 + random.below(3000) },
+            batch_bytes: 1 + random.below(1000),
+            large_bytes: random.below(3000),
+        };
+        let alone = outcome(&files, ALONE);
+        let spread = outcome(&files, plan);
+        if unreadable {
+            // Where there is something else to be refused, how much is read at once decides which comes first.
+            assert!(spread.is_err() && alone.is_err(), "round {round}, {plan:?}: {spread:?}, {alone:?}");
+        } else {
+            assert_eq!(spread, alone, "round {round}, {plan:?}");
+        }
+        let kinds = ["Io", "Damaged", "Mismatch", "Version", "Foreign", "tail: Clean", "tail: Torn", "tail: Damaged"];
+        let told = alone.map_or_else(|error| error, |found| found.0);
+        let kind = kinds.iter().find(|kind| told.starts_with(*kind) || told.contains(*kind) && kind.contains(' '));
+        *seen.entry(kind.copied().unwrap_or("?")).or_default() += 1;
+    }
+    // Otherwise the comparison compares little.
+    for (kind, least) in [("Io", 20), ("Damaged", 200), ("tail: Clean", 300), ("tail: Torn", 200), ("tail: Damaged", 200)] {
+        assert!(seen.get(kind).is_some_and(|&count| count >= least), "{kind}: {seen:?}");
+    }
+}
+
+/// A worker gets all the shards or some, and a log that is long enough is spread where there are cores.
+#[test]
+fn short_files_are_read_by_one_thread() {
+    assert_eq!((Plan::of(0).workers, Plan::of(1 << 20).workers, Plan::of(1 << 20).ahead), (0, 0, 0));
+    let long = Plan::of(1 << 30);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    assert_eq!(long.workers > 0, cores > 1, "{long:?}");
+    assert_eq!(long.workers > 0, long.ahead > 0);
+    assert!(long.workers <= cores);
+}
+
+/// The whole way, on a real disk: a log that is long enough for workers.
+#[test]
+fn a_long_log_is_opened_by_workers() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let header = wal::Header { store_id: ID, salt: 7, base: 0 };
+    let mut bytes = header.encode().to_vec();
+    let mut link = 7;
+    let mut model = BTreeMap::new();
+    let mut seq: Seq = 0;
+    while bytes.len() < 6 << 20 {
+        seq += 1;
+        let (key, value) = ((seq * 7919 % 20_011).to_be_bytes(), vec![seq as u8; 100 + seq as usize % 50]);
+        let mut body = Vec::new();
+        OpRef { key: &key, value: Some(&value) }.encode(&mut body);
+        link = record::encode(&mut bytes, Place { salt: 7, link, seq, durable: seq - 1 }, Kind::WRITE, &Body::new(&body, 7));
+        model.insert(key, value);
+    }
+    let file = crate::disk::OsDisk.create_new(&path).unwrap();
+    write_all_at(&*file, 0, &bytes).unwrap();
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let progress = {
+        let told = Arc::clone(&told);
+        Progress(Some(Arc::new(move |read, total| told.lock().unwrap().push((read, total)))))
+    };
+    let snapshot = dir.path().join("snapshot");
+    let recovered = recover(&crate::disk::OsDisk, &path, &snapshot, Recovery::Strict, None, &progress).unwrap();
+    assert_eq!((recovered.report.replayed, recovered.report.log_bytes), (seq, bytes.len() as u64));
+    assert_eq!(recovered.state.len(), model.len());
+    assert!(model.iter().all(|(key, value)| recovered.state.with(key, |found| found == value) == Some(true)));
+    let told = told.lock().unwrap();
+    assert!(told.len() >= 6 && told.is_sorted(), "{told:?}");
+    assert!(told.iter().all(|&(read, total)| read < total && total == bytes.len() as u64), "{told:?}");
+}
