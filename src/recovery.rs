@@ -326,17 +326,24 @@ impl RecoveryReport {
 
 impl fmt::Display for RecoveryReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = self.took.as_secs_f64() * 1e3;
+        let took = match self.took.as_secs_f64() {
+            s if s >= 1.0 => format!("{s:.1} s"),
+            s => format!("{:.1} ms", s * 1e3),
+        };
         if self.created {
-            return write!(f, "new store, {ms:.1} ms");
+            return write!(f, "new store, {took}");
         }
+        let log = match self.log_bytes {
+            bytes if bytes >= 1 << 20 => format!("{:.1} MiB", bytes as f64 / (1 << 20) as f64),
+            bytes => format!("{bytes} B"),
+        };
         let plural = |n: u64, one: &str| if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") };
         let (keys, records) = (plural(self.keys, "key"), plural(self.replayed, "log record"));
-        write!(f, "recovered {keys}: {} from the snapshot, {records} ({} B)", self.snapshot_keys, self.log_bytes)?;
+        write!(f, "recovered {keys}: {} from the snapshot, {records} ({log})", self.snapshot_keys)?;
         if self.skipped > 0 {
             write!(f, ", {} skipped", self.skipped)?;
         }
-        write!(f, " in {ms:.1} ms")?;
+        write!(f, " in {took}")?;
         if self.closed_cleanly { Ok(()) } else { write!(f, "; it was not closed in order") }
     }
 }
