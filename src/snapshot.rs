@@ -55,6 +55,8 @@ const CHECK_AT: usize = 92;
 const BLOCK_BYTES: usize = 4096;
 /// So much is collected for one write.
 const WRITE_BYTES: usize = 1 << 20;
+/// So much is written between two syncs: all at once at the end would keep the disk from the syncs of the log.
+const SYNC_BYTES: u64 = 8 << 20;
 
 /// What the header of a snapshot says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,9 +222,10 @@ impl Writer<'_> {
 
     fn write_out(&mut self) -> io::Result<()> {
         write_all_at(self.file, HEADER_BYTES as u64 + self.header.data_len, &self.out)?;
+        let before = self.header.data_len;
         self.header.data_len += self.out.len() as u64;
         self.out.clear();
-        Ok(())
+        if before / SYNC_BYTES == self.header.data_len / SYNC_BYTES { Ok(()) } else { self.file.sync() }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::checkpoint::{Successor, merge};
 use crate::error::{Error, Result};
 use crate::sync::thread::{self, Thread};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::wal::Wal;
 use crate::{snapshot, with_suffix};
 use std::sync::{OnceLock, PoisonError, Weak};
 use std::time::Duration;
@@ -269,27 +270,26 @@ impl Shared {
         Ok(())
     }
 
-    /// Steps 4 and 5, with the log paused. Returns how many bytes the old log had.
-    fn replace_log(&self, log: Guard<'_>, mut next: Successor) -> Result<u64> {
+    /// Steps 4 and 5, with the log paused. Returns the old log.
+    fn replace_log(&self, log: Guard<'_>, mut next: Successor) -> Result<Wal> {
         let log = self.make_durable(log)?;
-        let (end, released) = (log.wal.end(log.durable), log.wal.len_bytes());
+        let end = log.wal.end(log.durable);
         drop(log);
         next.catch_up(&*self.disk, &self.wal_path, end)?;
         self.check_in_place()?;
         let wal = self.failing_for_good(next.take_over(&*self.disk))?;
         self.salt.store(wal.salt(), Ordering::Relaxed); // a body made before has its check made anew
-        self.log()?.switch(wal);
-        Ok(released)
+        Ok(self.log()?.switch(wal))
     }
 
-    /// The answer, where the log was replaced and had so many bytes before. Where it was not, nothing is left behind.
-    fn snapshotted(&self, header: &snapshot::Header, replaced: Result<u64>, began: Duration) -> Result<Snapshotted> {
-        let log_bytes = replaced.inspect_err(|_| drop(self.disk.remove(&with_suffix(&self.wal_path, ".tmp"))))?;
+    /// The answer, where the log was replaced. Where it was not, nothing is left behind.
+    fn snapshotted(&self, header: &snapshot::Header, replaced: Result<Wal>, began: Duration) -> Result<Snapshotted> {
+        let log = replaced.inspect_err(|_| drop(self.disk.remove(&with_suffix(&self.wal_path, ".tmp"))))?;
         Ok(Snapshotted {
             seq: header.seq,
             keys: header.entries,
             bytes: header.file_len().expect("the length of a file that was written"),
-            log_bytes_released: log_bytes.saturating_sub(self.log_always().wal.len_bytes()),
+            log_bytes_released: log.len_bytes().saturating_sub(self.log_always().wal.len_bytes()),
             digest: header.digest,
             took: self.disk.now().saturating_sub(began),
         })

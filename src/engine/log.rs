@@ -526,11 +526,12 @@ impl Shared {
 }
 
 impl Log {
-    /// Puts `wal` in the place of the log whose every write a snapshot now holds.
-    pub(super) fn switch(&mut self, wal: Wal) {
+    /// Puts `wal` in the place of the log whose every write a snapshot now holds. Returns that one, to be dropped
+    /// where nobody waits: the file system frees its space then, and may take long.
+    pub(super) fn switch(&mut self, wal: Wal) -> Wal {
         assert!(self.waiting.is_empty() && self.durable == self.appended, "a log is left only when all of it is durable");
-        self.wal = wal;
-        self.keep = self.wal.mark();
+        self.keep = wal.mark();
+        std::mem::replace(&mut self.wal, wal)
     }
 
     /// The last write that the rule allows to be applied.
