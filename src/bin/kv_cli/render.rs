@@ -17,6 +17,8 @@ use std::path::Path;
 use std::time::Duration;
 
 const BUFFER_BYTES: usize = 64 << 10;
+/// Where the text of a row begins in the tables of `kv_cli wal`.
+const RECORD_COLUMN: usize = 40;
 
 /// Where a line came from, for errors.
 #[derive(Clone, Debug)]
@@ -266,9 +268,10 @@ pub(crate) struct Fitted<W: Write> {
 }
 
 impl<W: Write> Fitted<W> {
-    /// For stdout; the last column of a table begins at `under`.
-    pub(crate) fn stdout(out: W, under: usize) -> Fitted<W> {
-        Fitted { out, columns: io::stdout().is_terminal().then(|| columns(io::stdout())), under, line: Vec::new() }
+    /// For stdout; JSON is left as it is.
+    pub(crate) fn stdout(out: W, json: bool) -> Fitted<W> {
+        let is_read = !json && io::stdout().is_terminal();
+        Fitted { out, columns: is_read.then(|| columns(io::stdout())), under: RECORD_COLUMN, line: Vec::new() }
     }
 }
 

@@ -2,7 +2,7 @@
 //! the lock or changes a byte, so both may look at a running store.
 
 use crate::args::{Args, WalArgs};
-use crate::render::{bytes, object, safe};
+use crate::render::{Fitted, bytes, object, safe};
 use kv_engine::command::write_word;
 use kv_engine::inspect::{self, Content, Entry, LogSummary, Operation, Record};
 use kv_engine::{Error, Tail};
@@ -21,7 +21,7 @@ pub(crate) fn wal(args: &Args, wal: &WalArgs) -> ExitCode {
     let path = wal.file.as_ref().unwrap_or(&args.wal);
     // Only the store's own log belongs to the snapshot, which may prove what it had promised.
     let promised = if wal.file.is_none() { inspect::snapshot_seq(&args.snapshot) } else { 0 };
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = Fitted::stdout(BufWriter::new(io::stdout().lock()), args.json);
     let mut written = Ok(());
     let seen = inspect::log(path, promised, |entry| {
         written = if args.json { json(&mut out, &entry) } else { text(&mut out, &entry) };
@@ -41,7 +41,7 @@ pub(crate) fn wal(args: &Args, wal: &WalArgs) -> ExitCode {
 pub(crate) fn verify(args: &Args) -> ExitCode {
     let found = inspect::verify(&args.wal, &args.snapshot);
     let status = u8::from(!found.is_sound()) * BAD;
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = Fitted::stdout(BufWriter::new(io::stdout().lock()), args.json);
     let written = if args.json {
         let lines = |text: String| text.lines().map(Json::from).collect::<Json>();
         out.write_all(object(&[("ok", found.is_sound().into()), ("found", lines(found.to_string()))]).as_bytes())
