@@ -344,3 +344,23 @@ fn a_read_of_no_byte_is_not_taken_for_the_end_of_a_file() {
         }
     }
 }
+
+/// Of a log that is damaged while the store is open, no checkpoint is made, and nothing is let go of.
+#[test]
+fn a_checkpoint_of_a_damaged_log_releases_nothing() {
+    let log = Path::new("/sim/kv.wal");
+    let disk = SimDisk::new(&Image::new(), 1);
+    let options = kv_engine::Options::new(log, "/sim/kv.snapshot").disk(Arc::new(disk.clone()));
+    let engine = options.open().unwrap();
+    for (key, value) in [("a", "first"), ("b", "second"), ("c", "third")] {
+        engine.put(key, value).unwrap();
+    }
+    let at = disk.world().after_death(None)[log].windows(6).position(|bytes| bytes == b"second").unwrap();
+    disk.open(log).unwrap().unwrap().write_at(at as u64, b"S").unwrap();
+    let before = disk.world().after_death(None);
+    let error = engine.snapshot().unwrap_err();
+    assert!(matches!(error, kv_engine::Error::Damaged { .. }), "{error}");
+    assert_eq!(disk.world().after_death(None), before, "a file was made or changed");
+    assert_eq!(engine.get("b").unwrap().as_deref(), Some(&b"second"[..]));
+    assert!(engine.put("d", "fourth").unwrap().durable);
+}

@@ -147,7 +147,9 @@ impl<'a> Chain<'a> {
             };
         let most = due.saturating_add(((self.bytes.len() - self.at) / HEAD) as u64);
         while at < self.bytes.len() {
-            let Some(frame) = self.whole_at(at).ok().filter(|frame| (self.last..=most).contains(&frame.seq)) else {
+            // A look at its number first: most places have none that can be, and need no check.
+            let possible = self.head_at(at).is_some_and(|(number, ..)| (self.last..=most).contains(&number));
+            let Some(frame) = possible.then(|| self.whole_at(at)).and_then(Result::ok) else {
                 at += 1;
                 continue;
             };

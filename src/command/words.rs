@@ -280,13 +280,19 @@ pub fn write_escaped(bytes: &[u8], quoting: bool, out: &mut impl Write) -> io::R
                 '\0' => out.write_all(br"\0")?,
                 '"' => out.write_all(br#"\""#)?,
                 '\\' => out.write_all(br"\\")?,
-                _ => text.as_bytes()[at..from].iter().try_for_each(|byte| write!(out, r"\x{byte:02x}"))?,
+                _ => text.as_bytes()[at..from].iter().try_for_each(|byte| write_hex(*byte, out))?,
             }
         }
         out.write_all(&text.as_bytes()[from..])?;
-        chunk.invalid().iter().try_for_each(|byte| write!(out, r"\x{byte:02x}"))?;
+        chunk.invalid().iter().try_for_each(|byte| write_hex(*byte, out))?;
     }
     Ok(())
+}
+
+/// A byte as `\xHH`.
+fn write_hex(byte: u8, out: &mut impl Write) -> io::Result<()> {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.write_all(&[b'\\', b'x', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]])
 }
 
 fn is_shown(bytes: &[u8]) -> bool {

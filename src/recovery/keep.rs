@@ -39,8 +39,14 @@ pub(super) fn keep_copy(disk: &dyn Disk, log: &Arc<dyn File>, path: &Path) -> Re
 
 const CHUNK_BYTES: usize = 1 << 20;
 
+/// Room for a part of the file, or for all of a short one.
+fn chunk_for(file: &dyn File) -> io::Result<Vec<u8>> {
+    let bytes = usize::try_from(file.size()?).unwrap_or(CHUNK_BYTES);
+    Ok(vec![0; bytes.clamp(1, CHUNK_BYTES)])
+}
+
 fn copy_bytes(from: &dyn File, to: &dyn File) -> io::Result<()> {
-    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut chunk = chunk_for(from)?;
     let mut offset = 0;
     loop {
         let got = read_full_at(from, offset, &mut chunk)?;
@@ -57,7 +63,7 @@ fn same_bytes(a: &dyn File, b: &dyn File) -> io::Result<bool> {
     if a.size()? != b.size()? {
         return Ok(false);
     }
-    let (mut of_a, mut of_b) = (vec![0; CHUNK_BYTES], vec![0; CHUNK_BYTES]);
+    let (mut of_a, mut of_b) = (chunk_for(a)?, chunk_for(b)?);
     let mut offset = 0;
     loop {
         let (got_a, got_b) = (read_full_at(a, offset, &mut of_a)?, read_full_at(b, offset, &mut of_b)?);

@@ -49,7 +49,7 @@ pub struct Scene {
 /// The name of a scene, what it is about, and how it is drawn.
 pub type Named = (&'static str, fn(&mut Draw) -> Scene);
 
-pub const SCENES: [Named; 13] = [
+pub const SCENES: [Named; 14] = [
     ("writers, batch 1", |d| Scene::new(d, 1).writers(2, 4).with(Role::Read(3)).with(Role::Watch(2))),
     ("writers, batch 2-3", |d| Scene::batched(d).writers(2, 4).with(Role::Watch(3))),
     ("shared key", |d| Scene::any(d).contenders(2, 3).with(Role::Read(3))),
@@ -64,6 +64,8 @@ pub const SCENES: [Named; 13] = [
     ("full disk", |d| {
         Scene::any(d).full().contenders(2, 4).perhaps(Role::Flush(2)).perhaps(Role::Snapshot(1)).perhaps(Role::Close)
     }),
+    // A write that is refused, one that is given its number, and who waited to lead the next round meanwhile.
+    ("full once", |d| Scene::new(d, 2).full_once().writers(3, 3)),
     ("panic", |d| {
         Scene::any(d)
             .panicking()
@@ -197,6 +199,12 @@ impl Scene {
         let mut draw = self.draw();
         let from = draw.between(0, 3);
         self.trouble = Trouble::NoRoom(from, from + draw.between(1, 4));
+        self
+    }
+
+    fn full_once(mut self) -> Scene {
+        let from = self.draw().between(0, 2);
+        self.trouble = Trouble::NoRoom(from, from + 1);
         self
     }
 
