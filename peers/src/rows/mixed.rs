@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 const KEYS: u64 = 1_000_000;
 const OPS: u64 = 1_000_000;
-const LONGEST: Duration = Duration::from_secs(4);
+const LONGEST: Duration = Duration::from_secs(2);
 const THREADS: u64 = 2;
 /// Between two looks at the clock.
 const STEP: u64 = 100;

@@ -247,7 +247,7 @@ pub(crate) const ROWS: &[Row] = &[
         steps: FillThenSame(reopen::fill_and_close, reopen::open_closed),
         metrics: &[less("open", "ms"), less("first-get", "µs")],
         goals: &[goal("open", Absolute(10.0))],
-        only: &[],
+        only: &[ENGINE, "fjall", "lmdb", "raft-engine", "redb", "rocksdb", "sqlite"],
     },
     Row {
         name: "checkpoint",

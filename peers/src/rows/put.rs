@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// So many different keys at most.
 const KEYS: u64 = 1_000_000;
-const LONGEST: Duration = Duration::from_secs(4);
+const LONGEST: Duration = Duration::from_secs(2);
 /// Numbers of a thread of its own, before the others: to warm up.
 const WARM_UP: u64 = 1_000_000;
 
