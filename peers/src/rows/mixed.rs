@@ -26,6 +26,7 @@ fn mixed(task: &Task<'_>, sync: Sync) -> Result<Figures> {
     let keys = task.count(KEYS);
     let store = task.open(&Setup { threads: THREADS as usize, reads: Reads::Fresh, ..Setup::new(sync) })?;
     store.fill(0..keys)?;
+    store.settle()?;
     quiet_disk();
     let ready = Barrier::new(THREADS as usize + 1);
     let each = task.count(OPS) / THREADS;

@@ -12,7 +12,7 @@ mod put;
 mod read;
 mod reopen;
 
-use crate::stores::{ENGINE, FLOOR, Kind, Setup, Store};
+use crate::stores::{ENGINE, FLOOR, Kind, PLAIN, Setup, Store};
 use anyhow::Result;
 use std::path::Path;
 use std::time::Duration;
@@ -106,8 +106,16 @@ pub(crate) struct Row {
     /// The first one ranks the stores.
     pub(crate) metrics: &'static [Metric],
     pub(crate) goals: &'static [Goal],
-    /// Which stores have something to show here; all when empty.
+    /// Which stores have something to show here; all that are stores, and the floor, when empty.
     pub(crate) only: &'static [&'static str],
+    /// Whether the plain log is shown too.
+    pub(crate) plain: bool,
+}
+
+impl Row {
+    pub(crate) fn shows(&self, store: &str) -> bool {
+        if store == PLAIN { self.plain } else { self.only.is_empty() || self.only.contains(&store) }
+    }
 }
 
 const fn goal(metric: &'static str, asked: Asked) -> Goal {
@@ -132,16 +140,18 @@ pub(crate) const ROWS: &[Row] = &[
         about: "durable put, 1 thread",
         steps: One(put::sync_1),
         metrics: &[OPS, P50, P99, P999, less("written", "B/put")],
-        goals: &[goal("ops", OfFloor(1.0)), goal("ops", TimesBest(1.0))],
+        goals: &[goal("ops", OfFloor(1.0)), goal("ops", TimesBest(1.0)), goal("ops", TimesBestOf(1.4, &[PLAIN]))],
         only: &[],
+        plain: true,
     },
     Row {
         name: "put-5",
         about: "put, sync every 5, 1 thread",
         steps: One(put::sync_5),
         metrics: &[OPS],
-        goals: &[goal("ops", OfFloor(1.0)), goal("ops", TimesBest(1.0))],
+        goals: &[goal("ops", OfFloor(1.0)), goal("ops", TimesBest(1.0)), goal("ops", TimesBestOf(1.4, &[PLAIN]))],
         only: &[],
+        plain: true,
     },
     Row {
         name: "put-100",
@@ -150,6 +160,7 @@ pub(crate) const ROWS: &[Row] = &[
         metrics: &[OPS],
         goals: &[goal("ops", OfFloor(0.8))],
         only: &[],
+        plain: false,
     },
     Row {
         name: "put-1000",
@@ -158,6 +169,7 @@ pub(crate) const ROWS: &[Row] = &[
         metrics: &[OPS],
         goals: &[goal("ops", OfFloor(0.6))],
         only: &[],
+        plain: false,
     },
     Row {
         name: "put-nosync",
@@ -166,6 +178,7 @@ pub(crate) const ROWS: &[Row] = &[
         metrics: &[OPS],
         goals: &[goal("ops", TimesBest(4.0))],
         only: &[],
+        plain: false,
     },
     Row {
         name: "put-2-threads",
@@ -174,6 +187,7 @@ pub(crate) const ROWS: &[Row] = &[
         metrics: LATENCIES,
         goals: &[goal("ops", OfFloor(0.9)), goal("ops", TimesBest(1.5))],
         only: &[],
+        plain: false,
     },
     Row {
         name: "put-8-threads",
@@ -182,6 +196,7 @@ pub(crate) const ROWS: &[Row] = &[
         metrics: LATENCIES,
         goals: &[goal("ops", OfFloor(0.9)), goal("ops", TimesBest(1.5))],
         only: &[],
+        plain: false,
     },
     Row {
         name: "put-64-threads",
@@ -195,6 +210,7 @@ pub(crate) const ROWS: &[Row] = &[
             goal("p99.9", Absolute(2300.0)),
         ],
         only: &[],
+        plain: false,
     },
     Row {
         name: "get",
@@ -208,6 +224,7 @@ pub(crate) const ROWS: &[Row] = &[
             goal("ops-2-threads", TimesBest(6.0)),
         ],
         only: &[],
+        plain: false,
     },
     Row {
         name: "get-beside-writer",
@@ -216,6 +233,7 @@ pub(crate) const ROWS: &[Row] = &[
         metrics: &[less("slower", "×"), less("p99-alone", "µs"), less("p99-beside", "µs"), less("p99.9-beside", "µs")],
         goals: &[goal("slower", Absolute(2.0))],
         only: &[],
+        plain: false,
     },
     Row {
         name: "mixed-nosync",
@@ -224,6 +242,7 @@ pub(crate) const ROWS: &[Row] = &[
         metrics: &[OPS],
         goals: &[],
         only: &[],
+        plain: false,
     },
     Row {
         name: "mixed-100",
@@ -232,6 +251,7 @@ pub(crate) const ROWS: &[Row] = &[
         metrics: &[OPS],
         goals: &[goal("ops", TimesBest(2.0))],
         only: &[],
+        plain: false,
     },
     Row {
         name: "reopen-crash",
@@ -240,6 +260,7 @@ pub(crate) const ROWS: &[Row] = &[
         metrics: &[less("open", "ms"), less("first-get", "µs")],
         goals: &[goal("open", OfFloor(1.2)), goal("open", TimesBestOf(5.0, REPLAYING))],
         only: &[],
+        plain: false,
     },
     Row {
         name: "reopen-5m",
@@ -248,6 +269,7 @@ pub(crate) const ROWS: &[Row] = &[
         metrics: &[less("open", "ms"), less("first-get", "µs")],
         goals: &[goal("open", Absolute(10.0))],
         only: &[ENGINE, "fjall", "lmdb", "raft-engine", "redb", "rocksdb", "sqlite"],
+        plain: false,
     },
     Row {
         name: "checkpoint",
@@ -263,6 +285,7 @@ pub(crate) const ROWS: &[Row] = &[
         ],
         goals: &[goal("longer", Absolute(2.0)), goal("of-disk", Absolute(0.7))],
         only: &[ENGINE, FLOOR, "fjall", "lmdb", "rocksdb", "sqlite"],
+        plain: false,
     },
     Row {
         name: "memory",
@@ -271,6 +294,7 @@ pub(crate) const ROWS: &[Row] = &[
         metrics: &[less("entry", "B"), less("entry-with-files", "B"), less("peak", "B")],
         goals: &[goal("entry", Absolute(150.0))],
         only: &[],
+        plain: false,
     },
     Row {
         name: "growth",
@@ -279,5 +303,6 @@ pub(crate) const ROWS: &[Row] = &[
         metrics: growth::METRICS,
         goals: &[goal("put-grows", Absolute(1.5)), goal("get-grows", Absolute(1.5))],
         only: &[ENGINE, FLOOR],
+        plain: false,
     },
 ];

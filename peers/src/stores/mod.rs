@@ -6,6 +6,7 @@
 //! | `floor` | no store: a file whose blocks are there, one `pwrite` and one `fdatasync` for each group, a hash map |
 //! | `fjall` | journal persisted by hand, with `fdatasync`, after each n-th put |
 //! | `lmdb` | one transaction for n puts |
+//! | `plain-append` | no store: a file that grows, one `write` for each put, one `fsync` for each group, a hash map |
 //! | `raft-engine` | log files prepared ahead; every n-th write asks for a sync |
 //! | `redb` | one transaction for n puts |
 //! | `rocksdb` | as it comes, without compression; every n-th write asks for a sync |
@@ -22,6 +23,7 @@ mod floor;
 mod group;
 #[cfg(feature = "lmdb")]
 mod lmdb;
+mod plain;
 #[cfg(feature = "raft-engine")]
 mod raft;
 #[cfg(feature = "redb")]
@@ -38,6 +40,7 @@ use std::path::Path;
 
 pub(crate) const ENGINE: &str = "kv-engine";
 pub(crate) const FLOOR: &str = "floor";
+pub(crate) const PLAIN: &str = "plain-append";
 
 /// When puts become durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +124,7 @@ pub(crate) struct Kind {
 pub(crate) const KINDS: &[Kind] = &[
     Kind { name: ENGINE, open: engine::open },
     Kind { name: FLOOR, open: floor::open },
+    Kind { name: PLAIN, open: plain::open },
     #[cfg(feature = "fjall")]
     Kind { name: "fjall", open: fjall::open },
     #[cfg(feature = "lmdb")]
