@@ -126,7 +126,7 @@ fn compare(args: &Args) -> Result<bool> {
 
 fn compare_row(row: &Row, kinds: &[&'static Kind], args: &Args) -> Result<bool> {
     let scratch = tempfile::tempdir_in(&args.dir)?;
-    let mut kinds: Vec<_> = kinds.iter().copied().filter(|kind| row.only.is_empty() || row.only.contains(&kind.name)).collect();
+    let mut kinds: Vec<_> = kinds.iter().copied().filter(|kind| row.shows(kind.name)).collect();
     let mut samples = Samples::default();
     let mut all_ran = true;
     for round in 0..args.rounds as usize {

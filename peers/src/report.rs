@@ -1,7 +1,7 @@
 //! From figures to tables: medians, and how far the rounds lie apart.
 
 use crate::rows::{Asked, Better, Goal, Metric, Row};
-use crate::stores::{ENGINE, FLOOR};
+use crate::stores::{ENGINE, FLOOR, NO_STORES};
 use std::collections::BTreeMap;
 
 /// The figures of one row: by store, by metric, one for each round.
@@ -74,8 +74,9 @@ impl Samples {
 
     /// The best of the other stores, by its median.
     fn best_other(&self, metric: &Metric, among: Option<&[&str]>) -> Option<&'static str> {
-        let others = self.0.keys().copied().filter(|store| ![ENGINE, FLOOR].contains(store));
-        let others = others.filter(|store| among.is_none_or(|among| among.contains(store)));
+        let stores = self.0.keys().copied();
+        let others =
+            stores.filter(|store| among.map_or(*store != ENGINE && !NO_STORES.contains(store), |among| among.contains(store)));
         let medians = others.filter_map(|store| Some((store, self.spread(store, metric.name)?.median)));
         let order = |one: &(&str, f64), other: &(&str, f64)| one.1.total_cmp(&other.1);
         match metric.better {
@@ -163,7 +164,7 @@ impl Samples {
             Asked::TimesBestOf(asked, among) => {
                 let best = best(Some(among))?;
                 let spread = times(best)?;
-                (spread, spread.median >= asked, format!("≥ {asked} times as good as the best store that replays a log ({best})"))
+                (spread, spread.median >= asked, format!("≥ {asked:.2} times as good as {best}"))
             }
             Asked::Absolute(asked) => {
                 let spread = self.spread(ENGINE, metric.name)?;

@@ -50,17 +50,18 @@ fn traced(kind: &Kind, dir: &Path, puts: u64) -> Result<u64> {
     Ok(syncs(&String::from_utf8_lossy(&std::fs::read(&trace)?)))
 }
 
-/// Calls that end with something durable: syncs, and writes to files that were opened for that.
+/// Calls that end with something durable: syncs, and writes to files that were opened for that. Files are told
+/// apart by number and path, `4</tmp/file`: one may be open twice, in different ways.
 fn syncs(trace: &str) -> u64 {
     let mut durable_files = HashSet::new();
     let mut syncs = 0;
     for line in trace.lines() {
         let call = line.split_once(' ').map_or(line, |(_process, call)| call.trim_start());
         let Some((name, rest)) = call.split_once('(') else { continue };
-        let file = rest.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map(|(path, _)| path);
+        let file = rest.split_once('>').map(|(file, _)| file);
         match name {
             "openat" if rest.contains("O_DSYNC") || rest.contains("O_SYNC") => {
-                durable_files.extend(rest.rsplit_once('<').and_then(|(_, rest)| rest.split_once('>')).map(|(path, _)| path));
+                durable_files.extend(rest.rsplit_once(" = ").and_then(|(_, file)| file.split_once('>')).map(|(file, _)| file));
             }
             "fsync" | "fdatasync" => syncs += 1,
             "msync" if rest.contains("MS_SYNC") => syncs += 1,
@@ -70,4 +71,28 @@ fn syncs(trace: &str) -> u64 {
         }
     }
     syncs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn syncs_and_writes_that_are_syncs_are_counted() {
+        let trace = "\
+7 openat(AT_FDCWD</d>, \"f\", O_RDWR|O_CREAT, 0600) = 3</d/f>
+7 openat(AT_FDCWD</d>, \"f\", O_RDWR|O_DSYNC) = 4</d/f>
+7 pwrite64(3</d/f>, \"x\"..., 1, 0) = 1
+7 pwrite64(4</d/f>, \"x\"..., 1, 0) = 1
+8 fdatasync(3</d/f>) = 0
+8 fsync(3</d/f> <unfinished ...>
+7 pwritev2(3</d/f>, [{iov_base=\"x\"..., iov_len=1}], 1, 0, RWF_DSYNC) = 1
+7 pwritev2(3</d/f>, [{iov_base=\"x\"..., iov_len=1}], 1, 0, 0) = 1
+8 <... fsync resumed>) = 0
+7 msync(0x7f0000000000, 4096, MS_ASYNC) = 0
+7 msync(0x7f0000000000, 4096, MS_SYNC) = 0
+7 +++ exited with 0 +++
+";
+        assert_eq!(syncs(trace), 5);
+    }
 }

@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use std::time::Instant;
 
 const SIZES: [u64; 4] = [10_000, 100_000, 1_000_000, 10_000_000];
-const FEW: u64 = 1000;
+const FEW: u64 = 250;
 const PUTS: u64 = 200_000;
 const GETS: u64 = 2_000_000;
 
@@ -47,10 +47,12 @@ pub(super) fn all_sizes(task: &Task<'_>) -> Result<Figures> {
     let mut from = 0;
     for (which, &keys) in sizes.iter().enumerate() {
         store.fill(from..keys)?;
+        store.settle()?; // nothing goes on in the background
         from = keys;
         figures.push((PUT[which], put_ns(&*store, keys)?));
         figures.push((GET[which], get_ns(&*store, keys, FEW)?));
         figures.push((ANY[which], get_ns(&*store, keys, keys)?));
+        store.settle()?; // what the puts have left in the log is not the point
         store.close()?;
         let began = Instant::now();
         store = task.open(&setup)?;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 const KEYS: u64 = 1_000_000;
 const OPS: u64 = 1_000_000;
-const LONGEST: Duration = Duration::from_secs(4);
+const LONGEST: Duration = Duration::from_secs(2);
 const THREADS: u64 = 2;
 /// Between two looks at the clock.
 const STEP: u64 = 100;
@@ -26,6 +26,7 @@ fn mixed(task: &Task<'_>, sync: Sync) -> Result<Figures> {
     let keys = task.count(KEYS);
     let store = task.open(&Setup { threads: THREADS as usize, reads: Reads::Fresh, ..Setup::new(sync) })?;
     store.fill(0..keys)?;
+    store.settle()?;
     quiet_disk();
     let ready = Barrier::new(THREADS as usize + 1);
     let each = task.count(OPS) / THREADS;

@@ -53,6 +53,11 @@ impl Store for Peer {
         Ok(())
     }
 
+    fn settle(&self) -> Result<()> {
+        self.engine.snapshot()?;
+        Ok(())
+    }
+
     fn checkpoint(&self, _dir: &Path) -> Result<Option<u64>> {
         Ok(Some(self.engine.snapshot()?.bytes))
     }

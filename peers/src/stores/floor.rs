@@ -61,12 +61,25 @@ struct Member {
 }
 
 pub(super) fn open(dir: &Path, setup: &Setup) -> Result<Box<dyn Store>> {
+    open_from(dir, setup, false)
+}
+
+/// As a store must that does not believe what is in memory, after a sync that may have failed: the disk is read.
+pub(super) fn open_from_disk(dir: &Path, setup: &Setup) -> Result<Box<dyn Store>> {
+    open_from(dir, setup, true)
+}
+
+fn open_from(dir: &Path, setup: &Setup, from_disk: bool) -> Result<Box<dyn Store>> {
     let path = dir.join("floor.log");
     let shards = if setup.reads == Reads::Fresh || setup.threads > 1 { SHARDS } else { 1 };
     let mut shards: Vec<_> = (0..shards).map(|_| RwLock::new(Map::new())).collect();
     let is_new = !path.exists();
     let file = File::options().read(true).write(true).create(true).truncate(false).open(&path)?;
     if !is_new {
+        if from_disk {
+            file.sync_data()?;
+            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+        }
         replay(&file, &mut shards)?;
     } else if setup.worn_in && !setup.log_only {
         // Page by page: the kernel caches a large write in large pieces, and counts such a piece as written whole.

@@ -1,16 +1,22 @@
 //! Writers of stores in which n puts are one transaction, and those that ask for a sync with each n-th.
 
-use super::{Sync, Writer};
-use crate::work::{Key, Value};
-use anyhow::Result;
+use super::Sync;
+#[cfg(any(feature = "lmdb", feature = "redb", feature = "sqlite"))]
+use {
+    super::Writer,
+    crate::work::{Key, Value},
+    anyhow::Result,
+};
 
 /// Collects puts and commits n at a time.
+#[cfg(any(feature = "lmdb", feature = "redb", feature = "sqlite"))]
 pub(super) struct Transactions<C> {
     most: usize,
     puts: Vec<(Key, Value)>,
     commit: C,
 }
 
+#[cfg(any(feature = "lmdb", feature = "redb", feature = "sqlite"))]
 impl<C: FnMut(&[(Key, Value)]) -> Result<()>> Transactions<C> {
     pub(super) fn new(sync: Sync, commit: C) -> Transactions<C> {
         let most = match sync {
@@ -21,6 +27,7 @@ impl<C: FnMut(&[(Key, Value)]) -> Result<()>> Transactions<C> {
     }
 }
 
+#[cfg(any(feature = "lmdb", feature = "redb", feature = "sqlite"))]
 impl<C: FnMut(&[(Key, Value)]) -> Result<()>> Writer for Transactions<C> {
     fn put(&mut self, key: &Key, value: &Value) -> Result<()> {
         self.puts.push((*key, *value));

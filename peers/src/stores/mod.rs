@@ -5,7 +5,9 @@
 //! | `kv-engine` | batch size n; no flush by age |
 //! | `floor` | no store: a file whose blocks are there, one `pwrite` and one `fdatasync` for each group, a hash map |
 //! | `fjall` | journal persisted by hand, with `fdatasync`, after each n-th put |
+//! | `floor-from-disk` | the floor, which lets go of what the kernel has in memory of its file before it reads it |
 //! | `lmdb` | one transaction for n puts |
+//! | `plain-append` | no store: a file that grows, one `write` for each put, one `fsync` for each group, a hash map |
 //! | `raft-engine` | log files prepared ahead; every n-th write asks for a sync |
 //! | `redb` | one transaction for n puts |
 //! | `rocksdb` | as it comes, without compression; every n-th write asks for a sync |
@@ -22,6 +24,7 @@ mod floor;
 mod group;
 #[cfg(feature = "lmdb")]
 mod lmdb;
+mod plain;
 #[cfg(feature = "raft-engine")]
 mod raft;
 #[cfg(feature = "redb")]
@@ -38,6 +41,10 @@ use std::path::Path;
 
 pub(crate) const ENGINE: &str = "kv-engine";
 pub(crate) const FLOOR: &str = "floor";
+pub(crate) const FLOOR_FROM_DISK: &str = "floor-from-disk";
+pub(crate) const PLAIN: &str = "plain-append";
+/// What is no store, and shown only in rows that name it.
+pub(crate) const NO_STORES: [&str; 3] = [FLOOR, FLOOR_FROM_DISK, PLAIN];
 
 /// When puts become durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +128,8 @@ pub(crate) struct Kind {
 pub(crate) const KINDS: &[Kind] = &[
     Kind { name: ENGINE, open: engine::open },
     Kind { name: FLOOR, open: floor::open },
+    Kind { name: FLOOR_FROM_DISK, open: floor::open_from_disk },
+    Kind { name: PLAIN, open: plain::open },
     #[cfg(feature = "fjall")]
     Kind { name: "fjall", open: fjall::open },
     #[cfg(feature = "lmdb")]

@@ -12,8 +12,9 @@ const CACHE_BYTES: usize = 1 << 30;
 const MEMTABLE_BYTES: usize = 64 << 20;
 const LOG_ONLY_BYTES: usize = 1 << 30;
 const FILL_BATCH: u64 = 1000;
-/// Values written before a row begins, to have old logs to write over.
-const WEAR_VALUE_BYTES: usize = 1 << 20;
+/// Values written before a row begins, to have old logs to write over. No larger than a page: the kernel caches
+/// large writes in large pieces, and counts such a piece as written whole when a byte of it is.
+const WEAR_VALUE_BYTES: usize = 4096;
 const RECYCLED: usize = 2;
 
 struct Peer {
@@ -96,7 +97,7 @@ impl Store for Peer {
             for n in from..to {
                 batch.put(key(n), value(n));
             }
-            self.db.write(&batch)?;
+            self.db.write(batch)?;
             from = to;
         }
         Ok(self.db.flush_wal(true)?)
