@@ -22,6 +22,8 @@ const EXAMPLES: Rows = &[
     ("kv_cli --json SCAN | jq", "an object to a line"),
     ("kv_cli -c 'BENCH 10000 1,5,50'", "what a sync costs on this disk"),
     ("kv_cli wal", "the log, record by record"),
+    ("kv_cli export backup.kv", "every entry, also of an open store"),
+    ("kv_cli import backup.kv", "and back; again is safe"),
     ("kv_cli HELP PUT", "more of one command"),
 ];
 
