@@ -202,8 +202,13 @@ fn a_killed_or_interrupted_export_is_not_taken_for_a_whole_one() {
             let _ = fs::remove_file(&tmp);
             let mut child =
                 store.process().args(["export", "good.kv"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-            while !tmp.exists() && child.try_wait().unwrap().is_none() {}
-            signal(&child, by);
+            let mut over = None;
+            while !tmp.exists() && over.is_none() {
+                over = child.try_wait().unwrap();
+            }
+            if over.is_none() {
+                signal(&child, by);
+            }
             let status = child.wait().unwrap();
             assert!(fs::read(store.path("good.kv")).unwrap() == before, "{by:?} {status}");
             if !status.success() {
