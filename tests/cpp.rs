@@ -128,6 +128,17 @@ fn records_behind_a_bad_one_are_counted_and_imported_when_asked_for() {
     }
 }
 
+/// The file is read in portions; a record may begin at the end of one.
+#[test]
+fn a_record_is_found_wherever_it_begins() {
+    const PORTION: usize = 256 << 10;
+    for at in PORTION - 6..=PORTION + 1 {
+        let store = Store::new();
+        let (out, ..) = import(&store, &[vec![b'K'; at], put(1, "a", b"1")].concat(), &["--from", "cpp-log", "--salvage"]);
+        assert_eq!((out.as_str(), held(&store).as_str()), ("IMPORT OK entries=1 written=1 unchanged=0\n", "a 1\n"), "{at}");
+    }
+}
+
 #[test]
 fn an_empty_key_cannot_be_stored_and_is_counted() {
     let store = Store::new();

@@ -44,7 +44,7 @@ const EXIT_STATUS: Rows = &[
     ("0", "every command succeeded (a missing key is a success)"),
     ("1", "at least one command failed"),
     ("2", "wrong usage"),
-    ("3", "the store could not be opened, or verify found damage"),
+    ("3", "the store could not be opened, or its files are damaged"),
     ("4", "writes could not be saved"),
     ("128+n", "ended by signal n, after an orderly flush"),
     ("n", "after EXIT n"),
