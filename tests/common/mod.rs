@@ -63,14 +63,6 @@ pub fn signal(child: &Child, signal: rustix::process::Signal) {
     rustix::process::kill_process(rustix::process::Pid::from_child(child), signal).unwrap();
 }
 
-/// Whether whoever started the test wants a signal ignored, as the background of a script does.
-pub fn is_ignored(signal: rustix::process::Signal) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask =
-        status.lines().find_map(|line| line.strip_prefix("SigIgn:")).and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask >> (signal.as_raw() - 1) & 1 == 1)
-}
-
 /// Says why a test does not run here; `scripts/real-os` counts these lines.
 #[allow(clippy::print_stderr)]
 pub fn skipped(why: &str) {
