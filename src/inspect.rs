@@ -3,6 +3,12 @@
 //! a byte, so it may look at the files of a running store; a group that is just being written then
 //! looks like a torn tail.
 
+mod fields;
+mod follow;
+
+pub use fields::{Field, header_fields, record_fields};
+pub use follow::{Follow, Followed};
+
 use crate::disk::{Disk, OsDisk, read_full_at};
 use crate::error::{Error, Result};
 use crate::record::{self, Fault, HEADER_BYTES, Kind};
@@ -212,6 +218,8 @@ pub struct LogSummary {
     pub valid_bytes: u64,
     /// Length of the file, in bytes.
     pub file_bytes: u64,
+    /// Zeros that the file ends with: space reserved for what is to come.
+    pub reserved_bytes: u64,
     /// Whether the last record is the mark of an orderly close.
     pub closed_cleanly: bool,
     /// How it ends.
@@ -263,6 +271,7 @@ pub fn log(path: &Path, snapshot_seq: Seq, mut each: impl FnMut(Entry<'_>) -> Co
         last_seq: header.base,
         valid_bytes: 0,
         file_bytes: frames.file_len(),
+        reserved_bytes: 0,
         closed_cleanly: false,
         tail: Tail::Clean,
         header_damage: damage.clone(),
@@ -274,8 +283,10 @@ pub fn log(path: &Path, snapshot_seq: Seq, mut each: impl FnMut(Entry<'_>) -> Co
         base: header.base,
         damage,
     });
+    let mut broke_off = false;
     let fault = loop {
         if flow.is_break() {
+            broke_off = true;
             break None;
         }
         match frames.next()? {
@@ -301,6 +312,9 @@ pub fn log(path: &Path, snapshot_seq: Seq, mut each: impl FnMut(Entry<'_>) -> Co
     }
     summary.last_seq = frames.last();
     summary.valid_bytes = frames.offset();
+    if !broke_off {
+        summary.reserved_bytes = frames.file_len() - frames.content_end()?;
+    }
     Ok(summary)
 }
 
@@ -332,7 +346,7 @@ impl<'a> Record<'a> {
 
 /// Where a log's header is damaged: the link of its first record is the salt, and the record's own
 /// check says whether that is so.
-fn find_salt(file: &dyn crate::disk::File) -> Option<wal::Header> {
+pub(crate) fn find_salt(file: &dyn crate::disk::File) -> Option<wal::Header> {
     let mut bytes = [0; HEADER_BYTES];
     read_full_at(file, wal::HEADER_BYTES as u64, &mut bytes).ok()?;
     let salt = record::glance_link(&bytes);
@@ -398,8 +412,10 @@ pub enum Health {
     Sound(String),
     /// A log that ends in a torn record, which the next opening cuts. In words.
     Torn(String),
-    /// A check fails, or the file cannot be read.
+    /// A check fails, or it is not a file of ours.
     Bad(Error),
+    /// The operating system does not let it be read, which says nothing about what is in it.
+    Unreadable(Error),
 }
 
 /// What [`verify`] found. Its [`Display`](fmt::Display) is one line for each file, and one more when
@@ -445,7 +461,7 @@ impl Verification {
     #[must_use]
     pub fn is_sound(&self) -> bool {
         let healths = [&self.log.1, &self.snapshot.1];
-        let bad = healths.iter().any(|health| matches!(health, Health::Bad(_)));
+        let bad = healths.iter().any(|health| matches!(health, Health::Bad(_) | Health::Unreadable(_)));
         let missing = healths.iter().all(|health| matches!(health, Health::Missing));
         !bad && !missing && self.pair.is_none()
     }
@@ -459,6 +475,7 @@ impl fmt::Display for Verification {
                 Health::Sound(text) => writeln!(f, "{name} {}: sound, {text}", path.display())?,
                 Health::Torn(text) => writeln!(f, "{name} {}: torn, {text}", path.display())?,
                 Health::Bad(error) => writeln!(f, "{name} BAD: {error}")?,
+                Health::Unreadable(error) => writeln!(f, "{name} cannot be read: {error}")?,
             }
         }
         match &self.pair {
@@ -494,7 +511,7 @@ pub fn verify(wal: &Path, snapshot: &Path) -> Verification {
     let log_health = match (seen, impossible) {
         (Err(Error::Io { source, .. }), _) if source.kind() == std::io::ErrorKind::NotFound => Health::Missing,
         (Err(_), _) if is_empty(wal) => Health::Missing,
-        (Err(error), _) => Health::Bad(error),
+        (Err(error), _) => unsound(error),
         (Ok(_), Some(offset)) => Health::Bad(Error::damaged(wal, offset, Fault::Content.to_string())),
         (Ok(LogSummary { header_damage: Some(reason), .. }), _) => Health::Bad(Error::damaged(wal, 0, reason)),
         (Ok(summary), None) => match &summary.tail {
@@ -515,7 +532,7 @@ pub fn verify(wal: &Path, snapshot: &Path) -> Verification {
             snapshot: snapshot.to_path_buf(),
             reason: "there is no log beside the snapshot; writes after it may be missing".into(),
         }),
-        (Health::Sound(_) | Health::Torn(_), Some(log)) if !matches!(snapshot_health, Health::Bad(_)) => {
+        (Health::Sound(_) | Health::Torn(_), Some(log)) if !matches!(snapshot_health, Health::Bad(_) | Health::Unreadable(_)) => {
             check_pair(wal, snapshot, &log, header.as_ref()).err()
         }
         _ => None,
@@ -532,7 +549,7 @@ fn check_snapshot(path: &Path) -> (Health, Option<snapshot::Header>) {
     let file = match OsDisk.open_read(path) {
         Ok(Some(file)) => file,
         Ok(None) => return (Health::Missing, None),
-        Err(e) => return (Health::Bad(Error::io("opening", path)(e)), None),
+        Err(e) => return (unsound(Error::io("opening", path)(e)), None),
     };
     match snapshot::load(file, path, |_, _| {}) {
         Ok(header) => {
@@ -545,7 +562,14 @@ fn check_snapshot(path: &Path) -> (Health, Option<snapshot::Header>) {
             );
             (Health::Sound(text), Some(header))
         }
-        Err(error) => (Health::Bad(error), None),
+        Err(error) => (unsound(error), None),
+    }
+}
+
+fn unsound(error: Error) -> Health {
+    match error {
+        Error::Io { .. } => Health::Unreadable(error),
+        _ => Health::Bad(error),
     }
 }
 

@@ -96,6 +96,7 @@
 //! | [`torture`] | crashing the engine everywhere, and damaging its files, in memory | engine and below |
 //! | [`replay`] | the state at any sequence number, from the files | all but engine |
 //! | [`inspect`] | the files as a person reads them | all but engine |
+//! | [`export`] | the entries of a store, streamed out of its files, whole or damaged | all but engine |
 //! | [`command`] | text → command → reply → text | engine |
 //!
 //! # What it is not
@@ -108,6 +109,7 @@ pub mod command;
 pub mod disk;
 mod engine;
 mod error;
+pub mod export;
 pub mod inspect;
 mod magic;
 mod record;
@@ -124,7 +126,7 @@ pub use engine::{Ack, Batch, Engine, Flushed, Keys, Options, Scan, Snapshotted, 
 pub use error::{Error, Result};
 pub use record::Fault;
 pub use recovery::{Cut, Recovery, RecoveryReport, Tail};
-pub use state::{Digest, Value};
+pub use state::{Digest, Digester, Value};
 
 use std::fmt;
 use std::path::{Path, PathBuf};

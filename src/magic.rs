@@ -11,7 +11,9 @@ pub(crate) const SNAPSHOT: [u8; 8] = *b"\x89kvsna\r\n";
 /// Names what a file that does not begin as it should seems to be.
 pub(crate) fn describe(bytes: &[u8]) -> String {
     if bytes.starts_with(b"KVLG") {
-        return "this is a log of an earlier key-value store (magic KVLG), not of kv-engine".to_string();
+        let text = "this is a log of an earlier key-value store (magic KVLG), not of kv-engine";
+        let is_cpp = bytes.starts_with(b"KVLG\x01\0"); // its version; another store's log has a time there
+        return if is_cpp { format!("{text}; kv_cli import reads it into a store of its own files") } else { text.to_string() };
     }
     if bytes.starts_with(&SNAPSHOT) {
         return "this is a kv-engine snapshot, not a log; are --wal and --snapshot swapped?".to_string();

@@ -44,6 +44,17 @@ const KIND_AT: usize = BODY_CHECK_AT + BODY_CHECK_BYTES;
 pub(crate) const HEADER_BYTES: usize = KIND_AT + KIND_BYTES;
 const _: () = assert!(HEADER_BYTES == 33, "the header is part of the file format");
 
+/// The fields of a frame's head in order: name and length.
+pub(crate) const FIELDS: [(&str, usize); 7] = [
+    ("check", CHECK_BYTES),
+    ("body length", BODY_LEN_BYTES),
+    ("sequence", SEQ_BYTES),
+    ("durable", DURABLE_BYTES),
+    ("link", LINK_BYTES),
+    ("body check", BODY_CHECK_BYTES),
+    ("kind", KIND_BYTES),
+];
+
 /// The longest body; also the limit of one atomic batch, encoded.
 pub(crate) const MAX_BODY_BYTES: usize = 1 << 30;
 

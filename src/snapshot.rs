@@ -36,6 +36,7 @@ use crate::scan::{Frames, Next};
 use crate::state::{self, Digest, Digester, Key, Map, OpRef};
 use crate::{MAX_SEQ, SNAPSHOT_FORMAT, Seq, StoreId, with_suffix};
 use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -122,7 +123,8 @@ impl Header {
         })
     }
 
-    fn salt(&self) -> u32 {
+    /// Begins every checksum of its frames.
+    pub(crate) fn salt(&self) -> u32 {
         crc(crc(0, &self.store_id.0), &self.seq.to_le_bytes())
     }
 
@@ -249,6 +251,28 @@ pub(crate) fn load_ahead(
     step_bytes: usize,
     mut each: impl FnMut(u64, OpRef<'_>),
 ) -> Result<Header> {
+    let whole = walk(file, path, step_bytes, |at, op| {
+        each(at, op);
+        ControlFlow::Continue(())
+    })?;
+    Ok(whole.expect("nobody broke off"))
+}
+
+/// As [`load`]; `None` when `each` broke off.
+pub(crate) fn load_while(
+    file: Arc<dyn File>,
+    path: &Path,
+    each: impl FnMut(u64, OpRef<'_>) -> ControlFlow<()>,
+) -> Result<Option<Header>> {
+    walk(file, path, 0, each)
+}
+
+fn walk(
+    file: Arc<dyn File>,
+    path: &Path,
+    step_bytes: usize,
+    mut each: impl FnMut(u64, OpRef<'_>) -> ControlFlow<()>,
+) -> Result<Option<Header>> {
     let len = file.size().map_err(Error::io("reading", path))?;
     let header = read_header(&*file, path)?;
     if header.file_len() != Some(len) {
@@ -284,7 +308,9 @@ pub(crate) fn load_ahead(
                     digester.add(op.key, value);
                     entries += 1;
                     last = Some(op.key.into());
-                    each(at, op);
+                    if each(at, op).is_break() {
+                        return Ok(None);
+                    }
                 }
             }
         }
@@ -298,7 +324,7 @@ pub(crate) fn load_ahead(
         );
         return Err(Error::damaged(path, 0, damage(&reason)));
     }
-    Ok(header)
+    Ok(Some(header))
 }
 
 /// Writes all of `map`.

@@ -48,6 +48,17 @@ const BASE_AT: usize = 32;
 const ZERO_AT: usize = 40;
 const CHECK_AT: usize = 60;
 
+/// The fields of the header in order: name and length.
+pub(crate) const FIELDS: [(&str, usize); 7] = [
+    ("magic", VERSION_AT),
+    ("version", ID_AT - VERSION_AT),
+    ("store id", SALT_AT - ID_AT),
+    ("salt", BASE_AT - SALT_AT),
+    ("base", ZERO_AT - BASE_AT),
+    ("zero", CHECK_AT - ZERO_AT),
+    ("check", HEADER_BYTES - CHECK_AT),
+];
+
 /// A buffer that once held a large group is given back to the system above this size.
 const KEEP_BUFFER_BYTES: usize = 4 << 20;
 

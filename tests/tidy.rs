@@ -39,6 +39,7 @@ fn drawn() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("checkpoint", up_to_recovery.to_vec()),
         ("engine", [&up_to_recovery[..], &["recovery", "sync", "checkpoint"]].concat()),
         ("inspect", [&up_to_recovery[..], &["recovery"]].concat()),
+        ("export", [&up_to_recovery[..], &["recovery", "inspect"]].concat()),
         ("replay", [&up_to_recovery[..], &["recovery"]].concat()),
         ("torture", [&up_to_recovery[..], &["recovery", "engine"]].concat()),
         ("command", vec!["engine"]),

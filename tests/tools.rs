@@ -5,9 +5,13 @@
 
 mod common;
 
-use common::Store;
+use common::{Store, eventually, is_ignored, signal};
+use rustix::process::Signal;
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
+use std::process::Stdio;
+use std::sync::mpsc;
 
 /// The files of format version 1 as a store.
 fn golden() -> Store {
@@ -95,7 +99,8 @@ fn a_log_as_json_is_one_object_to_a_line() {
 fn foreign_missing_and_odd_files_are_named() {
     let store = Store::new();
     for (bytes, says) in [
-        (&b"KVLG\x01\0"[..], "earlier key-value store"),
+        (&b"KVLG\x01\0"[..], "not of kv-engine; kv_cli import reads it"),
+        (b"KVLG\x01\x18", "(magic KVLG), not of kv-engine; not opened"),
         (b"hello\x1b[31m", "not a kv-engine file"),
         (b"", "is shorter than its header"),
     ] {
@@ -148,7 +153,6 @@ fn verify_is_for_a_cron_job() {
 
 #[test]
 fn both_look_at_a_store_that_is_open() {
-    use std::io::{BufRead, BufReader, Write};
     let store = golden();
     let mut child = store.piped(&["--batch", "1"]);
     let mut stdin = child.stdin.take().unwrap();
@@ -156,7 +160,7 @@ fn both_look_at_a_store_that_is_open() {
     writeln!(stdin, "PUT more 1").unwrap();
     assert_eq!(answers.next().unwrap().unwrap(), "OK");
     let (out, _, status) = run(&store, &["wal"]);
-    assert!(out.contains("PUT more 1") && out.ends_with("whole; not closed in order, or still open\n") && status == 0, "{out}");
+    assert!(out.contains("PUT more 1") && out.contains("whole; not closed in order, or still open") && status == 0, "{out}");
     assert_eq!(run(&store, &["verify"]).2, 0);
     drop(stdin);
     assert!(child.wait().unwrap().success());
@@ -189,4 +193,167 @@ fn damage_is_warned_of_and_strict_mode_refuses() {
     assert_eq!(fs::read(&kept).unwrap(), bytes);
     assert!(run(&store, &["wal", kept.to_str().unwrap()]).0.contains("not applied: atomic group of 3"));
     store.cli().arg("SIZE").assert().success().stderr("");
+}
+
+/// The lines that a tool prints while it runs.
+struct Running {
+    child: std::process::Child,
+    lines: mpsc::Receiver<String>,
+    seen: Vec<String>,
+}
+
+impl Running {
+    fn new(store: &Store, words: &[&str]) -> Running {
+        let mut child = store.process().args(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let (to, lines) = mpsc::channel();
+        std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| to.send(line)));
+        Running { child, lines, seen: Vec::new() }
+    }
+
+    fn sees(&mut self, text: &str) {
+        eventually(text, || {
+            self.seen.extend(self.lines.try_iter());
+            self.seen.iter().any(|line| line.contains(text))
+        });
+    }
+
+    /// How often a line was printed that ends so.
+    fn count(&self, end: &str) -> usize {
+        self.seen.iter().filter(|line| line.ends_with(end)).count()
+    }
+}
+
+#[test]
+fn a_log_is_followed_through_checkpoints_cuts_and_a_gap() {
+    let store = golden();
+    let mut follow = Running::new(&store, &["wal", "--follow"]);
+    follow.sees("closed in order");
+    // A new log in the place of the one that is open: nothing is shown twice, nothing left out.
+    store.script("SETBATCH 1\nPUT one 1\nSNAP\nPUT two 2\nSNAP\n");
+    store.script("PUT three 3\n");
+    follow.sees("PUT three 3");
+    let rows = ["PUT one 1", "PUT two 2", "PUT three 3"].map(|row| follow.count(row));
+    // Between two looks both checkpoints may have come; then `two` was never under the log's name.
+    assert!(rows[0] <= 1 && rows[1] <= 1 && rows[2] == 1, "{:?}", follow.seen);
+
+    // Bytes of a torn write: a word on them, and on it goes behind the cut.
+    let mut log = fs::OpenOptions::new().append(true).open(store.path("kv.wal")).unwrap();
+    log.write_all(b"half").unwrap();
+    follow.sees("TORN: the file ends inside the record");
+    store.cli().args(["PUT", "four", "4"]).assert().success();
+    follow.sees("PUT four 4");
+
+    // The last record is taken back, and another stands in its place.
+    let bytes = fs::read(store.path("kv.wal")).unwrap();
+    let row = follow.seen.iter().find(|line| line.ends_with("PUT four 4")).unwrap();
+    let at: usize = row.split_whitespace().next().unwrap().parse().unwrap();
+    fs::write(store.path("kv.wal"), &bytes[..at]).unwrap();
+    store.cli().args(["PUT", "five", "5"]).assert().success();
+    follow.sees("PUT five 5");
+
+    fs::rename(store.path("kv.wal"), store.path("away")).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    fs::rename(store.path("away"), store.path("kv.wal")).unwrap();
+    store.cli().args(["PUT", "six", "6"]).assert().success();
+    follow.sees("PUT six 6");
+    assert_eq!(follow.count("PUT six 6"), 1);
+
+    let (by, status) = if is_ignored(Signal::INT) { (Signal::TERM, 143) } else { (Signal::INT, 0) };
+    signal(&follow.child, by);
+    let ended = follow.child.wait_with_output().unwrap();
+    let err = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(status), "Ctrl-C is how it ends: {err}");
+    assert!(err.contains("kv.wal is gone; waiting for another\n"), "{err}");
+    assert!(err.contains("kv_cli: followed up to write "), "{err}");
+}
+
+#[test]
+fn following_ends_with_its_reader_and_with_other_signals() {
+    let store = golden();
+    let mut follow = Running::new(&store, &["wal", "--follow", "--json"]);
+    follow.sees("\"record\":\"closed\"");
+    signal(&follow.child, Signal::TERM);
+    assert_eq!(follow.child.wait().unwrap().code(), Some(143));
+    let mut child = store.process().args(["wal", "-f"]).stdout(Stdio::piped()).spawn().unwrap();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    eventually("it notices that nobody reads", || {
+        store.cli().args(["PUT", "x", "1"]).assert().success();
+        child.try_wait().unwrap().is_some_and(|status| status.success())
+    });
+    store.cli().args(["wal", "--follow", "nowhere"]).assert().code(3);
+}
+
+#[test]
+fn one_record_is_shown_with_its_bytes_and_their_names() {
+    let (out, err, status) = run(&golden(), &["wal", "--record", "7", "--hex"]);
+    let expected = r#"    offset    bytes      seq  durable  record
+       163       43        7        6  DEL empty
+       163 be 21 c1 ea             check        CRC-32 of 4..33, with the salt
+       167 0a 00 00 00             body length  10, behind this head
+       171 07 00 00 00 00 00 00 00 sequence     write 7
+       179 06 00 00 00 00 00 00 00 durable      known to be synced: write 6
+       187 47 84 b5 fe             link         check of the record before
+       191 32 da ed 91             body check   CRC-32 of body, with the salt
+       195 01                      kind         1: a write
+       196 02                      operation    2: delete
+       197 05 00 00 00             key length   5
+       201 65 6d 70 74 79          key          empty
+"#;
+    assert_eq!((out.as_str(), err.as_str(), status), (expected, "", 0));
+    let (out, _, status) = run(&golden(), &["wal", "--hex"]);
+    assert!(out.contains("        12 ef cd ab 89 67 45 23 01 store id     efcdab8967452301de9b5713cf8a4602\n"), "{out}");
+    assert!(out.contains("\n       267 ") && out.lines().all(|line| line.len() <= 80 || line.contains("log of store")), "{out}");
+    assert_eq!((out.matches(" check        CRC-32 of ").count(), status), (6, 0));
+    let (out, err, status) = run(&golden(), &["wal", "--record", "9"]);
+    assert_eq!((out.as_str(), status), ("", 1));
+    assert_eq!(err, "kv_cli: error: DIR/kv.wal has no record of number 9; it holds writes 6 to 8\n");
+
+    let store = golden();
+    store.script(format!("PUT long {}\n", "v".repeat(1000)));
+    let (out, ..) = run(&store, &["wal", "--record", "9", "--hex"]);
+    assert!(out.contains("… and 936 bytes more\n"), "{out}");
+}
+
+#[test]
+fn verdicts_have_colours_where_they_are_wanted() {
+    let store = golden();
+    let whole = fs::read(store.path("kv.wal")).unwrap();
+    let plain = run(&store, &["wal"]).0;
+    let (out, ..) = run(&store, &["wal", "--color", "always"]);
+    assert!(out.contains("\x1b[32m3 writes (6 to 8)") && out.contains("\x1b[2m        64 "), "{out}");
+    let bare = |text: &str| {
+        ["32", "33", "31", "2", "0"].iter().fold(text.to_string(), |text, n| text.replace(&format!("\x1b[{n}m"), ""))
+    };
+    assert_eq!(bare(&out), plain);
+    let (out, ..) = run(&store, &["verify", "--color", "always"]);
+    assert!(out.starts_with("log DIR/kv.wal: \x1b[32msound, ") && out.ends_with("\x1b[0m\n"), "{out}");
+
+    fs::write(store.path("kv.wal"), &whole[..280]).unwrap();
+    assert!(run(&store, &["wal", "--color", "always"]).0.contains("\x1b[33mTORN: "));
+    assert!(run(&store, &["verify", "--color", "always"]).0.starts_with("log DIR/kv.wal: \x1b[33mtorn, "));
+    let mut bytes = whole;
+    bytes[170] ^= 1;
+    fs::write(store.path("kv.wal"), &bytes).unwrap();
+    let (out, ..) = run(&store, &["wal", "--color", "always"]);
+    assert!(out.contains("\x1b[31mDAMAGED: ") && out.contains("\x1b[2m       206 "), "{out}");
+    assert!(run(&store, &["verify", "--color", "always"]).0.starts_with("log \x1b[31mBAD: DIR"));
+    // Not in a pipe, unless asked for.
+    assert!(!run(&store, &["wal"]).0.contains('\x1b') && !run(&store, &["verify"]).0.contains('\x1b'));
+}
+
+#[test]
+fn reserved_space_and_files_that_cannot_be_read_are_called_so() {
+    let store = golden();
+    let mut log = fs::OpenOptions::new().append(true).open(store.path("kv.wal")).unwrap();
+    log.write_all(&[0; 4000]).unwrap();
+    let (out, _, status) = run(&store, &["wal"]);
+    assert!(out.ends_with("in 300 B of 4300: whole, and closed in order; the last 4000 B are reserved space\n"), "{out}");
+    assert_eq!(status, 0);
+
+    fs::remove_file(store.path("kv.wal")).unwrap();
+    fs::create_dir(store.path("kv.wal")).unwrap();
+    let (out, _, status) = run(&store, &["verify"]);
+    assert!(out.starts_with("log cannot be read: opening DIR/kv.wal: is a directory\nsnapshot DIR/kv.snapshot: sound"), "{out}");
+    assert_eq!(status, 3, "that is no verdict, and no reason to be easy");
 }

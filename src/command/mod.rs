@@ -89,6 +89,8 @@ pub enum Command<'a> {
     SetBatch(Option<u64>),
     Stats,
     Bench(Box<Bench>),
+    Export { file: Option<Word<'a>> },
+    Import { file: Word<'a> },
     Help(Option<&'static Spec>),
     Exit(Option<u8>),
 }
@@ -154,6 +156,7 @@ pub enum Code {
     GroupOpen,
     GroupSpoilt,
     SnapshotFailed,
+    Interrupted,
     /// The log has no room; the next write may succeed.
     NoSpace,
     /// The store takes no more writes.
@@ -177,6 +180,7 @@ impl fmt::Display for Code {
             Code::GroupOpen => "group_open",
             Code::GroupSpoilt => "group_spoilt",
             Code::SnapshotFailed => "snapshot_failed",
+            Code::Interrupted => "interrupted",
             Code::NoSpace => "no_space",
             Code::LogFailed => "log_failed",
             Code::Closed => "closed",
@@ -325,6 +329,8 @@ impl<'a> Read<'a> {
             Verb::SetBatch => Command::SetBatch(Some(number(spec, &first, 1, MAX_BATCH_SIZE)?)),
             Verb::Stats => Command::Stats,
             Verb::Bench => unreachable!("it has options"),
+            Verb::Export => Command::Export { file: (given == 1).then_some(first) },
+            Verb::Import => Command::Import { file: first },
             Verb::Help if given == 0 => Command::Help(None),
             Verb::Help => Command::Help(Some(table::find_or_explain(&first)?)),
             Verb::Exit if given == 0 => Command::Exit(None),
@@ -385,6 +391,8 @@ impl Command<'_> {
             Command::SetBatch(_) => Verb::SetBatch,
             Command::Stats => Verb::Stats,
             Command::Bench(_) => Verb::Bench,
+            Command::Export { .. } => Verb::Export,
+            Command::Import { .. } => Verb::Import,
             Command::Help(_) => Verb::Help,
             Command::Exit(_) => Verb::Exit,
         }
@@ -561,6 +569,12 @@ impl Interpreter {
             }
             Command::Stats => Reply::Stats(Box::new(self.engine.stats())),
             Command::Bench(bench) => Reply::Bench(bench),
+            Command::Export { file } => Reply::Export { file: file.map(Cow::into_owned) },
+            Command::Import { .. } if self.group.is_some() => {
+                let text = "IMPORT writes groups of its own, and a group is open; COMMIT or ABORT it first";
+                return Err(CommandError::new(Code::GroupOpen, text));
+            }
+            Command::Import { file } => Reply::Import { file: file.into_owned() },
             Command::Help(spec) => Reply::Help(spec.map_or_else(help, Spec::help)),
             Command::Exit(status) => Reply::Exit(status),
         })

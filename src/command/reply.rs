@@ -50,13 +50,23 @@ pub enum Reply {
     Help(String),
     /// BENCH is for the caller to run.
     Bench(Box<Bench>),
+    /// EXPORT is for the caller to do: see [`export`](crate::export).
+    Export {
+        /// The name of the file; `None`: to where replies go.
+        file: Option<Vec<u8>>,
+    },
+    /// IMPORT is for the caller to do; no group is open.
+    Import {
+        /// The name of the file.
+        file: Vec<u8>,
+    },
     /// EXIT is for the caller to do: flush and end, with this status if there is one.
     Exit(Option<u8>),
 }
 
 impl Reply {
     /// Writes the reply as text: one line, except that KEYS and SCAN have one for each entry, HELP has
-    /// several and BENCH none. Whatever the data, a line stays a line, and no value of GET reads `(nil)`.
+    /// several, and what is for the caller to do none. Whatever the data, a line stays a line, and no value of GET reads `(nil)`.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -103,7 +113,7 @@ impl Reply {
             }
             Reply::Help(text) => writeln!(out, "{text}"),
             Reply::Exit(_) => out.write_all(b"bye\n"),
-            Reply::Bench(_) => Ok(()),
+            Reply::Bench(_) | Reply::Export { .. } | Reply::Import { .. } => Ok(()),
         }
     }
 

@@ -28,6 +28,8 @@ pub enum Verb {
     SetBatch,
     Stats,
     Bench,
+    Export,
+    Import,
     Help,
     Exit,
 }
@@ -241,6 +243,34 @@ pub static COMMANDS: &[Spec] = &[
             removed; your data is not touched. The last flush is timed too, so everything\n\
             counted is durable. Ctrl-C gives the result so far.",
         example: "BENCH 10000 1,5,50",
+    },
+    Spec {
+        verb: Verb::Export,
+        name: "EXPORT",
+        aliases: &[],
+        args: &["[file]"],
+        arity: (0, 1),
+        takes: "at most a file",
+        summary: "write every entry to file, or show it",
+        details: "One state, that after the last write, in key order; the file is put in place whole.\n\
+            PUT lines, which kv_cli < file runs; JSON Lines for a name that ends in .jsonl and\n\
+            with --json. Writes of an open group are not seen. kv_cli export does the same\n\
+            without opening the store.",
+        example: "EXPORT kv.backup",
+    },
+    Spec {
+        verb: Verb::Import,
+        name: "IMPORT",
+        aliases: &[],
+        args: &["file"],
+        arity: (1, 1),
+        takes: "a file",
+        summary: "read entries from file",
+        details: "An export in either form, or the log or snapshot of the C++ store; it sees which.\n\
+            Written in atomic groups of 1000 entries or 1 MiB, in order, and durable when it\n\
+            answers. Entries that are there already are not written again: after a crash or a\n\
+            bad line the same IMPORT goes on.",
+        example: "IMPORT kv.backup",
     },
     Spec {
         verb: Verb::Help,

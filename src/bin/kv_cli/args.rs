@@ -23,7 +23,7 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
 #[derive(Debug, Parser)]
 #[command(name = "kv_cli", version = VERSION.as_str(), after_help = crate::pages::after_help(), disable_help_subcommand = true)]
 #[command(
-    override_usage = "kv_cli [OPTIONS] [COMMAND [ARG]...]\n       kv_cli [OPTIONS] wal [FILE]\n       kv_cli [OPTIONS] verify\n       kv_cli [OPTIONS] replay [LOG] [--until <SEQ>] [--digest]\n       kv_cli [OPTIONS] torture [--rung <RUNG>] [--states <N>]"
+    override_usage = "kv_cli [OPTIONS] [COMMAND [ARG]...]\n       kv_cli [OPTIONS] wal [FILE] [--follow] [--record <SEQ>] [--hex]\n       kv_cli [OPTIONS] verify\n       kv_cli [OPTIONS] export [FILE] [--salvage]\n       kv_cli [OPTIONS] import <FILE>...\n       kv_cli [OPTIONS] replay [LOG] [--until <SEQ>] [--digest]\n       kv_cli [OPTIONS] torture [--rung <RUNG>] [--states <N>]"
 )]
 pub(crate) struct Args {
     /// Write-ahead log
@@ -94,7 +94,7 @@ pub(crate) struct Args {
     pub(crate) json: bool,
 
     /// When to use colour; NO_COLOR is obeyed
-    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    #[arg(long, value_name = "WHEN", default_value = "auto", global = true)]
     pub(crate) color: When,
 
     /// Print how long each command took
@@ -124,6 +124,10 @@ pub(crate) enum Words {
     Wal(WalArgs),
     /// Check every byte of log and snapshot, without opening the store
     Verify,
+    /// Write every entry to a file or stdout, without opening the store
+    Export(ExportArgs),
+    /// Read entries from files; what is there already is not written again
+    Import(ImportArgs),
     /// Rebuild the state at any write from the files, without opening the store
     Replay(ReplayArgs),
     /// Crash, fail and damage the store in memory, and check what it recovers; touches no file
@@ -136,6 +140,56 @@ pub(crate) enum Words {
 pub(crate) struct WalArgs {
     /// Another log than --wal, for example one kept as damaged
     pub(crate) file: Option<PathBuf>,
+
+    /// Go on as the log grows, through checkpoints, until Ctrl-C
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+
+    /// Only the records with this sequence number
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) record: Option<u64>,
+
+    /// Show the bytes, with the fields of the format named
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) hex: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExportArgs {
+    /// Put in place when it is whole; without it, or as -, stdout. A name that ends in .jsonl, and --json, ask for
+    /// JSON Lines, else it is PUT lines, which kv_cli < FILE runs
+    pub(crate) file: Option<PathBuf>,
+
+    /// From damaged files, write whatever passes its check; this is no state the store ever had
+    #[arg(long)]
+    pub(crate) salvage: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ImportArgs {
+    /// Exports, in either form, or the log or snapshot of the C++ store; - is stdin
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// What they are, where that is not seen from how they begin
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) from: Option<Import>,
+
+    /// Also read what stands behind the bad record of a log of the C++ store, which that one never reads
+    #[arg(long)]
+    pub(crate) salvage: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Import {
+    /// PUT and DEL lines
+    Text,
+    /// JSON Lines
+    Json,
+    /// A log of the C++ store
+    CppLog,
+    /// A snapshot of the C++ store
+    CppSnapshot,
 }
 
 #[derive(Debug, clap::Args)]

@@ -5,7 +5,7 @@
 
 use kv_engine::Engine;
 use kv_engine::command::{COMMANDS, Spec, Words, find, is_hidden, write_escaped, write_word};
-use rustyline::completion::{Completer, Pair};
+use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::{Hint, Hinter};
 use rustyline::history::SearchDirection;
@@ -55,6 +55,9 @@ impl Completer for Assist {
             None => commands(typed.word),
             Some(spec) if !spec.options().is_empty() => options(spec, line[..pos].split_whitespace().rev().nth(1), typed.word),
             Some(spec) if spec.name == "HELP" && typed.args == 0 => commands(typed.word),
+            Some(spec) if spec.args.first().is_some_and(|arg| matches!(*arg, "file" | "[file]")) && typed.args == 0 => {
+                return FilenameCompleter::new().complete_path(line, pos);
+            }
             Some(spec) if spec.args.first().is_some_and(|arg| matches!(*arg, "key" | "[prefix]")) && typed.args == 0 => {
                 self.keys(typed.word)
             }

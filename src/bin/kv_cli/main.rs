@@ -8,17 +8,26 @@
 //! | `script` | commands from a pipe or a file, as bytes |
 //! | `render`, `stats` | text, raw and JSON; stdout before stderr; nothing harmful to a terminal |
 //! | `bench` | BENCH |
+//! | `export`, `import` | EXPORT and IMPORT |
+//! | `dump`, `cpp` | the forms of an export; the files of the C++ store |
+//! | `progress` | how far a long command has come |
 //! | `signals` | orderly ends |
-//! | `tools`, `replay` | `wal`, `verify` and `replay`: looking at the files |
+//! | `tools`, `hex`, `replay` | `wal`, `verify` and `replay`: looking at the files |
 //! | `torture` | crashing the engine on a simulated disk |
 //! | `kills` | killing this program, as a process of its own |
 
 mod args;
 mod assist;
 mod bench;
+mod cpp;
+mod dump;
+mod export;
+mod hex;
 mod history;
+mod import;
 mod kills;
 mod pages;
+mod progress;
 mod render;
 mod repl;
 mod replay;
@@ -51,7 +60,8 @@ fn main() -> ExitCode {
     let args = Args::of_process();
     let done = match &args.words {
         _ if args.generate.is_some() => generate(&args),
-        Some(Words::Wal(wal)) => Ok(tools::wal(&args, wal)),
+        Some(Words::Wal(wal)) => Ok(tools::wal(&args, wal, &FLAGS)),
+        Some(Words::Export(export)) => export::tool(&args, export, &FLAGS).context("export"),
         Some(Words::Verify) => Ok(tools::verify(&args)),
         Some(Words::Replay(replay)) => Ok(replay::run(&args, replay)),
         Some(Words::Torture(torture)) => Ok(torture::run(torture, args.json)),
@@ -72,7 +82,8 @@ fn generate(args: &Args) -> anyhow::Result<ExitCode> {
 /// Opens the store and runs what there is to run.
 fn converse(args: &Args) -> anyhow::Result<ExitCode> {
     let words = words(args)?;
-    let reads_stdin = words.is_none() && args.command.is_empty() && args.file.is_empty();
+    let import = if let Some(Words::Import(import)) = &args.words { Some(import) } else { None };
+    let reads_stdin = words.is_none() && import.is_none() && args.command.is_empty() && args.file.is_empty();
     let interactive = reads_stdin && io::stdin().is_terminal();
     let mut output = Output::new(args.format(), args.color, interactive).context("stdout")?;
     if let Some(status) = words.as_deref().and_then(|words| without_store(words, &mut output)) {
@@ -103,6 +114,7 @@ fn converse(args: &Args) -> anyhow::Result<ExitCode> {
     signals::listen(gate, &FLAGS, terminal).context("signals")?;
     let flow = match words {
         Some(words) => gate.hold().words(&Place::Words, &words),
+        None if let Some(import) = import => gate.hold().import(&Place::Words, &import.files, import.from, import.salvage),
         None if !args.command.is_empty() => run_commands(gate, args),
         None if !args.file.is_empty() => run_files(gate, args),
         None if interactive => repl::run(gate, engine, &FLAGS),

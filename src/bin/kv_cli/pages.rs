@@ -22,6 +22,8 @@ const EXAMPLES: Rows = &[
     ("kv_cli --json SCAN | jq", "an object to a line"),
     ("kv_cli -c 'BENCH 10000 1,5,50'", "what a sync costs on this disk"),
     ("kv_cli wal", "the log, record by record"),
+    ("kv_cli export backup.kv", "every entry, also of an open store"),
+    ("kv_cli import backup.kv", "and back; again is safe"),
     ("kv_cli HELP PUT", "more of one command"),
 ];
 
@@ -42,7 +44,7 @@ const EXIT_STATUS: Rows = &[
     ("0", "every command succeeded (a missing key is a success)"),
     ("1", "at least one command failed"),
     ("2", "wrong usage"),
-    ("3", "the store could not be opened, or verify found damage"),
+    ("3", "the store could not be opened, or its files are damaged"),
     ("4", "writes could not be saved"),
     ("128+n", "ended by signal n, after an orderly flush"),
     ("n", "after EXIT n"),

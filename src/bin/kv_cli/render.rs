@@ -66,11 +66,7 @@ impl Output {
     pub(crate) fn new(format: Format, color: When, interactive: bool) -> io::Result<Output> {
         let stdout = io::stdout();
         let terminal = stdout.is_terminal();
-        let color = match color {
-            When::Always => true,
-            When::Never => false,
-            When::Auto => terminal && !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
-        };
+        let color = color.on(terminal);
         let file = File::from(stdout.as_fd().try_clone_to_owned()?);
         let out = BufWriter::with_capacity(BUFFER_BYTES, file);
         Ok(Output { out, format, interactive: interactive && terminal, terminal, color, broken: None })
@@ -90,7 +86,12 @@ impl Output {
         self.keep(done);
     }
 
-    fn keep(&mut self, done: io::Result<()>) {
+    /// stdout, for what is written in a stream; an error goes to [`Output::keep`].
+    pub(crate) fn stream(&mut self) -> &mut BufWriter<File> {
+        &mut self.out
+    }
+
+    pub(crate) fn keep(&mut self, done: io::Result<()>) {
         if let Err(error) = done {
             self.broken.get_or_insert(error);
         }
@@ -296,8 +297,43 @@ impl<W: Write> Write for Fitted<W> {
     }
 }
 
+impl When {
+    /// Whether to colour what goes to a terminal, or to something else.
+    pub(crate) fn on(self, terminal: bool) -> bool {
+        match self {
+            When::Always => true,
+            When::Never => false,
+            When::Auto => terminal && !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
+        }
+    }
+}
+
+/// What a colour says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tone {
+    Plain,
+    Good,
+    /// To be expected after a crash.
+    Torn,
+    Bad,
+    /// Beside the point.
+    Dim,
+}
+
+pub(crate) fn toned(text: &str, tone: Tone, color: bool) -> String {
+    let code = match tone {
+        _ if !color => return text.to_string(),
+        Tone::Plain => return text.to_string(),
+        Tone::Good => "32",
+        Tone::Torn => "33",
+        Tone::Bad => "31",
+        Tone::Dim => "2",
+    };
+    format!("\x1b[{code}m{text}\x1b[0m")
+}
+
 pub(crate) fn dimmed(text: &str, color: bool) -> String {
-    if color { format!("\x1b[2m{text}\x1b[0m") } else { text.to_string() }
+    toned(text, Tone::Dim, color)
 }
 
 /// One line of JSON, its fields in this order.

@@ -72,7 +72,7 @@ fn count(place: &mut Place) {
 }
 
 /// Cuts what it reads into lines, in a buffer that grows to the longest one.
-struct Lines<R> {
+pub(crate) struct Lines<R> {
     input: R,
     buffer: Vec<u8>,
     /// What was read and not handed out is `start..end`; up to `seen` there is no newline in it.
@@ -85,7 +85,7 @@ struct Lines<R> {
     at_end: bool,
 }
 
-enum Next<'a> {
+pub(crate) enum Next<'a> {
     Line(&'a [u8]),
     TooLong,
     /// More has to be read first.
@@ -94,12 +94,22 @@ enum Next<'a> {
 }
 
 impl<R: Read> Lines<R> {
-    fn new(input: R, longest: usize) -> Lines<R> {
+    pub(crate) fn new(input: R, longest: usize) -> Lines<R> {
         let buffer = vec![0; READ_BYTES];
         Lines { input, buffer, start: 0, seen: 0, end: 0, longest, skipping: false, at_end: false }
     }
 
-    fn next(&mut self) -> Next<'_> {
+    /// What it reads from.
+    pub(crate) fn input(&self) -> &R {
+        &self.input
+    }
+
+    /// Whether the next line is the last, and lacks its newline. To be asked before [`Lines::next`].
+    pub(crate) fn next_is_cut(&self) -> bool {
+        self.at_end && self.start < self.end && !self.buffer[self.seen..self.end].contains(&b'\n')
+    }
+
+    pub(crate) fn next(&mut self) -> Next<'_> {
         let newline = self.buffer[self.seen..self.end].iter().position(|&b| b == b'\n');
         let (line, rest) = match newline {
             Some(length) => (self.start..self.seen + length, self.seen + length + 1),
@@ -120,7 +130,7 @@ impl<R: Read> Lines<R> {
     }
 
     /// Reads once. Call it after [`Next::Read`] only.
-    fn read(&mut self) -> io::Result<()> {
+    pub(crate) fn read(&mut self) -> io::Result<()> {
         if self.end - self.start > self.longest {
             self.skipping = true;
         }

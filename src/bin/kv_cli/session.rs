@@ -1,13 +1,15 @@
 //! One conversation with the store: a line is read, run, answered, and remembered for the exit
 //! status. Prompt, script, `-c` and words of the command line all come through here.
 
-use crate::bench;
 use crate::render::{Output, Place, human_bytes, human_time};
 use crate::signals::Flags;
+use crate::{args, bench, export, import};
 use kv_engine::command::{Bench, Code, Command, CommandError, Interpreter, Reply, parse, parse_words};
 use kv_engine::{Engine, Error};
 use std::borrow::Cow;
+use std::ffi::OsString;
 use std::io;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -101,6 +103,8 @@ impl Session {
         let done = self.interpreter.run(command);
         let done = match done {
             Ok(Reply::Bench(bench)) => self.bench(*bench).map(|()| None),
+            Ok(Reply::Export { file }) => self.export(file.map(path)).map(|()| None),
+            Ok(Reply::Import { file }) => self.import_files(&[path(file)], None, false).map(|()| None),
             done => done.map(Some),
         };
         let took = began.map(|began| began.elapsed());
@@ -120,6 +124,31 @@ impl Session {
             self.output.aside(&format!("kv_cli: {} took {:.6} s", verb.name(), took.as_secs_f64()));
         }
         self.next()
+    }
+
+    /// `kv_cli import`.
+    pub(crate) fn import(&mut self, place: &Place, files: &[PathBuf], from: Option<args::Import>, salvage: bool) -> Flow {
+        match self.import_files(files, from, salvage) {
+            Ok(()) => self.next(),
+            Err(error) => self.refuse(place, &error),
+        }
+    }
+
+    fn import_files(&mut self, files: &[PathBuf], from: Option<args::Import>, salvage: bool) -> Result<(), CommandError> {
+        let request = import::Request { files, from, salvage, quiet: self.settings.quiet };
+        import::run(&request, &self.engine, &mut self.output, self.flags)
+    }
+
+    fn export(&mut self, file: Option<PathBuf>) -> Result<(), CommandError> {
+        // What was accepted and is only in memory is not in the files.
+        self.engine.flush()?;
+        let Settings { wal, snapshot, quiet, .. } = &self.settings;
+        let request = export::Request { wal, snapshot, file, salvage: false, quiet: *quiet };
+        let done = export::run(&request, &mut self.output, self.flags).map(drop);
+        if done.is_err() {
+            self.interpreter.spoil_group();
+        }
+        done
     }
 
     fn bench(&mut self, mut bench: Bench) -> Result<(), CommandError> {
@@ -209,6 +238,11 @@ impl Session {
             },
         }
     }
+}
+
+/// A file as it was named in a line.
+fn path(name: Vec<u8>) -> PathBuf {
+    OsString::from_vec(name).into()
 }
 
 /// What the person at the prompt may want to know beyond the reply.

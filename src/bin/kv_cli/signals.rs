@@ -125,6 +125,26 @@ pub(crate) fn listen(gate: &'static Gate, flags: &'static Flags, terminal: Optio
     std::thread::Builder::new().name("kv-signals".into()).spawn(listener).map(drop)
 }
 
+/// For a tool that has no store open and looks at the flags by itself: notes the first signal, and a second one ends
+/// the process at once.
+pub(crate) fn heed(flags: &'static Flags) -> io::Result<()> {
+    let ignored = ignored_signals();
+    let heard: Vec<i32> = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0).collect();
+    let armed = Arc::new(AtomicBool::new(false));
+    for &signal in &heard {
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&armed))?;
+        flag::register(signal, Arc::clone(&armed))?;
+    }
+    let mut signals = Signals::new(heard)?;
+    let listener = move || signals.forever().for_each(|signal| flags.stop.store(signal, Ordering::Relaxed));
+    std::thread::Builder::new().name("kv-signals".into()).spawn(listener).map(drop)
+}
+
+/// The exit status of a tool that runs until it is told to stop: Ctrl-C is how that is told.
+pub(crate) fn status_of(signal: i32) -> u8 {
+    if signal == SIGINT { 0 } else { u8::try_from(128 + signal).unwrap_or(255) }
+}
+
 /// Signals that whoever started us wants ignored, as `nohup` and background jobs do; bit n - 1.
 fn ignored_signals() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

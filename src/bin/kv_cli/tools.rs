@@ -2,39 +2,108 @@
 //! the lock or changes a byte, so both may look at a running store.
 
 use crate::args::{Args, WalArgs};
-use crate::render::{Fitted, bytes, object, safe};
+use crate::hex;
+use crate::render::{Fitted, Tone, bytes, object, safe, toned};
+use crate::signals::{self, Flags};
 use kv_engine::command::write_word;
-use kv_engine::inspect::{self, Content, Entry, LogSummary, Operation, Record};
+use kv_engine::inspect::{self, Content, Entry, Follow, Followed, Health, LogSummary, Operation, Record};
 use kv_engine::{Error, Tail};
 use serde_json::Value as Json;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Damaged, foreign or missing files.
-const BAD: u8 = 3;
+pub(crate) const BAD: u8 = 3;
 /// So much of a key or value is shown.
 const SHOWN_BYTES: usize = 60;
+/// A log that is followed is looked at so often.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Prints a log, record by record; `--json` makes each an object.
-pub(crate) fn wal(args: &Args, wal: &WalArgs) -> ExitCode {
+pub(crate) fn wal(args: &Args, wal: &WalArgs, flags: &'static Flags) -> ExitCode {
     let path = wal.file.as_ref().unwrap_or(&args.wal);
+    let mut printer = Printer {
+        out: Fitted::stdout(BufWriter::new(io::stdout().lock()), args.json),
+        path: path.clone(),
+        json: args.json,
+        color: args.color.on(io::stdout().is_terminal()),
+        hex: wal.hex,
+        only: wal.record,
+        printed: 0,
+        written: Ok(()),
+    };
+    if wal.follow {
+        return follow(path, printer, flags);
+    }
     // Only the store's own log belongs to the snapshot, which may prove what it had promised.
     let promised = if wal.file.is_none() { inspect::snapshot_seq(&args.snapshot) } else { 0 };
-    let mut out = Fitted::stdout(BufWriter::new(io::stdout().lock()), args.json);
-    let mut written = Ok(());
-    let seen = inspect::log(path, promised, |entry| {
-        written = if args.json { json(&mut out, &entry) } else { text(&mut out, &entry) };
-        if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    });
-    let (verdict, status) = match &seen {
-        Ok(summary) => (summarise(summary), u8::from(is_damaged(summary)) * BAD),
-        Err(error) => (String::new(), fail(&mut out, error)),
+    let seen = inspect::log(path, promised, |entry| printer.print(&entry));
+    let status = match &seen {
+        Ok(summary) => {
+            if !args.json && wal.record.is_none() {
+                printer.verdict(summary);
+            }
+            u8::from(is_damaged(summary)) * BAD
+        }
+        Err(error) => printer.fail(error),
     };
-    if seen.is_ok() && !args.json {
-        written = written.and_then(|()| writeln!(out, "{verdict}"));
+    if let (Some(seq), Ok(summary), 0) = (wal.record, &seen, printer.printed) {
+        let range = match summary.writes {
+            0 => "no writes".to_string(),
+            _ => format!("writes {} to {}", summary.base + 1, summary.last_seq),
+        };
+        printer.complain(&format!("error: {} has no record of number {seq}; it holds {range}", path.display()));
+        return end(printer.out, printer.written, status.max(1));
     }
-    end(out, written, status)
+    end(printer.out, printer.written, status)
+}
+
+/// Prints a log and what is appended to it, until Ctrl-C, which is how this ends in order.
+fn follow(path: &Path, mut printer: Printer<impl Write>, flags: &'static Flags) -> ExitCode {
+    // Where signals cannot be heard, the default ends it too.
+    let _ = signals::heed(flags);
+    let mut follow = match Follow::new(path) {
+        Ok(follow) => follow,
+        Err(error) => {
+            let status = printer.fail(&error);
+            return end(printer.out, printer.written, status);
+        }
+    };
+    let (mut last, mut told) = (None, Followed::End);
+    loop {
+        let found = match follow.look(|entry| printer.print(&entry)) {
+            Ok(found) => found,
+            Err(error) => {
+                let status = printer.fail(&error);
+                return end(printer.out, printer.written, status);
+            }
+        };
+        // What is half there at one look may be whole at the next.
+        if last.as_ref() == Some(&found) && told != found {
+            match &found {
+                Followed::Bad(tail) => drop(printer.print(&Entry::Stop(tail.clone()))),
+                Followed::Gone => printer.complain(&format!("{} is gone; waiting for another", path.display())),
+                _ => {}
+            }
+            told = found.clone();
+        }
+        last = Some(found);
+        let flushed = printer.out.flush();
+        printer.written = std::mem::replace(&mut printer.written, Ok(())).and(flushed);
+        if printer.written.is_err() {
+            return end(printer.out, printer.written, 0);
+        }
+        if let Some(signal) = flags.stop_signal() {
+            if !printer.json {
+                printer.complain(&format!("followed up to write {}", follow.last_seq()));
+            }
+            return end(printer.out, printer.written, signals::status_of(signal));
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
 }
 
 /// Checks every byte of log and snapshot.
@@ -46,12 +115,30 @@ pub(crate) fn verify(args: &Args) -> ExitCode {
         let lines = |text: String| text.lines().map(Json::from).collect::<Json>();
         out.write_all(object(&[("ok", found.is_sound().into()), ("found", lines(found.to_string()))]).as_bytes())
     } else {
-        found.to_string().lines().try_for_each(|line| writeln!(out, "{}", safe(line)))
+        let color = args.color.on(io::stdout().is_terminal());
+        let tones = [tone("log", &found.log), tone("snapshot", &found.snapshot)];
+        let text = found.to_string();
+        let mut lines = text.lines().zip(tones.into_iter().chain(std::iter::repeat((0, Tone::Bad))));
+        lines.try_for_each(|(line, (from, tone))| {
+            let (head, verdict) = line.split_at_checked(from).unwrap_or(("", line));
+            writeln!(out, "{}{}", safe(head), toned(&safe(verdict), tone, color))
+        })
     };
     end(out, written, status)
 }
 
-fn end(mut out: impl Write, written: io::Result<()>, status: u8) -> ExitCode {
+/// Where the verdict begins in the line on a file, and its colour.
+fn tone(name: &str, (path, health): &(PathBuf, Health)) -> (usize, Tone) {
+    let behind_path = name.len() + 1 + path.display().to_string().len() + 2;
+    match health {
+        Health::Sound(_) => (behind_path, Tone::Good),
+        Health::Torn(_) => (behind_path, Tone::Torn),
+        Health::Missing => (behind_path, Tone::Dim),
+        _ => (name.len() + 1, Tone::Bad),
+    }
+}
+
+pub(crate) fn end(mut out: impl Write, written: io::Result<()>, status: u8) -> ExitCode {
     match written.and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             let _ = writeln!(io::stderr().lock(), "kv_cli: <stdout>: {error}");
@@ -61,109 +148,172 @@ fn end(mut out: impl Write, written: io::Result<()>, status: u8) -> ExitCode {
     }
 }
 
-fn fail(out: &mut impl Write, error: &Error) -> u8 {
-    let _ = out.flush();
-    let _ = writeln!(io::stderr().lock(), "kv_cli: error: {}", safe(&error.to_string()));
-    BAD
+/// Prints entries of a log as they come.
+struct Printer<W> {
+    out: W,
+    path: PathBuf,
+    json: bool,
+    color: bool,
+    hex: bool,
+    only: Option<u64>,
+    /// Records that were printed.
+    printed: u64,
+    written: io::Result<()>,
 }
 
-fn text(out: &mut impl Write, entry: &Entry<'_>) -> io::Result<()> {
-    match entry {
-        Entry::Header { bytes, store_id, version, base, damage } => {
-            writeln!(out, "{:>10} {:>8} {:>8} {:>8}  record", "offset", "bytes", "seq", "durable")?;
-            write!(out, "{:>10} {bytes:>8} {:>8} {:>8}  ", 0, "-", "-")?;
-            match (damage, store_id) {
-                (None, Some(id)) => writeln!(out, "log of store {id}, format {version}, begins after write {base}"),
-                (damage, _) => writeln!(out, "DAMAGED header: {}", damage.as_deref().unwrap_or("unreadable")),
+impl<W: Write> Printer<W> {
+    fn print(&mut self, entry: &Entry<'_>) -> ControlFlow<()> {
+        let chosen = match (self.only, entry) {
+            (None, _) => true,
+            (Some(seq), Entry::Record(record) | Entry::Beyond(record)) => record.seq == seq,
+            (Some(_), _) => false,
+        };
+        if chosen {
+            self.printed += u64::from(matches!(entry, Entry::Record(_) | Entry::Beyond(_)));
+            self.written = if self.json { json(&mut self.out, entry) } else { self.text(entry) };
+        }
+        if self.written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+
+    /// Says something on stderr, behind what was printed.
+    fn complain(&mut self, text: &str) {
+        let _ = self.out.flush();
+        let _ = writeln!(io::stderr().lock(), "kv_cli: {}", safe(text));
+    }
+
+    fn fail(&mut self, error: &Error) -> u8 {
+        self.complain(&format!("error: {error}"));
+        BAD
+    }
+
+    fn verdict(&mut self, summary: &LogSummary) {
+        let (text, tone) = summarise(summary);
+        if self.written.is_ok() {
+            self.written = writeln!(self.out, "{}", toned(&text, tone, self.color));
+        }
+    }
+
+    fn text(&mut self, entry: &Entry<'_>) -> io::Result<()> {
+        match entry {
+            Entry::Header { bytes, store_id, version, base, damage } => {
+                self.columns()?;
+                let (text, tone) = match (damage, store_id) {
+                    (None, Some(id)) => (format!("log of store {id}, format {version}, begins after write {base}"), Tone::Plain),
+                    (damage, _) => (format!("DAMAGED header: {}", damage.as_deref().unwrap_or("unreadable")), Tone::Bad),
+                };
+                let text = toned(&text, tone, self.color);
+                writeln!(self.out, "{:>10} {bytes:>8} {:>8} {:>8}  {text}", 0, "-", "-")?;
+                if self.hex { hex::header(&mut self.out, &self.path, *bytes, self.color) } else { Ok(()) }
             }
-        }
-        Entry::Record(record) => row(out, record, ""),
-        Entry::Beyond(record) => row(out, record, "not applied: "),
-        Entry::Stop(tail) => match tail {
-            Tail::Torn(cut) => writeln!(
-                out,
-                "{:>10} {:>8} {:>8} {:>8}  TORN: {}; no sync that covers it is known to have ended",
-                cut.offset, cut.bytes, cut.expected, "-", cut.fault
-            ),
-            Tail::Damaged(cut) => writeln!(
-                out,
-                "{:>10} {:>8} {:>8} {:>8}  DAMAGED: {}, and {}",
-                cut.offset, cut.bytes, cut.expected, "-", cut.fault, cut.proof
-            ),
+            Entry::Record(record) => self.row(record, "", Tone::Plain),
+            Entry::Beyond(record) => self.row(record, "not applied: ", Tone::Dim),
+            Entry::Stop(tail) => {
+                let (cut, text, tone) = match tail {
+                    Tail::Torn(cut) => {
+                        (cut, format!("TORN: {}; no sync that covers it is known to have ended", cut.fault), Tone::Torn)
+                    }
+                    Tail::Damaged(cut) => (cut, format!("DAMAGED: {}, and {}", cut.fault, cut.proof), Tone::Bad),
+                    _ => return Ok(()),
+                };
+                let text = toned(&text, tone, self.color);
+                writeln!(self.out, "{:>10} {:>8} {:>8} {:>8}  {text}", cut.offset, cut.bytes, cut.expected, "-")
+            }
             _ => Ok(()),
-        },
-        _ => Ok(()),
-    }
-}
-
-fn row(out: &mut impl Write, record: &Record<'_>, standing: &str) -> io::Result<()> {
-    write!(out, "{:>10} {:>8} {:>8} {:>8}  {standing}", record.offset, record.bytes, record.seq, record.durable)?;
-    match &record.content {
-        Content::Write(ops) if ops.len() == 1 => operation(out, ops[0]),
-        Content::Write(ops) => {
-            writeln!(out, "atomic group of {}", ops.len())?;
-            ops.iter().try_for_each(|op| {
-                write!(out, "{:>40}", "")?;
-                operation(out, *op)
-            })
         }
-        Content::Opened => writeln!(out, "opened"),
-        Content::Closed => writeln!(out, "closed in order"),
-        _ => writeln!(out, "IMPOSSIBLE: the checksums hold, the content makes no sense"),
+    }
+
+    fn columns(&mut self) -> io::Result<()> {
+        writeln!(self.out, "{:>10} {:>8} {:>8} {:>8}  record", "offset", "bytes", "seq", "durable")
+    }
+
+    fn row(&mut self, record: &Record<'_>, standing: &str, tone: Tone) -> io::Result<()> {
+        if self.only.is_some() && self.printed == 1 {
+            self.columns()?;
+        }
+        let mut text = format!("{:>10} {:>8} {:>8} {:>8}  {standing}", record.offset, record.bytes, record.seq, record.durable);
+        let tone = match &record.content {
+            Content::Write(ops) if ops.len() == 1 => {
+                text += &operation(ops[0]);
+                tone
+            }
+            Content::Write(ops) => {
+                text += &format!("atomic group of {}", ops.len());
+                ops.iter().for_each(|op| text += &format!("\n{:>40}{}", "", operation(*op)));
+                tone
+            }
+            Content::Opened => {
+                text += "opened";
+                Tone::Dim
+            }
+            Content::Closed => {
+                text += "closed in order";
+                Tone::Dim
+            }
+            _ => {
+                text += "IMPOSSIBLE: the checksums hold, the content makes no sense";
+                Tone::Bad
+            }
+        };
+        text.lines().try_for_each(|line| writeln!(self.out, "{}", toned(line, tone, self.color)))?;
+        if self.hex { hex::record(&mut self.out, &self.path, record.offset, record.bytes, self.color) } else { Ok(()) }
     }
 }
 
-fn operation(out: &mut impl Write, operation: Operation<'_>) -> io::Result<()> {
+/// On one line.
+fn operation(operation: Operation<'_>) -> String {
     match operation {
-        Operation::Put { key, value } => {
-            out.write_all(b"PUT ")?;
-            word(out, key)?;
-            out.write_all(b" ")?;
-            word(out, value)?;
-        }
-        Operation::Delete { key } => {
-            out.write_all(b"DEL ")?;
-            word(out, key)?;
-        }
-        _ => {}
+        Operation::Put { key, value } => format!("PUT {} {}", word(key), word(value)),
+        Operation::Delete { key } => format!("DEL {}", word(key)),
+        _ => String::new(),
     }
-    out.write_all(b"\n")
 }
 
 /// A key or value as PUT takes it; the beginning of a long one.
-fn word(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
-    if bytes.len() <= SHOWN_BYTES {
-        return write_word(bytes, out);
+fn word(bytes: &[u8]) -> String {
+    let is_long = bytes.len() > SHOWN_BYTES;
+    let cut = (0..=SHOWN_BYTES.min(bytes.len())).rev().find(|&at| at == bytes.len() || bytes[at] & 0xC0 != 0x80);
+    let mut out = Vec::new();
+    // Writing to memory cannot fail.
+    let _ = write_word(&bytes[..cut.unwrap_or(SHOWN_BYTES)], &mut out);
+    let mut text = String::from_utf8_lossy(&out).into_owned();
+    if is_long {
+        text += &format!("… ({} B)", bytes.len());
     }
-    let cut = (0..=SHOWN_BYTES).rev().find(|&at| bytes[at] & 0xC0 != 0x80).unwrap_or(SHOWN_BYTES);
-    write_word(&bytes[..cut], out)?;
-    write!(out, "… ({} B)", bytes.len())
+    text
 }
 
-fn summarise(summary: &LogSummary) -> String {
+fn summarise(summary: &LogSummary) -> (String, Tone) {
     let writes = match summary.writes {
         0 => format!("no writes after write {}", summary.base),
         1 => format!("1 write ({})", summary.last_seq),
         n => format!("{n} writes ({} to {})", summary.base + 1, summary.last_seq),
     };
-    let verdict = match &summary.tail {
-        _ if summary.header_damage.is_some() => "the header is damaged; the store will not open this file".to_string(),
-        Tail::Clean if summary.writes == 0 && summary.valid_bytes == summary.file_bytes => "empty".to_string(),
-        Tail::Clean if summary.closed_cleanly => "whole, and closed in order".to_string(),
-        Tail::Clean => "whole; not closed in order, or still open".to_string(),
-        Tail::Torn(cut) => format!("then a torn tail of {} B, which the next opening cuts", cut.bytes),
-        Tail::Damaged(cut) => {
-            format!("then damaged from byte {}; whole records out of reach behind it: {}", cut.offset, cut.whole_beyond)
+    let (verdict, tone) = match &summary.tail {
+        _ if summary.header_damage.is_some() => {
+            ("the header is damaged; the store will not open this file".to_string(), Tone::Bad)
         }
-        _ => "unknown".to_string(),
+        Tail::Clean if summary.writes == 0 && summary.valid_bytes == summary.file_bytes => ("empty".to_string(), Tone::Good),
+        Tail::Clean if summary.closed_cleanly => ("whole, and closed in order".to_string(), Tone::Good),
+        Tail::Clean => ("whole; not closed in order, or still open".to_string(), Tone::Good),
+        Tail::Torn(cut) => (format!("then a torn tail of {} B, which the next opening cuts", cut.bytes), Tone::Torn),
+        Tail::Damaged(cut) => {
+            let text =
+                format!("then damaged from byte {}; whole records out of reach behind it: {}", cut.offset, cut.whole_beyond);
+            (text, Tone::Bad)
+        }
+        _ => ("unknown".to_string(), Tone::Bad),
     };
-    format!("{writes} in {} B of {}: {verdict}", summary.valid_bytes, summary.file_bytes)
+    // Behind a torn record they may be a part of it that never arrived.
+    let reserved = match summary.reserved_bytes {
+        n if n > 0 && summary.tail == Tail::Clean => format!("; the last {n} B are reserved space"),
+        _ => String::new(),
+    };
+    (format!("{writes} in {} B of {}: {verdict}{reserved}", summary.valid_bytes, summary.file_bytes), tone)
 }
 
 fn is_damaged(summary: &LogSummary) -> bool {
     summary.header_damage.is_some() || matches!(summary.tail, Tail::Damaged(_))
 }
-
 fn json(out: &mut impl Write, entry: &Entry<'_>) -> io::Result<()> {
     let line = match entry {
         Entry::Header { bytes, store_id, version, base, damage } => object(&[

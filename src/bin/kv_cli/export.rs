@@ -1,0 +1,296 @@
+//! EXPORT and `kv_cli export`: every entry, to a file or to stdout.
+//!
+//! Both read the store's files, as [`kv_engine::export`] does: one state, that after the last write, while memory
+//! holds only what the log says. The prompt flushes first, so that this is everything it has accepted; the tool
+//! takes no lock, so that it works beside a running store.
+//!
+//! Order of steps for a file: 1. refuse a name that is taken by anything but an export; 2. write `<file>.tmp`, mode
+//! 0600; 3. sync it; 4. rename; 5. sync the directory. However it ends, the name stands for a whole export, the old one
+//! or the new one; after an error or Ctrl-C the temporary file is removed, after SIGKILL by the next export.
+
+use crate::args::{Args, ExportArgs, Format};
+use crate::dump::{self, Form, Origin, Writer};
+use crate::progress::Progress;
+use crate::render::{Output, Place};
+use crate::signals::{self, Flags};
+use crate::tools::BAD;
+use kv_engine::command::{Code, CommandError};
+use kv_engine::disk::{Disk, File, OsDisk};
+use kv_engine::export::{self, Salvaged};
+use kv_engine::{Digest, Error, Seq, Tail};
+use std::fs;
+use std::io::{self, BufWriter, Read, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// What is to be exported, and to where.
+#[derive(Debug)]
+pub(crate) struct Request<'a> {
+    pub(crate) wal: &'a Path,
+    pub(crate) snapshot: &'a Path,
+    /// `None`: stdout.
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) salvage: bool,
+    pub(crate) quiet: bool,
+}
+
+/// `kv_cli export`. Status 3 when the files are damaged, also when something was salvaged.
+pub(crate) fn tool(args: &Args, export: &ExportArgs, flags: &'static Flags) -> io::Result<ExitCode> {
+    signals::heed(flags)?;
+    let mut output = Output::new(args.format(), args.color, false)?;
+    let file = export.file.clone().filter(|file| file.as_os_str() != "-");
+    let request = Request { wal: &args.wal, snapshot: &args.snapshot, file, salvage: export.salvage, quiet: args.quiet };
+    let status = match run(&request, &mut output, flags) {
+        Ok(done) => u8::from(done.is_some_and(|done| done.salvaged.is_some_and(|salvaged| !salvaged.notes.is_empty()))) * BAD,
+        Err(error) => {
+            output.error(&Place::Words, &error);
+            flags
+                .stop_signal()
+                .map_or(if error.code == Code::Failed { BAD } else { 1 }, |signal| 128 + u8::try_from(signal).unwrap_or(0))
+        }
+    };
+    output.flush();
+    Ok(ExitCode::from(match output.take_broken() {
+        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            output.complain(&Place::Whole("<stdout>".into()), &error.to_string());
+            status.max(1)
+        }
+        _ => status,
+    }))
+}
+
+/// What an export came to.
+#[derive(Debug)]
+pub(crate) struct Done {
+    entries: u64,
+    /// `None` of what was salvaged.
+    seq: Option<Seq>,
+    digest: Digest,
+    salvaged: Option<Salvaged>,
+    warning: Option<String>,
+}
+
+/// Exports and answers; `Ok(None)` when stdout takes no more, which `output` knows.
+pub(crate) fn run(request: &Request<'_>, output: &mut Output, flags: &Flags) -> Result<Option<Done>, CommandError> {
+    let by_name =
+        |file: &PathBuf| file.extension().is_some_and(|ext| ["jsonl", "ndjson", "json"].iter().any(|json| ext == *json));
+    let form = match output.format {
+        Format::Json => Form::Json,
+        _ if request.file.as_ref().is_some_and(by_name) => Form::Json,
+        _ => Form::Text,
+    };
+    let done = match &request.file {
+        None => match write(request, output.stream(), form, flags) {
+            Ok((_, done)) => done,
+            Err(Failure::Output(error)) => {
+                output.keep(Err(error));
+                return Ok(None);
+            }
+            Err(failure) => return Err(failure.explain(request)),
+        },
+        Some(file) => {
+            let target = Target::claim(file, request).map_err(|error| refused(file, &error))?;
+            let out = BufWriter::with_capacity(BUFFER_BYTES, target);
+            let failed = |failure: Failure| match failure {
+                Failure::Output(error) => refused(file, &error),
+                failure => failure.explain(request),
+            };
+            let (out, done) = write(request, out, form, flags).map_err(failed)?;
+            let target = out.into_inner().map_err(|error| refused(file, error.error()))?;
+            target.put_in_place().map_err(|error| refused(file, &error))?;
+            done
+        }
+    };
+    if let Some(warning) = done.warning.as_ref().filter(|_| !request.quiet) {
+        output.warn(warning);
+    }
+    answer(request, &done, output);
+    Ok(Some(done))
+}
+
+fn refused(file: &Path, error: &io::Error) -> CommandError {
+    let text = format!("{}: {error}; nothing was exported", file.display());
+    CommandError::new(Code::BadArgument, text)
+}
+
+/// Why there is no export.
+enum Failure {
+    Store(Error),
+    Output(io::Error),
+    Interrupted,
+}
+
+impl Failure {
+    fn explain(self, request: &Request<'_>) -> CommandError {
+        match self {
+            Failure::Store(error @ Error::Damaged { .. }) => {
+                let text = format!(
+                    "{error}; nothing was exported; kv_cli export --salvage writes out every entry whose check holds, and \
+                     opening the store recovers what stands before damage in the log"
+                );
+                CommandError::new(Code::Failed, text)
+            }
+            Failure::Store(error) => CommandError::new(Code::Failed, format!("{error}; nothing was exported")),
+            Failure::Output(error) => CommandError::new(Code::Failed, error.to_string()),
+            Failure::Interrupted if request.file.is_some() => {
+                CommandError::new(Code::Interrupted, "interrupted; nothing was exported")
+            }
+            Failure::Interrupted => CommandError::new(Code::Interrupted, "interrupted; what was written has no end line"),
+        }
+    }
+}
+
+/// Streams everything into `out`.
+fn write<W: Write>(request: &Request<'_>, out: W, form: Form, flags: &Flags) -> Result<(W, Done), Failure> {
+    let mut progress = Progress::new("EXPORT {human_pos} entries, {elapsed}", None, request.quiet);
+    let mut failed = None;
+    let mut step = |writer: &mut Writer<W>, key: &[u8], value: &[u8]| {
+        progress.step(|| writer.entries());
+        failed =
+            if flags.interrupted() { Some(Failure::Interrupted) } else { writer.entry(key, value).err().map(Failure::Output) };
+        if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let mut warning = None;
+    let (writer, seq, salvaged) = if request.salvage {
+        let salvage = export::salvage(request.wal, request.snapshot);
+        let mut writer = Writer::begin(out, form, Origin::Salvage).map_err(Failure::Output)?;
+        let salvaged = salvage.each(|key, value| step(&mut writer, key, value));
+        (writer, None, Some(salvaged))
+    } else {
+        let export = export::read(request.wal, request.snapshot).map_err(Failure::Store)?;
+        let (store_id, seq) = (export.store_id, export.seq);
+        if let Tail::Torn(cut) = &export.tail {
+            warning = Some(format!(
+                "the record at byte {} of {} is torn or just being written; the export is the state before it, after write {seq}",
+                cut.offset,
+                request.wal.display()
+            ));
+        }
+        let mut writer = Writer::begin(out, form, Origin::State { store_id, seq }).map_err(Failure::Output)?;
+        export.each(|key, value| step(&mut writer, key, value)).map_err(Failure::Store)?;
+        (writer, Some(seq), None)
+    };
+    drop(progress);
+    if let Some(failure) = failed {
+        return Err(failure);
+    }
+    let (out, entries, digest) = writer.end().map_err(Failure::Output)?;
+    Ok((out, Done { entries, seq, digest, salvaged, warning }))
+}
+
+/// On stdout where that is not the export itself; what was salvaged on stderr in any case.
+fn answer(request: &Request<'_>, done: &Done, output: &mut Output) {
+    if let Some(salvaged) = &done.salvaged {
+        explain_salvage(salvaged, output);
+    }
+    let Some(file) = &request.file else { return };
+    if output.format == Format::Json {
+        output.line_json(&[
+            ("cmd", "EXPORT".into()),
+            ("ok", true.into()),
+            ("entries", done.entries.into()),
+            ("seq", done.seq.into()),
+            ("digest", done.digest.to_string().into()),
+            ("file", file.display().to_string().into()),
+        ]);
+        return;
+    }
+    let what = done.seq.map_or("salvaged".to_string(), |seq| format!("seq={seq}"));
+    output.line(&format!("EXPORT OK entries={} {what}", done.entries));
+}
+
+fn explain_salvage(salvaged: &Salvaged, output: &mut Output) {
+    salvaged.notes.iter().for_each(|note| output.warn(note));
+    let lost_entries = salvaged.lost_entries.map_or("an unknown number".to_string(), |lost| lost.to_string());
+    output.aside(&format!(
+        "kv_cli: salvaged {} entries: {} from the snapshot (lost there: {lost_entries}), {} writes of the log (lost there: {})",
+        salvaged.entries, salvaged.snapshot_entries, salvaged.writes, salvaged.lost_writes
+    ));
+    if salvaged.notes.is_empty() {
+        output.aside("kv_cli: nothing is wrong with these files; this is the state after the last write");
+    } else {
+        output.aside("kv_cli: this is NOT a prefix of what was written: entries may be missing, old, or deleted since");
+    }
+}
+
+/// A file that is being written under another name.
+#[derive(Debug)]
+struct Target {
+    file: Arc<dyn File>,
+    path: PathBuf,
+    tmp: PathBuf,
+    at: u64,
+    in_place: bool,
+}
+
+impl Target {
+    fn claim(path: &Path, request: &Request<'_>) -> io::Result<Target> {
+        check_name(path)?;
+        let mut tmp = path.as_os_str().to_owned();
+        tmp.push(".tmp");
+        let tmp = PathBuf::from(tmp);
+        // The store's own temporary files have such names, too.
+        if [request.wal, request.snapshot].contains(&path) {
+            return Err(io::Error::other("that is a file of the store"));
+        }
+        check_name(&tmp)?;
+        if let Some(old) = OsDisk.open(&tmp)? {
+            let busy = |_| io::Error::other("another export to it is under way");
+            old.try_lock().map_err(busy)?;
+            OsDisk.remove(&tmp)?;
+        }
+        let file = OsDisk.create_new(&tmp)?;
+        let target = Target { file, path: path.to_path_buf(), tmp, at: 0, in_place: false };
+        target.file.try_lock()?;
+        Ok(target)
+    }
+
+    fn put_in_place(mut self) -> io::Result<()> {
+        self.file.sync()?;
+        OsDisk.rename(&self.tmp, &self.path)?;
+        self.in_place = true;
+        OsDisk.sync_dir(&self.path)
+    }
+}
+
+/// What is there may be replaced only when it is an export: a slip of the fingers is not to cost a file.
+fn check_name(path: &Path) -> io::Result<()> {
+    let about = match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        about => about?,
+    };
+    if !about.is_file() {
+        return Err(io::Error::other("there is something that is not a plain file; use > to write to it"));
+    }
+    let mut begin = Vec::new();
+    fs::File::open(path)?.take(64).read_to_end(&mut begin)?;
+    if begin.is_empty() || dump::is_export(&begin) {
+        return Ok(());
+    }
+    Err(io::Error::other("there is a file that is not an export; remove it, or choose another name"))
+}
+
+impl Write for Target {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write_at(self.at, bytes)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        if !self.in_place {
+            // The next export removes it otherwise.
+            let _ = OsDisk.remove(&self.tmp);
+        }
+    }
+}

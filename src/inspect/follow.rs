@@ -1,0 +1,195 @@
+//! Looking on while a log grows, as `tail -f` does.
+//!
+//! A log changes in five ways under whoever looks on:
+//!
+//! | what happens | what is seen | what is done |
+//! |---|---|---|
+//! | records are appended | a whole record at the place | it is shown |
+//! | a record is half there | none | wait |
+//! | a checkpoint puts a new log in its place | another header under the name | the old file, which is still open here, is read to its end; then the new one, without the writes that were shown |
+//! | a failed write is taken back | the last record shown is no longer there | begin again |
+//! | somebody removes the log | no file | wait; the old file, too, is read to its end |
+
+use super::{Entry, Record};
+use crate::disk::{Disk, File, OsDisk, read_full_at};
+use crate::error::{Error, Result};
+use crate::record::{self, HEADER_BYTES, Kind};
+use crate::recovery::{Cut, Tail, read_header};
+use crate::scan::{Frames, Next};
+use crate::{LOG_FORMAT, Seq, wal};
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A log that is looked at again and again.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+/// # let engine = kv_engine::Options::new(&log, &snapshot).open()?;
+/// use kv_engine::inspect::{Entry, Follow};
+/// use std::ops::ControlFlow;
+///
+/// let mut follow = Follow::new(&log)?;
+/// let mut seen = Vec::new();
+/// for n in 1..=3 {
+///     engine.put("x", n.to_string())?;
+///     if n == 2 {
+///         engine.snapshot()?; // puts a new log in place
+///     }
+///     follow.look(|entry| {
+///         if let Entry::Record(record) = entry {
+///             seen.push(record.seq);
+///         }
+///         ControlFlow::Continue(())
+///     })?;
+/// }
+/// seen.dedup();
+/// assert_eq!(seen, [0, 1, 2, 3]); // 0: the mark of the opening
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Follow {
+    path: PathBuf,
+    file: Arc<dyn File>,
+    header: wal::Header,
+    /// Whether the header was shown.
+    begun: bool,
+    place: Place,
+    /// The last write that was shown, of this log or one before.
+    shown: Seq,
+}
+
+/// Behind a record.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    offset: u64,
+    link: u32,
+    last: Seq,
+    /// Where the record before begins; `None` at the first.
+    before: Option<u64>,
+}
+
+/// What [`Follow::look`] found at the place behind the last record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Followed {
+    /// The end of the log, for now.
+    End,
+    /// Bytes that are no whole record, which may be about to become one: with the same offset at the next
+    /// look, they are torn or damaged as this says.
+    Bad(Tail),
+    /// There is no log under the name at the moment.
+    Gone,
+    /// `each` broke off.
+    BrokenOff,
+}
+
+impl Follow {
+    /// Begins at the first record of the log at `path`.
+    ///
+    /// # Errors
+    /// As [`log`](super::log), but for a damaged header too.
+    pub fn new(path: &Path) -> Result<Follow> {
+        let missing = || Error::io("opening", path)(io::Error::new(io::ErrorKind::NotFound, "there is no such file"));
+        let file = OsDisk.open_read(path).map_err(Error::io("opening", path))?.ok_or_else(missing)?;
+        let header = read_header(&*file, path)?;
+        let (place, shown) = (Place::first(&header), header.base);
+        Ok(Follow { path: path.to_path_buf(), file, header, begun: false, place, shown })
+    }
+
+    /// The last write that was shown.
+    #[must_use]
+    pub fn last_seq(&self) -> Seq {
+        self.shown
+    }
+
+    /// Shows what has come since the last look: [`Entry::Header`] of each new log, [`Entry::Record`].
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Version`] of a kind of record that only a newer program knows, and what
+    /// [`log`](super::log) says of a file that was put in the log's place.
+    pub fn look(&mut self, mut each: impl FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<Followed> {
+        loop {
+            // First what stands under the name, then the file: what is replaced has come to its end.
+            let now = OsDisk.open_read(&self.path).map_err(Error::io("opening", &self.path))?;
+            if !self.is_in_place()? {
+                self.place = Place::first(&self.header);
+                (self.begun, self.shown) = (false, self.header.base);
+            }
+            let found = self.drain(&mut each)?;
+            if found == Followed::BrokenOff {
+                return Ok(found);
+            }
+            let Some(now) = now else { return Ok(Followed::Gone) };
+            if now.size().map_err(Error::io("reading", &self.path))? == 0 {
+                return Ok(Followed::Gone);
+            }
+            let header = read_header(&*now, &self.path)?;
+            if header == self.header {
+                return Ok(found);
+            }
+            if header.store_id != self.header.store_id {
+                self.shown = header.base;
+            }
+            (self.file, self.header, self.begun) = (now, header, false);
+            self.place = Place::first(&header);
+        }
+    }
+
+    /// Whether the last record is still where it was.
+    fn is_in_place(&self) -> Result<bool> {
+        let Some(at) = self.place.before else { return Ok(true) };
+        let mut head = [0; HEADER_BYTES];
+        let got = read_full_at(&*self.file, at, &mut head).map_err(Error::io("reading", &self.path))?;
+        let header = record::decode_header(&head[..got], self.header.salt);
+        Ok(header.is_ok_and(|header| header.check == self.place.link))
+    }
+
+    fn drain(&mut self, each: &mut impl FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<Followed> {
+        let wal::Header { store_id, salt, base } = self.header;
+        if !std::mem::replace(&mut self.begun, true) {
+            let (bytes, store_id) = (wal::HEADER_BYTES as u64, Some(store_id));
+            if each(Entry::Header { bytes, store_id, version: LOG_FORMAT, base, damage: None }).is_break() {
+                return Ok(Followed::BrokenOff);
+            }
+        }
+        if self.is_quiet()? {
+            return Ok(Followed::End);
+        }
+        let Place { offset, link, last, .. } = self.place;
+        let mut frames = Frames::new(Arc::clone(&self.file), &self.path, Kind::WRITE, salt, offset, last)?.behind(link);
+        loop {
+            let at = frames.offset();
+            match frames.next()? {
+                Next::End => return Ok(Followed::End),
+                Next::Bad(fault) => return Cut::judge(&mut frames, fault, 0).map(Followed::Bad),
+                Next::Frame(frame) => {
+                    let (seq, link) = (frame.header.seq, frame.header.check);
+                    // A new log begins with copies of what stood in the old one.
+                    let is_new = frame.header.kind != Kind::WRITE || seq > self.shown;
+                    let flow = if is_new { each(Entry::Record(Record::of(&frame))) } else { ControlFlow::Continue(()) };
+                    self.shown = self.shown.max(seq);
+                    self.place = Place { offset: frames.offset(), link, last: seq, before: Some(at) };
+                    if flow.is_break() {
+                        return Ok(Followed::BrokenOff);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether nothing has come: the usual case, told without reading all of the reserved space.
+    fn is_quiet(&self) -> Result<bool> {
+        let mut head = [0; HEADER_BYTES];
+        let got = read_full_at(&*self.file, self.place.offset, &mut head).map_err(Error::io("reading", &self.path))?;
+        Ok(self.place.before.is_some() && head[..got].iter().all(|&byte| byte == 0))
+    }
+}
+
+impl Place {
+    fn first(header: &wal::Header) -> Place {
+        Place { offset: wal::HEADER_BYTES as u64, link: header.salt, last: header.base, before: None }
+    }
+}

@@ -1,0 +1,194 @@
+//! The log and the snapshot of the C++ store are imported as that store would read them, and better where it would lose
+//! something. Their bytes are made here from the description of the formats, one after the other.
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+
+use common::Store;
+use std::fs;
+
+/// CRC-32 of IEEE 802.3, bit by bit.
+fn crc(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 })
+    })
+}
+
+fn record(kind: u8, seq: u64, key: &[u8], value: &[u8]) -> Vec<u8> {
+    let mut bytes = b"KVLG".to_vec();
+    bytes.extend(1_u16.to_le_bytes());
+    bytes.push(kind);
+    bytes.extend(u32::try_from(key.len()).unwrap().to_le_bytes());
+    bytes.extend(u32::try_from(value.len()).unwrap().to_le_bytes());
+    bytes.extend(seq.to_le_bytes());
+    bytes.extend(key);
+    bytes.extend(value);
+    let check = crc(&bytes);
+    bytes.extend(check.to_le_bytes());
+    bytes
+}
+
+fn put(seq: u64, key: &str, value: &[u8]) -> Vec<u8> {
+    record(1, seq, key.as_bytes(), value)
+}
+
+/// Imports a file of these bytes; returns stdout, stderr and the exit status.
+fn import(store: &Store, bytes: &[u8], options: &[&str]) -> (String, String, i32) {
+    fs::write(store.path("old"), bytes).unwrap();
+    let output = store.process().arg("import").args(options).arg("old").output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (text(output.stdout), text(output.stderr), output.status.code().unwrap())
+}
+
+fn held(store: &Store) -> String {
+    let output = store.process().arg("SCAN").output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_bytes_of_a_record_are_those_of_the_description() {
+    assert_eq!(crc(b"123456789"), 0xcbf4_3926);
+    let bytes = put(7, "k", b"vv");
+    assert_eq!(bytes[..26], *b"KVLG\x01\0\x01\x01\0\0\0\x02\0\0\0\x07\0\0\0\0\0\0\0kvv");
+    assert_eq!(bytes.len(), 27 + 3);
+}
+
+#[test]
+fn a_log_is_read_in_its_order_whatever_its_numbers_say() {
+    let store = Store::new();
+    // The numbers begin again after a snapshot; a failed sync writes records twice.
+    let log = [
+        put(1, "a", b"1"),
+        put(2, "b", b"two words"),
+        put(2, "b", b"two words"),
+        record(2, 3, b"a", b""),
+        put(1, "c", b"\0\xff\n"),
+        put(2, "d", b""),
+    ];
+    let (out, err, status) = import(&store, &log.concat(), &[]);
+    assert_eq!((out.as_str(), err.as_str(), status), ("IMPORT OK entries=6 written=5 unchanged=1\n", "", 0));
+    assert_eq!(held(&store), "b \"two words\"\nc \"\\0\\xff\\n\"\nd \"\"\n");
+    let (out, ..) = import(&store, &log.concat(), &[]);
+    assert!(out.starts_with("IMPORT OK entries=6 written="), "{out}");
+    assert_eq!(held(&store), "b \"two words\"\nc \"\\0\\xff\\n\"\nd \"\"\n", "again: the same");
+}
+
+/// Cut at every byte: what stands whole before the cut is imported, and a word is said unless nothing is missing.
+#[test]
+fn a_torn_tail_is_cut_and_told() {
+    let whole = [put(1, "a", b"1"), put(2, "b", b"2")];
+    let (first, log) = (whole[0].len(), whole.concat());
+    for cut in [first, first + 1, first + 3, first + 5, first + 22, first + 23, first + 26, log.len() - 1, log.len()] {
+        let store = Store::new();
+        let (out, err, status) = import(&store, &log[..cut], &[]);
+        let entries = if cut == log.len() { 2 } else { 1 };
+        assert_eq!((out, status), (format!("IMPORT OK entries={entries} written={entries} unchanged=0\n"), 0), "{cut}");
+        if cut == first || cut == log.len() {
+            assert_eq!(err, "");
+        } else {
+            let says = format!(
+                "kv_cli: warning: old: byte {first}: the log stops making sense: the file ends inside a record; {} bytes are no record\n",
+                cut - first
+            );
+            assert_eq!(err, says, "{cut}");
+        }
+        assert_eq!(held(&store).lines().count(), entries);
+    }
+}
+
+/// What the C++ store appended behind a torn tail is in the file, and never read by it.
+#[test]
+fn records_behind_a_bad_one_are_counted_and_imported_when_asked_for() {
+    let mut torn = put(2, "torn", b"x");
+    torn.truncate(20);
+    let log = [put(1, "a", b"1"), torn.clone(), put(3, "b", b"2"), vec![0; 9], put(4, "a", b"3"), b"KVLG\x01".to_vec()].concat();
+    let store = Store::new();
+    let (out, err, status) = import(&store, &log, &[]);
+    assert_eq!((out.as_str(), status), ("IMPORT OK entries=1 written=1 unchanged=0\n", 0));
+    assert!(err.contains("old: byte 29: the log stops making sense: "), "{err}");
+    assert!(
+        err.contains("34 bytes are no record; behind it are 2 whole records") && err.contains("kv_cli import --salvage"),
+        "{err}"
+    );
+    let (out, err, _) = import(&store, &log, &["--salvage"]);
+    assert_eq!(out, "IMPORT OK entries=3 written=2 unchanged=1\n");
+    assert!(err.contains("2 whole records behind it, which the C++ store never read, are imported as well"), "{err}");
+    assert_eq!(held(&store), "a 3\nb 2\n");
+
+    // A flipped bit in any byte of a record is seen.
+    let good = put(2, "key", b"value");
+    for bit in (48 + 3..good.len() * 8).step_by(8) {
+        let mut bad = good.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        let store = Store::new();
+        let (_, err, _) = import(&store, &[put(1, "a", b"1"), bad, put(3, "b", b"2")].concat(), &[]);
+        assert!(err.contains("byte 29: the log stops making sense: "), "bit {bit}: {err}");
+        assert_eq!(held(&store), "a 1\n", "bit {bit}");
+    }
+}
+
+/// The file is read in portions; a record may begin at the end of one.
+#[test]
+fn a_record_is_found_wherever_it_begins() {
+    const PORTION: usize = 256 << 10;
+    for at in PORTION - 6..=PORTION + 1 {
+        let store = Store::new();
+        let (out, ..) = import(&store, &[vec![b'K'; at], put(1, "a", b"1")].concat(), &["--from", "cpp-log", "--salvage"]);
+        assert_eq!((out.as_str(), held(&store).as_str()), ("IMPORT OK entries=1 written=1 unchanged=0\n", "a 1\n"), "{at}");
+    }
+}
+
+#[test]
+fn an_empty_key_cannot_be_stored_and_is_counted() {
+    let store = Store::new();
+    let log = [put(1, "", b"x"), put(2, "a", b"1")].concat();
+    let (out, err, status) = import(&store, &log, &[]);
+    assert_eq!((out.as_str(), status), ("", 1));
+    assert_eq!(err, "kv_cli: error: old: left out, as this store holds no empty key: 1 entry; imported: 1 entry\n");
+    assert_eq!(held(&store), "a 1\n");
+    let (_, err, status) = import(&store, b"\tx\nb\t2\n", &["--from", "cpp-snapshot"]);
+    assert!(err.contains("no empty key: 1 entry; imported: 1 entry") && status == 1, "{err}");
+    assert_eq!(held(&store), "a 1\nb 2\n");
+}
+
+#[test]
+fn a_snapshot_is_lines_of_key_tab_value() {
+    let store = Store::new();
+    // What its own reader, which splits at any blank, makes wrong pairs of.
+    let (out, err, status) = import(&store, b"b\t2\nempty\t\ntwo\thello world\ntab\ta\tb\n#x\t\xff\n", &[]);
+    assert_eq!((out.as_str(), err.as_str(), status), ("IMPORT OK entries=5 written=5 unchanged=0\n", "", 0));
+    assert_eq!(held(&store), "#x \"\\xff\"\nb 2\nempty \"\"\ntab \"a\\tb\"\ntwo \"hello world\"\n");
+
+    // Snapshot, then log: as that store opens.
+    fs::write(store.path("log"), [put(1, "b", b"new"), record(2, 2, b"tab", b"")].concat()).unwrap();
+    let output = store.process().args(["import", "old", "log"]).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "IMPORT OK entries=7 written=2 unchanged=5\n");
+    assert!(held(&store).contains("b new\n") && !held(&store).contains("tab"));
+
+    let (_, err, status) = import(&Store::new(), b"a\t1\nb\ttwo\nlines\nc\t3\n", &[]);
+    assert!(err.starts_with("kv_cli: error: old:3: column 1: no tab between key and value") && status == 1, "{err}");
+    assert!(err.contains("; the 2 entries before are imported and durable, nothing from here on is"), "{err}");
+    let store = Store::new();
+    let (_, err, status) = import(&store, b"a\t1\nb\t2000", &[]);
+    assert!(
+        err.contains("old: line 2: the snapshot ends inside the value of 'b', which was left out; imported: 1 entry"),
+        "{err}"
+    );
+    assert_eq!((held(&store).as_str(), status), ("a 1\n", 1));
+}
+
+#[test]
+fn files_of_other_stores_are_refused_by_name() {
+    let store = Store::new();
+    for (bytes, says) in [
+        (&b"KVLG\x01\x17\x2a\0\0\0\0\0\0\0\0\0\x01a"[..], "begins with KVLG, but is neither a log of the C++ store"),
+        (b"KVSP\0\0\0\0", "begins with KVSP"),
+        (b"\x89kvwal\r\n\x01\0\0\0", "this is a file of a kv-engine store, not an export"),
+        (b"dear diary\n", "neither an export, nor a log or snapshot of the C++ store; it begins with 'dear diary'"),
+    ] {
+        let (out, err, status) = import(&store, bytes, &[]);
+        assert!(out.is_empty() && err.contains(says) && err.contains("nothing was imported") && status == 1, "{err}");
+    }
+    assert_eq!(held(&store), "");
+}

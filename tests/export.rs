@@ -1,0 +1,461 @@
+//! EXPORT and IMPORT as a person, a script and a cron job meet them: round trips of any bytes, files that are put in
+//! place whole, bad lines, kills in the middle, and what can be salvaged.
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+
+use common::{Store, eventually, signal};
+use predicates::prelude::*;
+use proptest::prelude::*;
+use rustix::process::Signal;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::Stdio;
+
+const FORMS: [&str; 2] = ["dump.kv", "dump.jsonl"];
+
+/// Runs `kv_cli`; returns stdout, stderr and the exit status.
+fn run(store: &Store, words: &[&str]) -> (String, String, i32) {
+    let output = store.process().args(words).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace(store.dir.path().to_str().unwrap(), "DIR");
+    (text(output.stdout), text(output.stderr), output.status.code().unwrap())
+}
+
+fn digest(store: &Store) -> String {
+    let (out, ..) = run(store, &["replay", "--digest"]);
+    out.trim_end().rsplit(' ').next().unwrap().to_string()
+}
+
+fn copy(from: &Store, to: &Store, name: &str) {
+    fs::copy(from.path(name), to.path(name)).unwrap();
+}
+
+/// Entries `key00000`, … with values of so many bytes.
+fn filled(entries: usize, bytes: usize) -> Store {
+    let store = Store::new();
+    let lines: String = (0..entries).map(|n| format!("PUT key{n:05} {n:0bytes$}\n")).collect();
+    store.cli().args(["--batch", "1000"]).write_stdin(lines).assert().success();
+    store
+}
+
+fn engine(store: &Store) -> kv_engine::Engine {
+    kv_engine::Options::new(store.path("kv.wal"), store.path("kv.snapshot")).batch_size(1000).open().unwrap()
+}
+
+fn entries() -> impl Strategy<Value = BTreeMap<Vec<u8>, Vec<u8>>> {
+    let bytes = |least, most| {
+        prop_oneof![
+            proptest::collection::vec(any::<u8>(), least..most),
+            proptest::collection::vec(
+                prop_oneof![Just(b' '), Just(b'"'), Just(b'\\'), Just(b'#'), Just(b'\n'), Just(0xc3)],
+                least..most
+            ),
+            "[a-zé\u{202e}{}:,]{1,9}".prop_map(String::into_bytes),
+        ]
+    };
+    proptest::collection::btree_map(bytes(1, 20), bytes(0, 40), 0..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Any bytes come back through either form, by IMPORT and, as text, as a script; wherever they stood, in the log or in the snapshot.
+    #[test]
+    fn what_is_exported_is_imported(entries in entries(), in_snapshot in any::<bool>()) {
+        let store = Store::new();
+        let opened = engine(&store);
+        for (n, (key, value)) in entries.iter().enumerate() {
+            opened.put(key, b"old").unwrap();
+            if in_snapshot && n == entries.len() / 2 {
+                opened.snapshot().unwrap();
+            }
+            opened.put(key, value).unwrap();
+        }
+        let due = opened.digest().to_string();
+        opened.close().unwrap();
+        for form in FORMS {
+            let (out, err, status) = run(&store, &["export", form]);
+            let seq = 2 * entries.len();
+            prop_assert_eq!((out, err, status), (format!("EXPORT OK entries={} seq={seq}\n", entries.len()), String::new(), 0));
+            let fresh = Store::new();
+            copy(&store, &fresh, form);
+            let (out, err, status) = run(&fresh, &["import", form]);
+            let count = entries.len();
+            prop_assert_eq!((out, err, status), (format!("IMPORT OK entries={count} written={count} unchanged=0\n"), String::new(), 0));
+            prop_assert_eq!(&digest(&fresh), &due);
+            // And again: nothing is written.
+            let (out, ..) = run(&fresh, &["import", form]);
+            prop_assert_eq!(out, format!("IMPORT OK entries={count} written=0 unchanged={count}\n"));
+        }
+        let fresh = Store::new();
+        fresh.cli().write_stdin(fs::read(store.path(FORMS[0])).unwrap()).assert().success();
+        prop_assert_eq!(digest(&fresh), due);
+    }
+}
+
+#[test]
+fn an_export_is_one_state_and_says_which() {
+    let store = Store::new();
+    store.script("PUT b 2\nPUT a \"1 0\"\nSNAP\nDEL b\nPUT c \"\\xff\"\n");
+    let (out, err, status) = run(&store, &["export"]);
+    let lines: Vec<&str> = out.lines().collect();
+    assert!(lines[0].starts_with("# kv_cli export 1 of store ") && lines[0].contains(", the state after write 4; "), "{out}");
+    assert_eq!(lines[1..3], ["PUT a \"1 0\"", "PUT c \"\\xff\""]);
+    assert_eq!(lines[3], format!("# end of 2 entries, digest {}", digest(&store)));
+    assert_eq!((lines.len(), err.as_str(), status), (4, "", 0));
+
+    let (out, ..) = run(&store, &["export", "--json"]);
+    let lines: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((lines[0]["export"].as_u64(), lines[0]["seq"].as_u64()), (Some(1), Some(4)));
+    assert_eq!((lines[1]["value"].as_str(), lines[2]["value_base64"].as_str()), (Some("1 0"), Some("/w==")));
+    assert_eq!((lines[3]["entries"].as_u64(), lines.len()), (Some(2), 4));
+    assert_eq!(run(&store, &["--json", "-c", "EXPORT"]).0, out);
+    assert!(run(&store, &["--json", "-c", "EXPORT x.kv"]).0.contains("\"cmd\":\"EXPORT\",\"ok\":true,\"entries\":2,\"seq\":4,"));
+}
+
+/// What is accepted and not yet synced is in the prompt's export; a store that is open elsewhere can be exported too.
+#[test]
+fn both_doors_export_an_open_store() {
+    let store = Store::new();
+    let out = store.script("SETBATCH 1000\nPUT a 1\nBEGIN\nPUT not-yet 2\nEXPORT\nABORT\n");
+    assert!(out.contains("after write 1;") && out.contains("\nPUT a 1\n# end of 1 entry, digest "), "{out}");
+
+    let opened = engine(&store);
+    let writer = {
+        let opened = opened.clone();
+        std::thread::spawn(move || {
+            (0..30_000_u32).try_for_each(|n| opened.put(n.to_be_bytes(), n.to_string()).map(drop)).unwrap()
+        })
+    };
+    let mut states = 0;
+    while !writer.is_finished() || states < 3 {
+        let (out, err, status) = run(&store, &["export"]);
+        assert_eq!(status, 0, "{err}");
+        // `a`, and then as many of the numbers in order as there were writes: one state of the many.
+        let seq: u64 = out.split("after write ").nth(1).unwrap().split(';').next().unwrap().parse().unwrap();
+        assert_eq!(out.lines().count() as u64, seq + 2, "{err}");
+        states += 1;
+        opened.snapshot().unwrap();
+    }
+    writer.join().unwrap();
+}
+
+#[test]
+fn a_file_is_put_in_place_whole_and_replaces_only_exports() {
+    let store = filled(3, 1);
+    let refused = |name: &str, says: &str| {
+        let (out, err, status) = run(&store, &["export", name]);
+        assert!(out.is_empty() && err.contains(says) && err.ends_with("; nothing was exported\n") && status == 1, "{err}");
+    };
+    fs::write(store.path("notes.kv"), "my notes\n").unwrap();
+    refused("notes.kv", "there is a file that is not an export");
+    assert_eq!(fs::read(store.path("notes.kv")).unwrap(), b"my notes\n");
+    refused("kv.wal", "there is a file that is not an export");
+    refused("/dev/null", "not a plain file");
+    refused(".", "not a plain file");
+    refused("no/where.kv", "No such file");
+    std::os::unix::fs::symlink("notes.kv", store.path("link.kv")).unwrap();
+    refused("link.kv", "not a plain file");
+    fs::write(store.path("x.kv.tmp"), "my notes\n").unwrap();
+    refused("x.kv", "there is a file that is not an export");
+    assert!(!store.path("x.kv").exists());
+
+    assert_eq!(run(&store, &["export", "good.kv"]).2, 0);
+    let about = fs::metadata(store.path("good.kv")).unwrap();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&about.permissions()) & 0o777, 0o600);
+    // What a killed export left is no obstacle, and what it would have replaced is still there.
+    fs::write(store.path("good.kv.tmp"), "# kv_cli export 1 of").unwrap();
+    assert_eq!(run(&store, &["export", "good.kv"]).2, 0);
+    assert!(!store.path("good.kv.tmp").exists());
+}
+
+/// A limit on the size of files stands in for a full disk.
+#[test]
+fn an_export_that_finds_no_room_leaves_the_old_one() {
+    let store = filled(200, 100);
+    assert_eq!(run(&store, &["export", "good.kv"]).2, 0);
+    let before = fs::read(store.path("good.kv")).unwrap();
+    let full = store
+        .program("sh")
+        .args(["-c", "ulimit -f 8; trap '' XFSZ; exec \"$0\" export good.kv"])
+        .arg(assert_cmd::cargo::cargo_bin!("kv_cli"))
+        .output()
+        .unwrap();
+    let err = String::from_utf8(full.stderr).unwrap();
+    assert!(err.contains("good.kv: File too large") && err.contains("nothing was exported"), "{err}");
+    assert_eq!((fs::read(store.path("good.kv")).unwrap() == before, full.status.code()), (true, Some(1)));
+    assert!(!store.path("good.kv.tmp").exists());
+}
+
+#[test]
+fn a_killed_or_interrupted_export_is_not_taken_for_a_whole_one() {
+    let store = filled(20_000, 200);
+    assert_eq!(run(&store, &["export", "good.kv"]).2, 0);
+    let before = fs::read(store.path("good.kv")).unwrap();
+    let tmp = store.path("good.kv.tmp");
+    for by in [Signal::KILL, Signal::TERM] {
+        let mut stopped = 0;
+        for _ in 0..50 {
+            let _ = fs::remove_file(&tmp);
+            let mut child =
+                store.process().args(["export", "good.kv"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            let mut over = None;
+            while !tmp.exists() && over.is_none() {
+                over = child.try_wait().unwrap();
+            }
+            if over.is_none() {
+                signal(&child, by);
+            }
+            let status = child.wait().unwrap();
+            assert!(fs::read(store.path("good.kv")).unwrap() == before, "{by:?} {status}");
+            if !status.success() {
+                stopped += 1;
+                assert!(by == Signal::KILL || (status.code() == Some(143) && !tmp.exists()), "{status}");
+            }
+        }
+        assert!(stopped > 0, "{by:?} always came too late");
+    }
+    // To stdout: what was cut lacks its last line, and an import says so.
+    fs::write(store.path("cut.kv"), &before[..before.len() / 2]).unwrap();
+    let fresh = Store::new();
+    copy(&store, &fresh, "cut.kv");
+    let (out, err, status) = run(&fresh, &["import", "cut.kv"]);
+    assert!(out.is_empty() && status == 1 && err.contains("cut.kv:"), "{err}");
+    let whole_line = before[..before.len() / 2].ends_with(b"\n");
+    assert!(whole_line || err.contains("column") || err.contains("without its last line: it was cut"), "{err}");
+    let at = before.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(99).unwrap().0;
+    fs::write(fresh.path("cut.kv"), &before[..=at]).unwrap();
+    let (_, err, status) = run(&fresh, &["import", "cut.kv"]);
+    assert!(err.contains("cut.kv:101: the export ends without its last line: it was cut") && status == 1, "{err}");
+}
+
+#[test]
+fn a_bad_line_is_told_and_the_same_import_goes_on() {
+    let store = Store::new();
+    let lines = |bad: &str| format!("PUT a 1\nPUT b 2\n{bad}\nPUT d 4\n");
+    for (name, bad, column) in [("x.kv", "PUT c \"3\\q\"", 9), ("y.kv", "PUT c", 1), ("z.kv", "GET c", 1)] {
+        fs::write(store.path(name), lines(bad)).unwrap();
+        let (out, err, status) = run(&store, &["import", name]);
+        assert!(err.starts_with(&format!("kv_cli: error: {name}:3: column {column}: ")), "{err}");
+        assert!(
+            err.contains("; the 2 entries before are imported and durable, nothing from here on is; mend it and import again")
+        );
+        assert_eq!((out.as_str(), status), ("", 1));
+        assert_eq!(store.script("KEYS\n"), "a\nb\n");
+    }
+    fs::write(store.path("x.kv"), lines("PUT c \"3\"")).unwrap();
+    assert_eq!(run(&store, &["import", "x.kv"]).0, "IMPORT OK entries=4 written=2 unchanged=2\n");
+    let json = "{\"key\":\"a\",\"value\":\"9\"}\n{\"key\":\"b\"}\n";
+    let failed = store.cli().args(["import", "-"]).write_stdin(json).assert().code(1);
+    failed.stderr(predicate::str::starts_with(
+        "kv_cli: error: <stdin>:2: column 1: the entry has no value; the entry before is imported",
+    ));
+    assert_eq!(store.script("GET a\n"), "9\n");
+    let long = format!("PUT a 1\nPUT {} 1\n", "k".repeat(70_000));
+    let failed = store.cli().args(["import", "-"]).write_stdin(long).assert().code(1);
+    failed.stderr(predicate::str::contains("<stdin>:2: column 1: the key's length in bytes"));
+    // In a script the place is that of the line and of the file.
+    let failed = store.cli().write_stdin("SIZE\nIMPORT y.kv\nBEGIN\nIMPORT x.kv\n").assert().code(1);
+    failed.stderr(
+        predicate::str::contains("kv_cli: <stdin>:2: error: y.kv:3: column 1: PUT takes a key and a value, got 1 word")
+            .and(predicate::str::contains("a group is open")),
+    );
+}
+
+#[test]
+fn a_changed_export_is_imported_and_called_changed() {
+    let store = filled(5, 1);
+    run(&store, &["export", "dump.kv"]);
+    let text = fs::read_to_string(store.path("dump.kv")).unwrap();
+    let problem = |text: &str, says: &str| {
+        let fresh = Store::new();
+        fs::write(fresh.path("dump.kv"), text).unwrap();
+        let (_, err, status) = run(&fresh, &["import", "dump.kv"]);
+        assert!(err.contains("dump.kv: line ") && err.contains(says) && status == 1, "{err}");
+        fresh
+    };
+    let fresh = problem(&text.replace("key00003 3", "key00003 9"), "their digest is ");
+    assert_eq!(fresh.script("GET key00003\n"), "9\n");
+    problem(&text.replace("PUT key00003 3\n", ""), "4 entries where the last line says 5");
+    // Deletions, comments, several exports in one: fine.
+    let fresh = Store::new();
+    fresh.script("PUT old 1\n");
+    fs::write(fresh.path("dump.kv"), format!("{text}\n# mine\nDEL old\nDEL nothing\n{text}")).unwrap();
+    assert_eq!(run(&fresh, &["import", "dump.kv"]).0, "IMPORT OK entries=12 written=6 unchanged=6\n");
+    assert_eq!(digest(&fresh), digest(&store));
+}
+
+/// However often it is killed, the store holds a prefix of the file in whole groups, and the same import gets to the end.
+#[test]
+fn an_import_can_be_killed_at_any_moment_and_repeated() {
+    let source = filled(30_000, 100);
+    let due = digest(&source);
+    for form in FORMS {
+        run(&source, &["export", form]);
+        let store = Store::new();
+        copy(&source, &store, form);
+        let (mut kills, mut held) = (0, 0);
+        loop {
+            let mut child = store.process().args(["--batch", "1", "import", form]).stdout(Stdio::null()).spawn().unwrap();
+            // Later each time, so that it comes to its end.
+            std::thread::sleep(std::time::Duration::from_millis(20 + 25 * kills));
+            signal(&child, Signal::KILL);
+            let done = child.wait().unwrap().success();
+            let (out, ..) = run(&store, &["KEYS"]);
+            let keys: Vec<&str> = out.lines().collect();
+            assert!(keys.iter().enumerate().all(|(n, key)| *key == format!("key{n:05}")), "a prefix");
+            assert!(keys.len() % 1000 == 0 && keys.len() >= held, "in groups, and never back: {} of {held}", keys.len());
+            held = keys.len();
+            kills += 1;
+            if done || kills == 40 {
+                break;
+            }
+        }
+        let (out, _, status) = run(&store, &["import", form]);
+        assert_eq!(out, format!("IMPORT OK entries=30000 written={} unchanged={held}\n", 30_000 - held));
+        assert_eq!((digest(&store), status), (due.clone(), 0));
+    }
+}
+
+/// It notices between two lines.
+#[test]
+fn an_interrupted_import_says_how_far_it_came() {
+    let store = Store::new();
+    let mut child = store.piped(&["import", "-"]);
+    let mut to = child.stdin.take().unwrap();
+    let feeder = std::thread::spawn(move || {
+        for n in 0.. {
+            if to.write_all(format!("PUT key{n} {n}\n").as_bytes()).is_err() {
+                return n;
+            }
+        }
+        0
+    });
+    let listens = || {
+        let threads = fs::read_dir(format!("/proc/{}/task", child.id())).unwrap();
+        threads.flatten().any(|thread| fs::read_to_string(thread.path().join("comm")).is_ok_and(|name| name == "kv-signals\n"))
+    };
+    eventually("it listens to signals", listens);
+    signal(&child, Signal::TERM);
+    let output = child.wait_with_output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(143), "{err}");
+    let said = err.strip_prefix("kv_cli: error: <stdin>: interrupted; the ").unwrap();
+    let (before, rest) = said.split_once(' ').unwrap();
+    assert_eq!(
+        rest,
+        "entries before are imported and durable; to go on, import again: what is there already is not written again\n"
+    );
+    assert_eq!(store.script("SIZE\n"), format!("{before}\n"));
+    assert!(feeder.join().unwrap() >= before.parse().unwrap());
+}
+
+fn golden() -> Store {
+    let store = Store::new();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    fs::copy(data.join("v1.wal"), store.path("kv.wal")).unwrap();
+    fs::copy(data.join("v1.snapshot"), store.path("kv.snapshot")).unwrap();
+    store
+}
+
+fn lines(out: &str) -> Vec<&str> {
+    out.lines().filter(|line| line.starts_with("PUT ")).collect()
+}
+
+#[test]
+fn damaged_files_are_not_exported_but_salvaged() {
+    let store = golden();
+    let (whole, _, status) = run(&store, &["export"]);
+    assert_eq!(status, 0);
+    let (out, err, status) = run(&store, &["export", "--salvage"]);
+    assert_eq!((lines(&out), status), (lines(&whole), 0), "of sound files, the state");
+    assert!(err.contains("nothing is wrong with these files"), "{err}");
+    let log = fs::read(store.path("kv.wal")).unwrap();
+    let snapshot = fs::read(store.path("kv.snapshot")).unwrap();
+
+    // One write in the middle of the log.
+    let mut bytes = log.clone();
+    bytes[170] ^= 1;
+    fs::write(store.path("kv.wal"), &bytes).unwrap();
+    let (out, err, status) = run(&store, &["export", "x.kv"]);
+    assert!(
+        out.is_empty() && status == 3 && err.contains("damaged at byte 163") && err.contains("kv_cli export --salvage"),
+        "{err}"
+    );
+    assert!(!store.path("x.kv").exists());
+    let (out, err, status) = run(&store, &["export", "--salvage", "x.kv"]);
+    assert_eq!((out.as_str(), status), ("EXPORT OK entries=5 salvaged\n", 3));
+    assert!(
+        err.contains("2 writes of the log (lost there: 1)") && err.contains("this is NOT a prefix of what was written"),
+        "{err}"
+    );
+    let text = fs::read_to_string(store.path("x.kv")).unwrap();
+    assert!(text.starts_with("# kv_cli export 1, salvaged from damaged files: NOT the state after any write"), "{text}");
+    let rest = ["PUT a 1", "PUT b 2", "PUT empty \"\"", "PUT name \"Ada Lovelace\""];
+    assert_eq!(lines(&text)[1..], rest, "`empty`, which the lost write removed, is back");
+    let fresh = Store::new();
+    copy(&store, &fresh, "x.kv");
+    assert_eq!(run(&fresh, &["import", "x.kv"]).0, "IMPORT OK entries=5 written=5 unchanged=0\n");
+
+    // Only the headers: everything is found.
+    for at in [20, 40] {
+        let (mut one, mut other) = (log.clone(), snapshot.clone());
+        one[at] ^= 1;
+        other[at] ^= 1;
+        fs::write(store.path("kv.wal"), &one).unwrap();
+        fs::write(store.path("kv.snapshot"), &other).unwrap();
+        let (out, err, status) = run(&store, &["export", "--salvage"]);
+        assert_eq!((lines(&out), status), (lines(&whole), 3), "{err}");
+        assert!(
+            err.contains("lost there: an unknown number") && err.contains("the header of DIR/kv.snapshot is damaged"),
+            "{err}"
+        );
+    }
+
+    // Nothing of either.
+    fs::write(store.path("kv.wal"), "nonsense").unwrap();
+    fs::remove_file(store.path("kv.snapshot")).unwrap();
+    let (out, err, status) = run(&store, &["export", "--salvage"]);
+    assert!(lines(&out).is_empty() && err.contains("not a kv-engine file") && status == 3, "{err}");
+}
+
+/// Some of the snapshot's blocks are lost: the others are there, and what the log still knows of the lost keys.
+#[test]
+fn the_blocks_of_a_damaged_snapshot_that_hold_are_salvaged() {
+    let store = filled(1000, 50);
+    let log = fs::read(store.path("kv.wal")).unwrap();
+    store.cli().arg("SNAP").assert().success();
+    let mut bytes = fs::read(store.path("kv.snapshot")).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(store.path("kv.snapshot"), &bytes).unwrap();
+    assert_eq!(run(&store, &["export"]).2, 3);
+    let (out, err, status) = run(&store, &["export", "--salvage"]);
+    let found = lines(&out);
+    assert!(status == 3 && found.len() > 900 && found.len() < 1000, "{err}");
+    assert!(err.contains(&format!(": {} from the snapshot (lost there: {})", found.len(), 1000 - found.len())), "{err}");
+    assert!(found.is_sorted() && found.contains(&format!("PUT key00999 {:050}", 999).as_str()));
+
+    // The log of before knows them all.
+    fs::write(store.path("kv.wal"), log).unwrap();
+    let (out, ..) = run(&store, &["export", "--salvage"]);
+    assert_eq!(lines(&out).len(), 1000);
+}
+
+#[test]
+fn missing_files_are_named() {
+    let store = Store::new();
+    let (out, err, status) = run(&store, &["export"]);
+    assert!(out.is_empty() && err.contains("DIR/kv.wal: there is no such file") && status == 3, "{err}");
+    let store = golden();
+    fs::remove_file(store.path("kv.wal")).unwrap();
+    let (_, err, status) = run(&store, &["export"]);
+    assert!(err.contains("there is no log beside the snapshot") && status == 3, "{err}");
+    let (out, _, status) = run(&store, &["export", "--salvage"]);
+    assert_eq!((lines(&out).len(), status), (3, 3));
+    let failed = Store::new().cli().args(["import", "nowhere.kv"]).assert().code(1);
+    failed.stderr("kv_cli: error: nowhere.kv: No such file or directory (os error 2); nothing was imported\n");
+}
