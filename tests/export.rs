@@ -307,7 +307,7 @@ fn an_import_can_be_killed_at_any_moment_and_repeated() {
             let (out, ..) = run(&store, &["KEYS"]);
             let keys: Vec<&str> = out.lines().collect();
             assert!(keys.iter().enumerate().all(|(n, key)| *key == format!("key{n:05}")), "a prefix");
-            assert!(keys.len() % 1000 == 0 && keys.len() >= held, "in groups, and never back: {} of {held}", keys.len());
+            assert!(keys.len().is_multiple_of(1000) && keys.len() >= held, "in groups, and never back: {} of {held}", keys.len());
             held = keys.len();
             kills += 1;
             if done || kills == 40 {
