@@ -149,8 +149,8 @@ pub(crate) struct WalArgs {
     #[arg(long, value_name = "SEQ")]
     pub(crate) record: Option<u64>,
 
-    /// Show the bytes, with the fields of the format named
-    #[arg(long, conflicts_with = "json")]
+    /// Show the bytes, with the fields of the format named; not in JSON
+    #[arg(long)]
     pub(crate) hex: bool,
 }
 
