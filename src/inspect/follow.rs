@@ -193,3 +193,52 @@ impl Place {
         Place { offset: wal::HEADER_BYTES as u64, link: header.salt, last: header.base, before: None }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::Options;
+    use std::fs;
+
+    fn writes(follow: &mut Follow) -> Vec<Seq> {
+        let mut seen = Vec::new();
+        follow
+            .look(|entry| {
+                if let Entry::Record(record @ Record { content: super::super::Content::Write(_), .. }) = entry {
+                    seen.push(record.seq);
+                }
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        seen
+    }
+
+    /// A new log begins with copies of the records that came while it was made.
+    #[test]
+    fn the_copies_in_a_new_log_are_not_shown_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, other) = (dir.path().join("log"), dir.path().join("other"));
+        let open = |log: &Path| Options::new(log, log.with_extension("snap")).open().unwrap();
+        open(&log).put("a", "1").unwrap();
+        fs::copy(&log, &other).unwrap();
+        let engine = open(&log);
+        engine.put("b", "2").unwrap();
+        let mut follow = Follow::new(&log).unwrap();
+        assert_eq!(writes(&mut follow), [1, 2]);
+        // The last record comes when the new log is ready, and is in both.
+        engine.put("c", "3").unwrap();
+        let successor = open(&other);
+        successor.snapshot().unwrap();
+        ["2", "3", "4"].map(|n| successor.put("x", n).unwrap());
+        fs::rename(&other, &log).unwrap();
+        assert_eq!(writes(&mut follow), [3, 4]);
+        assert_eq!((writes(&mut follow), follow.last_seq()), (vec![], 4));
+
+        // Another store's log: everything in it is new.
+        let third = dir.path().join("third");
+        open(&third).put("a", "1").unwrap();
+        fs::rename(&third, &log).unwrap();
+        assert_eq!(writes(&mut follow), [1]);
+    }
+}
