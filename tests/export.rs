@@ -14,6 +14,8 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const FORMS: [&str; 2] = ["dump.kv", "dump.jsonl"];
 
@@ -130,17 +132,27 @@ fn both_doors_export_an_open_store() {
             (0..30_000_u32).try_for_each(|n| opened.put(n.to_be_bytes(), n.to_string()).map(drop)).unwrap()
         })
     };
+    let over = Arc::new(AtomicBool::new(false));
+    let snapshots = {
+        let (opened, over) = (opened.clone(), Arc::clone(&over));
+        std::thread::spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                opened.snapshot().unwrap();
+            }
+        })
+    };
     let mut states = 0;
-    while !writer.is_finished() || states < 3 {
+    while !writer.is_finished() || states < 20 {
         let (out, err, status) = run(&store, &["export"]);
         assert_eq!(status, 0, "{err}");
         // `a`, and then as many of the numbers in order as there were writes: one state of the many.
         let seq: u64 = out.split("after write ").nth(1).unwrap().split(';').next().unwrap().parse().unwrap();
         assert_eq!(out.lines().count() as u64, seq + 2, "{err}");
         states += 1;
-        opened.snapshot().unwrap();
     }
     writer.join().unwrap();
+    over.store(true, Ordering::Relaxed);
+    snapshots.join().unwrap();
 }
 
 #[test]

@@ -230,10 +230,21 @@ mod tests {
         engine.put("c", "3").unwrap();
         let successor = open(&other);
         successor.snapshot().unwrap();
-        ["2", "3", "4"].map(|n| successor.put("x", n).unwrap());
+        ["2", "3", "4"].into_iter().try_for_each(|n| successor.put("x", n).map(drop)).unwrap();
         fs::rename(&other, &log).unwrap();
         assert_eq!(writes(&mut follow), [3, 4]);
         assert_eq!((writes(&mut follow), follow.last_seq()), (vec![], 4));
+
+        // What came last to the old log is in the new one no more: its snapshot holds it.
+        successor.put("x", "5").unwrap();
+        let next = dir.path().join("next");
+        fs::copy(&log, &next).unwrap();
+        fs::copy(other.with_extension("snap"), next.with_extension("snap")).unwrap();
+        let engine = open(&next);
+        engine.snapshot().unwrap();
+        engine.put("x", "6").unwrap();
+        fs::rename(&next, &log).unwrap();
+        assert_eq!(writes(&mut follow), [5, 6]);
 
         // Another store's log: everything in it is new.
         let third = dir.path().join("third");
