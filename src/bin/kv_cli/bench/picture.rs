@@ -78,11 +78,9 @@ pub(super) fn draw(runs: &[Run], bench: &Bench, settings: &Settings, out: &mut O
         _ if runs.iter().all(|run| run.operations() == 0) => {}
         runs => compare(runs, glyphs, columns, out),
     }
-    if !settings.quiet {
-        let place = super::machine::file_system(&settings.wal).map(|kind| format!(", on {kind}")).unwrap_or_default();
-        for sentence in [format!("{}{place}", super::workload(bench, runs)), super::synced(runs)] {
-            wrapped(&sentence, columns).iter().for_each(|line| out.dim_line(line));
-        }
+    let place = super::machine::file_system(&settings.wal).map(|kind| format!(", on {kind}")).unwrap_or_default();
+    for sentence in [format!("{}{place}", super::workload(bench, runs)), super::synced(runs)] {
+        wrapped(&sentence, columns).iter().for_each(|line| out.dim_line(line));
     }
 }
 

@@ -1,4 +1,4 @@
-//! A bar on stderr, when that is a terminal and the run takes a while.
+//! A bar on stderr, when that is a terminal that can move back and the run takes a while.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kv_engine::command::Amount;
@@ -18,7 +18,8 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn new(amount: Amount, batch: u64) -> Progress {
-        let next = if io::stderr().is_terminal() { AFTER } else { Duration::MAX };
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let next = if io::stderr().is_terminal() && !dumb { AFTER } else { Duration::MAX };
         Progress { bar: None, amount, batch, next }
     }
 

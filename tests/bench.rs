@@ -1,0 +1,355 @@
+//! BENCH: the work it was asked for is the work it counts, in text and JSON; its page stands alone and
+//! is readable on a light and a dark ground; its picture fits a terminal. No test looks at a time.
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+
+use common::{Store, eventually, signal, skipped};
+use predicates::prelude::*;
+use rustix::process::Signal;
+use serde_json::Value as Json;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+
+/// The `name=value` words of a line.
+fn fields(line: &str) -> BTreeMap<&str, &str> {
+    line.split(' ').filter_map(|word| word.split_once('=')).collect()
+}
+
+fn bench(store: &Store, words: &str) -> String {
+    let mut cli = store.cli();
+    let done = cli.arg("-q").args(words.split(' ')).assert().success().stderr("");
+    String::from_utf8(done.get_output().stdout.clone()).unwrap()
+}
+
+fn number(fields: &BTreeMap<&str, &str>, name: &str) -> u64 {
+    fields.get(name).unwrap_or_else(|| panic!("no {name} in {fields:?}")).parse().unwrap()
+}
+
+#[test]
+fn the_work_that_was_asked_for_is_counted() {
+    let store = Store::new();
+    let one = |words: &str| bench(&store, words).trim_end().to_string();
+
+    let line = one("BENCH 103 5 --warm-up 7");
+    let puts = fields(&line);
+    assert_eq!((puts["N"], puts["syncs"], puts["sync"], puts["warm_up"]), ("103", "21", "fdatasync", "7"), "{line}");
+    assert!(!puts.contains_key("ops") && !puts.contains_key("threads"), "what is the default is not named: {line}");
+
+    let line = one("bench 500 10 --ops gets --keys 50 --key-bytes 10 --value-bytes 0");
+    let gets = fields(&line);
+    assert_eq!((gets["N"], gets["syncs"], gets["sync"], gets["ops"]), ("500", "0", "none", "gets"), "{line}");
+    assert_eq!((gets["keys"], gets["key_bytes"], gets["value_bytes"]), ("50", "10", "0"), "{line}");
+
+    let line = one("BENCH 1001 10 --ops mixed:30 --keys 100 --dist=zipfian");
+    let mixed = fields(&line);
+    let (puts, gets) = (number(&mixed, "puts"), number(&mixed, "gets"));
+    assert_eq!(puts + gets, 1001, "{line}");
+    assert!((200..400).contains(&gets), "30 in 100 are GETs: {line}");
+    assert_eq!(number(&mixed, "syncs"), puts.div_ceil(10), "{line}");
+    assert_eq!((mixed["ops"], mixed["dist"]), ("mixed:30", "zipfian"), "{line}");
+
+    // Threads share the number, also where it cannot be shared evenly, and share syncs.
+    let line = one("BENCH 50 1 --threads 7");
+    let shared = fields(&line);
+    assert_eq!((shared["N"], shared["threads"]), ("50", "7"), "{line}");
+    assert!((1..=50).contains(&number(&shared, "syncs")), "{line}");
+
+    let line = one("BENCH 60ms 100 --warm-up 0s");
+    let timed = fields(&line);
+    assert!(number(&timed, "N") > 0 && timed["total_ms"].parse::<f64>().unwrap() >= 60.0, "{line}");
+    assert_eq!(timed["warm_up"], "0");
+}
+
+#[test]
+fn json_has_every_figure_of_the_text_and_what_was_asked() {
+    let store = Store::new();
+    for words in ["BENCH 40 1,4 --json", "--json BENCH 40 1,4"] {
+        let text = bench(&store, words);
+        let lines: Vec<Json> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        for (line, (batch, syncs)) in lines.iter().zip([(1, 40), (4, 10)]) {
+            assert_eq!((&line["cmd"], &line["ok"], &line["stopped"]), (&"BENCH".into(), &true.into(), &false.into()));
+            assert_eq!(
+                (line["N"].as_u64(), line["batch"].as_u64(), line["syncs"].as_u64()),
+                (Some(40), Some(batch), Some(syncs))
+            );
+            assert_eq!((line["ops"].as_str(), line["dist"].as_str()), (Some("puts"), Some("uniform")));
+            for name in ["total_ms", "ops_per_sec", "p50_us", "p99_us", "p999_us", "max_us", "sync_us", "threads", "key_bytes"] {
+                assert!(line[name].is_number(), "{name} in {line}");
+            }
+        }
+        assert!(lines[2]["best"] == true && lines[2]["speedup"].is_number());
+    }
+}
+
+#[test]
+fn a_signal_gives_the_result_so_far_and_its_page() {
+    let store = Store::new();
+    let mut child = store.piped(&["--batch", "1"]);
+    child.stdin.as_mut().unwrap().write_all(b"BENCH 30 1\nBENCH 100000000 1,5 --threads 2 --report so-far.html\n").unwrap();
+    // In the second one: more of the log than the first one wrote.
+    eventually("the second bench runs", || {
+        fs::metadata(store.path("kv.wal.bench")).is_ok_and(|log| log.len() > 300_000) || store.path("none").exists()
+    });
+    signal(&child, Signal::INT);
+    let output = child.wait_with_output().unwrap();
+    let (text, said) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    let lines: Vec<&str> = text.lines().collect();
+    let so_far = fields(lines[1]);
+    assert!((1..100_000_000).contains(&number(&so_far, "N")) && so_far["batch"] == "1", "{text}");
+    assert_eq!(lines[2], "BENCH best batch=1 speedup=1.00x");
+    assert!(said.contains("stopped after") && said.contains("of 200000000 writes"), "{said}");
+    assert!(fs::read_to_string(store.path("so-far.html")).unwrap().contains("Stopped before its end."));
+    assert!(
+        !fs::read_dir(store.dir.path()).unwrap().any(|entry| entry.unwrap().file_name().to_string_lossy().contains(".bench"))
+    );
+}
+
+/// A page of each kind, of the same work.
+fn page(store: &Store, name: &str) -> (String, String) {
+    let text = bench(store, &format!("BENCH 300 1,5,50,200 --report {name}"));
+    (text, fs::read_to_string(store.path(name)).unwrap())
+}
+
+#[test]
+fn the_page_stands_alone_and_says_what_the_lines_say() {
+    let store = Store::new();
+    for name in ["page.html", "page.svg"] {
+        let (text, page) = page(&store, name);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 6, "{text}");
+        assert_eq!(lines[5], format!("BENCH report={name}"));
+
+        // No network: nothing that a browser would fetch, and nothing that would run.
+        let links = page.replace("http://www.w3.org/2000/svg", "");
+        for fetched in ["http:", "https:", "src=", "href=", "url(", "@import", "<script", "<link", "<img"] {
+            assert!(!links.contains(fetched), "{fetched} in {name}");
+        }
+        // Sent on: no name of a directory.
+        assert!(!page.contains(store.dir.path().to_str().unwrap()), "{name}");
+
+        assert!(page.contains("kv_cli BENCH 300 1,5,50,200<") || page.contains("kv_cli BENCH 300 1,5,50,200\n"));
+        let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+        for told in
+            ["Sync floor", "Latency percentiles", "Latency histogram", "of floor", "fdatasync: 300, 60, 6, 2 times", &kernel]
+        {
+            assert!(page.contains(told), "no {told} in {name}");
+        }
+        assert!(page.contains(&format!("kv_cli {}, log format", env!("CARGO_PKG_VERSION"))));
+        assert!(page.contains("prefers-color-scheme: dark"));
+        if name.ends_with("html") {
+            // The lines themselves are in it.
+            assert!(lines[..4].iter().all(|line| page.contains(line)), "{text}");
+        }
+        for line in &lines[..4] {
+            let floor = fields(line);
+            assert!(floor["floor_sync_us"].parse::<f64>().unwrap() > 0.0 && number(&floor, "floor_ops_per_sec") > 0, "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_page_without_writes_has_no_floor() {
+    let store = Store::new();
+    bench(&store, "BENCH 100 5 --ops gets --keys 10 --report gets.html");
+    let page = fs::read_to_string(store.path("gets.html")).unwrap();
+    assert!(page.contains("Nothing was written, so nothing was synced.") && !page.contains("Sync floor"));
+}
+
+#[test]
+fn a_page_replaces_a_page_and_nothing_else() {
+    let store = Store::new();
+    let refused = |name: &str, why: &str| {
+        let mut cli = store.cli();
+        // Before the work: no result is printed.
+        cli.args(["-q", "BENCH", "100000000", "--report", name])
+            .assert()
+            .code(1)
+            .stdout("")
+            .stderr(predicate::str::contains(why));
+    };
+    fs::write(store.path("notes.html"), "<p>somebody's own page").unwrap();
+    refused("notes.html", "BENCH did not write");
+    assert_eq!(fs::read_to_string(store.path("notes.html")).unwrap(), "<p>somebody's own page");
+    refused("no/such/directory.html", "directory.html");
+    fs::create_dir(store.path("directory.svg")).unwrap();
+    refused("directory.svg", "directory.svg");
+
+    bench(&store, "BENCH 10 1 --report mine.html");
+    bench(&store, "BENCH 11 1 --report mine.html");
+    assert!(fs::read_to_string(store.path("mine.html")).unwrap().contains("kv_cli BENCH 11 1<"));
+    let names: Vec<_> = fs::read_dir(store.dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(names.iter().all(|name| !name.ends_with(".tmp") && !name.contains(".bench")), "{names:?}");
+}
+
+/// Looks at a page as it stands there: what lies outside or on something else, and what can hardly be read.
+const PROBE: &str = r#"<pre id="probe"></pre><script>
+const luminance = rgb => rgb.match(/[\d.]+/g).slice(0, 3).map(c => c / 255)
+    .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4).reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+const contrast = (a, b) => { const [low, high] = [luminance(a), luminance(b)].sort((x, y) => x - y); return (high + 0.05) / (low + 0.05); };
+const box = node => node.getBoundingClientRect();
+const found = { outside: [], overlapping: [], faint: [], texts: 0, grounds: [], loads: performance.getEntriesByType('resource').length,
+    wide: document.documentElement.scrollWidth - document.documentElement.clientWidth };
+for (const svg of document.querySelectorAll('svg')) {
+    const frame = box(svg), texts = [...svg.querySelectorAll('text')].filter(t => t.textContent.trim());
+    const ground = getComputedStyle(svg.querySelector('rect')).fill;
+    found.grounds.push(luminance(ground));
+    found.texts += texts.length;
+    texts.forEach((text, at) => {
+        const b = box(text), name = text.textContent.trim();
+        if (b.left < frame.left || b.right > frame.right || b.top < frame.top || b.bottom > frame.bottom) found.outside.push(name);
+        if (contrast(getComputedStyle(text).fill, ground) < 4.5) found.faint.push(name);
+        for (const other of texts.slice(at + 1)) {
+            const o = box(other), w = Math.min(b.right, o.right) - Math.max(b.left, o.left), h = Math.min(b.bottom, o.bottom) - Math.max(b.top, o.top);
+            if (w > 1 && h > 4) found.overlapping.push(name + ' | ' + other.textContent.trim());
+        }
+    });
+}
+const body = getComputedStyle(document.body);
+found.body = luminance(body.backgroundColor);
+document.getElementById('probe').textContent = 'PROBE' + JSON.stringify(found) + 'END';
+</script>"#;
+
+fn browser() -> Option<Command> {
+    let works = |name: &&str| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success());
+    let name = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(works)?;
+    let mut command = Command::new(name);
+    command
+        .args("--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking".split(' '));
+    command.args(["--disable-component-update", "--disable-sync", "--hide-scrollbars", "--dump-dom"]);
+    Some(command)
+}
+
+fn dom(page: &Path, profile: &Path, dark: bool, width: u32) -> String {
+    let mut browser = browser().unwrap();
+    browser.arg(format!("--user-data-dir={}", profile.display())).arg(format!("--window-size={width},2000"));
+    browser.arg(format!("--blink-settings=preferredColorScheme={}", if dark { 0 } else { 1 }));
+    let output = browser.arg(format!("file://{}", page.display())).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_browser_shows_the_page_whole_in_light_and_dark() {
+    if browser().is_none() {
+        return skipped("no browser: chromium is not installed");
+    }
+    let store = Store::new();
+    let profile = store.path("profile");
+    for name in ["page.html", "page.svg"] {
+        let (_, page) = page(&store, name);
+        let is_html = name.ends_with("html");
+        if !is_html {
+            let drawn = dom(&store.path(name), &profile, false, 1000);
+            assert!(drawn.contains("</svg>") && !drawn.contains("parsererror"), "{drawn}");
+        }
+        let probed = if is_html {
+            page.replace("</body>", &format!("{PROBE}</body>"))
+        } else {
+            format!("<!DOCTYPE html><body>{page}{PROBE}")
+        };
+        fs::write(store.path("probed.html"), probed).unwrap();
+        for (dark, width) in [(false, 1000), (true, 1000), (false, 600)] {
+            let dom = dom(&store.path("probed.html"), &profile, dark, width);
+            let place = format!("{name}, dark: {dark}, {width} wide");
+            let json =
+                dom.split_once(">PROBE{").and_then(|(_, rest)| rest.split_once("}END")).map(|(json, _)| format!("{{{json}}}"));
+            let json = json.unwrap_or_else(|| panic!("{place}: no probe in {dom}")).replace("&gt;", ">").replace("&amp;", "&");
+            let found: Json = serde_json::from_str(&json).unwrap();
+            for problem in ["outside", "overlapping", "faint"] {
+                assert_eq!(found[problem].as_array().unwrap(), &Vec::<Json>::new(), "{problem} in {place}");
+            }
+            assert!(found["texts"].as_u64().unwrap() > 45, "{place}: {found}");
+            assert_eq!(found["loads"], 0, "{place}");
+            let lights = found["grounds"].as_array().unwrap().iter().chain(is_html.then_some(&found["body"]));
+            assert!(
+                lights.clone().count() >= 1 && lights.map(|light| light.as_f64().unwrap()).all(|light| (light < 0.1) == dark),
+                "{place}: {found}"
+            );
+            assert!(!is_html || found["wide"] == 0, "{place} scrolls sideways: {found}");
+        }
+    }
+}
+
+/// What a terminal of 80 columns is sent.
+fn on_a_terminal(store: &Store, words: &[&str], environment: &[(&str, &str)]) -> String {
+    let mut command = store.program("sh");
+    // stderr has the progress of a slow disk, which would be mixed in.
+    command.args(["-c", "exec \"$0\" -q \"$@\" 2>/dev/null", env!("CARGO_BIN_EXE_kv_cli")]).args(words);
+    command.env("LC_ALL", "C.UTF-8").env("TERM", "xterm-256color").envs(environment.iter().copied());
+    let mut session = rexpect::session::spawn_command(command, Some(60_000)).unwrap();
+    // It reads a byte as a character.
+    let bytes = session.exp_eof().unwrap().chars().filter(|&c| c != '\r').map(|c| u8::try_from(c).unwrap()).collect();
+    String::from_utf8(bytes).unwrap()
+}
+
+fn without_colour(text: &str) -> String {
+    let mut pieces = text.split("\x1b[");
+    let first = pieces.next().unwrap().to_string();
+    pieces.fold(first, |shown, piece| shown + piece.split_once('m').unwrap().1)
+}
+
+#[test]
+fn a_terminal_gets_a_picture_that_fits() {
+    let store = Store::new();
+    for words in [&["BENCH", "400", "1,5,1000000"][..], &["BENCH", "400", "5"], &["BENCH", "300", "1,5", "--ops", "mixed"]] {
+        let colour = on_a_terminal(&store, words, &[]);
+        assert!(colour.contains("\x1b[36m█") || colour.contains("\x1b[33m"), "{colour}");
+        let plain = on_a_terminal(&store, words, &[("NO_COLOR", "1")]);
+        assert!(!plain.contains('\x1b') && plain.contains('█'), "{plain}");
+        let dumb = on_a_terminal(&store, words, &[("TERM", "dumb")]);
+        assert!(dumb.is_ascii() && !dumb.contains('\x1b') && dumb.contains('#'), "{dumb}");
+        let latin = on_a_terminal(&store, words, &[("LC_ALL", "C"), ("NO_COLOR", "1")]);
+        assert!(latin.is_ascii(), "{latin}");
+        for picture in [without_colour(&colour), plain, dumb] {
+            assert!(picture.lines().all(|line| line.chars().count() <= 80), "{picture}");
+            let several = words[2].contains(',');
+            assert_eq!(picture.contains("BENCH N="), !several, "{picture}");
+            assert_eq!(picture.contains("BENCH best batch="), several, "{picture}");
+            if several {
+                let rows: Vec<&str> = picture.lines().skip_while(|line| !line.contains("throughput")).collect();
+                let ends = rows[..3].iter().map(|row| row.chars().count()).collect::<Vec<_>>();
+                assert!(ends.iter().all(|&end| end == ends[0]), "the last column is aligned: {picture}");
+            }
+            assert!(picture.contains("fdatasync: "), "{picture}");
+        }
+    }
+}
+
+/// A script that needs a tool says so and is content without it.
+#[test]
+fn the_profiling_scripts_count_or_say_what_is_missing() {
+    let store = Store::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let script = |name: &str, words: &[&str]| {
+        let mut command = store.program(root.join("scripts").join(name));
+        command.args(words).arg(store.dir.path()).env("KV_CLI", env!("CARGO_BIN_EXE_kv_cli"));
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let table = script("profile-strace", &["101", "1,5"]);
+    if table.starts_with("skipped: strace") {
+        skipped(table.trim_end().trim_start_matches("skipped: "));
+    } else {
+        let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(rows.len(), 3, "{table}");
+        // One write call and one sync for each group.
+        assert_eq!((rows[1][3], rows[1][4]), ("1.000", "1.000"), "{table}");
+        assert_eq!((rows[2][3], rows[2][4]), ("0.200", "0.200"), "{table}");
+    }
+    let svg = store.path("flame.svg");
+    let functions = script("profile-perf", &["20000", "1000", svg.to_str().unwrap()]);
+    match functions.strip_prefix("skipped: ") {
+        Some(why) => skipped(why.trim_end()),
+        None => {
+            assert!(functions.starts_with("BENCH N=20000 ") && functions.contains("function"), "{functions}");
+            assert_eq!(functions.contains("\nflame graph: "), svg.exists(), "{functions}");
+        }
+    }
+}
