@@ -113,7 +113,8 @@ fn a_signal_gives_the_result_so_far_and_its_page() {
 
 /// A page of each kind, of the same work.
 fn page(store: &Store, name: &str) -> (String, String) {
-    let text = bench(store, &format!("BENCH 300 1,5,50,200 --report {name}"));
+    // More sizes than there are colours.
+    let text = bench(store, &format!("BENCH 300 1,2,3,5,8,50,100,200 --report {name}"));
     (text, fs::read_to_string(store.path(name)).unwrap())
 }
 
@@ -123,8 +124,8 @@ fn the_page_stands_alone_and_says_what_the_lines_say() {
     for name in ["page.html", "page.svg"] {
         let (text, page) = page(&store, name);
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 6, "{text}");
-        assert_eq!(lines[5], format!("BENCH report={name}"));
+        assert_eq!(lines.len(), 10, "{text}");
+        assert_eq!(lines[9], format!("BENCH report={name}"));
 
         // No network: nothing that a browser would fetch, and nothing that would run.
         let links = page.replace("http://www.w3.org/2000/svg", "");
@@ -134,20 +135,27 @@ fn the_page_stands_alone_and_says_what_the_lines_say() {
         // Sent on: no name of a directory.
         assert!(!page.contains(store.dir.path().to_str().unwrap()), "{name}");
 
-        assert!(page.contains("kv_cli BENCH 300 1,5,50,200<") || page.contains("kv_cli BENCH 300 1,5,50,200\n"));
+        assert!(
+            page.contains("kv_cli BENCH 300 1,2,3,5,8,50,100,200<") || page.contains("kv_cli BENCH 300 1,2,3,5,8,50,100,200\n")
+        );
         let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
-        for told in
-            ["Sync floor", "Latency percentiles", "Latency histogram", "of floor", "fdatasync: 300, 60, 6, 2 times", &kernel]
-        {
+        for told in [
+            "Sync floor",
+            "Latency percentiles",
+            "Latency histogram",
+            "of floor",
+            "fdatasync: 300, 150, 100, 60, 38, 6, 3, 2 times",
+            &kernel,
+        ] {
             assert!(page.contains(told), "no {told} in {name}");
         }
         assert!(page.contains(&format!("kv_cli {}, log format", env!("CARGO_PKG_VERSION"))));
         assert!(page.contains("prefers-color-scheme: dark"));
         if name.ends_with("html") {
             // The lines themselves are in it.
-            assert!(lines[..4].iter().all(|line| page.contains(line)), "{text}");
+            assert!(lines[..8].iter().all(|line| page.contains(line)), "{text}");
         }
-        for line in &lines[..4] {
+        for line in &lines[..8] {
             let floor = fields(line);
             assert!(floor["floor_sync_us"].parse::<f64>().unwrap() > 0.0 && number(&floor, "floor_ops_per_sec") > 0, "{line}");
         }
@@ -264,7 +272,7 @@ fn a_browser_shows_the_page_whole_in_light_and_dark() {
             for problem in ["outside", "overlapping", "faint"] {
                 assert_eq!(found[problem].as_array().unwrap(), &Vec::<Json>::new(), "{problem} in {place}");
             }
-            assert!(found["texts"].as_u64().unwrap() > 45, "{place}: {found}");
+            assert!(found["texts"].as_u64().unwrap() > 65, "{place}: {found}");
             assert_eq!(found["loads"], 0, "{place}");
             let lights = found["grounds"].as_array().unwrap().iter().chain(is_html.then_some(&found["body"]));
             assert!(

@@ -26,7 +26,9 @@ const PANEL_HEIGHT: u32 = 92;
 const HISTOGRAM_FRAME: u32 = 116;
 const LEFT: u32 = 76;
 /// Right of the largest batch size.
-const LAST_LABEL: u32 = 96;
+const LAST_LABEL: u32 = 104;
+/// About as wide is a letter of a label, in a wide font.
+const LETTER: f64 = 7.0;
 /// Columns of a histogram to a decade of latency.
 const BINS: f64 = 12.0;
 /// Curves have different colours up to so many batch sizes.
@@ -51,6 +53,7 @@ const INK: RGBColor = PALETTE[1].0;
 const FAINT: RGBColor = PALETTE[2].0;
 const GRID: RGBColor = PALETTE[3].0;
 const FLOOR: RGBColor = PALETTE[4].0;
+const ENGINE: RGBColor = PALETTE[5].0;
 
 /// CSS under which a drawing has its dark colours.
 pub(super) fn dark_rules() -> String {
@@ -60,10 +63,6 @@ pub(super) fn dark_rules() -> String {
         format!("[fill=\"{light}\"]{{fill:{dark}}}[stroke=\"{light}\"]{{stroke:{dark}}}")
     };
     PALETTE.iter().map(rule).collect::<Vec<_>>().join("\n")
-}
-
-fn curve(at: usize) -> RGBColor {
-    PALETTE[5 + at % CURVES].0
 }
 
 /// One drawing of its own.
@@ -93,10 +92,49 @@ pub(super) fn text(area: &Area<'_>, text: &str, (x, y): (u32, u32), size: f64, f
     area.draw_text(text, &at(&style, HPos::Left, VPos::Center), (x as i32, y as i32))
 }
 
-fn title(area: &Area<'_>, name: &str, about: &str) -> Drawn {
+/// The name of a drawing, the curves in it, and a line about it, which gives way to many curves.
+fn title(area: &Area<'_>, name: &str, about: &str, curves: &[Curve]) -> Drawn {
     let style = at(&font(16.0, INK).with_weight(), HPos::Left, VPos::Center);
     area.draw_text(name, &style, (16, 20))?;
-    text(area, about, (16, 42), 12.0, true)
+    let width: i32 = curves.iter().map(Curve::columns).sum();
+    let beside = width < WIDTH as i32 - 260;
+    if beside {
+        text(area, about, (16, 42), 12.0, true)?;
+    }
+    let (mut left, y) = (WIDTH as i32 - 6 - width, if beside { 20 } else { 44 });
+    for curve in curves {
+        let parts = if curve.dashed { vec![(0, 6), (8, 14), (16, 22)] } else { vec![(0, 22)] };
+        for (from, to) in parts {
+            area.draw(&PathElement::new([(left + from, y), (left + to, y)], curve.color.stroke_width(3)))?;
+        }
+        area.draw_text(&curve.name, &at(&font(12.5, INK), HPos::Left, VPos::Center), (left + 30, y))?;
+        left += curve.columns();
+    }
+    Ok(())
+}
+
+/// How a run, or what it is compared with, is drawn.
+struct Curve {
+    name: String,
+    color: RGBColor,
+    dashed: bool,
+}
+
+impl Curve {
+    /// Of a run; the second half dozen is dashed.
+    fn of(n: usize, run: &Run, all: usize) -> Curve {
+        let name = if n == 0 || all <= CURVES { format!("batch {}", run.batch) } else { run.batch.to_string() };
+        Curve { name, color: PALETTE[5 + n % CURVES].0, dashed: n / CURVES % 2 == 1 }
+    }
+
+    fn all(runs: &[Run]) -> Vec<Curve> {
+        runs.iter().enumerate().map(|(n, run)| Curve::of(n, run, runs.len())).collect()
+    }
+
+    /// In a row of names. How wide a letter is, only the viewer knows.
+    fn columns(&self) -> i32 {
+        30 + (self.name.chars().count() as f64 * LETTER) as i32 + 14
+    }
 }
 
 /// Bold, which the builder has no short word for.
@@ -109,25 +147,6 @@ impl Weight for TextStyle<'static> {
         self.font = self.font.style(FontStyle::Bold);
         self
     }
-}
-
-/// Coloured names in a row, from the right end of the title's line to the left.
-fn legend(area: &Area<'_>, names: &[(String, RGBColor, bool)]) -> Drawn {
-    let mut right = WIDTH as i32 - 20;
-    for (name, color, dashed) in names.iter().rev() {
-        area.draw_text(name, &at(&font(12.5, INK), HPos::Right, VPos::Center), (right, 20))?;
-        right -= (name.chars().count() as f64 * 7.2) as i32 + 6;
-        let parts = if *dashed { vec![(0, 6), (8, 14), (16, 22)] } else { vec![(0, 22)] };
-        for (from, to) in parts {
-            area.draw(&PathElement::new([(right - 22 + from, 20), (right - 22 + to, 20)], color.stroke_width(3)))?;
-        }
-        right -= 40;
-    }
-    Ok(())
-}
-
-fn legend_of(runs: &[Run]) -> Vec<(String, RGBColor, bool)> {
-    runs.iter().enumerate().map(|(n, run)| (format!("batch {}", run.batch), curve(n), false)).collect()
 }
 
 /// Every whole decade of a range of logarithms.
@@ -156,20 +175,21 @@ pub(super) fn throughput(area: &Area<'_>, runs: &[Run]) -> Drawn {
     let (least, most) = sizes.iter().fold((f64::MAX, f64::MIN), |(a, b), &x| (a.min(x), b.max(x)));
     let room = ((most - least) * 0.08).max(0.3);
     let x_range = least - room..most + room;
-    let y_range = around(measured.iter().chain(&floor).map(|(_, y)| *y));
+    // With room for a label below the lowest.
+    let low = measured.iter().map(|(_, y)| y - 0.3);
+    let y_range = around(measured.iter().chain(&floor).map(|(_, y)| *y).chain(low));
     let mut ticks: Vec<f64> = Vec::new();
     for &x in &sizes {
         // Labels that would touch are left out.
-        if ticks.iter().all(|tick: &f64| (tick - x).abs() > 0.04 * (x_range.end - x_range.start)) {
+        if ticks.iter().all(|tick: &f64| (tick - x).abs() > 0.06 * (x_range.end - x_range.start)) {
             ticks.push(x);
         }
     }
-    title(area, "Throughput by batch size", "operations per second; both scales are logarithmic")?;
-    let mut names = vec![("kv-engine".to_string(), curve(0), false)];
+    let mut curves = vec![Curve { name: "kv-engine".into(), color: ENGINE, dashed: false }];
     if !floor.is_empty() {
-        names.push(("sync floor: the bare disk, same groups".to_string(), FLOOR, true));
+        curves.push(Curve { name: "sync floor: the bare disk, same groups".into(), color: FLOOR, dashed: true });
     }
-    legend(area, &names)?;
+    title(area, "Throughput by batch size", "operations per second; both scales are logarithmic", &curves)?;
     let mut chart = ChartBuilder::on(area)
         .margin_top(62)
         .margin_right(LAST_LABEL)
@@ -184,21 +204,35 @@ pub(super) fn throughput(area: &Area<'_>, runs: &[Run]) -> Drawn {
     if floor.len() > 1 {
         chart.draw_series(DashedLineSeries::new(floor.clone(), 6, 5, FLOOR.stroke_width(2)))?;
     }
-    chart.draw_series(floor.iter().map(|&point| Circle::new(point, 4, FLOOR.stroke_width(2))))?;
-    chart.draw_series(LineSeries::new(measured.clone(), curve(0).stroke_width(3)))?;
-    chart.draw_series(measured.iter().map(|&point| Circle::new(point, 5, curve(0).filled())))?;
-    for (run, &(x, y)) in runs.iter().zip(&measured) {
+    chart.draw_series(floor.iter().map(|&point| Circle::new(point, 7, FLOOR.stroke_width(2))))?;
+    chart.draw_series(LineSeries::new(measured.clone(), ENGINE.stroke_width(3)))?;
+    chart.draw_series(measured.iter().map(|&point| Circle::new(point, 5, ENGINE.filled())))?;
+    // Of the whole drawing, of which this may be a part.
+    let (left, top) = area.get_base_pixel();
+    let place = |point: &(f64, f64)| (chart.backend_coord(point).0 - left, chart.backend_coord(point).1 - top);
+    let mut taken: Vec<[i32; 4]> = measured.iter().chain(&floor).map(place).map(|(x, y)| [x - 7, y - 7, x + 7, y + 7]).collect();
+    for (run, point) in runs.iter().zip(&measured) {
         let share = run.floor_ops_per_sec().map(|floor| format!(" ({:.0} %)", 100.0 * run.ops_per_sec() / floor));
         let label = rate(run.ops_per_sec()) + &share.unwrap_or_default();
-        // Below the line, which rises, unless that is where the scale ends.
-        let low = y - y_range.start < 0.12 * (y_range.end - y_range.start);
-        let (dy, v) = if low { (-8, VPos::Bottom) } else { (8, VPos::Top) };
-        // Of the whole drawing, of which this may be a part.
-        let ((px, py), (left, top)) = (chart.backend_coord(&(x, y)), area.get_base_pixel());
-        let (px, py) = (px - left, py - top);
-        area.draw_text(&label, &at(&font(12.5, INK), HPos::Left, v), (px + 11, py + dy))?;
+        let width = (label.chars().count() as f64 * LETTER) as i32 + 6;
+        let (x, y) = place(point);
+        // Below the line, which rises; above it where another one is; the table has what finds no place.
+        let (right, left) = ((x + 8, x + 8 + width), (x - 8 - width, x - 8));
+        let places =
+            [(right, y + 5), (left, y - 25), (right, y - 25), (left, y + 5)].map(|((from, to), top)| [from, top, to, top + 18]);
+        let free = |place: &[i32; 4]| place[0] > LEFT as i32 && taken.iter().all(|other| !touch(place, other));
+        if let Some(place) = places.into_iter().find(free) {
+            let [from, above, to, below] = place;
+            area.draw(&Rectangle::new([(from, above), (to, below)], GROUND.mix(0.8).filled()))?;
+            area.draw_text(&label, &at(&font(12.5, INK), HPos::Left, VPos::Center), (from + 3, (above + below) / 2))?;
+            taken.push(place);
+        }
     }
     Ok(())
+}
+
+fn touch(a: &[i32; 4], b: &[i32; 4]) -> bool {
+    a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3]
 }
 
 /// For each run, the latency that a share of its operations stays under.
@@ -213,8 +247,8 @@ pub(super) fn percentiles(area: &Area<'_>, runs: &[Run]) -> Drawn {
     };
     let curves: Vec<_> = runs.iter().map(points).collect();
     let y_range = around(curves.iter().flatten().map(|(_, y)| *y));
-    title(area, "Latency percentiles", "one operation, logarithmic; to the right, the slowest ones")?;
-    legend(area, &legend_of(runs))?;
+    let styles = Curve::all(runs);
+    title(area, "Latency percentiles", "one operation, logarithmic; to the right, the slowest ones", &styles)?;
     let x_ticks: Vec<f64> = [0.0, log(2.0)].into_iter().chain(decades(&(1.0..most))).collect();
     let mut chart = ChartBuilder::on(area)
         .margin_top(62)
@@ -227,8 +261,12 @@ pub(super) fn percentiles(area: &Area<'_>, runs: &[Run]) -> Drawn {
             Axis { marks: decades(&y_range), range: y_range, label: |y| short(&human_ns(10f64.powf(y))) },
         )?;
     mesh(&mut chart.configure_mesh()).x_desc("share of the operations that took no longer").draw()?;
-    for (n, points) in curves.into_iter().enumerate() {
-        chart.draw_series(LineSeries::new(points, curve(n).stroke_width(2)))?;
+    for (points, style) in curves.into_iter().zip(styles) {
+        let stroke = style.color.stroke_width(2);
+        match style.dashed {
+            true => chart.draw_series(DashedLineSeries::new(points, 6, 4, stroke)).map(drop)?,
+            false => chart.draw_series(LineSeries::new(points, stroke)).map(drop)?,
+        }
     }
     Ok(())
 }
@@ -245,19 +283,16 @@ pub(super) fn histogram_height(runs: &[Run]) -> u32 {
 
 /// A panel for each run, all on one scale: how many operations took how long.
 pub(super) fn histograms(area: &Area<'_>, runs: &[Run]) -> Drawn {
-    title(
-        area,
-        "Latency histogram",
-        "operations in each column, logarithmic both ways: the few that wait for the sync show, too",
-    )?;
-    legend(area, &legend_of(runs))?;
+    let about = "operations in each column, logarithmic both ways: the few that wait for the sync show, too";
+    title(area, "Latency histogram", about, &[])?;
     let ends = runs.iter().filter(|run| run.operations() > 0).flat_map(|run| [run.all.min(), run.all.max()]);
     let x_range = around(ends.map(|ns| log(ns as f64)));
     let counts: Vec<_> = runs.iter().map(|run| columns(&run.all, &x_range)).collect();
     let most = counts.iter().flatten().map(|(_, n)| log(*n as f64)).fold(1.0, f64::max);
     // Half an operation is nothing; one has a height.
     let y_range = -0.3..(most + 0.1);
-    for (n, counts) in counts.iter().enumerate() {
+    for (n, (counts, run)) in counts.iter().zip(runs).enumerate() {
+        let style = Curve::of(n, run, 1);
         let top = 60 + PANEL_HEIGHT as i32 * n as i32;
         let last = n + 1 == runs.len();
         let labels = if last { HISTOGRAM_FRAME - 60 } else { 0 };
@@ -280,11 +315,13 @@ pub(super) fn histograms(area: &Area<'_>, runs: &[Run]) -> Drawn {
         }
         grid.draw()?;
         let bars = counts.iter().filter(|(_, n)| *n > 0).map(|(x, count)| {
-            let mut bar = Rectangle::new([(*x, -0.3), (x + 1.0 / BINS, log(*count as f64))], curve(n).filled());
+            let mut bar = Rectangle::new([(*x, -0.3), (x + 1.0 / BINS, log(*count as f64))], style.color.filled());
             bar.set_margin(0, 0, 0, 1);
             bar
         });
         chart.draw_series(bars)?;
+        let right = at(&font(12.5, style.color), HPos::Right, VPos::Center);
+        panel.draw_text(&style.name, &right, (WIDTH as i32 - 46, 20))?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The sync floor: what this disk takes for the same bytes in the same groups when nothing else is
 //! done. A file is filled with zeros and synced beforehand, so that no sync has a length or an extent
-//! to record; then each group is one `pwrite` and one `fdatasync`, from one thread.
+//! to record; then each group is one `pwrite` and one `fdatasync`, from one thread. Half of it is done
+//! before a run and half after it, so that both see the disk in the same mood.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -9,8 +10,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Enough for a steady mean where a sync takes a millisecond.
-const MOST_TIME: Duration = Duration::from_millis(500);
-const MOST_GROUPS: u64 = 1000;
+const MOST_TIME: Duration = Duration::from_millis(300);
+const MOST_GROUPS: u64 = 500;
 const MOST_BYTES: u64 = 64 << 20;
 /// Not counted.
 const WARM_UP: u64 = 5;
@@ -22,16 +23,21 @@ pub(super) struct Floor {
     pub(super) mean: Duration,
 }
 
-/// Measures with a file of this name, which is removed.
-pub(super) fn measure(path: &Path, group_bytes: u64, stop: impl Fn() -> bool) -> io::Result<Option<Floor>> {
+impl Floor {
+    /// The mean of groups that took so long; `None` without any.
+    pub(super) fn of(times: &[Duration], group_bytes: u64) -> Option<Floor> {
+        let mean = times.iter().sum::<Duration>().checked_div(u32::try_from(times.len()).ok()?)?;
+        Some(Floor { group_bytes, mean })
+    }
+}
+
+/// How long each group took, in a file of this name, which is removed.
+pub(super) fn measure(path: &Path, group_bytes: u64, stop: impl Fn() -> bool) -> io::Result<Vec<Duration>> {
     let group_bytes = group_bytes.max(1);
     let most = (MOST_BYTES / group_bytes).clamp(10, MOST_GROUPS) + WARM_UP;
     let done = groups(path, group_bytes, most, stop);
     let _ = fs::remove_file(path);
-    let times = done?;
-    let Some(groups) = u32::try_from(times.len()).ok().filter(|&n| n > 0) else { return Ok(None) };
-    let mean = times.iter().sum::<Duration>() / groups;
-    Ok(Some(Floor { group_bytes, mean }))
+    done
 }
 
 fn groups(path: &Path, group_bytes: u64, most: u64, stop: impl Fn() -> bool) -> io::Result<Vec<Duration>> {
@@ -67,11 +73,18 @@ mod tests {
     fn the_bare_file_is_written_in_groups_and_removed() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("bare");
-        let floor = measure(&path, 700, || false).expect("measures").expect("some groups");
-        assert!(floor.group_bytes == 700 && !floor.mean.is_zero());
+        let times = measure(&path, 700, || false).expect("measures");
+        assert!((1..=500).contains(&times.len()) && times.iter().all(|time| !time.is_zero()));
         assert!(!path.exists());
-        assert!(measure(&path, 700, || true).expect("measures").is_none(), "stopped before the first");
+        assert!(measure(&path, 700, || true).expect("measures").is_empty(), "stopped before the first");
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_floor_is_a_mean() {
+        let times = [3, 5].map(Duration::from_millis);
+        assert_eq!(Floor::of(&times, 1).map(|floor| floor.mean), Some(Duration::from_millis(4)));
+        assert!(Floor::of(&[], 1).is_none());
     }
 
     #[test]

@@ -32,6 +32,10 @@ use kv_engine::command::{Amount, Bench, Code, CommandError};
 use load::Run;
 use report::Report;
 use scratch::Scratch;
+use std::time::Duration;
+
+/// A batch size says how many writes a group may have, not how many there will be.
+const MOST_GROUP_BYTES: u64 = 1 << 20;
 
 /// Runs BENCH and prints what it measured; `bench` names its batch sizes.
 pub(crate) fn run(bench: &Bench, settings: &Settings, out: &mut Output, flags: &Flags) -> Result<(), CommandError> {
@@ -45,9 +49,16 @@ pub(crate) fn run(bench: &Bench, settings: &Settings, out: &mut Output, flags: &
     let picture = out.terminal && !json;
     let mut runs = Vec::new();
     for &size in &bench.batch_sizes {
+        let bare = |group_bytes: u64| match report {
+            Some(_) if bench.gets_percent < 100 => bare(&scratch, group_bytes, flags),
+            _ => Ok(Vec::new()),
+        };
+        // Before the run its groups are known by and large only, which makes no difference to a disk.
+        let mut times = bare(size.saturating_mul((bench.key_bytes + bench.value_bytes) as u64).min(MOST_GROUP_BYTES))?;
         let mut run = load::measure(&scratch, bench, size, flags)?;
-        if report.is_some() {
-            run.floor = bare(&scratch, &run, flags)?;
+        if let Some(group_bytes) = run.group_bytes() {
+            times.extend(bare(group_bytes)?);
+            run.floor = floor::Floor::of(&times, group_bytes);
         }
         if !picture || settings.verbose {
             lines::print(&run, bench, json, out);
@@ -74,9 +85,8 @@ pub(crate) fn run(bench: &Bench, settings: &Settings, out: &mut Output, flags: &
     Ok(())
 }
 
-/// The disk under this run, where it synced anything.
-fn bare(scratch: &Scratch, run: &Run, flags: &Flags) -> Result<Option<floor::Floor>, CommandError> {
-    let Some(group_bytes) = run.group_bytes() else { return Ok(None) };
+/// How long the disk takes for groups of so many bytes.
+fn bare(scratch: &Scratch, group_bytes: u64, flags: &Flags) -> Result<Vec<Duration>, CommandError> {
     floor::measure(&scratch.bare(), group_bytes, || flags.interrupted())
         .map_err(|error| CommandError::new(Code::Failed, format!("the bare disk could not be measured: {error}")))
 }

@@ -20,8 +20,9 @@ use std::time::SystemTime;
 /// In every page, near its beginning.
 const MARK: &str = "<!-- kv_cli BENCH report -->";
 const STYLE: &str = include_str!("report.css");
-const FLOOR_METHOD: &str = "Sync floor, the bare disk: after each run, its mean group of bytes is written to a file beside the log that was filled \
-    with zeros and synced before, one pwrite and one fdatasync to a group, from one thread; the mean of up to 1000 groups.";
+const FLOOR_METHOD: &str = "Sync floor, the bare disk: before and after each run, groups of bytes like its own are written to a \
+    preallocated file beside the log (filled with zeros and synced), one pwrite and one fdatasync to a group, from one thread; the \
+    mean of up to 1000 groups.";
 
 /// Where the page goes.
 pub(super) struct Report {
@@ -158,7 +159,8 @@ impl Page<'_> {
     fn floor_method(&self) -> Option<String> {
         let floors: Vec<_> = self.runs.iter().filter_map(|run| run.floor).collect();
         let each = |floor: &super::floor::Floor| {
-            format!("{} in {}", human_bytes(floor.group_bytes), human_ns(floor.mean.as_nanos() as f64))
+            let figure = format!("{} in {}", human_bytes(floor.group_bytes), human_ns(floor.mean.as_nanos() as f64));
+            figure.replace(' ', "\u{a0}")
         };
         let groups = floors.iter().map(each).collect::<Vec<_>>().join(", ");
         let above = self.runs.iter().any(|run| run.floor_ops_per_sec().is_some_and(|floor| run.ops_per_sec() > 1.02 * floor));
