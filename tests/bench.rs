@@ -351,9 +351,11 @@ fn the_profiling_scripts_count_or_say_what_is_missing() {
     } else {
         let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(rows.len(), 3, "{table}");
-        // One write call and one sync for each group.
-        assert_eq!((rows[1][3], rows[1][4]), ("1.000", "1.000"), "{table}");
-        assert_eq!((rows[2][3], rows[2][4]), ("0.200", "0.200"), "{table}");
+        // One sync for each group, and one write call, with a few more where the log reserves space.
+        for (row, group) in [(&rows[1], 1.0), (&rows[2], 0.2)] {
+            let (writes, syncs): (f64, f64) = (row[3].parse().unwrap(), row[4].parse().unwrap());
+            assert!(syncs == group && (group..group + 0.1).contains(&writes), "{table}");
+        }
     }
     let svg = store.path("flame.svg");
     let functions = script("profile-perf", &["20000", "1000", svg.to_str().unwrap()]);
