@@ -53,7 +53,7 @@ impl Completer for Assist {
         let typed = Typed::of(&line[..pos]);
         let found = match typed.command {
             None => commands(typed.word),
-            Some(spec) if !spec.options().is_empty() => options(spec, line[..pos].split_whitespace().rev().nth(1), typed.word),
+            Some(spec) if !spec.options().is_empty() => options(spec, &line[..pos], typed.word),
             Some(spec) if spec.name == "HELP" && typed.args == 0 => commands(typed.word),
             Some(spec) if spec.args.first().is_some_and(|arg| matches!(*arg, "file" | "[file]")) && typed.args == 0 => {
                 return FilenameCompleter::new().complete_path(line, pos);
@@ -76,7 +76,8 @@ fn commands(prefix: &str) -> Vec<Pair> {
 }
 
 /// The options that begin like the word, or what the option before it may take.
-fn options(spec: &Spec, before: Option<&str>, word: &str) -> Vec<Pair> {
+fn options(spec: &Spec, line: &str, word: &str) -> Vec<Pair> {
+    let before = line[..line.len() - word.len()].split_whitespace().next_back();
     let pair = |text: &str| Pair { display: text.into(), replacement: format!("{text} ") };
     let all = spec.options();
     match all.iter().find(|option| Some(option.name) == before) {
@@ -308,10 +309,11 @@ mod tests {
         assert_eq!(hint("BENCH 100 --threads 4 --rep"), None);
         assert_eq!(hint("PUT --threads"), Some(" value".into()));
         let bench = find(b"BENCH").expect("a command");
-        let offered = |before, word| options(bench, before, word).into_iter().map(|pair| pair.replacement).collect::<Vec<_>>();
-        assert_eq!(offered(Some("100"), "--k"), ["--key-bytes ", "--keys "]);
-        assert_eq!(offered(Some("--dist"), "z"), ["zipfian "]);
-        assert_eq!(offered(Some("--json"), ""), [""; 0]);
+        let offered = |line: &str, word| options(bench, line, word).into_iter().map(|pair| pair.replacement).collect::<Vec<_>>();
+        assert_eq!(offered("BENCH 100 --k", "--k"), ["--key-bytes ", "--keys "]);
+        assert_eq!(offered("BENCH 1 --dist z", "z"), ["zipfian "]);
+        assert_eq!(offered("BENCH 1 --dist ", ""), ["uniform ", "zipfian "]);
+        assert_eq!(offered("BENCH 1 --json ", ""), [""; 0]);
     }
 
     #[test]

@@ -138,5 +138,8 @@ fn synced(runs: &[Run]) -> String {
     }
     let each: Vec<_> = runs.iter().map(|run| run.syncs.to_string()).collect();
     let times = if each == ["1"] { "time" } else { "times" };
-    format!("fdatasync: {} {times}, the last one in the time, so every write counted was durable", each.join(", "))
+    let (syncs, total) = runs.iter().fold((0, 0), |(n, total), run| (n + run.syncs, total + run.sync_total.as_nanos()));
+    let mean = picture::human_ns(total as f64 / syncs as f64);
+    let each = each.join(", ");
+    format!("fdatasync: {each} {times}, mean {mean}; the last one is in the time, so every write counted was durable")
 }

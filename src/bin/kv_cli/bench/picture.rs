@@ -79,7 +79,7 @@ pub(super) fn draw(runs: &[Run], bench: &Bench, settings: &Settings, out: &mut O
         runs => compare(runs, glyphs, columns, out),
     }
     let place = super::machine::file_system(&settings.wal).map(|kind| format!(", on {kind}")).unwrap_or_default();
-    for sentence in [format!("{}{place}", super::workload(bench, runs)), super::synced(runs)] {
+    for sentence in [format!("{}{place}", super::workload(bench, runs)), super::synced(runs).replace("µs", glyphs.micro)] {
         wrapped(&sentence, columns).iter().for_each(|line| out.dim_line(line));
     }
 }
@@ -172,9 +172,13 @@ impl Scale {
 /// The latencies of one run, in rows of equal width on a logarithmic scale.
 fn one(run: &Run, bench: &Bench, glyphs: Glyphs, columns: usize, out: &mut Output) {
     let paint = Paint { on: out.color };
-    let quantiles = [(0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p99.9"), (1.0, "max")];
-    let each: Vec<_> = quantiles.map(|(q, name)| format!("{name} {}", time(run.all.value_at_quantile(q), glyphs))).into();
-    out.line(&format!("latency  {}", each.join("  ")));
+    let both = !run.puts.is_empty() && !run.gets.is_empty();
+    let kinds = [("latency", &run.all), ("of PUTs", &run.puts), ("of GETs", &run.gets)];
+    for (name, latencies) in &kinds[..if both { 3 } else { 1 }] {
+        let quantiles = [(0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p99.9"), (1.0, "max")];
+        let each = quantiles.map(|(q, name)| format!("{name} {:<8}", time(latencies.value_at_quantile(q), glyphs)));
+        out.line(format!("{name}  {}", each.join(" ")).trim_end());
+    }
     let bins = bins(&run.all, HISTOGRAM_ROWS);
     let most = bins.iter().map(|(_, n)| *n).max().unwrap_or(1).max(1);
     let bar = columns.saturating_sub(8 + 2 + 2 + 10 + 2 + 6).min(48);
