@@ -352,9 +352,9 @@ mod tests {
     }
 
     #[test]
-    fn help_fits_eighty_columns() {
+    fn help_fits_a_terminal_and_has_every_option() {
         let help = super::super::find(b"BENCH").expect("a command").help();
-        assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+        assert!(help.lines().all(|line| line.chars().count() <= 79), "{help}");
         assert!(OPTIONS.iter().all(|option| help.contains(&option.usage())));
     }
 

@@ -238,10 +238,10 @@ pub static COMMANDS: &[Spec] = &[
         arity: (1, 2),
         takes: "a number or a time, and a list of batch sizes",
         summary: "time n writes, for each of the batch sizes",
-        details: "n from 1 to 100000000, or a time such as 10s; sizes such as 1,5,50, without them\n\
-            the current one. It runs in a scratch store beside the log (same disk), which is\n\
-            removed; your data is not touched. The last flush is timed too, so everything\n\
-            counted is durable. Ctrl-C gives the result so far.",
+        details: "n from 1 to 100000000, or a time such as 10s; sizes such as 1,5,50, without\n\
+            them the current one. It runs in a scratch store beside the log (same disk),\n\
+            which is removed; your data is not touched. The last flush is timed too, so\n\
+            everything counted is durable. Ctrl-C gives the result so far.",
         example: "BENCH 10000 1,5,50",
     },
     Spec {
