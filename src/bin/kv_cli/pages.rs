@@ -114,7 +114,10 @@ fn man(out: &mut impl Write) -> io::Result<()> {
         }
     })?;
     section(out, "TOOLS", |_| {})?;
-    for tool in command.get_subcommands() {
+    // Built, so that a tool knows the flags of all tools that its own exclude.
+    let mut built = command;
+    built.build();
+    for tool in built.get_subcommands() {
         render_tool(out, tool)?;
     }
     for (title, rows) in [("EXIT STATUS", EXIT_STATUS), ("ENVIRONMENT", ENVIRONMENT), ("FILES", FILES)] {
@@ -130,10 +133,11 @@ fn render_tool(out: &mut impl Write, tool: &Command) -> io::Result<()> {
     let about = tool.get_about().map(ToString::to_string).unwrap_or_default();
     roff.control("SS", [format!("kv_cli {}", tool.get_name()).as_str()]).text([roman(about)]);
     roff.to_writer(out)?;
-    let own = tool.get_arguments().any(|arg| !arg.is_global_set());
-    if own {
+    let is_own = |arg: &clap::Arg| !arg.is_global_set() && arg.get_id() != "help";
+    if tool.get_arguments().any(is_own) {
+        let own = tool.clone().mut_args(|arg| if is_own(&arg) { arg } else { arg.hide(true) });
         let mut options = Vec::new();
-        Man::new(tool.clone().disable_help_flag(true)).render_options_section(&mut options)?;
+        Man::new(own).render_options_section(&mut options)?;
         let options = String::from_utf8_lossy(&options).replace(".SH OPTIONS\n", "");
         out.write_all(options.as_bytes())?;
     }
