@@ -15,15 +15,17 @@
 //!
 //! Every byte that is read on the way is checked: damage ends the checkpoint and releases nothing.
 
+mod delta;
+
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::record::{Body, Fault, Kind};
 use crate::scan::{Frames, Next};
 use crate::snapshot::{self, Writer};
-use crate::state::{self, Key, OpRef, Value};
+use crate::state::{self, OpRef};
 use crate::wal::{LogEnd, Wal};
 use crate::{Seq, with_suffix};
-use std::collections::BTreeMap;
+use delta::Delta;
 use std::io;
 use std::iter::Peekable;
 use std::path::Path;
@@ -33,9 +35,6 @@ use std::sync::Arc;
 const LITTLE_BYTES: u64 = 64 << 10;
 /// Copied records are handed to the operating system when they are so many bytes.
 const WRITE_BYTES: usize = 1 << 20;
-
-/// What the log says of each key that it touches, the last word only.
-type Delta = BTreeMap<Key, Option<Value>>;
 
 /// Step 1: saves the state after the last write of `log` as the new snapshot.
 ///
@@ -67,17 +66,17 @@ fn merged(
         Some(file) => snapshot::read_header(&**file, snapshot_path)?.seq,
         None => 0,
     };
-    let mut delta = Delta::new();
+    let mut delta = Delta::default();
     read_log(&log.start(), log, wal_path, |seq, body| {
         go_on()?;
         if seq > held {
-            let ops = state::decode(body).ok_or_else(|| Error::damaged(wal_path, 0, Fault::Content.to_string()))?;
-            ops.into_iter().for_each(|op| drop(delta.insert(op.key.into(), op.value.map(Value::from))));
+            let decoded = state::decode_each(body, |op| delta.add(op));
+            decoded.ok_or_else(|| Error::damaged(wal_path, 0, Fault::Content.to_string()))?;
         }
         Ok(())
     })?;
     let mut failure = None;
-    let mut delta = delta.into_iter().peekable();
+    let mut delta = delta.sorted().peekable();
     let saved = snapshot::save(disk, snapshot_path, log.store_id, log.seq, |writer| {
         let mut stop = |error| {
             failure = Some(error);
@@ -93,28 +92,25 @@ fn merged(
             written?;
             merged.map_err(stop)?;
         }
-        delta.try_for_each(|(key, value)| add(writer, &key, value.as_ref()))
+        delta.try_for_each(|op| add(writer, op))
     });
     failure.map_or(saved, Err)
 }
 
 /// Writes what comes before an entry of the old snapshot, and the entry unless the log knows better.
-fn merge_one(
+fn merge_one<'a>(
     writer: &mut Writer<'_>,
-    delta: &mut Peekable<impl Iterator<Item = (Key, Option<Value>)>>,
+    delta: &mut Peekable<impl Iterator<Item = OpRef<'a>>>,
     entry: OpRef<'_>,
 ) -> io::Result<()> {
-    while let Some((key, value)) = delta.next_if(|(key, _)| **key < *entry.key) {
-        add(writer, &key, value.as_ref())?;
+    while let Some(op) = delta.next_if(|op| op.key < entry.key) {
+        add(writer, op)?;
     }
-    match delta.next_if(|(key, _)| **key == *entry.key) {
-        Some((key, value)) => add(writer, &key, value.as_ref()),
-        None => writer.add(entry.key, entry.value.expect("a snapshot holds no deletion")),
-    }
+    add(writer, delta.next_if(|op| op.key == entry.key).unwrap_or(entry))
 }
 
-fn add(writer: &mut Writer<'_>, key: &[u8], value: Option<&Value>) -> io::Result<()> {
-    value.map_or(Ok(()), |value| writer.add(key, value))
+fn add(writer: &mut Writer<'_>, op: OpRef<'_>) -> io::Result<()> {
+    op.value.map_or(Ok(()), |value| writer.add(op.key, value))
 }
 
 /// Hands over the sequence number and the body of each write between two places of a log.
