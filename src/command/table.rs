@@ -252,10 +252,10 @@ pub static COMMANDS: &[Spec] = &[
         arity: (0, 1),
         takes: "at most a file",
         summary: "write every entry to file, or show it",
-        details: "One state, that after the last write, in key order; the file is put in place whole.\n\
-            PUT lines, which kv_cli < file runs; JSON Lines for a name that ends in .jsonl and\n\
-            with --json. Writes of an open group are not seen. kv_cli export does the same\n\
-            without opening the store.",
+        details: "One state, that after the last write, in key order; the file is put in place\n\
+            whole. PUT lines, which kv_cli < file runs; JSON Lines for a name that ends in\n\
+            .jsonl and with --json. Writes of an open group are not seen. kv_cli export\n\
+            does the same without opening the store.",
         example: "EXPORT kv.backup",
     },
     Spec {
@@ -266,10 +266,10 @@ pub static COMMANDS: &[Spec] = &[
         arity: (1, 1),
         takes: "a file",
         summary: "read entries from file",
-        details: "An export in either form, or the log or snapshot of the C++ store; it sees which.\n\
-            Written in atomic groups of 1000 entries or 1 MiB, in order, and durable when it\n\
-            answers. Entries that are there already are not written again: after a crash or a\n\
-            bad line the same IMPORT goes on.",
+        details: "An export in either form, or the log or snapshot of the C++ store; it sees\n\
+            which. Written in atomic groups of 1000 entries or 1 MiB, in order, and durable\n\
+            when it answers. Entries that are there already are not written again: after a\n\
+            crash or a bad line the same IMPORT goes on.",
         example: "IMPORT kv.backup",
     },
     Spec {
