@@ -279,7 +279,8 @@ impl Run {
         }
         let shorter = same == bytes.len();
         let outcome = match &report.tail {
-            Tail::Clean if shorter && end == same => Outcome::EarlierEnd,
+            // A record's check may begin with zeros, and what is left of it then is space that was reserved.
+            Tail::Clean if shorter && bytes[end..].iter().all(|&byte| byte == 0) => Outcome::EarlierEnd,
             Tail::Torn(cut) if shorter && cut.offset == end as u64 => Outcome::EarlierEnd,
             Tail::Damaged(cut) if !shorter && cut.offset == end as u64 && cut.expected == k + 1 => {
                 let kept = cut.kept_as.as_deref().and_then(|path| self.disk.file(path));
