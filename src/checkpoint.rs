@@ -21,7 +21,7 @@ use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::record::{Body, Fault, Kind};
 use crate::scan::{Frames, Next};
-use crate::snapshot::{self, Writer};
+use crate::snapshot::{self, Form, Writer};
 use crate::state::{self, OpRef};
 use crate::wal::{LogEnd, Wal};
 use crate::{Seq, with_suffix};
@@ -45,10 +45,11 @@ pub(crate) fn merge(
     log: &LogEnd,
     wal_path: &Path,
     snapshot_path: &Path,
+    form: Form,
     go_on: &dyn Fn() -> Result<()>,
 ) -> Result<snapshot::Header> {
     const NOT_TAKEN: &str = "no snapshot was taken, the log and the old snapshot are as they were: reading";
-    merged(disk, log, wal_path, snapshot_path, go_on).map_err(|error| match error {
+    merged(disk, log, wal_path, snapshot_path, form, go_on).map_err(|error| match error {
         Error::Io { doing: "reading" | "opening", path, source } => Error::Io { doing: NOT_TAKEN, path, source },
         error => error,
     })
@@ -59,6 +60,7 @@ fn merged(
     log: &LogEnd,
     wal_path: &Path,
     snapshot_path: &Path,
+    form: Form,
     go_on: &dyn Fn() -> Result<()>,
 ) -> Result<snapshot::Header> {
     let old = disk.open_read(snapshot_path).map_err(Error::io("opening", snapshot_path))?;
@@ -77,7 +79,7 @@ fn merged(
     })?;
     let mut failure = None;
     let mut delta = delta.sorted().peekable();
-    let saved = snapshot::save(disk, snapshot_path, log.store_id, log.seq, |writer| {
+    let saved = snapshot::save(disk, snapshot_path, form, log.store_id, log.seq, |writer| {
         let mut stop = |error| {
             failure = Some(error);
             io::Error::other("broken off")

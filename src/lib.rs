@@ -1,8 +1,8 @@
 //! A crash-consistent key-value store: **after any crash, the state is exactly a prefix of what was
 //! written, and everything that was promised durable is in it.**
 //!
-//! Keys and values are bytes. The whole map is kept in memory; a write-ahead log and a snapshot
-//! keep it on disk. One process at a time, any number of threads.
+//! Keys and values are bytes. The whole map is kept in memory, unless values are to stay in the snapshot
+//! ([`Options::values_in_snapshot`]); a write-ahead log and a snapshot keep it on disk. One process at a time, any number of threads.
 //!
 //! ```
 //! # let dir = tempfile::tempdir()?;
@@ -89,6 +89,7 @@
 //! | `scan` | reading frames back; torn or damaged | disk, record |
 //! | `wal` | append, write, sync of opaque frames | disk, magic, record |
 //! | `snapshot` | save and load one state | disk, magic, record, scan, state |
+//! | `layers` | what readers see: writes in memory, over a snapshot in memory or on the disk | disk, snapshot, state, sync |
 //! | `recovery` | snapshot + log → state | all above |
 //! | `checkpoint` | old snapshot + log → new snapshot, and a new log | disk, record, scan, wal, snapshot, state |
 //! | `sync` | locks and threads: the standard library's, or shuttle's to explore schedules | – |
@@ -101,7 +102,7 @@
 //!
 //! # What it is not
 //!
-//! Not larger than memory; not for several processes at once; no transactions across reads and
+//! Not for several processes at once; no transactions across reads and
 //! writes; not a defence against disks that lie about a sync or people who edit the files.
 
 mod checkpoint;
@@ -111,6 +112,7 @@ mod engine;
 mod error;
 pub mod export;
 pub mod inspect;
+mod layers;
 mod magic;
 mod record;
 mod recovery;
@@ -201,16 +203,17 @@ pub const MAX_ATOMIC_BYTES: usize = record::MAX_BODY_BYTES;
 /// assert!(error.to_string().contains("reads up to format version 1"));
 /// ```
 pub const LOG_FORMAT: u32 = 1;
-/// The format version of the snapshots this crate writes, and the newest it reads.
+/// The newest format version of the snapshots that this crate reads. It writes 1, and 2, which has an index, where
+/// values stay in the snapshot ([`Options::values_in_snapshot`]).
 ///
 /// ```
 /// use kv_engine::{Error, SNAPSHOT_FORMAT};
 ///
-/// let (path, found) = ("kv.snapshot".into(), "format version 2".into());
+/// let (path, found) = ("kv.snapshot".into(), "format version 3".into());
 /// let error = Error::Version { path, found, supported: SNAPSHOT_FORMAT };
 /// assert!(error.to_string().ends_with("use a newer program"));
 /// ```
-pub const SNAPSHOT_FORMAT: u32 = 1;
+pub const SNAPSHOT_FORMAT: u32 = 2;
 
 /// Says which files belong together: drawn at random when a store begins, kept for its life. Shown as 32
 /// hexadecimal digits.

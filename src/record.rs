@@ -9,7 +9,7 @@
 //!      16    8  durable     highest sequence known to be synced when this frame was made
 //!      24    4  link        `check` of the frame before; the first one carries the file's salt
 //!      28    4  body check  CRC-32 of the body, begun with the file's salt
-//!      32    1  kind        1 write, 2 opened, 3 closed, 4 snapshot entries; 0 is never valid
+//!      32    1  kind        1 write, 2 opened, 3 closed, 4 snapshot entries, 5 snapshot index; 0 is never valid
 //!      33    …  body
 //! ```
 //!
@@ -71,6 +71,8 @@ impl Kind {
     pub(crate) const CLOSED: Kind = Kind(3);
     /// A block of a snapshot: entries in key order.
     pub(crate) const ENTRIES: Kind = Kind(4);
+    /// A block of a snapshot's index.
+    pub(crate) const INDEX: Kind = Kind(5);
 
     pub(crate) fn number(self) -> u8 {
         self.0
@@ -299,7 +301,7 @@ mod tests {
 
     #[test]
     fn kinds_and_faults_have_their_numbers_and_words() {
-        assert_eq!([Kind::WRITE, Kind::OPENED, Kind::CLOSED, Kind::ENTRIES].map(Kind::number), [1, 2, 3, 4]);
+        assert_eq!([Kind::WRITE, Kind::OPENED, Kind::CLOSED, Kind::ENTRIES, Kind::INDEX].map(Kind::number), [1, 2, 3, 4, 5]);
         let faults = [
             (Fault::Short, "the file ends inside the record"),
             (Fault::HeadChecksum, "the checksum of the record's head does not match"),

@@ -2,8 +2,10 @@
 //!
 //! Steps, each safe to repeat after a crash in the middle of any of them (the locks are held):
 //! 1. sync both files and their directories, drop what the system remembers of them: recovery
-//!    believes the medium, because after a failed writeback memory shows bytes that the disk lacks;
-//! 2. load the snapshot, every byte checked; 3. walk over the log, skipping the writes that the
+//!    believes the medium, because after a failed writeback memory shows bytes that the disk lacks; a snapshot whose
+//!    values stay in it is not dropped, which takes as long as it is large: it was synced and read back from the
+//!    medium before it got its name, and nothing is written to it afterwards;
+//! 2. load the snapshot, every byte checked, or, where values stay in it, its header and the root of its index; 3. walk over the log, skipping the writes that the
 //!    snapshot holds; 4. the verdict on where the log ends. Up to here nothing has been changed; how long
 //!    files are spread over the cores: `recovery/spread.rs`;
 //! 5. remove left-over `.tmp` files; 6. a damaged log is first copied to `<wal>.damaged-<n>`;
@@ -34,15 +36,16 @@ mod spread;
 mod tests;
 
 pub(crate) use feed::Progress;
-pub(crate) use read::{check_pair, read_header};
+pub(crate) use read::{Keep, check_pair, read_header};
 
 use crate::disk::{Disk, File, remove_if_there};
 use crate::error::{Error, Result};
+use crate::layers::Layers;
 use crate::record::Fault;
 use crate::scan::Frames;
-use crate::state::Map;
+use crate::snapshot::{self, Form};
 use crate::wal::{self, Wal};
-use crate::{Seq, StoreId, snapshot, with_suffix};
+use crate::{Seq, StoreId, with_suffix};
 use keep::keep_copy;
 use read::{Files, Found, read};
 use spread::Plan;
@@ -120,7 +123,8 @@ pub struct RecoveryReport {
     pub skipped: u64,
     /// Sequence number of the last write in the state.
     pub last_seq: Seq,
-    /// Keys in the state.
+    /// Keys in the state. Where values stay in the snapshot: those of the snapshot and of the log, a key of both counted
+    /// twice.
     pub keys: u64,
     /// Whether there was a snapshot without a log, which no crash causes: somebody removed the log.
     pub log_missing: bool,
@@ -350,7 +354,7 @@ impl fmt::Display for RecoveryReport {
 
 /// An opened store: its state, and the log to go on with.
 pub(crate) struct Recovered {
-    pub(crate) state: Map,
+    pub(crate) state: Layers,
     pub(crate) wal: Wal,
     pub(crate) report: RecoveryReport,
 }
@@ -363,12 +367,13 @@ pub(crate) fn recover(
     wal_path: &Path,
     snapshot_path: &Path,
     policy: Recovery,
+    keep: Keep,
     other_log: Option<&str>,
     progress: &Progress,
 ) -> Result<Recovered> {
     let began = disk.now();
-    let snapshot_file = settle(disk, snapshot_path)?;
-    let wal_file = settle(disk, wal_path)?;
+    let snapshot_file = settle(disk, snapshot_path, keep == Keep::InMemory)?;
+    let wal_file = settle(disk, wal_path, true)?;
     if let Some(file) = &wal_file {
         // Also against a process that found it under another name, or whose lock file was removed.
         file.try_lock().map_err(|e| match e.kind() {
@@ -378,9 +383,9 @@ pub(crate) fn recover(
     }
 
     let mut report = RecoveryReport::new(wal_path, snapshot_path);
-    let files = Files { wal_path, wal: wal_file, snapshot_path, snapshot: snapshot_file };
-    let Found { state, snapshot, log } = read(&files, Plan::of, progress, &mut report)?;
-    let wal_file = files.wal;
+    let files = Files { wal_path, wal: wal_file, snapshot_path, snapshot: snapshot_file, keep };
+    let Found { state, snapshot, mut base, log } = read(&files, Plan::of, progress, &mut report)?;
+    let wal_file = files.wal.clone();
     if policy == Recovery::Strict
         && let Tail::Damaged(cut) = &report.tail
     {
@@ -414,6 +419,17 @@ pub(crate) fn recover(
         let tmp = with_suffix(path, ".tmp");
         remove_if_there(disk, &tmp).map_err(Error::io("removing", &tmp))?;
     }
+    let indexed = |id, file: &Arc<dyn File>, cache_bytes| {
+        let header = snapshot::save_again(disk, snapshot_path, Form::Indexed, id, Arc::clone(file))?;
+        let file = disk.open_read(snapshot_path).map_err(Error::io("opening", snapshot_path))?;
+        let file = file.ok_or_else(|| Error::io("opening", snapshot_path)(io::ErrorKind::NotFound.into()))?;
+        Ok::<_, Error>((header, snapshot::Paged::open(file, snapshot_path, cache_bytes)?))
+    };
+    if let (Keep::OnDisk { cache_bytes }, Some(header), Some(file), None) = (keep, &snapshot, &files.snapshot, &base) {
+        let saved = indexed(header.store_id, file, cache_bytes)?;
+        report.snapshot_bytes = saved.0.file_len().unwrap_or(0);
+        base = saved.1;
+    }
     if let (Some(file), Tail::Damaged(cut)) = (&wal_file, &mut report.tail) {
         cut.kept_as = Some(keep_copy(disk, file, wal_path)?);
     }
@@ -436,22 +452,38 @@ pub(crate) fn recover(
             report.created = log.is_none() && snapshot.is_none();
             let id = log.map_or_else(|| new_id(disk), |log| log.header.store_id);
             if report.log_missing {
-                snapshot::save(disk, snapshot_path, id, report.snapshot_seq, snapshot::fill_from(&state))?;
+                match (keep, &files.snapshot) {
+                    (Keep::OnDisk { cache_bytes }, Some(file)) => base = indexed(id, file, cache_bytes)?.1,
+                    _ => drop(snapshot::save(
+                        disk,
+                        snapshot_path,
+                        Form::Plain,
+                        id,
+                        report.snapshot_seq,
+                        snapshot::fill_from(&state),
+                    )?),
+                }
             }
             Wal::create(disk, wal_path, id, report.snapshot_seq)?
         }
     };
-    report.keys = state.len() as u64;
+    let state = match keep {
+        Keep::InMemory => Layers::Memory(state),
+        Keep::OnDisk { cache_bytes } => Layers::over(base, state, cache_bytes),
+    };
+    report.keys = state.at_most().0;
     report.took = disk.now().saturating_sub(began);
     Ok(Recovered { state, wal, report })
 }
 
 /// Step 1 for one file.
-fn settle(disk: &dyn Disk, path: &Path) -> Result<Option<Arc<dyn File>>> {
+fn settle(disk: &dyn Disk, path: &Path, forget: bool) -> Result<Option<Arc<dyn File>>> {
     let file = disk.open(path).map_err(Error::io("opening", path))?;
     if let Some(file) = &file {
         file.sync().map_err(Error::io("syncing, before reading,", path))?;
-        file.drop_cache();
+        if forget {
+            file.drop_cache();
+        }
     }
     disk.sync_dir(path).map_err(Error::io("syncing the directory of", path))?;
     Ok(file)

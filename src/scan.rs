@@ -127,6 +127,7 @@ impl Frames {
         let expected = match header.kind {
             kind if kind == self.numbered => self.last + 1,
             Kind::OPENED | Kind::CLOSED if self.numbered == Kind::WRITE => self.last,
+            Kind::INDEX if self.numbered == Kind::ENTRIES => self.last,
             kind => return Err(self.unknown(kind)),
         };
         if header.seq != expected || header.durable > header.seq {

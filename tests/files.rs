@@ -79,12 +79,12 @@ fn a_version_from_the_future_is_refused() {
     for (path, check_at) in [(&place.wal, 60), (&place.snapshot, 92)] {
         let whole = fs::read(path).unwrap();
         let mut bytes = whole.clone();
-        bytes[8] = 2;
+        bytes[8] = 3;
         let check = crc32fast::hash(&bytes[..check_at]).to_le_bytes();
         bytes[check_at..check_at + 4].copy_from_slice(&check);
         fs::write(path, &bytes).unwrap();
         let error = place.options().open().unwrap_err();
-        assert!(matches!(error, Error::Version { .. }) && error.to_string().contains("format version 2"), "{error}");
+        assert!(matches!(error, Error::Version { .. }) && error.to_string().contains("format version 3"), "{error}");
         assert_eq!(fs::read(path).unwrap(), bytes);
         fs::write(path, whole).unwrap();
     }

@@ -1,11 +1,12 @@
-//! Files of format version 1, kept for good: they must open, and be written, byte for byte.
+//! Files of each format version, kept for good: they must open, and be written, byte for byte. The log has version 1;
+//! a snapshot has version 2 where values stay in it, else 1.
 //!
 //! `KV_BLESS=1 cargo test --test golden` writes them anew; that is a change of the format.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod support;
 
-use kv_engine::{Batch, Engine, Tail, inspect};
+use kv_engine::{Batch, Engine, Options, Tail, inspect};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,9 +17,9 @@ fn data(name: &str) -> PathBuf {
 }
 
 /// A store with a snapshot, and a log with every kind of record behind it.
-fn write_store(place: &Place) {
+fn write_store(options: Options) {
     let disk = FaultyDisk::with_known_entropy(0x0123_4567_89ab_cdef);
-    let engine = place.options().disk(Arc::new(disk.clone())).open().unwrap();
+    let engine = options.disk(Arc::new(disk.clone())).open().unwrap();
     engine.put("x", "100").unwrap();
     engine.put("empty", "").unwrap();
     engine.put(b"\0\xff binary", b"\n\r\t\0").unwrap();
@@ -44,8 +45,19 @@ fn check(engine: &Engine) {
 #[test]
 fn the_bytes_of_both_files_are_those_of_version_1() {
     let place = Place::new();
-    write_store(&place);
-    for (path, name) in [(&place.wal, "v1.wal"), (&place.snapshot, "v1.snapshot")] {
+    write_store(place.options());
+    same_bytes(&[(&place.wal, "v1.wal"), (&place.snapshot, "v1.snapshot")]);
+}
+
+#[test]
+fn the_bytes_of_a_snapshot_with_an_index_are_those_of_version_2() {
+    let place = Place::new();
+    write_store(place.options().values_in_snapshot(0));
+    same_bytes(&[(&place.wal, "v1.wal"), (&place.snapshot, "v2.snapshot")]);
+}
+
+fn same_bytes(files: &[(&Path, &str)]) {
+    for (path, name) in files {
         let bytes = fs::read(path).unwrap();
         if std::env::var_os("KV_BLESS").is_some() {
             fs::write(data(name), &bytes).unwrap();
@@ -59,14 +71,23 @@ fn the_bytes_of_both_files_are_those_of_version_1() {
 }
 
 #[test]
-fn files_of_version_1_open() {
-    let place = Place::new();
-    fs::copy(data("v1.wal"), &place.wal).unwrap();
-    fs::copy(data("v1.snapshot"), &place.snapshot).unwrap();
-    assert!(inspect::verify(&place.wal, &place.snapshot).is_sound());
-    let engine = place.open();
-    check(&engine);
-    let report = engine.recovery();
-    assert_eq!((report.snapshot_seq, report.snapshot_keys, report.replayed, report.last_seq), (5, 3, 3, 8));
-    assert!(report.closed_cleanly && report.tail == Tail::Clean);
+fn files_of_every_version_open_with_all_in_memory_and_with_values_on_disk() {
+    for snapshot in ["v1.snapshot", "v2.snapshot"] {
+        for on_disk in [false, true] {
+            let place = Place::new();
+            fs::copy(data("v1.wal"), &place.wal).unwrap();
+            fs::copy(data(snapshot), &place.snapshot).unwrap();
+            assert!(inspect::verify(&place.wal, &place.snapshot).is_sound());
+            let options = if on_disk { place.options().values_in_snapshot(0) } else { place.options() };
+            let engine = options.open().unwrap();
+            check(&engine);
+            assert_eq!(engine.count().unwrap(), 4);
+            let report = engine.recovery();
+            assert_eq!((report.snapshot_seq, report.snapshot_keys, report.replayed, report.last_seq), (5, 3, 3, 8));
+            assert!(report.closed_cleanly && report.tail == Tail::Clean);
+            // The first opening with values on disk gives a snapshot without an index one.
+            let expected = if on_disk { "v2.snapshot" } else { snapshot };
+            assert_eq!(fs::read(&place.snapshot).unwrap(), fs::read(data(expected)).unwrap());
+        }
+    }
 }

@@ -29,7 +29,7 @@ fn rows(help: &str, title: &str) -> Vec<(String, String)> {
 
 #[test]
 fn the_version_tells_the_formats_and_in_a_release_the_commit() {
-    let version = r"^kv_cli [0-9.]+ \(([0-9a-f]{12}(, modified)?, )?log format 1, snapshot format 1\)\n$";
+    let version = r"^kv_cli [0-9.]+ \(([0-9a-f]{12}(, modified)?, )?log format 1, snapshot format 2\)\n$";
     assert!(predicate::str::is_match(version).unwrap().eval(&said(&["-V"])), "{}", said(&["-V"]));
     assert_eq!(said(&["-V"]), said(&["--version"]));
 }

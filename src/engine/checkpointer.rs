@@ -11,10 +11,12 @@ use super::log::Unwound;
 use super::{Guard, Shared, Snapshotted};
 use crate::checkpoint::{Successor, merge};
 use crate::error::{Error, Result};
+use crate::snapshot::{self, Form};
 use crate::sync::thread::{self, Thread};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::wal::LogEnd;
 use crate::wal::Wal;
-use crate::{snapshot, with_suffix};
+use crate::with_suffix;
 use std::sync::{OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -209,9 +211,9 @@ impl Shared {
     }
 
     fn checkpoint_alone(&self, alone: &Alone<'_>, began: Duration) -> Result<Snapshotted> {
-        let log = self.make_durable(self.open_log()?)?;
+        let behind = self.cut()?;
         let go_on = || if self.checkpointer.stopping.load(Ordering::Relaxed) { Err(Error::Closed) } else { Ok(()) };
-        let (header, mut next) = self.snapshot_and_successor(log, alone, &go_on)?;
+        let (header, mut next) = self.snapshot_and_successor(behind, alone, &go_on)?;
         let done = self.catch_up(&mut next).and_then(|()| {
             let end = |log: Guard<'_>| self.replace_log(log, next);
             self.while_paused(end, |_, _| {})
@@ -222,21 +224,40 @@ impl Shared {
     /// A checkpoint with the log paused: 1. make it all durable; 2. to 5. as always.
     pub(super) fn checkpoint_paused(&self, log: Guard<'_>, alone: &Alone<'_>) -> Result<Snapshotted> {
         let began = self.disk.now();
-        let log = self.make_durable(log)?;
-        let (header, next) = self.snapshot_and_successor(log, alone, &|| Ok(()))?;
+        let behind = self.cut_paused(log)?;
+        let (header, next) = self.snapshot_and_successor(behind, alone, &|| Ok(()))?;
         let done = self.replace_log(self.log()?, next);
         self.snapshotted(&header, done, began)
     }
 
-    /// Steps 1 and 2. All of the log must be durable.
+    /// Where the snapshot is to end; all before is durable.
+    fn cut(&self) -> Result<LogEnd> {
+        if self.state.form() == Form::Indexed {
+            // What is in memory must be the state after exactly that write: a sync without new ones.
+            return self.while_paused(|log| self.cut_paused(log), |_, _| {});
+        }
+        let log = self.make_durable(self.open_log()?)?;
+        Ok(log.wal.end(log.durable))
+    }
+
+    /// The same, with the log paused.
+    fn cut_paused(&self, log: Guard<'_>) -> Result<LogEnd> {
+        let log = self.make_durable(log)?;
+        if self.state.form() == Form::Indexed {
+            let all = (log.applied, log.appended);
+            assert_eq!(all, (log.durable, log.durable), "a log that is paused and synced holds what is applied, and no more");
+            self.state.freeze();
+        }
+        Ok(log.wal.end(log.durable))
+    }
+
+    /// Steps 1 and 2, for the log up to `behind`, all of it durable.
     fn snapshot_and_successor(
         &self,
-        log: Guard<'_>,
+        behind: LogEnd,
         _alone: &Alone<'_>,
         go_on: &dyn Fn() -> Result<()>,
     ) -> Result<(snapshot::Header, Successor)> {
-        let behind = log.wal.end(log.durable);
-        drop(log);
         self.check_in_place()?;
         let of = &self.checkpointer;
         of.read.store(0, Ordering::Relaxed);
@@ -245,7 +266,9 @@ impl Shared {
             of.read.fetch_add(1, Ordering::Relaxed);
             go_on()
         };
-        let header = self.failing_for_good(merge(&*self.disk, &behind, &self.wal_path, &self.snapshot_path, &go_on))?;
+        let header =
+            self.failing_for_good(merge(&*self.disk, &behind, &self.wal_path, &self.snapshot_path, self.state.form(), &go_on))?;
+        self.state.rebase(&*self.disk, &self.snapshot_path, &header);
         of.snapshot_keys.store(header.entries, Ordering::Relaxed);
         self.snapshot_bytes.store(header.file_len().unwrap_or(0), Ordering::Relaxed);
         let mut log = self.log()?;

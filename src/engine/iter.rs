@@ -12,8 +12,8 @@ const ENTRIES_AT_ONCE: usize = 256;
 /// Entries whose keys begin with a prefix, in key order; from [`Engine::scan`](crate::Engine::scan).
 ///
 /// Not a frozen view: each entry is one that was there when the iterator came by. It never waits for
-/// a sync, so an entry may not be durable yet. It keeps the map in memory, but not the store open. No
-/// item is an error today.
+/// a sync, so an entry may not be durable yet. It keeps the map in memory, but not the store open. The last
+/// item is an error where values stay in the snapshot and a block of it cannot be read.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -42,17 +42,18 @@ impl Scan {
         Scan { shared, prefix: prefix.into(), ready: Vec::new().into_iter(), after: None, done: false }
     }
 
-    fn refill(&mut self) {
+    fn refill(&mut self) -> Result<()> {
         let from = match &self.after {
             None => Bound::Included(&*self.prefix),
             Some(after) => Bound::Excluded(&**after),
         };
-        let entries = self.shared.state.range(from, &self.prefix, ENTRIES_AT_ONCE);
+        let entries = self.shared.state.range(from, &self.prefix, ENTRIES_AT_ONCE).inspect_err(|_| self.done = true)?;
         self.done = entries.len() < ENTRIES_AT_ONCE;
         if let Some((last, _)) = entries.last() {
             self.after = Some((**last).into());
         }
         self.ready = entries.into_iter();
+        Ok(())
     }
 }
 
@@ -60,8 +61,11 @@ impl Iterator for Scan {
     type Item = Result<(Vec<u8>, Value)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ready.len() == 0 && !self.done {
-            self.refill();
+        if self.ready.len() == 0
+            && !self.done
+            && let Err(error) = self.refill()
+        {
+            return Some(Err(error));
         }
         self.ready.next().map(|(key, value)| Ok((key.to_vec(), value)))
     }

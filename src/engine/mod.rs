@@ -5,6 +5,7 @@
 //! | `mod.rs` | [`Engine`]: the public calls, opening, snapshot, close |
 //! | `log.rs` | group commit: watermarks, who leads, who waits, what a failure means |
 //! | `locks.rs` | the two lock files, and what they note |
+//! | `count.rs` | how many keys there are, and the digest of all |
 //! | `close.rs` | the end: everything durable, the mark or the snapshot, the locks |
 //! | `flusher.rs` | the thread that bounds the age of pending writes |
 //! | `checkpointer.rs` | checkpoints, and the thread that takes them when the log is long or old |
@@ -17,6 +18,7 @@
 mod batch;
 mod checkpointer;
 mod close;
+mod count;
 mod flusher;
 mod gather;
 mod iter;
@@ -34,9 +36,10 @@ pub use report::{Ack, Flushed, Snapshotted, Stats};
 
 use crate::disk::Disk;
 use crate::error::{Error, Result};
+use crate::layers::Layers;
 use crate::record::Body;
 use crate::recovery::{Recovered, RecoveryReport, recover};
-use crate::state::{Map, OpRef, Value};
+use crate::state::{OpRef, Value};
 use crate::sync::{AtomicU32, AtomicU64, Condvar, Mutex, Ordering};
 use crate::{MAX_ATOMIC_BYTES, MAX_BATCH_SIZE, MAX_KEY_BYTES, MAX_VALUE_BYTES, StoreId, with_suffix};
 use checkpointer::Checkpointer;
@@ -112,7 +115,7 @@ struct Shared {
     log: Mutex<Log>,
     /// Signalled when a sync, a pause or the store ends: all who wait look again.
     settled: Condvar,
-    state: Map,
+    state: Layers,
     arrivals: Arrivals,
     flusher: Flusher,
     checkpointer: Checkpointer,
@@ -126,8 +129,15 @@ impl Engine {
         check_paths(&options.wal, &options.snapshot)?;
         let disk = options.disk;
         let locks = Locks::take(&*disk, &options.wal, &options.snapshot)?;
-        let Recovered { state, wal, report } =
-            recover(&*disk, &options.wal, &options.snapshot, options.recovery, locks.other_log.as_deref(), &options.progress)?;
+        let Recovered { state, wal, report } = recover(
+            &*disk,
+            &options.wal,
+            &options.snapshot,
+            options.recovery,
+            options.keep,
+            locks.other_log.as_deref(),
+            &options.progress,
+        )?;
         locks.note_pair(&options.wal);
         let shared = Arc::new_cyclic(|me| Shared {
             me: Weak::clone(me),
@@ -253,9 +263,10 @@ impl Engine {
     /// ```
     ///
     /// # Errors
-    /// None today; a store larger than memory would have to read.
+    /// None with all values in memory. Where they stay in the snapshot, [`Error::Damaged`] names the block that is not
+    /// what was written, [`Error::Io`] what the system says.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
-        Ok(self.shared().state.get(key.as_ref()))
+        self.shared().state.get(key.as_ref())
     }
 
     /// Calls `see` with the value of `key`, where there is one, and returns what it returns: nothing is
@@ -276,7 +287,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::get`].
     pub fn get_with<T>(&self, key: impl AsRef<[u8]>, see: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
-        Ok(self.shared().state.with(key.as_ref(), see))
+        self.shared().state.with(key.as_ref(), see)
     }
 
     /// The entries whose keys begin with `prefix`, in the byte order of the keys; all for an empty one.
@@ -307,53 +318,6 @@ impl Engine {
     /// ```
     pub fn keys(&self, prefix: impl AsRef<[u8]>) -> Keys {
         Keys(self.scan(prefix))
-    }
-
-    /// Number of keys.
-    ///
-    /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
-    /// engine.put("x", "100")?;
-    /// engine.put("x", "200")?;
-    /// assert_eq!(engine.len(), 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.shared().state.len()
-    }
-
-    /// Whether there is no key.
-    ///
-    /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
-    /// assert!(engine.is_empty());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The digest of what readers see: two stores with the same entries have the same digest. Reads
-    /// every entry; writes wait meanwhile.
-    ///
-    /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let open = |n: &str| kv_engine::Options::new(dir.path().join(n), dir.path().join(n.to_owned() + "s")).open();
-    /// let (one, other) = (open("one")?, open("other")?);
-    /// one.put("x", "1")?;
-    /// one.put("x", "2")?;
-    /// other.put("x", "2")?;
-    /// assert_eq!(one.digest(), other.digest());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn digest(&self) -> crate::Digest {
-        let _no_write_meanwhile = self.shared().log_always();
-        self.shared().state.digest()
     }
 
     /// Makes everything acknowledged before durable, with one sync of its own at most.
@@ -469,13 +433,14 @@ impl Engine {
     pub fn stats(&self) -> Stats {
         let log = self.shared().log_always();
         let state = &self.shared().state;
+        let (keys, data_bytes) = state.at_most();
         let counts = log.counts;
         let checkpoint = &self.shared().checkpointer;
         let (read, to_read) = checkpoint.progress();
         Stats {
             store_id: self.shared().store_id,
-            keys: state.len() as u64,
-            data_bytes: state.data_bytes(),
+            keys,
+            data_bytes,
             batch_size: log.batch_size,
             flush_interval: self.shared().flush_interval,
             appended: log.appended,
@@ -576,7 +541,7 @@ impl Shared {
                     continue;
                 }
                 Some(true) => true,
-                None => self.state.with(key, |_| ()).is_some(),
+                None => self.state.with(key, |_| ())?.is_some(),
             };
             return if there { self.commit(log, What::Delete, body).map(Some) } else { Ok(None) };
         }

@@ -3,7 +3,7 @@
 use super::Engine;
 use crate::disk::{Disk, OsDisk};
 use crate::error::Result;
-use crate::recovery::{Progress, Recovery};
+use crate::recovery::{Keep, Progress, Recovery};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +36,7 @@ pub struct Options {
     pub(super) snapshot_on_close: bool,
     pub(super) checkpoint_log_bytes: u64,
     pub(super) checkpoint_interval: Duration,
+    pub(super) keep: Keep,
     pub(super) progress: Progress,
     pub(super) disk: Arc<dyn Disk>,
     pub(super) by_hand: bool,
@@ -64,6 +65,7 @@ impl Options {
             snapshot_on_close: false,
             checkpoint_log_bytes: 64 << 20,
             checkpoint_interval: Duration::ZERO,
+            keep: Keep::InMemory,
             progress: Progress::default(),
             disk: Arc::new(OsDisk),
             by_hand: false,
@@ -186,6 +188,32 @@ impl Options {
     /// ```
     pub fn snapshot_on_close(mut self, yes: bool) -> Options {
         self.snapshot_on_close = yes;
+        self
+    }
+
+    /// Leaves values in the snapshot, and reads them when they are asked for: opening takes milliseconds whatever the
+    /// snapshot's length, and it may be longer than memory is large. What was written since the last snapshot is in
+    /// memory; `cache_bytes` more are for blocks that were read.
+    ///
+    /// Nothing is served that was not checked: each block is, when it is read. Where one is damaged, reading what is in
+    /// it is [`Error::Damaged`](crate::Error::Damaged), which names the place; the rest of the store can be read, and written. (With all
+    /// values in memory such a store is not opened.) A lookup may wait for the disk, and so may a delete, with the writers behind it; to count
+    /// the keys ([`Engine::count`]) takes a lookup for each key written since the snapshot, and [`Stats::keys`](crate::Stats::keys) is an
+    /// upper bound. Nothing is mapped into memory: a file that is cut under a mapping kills the process. A snapshot
+    /// that was saved without this option is saved anew, with an index, by the first opening with it.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+    /// # use kv_engine::Options;
+    /// # let engine = Options::new(&log, &snapshot).open()?;
+    /// # engine.put("x", "100")?; engine.snapshot()?; engine.close()?;
+    /// let engine = Options::new(log, snapshot).values_in_snapshot(64 << 20).open()?;
+    /// assert_eq!(engine.get("x")?.as_deref(), Some(&b"100"[..])); // read from the disk
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn values_in_snapshot(mut self, cache_bytes: usize) -> Options {
+        self.keep = Keep::OnDisk { cache_bytes };
         self
     }
 

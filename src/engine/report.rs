@@ -96,9 +96,10 @@ pub struct Snapshotted {
 pub struct Stats {
     /// Identifies the store; the same in log and snapshot.
     pub store_id: StoreId,
-    /// Keys in the map.
+    /// Keys in the map. Where values stay in the snapshot: at most so many; those that were written since and are in it are counted
+    /// twice, and [`Engine::count`](crate::Engine::count) counts them.
     pub keys: u64,
-    /// Keys and values together, in bytes.
+    /// Keys and values together, in bytes; those in a snapshot that is not in memory with what holds them.
     pub data_bytes: u64,
     /// Writes per sync.
     pub batch_size: u64,

@@ -1,7 +1,7 @@
 //! What opening reads, on its way into the state; and how far it has come.
 
 use super::spread::Sink;
-use crate::state::OpRef;
+use crate::state::{OpRef, tag};
 use std::fmt;
 use std::sync::Arc;
 
@@ -24,11 +24,13 @@ pub(super) struct Feed<'s, 'm> {
     /// Where there is something to tell again.
     next: u64,
     total: u64,
+    /// Where values are tagged, the memory to do it in.
+    tagged: Option<Vec<u8>>,
 }
 
 impl<'s, 'm> Feed<'s, 'm> {
-    pub(super) fn new(sink: &'s mut Sink<'m>, progress: &'s Progress, total: u64) -> Feed<'s, 'm> {
-        Feed { sink, progress, before: 0, next: 0, total }
+    pub(super) fn new(sink: &'s mut Sink<'m>, progress: &'s Progress, total: u64, tagged: bool) -> Feed<'s, 'm> {
+        Feed { sink, progress, before: 0, next: 0, total, tagged: tagged.then(Vec::new) }
     }
 
     /// A file of this length is done.
@@ -49,6 +51,9 @@ impl<'s, 'm> Feed<'s, 'm> {
     /// The next operation, of the frame at byte `at`.
     pub(super) fn apply(&mut self, at: u64, op: OpRef<'_>) {
         self.look(at);
-        self.sink.apply(op);
+        match &mut self.tagged {
+            None => self.sink.apply(op),
+            Some(memory) => self.sink.apply(tag(op, memory)),
+        }
     }
 }

@@ -7,8 +7,9 @@ use crate::disk::{File, read_full_at};
 use crate::error::{Error, Result};
 use crate::record::{Fault, Kind};
 use crate::scan::{Frames, Next};
+use crate::snapshot::{self, Paged};
 use crate::state::{self, Map};
-use crate::{Seq, snapshot, wal};
+use crate::{Seq, wal};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,12 +20,25 @@ pub(super) struct Files<'a> {
     pub(super) wal: Option<Arc<dyn File>>,
     pub(super) snapshot_path: &'a Path,
     pub(super) snapshot: Option<Arc<dyn File>>,
+    pub(super) keep: Keep,
+}
+
+/// Where the values of the snapshot are to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    InMemory,
+    /// In the snapshot; so much memory is for what was read of it.
+    OnDisk {
+        cache_bytes: usize,
+    },
 }
 
 /// What was in it.
 pub(super) struct Found {
     pub(super) state: Map,
     pub(super) snapshot: Option<snapshot::Header>,
+    /// The snapshot, where its values stay in it and it has an index.
+    pub(super) base: Option<Paged>,
     pub(super) log: Option<LogEnd>,
 }
 
@@ -50,23 +64,41 @@ pub(super) fn read(
     let total = snapshot_bytes + log_bytes;
     let plan = plan(total);
     let mut state = Map::default();
-    let (snapshot, log) = fill(&mut state, plan, |sink| {
-        let mut feed = Feed::new(sink, progress, total);
-        let load = |file| snapshot::load_ahead(file, files.snapshot_path, plan.ahead, |at, op| feed.apply(at, op));
-        let snapshot = files.snapshot.clone().map(load).transpose()?;
+    let (snapshot, base, log) = fill(&mut state, plan, |sink| {
+        let mut feed = Feed::new(sink, progress, total, files.keep != Keep::InMemory);
+        let (snapshot, base) = match files.snapshot.clone() {
+            None => (None, None),
+            Some(file) => load(file, files, plan, &mut feed)?,
+        };
         if let Some(header) = snapshot {
             report.snapshot_seq = header.seq;
             report.snapshot_keys = header.entries;
-            report.snapshot_bytes = header.file_len().expect("checked by load");
+            report.snapshot_bytes = header.file_len().unwrap_or(0);
             report.last_seq = header.seq;
         }
         feed.next_file(snapshot_bytes);
         // An empty file, as `mktemp` makes one, holds nothing; a log is never left empty by a crash.
         let file = files.wal.as_ref().filter(|_| log_bytes > 0);
         let log = file.map(|file| replay(file, files, snapshot.as_ref(), plan, &mut feed, report)).transpose()?;
-        Ok::<_, Error>((snapshot, log))
+        Ok::<_, Error>((snapshot, base, log))
     })?;
-    Ok(Found { state, snapshot, log })
+    Ok(Found { state, snapshot, base, log })
+}
+
+/// The snapshot: its entries in memory, or only what finding them needs.
+fn load(
+    file: Arc<dyn File>,
+    files: &Files<'_>,
+    plan: Plan,
+    feed: &mut Feed<'_, '_>,
+) -> Result<(Option<snapshot::Header>, Option<Paged>)> {
+    let path = files.snapshot_path;
+    let Keep::OnDisk { cache_bytes } = files.keep else {
+        return Ok((Some(snapshot::load_ahead(file, path, plan.ahead, |at, op| feed.apply(at, op))?), None));
+    };
+    let base = Paged::open(Arc::clone(&file), path, cache_bytes)?;
+    let header = base.as_ref().map_or_else(|| snapshot::read_header(&*file, path), |base| Ok(*base.header()))?;
+    Ok((Some(header), base))
 }
 
 /// Applies the log and judges its end.

@@ -16,7 +16,7 @@
 //! - Little is applied without workers, and so is everything where there is one core, or no thread to be had.
 
 use crate::disk::WINDOW_BYTES;
-use crate::state::{Map, OpRef, Part, Router, decode_one};
+use crate::state::{Map, OpRef, Part, Router, decode_maybe_tagged};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, Scope};
 
@@ -175,7 +175,7 @@ impl Batch {
         let mut rest = &self.0[..];
         while let Some((hash, ops)) = rest.split_first_chunk::<HASH_BYTES>() {
             rest = ops;
-            let op = decode_one(&mut rest).expect("encoded by the reader");
+            let op = decode_maybe_tagged(&mut rest).expect("encoded by the reader");
             part.apply(u64::from_le_bytes(*hash), op);
         }
         self.0.clear();

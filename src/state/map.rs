@@ -95,7 +95,15 @@ impl Map {
         let mut next = || (!body.is_empty()).then(|| decode_one(&mut body).expect("encoded by this program"));
         let Some(first) = next() else { return };
         let Some(second) = next() else { return self.apply(first) };
-        let ops = [first, second].into_iter().chain(std::iter::from_fn(next));
+        self.apply_ops([first, second].into_iter().chain(std::iter::from_fn(next)));
+    }
+
+    /// Applies these operations, values all of them: all at once, for every reader.
+    pub(crate) fn apply_tagged(&self, ops: &[(&[u8], Vec<u8>)]) {
+        self.apply_ops(ops.iter().map(|(key, value)| OpRef { key, value: Some(value) }));
+    }
+
+    fn apply_ops<'a>(&self, ops: impl Iterator<Item = OpRef<'a>>) {
         let ops: Vec<_> = ops.map(|op| (self.hash(op.key), op)).collect();
         let mut guards: [Option<RwLockWriteGuard<'_, Shard>>; SHARDS] = [const { None }; SHARDS];
         let mut touched = [false; SHARDS];

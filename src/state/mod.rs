@@ -15,10 +15,12 @@ mod bulk;
 mod key;
 mod map;
 mod shard;
+mod tag;
 
 pub(crate) use bulk::{Part, Router};
 pub(crate) use key::Key;
 pub(crate) use map::Map;
+pub(crate) use tag::{tag, tagged, untag};
 
 use crate::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use std::borrow::Borrow;
@@ -169,11 +171,20 @@ pub(crate) fn decode_each<'a>(mut bytes: &'a [u8], mut each: impl FnMut(OpRef<'a
 }
 
 pub(crate) fn decode_one<'a>(bytes: &mut &'a [u8]) -> Option<OpRef<'a>> {
+    decode_up_to(MAX_VALUE_BYTES, bytes)
+}
+
+/// As [`decode_one`], where a value may have been given a tag.
+pub(crate) fn decode_maybe_tagged<'a>(bytes: &mut &'a [u8]) -> Option<OpRef<'a>> {
+    decode_up_to(MAX_VALUE_BYTES + 1, bytes)
+}
+
+fn decode_up_to<'a>(max_value: usize, bytes: &mut &'a [u8]) -> Option<OpRef<'a>> {
     let tag = take(bytes, 1)?[0];
     let key_len = take_len(bytes, 1, MAX_KEY_BYTES)?;
     match tag {
         PUT => {
-            let value_len = take_len(bytes, 0, MAX_VALUE_BYTES)?;
+            let value_len = take_len(bytes, 0, max_value)?;
             Some(OpRef { key: take(bytes, key_len)?, value: Some(take(bytes, value_len)?) })
         }
         DELETE => Some(OpRef { key: take(bytes, key_len)?, value: None }),

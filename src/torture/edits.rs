@@ -12,6 +12,8 @@ pub(super) struct Target {
     pub(super) name: &'static str,
     pub(super) life: Life,
     pub(super) is_snapshot: bool,
+    /// Whether it is opened with its values on the disk, too.
+    pub(super) is_indexed: bool,
     /// From here on nothing behind proves that something was synced.
     pub(super) unwitnessed_from: usize,
     /// Where records begin and end.
@@ -51,7 +53,7 @@ impl Target {
         let records: Vec<_> = life.records.iter().map(|record| (record.start, record.end)).collect();
         let unwitnessed_from = unwitnessed_from(&life);
         let counts = counts(life.log.len(), records.len(), other.len(), cuts);
-        Target { name, life, is_snapshot: false, unwitnessed_from, records, other, counts }
+        Target { name, life, is_snapshot: false, is_indexed: false, unwitnessed_from, records, other, counts }
     }
 
     pub(super) fn snapshot(name: &'static str, life: Life, other: Vec<u8>) -> Target {
@@ -64,7 +66,8 @@ impl Target {
             start = end;
         }
         let counts = counts(bytes.len(), records.len(), other.len(), true);
-        Target { name, is_snapshot: true, unwitnessed_from: bytes.len(), records, other, counts, life }
+        let is_indexed = records.len() > 1 && bytes[8] == 2;
+        Target { name, is_snapshot: true, is_indexed, unwitnessed_from: bytes.len(), records, other, counts, life }
     }
 
     pub(super) fn bytes(&self) -> &[u8] {

@@ -6,10 +6,11 @@ use super::memory::Memory;
 use super::{SNAPSHOT, WAL};
 use crate::disk::Disk;
 use crate::engine::{Ack, Batch, Engine, Options};
+use crate::layers::Layers;
 use crate::record::Kind;
 use crate::recovery::read_header;
 use crate::scan::{Frames, Next};
-use crate::state::{Map, Op, State};
+use crate::state::{Op, State};
 use crate::wal::HEADER_BYTES;
 use std::ops::Bound;
 use std::path::Path;
@@ -72,11 +73,12 @@ impl Life {
     }
 
     /// Whether `state` is the one after write `seq`, entry by entry.
-    pub(super) fn is_state(&self, seq: u64, state: &Map) -> bool {
+    pub(super) fn is_state(&self, seq: u64, state: &Layers) -> bool {
         let expected = usize::try_from(seq).ok().and_then(|at| self.states.get(at));
         expected.is_some_and(|expected| {
-            expected.len() == state.len()
-                && expected.range(Bound::Unbounded).all(|(key, value)| state.with(key, |found| *found == **value) == Some(true))
+            let is = |key: &[u8], value: &[u8]| matches!(state.with(key, |found| found == value), Ok(Some(true)));
+            state.count().is_ok_and(|count| count == expected.len() as u64)
+                && expected.range(Bound::Unbounded).all(|(key, value)| is(key, value))
         })
     }
 }

@@ -28,7 +28,7 @@ use super::tally::Tally;
 use super::{SNAPSHOT, WAL};
 use crate::disk::sim::{Image, SimDisk};
 use crate::engine::Options;
-use crate::recovery::{Progress, Recovered, Recovery, Tail, recover};
+use crate::recovery::{Keep, Progress, Recovered, Recovery, Tail, recover};
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::path::Path;
@@ -228,7 +228,8 @@ impl Run<'_> {
             let disk = SimDisk::new(&image, hash);
             let options = Options::new(WAL, SNAPSHOT).flush_interval(Duration::ZERO).disk(Arc::new(disk));
             let engine = options.clone().open().map_err(|error| format!("the engine does not open it: {error}"))?;
-            let same = (engine.recovery().last_seq, engine.digest()) == (recovered.report.last_seq, recovered.state.digest());
+            let digest = recovered.state.digest().map_err(|error| error.to_string())?;
+            let same = (engine.recovery().last_seq, engine.digest()) == (recovered.report.last_seq, digest);
             if !same || engine.recovery().tail != recovered.report.tail {
                 return Err("the engine on the simulated disk finds another state".into());
             }
@@ -267,7 +268,7 @@ impl Run<'_> {
 }
 
 fn recovered(disk: &Memory) -> Result<Recovered, String> {
-    recover(disk, Path::new(WAL), Path::new(SNAPSHOT), Recovery::Prefix, None, &Progress::default())
+    recover(disk, Path::new(WAL), Path::new(SNAPSHOT), Recovery::Prefix, Keep::InMemory, None, &Progress::default())
         .map_err(|error| format!("not opened: {error}"))
 }
 

@@ -118,6 +118,8 @@ struct Faults {
     changes: Vec<(Call, String)>,
     /// The process dies before the change with this number.
     die_at: Option<usize>,
+    /// Bytes that were read, by file.
+    read: BTreeMap<PathBuf, u64>,
     /// When set, the random numbers are 1, 2, 3 … times this.
     entropy: Option<(u64, u64)>,
 }
@@ -169,6 +171,12 @@ impl FaultyDisk {
     /// The writes and syncs that reached the log since the last call, with the bytes of each write.
     pub fn take_log_calls(&self) -> Vec<(Call, u64)> {
         std::mem::take(&mut self.faults.lock().unwrap().log_calls)
+    }
+
+    /// Bytes read so far of the file whose name ends like this.
+    pub fn bytes_read(&self, suffix: &str) -> u64 {
+        let faults = self.faults.lock().unwrap();
+        faults.read.iter().filter(|(path, _)| path.to_str().unwrap().ends_with(suffix)).map(|(_, bytes)| bytes).sum()
     }
 
     /// How many bytes a write may take first, and the error; or nothing.
@@ -260,7 +268,9 @@ impl File for FaultyFile {
     }
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
         self.disk.check(Call::Read, &self.path)?;
-        self.file.read_at(offset, out)
+        let got = self.file.read_at(offset, out)?;
+        *self.disk.faults.lock().unwrap().read.entry(self.path.clone()).or_default() += got as u64;
+        Ok(got)
     }
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
         match self.disk.fault(Call::Write, &self.path, bytes.len() as u64) {

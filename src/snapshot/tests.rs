@@ -1,0 +1,436 @@
+//! Saving and loading, and what is refused.
+
+use super::*;
+use crate::disk::{Lock, OsDisk};
+use crate::state::{Op, State};
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+const ID: StoreId = StoreId(*b"sixteen bytes id");
+
+fn place() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("snap");
+    (dir, path)
+}
+
+/// Puts a snapshot of these entries, in this order, at `path`; its checks all hold.
+fn forge(path: &Path, entries: &[(&[u8], &[u8])]) -> Header {
+    let file = create_tmp(&OsDisk, path).unwrap();
+    write(&*file, Form::Plain, ID, 7, |writer| entries.iter().try_for_each(|(key, value)| writer.add(key, value))).unwrap()
+}
+
+/// Puts a snapshot at `path` whose only frame has this body.
+fn forge_body(path: &Path, body: &[u8], header: Header) {
+    let place = Place { salt: header.salt(), link: header.salt(), seq: 1, durable: 0 };
+    let mut frame = Vec::new();
+    record::encode(&mut frame, place, Kind::ENTRIES, &Body::new(body, header.salt()));
+    let header = Header { data_len: frame.len() as u64, ..header };
+    std::fs::write(path, [&header.encode()[..], &frame].concat()).unwrap();
+}
+
+fn loaded(path: &Path) -> Result<Vec<(u64, Op)>> {
+    let mut ops = Vec::new();
+    load(OsDisk.open_read(path).unwrap().unwrap(), path, |at, op| ops.push((at, op.to_op()))).map(|_| ops)
+}
+
+#[track_caller]
+fn refused(path: &Path, at: u64, says: &str) {
+    let error = loaded(path).unwrap_err();
+    assert!(matches!(error, Error::Damaged { offset, .. } if offset == at), "{error:?}");
+    assert!(error.to_string().contains(says), "{error}");
+}
+
+#[test]
+fn what_its_own_checks_cannot_see_is_refused_too() {
+    let (_dir, path) = place();
+    let good = forge(&path, &[(b"a", b"1"), (b"b", b"2")]);
+    assert_eq!(loaded(&path).unwrap(), [(96, Op::put(b"a", b"1")), (96, Op::put(b"b", b"2"))]);
+    forge(&path, &[(b"b", b"2"), (b"a", b"1")]);
+    refused(&path, 96, "the keys are not in order");
+    forge(&path, &[(b"a", b"1"), (b"a", b"2")]);
+    refused(&path, 96, "the keys are not in order");
+    forge_body(&path, b"\x02\x01\0\0\0k", good);
+    refused(&path, 96, "the block holds a deletion");
+    forge_body(&path, b"\x03\x01\0\0\0k", good);
+    refused(&path, 96, "the block's content is not possible");
+    std::fs::write(&path, "").unwrap();
+    refused(&path, 0, "the file is empty");
+}
+
+#[test]
+fn a_header_that_promises_another_length_is_refused() {
+    let (_dir, path) = place();
+    let good = forge(&path, &[(b"a", b"1")]);
+    let bytes = std::fs::read(&path).unwrap();
+    let len = bytes.len() as u64;
+    let with = |data_len: u64, says: &str, at: u64| {
+        let header = Header { data_len, ..good };
+        std::fs::write(&path, [&header.encode()[..], &bytes[HEADER_BYTES..]].concat()).unwrap();
+        refused(&path, at, says);
+    };
+    with(good.data_len - 1, &format!("the file has {len} bytes where its header promises {}", len - 1), len - 1);
+    with(good.data_len + 1, &format!("the file has {len} bytes where its header promises {}", len + 1), len);
+    with(u64::MAX, "promises more than can be", len);
+}
+
+/// This program writes none; one that does must find them checked.
+#[test]
+fn meta_bytes_are_checked_and_skipped() {
+    let (_dir, path) = place();
+    let header = forge(&path, &[(b"a", b"1")]);
+    let frame = std::fs::read(&path).unwrap()[HEADER_BYTES..].to_vec();
+    let meta = b"replica";
+    let header = Header { meta_len: meta.len() as u32, meta_check: crc(0, meta), ..header };
+    std::fs::write(&path, [&header.encode()[..], meta, &frame].concat()).unwrap();
+    assert_eq!(loaded(&path).unwrap(), [(96 + 7, Op::put(b"a", b"1"))]);
+    std::fs::write(&path, [&header.encode()[..], b"replicA", &frame].concat()).unwrap();
+    refused(&path, 96, "the checksum of the meta bytes does not match");
+    std::fs::write(&path, &header.encode()[..]).unwrap();
+    refused(&path, 96, "the file has 96 bytes");
+}
+
+#[test]
+fn the_last_number_a_store_gives_out_can_be_saved_and_no_higher_one() {
+    let (_dir, path) = place();
+    let good = forge(&path, &[(b"a", b"1")]);
+    let read = |header: Header| Header::decode(&path, &header.encode());
+    assert_eq!(read(Header { seq: MAX_SEQ, ..good }).unwrap().seq, MAX_SEQ);
+    assert!(matches!(read(Header { seq: MAX_SEQ + 1, ..good }), Err(Error::Version { .. })));
+}
+
+/// Many small entries and a few large ones: each comes once and in order, in blocks of about 4 KiB,
+/// written in portions, none of which is the whole.
+#[test]
+fn a_large_state_is_saved_in_portions_and_nothing_is_left_out() {
+    let mut state = State::default();
+    for n in 0..3000_u32 {
+        state.apply(Op::put(&n.to_be_bytes(), &[n as u8; 9]));
+    }
+    for n in 3000..3005_u32 {
+        state.apply(Op::put(&n.to_be_bytes(), &vec![n as u8; 600 << 10]));
+    }
+    let (_dir, path) = place();
+    let map = Map::default();
+    state.range(std::ops::Bound::Unbounded).for_each(|(key, value)| map.apply(OpRef { key, value: Some(value) }));
+    let header = save(&OsDisk, &path, Form::Plain, ID, 9, fill_from(&map)).unwrap();
+    assert_eq!((header.entries, header.digest), (3005, state.digest()));
+    let ops = loaded(&path).unwrap();
+    let expected: Vec<Op> = state.range(std::ops::Bound::Unbounded).map(|(key, value)| Op::put(key, value)).collect();
+    assert!(ops.iter().map(|(_, op)| op).eq(&expected));
+    // 22 bytes to an entry: 186 fit into a block, and an entry that does not fit has one of its own.
+    let offsets: std::collections::BTreeSet<u64> = ops.iter().map(|&(at, _)| at).collect();
+    assert_eq!(offsets.len(), 3000_usize.div_ceil(186) + 5);
+}
+
+#[test]
+fn a_block_is_filled_to_its_size_and_not_beyond() {
+    let (_dir, path) = place();
+    let entry = |key: u8, rest: usize| ([key], vec![0; rest - 10]);
+    let blocks = |sizes: &[usize]| {
+        let entries: Vec<_> = (b'a'..).zip(sizes).map(|(key, &size)| entry(key, size)).collect();
+        forge(&path, &entries.iter().map(|(key, value)| (&key[..], &value[..])).collect::<Vec<_>>());
+        loaded(&path).unwrap().iter().map(|&(at, _)| at).collect::<std::collections::BTreeSet<_>>().len()
+    };
+    assert_eq!(blocks(&[4000, 96]), 1);
+    assert_eq!(blocks(&[4000, 97]), 2);
+}
+
+/// A disk on which a file that was made reads as another one once memory has forgotten it: a write
+/// that went elsewhere.
+#[derive(Debug)]
+struct Elsewhere(PathBuf);
+
+#[derive(Debug)]
+struct ReadsAs {
+    memory: Arc<dyn File>,
+    medium: Arc<dyn File>,
+    forgotten: AtomicBool,
+}
+
+impl Disk for Elsewhere {
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let medium = OsDisk.open_read(&self.0)?.unwrap();
+        Ok(Arc::new(ReadsAs { memory: OsDisk.create_new(path)?, medium, forgotten: AtomicBool::new(false) }))
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        OsDisk.remove(path)
+    }
+    fn open(&self, _: &Path) -> io::Result<Option<Arc<dyn File>>> {
+        unreachable!("not for saving")
+    }
+    fn open_read(&self, _: &Path) -> io::Result<Option<Arc<dyn File>>> {
+        unreachable!("not for saving")
+    }
+    fn rename(&self, _: &Path, to: &Path) -> io::Result<()> {
+        panic!("a snapshot that reads back wrong was put in place at {}", to.display())
+    }
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        unreachable!("nothing was put in place")
+    }
+    fn lock(&self, _: &Path) -> io::Result<Box<dyn Lock>> {
+        unreachable!("not for saving")
+    }
+    fn now(&self) -> Duration {
+        OsDisk.now()
+    }
+    fn entropy(&self) -> u64 {
+        OsDisk.entropy()
+    }
+}
+
+impl ReadsAs {
+    fn seen(&self) -> &Arc<dyn File> {
+        if self.forgotten.load(Ordering::Relaxed) { &self.medium } else { &self.memory }
+    }
+}
+
+impl File for ReadsAs {
+    fn size(&self) -> io::Result<u64> {
+        self.seen().size()
+    }
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        self.seen().read_at(offset, out)
+    }
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        self.memory.write_at(offset, bytes)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.memory.set_len(len)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.memory.sync()
+    }
+    fn drop_cache(&self) {
+        self.forgotten.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_snapshot_that_reads_back_as_another_is_not_put_in_place() {
+    let (dir, path) = place();
+    forge(&path, &[(b"a", b"old")]);
+    let before = std::fs::read(&path).unwrap();
+    let error = save(&Elsewhere(path.clone()), &path, Form::Plain, ID, 8, |writer| writer.add(b"a", b"new")).unwrap_err();
+    assert!(error.to_string().contains("another snapshot than was written"), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1, "the temporary file is removed");
+}
+
+/// A snapshot with an index at `path`; keys of about this length make it as deep as they are long.
+fn save_indexed(path: &Path, entries: &BTreeMap<Vec<u8>, Vec<u8>>) -> Header {
+    let fill = |writer: &mut Writer<'_>| entries.iter().try_for_each(|(key, value)| writer.add(key, value));
+    save(&OsDisk, path, Form::Indexed, ID, 7, fill).unwrap()
+}
+
+fn entries(count: u32, key_len: usize, value_len: usize) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let entry = |n: u32| {
+        let mut key = format!("{:06}", n * 2).into_bytes();
+        key.resize(key_len.max(6), b'k');
+        (key, vec![n as u8; value_len])
+    };
+    (0..count).map(entry).collect()
+}
+
+fn paged(path: &Path, cache_bytes: usize) -> Result<Paged> {
+    Paged::open(OsDisk.open_read(path).unwrap().unwrap(), path, cache_bytes).map(|paged| paged.expect("it has an index"))
+}
+
+#[test]
+fn every_entry_is_found_by_way_of_the_index_and_no_other() {
+    let (_dir, path) = place();
+    for (count, key_len, value_len) in
+        [(0, 6, 0), (1, 6, 5), (40, 6, 90), (3000, 6, 90), (700, 900, 10), (150, 40_000, 3), (30, 10, 9000)]
+    {
+        let entries = entries(count, key_len, value_len);
+        let header = save_indexed(&path, &entries);
+        let all: Vec<Op> = entries.iter().map(|(key, value)| Op::put(key, value)).collect();
+        assert!(loaded(&path).unwrap().iter().map(|(_, op)| op).eq(&all), "the whole of it is read as ever");
+        for cache_bytes in [0, 40_000, 1 << 30] {
+            let paged = paged(&path, cache_bytes).unwrap();
+            assert_eq!(paged.header(), &header);
+            for (key, value) in &entries {
+                assert_eq!(paged.get(key).unwrap().as_deref(), Some(&value[..]));
+                for other in [[&key[..], &[0]].concat(), key[..key.len() - 1].to_vec(), format!("{:06}", 1).into_bytes()] {
+                    assert_eq!(paged.get(&other).unwrap(), None);
+                }
+            }
+            assert_eq!((paged.get(b"0").unwrap(), paged.get(b"zzz").unwrap()), (None, None));
+        }
+    }
+}
+
+#[test]
+fn ranges_of_the_index_are_those_of_the_entries() {
+    let (_dir, path) = place();
+    for (count, key_len) in [(1, 6), (400, 6), (2000, 6), (120, 1500)] {
+        let entries = entries(count, key_len, 30);
+        save_indexed(&path, &entries);
+        let paged = paged(&path, 1 << 20).unwrap();
+        let keys: Vec<&Vec<u8>> = entries.keys().collect();
+        let mut bounds =
+            vec![Bound::Unbounded, Bound::Included(&b"0"[..]), Bound::Excluded(&b"zz"[..]), Bound::Included(&b"00001"[..])];
+        for key in keys.iter().step_by(37) {
+            bounds.extend([Bound::Included(&key[..]), Bound::Excluded(&key[..])]);
+        }
+        for from in bounds {
+            for prefix in [&b""[..], b"0", b"0000", b"00007", b"0001", b"001", b"9", b"z"] {
+                for most in [0, 1, 7, usize::MAX] {
+                    let listed =
+                        entries.range::<[u8], _>((from, Bound::Unbounded)).filter(|(key, _)| key.starts_with(prefix)).take(most);
+                    let found = paged.range(from, prefix, most).unwrap();
+                    assert!(
+                        found.iter().map(|(key, value)| (&**key, &**value)).eq(listed.map(|(key, value)| (&key[..], &value[..]))),
+                        "{from:?} {prefix:?} {most}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// A file in memory.
+#[derive(Debug)]
+struct Held(Vec<u8>);
+
+impl File for Held {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.len() as u64)
+    }
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        let left = self.0.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
+        let count = left.len().min(out.len());
+        out[..count].copy_from_slice(&left[..count]);
+        Ok(count)
+    }
+    fn write_at(&self, _: u64, _: &[u8]) -> io::Result<usize> {
+        unreachable!("for reading")
+    }
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        unreachable!("for reading")
+    }
+    fn sync(&self) -> io::Result<()> {
+        unreachable!("for reading")
+    }
+    fn drop_cache(&self) {}
+}
+
+/// The one thing that must not happen: a wrong value. A bit flipped in the bytes of the header and the index, and in
+/// every third one of the entries: what is read is right, or an error that names the place; and whoever reads all sees
+/// the damage.
+#[test]
+fn no_flipped_bit_of_an_indexed_snapshot_gives_a_wrong_value() {
+    let (_dir, path) = place();
+    let entries = entries(36, 700, 10);
+    let header = save_indexed(&path, &entries);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let indexes = bytes.windows(4).filter(|four| **four == [b'k'; 4]).count() - 36 * (700 - 9);
+    assert!(indexes > 8 * 600, "two blocks of an index and a root that lists them");
+    let (mut at_open, mut at_get) = (0, 0);
+    for at in 0..bytes.len() {
+        let flipped = 1 << (at % 8);
+        if at % 3 > 0 && bytes[at] == b'k' {
+            continue;
+        }
+        bytes[at] ^= flipped;
+        let file = Arc::new(Held(bytes.clone()));
+        bytes[at] ^= flipped;
+        assert!(load(Arc::clone(&file) as Arc<dyn File>, &path, |_, _| {}).is_err(), "byte {at} of {}", bytes.len());
+        let Ok(paged) = Paged::open(file, &path, 1 << 20) else {
+            at_open += 1;
+            continue;
+        };
+        let paged = paged.expect("it has an index");
+        let mut failed = 0;
+        for (key, value) in &entries {
+            match paged.get(key) {
+                Ok(found) => assert_eq!(found.as_deref(), Some(&value[..]), "byte {at}"),
+                Err(error) => {
+                    assert!(matches!(error, Error::Damaged { offset, .. } if offset <= at as u64), "{error:?}");
+                    failed += 1;
+                }
+            }
+        }
+        assert!(failed > 0, "byte {at}");
+        match paged.range(Bound::Unbounded, b"", usize::MAX) {
+            Err(Error::Damaged { .. }) => at_get += 1,
+            other => panic!("byte {at}: {other:?}"),
+        }
+    }
+    assert!(at_open > HEADER_BYTES && at_get > 2 * at_open, "{at_open} {at_get}");
+    assert!(header.root.is_some_and(|root| root.offset > 0));
+}
+
+/// An index whose checks all hold, and which lists a block that is not there.
+#[test]
+fn an_index_that_says_something_else_than_the_blocks_is_refused() {
+    let (_dir, path) = place();
+    let error = save(&OsDisk, &path, Form::Indexed, ID, 7, |writer| {
+        writer.add(b"a", b"1")?;
+        writer.close_block();
+        writer.index.as_mut().unwrap().block(b"b", Ref { offset: 96, len: 50, check: 7 });
+        Ok(())
+    })
+    .unwrap_err();
+    assert!(error.to_string().contains("reading it back") && error.to_string().contains("not what belongs there"), "{error}");
+}
+
+/// A block that is sound, of this snapshot, and not the one that belongs there.
+#[test]
+fn a_sound_block_in_the_place_of_another_is_not_believed() {
+    let (_dir, path) = place();
+    let entries = entries(40, 700, 10);
+    save_indexed(&path, &entries);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let one = HEADER_BYTES..HEADER_BYTES + record::HEADER_BYTES + 5 * (9 + 700 + 10);
+    let other = one.end..one.end + one.len();
+    let copy = bytes[one].to_vec();
+    bytes[other.clone()].copy_from_slice(&copy);
+    std::fs::write(&path, &bytes).unwrap();
+    let paged = paged(&path, 0).unwrap();
+    let errors: Vec<Error> = entries.keys().filter_map(|key| paged.get(key).err()).collect();
+    assert_eq!(errors.len(), 5);
+    assert!(errors.iter().all(|error| error.to_string().contains("another block stands there")), "{errors:?}");
+}
+
+/// No mapping, so no SIGBUS: a file that somebody cuts while it is open gives errors for what is gone.
+#[test]
+fn a_snapshot_that_is_cut_while_it_is_open_gives_errors_and_what_is_left() {
+    let (_dir, path) = place();
+    let entries = entries(3000, 6, 90);
+    save_indexed(&path, &entries);
+    let paged = paged(&path, 0).unwrap();
+    let file = OsDisk.open(&path).unwrap().unwrap();
+    file.set_len(file.size().unwrap() / 2).unwrap();
+    let (mut right, mut failed) = (0, 0);
+    for (key, value) in &entries {
+        match paged.get(key) {
+            Ok(found) => {
+                assert_eq!(found.as_deref(), Some(&value[..]));
+                right += 1;
+            }
+            Err(error) => {
+                assert!(error.to_string().contains("the file ends inside the block"), "{error}");
+                failed += 1;
+            }
+        }
+    }
+    assert_eq!(right, 0, "the root is at the end, and nothing is kept");
+    assert_eq!(failed, entries.len());
+}
+
+#[test]
+fn the_cache_keeps_what_was_asked_for_last_and_no_more_than_it_may() {
+    let (_dir, path) = place();
+    let entries = entries(3000, 6, 90);
+    save_indexed(&path, &entries);
+    let paged = paged(&path, 60_000).unwrap();
+    for key in entries.keys().chain(entries.keys().rev()) {
+        paged.get(key).unwrap();
+        assert!(paged.cached_bytes() <= 60_000);
+    }
+    assert!(paged.cached_bytes() > 50_000);
+}
