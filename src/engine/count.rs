@@ -23,7 +23,7 @@ impl Engine {
         usize::try_from(count).unwrap_or(usize::MAX)
     }
 
-    /// Number of keys, counted. Where values stay in the snapshot ([`Options::values_in_snapshot`]) each key that was
+    /// Number of keys, counted. Where values stay in the snapshot ([`Options::values_in_snapshot`](crate::Options::values_in_snapshot)) each key that was
     /// written since is looked up there.
     ///
     /// ```
@@ -35,7 +35,7 @@ impl Engine {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Damaged`] and [`Error::Io`], where values stay in the snapshot and a block cannot be read.
+    /// [`Error::Damaged`](crate::Error::Damaged) and [`Error::Io`](crate::Error::Io), where values stay in the snapshot and a block cannot be read.
     pub fn count(&self) -> Result<u64> {
         self.shared().state.count()
     }
