@@ -388,3 +388,20 @@ fn no_escape_reaches_a_pipe() {
         store.cli().args(["--timing", "-v"]).write_stdin("PUT a \"\\x1b[2J\"\nGET a\nHELP\nSTATS\nGTE\n").output().unwrap();
     assert!(!output.stdout.iter().chain(&output.stderr).any(|&b| b == 0x1b));
 }
+
+/// Values that stay in the snapshot are served from there, by a store that is opened with them and without.
+#[test]
+fn values_may_stay_in_the_snapshot() {
+    let store = Store::new();
+    let puts: String = (0..2000).map(|n| format!("PUT k{n} value{n}\n")).collect();
+    store.cli().write_stdin(puts + "SNAP\n").assert().success();
+    let on_disk = || {
+        let mut cli = store.cli();
+        cli.args(["-q", "--values-in-snapshot", "16KiB"]);
+        cli
+    };
+    on_disk().write_stdin("GET k7\nDEL k8\nPUT new 1\nSIZE\nSNAP\n").assert().success();
+    assert_eq!(std::fs::read(store.path("kv.snapshot")).unwrap()[8], 2, "the form with an index");
+    on_disk().write_stdin("GET k1999\nGET k8\nGET new\nSIZE\n").assert().success().stdout("value1999\n(nil)\n1\n2000\n");
+    store.cli().arg("-q").write_stdin("GET k1999\nGET k8\nSIZE\n").assert().success().stdout("value1999\n(nil)\n2000\n");
+}

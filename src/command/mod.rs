@@ -548,7 +548,7 @@ impl Interpreter {
             },
             Command::Keys(range) => self.list(self.engine.keys(&range.prefix), range.limit, Reply::Keys)?,
             Command::Scan(range) => self.list(self.engine.scan(&range.prefix), range.limit, Reply::Entries)?,
-            Command::Size => Reply::Size(self.engine.len()),
+            Command::Size => Reply::Size(self.engine.count()?),
             Command::Begin if self.group.is_some() => {
                 return Err(CommandError::new(Code::GroupOpen, "a group is open already; COMMIT or ABORT it first"));
             }

@@ -37,7 +37,7 @@ pub enum Reply {
     /// SCAN, and whether there are more than the limit let through.
     Entries(Vec<(Vec<u8>, Value)>, bool),
     /// SIZE: the number of keys.
-    Size(usize),
+    Size(u64),
     /// FLUSH.
     Flushed(Flushed),
     /// SNAP.

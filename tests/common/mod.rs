@@ -27,7 +27,15 @@ impl Store {
     /// `program` with this store in its environment and nothing of the tester's own.
     pub fn program(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
-        for name in ["KV_BATCH", "KV_FLUSH_INTERVAL_MS", "KV_CHECKPOINT_LOG", "KV_CHECKPOINT_INTERVAL", "NO_COLOR", "COLUMNS"] {
+        for name in [
+            "KV_BATCH",
+            "KV_FLUSH_INTERVAL_MS",
+            "KV_CHECKPOINT_LOG",
+            "KV_CHECKPOINT_INTERVAL",
+            "KV_VALUES_IN_SNAPSHOT",
+            "NO_COLOR",
+            "COLUMNS",
+        ] {
             command.env_remove(name);
         }
         command.envs(self.environment()).current_dir(self.dir.path());

@@ -61,6 +61,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", env = "KV_CHECKPOINT_INTERVAL", hide_env_values = true, default_value = "off", value_parser = interval)]
     pub(crate) checkpoint_interval: Duration,
 
+    /// Leave the values in the snapshot, for stores larger than memory; keep blocks of it up to this size, such as 64MiB
+    #[arg(long, value_name = "SIZE", env = "KV_VALUES_IN_SNAPSHOT", hide_env_values = true, value_parser = size)]
+    pub(crate) values_in_snapshot: Option<u64>,
+
     /// Take a snapshot when the store is closed
     #[arg(long)]
     pub(crate) snapshot_on_exit: bool,
@@ -323,7 +327,12 @@ impl Args {
     }
 
     pub(crate) fn options(&self) -> kv_engine::Options {
-        kv_engine::Options::new(&self.wal, &self.snapshot)
+        let options = kv_engine::Options::new(&self.wal, &self.snapshot);
+        let options = match self.values_in_snapshot {
+            Some(cache) => options.values_in_snapshot(usize::try_from(cache).unwrap_or(usize::MAX)),
+            None => options,
+        };
+        options
             .batch_size(self.batch)
             .flush_interval(self.flush_interval)
             .checkpoint_log_bytes(self.checkpoint_log)

@@ -35,6 +35,7 @@ const ENVIRONMENT: Rows = &[
     ("KV_FLUSH_INTERVAL_MS", "--flush-interval; a bare number is in milliseconds"),
     ("KV_CHECKPOINT_LOG", "--checkpoint-log"),
     ("KV_CHECKPOINT_INTERVAL", "--checkpoint-interval"),
+    ("KV_VALUES_IN_SNAPSHOT", "--values-in-snapshot"),
     ("KV_HISTORY", "file of the lines typed before; empty: none is kept"),
     ("NO_COLOR", "not empty: no colour, whatever the terminal"),
     ("TERM", "dumb: no colour, no line editing"),
