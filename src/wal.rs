@@ -119,9 +119,12 @@ impl Header {
     }
 }
 
-/// The first step in which space is reserved, and the longest. Between, a step is as long as the log is,
-/// so that a small store stays small.
-const RESERVE_BYTES: std::ops::RangeInclusive<u64> = 4 << 10..=1 << 20;
+/// Space is reserved for so many groups like the one that is being written, within these bounds: a longer step costs
+/// less, and makes those wait longer who wait for this group.
+const RESERVED_GROUPS: u64 = 16;
+const RESERVE_BYTES: std::ops::RangeInclusive<u64> = 64 << 10..=1 << 20;
+/// A step is a multiple of this, and no longer than the log is, so that a small store stays small.
+const RESERVE_UNIT: u64 = 4 << 10;
 
 /// A place between two frames.
 #[derive(Clone, Copy, Debug)]
@@ -409,10 +412,11 @@ impl Wal {
         assert_eq!(self.from, self.tail.at, "one group at a time");
         let end = self.mark();
         let mark_bytes = if self.resumed && end.opened && !self.tail.opened { OPENED_BYTES } else { 0 };
-        let step = end.at.clamp(*RESERVE_BYTES.start(), *RESERVE_BYTES.end());
+        let step = (RESERVED_GROUPS * self.buffer.len() as u64).clamp(*RESERVE_BYTES.start(), *RESERVE_BYTES.end());
+        let step = step.min(end.at.max(RESERVE_UNIT));
         let present_len = self.reserved.max(self.tail.at);
-        let reserve = (self.may_reserve && end.at > self.reserved)
-            .then(|| (present_len, (end.at + step).next_multiple_of(*RESERVE_BYTES.start())));
+        let reserve =
+            (self.may_reserve && end.at > self.reserved).then(|| (present_len, (end.at + step).next_multiple_of(RESERVE_UNIT)));
         self.from = end.at;
         self.out = Arc::new(std::mem::replace(&mut self.buffer, std::mem::take(&mut self.spare)));
         Group {
