@@ -305,9 +305,12 @@ fn weak_disks_are_weak_as_their_model_says() {
 
 #[test]
 fn a_case_is_read_as_it_is_written() {
-    for text in
-        ["17:45.die:3.kill", "1-3..5,8:lying@2:9.cut=K3L1T17G5S0/0+1,2+0", "8:12-eio-ever@30.kill7:2-btrfs-dead@4.cut=/1+0"]
-    {
+    for text in [
+        "17:45.die:3.kill",
+        "1-3..5,8:lying@2:9.cut=K3L1T17G5S0/0+1,2+0",
+        "8:12-eio-ever@30.kill7:2-btrfs-dead@4.cut=/1+0",
+        "8:1-errno99-once@3.die:0-full-2@4.kill",
+    ] {
         assert_eq!(text.parse::<Case>().unwrap().to_string(), text);
     }
     for wrong in ["", "17", "x:1.die", "1:die", "1:2.cut=X3", "1:2-eio@3.die", "1:2.die:3"] {
@@ -363,4 +366,41 @@ fn a_checkpoint_of_a_damaged_log_releases_nothing() {
     assert_eq!(disk.world().after_death(None), before, "a file was made or changed");
     assert_eq!(engine.get("b").unwrap().as_deref(), Some(&b"second"[..]));
     assert!(engine.put("d", "fourth").unwrap().durable);
+}
+
+/// The words in which a case is told: what each change is, which file it is about, and what a power cut decides.
+#[test]
+fn what_a_crash_decides_has_words() {
+    let (one, other) = (Path::new("/sim/one"), Path::new("/sim/other"));
+    let disk = SimDisk::new(&Image::new(), 1).with_faults("3-ext4-once".parse().unwrap());
+    let file = disk.create_new(one).unwrap();
+    file.write_at(510, b"over").unwrap();
+    file.set_len(600).unwrap();
+    assert!(file.sync().is_err());
+    let told = |disk: &SimDisk| {
+        let mut world = World::default();
+        let mut words = Vec::new();
+        for change in disk.trace() {
+            words.push(format!("{} {}", change.kind(), world.subject(&change)));
+            world.apply(&change);
+        }
+        words
+    };
+    let file_of = |what: &str| format!("{what} /sim/one");
+    assert_eq!(told(&disk), ["create", "write", "set the length", "sync that fails"].map(file_of));
+    file.write_at(510, b"over").unwrap();
+    file.set_len(700).unwrap();
+    disk.rename(one, other).unwrap();
+    disk.remove(other).unwrap();
+    assert_eq!(
+        disk.world().unit_names(),
+        [
+            "the creation of /sim/one",
+            "the renaming of /sim/one to /sim/other",
+            "the removal of /sim/other",
+            "bytes 510 to 512 of file 0 without a name",
+            "bytes 512 to 514 of file 0 without a name",
+            "the length 700 of file 0 without a name",
+        ]
+    );
 }

@@ -249,6 +249,7 @@ mod tests {
         let file = Told::lying(500, 150);
         let mut window = Window::new(Arc::new(file)).unwrap();
         window.read_ahead(0, 100);
+        assert_eq!(window.get(0, 4).unwrap(), [0, 1, 2, 3], "of the one ahead");
         assert_eq!(window.get(90, 100).unwrap().len(), 60);
         assert_eq!(window.len(), 150);
         assert!(window.get(200, 4).unwrap().is_empty());
