@@ -23,6 +23,8 @@ pub const OPENED: u8 = 2;
 pub const CLOSED: u8 = 3;
 /// Entries of a snapshot.
 pub const ENTRIES: u8 = 4;
+/// A block of the index of a snapshot of version 2.
+pub const INDEX: u8 = 5;
 
 /// CRC-32 of `bytes`, begun with `salt`.
 #[must_use]

@@ -36,7 +36,7 @@ fn reads(line: &[u8]) {
         }
         Ok(None) => {}
     }
-    if line.trim_ascii_start().starts_with(b"kv>") {
+    if [&b"kv>"[..], b"kv*>"].iter().any(|prompt| line.trim_ascii_start().starts_with(prompt)) {
         return; // one prompt is passed over, not two
     }
     assert_eq!(parsed, parse(&[b"kv> ", line].concat()).map_err(|error| moved(error, &parsed)), "a pasted prompt");

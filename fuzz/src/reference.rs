@@ -2,7 +2,8 @@
 //! it what opening must give. It shares no code with the engine.
 
 use crate::layout::{
-    CLOSED, ENTRIES, HEAD, LOG_HEADER, LOG_MAGIC, OPENED, SNAPSHOT_HEADER, SNAPSHOT_MAGIC, WRITE, crc, le32, le64, snapshot_salt,
+    CLOSED, ENTRIES, HEAD, INDEX, LOG_HEADER, LOG_MAGIC, OPENED, SNAPSHOT_HEADER, SNAPSHOT_MAGIC, WRITE, crc, le32, le64,
+    snapshot_salt,
 };
 use kv_engine::{Fault, MAX_KEY_BYTES, MAX_VALUE_BYTES, Recovery};
 use std::collections::BTreeMap;
@@ -103,6 +104,7 @@ impl<'a> Chain<'a> {
         let due = match kind {
             kind if kind == self.numbered => self.last + 1,
             OPENED | CLOSED if self.numbered == WRITE => self.last,
+            INDEX if self.numbered == ENTRIES => self.last,
             _ => return Step::Newer,
         };
         if seq != due || durable > seq {
@@ -354,6 +356,9 @@ pub fn snapshot(bytes: &[u8]) -> Result<Snapshot<'_>, Refusal> {
             Step::Bad(_) => return Err(Refusal::Damaged),
             Step::Frame(frame) => frame,
         };
+        if frame.kind == INDEX {
+            return Err(Refusal::Damaged); // version 1 has none
+        }
         for (key, value) in operations(frame.body).ok_or(Refusal::Damaged)? {
             if entries.last_key_value().is_some_and(|(last, _)| *last >= key) {
                 return Err(Refusal::Damaged);
