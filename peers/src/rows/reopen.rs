@@ -13,10 +13,16 @@ const CRASHED_KEYS: u64 = 1_000_000;
 const CLOSED_KEYS: u64 = 5_000_000;
 const FIRST_GETS: u64 = 1;
 
-const CRASHED: Setup =
-    Setup { sync: Sync::Every(1000), threads: 1, reads: crate::stores::Reads::OneView, log_only: true, worn_in: false };
+const CRASHED: Setup = Setup {
+    sync: Sync::Every(1000),
+    threads: 1,
+    reads: crate::stores::Reads::OneView,
+    log_only: true,
+    values_on_disk: false,
+    worn_in: false,
+};
 
-const CLOSED: Setup = Setup { log_only: false, ..CRASHED };
+const CLOSED: Setup = Setup { log_only: false, values_on_disk: true, ..CRASHED };
 
 /// Its process kills itself after this has returned.
 pub(super) fn fill_and_crash(task: &Task<'_>) -> Result<Figures> {

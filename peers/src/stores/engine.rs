@@ -11,6 +11,9 @@ use std::time::Duration;
 /// Puts to an atomic batch when filling.
 const FILL_BATCH: u64 = 1000;
 
+/// Blocks of the snapshot that are kept, where values stay in it.
+const CACHE_BYTES: usize = 64 << 20;
+
 struct Peer {
     engine: Engine,
     sync: Sync,
@@ -25,6 +28,9 @@ pub(super) fn open(dir: &Path, setup: &Setup) -> Result<Box<dyn Store>> {
         Options::new(dir.join("kv.wal"), dir.join("kv.snapshot")).batch_size(batch_size).flush_interval(Duration::ZERO);
     if setup.log_only {
         options = options.checkpoint_log_bytes(0);
+    }
+    if setup.values_on_disk {
+        options = options.values_in_snapshot(CACHE_BYTES);
     }
     Ok(Box::new(Peer { engine: options.open()?, sync: setup.sync }))
 }

@@ -2,7 +2,7 @@
 //!
 //! | store | how it is configured |
 //! |---|---|
-//! | `kv-engine` | batch size n; no flush by age |
+//! | `kv-engine` | batch size n; no flush by age; in `reopen-5m` values stay in the snapshot |
 //! | `floor` | no store: a file whose blocks are there, one `pwrite` and one `fdatasync` for each group, a hash map |
 //! | `fjall` | journal persisted by hand, with `fdatasync`, after each n-th put |
 //! | `floor-from-disk` | the floor, which lets go of what the kernel has in memory of its file before it reads it |
@@ -72,13 +72,15 @@ pub(crate) struct Setup {
     pub(crate) reads: Reads,
     /// Nothing is moved out of the log meanwhile, so that all of it has to be replayed.
     pub(crate) log_only: bool,
+    /// Values need not be in memory, where a store leaves the choice.
+    pub(crate) values_on_disk: bool,
     /// The log's space is prepared as if the store had been running for a while.
     pub(crate) worn_in: bool,
 }
 
 impl Setup {
     pub(crate) fn new(sync: Sync) -> Setup {
-        Setup { sync, threads: 1, reads: Reads::OneView, log_only: false, worn_in: true }
+        Setup { sync, threads: 1, reads: Reads::OneView, log_only: false, values_on_disk: false, worn_in: true }
     }
 }
 
