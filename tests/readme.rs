@@ -71,7 +71,8 @@ fn pattern(expected: &str) -> String {
             break;
         }
     }
-    out + " *$"
+    // What takes half a second says so.
+    out + "( +[(][0-9.]+s[)])? *$"
 }
 
 struct Story {
