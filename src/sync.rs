@@ -9,7 +9,8 @@ use std as chosen;
 #[cfg(shuttle)]
 use shuttle as chosen;
 
-pub(crate) use chosen::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+pub(crate) use chosen::hint::spin_loop;
+pub(crate) use chosen::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 pub(crate) use chosen::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub(crate) use chosen::thread;
 

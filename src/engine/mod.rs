@@ -270,10 +270,8 @@ impl Engine {
     }
 
     /// Calls `see` with the value of `key`, where there is one, and returns what it returns: nothing is
-    /// copied and nothing allocated. Otherwise as [`Engine::get`].
-    ///
-    /// Writes to keys near in the hash table wait while `see` runs, so it should be short; it must not use the
-    /// store itself, or it may wait for its own end.
+    /// allocated, and no lock is held meanwhile. A value of more than about a thousand bytes is shared, a shorter one copied to the stack.
+    /// Otherwise as [`Engine::get`].
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

@@ -1,18 +1,17 @@
 //! Filling a map that nobody else sees yet, by several threads without a lock: each has shards of its own.
 
 use super::OpRef;
-use super::map::{Aligned, Map, SHARDS, apply, shard_of};
-use std::hash::{BuildHasher, RandomState};
+use super::map::{Aligned, Hash, Hasher, Map, SHARDS};
 
 /// Says where the entries of a map belong.
 pub(crate) struct Router<'a> {
-    hasher: &'a RandomState,
+    hasher: &'a Hasher,
     parts: usize,
 }
 
 /// Some of the shards of a map.
 pub(crate) struct Part<'a> {
-    hasher: &'a RandomState,
+    hasher: &'a Hasher,
     shards: &'a mut [Aligned],
     first: usize,
 }
@@ -42,15 +41,16 @@ fn first_of(part: usize, parts: usize) -> usize {
 impl Router<'_> {
     /// The hash of a key, and the number of the part that it belongs to.
     pub(crate) fn route(&self, key: &[u8]) -> (u64, usize) {
-        let hash = self.hasher.hash_one(key);
-        (hash, shard_of(hash) * self.parts / SHARDS)
+        let hash = self.hasher.hash(key);
+        (hash.hash, hash.shard() * self.parts / SHARDS)
     }
 }
 
 impl Part<'_> {
     /// Applies one operation, whose key has this hash.
     pub(crate) fn apply(&mut self, hash: u64, op: OpRef<'_>) {
-        apply(self.shards[shard_of(hash) - self.first].get_mut(), self.hasher, hash, op);
+        let hash = Hash { hash, hasher: self.hasher };
+        self.shards[hash.shard() - self.first].0.apply_alone(hash, op.key, op.value);
     }
 }
 

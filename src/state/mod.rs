@@ -11,11 +11,14 @@
 //! delete  2  key length: u32  key
 //! ```
 
+mod arena;
 mod bulk;
+mod index;
 mod key;
 mod map;
 mod shard;
 mod tag;
+mod words;
 
 pub(crate) use bulk::{Part, Router};
 pub(crate) use key::Key;

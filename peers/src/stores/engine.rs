@@ -91,6 +91,6 @@ impl Writer for Handle<'_> {
 
 impl Reader for Handle<'_> {
     fn get(&mut self, key: &Key) -> Result<Option<u64>> {
-        Ok(self.0.engine.get(key)?.map(|value| number(&value)))
+        Ok(self.0.engine.get_with(key, number)?)
     }
 }

@@ -1,0 +1,340 @@
+//! [`Index`]: where the entries of a shard are, by the hashes of their keys.
+//!
+//! A hash table whose buckets are cache lines, so that most lookups touch one (CLHT: David, Guerraoui and Trigonakis, Asynchronized
+//! Concurrency, ASPLOS 2015):
+//!
+//! ```text
+//! line := slot ×7  link         each 64 bits
+//! slot := half of the hash: u32 (upper)  place of the entry + 1: u32; zero when it is empty
+//! link := number of the line in which the bucket goes on + 1; zero when it does not
+//! ```
+//!
+//! Slots are filled from the first one on without gaps. The table grows by one bucket at a time (linear hashing: Litwin,
+//! VLDB 1980), so that no single write pays for all of it: when there are more than [`FILL`] entries for a bucket, the
+//! next bucket in turn hands those of its entries to a new one whose hashes have one bit more. It does not shrink.
+//!
+//! Readers may look while a writer works. What they see may be nonsense then, but they come to an end.
+
+use super::words::{CACHE_LINE, Word, Words};
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Slots in a line.
+const SLOTS: usize = CACHE_LINE - 1;
+const LINK: usize = SLOTS;
+/// Entries for a bucket, before there is one more.
+const FILL: usize = 4;
+/// One line.
+const FIRST: u32 = 3;
+/// A reader who has seen so many lines of one bucket should look under the lock.
+const MANY_LINES: usize = 1000;
+
+type Line = [Word; CACHE_LINE];
+
+/// What was seen makes no sense: somebody is writing.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Torn;
+
+/// Where an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place(pub(super) u32);
+
+/// A slot that is in use.
+#[derive(Clone, Copy)]
+pub(super) struct Slot<'a> {
+    word: &'a Word,
+    pub(super) place: Place,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    lines: Words<FIRST>,
+    more_lines: Words<FIRST>,
+    /// Number of buckets; none before the first entry.
+    buckets: Word,
+    /// The next power of two, less one. Beside it, because many processors count leading zeros slowly.
+    mask: Word,
+}
+
+/// What only the writer needs.
+#[derive(Debug, Default)]
+pub(super) struct Growth {
+    entries: usize,
+    /// Lines in `more_lines` that were ever used, and those of them that are not now.
+    more_lines: usize,
+    free: Vec<usize>,
+    moving: Vec<u64>,
+}
+
+impl Growth {
+    pub(super) fn entries(&self) -> usize {
+        self.entries
+    }
+}
+
+fn pack(half: u32, place: Place) -> u64 {
+    u64::from(half) << 32 | (u64::from(place.0) + 1)
+}
+
+#[inline]
+fn half_of(slot: u64) -> u32 {
+    (slot >> 32) as u32
+}
+
+#[inline]
+fn place_of(slot: u64) -> Place {
+    Place((slot as u32).wrapping_sub(1))
+}
+
+impl Slot<'_> {
+    /// The entry has moved.
+    pub(super) fn set(&self, place: Place) {
+        self.word.store(pack(half_of(self.word.load(Relaxed)), place), Relaxed);
+    }
+}
+
+/// The bucket for a hash, of so many: its lowest bits, and one bit less where that one does not exist yet.
+#[inline]
+fn bucket(half: u32, buckets: usize, mask: usize) -> usize {
+    let bucket = half as usize & mask;
+    bucket & (mask >> usize::from(bucket >= buckets))
+}
+
+impl Index {
+    #[inline]
+    fn line(words: &Words<FIRST>, number: usize) -> Option<&Line> {
+        words.from(number * CACHE_LINE)?.first_chunk()
+    }
+
+    #[inline]
+    fn bucket_line(&self, half: u32) -> Result<Option<&Line>, Torn> {
+        match self.buckets.load(Relaxed) as usize {
+            0 => Ok(None),
+            buckets => Self::line(&self.lines, bucket(half, buckets, self.mask.load(Relaxed) as usize)).map(Some).ok_or(Torn),
+        }
+    }
+
+    fn next(&self, line: &Line) -> Result<Option<&Line>, Torn> {
+        match line[LINK].load(Relaxed) as usize {
+            0 => Ok(None),
+            number => Self::line(&self.more_lines, number - 1).map(Some).ok_or(Torn),
+        }
+    }
+
+    /// Calls `see` for the entries that have this hash until it answers with something; maybe for one that there is not.
+    #[inline]
+    pub(super) fn find<T>(&self, half: u32, mut see: impl FnMut(Place) -> Result<Option<T>, Torn>) -> Result<Option<T>, Torn> {
+        let Some(mut line) = self.bucket_line(half)? else { return Ok(None) };
+        for _ in 0..MANY_LINES {
+            let mut matches = matches(line, half);
+            while matches != 0 {
+                let slot = line[matches.trailing_zeros() as usize].load(Relaxed);
+                if let Some(found) = see(place_of(slot))? {
+                    return Ok(Some(found));
+                }
+                matches &= matches - 1;
+            }
+            match self.next(line)? {
+                Some(next) => line = next,
+                None => return Ok(None),
+            }
+        }
+        Err(Torn)
+    }
+
+    /// The lines of a bucket, for the writer and those whom it waits for.
+    fn chain<'a>(&'a self, first: Option<&'a Line>) -> impl Iterator<Item = &'a Line> {
+        std::iter::successors(first, |line| self.next(line).expect("nobody else writes"))
+    }
+
+    fn chain_of(&self, half: u32) -> impl Iterator<Item = &Line> {
+        self.chain(self.bucket_line(half).expect("nobody else writes"))
+    }
+
+    /// The slot of the entry for which `is_it`, while nobody else writes.
+    pub(super) fn slot(&self, half: u32, mut is_it: impl FnMut(Place) -> bool) -> Option<Slot<'_>> {
+        for line in self.chain_of(half) {
+            for word in &line[..SLOTS] {
+                let slot = word.load(Relaxed);
+                if slot != 0 && half_of(slot) == half && is_it(place_of(slot)) {
+                    return Some(Slot { word, place: place_of(slot) });
+                }
+            }
+        }
+        None
+    }
+
+    /// All entries, while nobody else writes.
+    pub(super) fn places(&self) -> impl Iterator<Item = Place> {
+        let buckets = 0..self.buckets.load(Relaxed) as usize;
+        let lines = buckets.flat_map(|number| self.chain(Self::line(&self.lines, number)));
+        lines.flat_map(|line| line[..SLOTS].iter().map(|word| word.load(Relaxed))).filter(|&slot| slot != 0).map(place_of)
+    }
+
+    pub(super) fn insert(&self, growth: &mut Growth, half: u32, place: Place) {
+        growth.entries += 1;
+        let buckets = self.buckets.load(Relaxed) as usize;
+        if growth.entries > buckets * FILL {
+            self.add_bucket(growth, buckets);
+        }
+        self.append(growth, half, pack(half, place));
+    }
+
+    fn append(&self, growth: &mut Growth, half: u32, slot: u64) {
+        let last = self.chain_of(half).last().expect("there is a bucket");
+        if let Some(word) = line_end(last) {
+            return word.store(slot, Relaxed);
+        }
+        let number = growth.free.pop().unwrap_or_else(|| {
+            growth.more_lines += 1;
+            growth.more_lines - 1
+        });
+        assert!(self.more_lines.reach(number * CACHE_LINE), "memory has an end before");
+        let line = Self::line(&self.more_lines, number).expect("reached");
+        line[0].store(slot, Relaxed);
+        last[LINK].store(number as u64 + 1, Relaxed);
+    }
+
+    /// One bucket more, which takes over from another.
+    fn add_bucket(&self, growth: &mut Growth, buckets: usize) {
+        assert!(self.lines.reach(buckets * CACHE_LINE), "memory has an end before");
+        let mut moving = std::mem::take(&mut growth.moving);
+        if buckets > 0 {
+            let from = buckets - (buckets + 1).next_power_of_two() / 2;
+            self.empty(growth, from, &mut moving);
+        }
+        self.buckets.store(buckets as u64 + 1, Relaxed);
+        self.mask.store((buckets as u64 + 1).next_power_of_two() - 1, Relaxed);
+        for slot in moving.drain(..) {
+            self.append(growth, half_of(slot), slot);
+        }
+        growth.moving = moving;
+    }
+
+    /// Takes everything out of a bucket.
+    fn empty(&self, growth: &mut Growth, bucket: usize, out: &mut Vec<u64>) {
+        let mut line = Self::line(&self.lines, bucket).expect("a bucket that exists");
+        loop {
+            out.extend(line[..SLOTS].iter().map(|word| word.swap_plain(0)).filter(|&slot| slot != 0));
+            match line[LINK].swap_plain(0) as usize {
+                0 => return,
+                number => {
+                    growth.free.push(number - 1);
+                    line = Self::line(&self.more_lines, number - 1).expect("in use until now");
+                }
+            }
+        }
+    }
+
+    /// The last slot of its bucket takes its place.
+    pub(super) fn remove(&self, growth: &mut Growth, half: u32, gone: Place) {
+        let (mut before_last, mut last, mut hole) = (None, None, None);
+        for line in self.chain_of(half) {
+            before_last = last.replace(line);
+            hole = hole.or_else(|| line[..SLOTS].iter().find(|word| word.load(Relaxed) == pack(half, gone)));
+        }
+        let (last, hole) = (last.expect("its bucket"), hole.expect("an entry of the index"));
+        let used = last[..SLOTS].iter().take_while(|word| word.load(Relaxed) != 0).count();
+        hole.store(last[used - 1].load(Relaxed), Relaxed);
+        last[used - 1].store(0, Relaxed);
+        growth.entries -= 1;
+        if used == 1
+            && let Some(before) = before_last
+        {
+            growth.free.push(before[LINK].swap_plain(0) as usize - 1);
+        }
+    }
+}
+
+/// One bit for each slot that has this hash, empty ones if it is zero. Without a branch: the processor would guess wrong about it most of the time, and whatever it
+/// has begun for the lookups behind this one would be lost.
+#[inline]
+fn matches(line: &Line, half: u32) -> u32 {
+    line[..SLOTS].iter().enumerate().fold(0, |matches, (at, word)| matches | u32::from(half_of(word.load(Relaxed)) == half) << at)
+}
+
+/// The first empty slot.
+fn line_end(line: &Line) -> Option<&Word> {
+    line[..SLOTS].iter().find(|word| word.load(Relaxed) == 0)
+}
+
+trait SwapPlain {
+    /// Two plain accesses: only the writer changes words, and it is one.
+    fn swap_plain(&self, new: u64) -> u64;
+}
+
+impl SwapPlain for Word {
+    fn swap_plain(&self, new: u64) -> u64 {
+        let old = self.load(Relaxed);
+        self.store(new, Relaxed);
+        old
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    /// Lookups of one place of one hash.
+    fn has(index: &Index, half: u32, place: u32) -> bool {
+        index.find(half, |seen| Ok((seen == Place(place)).then_some(()))) == Ok(Some(()))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        /// Few different hashes, so that buckets have many lines, and many; entries come, go and move.
+        #[test]
+        fn the_index_holds_what_was_put_into_it(
+            spread in prop_oneof![Just(3_u32), Just(40), Just(u32::MAX)],
+            steps in proptest::collection::vec((any::<u32>(), 0..4_u8), 1..2000),
+        ) {
+            let (index, mut growth) = (Index::default(), Growth::default());
+            let mut all: BTreeMap<u32, u32> = BTreeMap::new();
+            let mut next = 0;
+            for (number, what) in steps {
+                let known = all.iter().nth(number as usize % all.len().max(1)).map(|(&place, &half)| (place, half));
+                match (what, known) {
+                    (0, Some((place, half))) => {
+                        index.remove(&mut growth, half, Place(place));
+                        all.remove(&place);
+                    }
+                    (1, Some((place, half))) => {
+                        index.slot(half, |seen| seen == Place(place)).expect("there").set(Place(next));
+                        all.remove(&place);
+                        all.insert(next, half);
+                        next += 1;
+                    }
+                    _ => {
+                        let half = (number % spread).wrapping_mul(0x9e37_79b9);
+                        index.insert(&mut growth, half, Place(next));
+                        all.insert(next, half);
+                        next += 1;
+                    }
+                }
+            }
+            prop_assert_eq!(growth.entries(), all.len());
+            for (&place, &half) in &all {
+                prop_assert!(has(&index, half, place));
+            }
+            let mut listed: Vec<u32> = index.places().map(|place| place.0).collect();
+            listed.sort_unstable();
+            prop_assert!(listed.iter().eq(all.keys()));
+            let lines = growth.more_lines - growth.free.len();
+            prop_assert!(lines <= all.len() / SLOTS, "{lines} more lines for {} entries", all.len());
+        }
+    }
+
+    /// One bucket after the other has twice as many, and each entry is where its hash says.
+    #[test]
+    fn buckets_are_split_in_turn() {
+        for buckets in 1..100 {
+            for half in 0..1000 {
+                let bucket = |buckets: usize| bucket(half, buckets, buckets.next_power_of_two() - 1);
+                let (now, then) = (bucket(buckets), bucket(buckets + 1));
+                assert!(now == then || (then == buckets && now == buckets - (buckets + 1).next_power_of_two() / 2));
+            }
+        }
+    }
+}
