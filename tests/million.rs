@@ -9,22 +9,10 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use support::{Place, contents};
+use support::{Place, Random, contents};
 
 const LINES: u64 = 1_000_000;
 const BATCH: u64 = 1000;
-
-/// Numbers that look random and are the same in every run (xorshift64*, Vigna 2016).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) % limit
-    }
-}
 
 /// The script, line by line: as a user would write it, and what it means.
 struct Script(Random);

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use support::{Call, EIO, FaultyDisk, Place, Plan, contents, kill};
+use support::{Call, EIO, FaultyDisk, Place, Plan, Random, contents, kill};
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -17,17 +17,7 @@ fn on_disk(place: &Place) -> Options {
     place.options().values_in_snapshot(100_000)
 }
 
-/// Numbers that look random and are the same in every run (xorshift64*, Vigna 2016).
-struct Random(u64);
-
 impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11) % limit
-    }
-
     fn key(&mut self) -> Vec<u8> {
         let long = usize::try_from(self.below(50)).unwrap();
         let mut key = format!("{:03}", self.below(400)).into_bytes();

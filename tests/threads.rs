@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use support::Place;
+use support::{Otherwise, Place, Wrapped};
 
 const WRITERS: u64 = 8;
 
@@ -91,44 +91,26 @@ struct Gate {
     clock_panics: Arc<AtomicBool>,
 }
 
-#[derive(Debug)]
-struct GatedFile(Arc<dyn File>, Gate);
-
-impl File for GatedFile {
-    fn size(&self) -> io::Result<u64> {
-        self.0.size()
-    }
-    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
-        self.0.read_at(offset, out)
-    }
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write_at(offset, bytes)
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-    fn sync(&self) -> io::Result<()> {
-        if let Some(begun) = self.1.begun.lock().unwrap().take() {
-            let end = self.1.end.lock().unwrap().take().unwrap();
+impl Otherwise for Gate {
+    fn sync(&self, file: &dyn File) -> io::Result<()> {
+        if let Some(begun) = self.begun.lock().unwrap().take() {
+            let end = self.end.lock().unwrap().take().unwrap();
             begun.send(()).unwrap();
             end.recv().unwrap();
         }
-        self.0.sync()
-    }
-    fn drop_cache(&self) {
-        self.0.drop_cache();
+        file.sync()
     }
 }
 
 impl Disk for Gate {
     fn open(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
-        Ok(OsDisk.open(path)?.map(|file| Arc::new(GatedFile(file, self.clone())) as _))
+        Ok(OsDisk.open(path)?.map(|file| Arc::new(Wrapped(file, self.clone())) as _))
     }
     fn open_read(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
         OsDisk.open_read(path)
     }
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(GatedFile(OsDisk.create_new(path)?, self.clone())))
+        Ok(Arc::new(Wrapped(OsDisk.create_new(path)?, self.clone())))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         OsDisk.rename(from, to)

@@ -9,18 +9,8 @@ use common::{Store, eventually, is_ignored, signal};
 use rustix::process::Signal;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
 use std::process::Stdio;
 use std::sync::mpsc;
-
-/// The files of format version 1 as a store.
-fn golden() -> Store {
-    let store = Store::new();
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
-    fs::copy(data.join("v1.wal"), store.path("kv.wal")).unwrap();
-    fs::copy(data.join("v1.snapshot"), store.path("kv.snapshot")).unwrap();
-    store
-}
 
 /// Runs a tool; returns stdout, stderr and the exit status, and checks that no file was changed.
 fn run(store: &Store, words: &[&str]) -> (String, String, i32) {
@@ -38,7 +28,7 @@ fn run(store: &Store, words: &[&str]) -> (String, String, i32) {
 
 #[test]
 fn a_log_is_told_record_by_record() {
-    let (out, err, status) = run(&golden(), &["wal"]);
+    let (out, err, status) = run(&Store::golden(), &["wal"]);
     let expected = r#"    offset    bytes      seq  durable  record
          0       64        -        -  log of store efcdab8967452301de9b5713cf8a4602, format 1, begins after write 5
         64       41        5        5  opened
@@ -56,7 +46,7 @@ fn a_log_is_told_record_by_record() {
 
 #[test]
 fn a_torn_and_a_damaged_log_show_where_and_what_is_behind() {
-    let store = golden();
+    let store = Store::golden();
     let whole = fs::read(store.path("kv.wal")).unwrap();
     fs::write(store.path("kv.wal"), &whole[..280]).unwrap();
     let (out, _, status) = run(&store, &["wal"]);
@@ -87,7 +77,7 @@ fn a_torn_and_a_damaged_log_show_where_and_what_is_behind() {
 
 #[test]
 fn a_log_as_json_is_one_object_to_a_line() {
-    let (out, _, status) = run(&golden(), &["wal", "--json"]);
+    let (out, _, status) = run(&Store::golden(), &["wal", "--json"]);
     let lines: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((lines.len(), status), (6, 0));
     assert_eq!(lines[2]["ops"][0]["value"], "Ada Lovelace");
@@ -125,7 +115,7 @@ fn foreign_missing_and_odd_files_are_named() {
 
 #[test]
 fn verify_is_for_a_cron_job() {
-    let store = golden();
+    let store = Store::golden();
     let (out, err, status) = run(&store, &["verify"]);
     assert!(out.contains("log DIR/kv.wal: sound, writes 6 to 8, 300 B, closed in order\n"), "{out}");
     assert!(out.contains("snapshot DIR/kv.snapshot: sound, 3 keys after write 5, 178 B, digest "), "{out}");
@@ -138,7 +128,7 @@ fn verify_is_for_a_cron_job() {
     assert_eq!(status, 0, "a crash is no damage");
 
     for name in ["kv.wal", "kv.snapshot"] {
-        let store = golden();
+        let store = Store::golden();
         let mut bytes = fs::read(store.path(name)).unwrap();
         bytes[120] ^= 4;
         fs::write(store.path(name), &bytes).unwrap();
@@ -153,7 +143,7 @@ fn verify_is_for_a_cron_job() {
 
 #[test]
 fn both_look_at_a_store_that_is_open() {
-    let store = golden();
+    let store = Store::golden();
     let mut child = store.piped(&["--batch", "1"]);
     let mut stdin = child.stdin.take().unwrap();
     let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -179,7 +169,7 @@ fn a_reader_that_leaves_early_is_no_error() {
 
 #[test]
 fn damage_is_warned_of_and_strict_mode_refuses() {
-    let store = golden();
+    let store = Store::golden();
     let mut bytes = fs::read(store.path("kv.wal")).unwrap();
     bytes[170] ^= 1;
     fs::write(store.path("kv.wal"), &bytes).unwrap();
@@ -226,7 +216,7 @@ impl Running {
 
 #[test]
 fn a_log_is_followed_through_checkpoints_cuts_and_a_gap() {
-    let store = golden();
+    let store = Store::golden();
     let mut follow = Running::new(&store, &["wal", "--follow"]);
     follow.sees("closed in order");
     // A new log in the place of the one that is open: nothing is shown twice, nothing left out.
@@ -270,7 +260,7 @@ fn a_log_is_followed_through_checkpoints_cuts_and_a_gap() {
 
 #[test]
 fn following_ends_with_its_reader_and_with_other_signals() {
-    let store = golden();
+    let store = Store::golden();
     let mut follow = Running::new(&store, &["wal", "--follow", "--json"]);
     follow.sees("\"record\":\"closed\"");
     signal(&follow.child, Signal::TERM);
@@ -286,7 +276,7 @@ fn following_ends_with_its_reader_and_with_other_signals() {
 
 #[test]
 fn one_record_is_shown_with_its_bytes_and_their_names() {
-    let (out, err, status) = run(&golden(), &["wal", "--record", "7", "--hex"]);
+    let (out, err, status) = run(&Store::golden(), &["wal", "--record", "7", "--hex"]);
     let expected = r#"    offset    bytes      seq  durable  record
        163       43        7        6  DEL empty
        163 be 21 c1 ea             check        CRC-32 of 4..33, with the salt
@@ -301,15 +291,15 @@ fn one_record_is_shown_with_its_bytes_and_their_names() {
        201 65 6d 70 74 79          key          empty
 "#;
     assert_eq!((out.as_str(), err.as_str(), status), (expected, "", 0));
-    let (out, _, status) = run(&golden(), &["wal", "--hex"]);
+    let (out, _, status) = run(&Store::golden(), &["wal", "--hex"]);
     assert!(out.contains("        12 ef cd ab 89 67 45 23 01 store id     efcdab8967452301de9b5713cf8a4602\n"), "{out}");
     assert!(out.contains("\n       267 ") && out.lines().all(|line| line.len() <= 80 || line.contains("log of store")), "{out}");
     assert_eq!((out.matches(" check        CRC-32 of ").count(), status), (6, 0));
-    let (out, err, status) = run(&golden(), &["wal", "--record", "9"]);
+    let (out, err, status) = run(&Store::golden(), &["wal", "--record", "9"]);
     assert_eq!((out.as_str(), status), ("", 1));
     assert_eq!(err, "kv_cli: error: DIR/kv.wal has no record of number 9; it holds writes 6 to 8\n");
 
-    let store = golden();
+    let store = Store::golden();
     store.script(format!("PUT long {}\n", "v".repeat(1000)));
     let (out, ..) = run(&store, &["wal", "--record", "9", "--hex"]);
     assert!(out.contains("… and 936 bytes more\n"), "{out}");
@@ -317,7 +307,7 @@ fn one_record_is_shown_with_its_bytes_and_their_names() {
 
 #[test]
 fn verdicts_have_colours_where_they_are_wanted() {
-    let store = golden();
+    let store = Store::golden();
     let whole = fs::read(store.path("kv.wal")).unwrap();
     let plain = run(&store, &["wal"]).0;
     let (out, ..) = run(&store, &["wal", "--color", "always"]);
@@ -344,7 +334,7 @@ fn verdicts_have_colours_where_they_are_wanted() {
 
 #[test]
 fn reserved_space_and_files_that_cannot_be_read_are_called_so() {
-    let store = golden();
+    let store = Store::golden();
     let mut log = fs::OpenOptions::new().append(true).open(store.path("kv.wal")).unwrap();
     log.write_all(&[0; 4000]).unwrap();
     let (out, _, status) = run(&store, &["wal"]);

@@ -2,12 +2,17 @@
 //! disk of the machine; and keys and values. What a real disk makes of it: `scripts/compare-peers`.
 #![allow(dead_code, reason = "each program uses some of it")]
 
+#[path = "../../tests/support/wrapped.rs"]
+#[allow(missing_docs, unreachable_pub)]
+mod wrapped;
+
 use kv_engine::disk::{Disk, File, Lock, OsDisk};
 use kv_engine::{Engine, Options};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use wrapped::{Otherwise, Wrapped};
 
 pub(crate) const VALUE: [u8; 100] = [b'v'; 100];
 
@@ -23,12 +28,20 @@ pub(crate) fn key(n: u64) -> [u8; 16] {
 #[derive(Debug)]
 struct Paced(Duration);
 
-#[derive(Debug)]
-struct PacedFile(Arc<dyn File>, Duration);
+impl Otherwise for Duration {
+    fn sync(&self, _file: &dyn File) -> io::Result<()> {
+        if !self.is_zero() {
+            std::thread::sleep(*self);
+        }
+        Ok(())
+    }
+
+    fn drop_cache(&self, _file: &dyn File) {}
+}
 
 impl Paced {
     fn file(&self, file: Arc<dyn File>) -> Arc<dyn File> {
-        Arc::new(PacedFile(file, self.0))
+        Arc::new(Wrapped(file, self.0))
     }
 }
 
@@ -68,37 +81,6 @@ impl Disk for Paced {
     fn entropy(&self) -> u64 {
         OsDisk.entropy()
     }
-}
-
-impl File for PacedFile {
-    fn size(&self) -> io::Result<u64> {
-        self.0.size()
-    }
-
-    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
-        self.0.read_at(offset, out)
-    }
-
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write_at(offset, bytes)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-
-    fn reserve(&self, present_len: u64, len: u64) -> io::Result<()> {
-        self.0.reserve(present_len, len)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        if !self.1.is_zero() {
-            std::thread::sleep(self.1);
-        }
-        Ok(())
-    }
-
-    fn drop_cache(&self) {}
 }
 
 /// How to open a store in `dir`: no work in the background, and syncs that take `sync`.

@@ -1,6 +1,10 @@
 //! With workers and with a thread that reads ahead, opening finds what it finds without them: thousands of
 //! stores, most of them damaged, read both ways.
 
+#[path = "../../tests/support/random.rs"]
+#[allow(unreachable_pub)]
+mod random;
+
 use super::feed::Progress;
 use super::read::{Files, Keep, LogEnd, read};
 use super::spread::Plan;
@@ -10,39 +14,34 @@ use crate::disk::{read_full_at, write_all_at};
 use crate::record::{self, Body, Kind, Place};
 use crate::snapshot::Form;
 use crate::state::{Map, OpRef};
+use random::Random;
 use std::collections::BTreeMap;
 
 const ID: StoreId = StoreId(*b"sixteen bytes id");
 const ALONE: Plan = Plan { workers: 0, ahead: 0, batch_bytes: 1 << 20, large_bytes: 1 << 20 };
 
-/// Numbers that look random and are the same in every run (xorshift64*, Vigna 2016).
-struct Random(u64);
-
 impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        ((self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11) % limit as u64) as usize
+    fn index(&mut self, limit: usize) -> usize {
+        usize::try_from(self.below(limit as u64)).unwrap()
     }
 
-    fn one_in(&mut self, n: usize) -> bool {
+    fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
 
     /// Few keys, so that many operations meet.
     fn op(&mut self, out: &mut Vec<u8>) {
         let key = [b'k'; 9].map(|byte| byte + u8::try_from(self.0 % 3).unwrap());
-        let key = [&key[..1 + self.below(9)], &[u8::try_from(self.below(20)).unwrap()]].concat();
-        let len = if self.one_in(30) { self.below(3000) } else { self.below(60) };
-        let value = vec![u8::try_from(self.below(256)).unwrap(); len];
+        let key = [&key[..1 + self.index(9)], &[u8::try_from(self.index(20)).unwrap()]].concat();
+        let len = if self.one_in(30) { self.index(3000) } else { self.index(60) };
+        let value = vec![u8::try_from(self.index(256)).unwrap(); len];
         OpRef { key: &key, value: (!self.one_in(5)).then_some(&value) }.encode(out);
     }
 }
 
 /// A log of writes behind `base`, and what stands in a snapshot of the first few of them.
 fn log(random: &mut Random, base: Seq) -> Vec<u8> {
-    let salt = random.below(1 << 30) as u32;
+    let salt = random.index(1 << 30) as u32;
     let header = wal::Header { store_id: ID, salt, base };
     let mut bytes = header.encode().to_vec();
     let (mut link, mut seq, mut durable) = (salt, base, base);
@@ -50,9 +49,9 @@ fn log(random: &mut Random, base: Seq) -> Vec<u8> {
         link = record::encode(&mut bytes, Place { salt, link, seq, durable }, kind, &Body::new(body, salt));
     };
     frame(Kind::OPENED, seq, seq, b"8 random");
-    for _ in 0..random.below(120) {
+    for _ in 0..random.index(120) {
         let mut body = Vec::new();
-        let ops = if random.one_in(5) { 1 + random.below(6) } else { 1 };
+        let ops = if random.one_in(5) { 1 + random.index(6) } else { 1 };
         (0..ops).for_each(|_| random.op(&mut body));
         if random.one_in(500) {
             body.push(9); // its checksums hold all the same
@@ -76,7 +75,7 @@ fn log(random: &mut Random, base: Seq) -> Vec<u8> {
 
 fn snapshot(random: &mut Random, seq: Seq) -> Vec<u8> {
     let mut ops = Vec::new();
-    (0..random.below(200)).for_each(|_| random.op(&mut ops));
+    (0..random.index(200)).for_each(|_| random.op(&mut ops));
     let map = Map::default();
     map.apply_write(&ops);
     let disk = SimDisk::new(&Image::new(), 1);
@@ -90,20 +89,20 @@ fn snapshot(random: &mut Random, seq: Seq) -> Vec<u8> {
 
 fn damage(random: &mut Random, bytes: &mut Vec<u8>) {
     let len = bytes.len();
-    let from = if random.one_in(2) { random.below(len) } else { len - 1 - random.below(len.min(300)) };
-    let to = (from + 1 + random.below(600)).min(len);
-    match random.below(7) {
+    let from = if random.one_in(2) { random.index(len) } else { len - 1 - random.index(len.min(300)) };
+    let to = (from + 1 + random.index(600)).min(len);
+    match random.index(7) {
         0 => bytes.truncate(from),
-        1 => bytes[from] ^= 1 << random.below(8),
+        1 => bytes[from] ^= 1 << random.index(8),
         2 => bytes[from..to].fill(0),
         3 => bytes[from..].fill(0),
         4 => bytes[from..to].fill(0xee),
         5 => {
             let stale = bytes[from..to].to_vec();
-            let at = random.below(len - (to - from) + 1);
+            let at = random.index(len - (to - from) + 1);
             bytes[at..at + stale.len()].copy_from_slice(&stale);
         }
-        _ => bytes.extend(std::iter::repeat_n(0, 1 + random.below(5000))),
+        _ => bytes.extend(std::iter::repeat_n(0, 1 + random.index(5000))),
     }
 }
 
@@ -156,7 +155,7 @@ fn workers_find_what_one_thread_finds() {
         let base = if random.one_in(2) { 0 } else { 10 };
         let mut log = log(&mut random, base);
         let mut held = (base > 0 || random.one_in(4)).then(|| {
-            let seq = base + random.below(30) as u64;
+            let seq = base + random.index(30) as u64;
             snapshot(&mut random, seq)
         });
         if !random.one_in(5) {
@@ -168,9 +167,9 @@ fn workers_find_what_one_thread_finds() {
         let mut unreadable = false;
         let mut file = |bytes: Vec<u8>| {
             let bad = random.one_in(40);
-            let bad_from = if bad { random.below(bytes.len()) } else { usize::MAX };
+            let bad_from = if bad { random.index(bytes.len()) } else { usize::MAX };
             unreadable |= bad;
-            let most = if random.one_in(4) { 1 + random.below(500) } else { usize::MAX };
+            let most = if random.one_in(4) { 1 + random.index(500) } else { usize::MAX };
             Arc::new(Bytes { bytes, bad_from, most }) as Arc<dyn File>
         };
         let files = Files {
@@ -181,10 +180,10 @@ fn workers_find_what_one_thread_finds() {
             keep: Keep::InMemory,
         };
         let plan = Plan {
-            workers: random.below(5),
-            ahead: if random.one_in(5) { 0 } else { 1 + random.below(3000) },
-            batch_bytes: 1 + random.below(1000),
-            large_bytes: random.below(3000),
+            workers: random.index(5),
+            ahead: if random.one_in(5) { 0 } else { 1 + random.index(3000) },
+            batch_bytes: 1 + random.index(1000),
+            large_bytes: random.index(3000),
         };
         let alone = outcome(&files, ALONE);
         let spread = outcome(&files, plan);

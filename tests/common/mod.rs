@@ -3,7 +3,7 @@
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 use assert_cmd::cargo::cargo_bin;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,16 @@ pub struct Store {
 impl Store {
     pub fn new() -> Store {
         Store { dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// The files of format version 1.
+    pub fn golden() -> Store {
+        let store = Store::new();
+        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+        for (golden, name) in [("v1.wal", "kv.wal"), ("v1.snapshot", "kv.snapshot")] {
+            std::fs::copy(data.join(golden), store.path(name)).unwrap();
+        }
+        store
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

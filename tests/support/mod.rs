@@ -1,6 +1,12 @@
 //! What the tests of the library share: a store in a directory of its own, and a disk that fails
 //! where a test wants it to.
-#![allow(dead_code, clippy::unwrap_used, missing_docs, unreachable_pub)]
+#![allow(dead_code, unused_imports, clippy::unwrap_used, missing_docs, unreachable_pub)]
+
+mod random;
+mod wrapped;
+
+pub use random::Random;
+pub use wrapped::{Otherwise, Wrapped};
 
 use kv_engine::disk::{Disk, File, Lock, OsDisk};
 use kv_engine::{Engine, Options};

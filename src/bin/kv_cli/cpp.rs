@@ -198,18 +198,15 @@ pub(crate) fn snapshot(input: &mut impl Read, importer: &mut Importer<'_>) -> Re
     let (mut number, mut read) = (0, 0);
     let mut lines = Lines::new(input, MAX_KEY_BYTES + 1 + MAX_VALUE_BYTES);
     loop {
+        lines.fill()?;
         let is_cut = lines.next_is_cut();
         let line = match lines.next() {
             Next::Line(line) => line,
-            Next::Read => {
-                lines.read()?;
-                continue;
-            }
             Next::TooLong => {
                 let text = "column 1: the line is longer than an entry can be".to_string();
                 return Err(Stop::Bad { place: (number + 1).to_string(), text });
             }
-            Next::End => break,
+            Next::Read | Next::End => break,
         };
         number += 1;
         read += line.len() as u64 + 1;

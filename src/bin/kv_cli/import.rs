@@ -271,17 +271,14 @@ impl Importer<'_> {
         let mut number = 0;
         let mut lines = Lines::new(input, LINE_BYTES);
         loop {
+            lines.fill()?;
             let line = match lines.next() {
                 Next::Line(line) => line,
-                Next::Read => {
-                    lines.read()?;
-                    continue;
-                }
                 Next::TooLong => {
                     let text = format!("the line is over {LINE_BYTES} bytes, more than any entry has");
                     return Err(Stop::Bad { place: (number + 1).to_string(), text });
                 }
-                Next::End => break,
+                Next::Read | Next::End => break,
             };
             number += 1;
             let bad = |text: String| Stop::Bad { place: number.to_string(), text };

@@ -129,6 +129,15 @@ impl<R: Read> Lines<R> {
         }
     }
 
+    /// Reads until [`Lines::next`] has a line, or the end.
+    pub(crate) fn fill(&mut self) -> io::Result<()> {
+        while !self.at_end && !self.buffer[self.seen..self.end].contains(&b'\n') {
+            self.seen = self.end;
+            self.read()?;
+        }
+        Ok(())
+    }
+
     /// Reads once. Call it after [`Next::Read`] only.
     pub(crate) fn read(&mut self) -> io::Result<()> {
         if self.end - self.start > self.longest {

@@ -1,0 +1,41 @@
+//! A file that does as another one does, but for what a test or a benchmark wants otherwise.
+
+use kv_engine::disk::File;
+use std::fmt::Debug;
+use std::io;
+use std::sync::Arc;
+
+/// What is otherwise.
+pub trait Otherwise: Debug + Send + Sync {
+    fn sync(&self, file: &dyn File) -> io::Result<()>;
+    fn drop_cache(&self, file: &dyn File) {
+        file.drop_cache();
+    }
+}
+
+#[derive(Debug)]
+pub struct Wrapped<O>(pub Arc<dyn File>, pub O);
+
+impl<O: Otherwise> File for Wrapped<O> {
+    fn size(&self) -> io::Result<u64> {
+        self.0.size()
+    }
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        self.0.read_at(offset, out)
+    }
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write_at(offset, bytes)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+    fn reserve(&self, present_len: u64, len: u64) -> io::Result<()> {
+        self.0.reserve(present_len, len)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.1.sync(&*self.0)
+    }
+    fn drop_cache(&self) {
+        self.1.drop_cache(&*self.0);
+    }
+}
