@@ -1,8 +1,9 @@
 //! The entries of a store, streamed out of its files in key order: the state after exactly one write
 //! ([`read`]), or, of damaged files, whatever passes its check ([`salvage`]).
 //!
-//! Nothing here takes a lock or changes a byte, so it may read the files of a running store. In memory is only
-//! what the log says, of each key the last word; the snapshot flows through.
+//! Nothing here takes a lock or changes a byte, so it may read the files of a running store. In memory are only
+//! the keys that the log names, and short values; the others stay in the log until their turn comes, and the snapshot
+//! flows through.
 //!
 //! Order of steps of [`read`]:
 //! 1. open the log, then the snapshot: a store that takes a snapshot meanwhile replaces the snapshot first, so
@@ -12,7 +13,12 @@
 //! 3. merge the snapshot's entries with what the log says. The snapshot's own checks end with its last byte: what was
 //!    handed over before may not be used when [`Export::each`] fails.
 
+mod holed;
+mod said;
 mod salvage;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 
 pub use salvage::{Salvage, Salvaged, salvage};
 
@@ -21,11 +27,10 @@ use crate::error::{Error, Result};
 use crate::record::{Fault, Kind};
 use crate::recovery::{Cut, Tail, check_pair, read_header};
 use crate::scan::{Frames, Next};
-use crate::state::{self, Key, OpRef, Value};
+use crate::state;
 use crate::{Seq, StoreId, snapshot, wal};
-use std::collections::BTreeMap;
+use said::Said;
 use std::io;
-use std::iter::Peekable;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -89,7 +94,7 @@ pub fn read(wal: &Path, snapshot: &Path) -> Result<Export> {
 }
 
 fn read_once(wal_path: &Path, snapshot_path: &Path) -> Result<Export> {
-    let log = open(wal_path)?;
+    let log = open(&OsDisk, wal_path)?;
     let snapshot = OsDisk.open_read(snapshot_path).map_err(Error::io("opening", snapshot_path))?;
     let held = snapshot.as_deref().map(|file| snapshot::read_header(file, snapshot_path)).transpose()?;
     let Some(log) = log else {
@@ -107,16 +112,15 @@ fn read_once(wal_path: &Path, snapshot_path: &Path) -> Result<Export> {
     let header = read_header(&*log, wal_path)?;
     check_pair(wal_path, snapshot_path, &header, held.as_ref())?;
     let held = held.map_or(0, |header| header.seq);
-    let mut said = Said::default();
+    let mut said = Said::of(Arc::clone(&log), wal_path);
     let mut frames = Frames::new(log, wal_path, Kind::WRITE, header.salt, wal::HEADER_BYTES as u64, header.base)?;
     let tail = loop {
         match frames.next()? {
             Next::End => break Tail::Clean,
             Next::Bad(fault) => break Cut::judge(&mut frames, fault, held)?,
             Next::Frame(frame) if frame.header.kind == Kind::WRITE && frame.header.seq > held => {
-                let ops = state::decode(frame.body)
-                    .ok_or_else(|| Error::damaged(wal_path, frame.offset, Fault::Content.to_string()))?;
-                ops.into_iter().for_each(|op| said.hear(op, true));
+                let heard = state::decode_each(frame.body, |op| said.hear(&frame, op, true));
+                heard.ok_or_else(|| Error::damaged(wal_path, frame.offset, Fault::Content.to_string()))?;
             }
             Next::Frame(_) => {}
         }
@@ -129,8 +133,8 @@ fn read_once(wal_path: &Path, snapshot_path: &Path) -> Result<Export> {
 }
 
 /// `None` when there is none, or an empty one, as opening sees it.
-fn open(wal: &Path) -> Result<Option<Arc<dyn File>>> {
-    let Some(file) = OsDisk.open_read(wal).map_err(Error::io("opening", wal))? else { return Ok(None) };
+fn open(disk: &dyn Disk, wal: &Path) -> Result<Option<Arc<dyn File>>> {
+    let Some(file) = disk.open_read(wal).map_err(Error::io("opening", wal))? else { return Ok(None) };
     Ok(if file.size().map_err(Error::io("reading", wal))? == 0 { None } else { Some(file) })
 }
 
@@ -138,62 +142,13 @@ impl Export {
     /// Hands over the entries in key order, until all were or `each` breaks off.
     ///
     /// # Errors
-    /// [`Error::Damaged`] and [`Error::Io`] of the snapshot. Nothing that `each` got may be used then.
-    pub fn each(self, mut each: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
-        let mut merge = Merge::new(self.said, &mut each);
+    /// [`Error::Damaged`] and [`Error::Io`]: of the snapshot, or of a log that changed since it was read, as one does
+    /// whose writes fail. Nothing that `each` got may be used then.
+    pub fn each(mut self, mut each: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
+        let mut merge = self.said.merge(&mut each);
         if let Some(file) = self.snapshot {
             snapshot::load_while(file, &self.snapshot_path, |_, entry| merge.entry(entry))?;
         }
-        merge.finish();
-        Ok(())
-    }
-}
-
-/// What the log says of each key that it touches, the last word only; and whether that counts for more than
-/// what the snapshot says.
-#[derive(Debug, Default)]
-struct Said(BTreeMap<Key, (Option<Value>, bool)>);
-
-impl Said {
-    fn hear(&mut self, op: OpRef<'_>, newer: bool) {
-        self.0.insert(op.key.into(), (op.value.map(Value::from), newer));
-    }
-}
-
-/// Merges the entries of a snapshot, which come in key order, with what the log says.
-struct Merge<'e, E> {
-    said: Peekable<std::collections::btree_map::IntoIter<Key, (Option<Value>, bool)>>,
-    each: &'e mut E,
-    flow: ControlFlow<()>,
-}
-
-impl<'e, E: FnMut(&[u8], &[u8]) -> ControlFlow<()>> Merge<'e, E> {
-    fn new(said: Said, each: &'e mut E) -> Merge<'e, E> {
-        Merge { said: said.0.into_iter().peekable(), each, flow: ControlFlow::Continue(()) }
-    }
-
-    fn hand_over(&mut self, key: &[u8], value: Option<&[u8]>) {
-        if let (Some(value), ControlFlow::Continue(())) = (value, self.flow) {
-            self.flow = (self.each)(key, value);
-        }
-    }
-
-    /// The snapshot's next entry.
-    fn entry(&mut self, entry: OpRef<'_>) -> ControlFlow<()> {
-        while let Some((key, (value, _))) = self.said.next_if(|(key, _)| **key < *entry.key) {
-            self.hand_over(&key, value.as_deref());
-        }
-        match self.said.next_if(|(key, _)| **key == *entry.key) {
-            Some((key, (value, true))) => self.hand_over(&key, value.as_deref()),
-            _ => self.hand_over(entry.key, entry.value),
-        }
-        self.flow
-    }
-
-    /// What is behind the snapshot's last entry.
-    fn finish(mut self) {
-        while let (ControlFlow::Continue(()), Some((key, (value, _)))) = (self.flow, self.said.next()) {
-            self.hand_over(&key, value.as_deref());
-        }
+        merge.finish().into_iter().next().map_or(Ok(()), Err)
     }
 }

@@ -9,16 +9,17 @@ mod follow;
 pub use fields::{Field, header_fields, record_fields};
 pub use follow::{Follow, Followed};
 
-use crate::disk::{Disk, OsDisk, read_full_at};
+use crate::disk::{Disk, File, OsDisk, read_full_at};
 use crate::error::{Error, Result};
-use crate::record::{self, Fault, HEADER_BYTES, Kind};
+use crate::record::{Fault, HEADER_BYTES, Kind};
 use crate::recovery::{Cut, Tail, check_pair, read_header};
-use crate::scan::{Frame, Frames, Next};
+use crate::scan::{Frame, Frames, Next, find_salt};
 use crate::state;
-use crate::{LOG_FORMAT, MAX_SEQ, Seq, StoreId, snapshot, wal};
+use crate::{LOG_FORMAT, Seq, StoreId, snapshot, wal};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Something that stands in a log, as [`log`] shows it.
 ///
@@ -258,7 +259,7 @@ pub fn log(path: &Path, snapshot_seq: Seq, mut each: impl FnMut(Entry<'_>) -> Co
     let file = OsDisk.open_read(path).map_err(Error::io("opening", path))?.ok_or_else(missing)?;
     let (header, damage) = match read_header(&*file, path) {
         Ok(header) => (header, None),
-        Err(Error::Damaged { reason, offset, path }) => match find_salt(&*file) {
+        Err(Error::Damaged { reason, offset, path }) => match find_header(&file, &path)? {
             Some(header) => (header, Some(reason)),
             None => return Err(Error::Damaged { path, offset, reason }),
         },
@@ -344,18 +345,12 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Where a log's header is damaged: the link of its first record is the salt, and the record's own
-/// check says whether that is so.
-pub(crate) fn find_salt(file: &dyn crate::disk::File) -> Option<wal::Header> {
-    let mut bytes = [0; HEADER_BYTES];
-    read_full_at(file, wal::HEADER_BYTES as u64, &mut bytes).ok()?;
-    let salt = record::glance_link(&bytes);
-    let first = record::decode_header(&bytes, salt).ok()?;
-    let base = if first.kind == Kind::WRITE { first.seq.checked_sub(1)? } else { first.seq };
-    if base > MAX_SEQ {
-        return None; // no header could say so
-    }
-    Some(wal::Header { store_id: StoreId([0; 16]), salt, base })
+/// What a lost header of a log must have said, but for the store, by the records behind it.
+pub(crate) fn find_header(file: &Arc<dyn File>, path: &Path) -> Result<Option<wal::Header>> {
+    Ok(find_salt(Arc::clone(file), path, wal::HEADER_BYTES as u64)?.and_then(|(salt, first)| {
+        let base = if first.kind == Kind::WRITE { first.seq.checked_sub(1)? } else { first.seq };
+        Some(wal::Header { store_id: StoreId([0; 16]), salt, base })
+    }))
 }
 
 /// The last write in the snapshot at `path`, as its header says; 0 when there is none or it cannot

@@ -210,10 +210,31 @@ pub(crate) fn glance_seq(head: &[u8]) -> u64 {
     le64(head, SEQ_AT)
 }
 
-/// The link of what may be the head of a frame.
-pub(crate) fn glance_link(bytes: &[u8; HEADER_BYTES]) -> u32 {
-    le32(bytes, LINK_AT)
+/// What the check of a frame with this head, if it is one, was begun with.
+pub(crate) fn salted(head: &[u8]) -> Option<(u32, Header)> {
+    const BITS: u32 = 8;
+    // Most bytes are no head: the kind is a small number, nothing is durable before it is written, and nobody
+    // makes that many writes.
+    const MOST_WRITES: u64 = 1 << 48;
+    let (kind, seq) = (head[KIND_AT], le64(head, SEQ_AT));
+    if kind == 0 || kind > Kind::INDEX.0 || le64(head, DURABLE_AT) > seq || seq > MOST_WRITES {
+        return None;
+    }
+    // The register of the CRC, back over the bytes from its end; both ends are inverted.
+    let mut register = !le32(head, 0);
+    for &byte in head[CHECK_BYTES..HEADER_BYTES].iter().rev() {
+        for _ in 0..BITS {
+            let low = register >> (u32::BITS - 1);
+            register = ((register ^ (low * CRC_POLYNOMIAL)) << 1) | low;
+        }
+        register ^= u32::from(byte);
+    }
+    let salt = !register;
+    Some((salt, decode_header(head, salt).ok()?))
 }
+
+/// Of the CRC-32, its lowest bit first.
+const CRC_POLYNOMIAL: u32 = 0xedb8_8320;
 
 /// CRC-32 of `bytes`, begun with `salt`.
 pub(crate) fn crc(salt: u32, bytes: &[u8]) -> u32 {
@@ -293,10 +314,23 @@ mod tests {
     }
 
     #[test]
-    fn a_glance_sees_the_fields_of_a_whole_head() {
-        let bytes = frame(b"");
-        assert_eq!(glance_seq(&bytes), 7);
-        assert_eq!(glance_link(bytes[..].try_into().expect("a head")), 0x0a0b_0c0d);
+    fn a_glance_sees_the_number_of_a_whole_head() {
+        assert_eq!(glance_seq(&frame(b"")), 7);
+    }
+
+    #[test]
+    fn a_head_gives_away_the_salt() {
+        let bytes = frame(b"some body");
+        let header = decode_header(&bytes, 0x1234_5678).expect("sound");
+        assert_eq!(salted(&bytes), Some((0x1234_5678, header)));
+        let mut other = bytes.clone();
+        other[LINK_AT] ^= 1;
+        assert!(salted(&other).is_some_and(|(salt, _)| salt != 0x1234_5678));
+        for (at, byte) in [(KIND_AT, 0), (KIND_AT, 6), (DURABLE_AT, 9), (SEQ_AT + 7, 1)] {
+            let mut other = bytes.clone();
+            other[at] = byte;
+            assert_eq!(salted(&other), None, "byte {at}");
+        }
     }
 
     #[test]

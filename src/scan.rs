@@ -18,6 +18,10 @@
 //! What this cannot see: rot inside the last synced group with nothing after it looks torn. A clean
 //! close writes a mark behind the last group and so closes that gap.
 
+mod salt;
+
+pub(crate) use salt::find_salt;
+
 use crate::disk::{File, Window};
 use crate::error::{Error, Result};
 use crate::record::{self, Fault, HEADER_BYTES, Header, Kind};
@@ -65,6 +69,13 @@ pub(crate) struct Beyond {
     pub(crate) witness: Option<(u64, Seq)>,
     /// The last write that is proven to have been synced.
     pub(crate) promised: Seq,
+}
+
+impl Frame<'_> {
+    /// Length of a frame with this head.
+    fn len_of(header: &Header) -> u64 {
+        (HEADER_BYTES + header.body_len) as u64
+    }
 }
 
 impl Frames {
@@ -136,7 +147,7 @@ impl Frames {
         if let Err(fault) = self.body_at(offset, &header)? {
             return Ok(Next::Bad(fault));
         }
-        self.offset = offset + frame_len(&header);
+        self.offset = offset + Frame::len_of(&header);
         self.link = header.check;
         self.last = header.seq;
         let body = self.body(offset, &header)?;
@@ -151,7 +162,7 @@ impl Frames {
         let mut offset = match self.header_at(self.offset)? {
             // Its length can be believed where it continues the chain: else it belongs elsewhere.
             Ok(header) if header.link == self.link && self.body_at(self.offset, &header)?.is_err() => {
-                self.offset + frame_len(&header)
+                self.offset + Frame::len_of(&header)
             }
             _ => self.offset, // whole, but not the one due; or nothing of it can be believed
         };
@@ -167,7 +178,7 @@ impl Frames {
             beyond.last = beyond.last.max(header.seq);
             let body = self.body(at, &header)?;
             each(Frame { offset: at, header, body });
-            offset = at + frame_len(&header);
+            offset = at + Frame::len_of(&header);
         }
         Ok(beyond)
     }
@@ -234,10 +245,6 @@ impl Frames {
         let found = format!("a record of kind {} at byte {}", kind.number(), self.offset);
         Error::Version { path: self.path.clone(), found, supported: LOG_FORMAT }
     }
-}
-
-fn frame_len(header: &Header) -> u64 {
-    (HEADER_BYTES + header.body_len) as u64
 }
 
 #[cfg(test)]

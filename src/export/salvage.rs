@@ -5,18 +5,20 @@
 //! | log | every whole record, before and behind the damage, in the order of its numbers | what stands behind a later one: bytes of an earlier life |
 //! | snapshot | every whole block | the entries of the others |
 //!
-//! A damaged header does not hide the rest: the first record carries the salt that begins all checks. Where blocks of
+//! A damaged header does not hide the rest: any whole frame gives away the salt that begins all checks. Nor does a block
+//! that cannot be read hide what stands behind it. Where blocks of
 //! the snapshot are lost, what the log still says of their keys stands in for them, older as it may be. So
 //! the outcome is no state that the store ever had: entries may be missing, old, or deleted since.
 
-use super::{Merge, Said};
-use crate::disk::{Disk, File, OsDisk, read_full_at};
+use super::holed::Holed;
+use super::said::{Merge, Said};
+use crate::disk::{Disk, File, OsDisk};
 use crate::error::{Error, Result};
-use crate::inspect::find_salt;
-use crate::record::{self, HEADER_BYTES, Kind};
+use crate::inspect::find_header;
+use crate::record::{HEADER_BYTES, Kind};
 use crate::recovery::read_header;
-use crate::scan::{Frame, Frames, Next};
-use crate::state::{self, Key};
+use crate::scan::{Frame, Frames, Next, find_salt};
+use crate::state::{self, Key, OpRef};
 use crate::{Seq, StoreId, snapshot, wal};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -26,6 +28,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Salvage {
     said: Said,
+    log: Option<Arc<Holed>>,
+    log_path: PathBuf,
     snapshot: Option<Snapshot>,
     path: PathBuf,
     salvaged: Salvaged,
@@ -52,7 +56,7 @@ pub struct Salvaged {
 /// A snapshot of which something can be read.
 #[derive(Debug)]
 struct Snapshot {
-    file: Arc<dyn File>,
+    file: Arc<Holed>,
     /// Whether every check of it holds.
     sound: bool,
     salt: u32,
@@ -89,8 +93,12 @@ struct Snapshot {
 /// ```
 #[must_use]
 pub fn salvage(wal: &Path, snapshot: &Path) -> Salvage {
+    salvage_from(&OsDisk, wal, snapshot)
+}
+
+pub(super) fn salvage_from(disk: &dyn Disk, wal: &Path, snapshot: &Path) -> Salvage {
     let mut salvaged = Salvaged { lost_entries: Some(0), ..Salvaged::default() };
-    let found = look_at_snapshot(snapshot).unwrap_or_else(|error| {
+    let found = look_at_snapshot(disk, snapshot).unwrap_or_else(|error| {
         salvaged.lost_entries = None;
         salvaged.notes.push(format!("snapshot: {error}"));
         None
@@ -102,42 +110,53 @@ pub fn salvage(wal: &Path, snapshot: &Path) -> Salvage {
         Some(found) if !found.sound => salvaged.notes.push(format!("snapshot: {} is damaged", snapshot.display())),
         _ => {}
     }
-    let mut said = Said::default();
-    if let Err(error) = read_log(wal, found.as_ref(), &mut said, &mut salvaged) {
+    let (mut said, mut log) = (Said::default(), None);
+    let read = open_log(disk, wal).and_then(|file| {
+        said = Said::of(Arc::clone(&file) as Arc<dyn File>, wal);
+        read_log(log.insert(file), wal, found.as_ref(), &mut said, &mut salvaged)
+    });
+    if let Err(error) = read {
         salvaged.notes.push(format!("log: {error}"));
     }
-    Salvage { said, snapshot: found, path: snapshot.to_path_buf(), salvaged }
+    Salvage { said, log, log_path: wal.to_path_buf(), snapshot: found, path: snapshot.to_path_buf(), salvaged }
 }
 
 impl Salvage {
     /// Hands over the entries in key order, until all were or `each` breaks off, and says what they are.
     pub fn each(self, mut each: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Salvaged {
-        let Salvage { said, snapshot, path, mut salvaged } = self;
+        let Salvage { mut said, log, log_path, snapshot, path, mut salvaged } = self;
         let mut entries = 0;
         let mut counting = |key: &[u8], value: &[u8]| {
             entries += 1;
             each(key, value)
         };
-        let mut merge = Merge::new(said, &mut counting);
+        let mut merge = said.merge(&mut counting);
+        let mut holes = Vec::new();
         if let Some(found) = snapshot {
             let promised = found.entries;
+            let file = Arc::clone(&found.file);
             let read = read_blocks(found, &path, &mut merge, &mut salvaged.notes);
             salvaged.snapshot_entries = read;
             salvaged.lost_entries = promised.map(|promised| promised.saturating_sub(read));
+            holes.extend(file.note(&path).map(|note| format!("snapshot: {note}")));
         }
-        merge.finish();
+        let unread = merge.finish();
         salvaged.entries = entries;
+        salvaged.notes.extend(unread.into_iter().map(|error| format!("log: {error}; the entry is left out")));
+        holes.extend(log.and_then(|log| log.note(&log_path)).map(|note| format!("log: {note}")));
+        salvaged.notes.extend(holes);
         salvaged
     }
 }
 
 /// `Ok(None)` when there is none.
-fn look_at_snapshot(path: &Path) -> Result<Option<Snapshot>> {
-    let Some(file) = OsDisk.open_read(path).map_err(Error::io("opening", path))? else { return Ok(None) };
-    let checked = snapshot::load(Arc::clone(&file), path, |_, _| {});
+fn look_at_snapshot(disk: &dyn Disk, path: &Path) -> Result<Option<Snapshot>> {
+    let Some(file) = disk.open_read(path).map_err(Error::io("opening", path))? else { return Ok(None) };
+    let file = Holed::new(file);
+    let checked = snapshot::load(Arc::clone(&file) as Arc<dyn File>, path, |_, _| {});
     let header = snapshot::read_header(&*file, path);
     let found = match (checked, header) {
-        (Err(error @ (Error::Foreign { .. } | Error::Version { .. })), _) => return Err(error),
+        (Err(error @ (Error::Foreign { .. } | Error::Version { .. })), _) if !file.begins_with_a_hole() => return Err(error),
         (checked, Ok(header)) => Snapshot {
             file,
             sound: checked.is_ok(),
@@ -148,27 +167,31 @@ fn look_at_snapshot(path: &Path) -> Result<Option<Snapshot>> {
             seq: Some(header.seq),
         },
         (_, Err(error)) => {
-            // The first block carries the salt, and its own check says whether that is so.
             let data_at = snapshot::HEADER_BYTES as u64;
-            let mut head = [0; HEADER_BYTES];
-            let got = read_full_at(&*file, data_at, &mut head).map_err(Error::io("reading", path))?;
-            let salt = record::glance_link(&head);
-            if got < HEADER_BYTES || record::decode_header(&head, salt).is_err() {
-                return Err(error);
-            }
+            let (salt, _) = find_salt(Arc::clone(&file) as Arc<dyn File>, path, data_at)?.ok_or(error)?;
             Snapshot { file, sound: false, salt, data_at, entries: None, store_id: None, seq: None }
         }
     };
     Ok(Some(found))
 }
 
-fn read_log(path: &Path, snapshot: Option<&Snapshot>, said: &mut Said, salvaged: &mut Salvaged) -> Result<()> {
+fn open_log(disk: &dyn Disk, path: &Path) -> Result<Arc<Holed>> {
     let missing = || Error::io("opening", path)(std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such file"));
-    let file = super::open(path)?.ok_or_else(missing)?;
+    super::open(disk, path)?.ok_or_else(missing).map(Holed::new)
+}
+
+fn read_log(
+    holed: &Arc<Holed>,
+    path: &Path,
+    snapshot: Option<&Snapshot>,
+    said: &mut Said,
+    salvaged: &mut Salvaged,
+) -> Result<()> {
+    let file = Arc::clone(holed) as Arc<dyn File>;
     let (header, store_id) = match read_header(&*file, path) {
         Ok(header) => (header, Some(header.store_id)),
-        Err(error @ Error::Damaged { .. }) => {
-            let header = find_salt(&*file).ok_or(error)?;
+        Err(error) if matches!(error, Error::Damaged { .. }) || holed.begins_with_a_hole() => {
+            let header = find_header(&file, path)?.ok_or(error)?;
             salvaged.notes.push(format!("log: the header of {} is damaged; its records were searched", path.display()));
             (header, None)
         }
@@ -201,7 +224,7 @@ fn read_log(path: &Path, snapshot: Option<&Snapshot>, said: &mut Said, salvaged:
         salvaged.writes += 1;
         last = frame.header.seq;
         if last > skip_to {
-            ops.into_iter().for_each(|op| said.hear(op, last > held));
+            ops.into_iter().for_each(|op| said.hear(frame, op, last > held));
         }
     };
     let mut frames = Frames::new(file, path, Kind::WRITE, header.salt, wal::HEADER_BYTES as u64, header.base)?;
@@ -219,6 +242,10 @@ fn read_log(path: &Path, snapshot: Option<&Snapshot>, said: &mut Said, salvaged:
     })?;
     // A later record may prove that there was more than was found.
     salvaged.lost_writes += beyond.promised.saturating_sub(last);
+    if store_id.is_none() && frames.offset() == wal::HEADER_BYTES as u64 {
+        // With the header went the first records, and the snapshot does not hold them.
+        salvaged.lost_writes += header.base.saturating_sub(held);
+    }
     let rest = frames.content_end()? - frames.offset();
     salvaged.notes.push(format!(
         "log: {} stops making sense at byte {}: {fault}; whole records behind that: {}; bytes that are none: {}",
@@ -231,10 +258,10 @@ fn read_log(path: &Path, snapshot: Option<&Snapshot>, said: &mut Said, salvaged:
 }
 
 /// Hands over the entries of every whole block; returns how many.
-fn read_blocks<E: FnMut(&[u8], &[u8]) -> ControlFlow<()>>(
+fn read_blocks<'s>(
     found: Snapshot,
     path: &Path,
-    merge: &mut Merge<'_, E>,
+    merge: &mut Merge<'s, impl Iterator<Item = OpRef<'s>>, impl FnMut(&[u8], &[u8]) -> ControlFlow<()>>,
     notes: &mut Vec<String>,
 ) -> u64 {
     let mut read = 0;

@@ -1,7 +1,8 @@
 //! The two forms of an export. Both have a line for each entry, in key order, between a first and a last line:
 //!
 //! ```text
-//! # kv_cli export 1 of store 0123…, the state after write 3; to restore it: kv_cli import FILE, or kv_cli < FILE
+//! # kv_cli export 1 of store 0123…,
+//! # the state after write 3; to restore it: kv_cli import FILE
 //! PUT name "Ada Lovelace"
 //! # end of 1 entry, digest 4567…
 //!
@@ -12,6 +13,7 @@
 //!
 //! - The text is a script of the shell: words are quoted as PUT reads them, any byte can be in them.
 //! - In JSON a key or value that is not UTF-8 stands in base64 as `key_base64` or `value_base64`, as in `--json`.
+//! - The first line has the version of the form, and everything above the entries fits a terminal.
 //! - The last line tells a whole export from one that was cut, and the digest, which is that of the state, from one
 //!   that was changed. What was salvaged has no sequence number, as it is no state: `salvage` stands for it.
 
@@ -60,11 +62,12 @@ impl<W: Write> Writer<W> {
         match (form, origin) {
             (Form::Text, Origin::State { store_id, seq }) => writeln!(
                 out,
-                "{TEXT_BEGINS}{VERSION} of store {store_id}, the state after write {seq}; to restore it: kv_cli import FILE, or kv_cli < FILE"
+                "{TEXT_BEGINS}{VERSION} of store {store_id},\n# the state after write {seq}; to restore it: kv_cli import FILE"
             )?,
             (Form::Text, Origin::Salvage) => writeln!(
                 out,
-                "{TEXT_BEGINS}{VERSION}, salvaged from damaged files: NOT the state after any write; entries may be missing, old, or deleted since"
+                "{TEXT_BEGINS}{VERSION}, salvaged from damaged files:\n\
+                 # NOT the state after any write; entries may be missing, old, or deleted since"
             )?,
             (Form::Json, Origin::State { store_id, seq }) => out.write_all(
                 object(&[("export", VERSION.into()), ("store_id", store_id.to_string().into()), ("seq", seq.into())]).as_bytes(),
@@ -243,9 +246,11 @@ mod tests {
                 let (out, digest) = written(form, &entries);
                 prop_assert!(is_export(&out));
                 let lines: Vec<&[u8]> = out.strip_suffix(b"\n").unwrap().split(|&b| b == b'\n').collect();
-                prop_assert_eq!(lines.len(), entries.len() + 2);
+                let head = if form == Form::Text { 2 } else { 1 };
+                prop_assert_eq!(lines.len(), head + entries.len() + 1);
                 prop_assert_eq!(form.read(lines[0]), Ok(Line::Begin));
-                for (line, (key, value)) in lines[1..].iter().zip(&entries) {
+                prop_assert!(head == 1 || form.read(lines[1]) == Ok(Line::Blank));
+                for (line, (key, value)) in lines[head..].iter().zip(&entries) {
                     prop_assert_eq!(form.read(line), Ok(Line::Put { key: key.into(), value: value.into() }));
                 }
                 let end = Line::End { entries: entries.len() as u64, digest: digest.to_string() };

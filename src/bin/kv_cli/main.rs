@@ -42,7 +42,7 @@ use anyhow::Context;
 use args::{Args, Words};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kv_engine::command::{Reply, parse_words};
-use kv_engine::{Engine, MAX_VALUE_BYTES};
+use kv_engine::{Engine, Error, MAX_VALUE_BYTES};
 use render::{Output, Place};
 use session::{Ending, Flow, Session, Settings};
 use signals::{Flags, Gate, Terminal};
@@ -93,7 +93,7 @@ fn converse(args: &Args) -> anyhow::Result<ExitCode> {
     let engine = match opening(args).open() {
         Ok(engine) => engine,
         Err(error) => {
-            output.complain(&Place::Words, &error.to_string());
+            output.complain(&Place::Words, &refused(&error));
             return Ok(ExitCode::from(3));
         }
     };
@@ -128,6 +128,14 @@ fn converse(args: &Args) -> anyhow::Result<ExitCode> {
     // Still holding the gate, so that no signal ends the process a second time.
     let status = session.end(ending);
     std::process::exit(status.into())
+}
+
+/// Why the store is not open, and what is left to do with damaged files.
+fn refused(error: &Error) -> String {
+    match error {
+        Error::Damaged { .. } => format!("{error}; what is whole in the files: kv_cli export --salvage"),
+        _ => error.to_string(),
+    }
 }
 
 /// How to open the store: with a bar when that takes over a second and somebody looks.

@@ -1,0 +1,226 @@
+//! Disks with blocks that cannot be read, headers that are lost, logs that change while they are exported.
+
+use super::salvage::salvage_from;
+use super::{Export, Salvaged, read};
+use crate::disk::{Disk, File, Lock, OsDisk};
+use crate::error::Result;
+use crate::{Engine, Options};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::ops::{ControlFlow, Range};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+const BLOCK: u64 = 4096;
+
+/// Reading a block of one file fails, whatever is read with it.
+#[derive(Debug)]
+struct BadBlocks {
+    path: PathBuf,
+    blocks: Vec<u64>,
+}
+
+#[derive(Debug)]
+struct BadFile(Arc<dyn File>, Vec<Range<u64>>);
+
+impl File for BadFile {
+    fn size(&self) -> io::Result<u64> {
+        self.0.size()
+    }
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        let end = offset + out.len() as u64;
+        match self.1.iter().any(|bad| bad.start < end && offset < bad.end) {
+            true => Err(io::Error::from_raw_os_error(5)),
+            false => self.0.read_at(offset, out),
+        }
+    }
+    fn write_at(&self, _: u64, _: &[u8]) -> io::Result<usize> {
+        unreachable!("salvage changes nothing")
+    }
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        unreachable!("salvage changes nothing")
+    }
+    fn sync(&self) -> io::Result<()> {
+        unreachable!("salvage changes nothing")
+    }
+    fn drop_cache(&self) {}
+}
+
+impl Disk for BadBlocks {
+    fn open(&self, _: &Path) -> io::Result<Option<Arc<dyn File>>> {
+        unreachable!("salvage changes nothing")
+    }
+    fn open_read(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
+        let bad = if path == self.path { &self.blocks[..] } else { &[] };
+        let bad = bad.iter().map(|block| block * BLOCK..(block + 1) * BLOCK).collect();
+        Ok(OsDisk.open_read(path)?.map(|file| Arc::new(BadFile(file, bad)) as Arc<dyn File>))
+    }
+    fn create_new(&self, _: &Path) -> io::Result<Arc<dyn File>> {
+        unreachable!("salvage changes nothing")
+    }
+    fn rename(&self, _: &Path, _: &Path) -> io::Result<()> {
+        unreachable!("salvage changes nothing")
+    }
+    fn remove(&self, _: &Path) -> io::Result<()> {
+        unreachable!("salvage changes nothing")
+    }
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        unreachable!("salvage changes nothing")
+    }
+    fn lock(&self, _: &Path) -> io::Result<Box<dyn Lock>> {
+        unreachable!("salvage changes nothing")
+    }
+    fn now(&self) -> Duration {
+        OsDisk.now()
+    }
+    fn entropy(&self) -> u64 {
+        OsDisk.entropy()
+    }
+}
+
+type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
+
+struct Files {
+    _dir: tempfile::TempDir,
+    log: PathBuf,
+    snapshot: PathBuf,
+}
+
+/// More than a word of a log keeps in memory.
+fn value(n: u32) -> Vec<u8> {
+    format!("{n:0100}").into_bytes()
+}
+
+impl Files {
+    /// Keys `0000`, … with such values; half of the files in a snapshot where there is to be one.
+    fn filled(entries: u32, snapshot: bool) -> Files {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files { log: dir.path().join("log"), snapshot: dir.path().join("snap"), _dir: dir };
+        let engine = files.open();
+        (0..entries).try_for_each(|n| engine.put(format!("{n:04}"), value(n)).map(drop)).unwrap();
+        if snapshot {
+            engine.snapshot().unwrap();
+        }
+        engine.close().unwrap();
+        files
+    }
+
+    fn open(&self) -> Engine {
+        Options::new(&self.log, &self.snapshot).batch_size(100).open().unwrap()
+    }
+
+    fn read(&self) -> Export {
+        read(&self.log, &self.snapshot).unwrap()
+    }
+
+    fn salvage(&self, disk: &dyn Disk) -> (Entries, Salvaged) {
+        let mut entries = Entries::new();
+        let salvaged = salvage_from(disk, &self.log, &self.snapshot).each(|key, value| {
+            entries.insert(key.to_vec(), value.to_vec());
+            ControlFlow::Continue(())
+        });
+        (entries, salvaged)
+    }
+}
+
+fn collect(export: Export) -> Result<Entries> {
+    let mut entries = Entries::new();
+    export.each(|key, value| {
+        entries.insert(key.to_vec(), value.to_vec());
+        ControlFlow::Continue(())
+    })?;
+    Ok(entries)
+}
+
+#[test]
+fn what_stands_behind_a_block_that_cannot_be_read_is_salvaged() {
+    for (with_snapshot, blocks) in [(false, [5, 9]), (false, [0, 2]), (true, [5, 9]), (true, [0, 2])] {
+        let files = Files::filled(1000, with_snapshot);
+        let path = if with_snapshot { &files.snapshot } else { &files.log };
+        let disk = BadBlocks { path: path.clone(), blocks: blocks.to_vec() };
+        let (entries, salvaged) = files.salvage(&disk);
+        assert!(entries.iter().all(|(key, found)| *found == value(str::from_utf8(key).unwrap().parse().unwrap())));
+        // About thirty entries stand in a block; the frames that it cuts are those of a block at most.
+        assert!((850..960).contains(&entries.len()), "{} {salvaged:?}", entries.len());
+        assert!(entries.contains_key(&b"0999"[..]), "{salvaged:?}");
+        let note = format!("8192 B of {} cannot be read, from byte {} on: ", path.display(), blocks[0] * BLOCK);
+        assert!(salvaged.notes.iter().any(|told| told.contains(&note) && told.contains("Input/output error")), "{salvaged:?}");
+        let lost = if with_snapshot { salvaged.lost_entries } else { Some(salvaged.lost_writes) };
+        let counted = blocks[0] > 0 || !with_snapshot;
+        assert_eq!(lost == Some(1000 - entries.len() as u64), counted, "{blocks:?} {salvaged:?}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_at_all_gives_nothing_and_is_told() {
+    let files = Files::filled(100, false);
+    let blocks = (0..=fs::metadata(&files.log).unwrap().len() / BLOCK).collect();
+    let (entries, salvaged) = files.salvage(&BadBlocks { path: files.log.clone(), blocks });
+    assert!(
+        entries.is_empty() && salvaged.notes.iter().any(|note| note.contains("cannot be read, from byte 0 on")),
+        "{salvaged:?}"
+    );
+}
+
+#[test]
+fn any_whole_frame_gives_away_the_salt() {
+    for with_snapshot in [false, true] {
+        let files = Files::filled(1000, with_snapshot);
+        let path = if with_snapshot { &files.snapshot } else { &files.log };
+        let good = fs::read(path).unwrap();
+        for lost in [10, 200, good.len() / 2] {
+            let mut bytes = fs::read(path).unwrap();
+            bytes[..lost].fill(b'?');
+            // The first bytes say whose file it is.
+            bytes[..8].copy_from_slice(&good[..8]);
+            fs::write(path, &bytes).unwrap();
+            let (entries, salvaged) = files.salvage(&OsDisk);
+            let due = 1000 - 1000 * lost / good.len();
+            assert!(entries.len() + 60 > due && entries.len() <= 1000, "{lost}: {} of {due}, {salvaged:?}", entries.len());
+            assert_eq!(entries[&b"0999"[..]], value(999));
+            assert!(salvaged.notes.iter().any(|note| note.contains("header of ")), "{salvaged:?}");
+        }
+    }
+}
+
+#[test]
+fn a_log_that_stands_in_a_value_is_not_taken_for_this_one() {
+    let (files, other) = (Files::filled(0, false), Files::filled(100, false));
+    let engine = files.open();
+    engine.put("a copy", fs::read(&other.log).unwrap()).unwrap();
+    (0..200).try_for_each(|n| engine.put(format!("x{n}"), value(n)).map(drop)).unwrap();
+    engine.close().unwrap();
+    let mut bytes = fs::read(&files.log).unwrap();
+    // The header and the head of the record with the copy, of which the first frames come to light.
+    bytes[8..250].fill(b'?');
+    fs::write(&files.log, bytes).unwrap();
+    let (entries, salvaged) = files.salvage(&OsDisk);
+    assert!(entries.len() == 200 && entries.keys().all(|key| key[0] == b'x'), "{salvaged:?}");
+    assert_eq!((salvaged.writes, salvaged.lost_writes), (200, 1));
+}
+
+#[test]
+fn a_log_that_changes_under_an_export_fails_it() {
+    let files = Files::filled(10, true);
+    let engine = files.open();
+    engine.put("0003", value(33)).unwrap();
+    engine.put("0004", "short").unwrap();
+    engine.delete("0005").unwrap();
+    engine.put("9999", value(99)).unwrap();
+    engine.close().unwrap();
+    let entries = collect(files.read()).unwrap();
+    assert_eq!((entries.len(), &entries[&b"0003"[..]], &*entries[&b"0004"[..]]), (10, &value(33), &b"short"[..]));
+    let good = fs::read(&files.log).unwrap();
+    let at = good.windows(100).position(|bytes| *bytes == value(99)).unwrap();
+    let mut changed = good.clone();
+    changed[at + 50] ^= 1;
+    for bytes in [&changed[..], &good[..at + 99]] {
+        fs::write(&files.log, &good).unwrap();
+        let export = files.read();
+        fs::write(&files.log, bytes).unwrap();
+        let error = collect(export).unwrap_err().to_string();
+        assert!(error.contains(&format!("damaged at byte {at}: the value is another one than a moment ago")), "{error}");
+    }
+}
