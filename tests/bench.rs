@@ -156,7 +156,8 @@ fn the_page_stands_alone_and_says_what_the_lines_say() {
         ] {
             assert!(page.contains(told), "no {told} in {name}");
         }
-        assert!(page.contains(&format!("kv_cli {}, log format", env!("CARGO_PKG_VERSION"))));
+        let version = store.cli().arg("--version").output().unwrap().stdout;
+        assert!(page.contains(str::from_utf8(&version).unwrap().trim_end()));
         assert!(page.contains("prefers-color-scheme: dark"));
         if name.ends_with("html") {
             // The lines themselves are in it.

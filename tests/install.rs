@@ -66,3 +66,16 @@ fn the_commit_is_that_of_these_sources_or_none() {
     fs::write(unpacked.join(".cargo_vcs_info.json"), note).unwrap();
     assert_eq!(told(&script, &unpacked, "release").as_deref(), Some("0123456789ab"));
 }
+
+/// What the library alone brings in is what the README says, and no more.
+#[test]
+fn the_library_alone_brings_in_what_the_readme_names() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let options = ["tree", "--offline", "--no-default-features", "--edges", "normal", "--depth", "1", "--prefix", "none"];
+    let tree = Command::new(env!("CARGO")).current_dir(root).args(options).output().unwrap();
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let tree = String::from_utf8(tree.stdout).unwrap();
+    let crates: Vec<&str> = tree.lines().skip(1).filter_map(|line| line.split(' ').next()).collect();
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    assert!(readme.contains(&format!("small crates: {}.", crates.join(", "))), "{crates:?}");
+}

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 /// `0.1.0 (1375a3a0c2d1, log format 1, snapshot format 2)`; the commit only where the build knew it.
-static VERSION: LazyLock<String> = LazyLock::new(|| {
+pub(crate) static VERSION: LazyLock<String> = LazyLock::new(|| {
     let commit = option_env!("KV_ENGINE_COMMIT").map(|commit| format!("{commit}, ")).unwrap_or_default();
     format!("{} ({commit}log format {LOG_FORMAT}, snapshot format {SNAPSHOT_FORMAT})", env!("CARGO_PKG_VERSION"))
 });

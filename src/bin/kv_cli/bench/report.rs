@@ -8,7 +8,6 @@ use super::load::Run;
 use super::picture::{human_ns, rate};
 use super::{charts, lines, machine};
 use crate::render::human_bytes;
-use kv_engine::LOG_FORMAT;
 use kv_engine::command::{Bench, Code, CommandError, displayed};
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
@@ -86,7 +85,7 @@ impl Report {
 fn facts(bench: &Bench, wal: &Path) -> Vec<(&'static str, String)> {
     let mut facts = vec![("command", format!("kv_cli {bench}"))];
     facts.extend(machine::facts(wal));
-    let version = format!("kv_cli {}, log format {LOG_FORMAT}, {} build", env!("CARGO_PKG_VERSION"), build());
+    let version = format!("kv_cli {}, {} build", crate::args::VERSION.as_str(), build());
     facts.push(("version", version));
     facts.push(("date", humantime::format_rfc3339_seconds(SystemTime::now()).to_string()));
     facts
