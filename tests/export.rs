@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Store, eventually, signal};
+use common::{Store, eventually, signal, skipped};
 use predicates::prelude::*;
 use proptest::prelude::*;
 use rustix::process::Signal;
@@ -481,4 +481,28 @@ fn an_export_of_a_long_log_needs_little_memory() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
     assert_eq!(fs::read_to_string(store.path("y.jsonl")).unwrap().lines().count(), 102);
+}
+
+/// Where strace can let reads fail as a bad sector does.
+#[test]
+fn a_salvage_goes_on_behind_what_cannot_be_read() {
+    let store = filled(1000, 20);
+    let failing = |reads: &str, words: &[&str]| {
+        let mut traced = store.program("strace");
+        traced.args(["-f", "-o", "/dev/null", "-P"]).arg(store.path("kv.wal"));
+        traced.args(["-e", &format!("inject=pread64:error=EIO:when={reads}")]).arg(assert_cmd::cargo::cargo_bin!("kv_cli"));
+        let output = traced.args(words).output().unwrap();
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap(), output.status.code())
+    };
+    if !store.program("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success()) {
+        return skipped("strace cannot trace here");
+    }
+    let (out, err, status) = failing("2", &["export"]);
+    assert!(out.is_empty() && status == Some(3) && err.contains("kv_cli export --salvage goes on behind"), "{err}");
+    // The read of all, and then those of two blocks of 4 KiB.
+    let (out, err, status) = failing("2..4", &["export", "--salvage"]);
+    let found = lines(&out);
+    assert!(status == Some(3) && (800..960).contains(&found.len()), "{} {err}", found.len());
+    assert!(err.contains("8192 B of ") && err.contains(" cannot be read, from byte 0 on: Input/output error"), "{err}");
+    assert!(err.contains(&format!("{} writes of the log (lost there: {})", found.len(), 1000 - found.len())), "{err}");
 }

@@ -344,6 +344,10 @@ mod tests {
         ] {
             assert_eq!(bench(line), Err(text.to_string()), "{line}");
         }
+        assert_eq!(
+            bench("BENCH 1 --value-size 9"),
+            Err("bad_argument: BENCH has no option '--value-size'; did you mean --value-bytes?".to_string())
+        );
         #[cfg(feature = "cli")]
         assert_eq!(
             bench("BENCH 1 --thread 2"),

@@ -322,6 +322,12 @@ pub(super) fn find_or_explain(word: &[u8]) -> Result<&'static Spec, CommandError
     })
 }
 
+/// `--value` of `--value-bytes`.
+fn first_part(option: &[u8]) -> &[u8] {
+    let end = option.iter().skip(2).position(|&byte| byte == b'-').map_or(option.len(), |at| at + 2);
+    &option[..end]
+}
+
 #[cfg(feature = "cli")]
 fn nearest(word: &[u8], names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     let word = std::str::from_utf8(word).ok().filter(|word| word.len() <= 16)?.to_ascii_uppercase();
@@ -426,7 +432,10 @@ impl Spec {
 
     pub(super) fn option_or_explain(&self, name: &[u8]) -> Result<&'static Opt, CommandError> {
         self.options().iter().find(|option| option.name.as_bytes() == name).ok_or_else(|| {
-            let advice = match nearest(name, self.options().iter().map(|option| option.name)) {
+            let names = || self.options().iter().map(|option| option.name);
+            // `--value-size` where it is `--value-bytes`.
+            let begins_alike = |other: &&str| first_part(other.as_bytes()) == first_part(name);
+            let advice = match nearest(name, names()).or_else(|| names().find(begins_alike)) {
                 Some(name) => format!("did you mean {name}?"),
                 None => format!("HELP {} lists them", self.name),
             };

@@ -264,7 +264,7 @@ mod tests {
             let entries = [(key.into_bytes(), value.into_bytes())];
             for form in [Form::Text, Form::Json] {
                 let (out, _) = written(form, &entries);
-                let line = out.split(|&b| b == b'\n').nth(1).unwrap();
+                let line = out.split(|&b| b == b'\n').rev().nth(2).unwrap();
                 let [(key, value)] = &entries;
                 prop_assert_eq!(form.read(line), Ok(Line::Put { key: key.into(), value: value.into() }));
             }

@@ -134,6 +134,10 @@ impl Failure {
                 );
                 CommandError::new(Code::Failed, text)
             }
+            Failure::Store(error @ Error::Io { doing: "reading", .. }) => {
+                let text = format!("{error}; nothing was exported; kv_cli export --salvage goes on behind what cannot be read");
+                CommandError::new(Code::Failed, text)
+            }
             Failure::Store(error) => CommandError::new(Code::Failed, format!("{error}; nothing was exported")),
             Failure::Output(error) => CommandError::new(Code::Failed, error.to_string()),
             Failure::Interrupted if request.file.is_some() => {
