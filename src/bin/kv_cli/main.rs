@@ -40,8 +40,9 @@ mod torture;
 
 use anyhow::Context;
 use args::{Args, Words};
+use clap::CommandFactory;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use kv_engine::command::{Reply, parse_words};
+use kv_engine::command::{Code, CommandError, Reply, displayed, parse_words};
 use kv_engine::{Engine, Error, MAX_VALUE_BYTES};
 use render::{Output, Place};
 use session::{Ending, Flow, Session, Settings};
@@ -178,12 +179,25 @@ fn without_store(words: &[Vec<u8>], output: &mut Output) -> Option<u8> {
         }
         Ok(_) => return None,
         Err(error) => {
-            output.error(&Place::Words, &error);
+            output.error(&Place::Words, &or_a_tool(error, &words[0]));
             1
         }
     };
     output.flush();
     Some(status)
+}
+
+/// What is no command may be a tool, mistyped.
+fn or_a_tool(error: CommandError, word: &[u8]) -> CommandError {
+    if error.code != Code::UnknownCommand || error.text.contains("did you mean") {
+        return error;
+    }
+    let (program, typed) = (Args::command(), String::from_utf8_lossy(word).to_lowercase());
+    let near = program.get_subcommands().find(|tool| strsim::osa_distance(&typed, tool.get_name()) <= 2);
+    near.map_or(error, |tool| {
+        let text = format!("unknown command '{}'; did you mean {}?", displayed(word), tool.get_name());
+        CommandError::new(Code::UnknownCommand, text)
+    })
 }
 
 fn greet(session: &mut Session, engine: &Engine) {
