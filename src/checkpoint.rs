@@ -101,7 +101,7 @@ fn merged(
 
 /// Writes what comes before an entry of the old snapshot, and the entry unless the log knows better.
 fn merge_one<'a>(
-    writer: &mut Writer<'_>,
+    writer: &mut Writer,
     delta: &mut Peekable<impl Iterator<Item = OpRef<'a>>>,
     entry: OpRef<'_>,
 ) -> io::Result<()> {
@@ -111,7 +111,7 @@ fn merge_one<'a>(
     add(writer, delta.next_if(|op| op.key == entry.key).unwrap_or(entry))
 }
 
-fn add(writer: &mut Writer<'_>, op: OpRef<'_>) -> io::Result<()> {
+fn add(writer: &mut Writer, op: OpRef<'_>) -> io::Result<()> {
     op.value.map_or(Ok(()), |value| writer.add(op.key, value))
 }
 

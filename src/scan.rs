@@ -117,6 +117,8 @@ impl Frames {
         let offset = self.offset;
         let header = match self.header_at(offset)? {
             Ok(header) => header,
+            // Nobody knew how long it is, or it was cut.
+            Err(_) if offset >= self.window.len() => return Ok(Next::End),
             // Space that was reserved, and bytes that never arrived, which nobody was promised.
             Err(_) if self.numbered == Kind::WRITE && self.content_end()? == offset => return Ok(Next::End),
             Err(fault) => return Ok(Next::Bad(fault)),

@@ -1,6 +1,6 @@
 //! [`Window`]: reading a file of any length in little memory, with another thread that reads ahead.
 
-use super::{File, read_full_at};
+use super::{Aligned, File, read_full_at};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -80,13 +80,9 @@ impl Window {
         self.start = offset;
         while self.bytes.len() < count {
             let want = step_at(self.end()..self.len, self.step);
-            let mut next = ahead.next()?;
+            let next = ahead.next()?;
             let got = next.len();
-            if self.bytes.is_empty() {
-                std::mem::swap(&mut self.bytes, &mut next);
-            } else {
-                self.bytes.extend_from_slice(&next);
-            }
+            self.bytes.extend_from_slice(&next);
             ahead.give_back(next);
             if self.expect_whole(got, want) {
                 return Ok(());
@@ -105,16 +101,17 @@ impl Window {
     }
 }
 
-/// How much is read at once where so much is left.
+/// How much is read at once where so much is left: up to a multiple of the step.
 fn step_at(left: Range<u64>, step: usize) -> usize {
-    usize::try_from(left.end - left.start).unwrap_or(usize::MAX).min(step)
+    let step = step as u64 - left.start % step as u64;
+    usize::try_from(step.min(left.end - left.start)).expect("no more than a step")
 }
 
 /// A thread that reads a file from some place to its end.
 struct Ahead {
     /// What it read, in order. Taken when it is to stop.
-    read: Option<Receiver<io::Result<Vec<u8>>>>,
-    home: Sender<Vec<u8>>,
+    read: Option<Receiver<io::Result<Aligned>>>,
+    home: Sender<Aligned>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -129,13 +126,13 @@ impl Ahead {
     }
 
     /// What comes next; there must be more.
-    fn next(&self) -> io::Result<Vec<u8>> {
+    fn next(&self) -> io::Result<Aligned> {
         let read = self.read.as_ref().expect("it is not to stop");
         read.recv().unwrap_or_else(|_| Err(io::Error::other("the thread that reads ahead has ended")))
     }
 
     /// Memory to be used again.
-    fn give_back(&self, bytes: Vec<u8>) {
+    fn give_back(&self, bytes: Aligned) {
         let _ = self.home.send(bytes); // it may have read all
     }
 }
@@ -150,13 +147,13 @@ impl Drop for Ahead {
 }
 
 /// Reads one step after the other, to the end, the first error, or until nobody listens.
-fn read_on(file: &dyn File, mut left: Range<u64>, step: usize, send: &SyncSender<io::Result<Vec<u8>>>, used: &Receiver<Vec<u8>>) {
+fn read_on(file: &dyn File, mut left: Range<u64>, step: usize, send: &SyncSender<io::Result<Aligned>>, used: &Receiver<Aligned>) {
     let mut go_on = true;
     while go_on && !left.is_empty() {
         let want = step_at(left.clone(), step);
-        let mut bytes = used.try_recv().unwrap_or_default();
-        bytes.resize(want, 0);
-        let read = read_full_at(file, left.start, &mut bytes).map(|got| bytes.truncate(got)).map(|()| bytes);
+        let mut bytes = used.try_recv().unwrap_or_else(|_| Aligned::with_capacity(step));
+        bytes.resize(want);
+        let read = read_full_at(file, left.start, &mut bytes).map(|got| bytes.resize(got)).map(|()| bytes);
         go_on = read.as_ref().is_ok_and(|bytes| bytes.len() == want);
         left.start += want as u64;
         go_on &= send.send(read).is_ok();
