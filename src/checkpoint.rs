@@ -17,7 +17,7 @@
 
 mod delta;
 
-use crate::disk::{Disk, WINDOW_BYTES};
+use crate::disk::{Disk, WINDOW_BYTES, Way};
 use crate::error::{Error, Result};
 use crate::record::{Body, Fault, Kind};
 use crate::scan::{Frames, Next};
@@ -86,7 +86,7 @@ fn merged(
         if let Some(file) = old {
             let file_bytes = file.size()?;
             let mut written = Ok(());
-            let merged = snapshot::load_ahead(file, snapshot_path, ahead(file_bytes), |_, entry| {
+            let merged = snapshot::load_ahead(file, snapshot_path, ahead(file_bytes), Way::PastCache, |_, entry| {
                 if written.is_ok() {
                     written = go_on().map_err(&mut stop).and_then(|()| merge_one(writer, &mut delta, entry));
                 }
@@ -122,7 +122,7 @@ fn ahead(bytes: u64) -> usize {
 /// Hands over the sequence number and the body of each write between two places of a log.
 fn read_log(from: &LogEnd, to: &LogEnd, path: &Path, ahead: usize, mut each: impl FnMut(Seq, &[u8]) -> Result<()>) -> Result<()> {
     let mut frames = Frames::new(Arc::clone(&from.file), path, Kind::WRITE, from.salt, from.at, from.seq)?.behind(from.link);
-    frames.read_ahead(ahead);
+    frames.read_ahead(ahead, Way::ThroughCache); // it was just written
     while frames.offset() < to.at {
         match frames.next()? {
             Next::Frame(frame) if frame.header.kind == Kind::WRITE => {

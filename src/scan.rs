@@ -18,7 +18,7 @@
 //! What this cannot see: rot inside the last synced group with nothing after it looks torn. A clean
 //! close writes a mark behind the last group and so closes that gap.
 
-use crate::disk::{File, Window};
+use crate::disk::{File, Way, Window};
 use crate::error::{Error, Result};
 use crate::record::{self, Fault, HEADER_BYTES, Header, Kind};
 use crate::{LOG_FORMAT, Seq};
@@ -80,9 +80,9 @@ impl Frames {
     }
 
     /// Lets another thread read ahead of the reader, so many bytes at once; with 0 none does.
-    pub(crate) fn read_ahead(&mut self, step_bytes: usize) {
+    pub(crate) fn read_ahead(&mut self, step_bytes: usize, way: Way) {
         if step_bytes > 0 {
-            self.window.read_ahead(self.offset, step_bytes);
+            self.window.read_ahead(self.offset, step_bytes, way);
         }
     }
 

@@ -41,7 +41,7 @@ pub(crate) use index::Ref;
 pub(crate) use paged::Paged;
 pub(crate) use writer::Writer;
 
-use crate::disk::{Disk, File, create_tmp, read_full_at};
+use crate::disk::{Disk, File, Way, create_tmp, read_full_at};
 use crate::error::{Error, Result};
 use crate::magic::{SNAPSHOT as MAGIC, describe};
 use crate::record::{self, Kind, crc, le32, le64};
@@ -283,7 +283,7 @@ fn check_meta(file: &dyn File, path: &Path, header: &Header) -> Result<()> {
 /// Reads and checks a whole snapshot; `each` gets the entries in key order, with the offset of their frame. Nothing that `each`
 /// got may be used when this fails.
 pub(crate) fn load(file: Arc<dyn File>, path: &Path, each: impl FnMut(u64, OpRef<'_>)) -> Result<Header> {
-    load_ahead(file, path, 0, each)
+    load_ahead(file, path, 0, Way::ThroughCache, each)
 }
 
 /// As [`load`]; another thread reads ahead, so many bytes at once, where that is not 0.
@@ -291,9 +291,10 @@ pub(crate) fn load_ahead(
     file: Arc<dyn File>,
     path: &Path,
     step_bytes: usize,
+    way: Way,
     mut each: impl FnMut(u64, OpRef<'_>),
 ) -> Result<Header> {
-    let whole = walk(file, path, step_bytes, |at, op| {
+    let whole = walk(file, path, step_bytes, way, |at, op| {
         each(at, op);
         ControlFlow::Continue(())
     })?;
@@ -306,19 +307,20 @@ pub(crate) fn load_while(
     path: &Path,
     each: impl FnMut(u64, OpRef<'_>) -> ControlFlow<()>,
 ) -> Result<Option<Header>> {
-    walk(file, path, 0, each)
+    walk(file, path, 0, Way::ThroughCache, each)
 }
 
 fn walk(
     file: Arc<dyn File>,
     path: &Path,
     step_bytes: usize,
+    way: Way,
     each: impl FnMut(u64, OpRef<'_>) -> ControlFlow<()>,
 ) -> Result<Option<Header>> {
     let header = read_header(&*file, path)?;
     check_meta(&*file, path, &header)?;
     let mut frames = Frames::new(file, path, Kind::ENTRIES, header.salt(), HEADER_BYTES as u64 + u64::from(header.meta_len), 0)?;
-    frames.read_ahead(step_bytes);
+    frames.read_ahead(step_bytes, way);
     let mut blocks = Blocks::new(header.root.is_some());
     if blocks.read(&mut frames, path, each)?.is_break() {
         return Ok(None);

@@ -19,7 +19,7 @@ mod window;
 
 pub(crate) use aligned::Aligned;
 pub use os::OsDisk;
-pub(crate) use window::{WINDOW_BYTES, Window};
+pub(crate) use window::{WINDOW_BYTES, Way, Window};
 
 use std::fmt;
 use std::io;
@@ -277,9 +277,18 @@ fn write_all(mut offset: u64, mut bytes: &[u8], write: impl Fn(u64, &[u8]) -> io
 
 /// Reads until `out` is full or the file ends; returns how many bytes were read.
 pub(crate) fn read_full_at(file: &dyn File, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+    read_full(offset, out, |offset, out| file.read_at(offset, out))
+}
+
+/// As [`read_full_at`], by [`File::read_direct_at`].
+pub(crate) fn read_full_direct_at(file: &dyn File, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+    read_full(offset, out, |offset, out| file.read_direct_at(offset, out))
+}
+
+fn read_full(offset: u64, out: &mut [u8], read: impl Fn(u64, &mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
     let mut done = 0;
     while done < out.len() {
-        match file.read_at(offset + done as u64, &mut out[done..]) {
+        match read(offset + done as u64, &mut out[done..]) {
             Ok(0) => break,
             Ok(n) => done += n,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}

@@ -14,7 +14,7 @@
 //! - An error of any of them is the error of all. The file is then removed, so it does not matter who is told of a failed sync.
 
 use super::{Blocks, Form, HEADER_BYTES, Header, Plan, check_meta, load};
-use crate::disk::{Aligned, DIRECT_BYTES, File, read_full_at, write_all_direct_at};
+use crate::disk::{Aligned, DIRECT_BYTES, File, Way, read_full_at, write_all_direct_at};
 use crate::error::{Error, Result};
 use crate::record::Kind;
 use crate::scan::Frames;
@@ -245,7 +245,7 @@ fn write(file: &dyn File, pieces: &Receiver<(u64, Aligned)>, used: &Sender<Align
 
 fn check(file: Arc<dyn File>, path: &Path, salt: u32, form: Form, piece_bytes: usize) -> Result<(Blocks, u64)> {
     let mut frames = Frames::new(file, path, Kind::ENTRIES, salt, HEADER_BYTES as u64, 0)?;
-    frames.read_ahead(piece_bytes);
+    frames.read_ahead(piece_bytes, Way::PastCache);
     let mut blocks = Blocks::new(form == Form::Indexed);
     let all = blocks.read(&mut frames, path, |_, _| std::ops::ControlFlow::Continue(()))?;
     assert!(all.is_continue(), "nobody broke off");
@@ -269,6 +269,10 @@ impl File for Written {
     }
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        self.read_direct_at(offset, out)
+    }
+
+    fn read_direct_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
         if let Some(left) =
             usize::try_from(offset).ok().and_then(|offset| self.head.get(offset..)).filter(|left| !left.is_empty())
         {
