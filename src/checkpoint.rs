@@ -144,12 +144,14 @@ pub(crate) struct Successor {
     wal: Wal,
     /// How far the present log is copied.
     copied: LogEnd,
+    /// Whether all that is in it is durable.
+    synced: bool,
 }
 
 impl Successor {
     /// Step 2: `behind` is the end of the writes that the snapshot holds.
     pub(crate) fn begin(disk: &dyn Disk, path: &Path, behind: LogEnd) -> Result<Successor> {
-        Ok(Successor { wal: Wal::begin(disk, path, behind.store_id, behind.seq)?, copied: behind })
+        Ok(Successor { wal: Wal::begin(disk, path, behind.store_id, behind.seq)?, copied: behind, synced: false })
     }
 
     /// Whether little is left up to `end`.
@@ -161,20 +163,26 @@ impl Successor {
     pub(crate) fn catch_up(&mut self, disk: &dyn Disk, path: &Path, end: LogEnd) -> Result<()> {
         let tmp = with_suffix(path, ".tmp");
         let copying = || Error::io("the log is as it was, the snapshot is new: copying the end of the log to", &tmp);
-        let wal = &mut self.wal;
+        let (wal, synced) = (&mut self.wal, &mut self.synced);
         read_log(&self.copied, &end, path, 0, |seq, body| {
             // Durable in the present log, and in this one before it gets the log's name.
             let body = Body::new(body, wal.salt());
+            *synced = false;
             wal.append(Kind::WRITE, seq, seq - 1, || disk.entropy(), &body);
             if wal.buffered_bytes() >= WRITE_BYTES { copy_out(wal).map_err(copying()) } else { Ok(()) }
         })?;
         self.copied = end;
-        copy_out(wal).and_then(|()| wal.file().sync()).map_err(copying())
+        if !*synced {
+            copy_out(wal).and_then(|()| wal.file().sync()).map_err(copying())?;
+            *synced = true;
+        }
+        Ok(())
     }
 
     /// Step 5.
     pub(crate) fn take_over(self, disk: &dyn Disk) -> Result<Wal> {
-        self.wal.take_over(disk)
+        assert!(self.synced, "a log gets its name when what is in it is durable");
+        self.wal.put_in_place(disk)
     }
 }
 
