@@ -29,6 +29,8 @@
 //! 1. create `<snapshot>.tmp`, which did not exist, 2. write it, the header last, 3. sync it,
 //! 4. read it back from the medium and check every byte, 5. rename it, 6. sync the directory.
 //!
+//! Of a long one, steps 2 to 4 are done for one part after the other, by threads (`snapshot/out.rs`).
+//!
 //! Only then may the log let go of what the snapshot covers.
 
 mod blocks;

@@ -5,8 +5,8 @@
 //!                            ◀─ memory ──┘                                         checker: check every byte ◀┘
 //! ```
 //!
-//! - What is short is written by whoever saves, synced, and then read back. Behind [`Plan::alone_bytes`] three threads are
-//!   started: the disk reads back and writes while the rest is made.
+//! - What is short is written by whoever saves, synced, and then read back. Behind [`Plan::alone_bytes`] threads are
+//!   started: the disk writes and reads back while the rest is made, past the system's cache where it can.
 //! - The file is read back in steps, each of them after a sync that began when all of the step was written, and after the
 //!   system was asked to forget what it holds of the file. The checker is the one that loads snapshots, [`Blocks`].
 //! - The first [`HEAD_BYTES`] are written last, because they hold the header. Threads check the frames in them before they are in the file;
@@ -14,7 +14,7 @@
 //! - An error of any of them is the error of all. The file is then removed, so it does not matter who is told of a failed sync.
 
 use super::{Blocks, Form, HEADER_BYTES, Header, Plan, check_meta, load};
-use crate::disk::{Aligned, DIRECT_BYTES, File, Way, read_full_at, write_all_direct_at};
+use crate::disk::{Aligned, DIRECT_BYTES, File, Way, read_full_at, write_all_at, write_all_direct_at};
 use crate::error::{Error, Result};
 use crate::record::Kind;
 use crate::scan::Frames;
@@ -92,7 +92,7 @@ impl Out {
             return threads.hand_over(at, piece);
         }
         at += from as u64;
-        write_all_direct_at(&*self.file, at, &piece[from..])?;
+        write_all_at(&*self.file, at, &piece[from..])?;
         if at / self.plan.step_bytes == self.at / self.plan.step_bytes { Ok(()) } else { self.file.sync() }
     }
 
@@ -105,9 +105,7 @@ impl Out {
         if let Some(threads) = &mut self.threads {
             threads.written()?;
         }
-        let mut head = Aligned::with_capacity(self.head.len());
-        head.end().extend_from_slice(&self.head);
-        write_all_direct_at(&*self.file, 0, &head)?;
+        write_all_at(&*self.file, 0, &self.head)?;
         self.file.sync()?;
         let Some(threads) = self.threads.take() else {
             self.file.drop_cache();

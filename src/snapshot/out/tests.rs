@@ -188,6 +188,28 @@ fn a_byte_that_reads_back_wrong_is_seen_wherever_it_is() {
     }
 }
 
+/// Frames that are sound, and a header that is, but not theirs.
+#[test]
+fn a_header_that_says_something_else_than_the_frames_is_refused() {
+    let (_dir, path) = place();
+    let lies: [fn(Header) -> Header; 4] = [
+        |header| Header { entries: header.entries + 1, ..header },
+        |header| Header { digest: crate::state::Digest(header.digest.0 ^ 1), ..header },
+        |header| Header { data_len: header.data_len + 1, ..header },
+        |header| Header { root: header.root.map(|root| super::super::Ref { offset: root.offset - 1, ..root }), ..header },
+    ];
+    for lie in lies {
+        let file = Watched::new(&path, Fault::Nothing);
+        let empty = saved(&Watched::new(&path, Fault::Nothing), &path, ALONE, Form::Indexed).unwrap();
+        let out = Out::new(Arc::clone(&file) as Arc<dyn File>, &path, SPREAD, empty.salt(), Form::Indexed);
+        let mut writer = Writer::new(out, empty.salt(), Form::Indexed);
+        fill(&mut writer).unwrap();
+        let (out, header) = writer.finish(empty);
+        let error = out.finish(&lie(header)).unwrap().unwrap_err();
+        assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    }
+}
+
 /// A snapshot that fails leaves the old one, and nothing else.
 #[test]
 fn what_is_broken_off_leaves_nothing_behind_and_nobody_waiting() {
