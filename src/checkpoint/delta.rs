@@ -171,4 +171,26 @@ mod tests {
             prop_assert_eq!(sorted, map.into_iter().collect::<Vec<_>>());
         }
     }
+
+    #[test]
+    fn a_write_that_is_not_possible_is_refused() {
+        for body in [&b""[..], b"\x03\x01\0\0\0k", b"\x02\x01\0\0\0k\x02"] {
+            assert_eq!(Delta::default().add(body), None, "{}", body.escape_ascii());
+        }
+    }
+
+    /// Keys that are the same for longer than a place can tell, and one that is the beginning of others.
+    #[test]
+    fn keys_that_differ_late_are_in_order() {
+        let mut delta = Delta::default();
+        let keys = [&b"common and more than eight, b"[..], b"common and more than eight, a", b"common", b"common\0", b"commom"];
+        for key in keys.iter().chain(&keys) {
+            let mut body = Vec::new();
+            OpRef { key, value: Some(b"v") }.encode(&mut body);
+            assert_eq!(delta.add(&body), Some(()));
+        }
+        let mut expected = keys;
+        expected.sort_unstable();
+        assert!(delta.sorted().map(|op| op.key).eq(expected));
+    }
 }
