@@ -17,12 +17,12 @@
 
 mod delta;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, WINDOW_BYTES, Way};
 use crate::error::{Error, Result};
 use crate::record::{Body, Fault, Kind};
 use crate::scan::{Frames, Next};
 use crate::snapshot::{self, Form, Writer};
-use crate::state::{self, OpRef};
+use crate::state::OpRef;
 use crate::wal::{LogEnd, Wal};
 use crate::{Seq, with_suffix};
 use delta::Delta;
@@ -68,14 +68,13 @@ fn merged(
         Some(file) => snapshot::read_header(&**file, snapshot_path)?.seq,
         None => 0,
     };
-    let mut delta = Delta::default();
-    read_log(&log.start(), log, wal_path, |seq, body| {
+    let start = log.start();
+    let log_bytes = log.at - start.at;
+    let mut delta = Delta::with_capacity(usize::try_from(log_bytes).unwrap_or(usize::MAX));
+    read_log(&start, log, wal_path, ahead(log_bytes), |seq, body| {
         go_on()?;
-        if seq > held {
-            let decoded = state::decode_each(body, |op| delta.add(op));
-            decoded.ok_or_else(|| Error::damaged(wal_path, 0, Fault::Content.to_string()))?;
-        }
-        Ok(())
+        let taken = if seq > held { delta.add(body) } else { Some(()) };
+        taken.ok_or_else(|| Error::damaged(wal_path, 0, Fault::Content.to_string()))
     })?;
     let mut failure = None;
     let mut delta = delta.sorted().peekable();
@@ -85,8 +84,9 @@ fn merged(
             io::Error::other("broken off")
         };
         if let Some(file) = old {
+            let file_bytes = file.size()?;
             let mut written = Ok(());
-            let merged = snapshot::load(file, snapshot_path, |_, entry| {
+            let merged = snapshot::load_ahead(file, snapshot_path, ahead(file_bytes), Way::PastCache, |_, entry| {
                 if written.is_ok() {
                     written = go_on().map_err(&mut stop).and_then(|()| merge_one(writer, &mut delta, entry));
                 }
@@ -100,24 +100,29 @@ fn merged(
 }
 
 /// Writes what comes before an entry of the old snapshot, and the entry unless the log knows better.
-fn merge_one<'a>(
-    writer: &mut Writer<'_>,
-    delta: &mut Peekable<impl Iterator<Item = OpRef<'a>>>,
-    entry: OpRef<'_>,
-) -> io::Result<()> {
+fn merge_one<'a>(writer: &mut Writer, delta: &mut Peekable<impl Iterator<Item = OpRef<'a>>>, entry: OpRef<'_>) -> io::Result<()> {
     while let Some(op) = delta.next_if(|op| op.key < entry.key) {
         add(writer, op)?;
     }
     add(writer, delta.next_if(|op| op.key == entry.key).unwrap_or(entry))
 }
 
-fn add(writer: &mut Writer<'_>, op: OpRef<'_>) -> io::Result<()> {
+fn add(writer: &mut Writer, op: OpRef<'_>) -> io::Result<()> {
     op.value.map_or(Ok(()), |value| writer.add(op.key, value))
 }
 
+/// How much another thread reads at once of so many bytes, ahead of whoever needs them; 0: there is none.
+fn ahead(bytes: u64) -> usize {
+    /// A thread is started for some milliseconds of work, not for less.
+    const ALONE_BYTES: u64 = 4 << 20;
+    // Threads are not known to those who explore schedules.
+    if bytes < ALONE_BYTES || cfg!(shuttle) { 0 } else { WINDOW_BYTES }
+}
+
 /// Hands over the sequence number and the body of each write between two places of a log.
-fn read_log(from: &LogEnd, to: &LogEnd, path: &Path, mut each: impl FnMut(Seq, &[u8]) -> Result<()>) -> Result<()> {
+fn read_log(from: &LogEnd, to: &LogEnd, path: &Path, ahead: usize, mut each: impl FnMut(Seq, &[u8]) -> Result<()>) -> Result<()> {
     let mut frames = Frames::new(Arc::clone(&from.file), path, Kind::WRITE, from.salt, from.at, from.seq)?.behind(from.link);
+    frames.read_ahead(ahead, Way::ThroughCache); // it was just written
     while frames.offset() < to.at {
         match frames.next()? {
             Next::Frame(frame) if frame.header.kind == Kind::WRITE => {
@@ -139,12 +144,14 @@ pub(crate) struct Successor {
     wal: Wal,
     /// How far the present log is copied.
     copied: LogEnd,
+    /// Whether all that is in it is durable.
+    synced: bool,
 }
 
 impl Successor {
     /// Step 2: `behind` is the end of the writes that the snapshot holds.
     pub(crate) fn begin(disk: &dyn Disk, path: &Path, behind: LogEnd) -> Result<Successor> {
-        Ok(Successor { wal: Wal::begin(disk, path, behind.store_id, behind.seq)?, copied: behind })
+        Ok(Successor { wal: Wal::begin(disk, path, behind.store_id, behind.seq)?, copied: behind, synced: false })
     }
 
     /// Whether little is left up to `end`.
@@ -156,20 +163,26 @@ impl Successor {
     pub(crate) fn catch_up(&mut self, disk: &dyn Disk, path: &Path, end: LogEnd) -> Result<()> {
         let tmp = with_suffix(path, ".tmp");
         let copying = || Error::io("the log is as it was, the snapshot is new: copying the end of the log to", &tmp);
-        let wal = &mut self.wal;
-        read_log(&self.copied, &end, path, |seq, body| {
+        let (wal, synced) = (&mut self.wal, &mut self.synced);
+        read_log(&self.copied, &end, path, 0, |seq, body| {
             // Durable in the present log, and in this one before it gets the log's name.
             let body = Body::new(body, wal.salt());
+            *synced = false;
             wal.append(Kind::WRITE, seq, seq - 1, || disk.entropy(), &body);
             if wal.buffered_bytes() >= WRITE_BYTES { copy_out(wal).map_err(copying()) } else { Ok(()) }
         })?;
         self.copied = end;
-        copy_out(wal).and_then(|()| wal.file().sync()).map_err(copying())
+        if !*synced {
+            copy_out(wal).and_then(|()| wal.file().sync()).map_err(copying())?;
+            *synced = true;
+        }
+        Ok(())
     }
 
     /// Step 5.
     pub(crate) fn take_over(self, disk: &dyn Disk) -> Result<Wal> {
-        self.wal.take_over(disk)
+        assert!(self.synced, "a log gets its name when what is in it is durable");
+        self.wal.put_in_place(disk)
     }
 }
 

@@ -22,7 +22,7 @@ mod salt;
 
 pub(crate) use salt::find_salt;
 
-use crate::disk::{File, Window};
+use crate::disk::{File, Way, Window};
 use crate::error::{Error, Result};
 use crate::record::{self, Fault, HEADER_BYTES, Header, Kind};
 use crate::{LOG_FORMAT, Seq};
@@ -91,9 +91,9 @@ impl Frames {
     }
 
     /// Lets another thread read ahead of the reader, so many bytes at once; with 0 none does.
-    pub(crate) fn read_ahead(&mut self, step_bytes: usize) {
+    pub(crate) fn read_ahead(&mut self, step_bytes: usize, way: Way) {
         if step_bytes > 0 {
-            self.window.read_ahead(self.offset, step_bytes);
+            self.window.read_ahead(self.offset, step_bytes, way);
         }
     }
 
@@ -128,6 +128,8 @@ impl Frames {
         let offset = self.offset;
         let header = match self.header_at(offset)? {
             Ok(header) => header,
+            // Nobody knew how long it is, or it was cut.
+            Err(_) if offset >= self.window.len() => return Ok(Next::End),
             // Space that was reserved, and bytes that never arrived, which nobody was promised.
             Err(_) if self.numbered == Kind::WRITE && self.content_end()? == offset => return Ok(Next::End),
             Err(fault) => return Ok(Next::Bad(fault)),

@@ -29,22 +29,30 @@
 //! 1. create `<snapshot>.tmp`, which did not exist, 2. write it, the header last, 3. sync it,
 //! 4. read it back from the medium and check every byte, 5. rename it, 6. sync the directory.
 //!
+//! Of a long one, steps 2 to 4 are done for one part after the other, by threads (`snapshot/out.rs`).
+//!
 //! Only then may the log let go of what the snapshot covers.
 
+mod blocks;
 mod index;
+mod out;
 mod paged;
+mod writer;
 
 pub(crate) use index::Ref;
 pub(crate) use paged::Paged;
+pub(crate) use writer::Writer;
 
-use crate::disk::{Disk, File, create_tmp, read_full_at, write_all_at};
+use crate::disk::{Disk, File, Way, create_tmp, read_full_at};
 use crate::error::{Error, Result};
 use crate::magic::{SNAPSHOT as MAGIC, describe};
-use crate::record::{self, Body, Kind, Place, crc, le32, le64};
-use crate::scan::{Frames, Next};
-use crate::state::{self, Digest, Digester, Key, Map, OpRef};
+use crate::record::{self, Kind, crc, le32, le64};
+use crate::scan::Frames;
+use crate::state::{Digest, Map, OpRef};
 use crate::{MAX_SEQ, SNAPSHOT_FORMAT, Seq, StoreId, with_suffix};
-use index::{Builder, REF_BYTES};
+use blocks::Blocks;
+use index::REF_BYTES;
+use out::Out;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -64,10 +72,6 @@ const CHECK_AT: usize = 92;
 
 /// A frame is closed when its entries reach this size.
 const BLOCK_BYTES: usize = 4096;
-/// So much is collected for one write.
-const WRITE_BYTES: usize = 1 << 20;
-/// So much is written between two syncs: all at once at the end would keep the disk from the syncs of the log.
-const SYNC_BYTES: u64 = 8 << 20;
 
 /// What the header of a snapshot says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,6 +172,26 @@ pub(crate) enum Form {
     Indexed,
 }
 
+/// How a snapshot is written.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    /// So much is collected for one write.
+    piece_bytes: usize,
+    /// So much is written between two syncs: all at once at the end would keep the disk from the syncs of the log.
+    step_bytes: u64,
+    /// Behind so much, threads write it and read it back, while the rest is made.
+    alone_bytes: u64,
+}
+
+impl Plan {
+    const USUAL: Plan = Plan {
+        piece_bytes: 1 << 20,
+        step_bytes: 8 << 20,
+        // Threads are not known to those who explore schedules.
+        alone_bytes: if cfg!(shuttle) { u64::MAX } else { 4 << 20 },
+    };
+}
+
 /// Saves the state after write `seq`, whose entries `fill` hands over in key order.
 pub(crate) fn save(
     disk: &dyn Disk,
@@ -175,14 +199,25 @@ pub(crate) fn save(
     form: Form,
     store_id: StoreId,
     seq: Seq,
-    fill: impl FnOnce(&mut Writer<'_>) -> io::Result<()>,
+    fill: impl FnOnce(&mut Writer) -> io::Result<()>,
+) -> Result<Header> {
+    save_as(Plan::USUAL, disk, path, form, store_id, seq, fill)
+}
+
+fn save_as(
+    plan: Plan,
+    disk: &dyn Disk,
+    path: &Path,
+    form: Form,
+    store_id: StoreId,
+    seq: Seq,
+    fill: impl FnOnce(&mut Writer) -> io::Result<()>,
 ) -> Result<Header> {
     const NOT_TAKEN: &str = "no snapshot was taken, the log and the old snapshot are as they were: writing";
     let tmp = with_suffix(path, ".tmp");
     let saved = create_tmp(disk, &tmp).and_then(|file| {
-        let header = write(&*file, form, store_id, seq, fill)?;
-        file.drop_cache();
-        let read = load(file, &tmp, |_, _| {}).map_err(|e| io::Error::other(format!("reading it back: {e}")))?;
+        let (header, read) = write(&file, &tmp, plan, form, store_id, seq, fill)?;
+        let read = read.map_err(|e| io::Error::other(format!("reading it back: {e}")))?;
         if read != header {
             return Err(io::Error::other("it reads back as another snapshot than was written"));
         }
@@ -198,117 +233,22 @@ pub(crate) fn save(
     Ok(header)
 }
 
+/// Writes a snapshot, the header last, and reads it back.
 fn write(
-    file: &dyn File,
+    file: &Arc<dyn File>,
+    tmp: &Path,
+    plan: Plan,
     form: Form,
     store_id: StoreId,
     seq: Seq,
-    fill: impl FnOnce(&mut Writer<'_>) -> io::Result<()>,
-) -> io::Result<Header> {
-    let mut header =
+    fill: impl FnOnce(&mut Writer) -> io::Result<()>,
+) -> io::Result<(Header, Result<Header>)> {
+    let header =
         Header { store_id, seq, entries: 0, data_len: 0, digest: Digest(0), meta_len: 0, meta_check: crc(0, b""), root: None };
-    let place = Place { salt: header.salt(), link: header.salt(), seq: 0, durable: 0 };
-    let index = (form == Form::Indexed).then(Builder::default);
-    let mut writer = Writer {
-        file,
-        entries: 0,
-        written: 0,
-        digester: Digester::default(),
-        out: Vec::new(),
-        body: Vec::new(),
-        first: Vec::new(),
-        place,
-        index,
-    };
+    let mut writer = Writer::new(Out::new(Arc::clone(file), tmp, plan, header.salt(), form), header.salt(), form);
     fill(&mut writer)?;
-    writer.close_block();
-    writer.finish_index();
-    writer.write_out()?;
-    header.entries = writer.entries;
-    header.data_len = writer.written;
-    header.digest = writer.digester.digest();
-    header.root = writer.index.map(|index| index.root().expect("all of it is placed"));
-    write_all_at(file, 0, &header.encode())?;
-    file.sync()?;
-    Ok(header)
-}
-
-/// A snapshot that is being written.
-pub(crate) struct Writer<'a> {
-    file: &'a dyn File,
-    entries: u64,
-    /// Length of the frames that are in the file.
-    written: u64,
-    digester: Digester,
-    /// Whole frames that are not in the file yet.
-    out: Vec<u8>,
-    /// The body of the frame that is being filled, and the first key in it.
-    body: Vec<u8>,
-    first: Vec<u8>,
-    place: Place,
-    index: Option<Builder>,
-}
-
-impl Writer<'_> {
-    /// Adds the entry that is next in key order.
-    pub(crate) fn add(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
-        let entry = OpRef { key, value: Some(value) };
-        if self.body.len() + entry.encoded_len() > BLOCK_BYTES {
-            self.close_block();
-        }
-        if self.body.is_empty() && self.index.is_some() {
-            self.first = key.to_vec();
-        }
-        entry.encode(&mut self.body);
-        self.entries += 1;
-        self.digester.add(key, value);
-        if self.out.len() >= WRITE_BYTES { self.write_out() } else { Ok(()) }
-    }
-
-    fn close_block(&mut self) {
-        if self.body.is_empty() {
-            return;
-        }
-        self.place.seq += 1;
-        let body = std::mem::take(&mut self.body);
-        let block = self.frame(Kind::ENTRIES, &body);
-        self.body = body;
-        self.body.clear();
-        if let Some(index) = &mut self.index {
-            index.block(&self.first, block);
-            self.write_index();
-        }
-    }
-
-    fn finish_index(&mut self) {
-        if let Some(index) = &mut self.index {
-            index.finish();
-            self.write_index();
-        }
-    }
-
-    /// Writes the blocks of the index that are due.
-    fn write_index(&mut self) {
-        while let Some(body) = self.index.as_ref().and_then(Builder::due).map(<[u8]>::to_vec) {
-            let block = self.frame(Kind::INDEX, &body);
-            self.index.iter_mut().for_each(|index| index.placed(block));
-        }
-    }
-
-    fn frame(&mut self, kind: Kind, body: &[u8]) -> Ref {
-        let offset = HEADER_BYTES as u64 + self.written + self.out.len() as u64;
-        let body = Body::new(body, self.place.salt);
-        self.place.link = record::encode(&mut self.out, self.place, kind, &body);
-        block_ref(offset, body.bytes.len(), self.place.link)
-    }
-
-    fn write_out(&mut self) -> io::Result<()> {
-        write_all_at(self.file, HEADER_BYTES as u64 + self.written, &self.out)?;
-        let before = self.written;
-        self.written += self.out.len() as u64;
-        self.out.clear();
-        if before / SYNC_BYTES == self.written / SYNC_BYTES { Ok(()) } else { self.file.sync() }
-    }
+    let (out, header) = writer.finish(header);
+    Ok((header, out.finish(&header)?))
 }
 
 /// Where a frame is whose body has this length.
@@ -345,7 +285,7 @@ fn check_meta(file: &dyn File, path: &Path, header: &Header) -> Result<()> {
 /// Reads and checks a whole snapshot; `each` gets the entries in key order, with the offset of their frame. Nothing that `each`
 /// got may be used when this fails.
 pub(crate) fn load(file: Arc<dyn File>, path: &Path, each: impl FnMut(u64, OpRef<'_>)) -> Result<Header> {
-    load_ahead(file, path, 0, each)
+    load_ahead(file, path, 0, Way::ThroughCache, each)
 }
 
 /// As [`load`]; another thread reads ahead, so many bytes at once, where that is not 0.
@@ -353,9 +293,10 @@ pub(crate) fn load_ahead(
     file: Arc<dyn File>,
     path: &Path,
     step_bytes: usize,
+    way: Way,
     mut each: impl FnMut(u64, OpRef<'_>),
 ) -> Result<Header> {
-    let whole = walk(file, path, step_bytes, |at, op| {
+    let whole = walk(file, path, step_bytes, way, |at, op| {
         each(at, op);
         ControlFlow::Continue(())
     })?;
@@ -368,77 +309,25 @@ pub(crate) fn load_while(
     path: &Path,
     each: impl FnMut(u64, OpRef<'_>) -> ControlFlow<()>,
 ) -> Result<Option<Header>> {
-    walk(file, path, 0, each)
+    walk(file, path, 0, Way::ThroughCache, each)
 }
 
 fn walk(
     file: Arc<dyn File>,
     path: &Path,
     step_bytes: usize,
-    mut each: impl FnMut(u64, OpRef<'_>) -> ControlFlow<()>,
+    way: Way,
+    each: impl FnMut(u64, OpRef<'_>) -> ControlFlow<()>,
 ) -> Result<Option<Header>> {
     let header = read_header(&*file, path)?;
     check_meta(&*file, path, &header)?;
     let mut frames = Frames::new(file, path, Kind::ENTRIES, header.salt(), HEADER_BYTES as u64 + u64::from(header.meta_len), 0)?;
-    frames.read_ahead(step_bytes);
-    let mut digester = Digester::default();
-    let mut entries = 0;
-    let mut last: Option<Key> = None;
-    let mut index = header.root.map(|_| Builder::default());
-    loop {
-        let at = frames.offset();
-        let impossible = |what: &str| Error::damaged(path, at, damage(what));
-        match frames.next()? {
-            Next::End => break,
-            Next::Bad(fault) => return Err(impossible(&fault.to_string())),
-            Next::Frame(frame) if frame.header.kind == Kind::INDEX => {
-                let index = index.as_mut().ok_or_else(|| impossible("the block of an index in a snapshot without one"))?;
-                if index.due().is_none() {
-                    index.finish();
-                }
-                if index.due() != Some(frame.body) {
-                    return Err(impossible("the block of the index is not what belongs there"));
-                }
-                index.placed(block_ref(at, frame.body.len(), frame.header.check));
-            }
-            Next::Frame(frame) => {
-                let ops = state::decode(frame.body).ok_or_else(|| impossible("the block's content is not possible"))?;
-                if let Some(index) = &mut index {
-                    if index.due().is_some() || index.is_finishing() {
-                        return Err(impossible("a block of the index is missing"));
-                    }
-                    index.block(ops[0].key, block_ref(at, frame.body.len(), frame.header.check));
-                }
-                for op in ops {
-                    let Some(value) = op.value else { return Err(impossible("the block holds a deletion")) };
-                    if last.as_deref().is_some_and(|last| last >= op.key) {
-                        return Err(impossible("the keys are not in order"));
-                    }
-                    digester.add(op.key, value);
-                    entries += 1;
-                    last = Some(op.key.into());
-                    if each(at, op).is_break() {
-                        return Ok(None);
-                    }
-                }
-            }
-        }
+    frames.read_ahead(step_bytes, way);
+    let mut blocks = Blocks::new(header.root.is_some());
+    if blocks.read(&mut frames, path, each)?.is_break() {
+        return Ok(None);
     }
-    if let Some(mut index) = index {
-        index.finish();
-        if index.root() != header.root {
-            return Err(Error::damaged(path, 0, damage("the header names another root of the index than there is")));
-        }
-    }
-    if entries != header.entries || digester.digest() != header.digest {
-        let reason = format!(
-            "{entries} entries with digest {} where the header promises {} with {}",
-            digester.digest(),
-            header.entries,
-            header.digest
-        );
-        return Err(Error::damaged(path, 0, damage(&reason)));
-    }
+    blocks.finish(path, &header)?;
     Ok(Some(header))
 }
 
@@ -466,7 +355,7 @@ pub(crate) fn save_again(disk: &dyn Disk, path: &Path, form: Form, store_id: Sto
 }
 
 /// Writes all of `map`.
-pub(crate) fn fill_from(map: &Map) -> impl FnOnce(&mut Writer<'_>) -> io::Result<()> {
+pub(crate) fn fill_from(map: &Map) -> impl FnOnce(&mut Writer) -> io::Result<()> {
     |writer| {
         for key in map.sorted_keys() {
             map.with(&key, |value| writer.add(&key, value)).unwrap_or(Ok(()))?;

@@ -276,7 +276,14 @@ impl Wal {
     /// which log a power cut leaves is unknown: [`Error::Poisoned`].
     pub(crate) fn take_over(self, disk: &dyn Disk) -> Result<Wal> {
         let tmp = with_suffix(&self.path, ".tmp");
-        let named = self.file.sync().and_then(|()| disk.rename(&tmp, &self.path));
+        self.file.sync().map_err(Error::io(NOT_BEGUN, &tmp)).inspect_err(|_| drop(disk.remove(&tmp)))?;
+        self.put_in_place(disk)
+    }
+
+    /// As [`Wal::take_over`], where all that is in the file is durable.
+    pub(crate) fn put_in_place(self, disk: &dyn Disk) -> Result<Wal> {
+        let tmp = with_suffix(&self.path, ".tmp");
+        let named = disk.rename(&tmp, &self.path);
         named.map_err(Error::io(NOT_BEGUN, &tmp)).inspect_err(|_| drop(disk.remove(&tmp)))?;
         disk.sync_dir(&self.path).map_err(|e| Error::Poisoned {
             path: self.path.clone(),

@@ -1,59 +1,147 @@
 //! [`Delta`]: what a log says of each key that it touches, in key order, the last word only.
 //!
-//! The keys and values stand one behind another in one piece of memory, as they came, and an index of them is sorted
-//! once. So a log of a million writes costs two large allocations, which go back to the system when they are
-//! freed, instead of millions of small ones, which need not.
+//! The writes stand one behind another in one piece of memory, as they came, and their places are sorted once, by
+//! eight bytes of the key: those behind what all keys begin with. Where these say nothing, the whole keys decide. So a
+//! log of a million writes costs two large allocations, which go back to the system when they are freed, instead of
+//! millions of small ones, which need not; and sorting hardly ever looks at a key, which would be a miss of the cache.
 
-use crate::state::OpRef;
+use crate::state::{self, OpRef};
+use std::hint::black_box;
 
 #[derive(Debug, Default)]
 pub(super) struct Delta {
     bytes: Vec<u8>,
-    index: Vec<Place>,
+    places: Vec<Place>,
+    /// All keys begin with so much of the first one.
+    first: Vec<u8>,
+    common: usize,
+    /// So many places were made when keys had more in common.
+    stale: usize,
 }
 
-/// Where an operation stands.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    /// The beginning of the key, as a number that orders as it does: most comparisons end here.
-    prefix: u64,
-    at: usize,
-    key_len: u32,
-    /// [`DELETED`] for a deletion.
-    value_len: u32,
+/// Where an operation stands, in the order in which they are wanted: by key, of one key the latest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place(u128);
+
+impl Place {
+    fn new(prefix: u64, at: usize) -> Place {
+        Place(u128::from(prefix) << 64 | u128::from(!(at as u64)))
+    }
+
+    fn prefix(self) -> u64 {
+        (self.0 >> 64) as u64
+    }
+
+    fn at(self) -> usize {
+        !(self.0 as u64) as usize
+    }
 }
 
-const DELETED: u32 = u32::MAX;
+/// From this length on memory goes back to the system as soon as it is freed, with the allocators that are common: what
+/// is shorter they may keep. What is not touched of it costs nothing.
+const LARGE_BYTES: usize = 33 << 20;
+/// There is so little to keep that it is not worth the call.
+const LITTLE_BYTES: usize = 1 << 20;
 
 impl Delta {
-    pub(super) fn add(&mut self, op: OpRef<'_>) {
-        let len = |bytes: &[u8]| u32::try_from(bytes.len()).expect("lengths are limited");
-        let (at, value_len) = (self.bytes.len(), op.value.map_or(DELETED, len));
-        self.index.push(Place { prefix: prefix(op.key), at, key_len: len(op.key), value_len });
-        self.bytes.extend_from_slice(op.key);
-        self.bytes.extend_from_slice(op.value.unwrap_or_default());
+    /// For writes of so many bytes together.
+    pub(super) fn with_capacity(bytes: usize) -> Delta {
+        let large = |count: usize| if bytes < LITTLE_BYTES { count } else { count.max(LARGE_BYTES) };
+        let places = Vec::with_capacity(large(0) / size_of::<Place>());
+        Delta { bytes: Vec::with_capacity(large(bytes)), places, ..Delta::default() }
+    }
+
+    /// Takes up a write. `None`: not possible.
+    pub(super) fn add(&mut self, body: &[u8]) -> Option<()> {
+        if body.is_empty() {
+            return None;
+        }
+        let begin = self.bytes.len();
+        self.bytes.extend_from_slice(body);
+        let mut rest = body;
+        while !rest.is_empty() {
+            let at = begin + (body.len() - rest.len());
+            let key = state::decode_one(&mut rest)?.key;
+            if !key.starts_with(&self.first[..self.common]) || self.places.is_empty() {
+                self.learn(key);
+            }
+            self.places.push(Place::new(prefix(&key[self.common..]), at));
+        }
+        Some(())
+    }
+
+    /// A key that has less in common with the first one than those before.
+    fn learn(&mut self, key: &[u8]) {
+        if self.places.is_empty() {
+            self.first = key.to_vec();
+        }
+        self.common = self.first.iter().zip(key).take_while(|(a, b)| a == b).count();
+        self.stale = self.places.len();
     }
 
     /// The last operation on each key, in key order.
-    pub(super) fn sorted(&mut self) -> impl Iterator<Item = OpRef<'_>> {
-        let bytes = &self.bytes;
-        let key = |place: &Place| &bytes[place.at..][..place.key_len as usize];
-        // Of one key the latest first, which `dedup_by` keeps.
-        let order = |a: &Place, b: &Place| a.prefix.cmp(&b.prefix).then_with(|| key(a).cmp(key(b))).then(b.at.cmp(&a.at));
-        self.index.sort_unstable_by(order);
-        self.index.dedup_by(|later, kept| later.prefix == kept.prefix && key(later) == key(kept));
-        self.index.iter().map(|place| {
-            let (key, behind) = bytes[place.at..].split_at(place.key_len as usize);
-            OpRef { key, value: (place.value_len != DELETED).then(|| &behind[..place.value_len as usize]) }
-        })
+    pub(super) fn sorted(&mut self) -> Sorted<'_> {
+        let (bytes, common) = (&self.bytes[..], self.common);
+        for place in &mut self.places[..self.stale] {
+            *place = Place::new(prefix(&op(bytes, *place).key[common..]), place.at());
+        }
+        let key = |place: &Place| op(bytes, *place).key;
+        self.places.sort_unstable();
+        for same in self.places.chunk_by_mut(|a, b| a.prefix() == b.prefix()).filter(|same| same.len() > 1) {
+            same.sort_unstable_by(|a, b| key(a).cmp(key(b)).then(a.cmp(b)));
+        }
+        self.places.dedup_by(|later, kept| later.prefix() == kept.prefix() && key(later) == key(kept));
+        Sorted { bytes, left: &self.places, touched: 0 }
     }
 }
 
+fn op(bytes: &[u8], place: Place) -> OpRef<'_> {
+    state::decode_one(&mut &bytes[place.at()..]).expect("it was decoded before")
+}
+
+/// A number that orders as the beginnings of keys do.
 fn prefix(key: &[u8]) -> u64 {
     let mut first = [0; 8];
     let len = key.len().min(first.len());
     first[..len].copy_from_slice(&key[..len]);
     u64::from_be_bytes(first)
+}
+
+/// The last operation on each key, in key order.
+#[derive(Debug)]
+pub(super) struct Sorted<'a> {
+    bytes: &'a [u8],
+    left: &'a [Place],
+    /// So many of those left are on their way into the cache.
+    touched: usize,
+}
+
+impl Sorted<'_> {
+    /// Looks at the next ones, all at once: the processor waits for one miss of the cache after the other where each is only
+    /// looked at when its turn comes.
+    fn touch(&mut self) {
+        const TOUCHED: usize = 32;
+        const LINE_BYTES: usize = 64;
+        const LINES: usize = 3;
+        let next = &self.left[..self.left.len().min(TOUCHED)];
+        let line = |place: &Place, n: usize| self.bytes.get(place.at() + n * LINE_BYTES).copied().unwrap_or_default();
+        black_box(next.iter().map(|place| (0..LINES).fold(0, |sum, n| sum ^ line(place, n))).fold(0, |sum, byte| sum ^ byte));
+        self.touched = next.len();
+    }
+}
+
+impl<'a> Iterator for Sorted<'a> {
+    type Item = OpRef<'a>;
+
+    fn next(&mut self) -> Option<OpRef<'a>> {
+        if self.touched == 0 {
+            self.touch();
+        }
+        let (first, left) = self.left.split_first()?;
+        self.left = left;
+        self.touched -= 1;
+        Some(op(self.bytes, *first))
+    }
 }
 
 #[cfg(test)]
@@ -66,15 +154,43 @@ mod tests {
         /// As an ordered map would have it.
         #[test]
         fn the_last_word_on_each_key_in_order(
-            ops in proptest::collection::vec(("[\0a]{1,10}", proptest::option::of(".{0,3}")), 0..200)
+            ops in proptest::collection::vec(("(common ){0,2}[\0a]{1,10}", proptest::option::of(".{0,3}")), 0..200),
+            capacity in 0..2 * LITTLE_BYTES,
         ) {
-            let (mut delta, mut map) = (Delta::default(), BTreeMap::new());
-            for (key, value) in &ops {
-                delta.add(OpRef { key: key.as_bytes(), value: value.as_ref().map(String::as_bytes) });
-                map.insert(key.as_bytes(), value.as_ref().map(String::as_bytes));
+            let (mut delta, mut map) = (Delta::with_capacity(capacity), BTreeMap::new());
+            for write in ops.chunks(3) {
+                let mut body = Vec::new();
+                for (key, value) in write {
+                    let op = OpRef { key: key.as_bytes(), value: value.as_ref().map(String::as_bytes) };
+                    op.encode(&mut body);
+                    map.insert(op.key, op.value);
+                }
+                prop_assert_eq!(delta.add(&body), Some(()));
             }
             let sorted: Vec<_> = delta.sorted().map(|op| (op.key, op.value)).collect();
             prop_assert_eq!(sorted, map.into_iter().collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn a_write_that_is_not_possible_is_refused() {
+        for body in [&b""[..], b"\x03\x01\0\0\0k", b"\x02\x01\0\0\0k\x02"] {
+            assert_eq!(Delta::default().add(body), None, "{}", body.escape_ascii());
+        }
+    }
+
+    /// Keys that are the same for longer than a place can tell, and one that is the beginning of others.
+    #[test]
+    fn keys_that_differ_late_are_in_order() {
+        let mut delta = Delta::default();
+        let keys = [&b"common and more than eight, b"[..], b"common and more than eight, a", b"common", b"common\0", b"commom"];
+        for key in keys.iter().chain(&keys) {
+            let mut body = Vec::new();
+            OpRef { key, value: Some(b"v") }.encode(&mut body);
+            assert_eq!(delta.add(&body), Some(()));
+        }
+        let mut expected = keys;
+        expected.sort_unstable();
+        assert!(delta.sorted().map(|op| op.key).eq(expected));
     }
 }

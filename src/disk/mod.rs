@@ -12,18 +12,23 @@
 //! | [`Disk::create_new`], [`Disk::rename`], [`Disk::remove`] | nothing, until [`Disk::sync_dir`] |
 //! | [`Disk::sync_dir`] | the names in that directory, not the bytes behind them |
 
+mod aligned;
 mod os;
 pub mod sim;
 mod window;
 
+pub(crate) use aligned::Aligned;
 pub use os::OsDisk;
-pub(crate) use window::{WINDOW_BYTES, Window};
+pub(crate) use window::{WINDOW_BYTES, Way, Window};
 
 use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// What is read and written past a disk's cache begins and ends at multiples of this, in the file and in memory.
+pub(crate) const DIRECT_BYTES: usize = 4096;
 
 /// A directory tree that holds the store's files, a clock and a source of randomness.
 ///
@@ -158,6 +163,22 @@ pub trait File: Send + Sync + fmt::Debug {
     /// # Errors
     /// What the operating system says; `Interrupted` may be repeated.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize>;
+    /// As [`File::read_at`]; where place, length and memory begin at multiples of 4096 bytes, a disk may read past its
+    /// cache, from the medium.
+    ///
+    /// # Errors
+    /// As [`File::read_at`].
+    fn read_direct_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        self.read_at(offset, out)
+    }
+    /// As [`File::write_at`], for much that is not read soon: where place, length and memory begin at multiples of 4096
+    /// bytes, a disk may write past its cache. That makes nothing durable.
+    ///
+    /// # Errors
+    /// As [`File::write_at`].
+    fn write_direct_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        self.write_at(offset, bytes)
+    }
     /// Cuts or extends the file (with zeros) to `len` bytes.
     ///
     /// # Errors
@@ -230,9 +251,18 @@ pub(crate) fn remove_if_there(disk: &dyn Disk, path: &Path) -> io::Result<()> {
 }
 
 /// Writes all of `bytes` at `offset`, finishing short writes.
-pub(crate) fn write_all_at(file: &dyn File, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_all_at(file: &dyn File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    write_all(offset, bytes, |offset, bytes| file.write_at(offset, bytes))
+}
+
+/// As [`write_all_at`], by [`File::write_direct_at`].
+pub(crate) fn write_all_direct_at(file: &dyn File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    write_all(offset, bytes, |offset, bytes| file.write_direct_at(offset, bytes))
+}
+
+fn write_all(mut offset: u64, mut bytes: &[u8], write: impl Fn(u64, &[u8]) -> io::Result<usize>) -> io::Result<()> {
     while !bytes.is_empty() {
-        match file.write_at(offset, bytes) {
+        match write(offset, bytes) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(n) => {
                 offset += n as u64;
@@ -247,9 +277,18 @@ pub(crate) fn write_all_at(file: &dyn File, mut offset: u64, mut bytes: &[u8]) -
 
 /// Reads until `out` is full or the file ends; returns how many bytes were read.
 pub(crate) fn read_full_at(file: &dyn File, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+    read_full(offset, out, |offset, out| file.read_at(offset, out))
+}
+
+/// As [`read_full_at`], by [`File::read_direct_at`].
+pub(crate) fn read_full_direct_at(file: &dyn File, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+    read_full(offset, out, |offset, out| file.read_direct_at(offset, out))
+}
+
+fn read_full(offset: u64, out: &mut [u8], read: impl Fn(u64, &mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
     let mut done = 0;
     while done < out.len() {
-        match file.read_at(offset + done as u64, &mut out[done..]) {
+        match read(offset + done as u64, &mut out[done..]) {
             Ok(0) => break,
             Ok(n) => done += n,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}

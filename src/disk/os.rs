@@ -1,13 +1,13 @@
 //! The real disk. The only file of the library that names `std::fs`.
 
-use super::{Disk, File, Lock, write_all_at};
+use super::{DIRECT_BYTES, Disk, File, Lock, write_all_at};
 use rustix::fs::OFlags;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Files of the operating system: `fdatasync`, `flock`, paths whose last part is never followed through
@@ -26,7 +26,11 @@ use std::time::{Duration, Instant};
 pub struct OsDisk;
 
 #[derive(Debug)]
-struct OsFile(fs::File);
+struct OsFile {
+    file: fs::File,
+    /// The same file, opened for going past the cache when somebody first wants to; `None`: that cannot be.
+    direct: OnceLock<Option<fs::File>>,
+}
 
 #[derive(Debug)]
 struct OsLock {
@@ -46,16 +50,16 @@ impl Disk for OsDisk {
     fn open(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
         let Some(file) = open_existing(path, true)? else { return Ok(None) };
         check_owner(path, &file)?;
-        Ok(Some(Arc::new(OsFile(file))))
+        Ok(Some(Arc::new(OsFile::new(file))))
     }
 
     fn open_read(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
-        Ok(open_existing(path, false)?.map(|file| Arc::new(OsFile(file)) as Arc<dyn File>))
+        Ok(open_existing(path, false)?.map(|file| Arc::new(OsFile::new(file)) as Arc<dyn File>))
     }
 
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let file = options(true).create_new(true).open(path)?;
-        Ok(Arc::new(OsFile(file)))
+        Ok(Arc::new(OsFile::new(file)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -92,21 +96,81 @@ impl Disk for OsDisk {
     }
 }
 
+impl OsFile {
+    fn new(file: fs::File) -> OsFile {
+        OsFile { file, direct: OnceLock::new() }
+    }
+
+    /// What to go past the cache with, for so many bytes at `offset` and in memory at `bytes`.
+    fn direct(&self, offset: u64, bytes: &[u8]) -> Option<&fs::File> {
+        let unit = DIRECT_BYTES as u64;
+        if !offset.is_multiple_of(unit) || bytes.as_ptr().align_offset(DIRECT_BYTES) != 0 || bytes.len() < DIRECT_BYTES {
+            return None;
+        }
+        self.direct.get_or_init(|| open_direct(&self.file)).as_ref()
+    }
+}
+
+/// The length of the whole blocks that `count` bytes begin with.
+fn whole_blocks(count: usize) -> usize {
+    count - count % DIRECT_BYTES
+}
+
+/// Some file systems take no such flag, some say so only when they are to read or write.
+fn is_refused(done: &io::Result<usize>) -> bool {
+    matches!(done, Err(e) if e.kind() == io::ErrorKind::InvalidInput)
+}
+
+/// By way of its descriptor: under its name there may be another one by now.
+#[cfg(target_os = "linux")]
+fn open_direct(file: &fs::File) -> Option<fs::File> {
+    use std::os::fd::AsRawFd;
+    let flags = (OFlags::DIRECT | OFlags::CLOEXEC).bits().cast_signed();
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    fs::OpenOptions::new().read(true).write(true).custom_flags(flags).open(path).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_direct(_: &fs::File) -> Option<fs::File> {
+    None
+}
+
 impl File for OsFile {
     fn size(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
-        self.0.read_at(out, offset)
+        self.file.read_at(out, offset)
+    }
+
+    fn read_direct_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        if let Some(direct) = self.direct(offset, out) {
+            let whole = whole_blocks(out.len());
+            let done = direct.read_at(&mut out[..whole], offset);
+            if !is_refused(&done) {
+                return done;
+            }
+        }
+        self.read_at(offset, out)
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write_at(bytes, offset)
+        self.file.write_at(bytes, offset)
+    }
+
+    fn write_direct_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(direct) = self.direct(offset, bytes) {
+            let done = direct.write_at(&bytes[..whole_blocks(bytes.len())], offset);
+            if !is_refused(&done) {
+                return done;
+            }
+        }
+        self.write_at(offset, bytes)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     /// Zeros are written. Space from `fallocate` is there as well, but its first use has to be noted in the file
@@ -117,20 +181,20 @@ impl File for OsFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn try_lock(&self) -> io::Result<()> {
-        Ok(self.0.try_lock()?)
+        Ok(self.file.try_lock()?)
     }
 
     fn unlock(&self) {
-        let _ = self.0.unlock();
+        let _ = self.file.unlock();
     }
 
     fn drop_cache(&self) {
         #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-        let _ = rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed);
+        let _ = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed);
     }
 }
 
@@ -210,6 +274,7 @@ fn parent(path: &Path) -> &Path {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::{Aligned, write_all_direct_at};
     use super::*;
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::UnixListener;
@@ -235,6 +300,61 @@ mod tests {
         }
     }
 
+    /// Whatever the place, the length and the memory, and by turns with what goes through the cache.
+    #[test]
+    fn what_goes_past_the_cache_is_what_is_in_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = OsDisk.create_new(&dir.path().join("file")).unwrap();
+        let mut expected = vec![0; 40_000];
+        let mut memory = Aligned::with_capacity(40_000);
+        memory.resize(40_000);
+        for (n, (at, from, count)) in [
+            (0, 0, 30_000),
+            (4096, 4096, 8192),
+            (8192, 0, 4096),
+            (100, 0, 5000),
+            (8192, 1, 9000),
+            (4096, 0, 100),
+            (20_480, 0, 19_520),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            memory[from..from + count].fill(n as u8 + 1);
+            expected[at..at + count].fill(n as u8 + 1);
+            write_all_direct_at(&*file, at as u64, &memory[from..from + count]).unwrap();
+            write_all_at(&*file, 7, &[n as u8]).unwrap();
+            expected[7] = n as u8;
+        }
+        assert!(std::fs::read(dir.path().join("file")).unwrap() == expected);
+        for (at, from, count) in [(0, 0, 40_000), (4096, 4096, 4096), (4096, 1, 4096), (1, 0, 10_000), (36_864, 0, 3000)] {
+            memory.resize(0);
+            memory.resize(40_000);
+            let mut done = 0;
+            while done < count {
+                done += file.read_direct_at((at + done) as u64, &mut memory[from + done..from + count]).unwrap();
+            }
+            assert!(memory[from..from + count] == expected[at..at + count], "{at} {from} {count}");
+        }
+        assert_eq!(file.read_direct_at(40_960, &mut memory[..4096]).unwrap(), 0, "behind the end");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn only_whole_blocks_go_past_the_cache() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = OsFile::new(options(true).create_new(true).open(dir.path().join("file")).unwrap());
+        let mut memory = Aligned::with_capacity(3 * DIRECT_BYTES);
+        memory.resize(3 * DIRECT_BYTES);
+        assert!(file.direct(1, &memory).is_none() && file.direct(0, &memory[1..]).is_none());
+        assert!(file.direct(0, &memory[..DIRECT_BYTES - 1]).is_none() && file.direct.get().is_none());
+        file.direct(DIRECT_BYTES as u64, &memory[..DIRECT_BYTES]);
+        assert!(file.direct.get().is_some(), "asked for once");
+        assert_eq!([0, 4095, 4096, 8191, 8192].map(whole_blocks), [0, 0, 4096, 4096, 8192]);
+        let refused = |kind: io::ErrorKind| is_refused(&Err(kind.into()));
+        assert!(refused(io::ErrorKind::InvalidInput) && !refused(io::ErrorKind::StorageFull) && !is_refused(&Ok(0)));
+    }
+
     #[test]
     fn what_the_system_refuses_is_said_as_the_system_says_it() {
         let this_program = std::env::current_exe().unwrap();
@@ -242,7 +362,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let pipe = dir.path().join("pipe");
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        let pipe = OsFile(fs::OpenOptions::new().read(true).write(true).open(pipe).unwrap());
+        let pipe = OsFile::new(fs::OpenOptions::new().read(true).write(true).open(pipe).unwrap());
         assert_eq!(pipe.sync().unwrap_err().kind(), io::ErrorKind::InvalidInput, "a pipe cannot be synced");
     }
 

@@ -1,6 +1,6 @@
 //! [`Window`]: reading a file of any length in little memory, with another thread that reads ahead.
 
-use super::{File, read_full_at};
+use super::{Aligned, File, read_full_at, read_full_direct_at};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,6 +19,14 @@ pub(crate) struct Window {
     ahead: Option<Ahead>,
 }
 
+/// How somebody reads ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    ThroughCache,
+    /// Each step is one request to the disk, and no more than that is under way: others who want it wait for less.
+    PastCache,
+}
+
 /// So much is read at once.
 pub(crate) const WINDOW_BYTES: usize = 1 << 20;
 /// So many steps are read and wait.
@@ -33,10 +41,10 @@ impl Window {
 
     /// Lets another thread read ahead of whoever goes on from `offset`, until somebody looks elsewhere. What is read and
     /// what fails is the same. Where no thread can be had, nobody reads ahead.
-    pub(crate) fn read_ahead(&mut self, offset: u64, step_bytes: usize) {
+    pub(crate) fn read_ahead(&mut self, offset: u64, step_bytes: usize, way: Way) {
         (self.start, self.step) = (offset, step_bytes);
         self.bytes.clear();
-        self.ahead = Ahead::new(&self.file, offset..self.len, step_bytes).ok();
+        self.ahead = Ahead::new(&self.file, offset..self.len, step_bytes, way).ok();
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -80,13 +88,9 @@ impl Window {
         self.start = offset;
         while self.bytes.len() < count {
             let want = step_at(self.end()..self.len, self.step);
-            let mut next = ahead.next()?;
+            let next = ahead.next()?;
             let got = next.len();
-            if self.bytes.is_empty() {
-                std::mem::swap(&mut self.bytes, &mut next);
-            } else {
-                self.bytes.extend_from_slice(&next);
-            }
+            self.bytes.extend_from_slice(&next);
             ahead.give_back(next);
             if self.expect_whole(got, want) {
                 return Ok(());
@@ -105,37 +109,38 @@ impl Window {
     }
 }
 
-/// How much is read at once where so much is left.
+/// How much is read at once where so much is left: up to a multiple of the step.
 fn step_at(left: Range<u64>, step: usize) -> usize {
-    usize::try_from(left.end - left.start).unwrap_or(usize::MAX).min(step)
+    let step = step as u64 - left.start % step as u64;
+    usize::try_from(step.min(left.end - left.start)).expect("no more than a step")
 }
 
 /// A thread that reads a file from some place to its end.
 struct Ahead {
     /// What it read, in order. Taken when it is to stop.
-    read: Option<Receiver<io::Result<Vec<u8>>>>,
-    home: Sender<Vec<u8>>,
+    read: Option<Receiver<io::Result<Aligned>>>,
+    home: Sender<Aligned>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Ahead {
-    fn new(file: &Arc<dyn File>, range: Range<u64>, step: usize) -> io::Result<Ahead> {
+    fn new(file: &Arc<dyn File>, range: Range<u64>, step: usize, way: Way) -> io::Result<Ahead> {
         let (send, read) = sync_channel(WINDOWS_AHEAD);
         let (home, used) = channel();
         let file = Arc::clone(file);
-        let body = move || read_on(&*file, range, step, &send, &used);
+        let body = move || read_on(&*file, range, step, way, &send, &used);
         let thread = thread::Builder::new().name("kv-read-ahead".into()).spawn(body)?;
         Ok(Ahead { read: Some(read), home, thread: Some(thread) })
     }
 
     /// What comes next; there must be more.
-    fn next(&self) -> io::Result<Vec<u8>> {
+    fn next(&self) -> io::Result<Aligned> {
         let read = self.read.as_ref().expect("it is not to stop");
         read.recv().unwrap_or_else(|_| Err(io::Error::other("the thread that reads ahead has ended")))
     }
 
     /// Memory to be used again.
-    fn give_back(&self, bytes: Vec<u8>) {
+    fn give_back(&self, bytes: Aligned) {
         let _ = self.home.send(bytes); // it may have read all
     }
 }
@@ -150,13 +155,24 @@ impl Drop for Ahead {
 }
 
 /// Reads one step after the other, to the end, the first error, or until nobody listens.
-fn read_on(file: &dyn File, mut left: Range<u64>, step: usize, send: &SyncSender<io::Result<Vec<u8>>>, used: &Receiver<Vec<u8>>) {
+fn read_on(
+    file: &dyn File,
+    mut left: Range<u64>,
+    step: usize,
+    way: Way,
+    send: &SyncSender<io::Result<Aligned>>,
+    used: &Receiver<Aligned>,
+) {
     let mut go_on = true;
     while go_on && !left.is_empty() {
         let want = step_at(left.clone(), step);
-        let mut bytes = used.try_recv().unwrap_or_default();
-        bytes.resize(want, 0);
-        let read = read_full_at(file, left.start, &mut bytes).map(|got| bytes.truncate(got)).map(|()| bytes);
+        let mut bytes = used.try_recv().unwrap_or_else(|_| Aligned::with_capacity(step));
+        bytes.resize(want);
+        let got = match way {
+            Way::ThroughCache => read_full_at(file, left.start, &mut bytes),
+            Way::PastCache => read_full_direct_at(file, left.start, &mut bytes),
+        };
+        let read = got.map(|got| bytes.resize(got)).map(|()| bytes);
         go_on = read.as_ref().is_ok_and(|bytes| bytes.len() == want);
         left.start += want as u64;
         go_on &= send.send(read).is_ok();
@@ -203,10 +219,12 @@ mod tests {
     #[test]
     fn reading_ahead_gives_the_same_bytes_and_reads_them_once() {
         const LENGTH: u64 = 1000;
-        for step in [1, 7, 64, 999, 1000, 5000] {
+        for (step, way) in
+            [1, 7, 64, 999, 1000, 5000].into_iter().flat_map(|step| [(step, Way::ThroughCache), (step, Way::PastCache)])
+        {
             let file = Arc::new(Told::new(LENGTH, &[]));
             let mut window = Window::new(Arc::clone(&file) as Arc<dyn File>).unwrap();
-            window.read_ahead(3, step);
+            window.read_ahead(3, step, way);
             let mut at = 3;
             for count in (0..60).cycle().take(400) {
                 let got = window.get(at, count).unwrap();
@@ -224,11 +242,11 @@ mod tests {
     fn whoever_looks_elsewhere_reads_there() {
         let file = Arc::new(Told::new(1000, &[]));
         let mut window = Window::new(Arc::clone(&file) as Arc<dyn File>).unwrap();
-        window.read_ahead(0, 100);
+        window.read_ahead(0, 100, Way::ThroughCache);
         assert_eq!(window.get(0, 2).unwrap(), [0, 1]);
         assert_eq!(window.get(500, 2).unwrap(), [244, 245], "far ahead");
         assert_eq!(window.get(10, 2).unwrap(), [10, 11], "back");
-        window.read_ahead(100, 100);
+        window.read_ahead(100, 100, Way::ThroughCache);
         assert_eq!(window.get(50, 2).unwrap(), [50, 51], "before it");
         assert_eq!(window.get(999, 9).unwrap(), [231]);
     }
@@ -238,7 +256,7 @@ mod tests {
     fn an_error_of_the_one_ahead_is_an_error() {
         let file = Arc::new(Told::new(1000, &[Ok(100), Ok(100), Err(io::ErrorKind::StorageFull)]));
         let mut window = Window::new(file).unwrap();
-        window.read_ahead(0, 100);
+        window.read_ahead(0, 100, Way::ThroughCache);
         assert_eq!(window.get(0, 150).unwrap().len(), 150);
         assert_eq!(window.get(150, 60).unwrap_err().kind(), io::ErrorKind::StorageFull);
         assert_eq!(window.get(150, 60).unwrap().len(), 60, "tried again by whoever wants it");
@@ -248,7 +266,7 @@ mod tests {
     fn a_file_that_is_cut_while_another_reads_ahead_ends_where_it_was_cut() {
         let file = Told::lying(500, 150);
         let mut window = Window::new(Arc::new(file)).unwrap();
-        window.read_ahead(0, 100);
+        window.read_ahead(0, 100, Way::ThroughCache);
         assert_eq!(window.get(0, 4).unwrap(), [0, 1, 2, 3], "of the one ahead");
         assert_eq!(window.get(90, 100).unwrap().len(), 60);
         assert_eq!(window.len(), 150);

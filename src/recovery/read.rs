@@ -3,7 +3,7 @@
 use super::feed::{Feed, Progress};
 use super::spread::{Plan, fill};
 use super::{Cut, RecoveryReport, Tail};
-use crate::disk::{File, read_full_at};
+use crate::disk::{File, Way, read_full_at};
 use crate::error::{Error, Result};
 use crate::record::{Fault, Kind};
 use crate::scan::{Frames, Next};
@@ -94,7 +94,7 @@ fn load(
 ) -> Result<(Option<snapshot::Header>, Option<Paged>)> {
     let path = files.snapshot_path;
     let Keep::OnDisk { cache_bytes } = files.keep else {
-        return Ok((Some(snapshot::load_ahead(file, path, plan.ahead, |at, op| feed.apply(at, op))?), None));
+        return Ok((Some(snapshot::load_ahead(file, path, plan.ahead, Way::ThroughCache, |at, op| feed.apply(at, op))?), None));
     };
     let base = Paged::open(Arc::clone(&file), path, cache_bytes)?;
     let header = base.as_ref().map_or_else(|| snapshot::read_header(&*file, path), |base| Ok(*base.header()))?;
@@ -114,7 +114,7 @@ fn replay(
     let header = read_header(&**file, path)?;
     check_pair(path, files.snapshot_path, &header, snapshot)?;
     let mut frames = Frames::new(Arc::clone(file), path, Kind::WRITE, header.salt, wal::HEADER_BYTES as u64, header.base)?;
-    frames.read_ahead(plan.ahead);
+    frames.read_ahead(plan.ahead, Way::ThroughCache);
     loop {
         match frames.next()? {
             Next::End => break,

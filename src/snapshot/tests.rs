@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::disk::{Lock, OsDisk};
+use crate::record::{Body, Place};
 use crate::state::{Op, State};
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -20,7 +21,8 @@ fn place() -> (tempfile::TempDir, PathBuf) {
 /// Puts a snapshot of these entries, in this order, at `path`; its checks all hold.
 fn forge(path: &Path, entries: &[(&[u8], &[u8])]) -> Header {
     let file = create_tmp(&OsDisk, path).unwrap();
-    write(&*file, Form::Plain, ID, 7, |writer| entries.iter().try_for_each(|(key, value)| writer.add(key, value))).unwrap()
+    let fill = |writer: &mut Writer| entries.iter().try_for_each(|(key, value)| writer.add(key, value));
+    write(&file, path, Plan::USUAL, Form::Plain, ID, 7, fill).unwrap().0
 }
 
 /// Puts a snapshot at `path` whose only frame has this body.
@@ -222,7 +224,7 @@ fn a_snapshot_that_reads_back_as_another_is_not_put_in_place() {
 
 /// A snapshot with an index at `path`; keys of about this length make it as deep as they are long.
 fn save_indexed(path: &Path, entries: &BTreeMap<Vec<u8>, Vec<u8>>) -> Header {
-    let fill = |writer: &mut Writer<'_>| entries.iter().try_for_each(|(key, value)| writer.add(key, value));
+    let fill = |writer: &mut Writer| entries.iter().try_for_each(|(key, value)| writer.add(key, value));
     save(&OsDisk, path, Form::Indexed, ID, 7, fill).unwrap()
 }
 

@@ -1,0 +1,247 @@
+//! Written and read back at the same time: the same bytes, in the right order, and no error is lost.
+
+use super::super::{Writer, save_as, write};
+use super::*;
+use crate::StoreId;
+use crate::disk::{Disk, OsDisk};
+use std::ops::Range;
+use std::sync::atomic::AtomicUsize;
+
+const ID: StoreId = StoreId(*b"sixteen bytes id");
+const ALONE: Plan = Plan { piece_bytes: 4096, step_bytes: 1 << 30, alone_bytes: u64::MAX };
+const SPREAD: Plan = Plan { piece_bytes: 4096, step_bytes: 10_000, alone_bytes: 0 };
+
+/// Some 40 blocks, and a value that is longer than pieces and steps.
+fn fill(writer: &mut Writer) -> io::Result<()> {
+    for n in 0..1000_u32 {
+        let count = if n == 500 { 30_000 } else { 100 };
+        writer.add(&n.to_be_bytes(), &vec![n as u8; count])?;
+    }
+    Ok(())
+}
+
+fn place() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("snap");
+    (dir, path)
+}
+
+#[test]
+fn the_bytes_are_the_same_however_they_are_written() {
+    let (_dir, path) = place();
+    for form in [Form::Plain, Form::Indexed] {
+        save_as(ALONE, &OsDisk, &path, form, ID, 7, fill).unwrap();
+        let expected = std::fs::read(&path).unwrap();
+        for piece_bytes in [100, 4096, 100_000, 1 << 20] {
+            for (step_bytes, alone_bytes) in [(40_000, 0), (50_000, 60_000), (1 << 30, 1), (90_000, u64::MAX)] {
+                let plan = Plan { piece_bytes, step_bytes, alone_bytes };
+                save_as(plan, &OsDisk, &path, form, ID, 7, fill).unwrap();
+                assert!(std::fs::read(&path).unwrap() == expected, "{form:?} {plan:?}");
+            }
+        }
+    }
+}
+
+/// What may go wrong, and when: at the first, second, third … call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Nothing,
+    Write(usize),
+    Sync(usize),
+    Read(usize),
+    /// This byte reads as another one, once the system has been asked to forget the file.
+    Flip(u64),
+}
+
+/// A file that knows what is in memory only.
+#[derive(Debug)]
+struct Watched {
+    file: Arc<dyn File>,
+    fault: Fault,
+    calls: [AtomicUsize; 3],
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// Not covered by a sync that has ended; covered, and since then the system was not asked to forget.
+    written: Vec<Range<u64>>,
+    synced: Vec<Range<u64>>,
+    read: Vec<Range<u64>>,
+}
+
+impl Watched {
+    fn new(path: &Path, fault: Fault) -> Arc<Watched> {
+        let _ = std::fs::remove_file(path);
+        let file = OsDisk.create_new(path).unwrap();
+        Arc::new(Watched { file, fault, calls: Default::default(), seen: Mutex::default() })
+    }
+
+    fn call(&self, kind: usize, fault: impl Fn(usize) -> Fault) -> io::Result<()> {
+        let nth = self.calls[kind].fetch_add(1, Ordering::Relaxed);
+        if self.fault == fault(nth) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+}
+
+fn overlap(ranges: &[Range<u64>], range: &Range<u64>) -> bool {
+    ranges.iter().any(|other| other.start < range.end && range.start < other.end)
+}
+
+impl File for Watched {
+    fn size(&self) -> io::Result<u64> {
+        self.file.size()
+    }
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        self.call(2, Fault::Read)?;
+        let count = self.file.read_at(offset, out)?;
+        let range = offset..offset + count as u64;
+        let mut seen = self.seen.lock().unwrap();
+        assert!(!overlap(&seen.written, &range) && !overlap(&seen.synced, &range), "{range:?} is read out of memory: {seen:?}");
+        if let Fault::Flip(at) = self.fault
+            && range.contains(&at)
+        {
+            out[(at - offset) as usize] ^= 4;
+        }
+        seen.read.push(range);
+        Ok(count)
+    }
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        self.call(0, Fault::Write)?;
+        let range = offset..offset + bytes.len() as u64;
+        let mut seen = self.seen.lock().unwrap();
+        assert!(!overlap(&seen.read, &range), "{range:?} is written after it was read back");
+        seen.written.push(range);
+        drop(seen);
+        self.file.write_at(offset, bytes)
+    }
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        unreachable!("nothing is cut")
+    }
+    fn sync(&self) -> io::Result<()> {
+        let began = self.seen.lock().unwrap().written.clone();
+        self.call(1, Fault::Sync)?;
+        self.file.sync()?;
+        let mut seen = self.seen.lock().unwrap();
+        let (done, later) = std::mem::take(&mut seen.written).into_iter().partition(|range| began.contains(range));
+        seen.written = later;
+        seen.synced.extend::<Vec<_>>(done);
+        Ok(())
+    }
+    fn drop_cache(&self) {
+        self.seen.lock().unwrap().synced.clear();
+    }
+}
+
+/// Saves by way of `file`; whether what was written and what was read back are the same snapshot.
+fn saved(file: &Arc<Watched>, path: &Path, plan: Plan, form: Form) -> std::result::Result<Header, String> {
+    let file: Arc<dyn File> = Arc::clone(file) as Arc<dyn File>;
+    let (header, read) = write(&file, path, plan, form, ID, 7, fill).map_err(|error| error.to_string())?;
+    let read = read.map_err(|error| error.to_string())?;
+    if read == header { Ok(header) } else { Err(format!("{read:?} instead of {header:?}")) }
+}
+
+#[test]
+fn every_byte_is_read_back_and_none_before_it_was_synced_and_forgotten() {
+    let (_dir, path) = place();
+    for plan in [ALONE, SPREAD, Plan { step_bytes: 1, ..SPREAD }, Plan { alone_bytes: 50_000, ..SPREAD }] {
+        for form in [Form::Plain, Form::Indexed] {
+            let file = Watched::new(&path, Fault::Nothing);
+            let header = saved(&file, &path, plan, form).unwrap();
+            let mut read = std::mem::take(&mut file.seen.lock().unwrap().read);
+            read.sort_by_key(|range| range.start);
+            let end = read.iter().fold(0, |end, range| if range.start <= end { end.max(range.end) } else { end });
+            assert_eq!(Some(end), header.file_len(), "{plan:?}");
+        }
+    }
+}
+
+#[test]
+fn no_fault_of_any_thread_is_lost() {
+    let (_dir, path) = place();
+    let kinds: [fn(usize) -> Fault; 3] = [Fault::Write, Fault::Sync, Fault::Read];
+    for plan in [ALONE, SPREAD, Plan { alone_bytes: 50_000, ..SPREAD }] {
+        for (kind, fault) in kinds.into_iter().enumerate() {
+            let mut nth = 0;
+            loop {
+                let file = Watched::new(&path, fault(nth));
+                let done = saved(&file, &path, plan, Form::Indexed);
+                if file.calls[kind].load(Ordering::Relaxed) <= nth {
+                    break;
+                }
+                assert!(done.is_err_and(|error| error.contains("no storage space")), "{plan:?} {:?}", fault(nth));
+                nth += 1;
+            }
+            assert!(nth > 0, "{plan:?} {:?}", fault(nth));
+        }
+    }
+}
+
+#[test]
+fn a_byte_that_reads_back_wrong_is_seen_wherever_it_is() {
+    let (_dir, path) = place();
+    for form in [Form::Plain, Form::Indexed] {
+        let whole = saved(&Watched::new(&path, Fault::Nothing), &path, SPREAD, form).unwrap().file_len().unwrap();
+        for at in (0..200).chain((200..whole).step_by(997)).chain([HEAD_BYTES as u64 - 1, HEAD_BYTES as u64, whole - 1]) {
+            let file = Watched::new(&path, Fault::Flip(at));
+            assert!(saved(&file, &path, SPREAD, form).is_err(), "byte {at} of {whole}, {form:?}");
+        }
+    }
+}
+
+/// Frames that are sound, and a header that is, but not theirs.
+#[test]
+fn a_header_that_says_something_else_than_the_frames_is_refused() {
+    let (_dir, path) = place();
+    let lies: [fn(Header) -> Header; 4] = [
+        |header| Header { entries: header.entries + 1, ..header },
+        |header| Header { digest: crate::state::Digest(header.digest.0 ^ 1), ..header },
+        |header| Header { data_len: header.data_len + 1, ..header },
+        |header| Header { root: header.root.map(|root| super::super::Ref { offset: root.offset - 1, ..root }), ..header },
+    ];
+    for lie in lies {
+        let file = Watched::new(&path, Fault::Nothing);
+        let empty = saved(&Watched::new(&path, Fault::Nothing), &path, ALONE, Form::Indexed).unwrap();
+        let out = Out::new(Arc::clone(&file) as Arc<dyn File>, &path, SPREAD, empty.salt(), Form::Indexed);
+        let mut writer = Writer::new(out, empty.salt(), Form::Indexed);
+        fill(&mut writer).unwrap();
+        let (out, header) = writer.finish(empty);
+        let error = out.finish(&lie(header)).unwrap().unwrap_err();
+        assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    }
+}
+
+/// A snapshot that fails leaves the old one, and nothing else.
+#[test]
+fn what_is_broken_off_leaves_nothing_behind_and_nobody_waiting() {
+    let (dir, path) = place();
+    save_as(SPREAD, &OsDisk, &path, Form::Plain, ID, 7, fill).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let error = save_as(SPREAD, &OsDisk, &path, Form::Plain, ID, 8, |writer| {
+        fill(writer)?;
+        Err(io::Error::other("enough"))
+    });
+    assert!(error.unwrap_err().to_string().contains("enough"));
+    assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1);
+    let panicked = std::panic::catch_unwind(|| {
+        save_as(SPREAD, &OsDisk, &path, Form::Plain, ID, 8, |writer| {
+            fill(writer)?;
+            panic!("in the middle of it")
+        })
+    });
+    assert!(panicked.is_err());
+    assert!(std::fs::read(&path).unwrap() == before);
+}
+
+#[test]
+fn who_reads_back_can_do_nothing_else() {
+    let (_dir, path) = place();
+    let state = State { written: 0, is_all: true, is_broken_off: false };
+    let progress = Arc::new(Progress { state: Mutex::new(state), changed: Condvar::new() });
+    let file = Watched::new(&path, Fault::Nothing);
+    let written = Written { file, head: vec![1, 2], progress, step_bytes: 1, synced: AtomicU64::new(2) };
+    assert!(written.write_at(0, b"x").is_err() && written.set_len(0).is_err() && written.sync().is_err());
+    written.drop_cache();
+    let mut out = [0; 5];
+    assert_eq!((written.read_at(1, &mut out).unwrap(), out[0]), (1, 2));
+    assert_eq!(written.read_at(2, &mut out).unwrap(), 0, "there is no more");
+}

@@ -1,0 +1,95 @@
+//! [`Writer`]: entries in key order become the frames of a snapshot.
+
+use super::index::{Builder, Ref};
+use super::out::Out;
+use super::{BLOCK_BYTES, Form, Header, block_ref};
+use crate::record::{self, Body, Kind, Place};
+use crate::state::{Digester, OpRef};
+use std::io;
+
+/// A snapshot that is being written.
+pub(crate) struct Writer {
+    out: Out,
+    entries: u64,
+    digester: Digester,
+    /// The body of the frame that is being filled, and the first key in it.
+    body: Vec<u8>,
+    first: Vec<u8>,
+    place: Place,
+    pub(super) index: Option<Builder>,
+}
+
+impl Writer {
+    pub(super) fn new(out: Out, salt: u32, form: Form) -> Writer {
+        let place = Place { salt, link: salt, seq: 0, durable: 0 };
+        let index = (form == Form::Indexed).then(Builder::default);
+        Writer { out, entries: 0, digester: Digester::default(), body: Vec::new(), first: Vec::new(), place, index }
+    }
+
+    /// Adds the entry that is next in key order.
+    pub(crate) fn add(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
+        let entry = OpRef { key, value: Some(value) };
+        if self.body.len() + entry.encoded_len() > BLOCK_BYTES {
+            self.close_block();
+            self.out.hand_over()?;
+        }
+        if self.body.is_empty() && self.index.is_some() {
+            self.first = key.to_vec();
+        }
+        entry.encode(&mut self.body);
+        self.entries += 1;
+        self.digester.add(key, value);
+        Ok(())
+    }
+
+    /// Ends the frames. Returns them with what the header has to say of them.
+    pub(super) fn finish(mut self, header: Header) -> (Out, Header) {
+        self.close_block();
+        self.finish_index();
+        let header = Header {
+            entries: self.entries,
+            data_len: self.out.len() - super::HEADER_BYTES as u64,
+            digest: self.digester.digest(),
+            root: self.index.map(|index| index.root().expect("all of it is placed")),
+            ..header
+        };
+        (self.out, header)
+    }
+
+    pub(super) fn close_block(&mut self) {
+        if self.body.is_empty() {
+            return;
+        }
+        self.place.seq += 1;
+        let body = std::mem::take(&mut self.body);
+        let block = self.frame(Kind::ENTRIES, &body);
+        self.body = body;
+        self.body.clear();
+        if let Some(index) = &mut self.index {
+            index.block(&self.first, block);
+            self.write_index();
+        }
+    }
+
+    fn finish_index(&mut self) {
+        if let Some(index) = &mut self.index {
+            index.finish();
+            self.write_index();
+        }
+    }
+
+    /// Writes the blocks of the index that are due.
+    fn write_index(&mut self) {
+        while let Some(body) = self.index.as_ref().and_then(Builder::due).map(<[u8]>::to_vec) {
+            let block = self.frame(Kind::INDEX, &body);
+            self.index.iter_mut().for_each(|index| index.placed(block));
+        }
+    }
+
+    fn frame(&mut self, kind: Kind, body: &[u8]) -> Ref {
+        let offset = self.out.len();
+        let body = Body::new(body, self.place.salt);
+        self.place.link = record::encode(self.out.end(), self.place, kind, &body);
+        block_ref(offset, body.bytes.len(), self.place.link)
+    }
+}
