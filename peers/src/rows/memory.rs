@@ -1,9 +1,11 @@
-//! What an entry costs in memory: how much larger the process is with a million of them.
+//! What an entry costs in memory: how much larger the process is with a million of them, when what the store does in the background has
+//! come to an end, and how large it was at the most.
 
 use super::{Figures, Task};
 use crate::stores::{Setup, Sync};
 use crate::work::{key, value};
 use anyhow::{Context, Result};
+use std::time::Duration;
 
 const KEYS: u64 = 1_000_000;
 
@@ -16,6 +18,7 @@ pub(super) fn filled(task: &Task<'_>) -> Result<Figures> {
         writer.put(&key(n), &value(n))?;
     }
     writer.finish()?;
+    wait_for_idleness()?;
     let after = Memory::now()?;
     let each = |bytes: u64| bytes as f64 / keys as f64;
     Ok(vec![
@@ -23,6 +26,25 @@ pub(super) fn filled(task: &Task<'_>) -> Result<Figures> {
         ("entry-with-files", each(after.resident.saturating_sub(before.resident))),
         ("peak", each(after.peak.saturating_sub(before.resident))),
     ])
+}
+
+/// Until the process takes no processor time any more, 10 s at the most.
+fn wait_for_idleness() -> Result<()> {
+    let spent = || -> Result<String> {
+        let stat = std::fs::read_to_string("/proc/self/stat")?;
+        let (_, fields) = stat.rsplit_once(") ").context("no name in /proc/self/stat")?;
+        Ok(fields.split(' ').skip(11).take(2).collect::<Vec<_>>().join(" ")) // utime, stime
+    };
+    let mut before = spent()?;
+    for _ in 0..20 {
+        std::thread::sleep(Duration::from_millis(500));
+        let now = spent()?;
+        if now == before {
+            break;
+        }
+        before = now;
+    }
+    Ok(())
 }
 
 /// In bytes.
