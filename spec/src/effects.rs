@@ -154,7 +154,7 @@ impl Protocol {
             }
             Doing::Task(Task::Snapshot, step) => match step {
                 // A snapshot, or the new log behind it, is not made; the old ones are as they were.
-                Step::SnapshotSync | Step::CopySync | Step::RestSync | Step::LogSync => self.begin(state, Task::Abandoning),
+                Step::SnapshotSync | Step::CopySync | Step::RestSync => self.begin(state, Task::Abandoning),
                 _ => {
                     state.process.doing = Doing::Serving;
                     state.fail(); // which names survive is unknown

@@ -192,7 +192,6 @@ pub const SNAPSHOT: &[Step] = &[
     RestReserve,
     RestWrite,
     RestSync,
-    LogSync,
     LogRename,
     LogSyncDir,
 ];
@@ -208,7 +207,6 @@ const SNAPSHOT_LAST: &[Step] = &[
     RestReserve,
     RestWrite,
     RestSync,
-    LogSync,
     LogRename,
     LogSyncDir,
     SnapshotCreate,

@@ -134,7 +134,7 @@ fn occurrences_of(bounds: &Bounds) -> Vec<Property<Protocol>> {
                 && matches!(state.disk.read(Name::Log), Some([Piece::Header { base: 0, .. }, _, ..]))
         }));
         also.push(sometimes("writes behind the snapshot are copied into the new log", |_, state| {
-            matches!(state.process.doing, Doing::Task(Task::Snapshot, Step::LogSync))
+            matches!(state.process.doing, Doing::Task(Task::Snapshot, Step::LogRename))
                 && state.disk.read(Name::LogTmp).is_some_and(|pieces| pieces.len() > 1)
         }));
         also.push(sometimes("a write is acknowledged while a snapshot is taken", |_, state| {

@@ -184,7 +184,7 @@ impl Protocol {
         let left_out = match self.wrong {
             Some(Wrong::SnapshotRenamedBeforeSync) => step == Step::SnapshotSync,
             Some(Wrong::LogRenamedBeforeSync) => matches!(step, Step::CopySync | Step::RestSync | Step::LogSync),
-            Some(Wrong::CopyNotSynced) => task == Task::Snapshot && matches!(step, Step::RestSync | Step::LogSync),
+            Some(Wrong::CopyNotSynced) => step == Step::RestSync,
             Some(Wrong::NothingCopied) => matches!(step, Step::CopyWrite | Step::RestWrite),
             Some(Wrong::MarkNotDurableFirst) => matches!(step, Step::MarkWrite | Step::MarkSync),
             Some(Wrong::ReleasedBeforeDirSync) => step == Step::SnapshotSyncDir,
@@ -221,6 +221,10 @@ impl Protocol {
                     self.reserves(state, state.disk.named(Name::LogTmp)) && !self.not_copied(state).is_empty()
                 }
                 Step::CopyWrite | Step::RestWrite => !self.not_copied(state).is_empty(),
+                // Once what was copied meanwhile is durable, and where nothing came since, there is nothing to sync.
+                Step::CopySync | Step::RestSync => {
+                    state.disk.named(Name::LogTmp).is_some_and(|log| !state.disk.file(log).is_synced())
+                }
                 Step::CloseReserve => self.reserves(state, state.process.log),
                 Step::CloseGiveBack => {
                     let log = state.process.log.expect("an open store has a log");
