@@ -451,10 +451,9 @@ pub(crate) fn save_again(disk: &dyn Disk, path: &Path, form: Form, store_id: Sto
     let mut failure = None;
     let saved = save(disk, path, form, store_id, seq, |writer| {
         let mut written = Ok(());
-        let read = load(file, path, |_, op| {
-            if written.is_ok() {
-                written = writer.add(op.key, op.value.expect("a snapshot holds no deletion"));
-            }
+        let read = load_while(file, path, |_, op| {
+            written = writer.add(op.key, op.value.expect("a snapshot holds no deletion"));
+            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         written?;
         read.map(drop).map_err(|error| {
