@@ -28,6 +28,7 @@ use crate::{Seq, with_suffix};
 use delta::Delta;
 use std::io;
 use std::iter::Peekable;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -87,9 +88,8 @@ fn merged(
             let file_bytes = file.size()?;
             let mut written = Ok(());
             let merged = snapshot::load_ahead(file, snapshot_path, ahead(file_bytes), Way::PastCache, |_, entry| {
-                if written.is_ok() {
-                    written = go_on().map_err(&mut stop).and_then(|()| merge_one(writer, &mut delta, entry));
-                }
+                written = go_on().map_err(&mut stop).and_then(|()| merge_one(writer, &mut delta, entry));
+                if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             });
             written?;
             merged.map_err(stop)?;

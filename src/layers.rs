@@ -245,3 +245,133 @@ impl Stack {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::StoreId;
+    use crate::disk::OsDisk;
+    use crate::snapshot::{fill_from, save};
+    use crate::state::{Op, OpRef};
+
+    const ID: StoreId = StoreId(*b"sixteen bytes id");
+
+    fn map(entries: &[(&[u8], &[u8])]) -> Map {
+        let map = Map::default();
+        entries.iter().for_each(|&(key, value)| map.apply(OpRef { key, value: Some(value) }));
+        map
+    }
+
+    fn saved(path: &Path, form: Form, entries: &[(&[u8], &[u8])]) -> Header {
+        save(&OsDisk, path, form, ID, 7, fill_from(&map(entries))).unwrap()
+    }
+
+    fn written(layers: &Layers, ops: &[Op]) {
+        let mut body = Vec::new();
+        ops.iter().for_each(|op| op.as_ref().encode(&mut body));
+        layers.apply_write(&body);
+    }
+
+    fn all(layers: &Layers) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let entries = layers.range(Bound::Unbounded, b"", usize::MAX).unwrap();
+        entries.into_iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect()
+    }
+
+    /// Each layer hides those below, until a snapshot that holds them all is in their place.
+    #[test]
+    fn what_was_written_last_is_seen_and_a_snapshot_of_it_takes_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("snap");
+        saved(&path, Form::Indexed, &[(b"a", b"base"), (b"b", b"base"), (b"c", b"base"), (b"d", b"base")]);
+        let open = || Paged::open(OsDisk.open_read(&path).unwrap().unwrap(), &path, 0).unwrap();
+        let layers = Layers::over(open(), Map::default(), 0);
+        written(&layers, &[Op::put(b"b", b"first"), Op::delete(b"c"), Op::put(b"e", b"first")]);
+        layers.freeze();
+        written(&layers, &[Op::delete(b"b"), Op::put(b"c", b"second")]);
+        layers.freeze();
+        written(&layers, &[Op::put(b"e", b"third"), Op::delete(b"nobody")]);
+        let expected: [(&[u8], &[u8]); 4] = [(b"a", b"base"), (b"c", b"second"), (b"d", b"base"), (b"e", b"third")];
+        let right = |at_most: u64| {
+            assert!(all(&layers).iter().map(|(key, value)| (&key[..], &value[..])).eq(expected));
+            assert_eq!(layers.count().unwrap(), 4);
+            assert_eq!(layers.digest().unwrap(), map(&expected).digest());
+            for key in [b"a", b"b", b"c", b"d", b"e", b"f"] {
+                let value = expected.iter().find(|(known, _)| known == key).map(|(_, value)| *value);
+                assert_eq!(layers.get(key).unwrap().as_deref(), value);
+                assert_eq!(layers.with(key, <[u8]>::to_vec).unwrap().as_deref(), value);
+            }
+            for count in 0..5 {
+                let some = layers.range(Bound::Excluded(b"a"), b"", count).unwrap();
+                assert!(some.iter().map(|(key, value)| (&**key, &**value)).eq(expected[1..].iter().copied().take(count)));
+            }
+            assert_eq!(layers.at_most().0, at_most);
+        };
+        right(4 + 3 + 2 + 2);
+        // The snapshot cannot be read, is another one, or has no index: what there is stays.
+        let header = saved(&path, Form::Indexed, &expected);
+        for other in [dir.path().join("nowhere"), path.clone()] {
+            layers.rebase(&OsDisk, &other, &Header { seq: 8, ..header });
+            right(11);
+        }
+        let plain = saved(&path, Form::Plain, &[(b"x", b"wrong")]);
+        layers.rebase(&OsDisk, &path, &plain);
+        right(11);
+        std::fs::write(&path, b"damage").unwrap();
+        layers.rebase(&OsDisk, &path, &header);
+        right(11);
+        // Of what was frozen, that is, and not of what was written since.
+        let frozen: [(&[u8], &[u8]); 4] = [(b"a", b"base"), (b"c", b"second"), (b"d", b"base"), (b"e", b"first")];
+        let header = saved(&path, Form::Indexed, &frozen);
+        layers.rebase(&OsDisk, &path, &header);
+        right(4 + 2);
+        // A byte before each value says whether it is one.
+        assert_eq!(layers.at_most().1, header.data_len + "e.third".len() as u64 + "nobody.".len() as u64);
+    }
+
+    #[test]
+    fn ranges_over_layers_are_those_of_one_map() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("snap");
+        let key = |n: u32| format!("{n:02}").into_bytes();
+        let value = |n: u32, layer: u32| format!("{n} of {layer}").into_bytes();
+        let mut expected = BTreeMap::new();
+        // Of each layer other keys: the second hides the evens, the third deletes those that three divides.
+        let base: Vec<_> = (0..60).map(|n| (key(n), value(n, 1))).collect();
+        expected.extend(base.iter().cloned());
+        saved(&path, Form::Indexed, &base.iter().map(|(key, value)| (&key[..], &value[..])).collect::<Vec<_>>());
+        let base = Paged::open(OsDisk.open_read(&path).unwrap().unwrap(), &path, 0).unwrap();
+        let layers = Layers::over(base, Map::default(), 0);
+        for n in (0..70).step_by(2) {
+            written(&layers, &[Op::put(&key(n), &value(n, 2))]);
+            expected.insert(key(n), value(n, 2));
+        }
+        layers.freeze();
+        for n in (0..70).step_by(3) {
+            written(&layers, &[Op::delete(&key(n))]);
+            expected.remove(&key(n));
+        }
+        assert_eq!(layers.count().unwrap(), expected.len() as u64);
+        for from in 0..70 {
+            let at = key(from);
+            for bound in [Bound::Included(&at[..]), Bound::Excluded(&at[..]), Bound::Unbounded] {
+                // Nobody asks for those from a key on that comes before the prefix.
+                let known = |prefix: &&[u8]| prefix.is_empty() || at[..] >= **prefix && bound != Bound::Unbounded;
+                for prefix in [&b""[..], b"1", b"15", b"6", b"7"].into_iter().filter(known) {
+                    for count in [1, 2, 5, 30, usize::MAX] {
+                        let listed = expected.range::<[u8], _>((bound, Bound::Unbounded));
+                        let listed = listed.filter(|(key, _)| key.starts_with(prefix)).take(count);
+                        let found = layers.range(bound, prefix, count).unwrap();
+                        assert!(
+                            found
+                                .iter()
+                                .map(|(key, value)| (&**key, &**value))
+                                .eq(listed.map(|(key, value)| (&key[..], &value[..]))),
+                            "{bound:?} {prefix:?} {count}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}

@@ -284,19 +284,8 @@ fn check_meta(file: &dyn File, path: &Path, header: &Header) -> Result<()> {
 
 /// Reads and checks a whole snapshot; `each` gets the entries in key order, with the offset of their frame. Nothing that `each`
 /// got may be used when this fails.
-pub(crate) fn load(file: Arc<dyn File>, path: &Path, each: impl FnMut(u64, OpRef<'_>)) -> Result<Header> {
-    load_ahead(file, path, 0, Way::ThroughCache, each)
-}
-
-/// As [`load`]; another thread reads ahead, so many bytes at once, where that is not 0.
-pub(crate) fn load_ahead(
-    file: Arc<dyn File>,
-    path: &Path,
-    step_bytes: usize,
-    way: Way,
-    mut each: impl FnMut(u64, OpRef<'_>),
-) -> Result<Header> {
-    let whole = walk(file, path, step_bytes, way, |at, op| {
+pub(crate) fn load(file: Arc<dyn File>, path: &Path, mut each: impl FnMut(u64, OpRef<'_>)) -> Result<Header> {
+    let whole = load_while(file, path, |at, op| {
         each(at, op);
         ControlFlow::Continue(())
     })?;
@@ -309,10 +298,11 @@ pub(crate) fn load_while(
     path: &Path,
     each: impl FnMut(u64, OpRef<'_>) -> ControlFlow<()>,
 ) -> Result<Option<Header>> {
-    walk(file, path, 0, Way::ThroughCache, each)
+    load_ahead(file, path, 0, Way::ThroughCache, each)
 }
 
-fn walk(
+/// As [`load_while`]; another thread reads ahead, so many bytes at once, where that is not 0.
+pub(crate) fn load_ahead(
     file: Arc<dyn File>,
     path: &Path,
     step_bytes: usize,
@@ -340,10 +330,9 @@ pub(crate) fn save_again(disk: &dyn Disk, path: &Path, form: Form, store_id: Sto
     let mut failure = None;
     let saved = save(disk, path, form, store_id, seq, |writer| {
         let mut written = Ok(());
-        let read = load(file, path, |_, op| {
-            if written.is_ok() {
-                written = writer.add(op.key, op.value.expect("a snapshot holds no deletion"));
-            }
+        let read = load_while(file, path, |_, op| {
+            written = writer.add(op.key, op.value.expect("a snapshot holds no deletion"));
+            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         written?;
         read.map(drop).map_err(|error| {

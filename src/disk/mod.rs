@@ -411,4 +411,9 @@ mod tests {
         disk.advance(Duration::from_secs(5));
         assert_eq!(disk.now(), Duration::from_secs(5));
     }
+
+    #[test]
+    fn a_file_that_cannot_reserve_says_so() {
+        assert_eq!(Told::new(3, &[]).reserve(3, 9).unwrap_err().kind(), io::ErrorKind::Unsupported);
+    }
 }

@@ -11,6 +11,7 @@ use crate::snapshot::{self, Paged};
 use crate::state::{self, Map};
 use crate::{Seq, wal};
 use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -94,7 +95,11 @@ fn load(
 ) -> Result<(Option<snapshot::Header>, Option<Paged>)> {
     let path = files.snapshot_path;
     let Keep::OnDisk { cache_bytes } = files.keep else {
-        return Ok((Some(snapshot::load_ahead(file, path, plan.ahead, Way::ThroughCache, |at, op| feed.apply(at, op))?), None));
+        let header = snapshot::load_ahead(file, path, plan.ahead, Way::ThroughCache, |at, op| {
+            feed.apply(at, op);
+            ControlFlow::Continue(())
+        })?;
+        return Ok((header, None));
     };
     let base = Paged::open(Arc::clone(&file), path, cache_bytes)?;
     let header = base.as_ref().map_or_else(|| snapshot::read_header(&*file, path), |base| Ok(*base.header()))?;

@@ -18,6 +18,7 @@ use crate::disk::{File, read_full_at};
 use crate::error::{Error, Result};
 use crate::record::{self, Kind};
 use crate::state::{Key, OpRef, Value, decode_one};
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
@@ -82,11 +83,13 @@ impl Paged {
             block = self.block(below)?;
         }
         let mut found = None;
-        self.entries(&block, |entry| {
-            if entry.key == key {
+        self.entries(&block, |entry| match entry.key.cmp(key) {
+            Ordering::Less => true,
+            Ordering::Equal => {
                 found = entry.value.map(&see);
+                false
             }
-            entry.key < key
+            Ordering::Greater => false,
         })?;
         Ok(found)
     }
@@ -98,7 +101,7 @@ impl Paged {
             Bound::Unbounded => prefix,
         };
         let mut entries = Vec::new();
-        if let Some(top) = self.top()? {
+        if let Some(top) = self.top()?.filter(|_| count > 0) {
             self.collect(&top, from, start, prefix, count, &mut entries)?;
         }
         Ok(entries)
@@ -117,10 +120,13 @@ impl Paged {
         if block.kind == Kind::ENTRIES {
             let mut more = true;
             self.entries(block, |entry| {
-                let behind = entry.key >= start && !matches!(from, Bound::Excluded(key) if key == entry.key);
-                more = out.len() < count && (entry.key < start || entry.key.starts_with(prefix));
-                if let (true, true, Some(value)) = (more, behind, entry.value) {
+                if entry.key < start || matches!(from, Bound::Excluded(key) if key == entry.key) {
+                    return true;
+                }
+                more = entry.key.starts_with(prefix);
+                if let (true, Some(value)) = (more, entry.value) {
                     out.push((entry.key.into(), value.into()));
+                    more = out.len() < count;
                 }
                 more
             })?;
@@ -128,23 +134,20 @@ impl Paged {
         }
         let mut next = self.last_up_to(block, start)?;
         let mut rest = block.body();
-        while !rest.is_empty() && out.len() < count {
-            let (below, key, others) = split_entry(rest).ok_or_else(|| self.impossible(block))?;
+        while !rest.is_empty() {
+            let (below, _, others) = split_entry(rest).ok_or_else(|| self.impossible(block))?;
             rest = others;
             // Those before the one that may hold `start` hold nothing behind it.
             if next.is_some_and(|first| first != below) {
                 continue;
             }
             next = None;
-            if key > start && !key.starts_with(prefix) {
-                return Ok(false);
-            }
             let below = self.block(below)?;
             if !self.collect(&below, from, start, prefix, count, out)? {
                 return Ok(false);
             }
         }
-        Ok(out.len() < count)
+        Ok(true)
     }
 
     fn top(&self) -> Result<Option<Arc<Block>>> {
@@ -191,7 +194,8 @@ impl Paged {
     /// Reads a block and checks it.
     fn read(&self, at: Ref) -> Result<Block> {
         let len = at.len as usize;
-        let inside = at.offset >= HEADER_BYTES as u64 && at.offset.checked_add(at.len.into()) <= self.header.file_len();
+        let end = at.offset.checked_add(at.len.into()).zip(self.header.file_len());
+        let inside = at.offset >= HEADER_BYTES as u64 && end.is_some_and(|(end, file_len)| end <= file_len);
         if !inside || len < record::HEADER_BYTES {
             return Err(self.damage(at.offset, "a block is said to be where none can be"));
         }
@@ -273,5 +277,38 @@ impl Cache {
             let (block, _) = self.blocks.remove(&oldest).expect("what is in the order is kept");
             self.bytes -= block.bytes.len();
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn block(offset: u64, len: usize) -> Arc<Block> {
+        Arc::new(Block { at: Ref { offset, ..Ref::default() }, kind: Kind::ENTRIES, bytes: vec![0; len].into() })
+    }
+
+    #[test]
+    fn a_cache_of_blocks_keeps_the_last_ones_up_to_its_size() {
+        let mut cache = Cache::new(100);
+        let kept = |cache: &Cache| {
+            assert_eq!(cache.order.len(), cache.blocks.len());
+            assert_eq!(cache.bytes, cache.blocks.values().map(|(block, _)| block.bytes.len()).sum::<usize>());
+            let mut offsets: Vec<u64> = cache.blocks.keys().copied().collect();
+            offsets.sort_unstable();
+            offsets
+        };
+        cache.insert(block(1, 26)); // more than a quarter
+        assert_eq!(kept(&cache), []);
+        (1..=4).for_each(|offset| cache.insert(block(offset, 25)));
+        cache.insert(block(4, 25)); // two that read it at the same time
+        assert_eq!(kept(&cache), [1, 2, 3, 4], "exactly as much as it may");
+        assert!(cache.get(1).is_some() && cache.get(5).is_none());
+        cache.insert(block(5, 1));
+        assert_eq!(kept(&cache), [1, 3, 4, 5], "nobody asked for 2 since");
+        assert_eq!(cache.get(5).unwrap().at.offset, 5);
+        cache.insert(block(6, 25));
+        assert_eq!(kept(&cache), [1, 4, 5, 6]);
     }
 }

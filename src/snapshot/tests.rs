@@ -1,6 +1,8 @@
 //! Saving and loading, and what is refused.
 
+use super::index::Builder;
 use super::*;
+use crate::disk::write_all_at;
 use crate::disk::{Lock, OsDisk};
 use crate::record::{Body, Place};
 use crate::state::{Op, State};
@@ -435,4 +437,187 @@ fn the_cache_keeps_what_was_asked_for_last_and_no_more_than_it_may() {
         assert!(paged.cached_bytes() <= 60_000);
     }
     assert!(paged.cached_bytes() > 50_000);
+}
+
+/// Puts a snapshot at `path` whose frames have these kinds and bodies; its checks all hold.
+fn forge_frames(path: &Path, root: Option<Ref>, frames: &[(Kind, Vec<u8>)]) {
+    let file = create_tmp(&OsDisk, path).unwrap(); // in the place of what was there
+    let fill = |writer: &mut Writer| {
+        for (kind, body) in frames {
+            writer.place.seq += u64::from(*kind == Kind::ENTRIES);
+            writer.frame(*kind, body);
+        }
+        Ok(())
+    };
+    let (header, _) = write(&file, path, Plan::USUAL, Form::Plain, ID, 7, fill).unwrap();
+    let header = Header { root, ..header };
+    write_all_at(&*file, 0, &header.encode()).unwrap();
+}
+
+/// One entry with a key of `len` bytes.
+fn long_entry(first: u8, len: usize) -> Vec<u8> {
+    let mut body = Vec::new();
+    OpRef { key: &[&[first][..], &vec![b'k'; len - 1]].concat(), value: Some(b"") }.encode(&mut body);
+    body
+}
+
+/// Its blocks are all sound; only whoever makes the index anew sees what is missing of it.
+#[test]
+fn a_snapshot_that_lacks_a_block_of_its_index_is_refused() {
+    let (_dir, path) = place();
+    let some = Some(Ref { offset: 96, len: 50, check: 7 });
+    let entries =
+        |count: u8| (b'a'..).take(count.into()).map(|first| (Kind::ENTRIES, long_entry(first, 3000))).collect::<Vec<_>>();
+    let offset = |frames: &[(Kind, Vec<u8>)]| {
+        (HEADER_BYTES + frames.iter().map(|(_, body)| record::HEADER_BYTES + body.len()).sum::<usize>()) as u64
+    };
+    // Two keys of 3000 bytes fill a block of the index.
+    forge_frames(&path, some, &entries(3));
+    refused(&path, offset(&entries(2)), "a block of the index is missing");
+    // The index of one block, which only the end of the entries closes; and then another.
+    let mut frames = entries(1);
+    let mut builder = Builder::default();
+    let check = {
+        forge_frames(&path, some, &frames);
+        le32(&std::fs::read(&path).unwrap(), HEADER_BYTES)
+    };
+    builder.block(&frames[0].1[9..][..3000], block_ref(96, frames[0].1.len(), check));
+    builder.finish();
+    frames.push((Kind::INDEX, builder.due().unwrap().to_vec()));
+    let behind = offset(&frames);
+    frames.push((Kind::ENTRIES, long_entry(b'b', 3000)));
+    forge_frames(&path, some, &frames);
+    refused(&path, behind, "a block of the index is missing");
+    // None at all.
+    for root in [some, Some(Ref::default())] {
+        forge_frames(&path, root, &entries(1));
+        refused(&path, 0, "the header names another root of the index than there is");
+    }
+    forge_frames(&path, None, &frames[..2]);
+    refused(&path, offset(&frames[..1]), "the block of an index in a snapshot without one");
+}
+
+#[test]
+fn a_reading_that_is_broken_off_hands_over_no_more_and_judges_nothing() {
+    let (_dir, path) = place();
+    forge(&path, &[(b"a", b"1"), (b"b", b"2"), (b"c", b"3")]);
+    let read = |most: usize| {
+        let mut keys = Vec::new();
+        let file = OsDisk.open_read(&path).unwrap().unwrap();
+        let header = load_while(file, &path, |at, entry| {
+            assert_eq!(at, 96);
+            keys.extend_from_slice(entry.key);
+            if keys.len() == most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        (header.unwrap().map(|header| header.entries), keys)
+    };
+    assert_eq!(read(2), (None, b"ab".to_vec()));
+    assert_eq!(read(4), (Some(3), b"abc".to_vec()));
+    // The digest is wrong: only who reads all of it can tell.
+    let mut bytes = std::fs::read(&path).unwrap();
+    let header = Header { digest: Digest(7), ..Header::decode(&path, &bytes).unwrap() };
+    bytes[..HEADER_BYTES].copy_from_slice(&header.encode());
+    std::fs::write(&path, &bytes).unwrap();
+    assert_eq!(read(3), (None, b"abc".to_vec()));
+    refused(&path, 0, "where the header promises");
+}
+
+#[test]
+fn a_snapshot_is_saved_again_in_another_form_and_a_damaged_one_is_not() {
+    let (dir, path) = place();
+    let entries = entries(40, 6, 300);
+    let other = StoreId(*b"another store id");
+    let plain = {
+        let entries: Vec<(&[u8], &[u8])> = entries.iter().map(|(key, value)| (&key[..], &value[..])).collect();
+        forge(&path, &entries)
+    };
+    let open = || OsDisk.open_read(&path).unwrap().unwrap();
+    let good = std::fs::read(&path).unwrap();
+    let last = good.len() - 1;
+    for at in [HEADER_BYTES + 5, last] {
+        let mut bytes = good.clone();
+        bytes[at] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        let error = save_again(&OsDisk, &path, Form::Indexed, other, open()).unwrap_err();
+        assert!(matches!(&error, Error::Damaged { path: named, .. } if *named == path), "{error:?}");
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
+        assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1, "the temporary file is removed");
+    }
+    std::fs::write(&path, &good).unwrap();
+    let again = save_again(&OsDisk, &path, Form::Indexed, other, open()).unwrap();
+    assert_eq!((again.store_id, again.seq, again.entries, again.digest), (other, 7, 40, plain.digest));
+    assert!(loaded(&path).unwrap().iter().map(|(_, op)| op).eq(&entries.iter().map(|(k, v)| Op::put(k, v)).collect::<Vec<_>>()));
+    assert!(again.root.is_some_and(|root| root != Ref::default()));
+}
+
+/// Blocks whose checks all hold, and which no store writes.
+#[test]
+fn an_index_that_leads_nowhere_is_an_error_that_names_the_block() {
+    let (_dir, path) = place();
+    let check_of = |n: usize, len: usize| {
+        let bytes = std::fs::read(&path).unwrap();
+        le32(&bytes, HEADER_BYTES + n * (record::HEADER_BYTES + len))
+    };
+    let opened = || Paged::open(OsDisk.open_read(&path).unwrap().unwrap(), &path, 0);
+    let damaged = |at: u64, says: &str| match opened() {
+        Err(Error::Damaged { offset, reason, .. }) => assert!(offset == at && reason.contains(says), "{offset} {reason}"),
+        other => panic!("{other:?}"),
+    };
+    let body = long_entry(b'a', 20);
+    let frame = (record::HEADER_BYTES + body.len()) as u32;
+    let frames = |kind: Kind, body: &[u8]| vec![(kind, body.to_vec())];
+    let root = |offset: u64, len: u32, check: u32| Some(Ref { offset, len, check });
+    forge_frames(&path, root(1, 1, 1), &frames(Kind::ENTRIES, &body));
+    let check = check_of(0, body.len());
+    // The whole file is this long.
+    let end = HEADER_BYTES as u64 + u64::from(frame);
+    let nowhere = "a block is said to be where none can be";
+    let tail = frame - 32;
+    for (offset, len) in [
+        (95, frame),
+        (97, frame),
+        (end, frame),
+        (u64::MAX, frame),
+        (96, frame + 1),
+        (96, 32),
+        (96, 0),
+        (end - u64::from(tail), tail + 1),
+    ] {
+        forge_frames(&path, root(offset, len, check), &frames(Kind::ENTRIES, &body));
+        damaged(offset, nowhere);
+    }
+    forge_frames(&path, Some(Ref::default()), &[]);
+    let empty = opened().unwrap().unwrap();
+    assert_eq!((empty.get(b"a").unwrap(), empty.range(Bound::Unbounded, b"", 9).unwrap()), (None, Vec::new()));
+    let file = OsDisk.open(&path).unwrap().unwrap();
+    let (header, _) = write(&file, &path, Plan::USUAL, Form::Plain, ID, 7, |writer| writer.add(b"a", b"1")).unwrap();
+    write_all_at(&*file, 0, &Header { root: Some(Ref::default()), ..header }.encode()).unwrap();
+    damaged(0, "the header names no root of the index");
+    let (header, _) = write(&file, &path, Plan::USUAL, Form::Plain, ID, 7, |_| Ok(())).unwrap();
+    assert_eq!(header.root, None);
+    file.set_len(HEADER_BYTES as u64).unwrap();
+    assert!(opened().unwrap().is_none(), "without an index");
+    // Another frame than one of entries or of the index.
+    forge_frames(&path, root(96, frame, check), &frames(Kind::WRITE, &body));
+    forge_frames(&path, root(96, frame, check_of(0, body.len())), &frames(Kind::WRITE, &body));
+    damaged(96, "the block is of a kind that has no place there");
+    // The frame is longer than the index says, or shorter; or nothing but a head.
+    for len in [frame - 1, frame + 1, record::HEADER_BYTES as u32] {
+        let two = vec![(Kind::ENTRIES, body.clone()), (Kind::ENTRIES, long_entry(b'b', 20))];
+        forge_frames(&path, root(96, len, check), &two);
+        damaged(96, "another block stands there than the index says");
+    }
+    // Entries and blocks of the index that cannot be.
+    for (kind, body) in [(Kind::ENTRIES, &b"\x01\x01\0\0"[..]), (Kind::INDEX, b"too short")] {
+        forge_frames(&path, root(96, frame, check), &frames(kind, body));
+        let (len, check) = ((record::HEADER_BYTES + body.len()) as u32, check_of(0, body.len()));
+        forge_frames(&path, root(96, len, check), &frames(kind, body));
+        let paged = opened().unwrap().unwrap();
+        let answers = [paged.get(b"a").map(drop), paged.range(Bound::Unbounded, b"", 9).map(drop)];
+        for answer in answers {
+            let error = answer.unwrap_err();
+            assert!(matches!(error, Error::Damaged { offset: 96, .. }), "{error:?}");
+            assert!(error.to_string().contains("the block's content is not possible"), "{error}");
+        }
+    }
 }

@@ -15,7 +15,7 @@ pub(crate) struct Writer {
     /// The body of the frame that is being filled, and the first key in it.
     body: Vec<u8>,
     first: Vec<u8>,
-    place: Place,
+    pub(super) place: Place,
     pub(super) index: Option<Builder>,
 }
 
@@ -86,7 +86,7 @@ impl Writer {
         }
     }
 
-    fn frame(&mut self, kind: Kind, body: &[u8]) -> Ref {
+    pub(super) fn frame(&mut self, kind: Kind, body: &[u8]) -> Ref {
         let offset = self.out.len();
         let body = Body::new(body, self.place.salt);
         self.place.link = record::encode(self.out.end(), self.place, kind, &body);

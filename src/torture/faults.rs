@@ -76,6 +76,7 @@ impl Script {
                 if at > 0 {
                     world.apply(&recorded.trace[at - 1]);
                 }
+                run.read_at(&recorded, at, Some(plan));
                 if Some(at) == recorded.failed_by || at == end {
                     run.after_fault(&Place { past: &[], plan: Some(plan), at, bounds: recorded.bounds(at) }, &world);
                 }

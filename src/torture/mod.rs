@@ -3,7 +3,7 @@
 //!
 //! A *workload* is a list of steps that follows from a seed: puts, deletes, atomic groups, flushes,
 //! snapshots, changes of the batch size, orderly closes; time that passes until the flusher is due; writes that others
-//! issue in the middle of a snapshot or a flush. It runs once; every change to the disk is
+//! issue in the middle of a snapshot or a flush. One workload of four leaves values in the snapshot. It runs once; every change to the disk is
 //! recorded, with what had been issued and what had been promised durable at that moment. Then, for
 //! each number of changes, the disk as it was is crashed again and again: death of the process, with
 //! the last write cut short; a power cut, with all subsets of the unsynced pieces where they are
@@ -152,7 +152,7 @@ impl Report {
     fn fail(&mut self, wrong: &Wrong, place: &str, case: Case) {
         match wrong {
             Wrong::Lost(_) => self.lost_writes += 1,
-            Wrong::Refused(_) => self.refused += 1,
+            Wrong::Refused(_) | Wrong::Unread(_) => self.refused += 1,
         }
         if self.cases.len() < MOST_FAILURES {
             let model = case.weak.map(|(model, _)| model).unwrap_or_default();
@@ -253,6 +253,7 @@ impl Script {
                 world.apply(&recorded.trace[at - 1]);
             }
             run.crash_at(at, &world, recorded.bounds(at));
+            run.read_at(&recorded, at, None);
             if only_one && !run.report.cases.is_empty() {
                 break;
             }
@@ -284,6 +285,14 @@ impl<'a> Run<'a> {
     fn new(script: &'a Script, recorded: &'a Recorded, effort: &'a Effort) -> Run<'a> {
         let oracle = Oracle { workload: script.seed, digests: &recorded.digests };
         Run { script, oracle, effort, seen: HashSet::new(), tried: 0, report: Report::default() }
+    }
+
+    /// Tells of a reader that saw something wrong.
+    fn read_at(&mut self, recorded: &Recorded, at: usize, plan: Option<FaultPlan>) {
+        if let Some(misread) = recorded.misread.as_ref().filter(|misread| misread.changes == at) {
+            let place = Place { past: &[], plan, at, bounds: recorded.bounds(at) };
+            self.fail(&Wrong::Lost(misread.text.clone()), &place, Some(&End::Die));
+        }
     }
 
     fn crash_at(&mut self, at: usize, world: &World, bounds: Bounds) {

@@ -1,11 +1,14 @@
 //! The judge: opens what a crash has left, and says whether it is as promised; and the later lives
-//! that go on from there.
+//! that go on from there. Behind workloads that leave values in the snapshot they do so too, or have all in memory, in
+//! turns: what is there must not depend on it.
 
+use super::workload::{CACHE_BYTES, leaves_values_in_snapshot, on_disk};
 use crate::disk::sim::{Change, FaultPlan, Model, Operation, SimDisk, World};
 use crate::engine::{Engine, Options};
 use crate::error::Error;
-use crate::recovery::Tail;
+use crate::recovery::{Keep, Tail};
 use crate::state::{Digest, Op, State};
+use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,17 +30,23 @@ pub(super) struct Bounds {
 pub(super) enum Wrong {
     Lost(String),
     Refused(String),
+    /// It was opened, and cannot be read.
+    Unread(String),
 }
 
 impl Wrong {
     pub(super) fn text(&self) -> &str {
-        let (Wrong::Lost(text) | Wrong::Refused(text)) = self;
+        let (Wrong::Lost(text) | Wrong::Refused(text) | Wrong::Unread(text)) = self;
         text
     }
 }
 
-pub(super) fn options(disk: &SimDisk) -> Options {
-    Options::new(Path::new(WAL), Path::new(SNAPSHOT)).flush_interval(Duration::ZERO).disk(Arc::new(disk.clone()))
+pub(super) fn options(disk: &SimDisk, keep: Keep) -> Options {
+    let options = Options::new(Path::new(WAL), Path::new(SNAPSHOT)).flush_interval(Duration::ZERO).disk(Arc::new(disk.clone()));
+    match keep {
+        Keep::InMemory => options,
+        Keep::OnDisk { cache_bytes } => options.values_in_snapshot(cache_bytes),
+    }
 }
 
 /// The seed of the random numbers that a life draws.
@@ -84,24 +93,34 @@ impl Oracle<'_> {
     /// Opens a state, and again, and goes on.
     pub(super) fn check(&self, world: World, bounds: Bounds) -> Result<(), Wrong> {
         let disk = SimDisk::of_world(world, entropy(self.workload, 9, 0));
-        let (engine, k) = self.open(&disk, bounds)?;
+        let (engine, k) = self.open(&disk, self.keep(0), bounds)?;
         drop(engine);
-        let (engine, again) = self.open(&disk, bounds)?;
+        let (engine, again) = self.open(&disk, self.keep(1), bounds)?;
         let refused = |what: &str| Wrong::Refused(format!("{what} after write {k}"));
         if again != k {
             return Err(refused("the second opening gives another state"));
         }
         engine.put("goes", "on").map_err(|error| refused(&format!("a put fails ({error})")))?;
         drop(engine);
-        let engine = options(&disk).open().map_err(|error| refused(&format!("not opened when it had gone on ({error})")))?;
+        let opened = options(&disk, self.keep(2)).open();
+        let engine = opened.map_err(|error| refused(&format!("not opened when it had gone on ({error})")))?;
         if engine.recovery().last_seq != k + 1 || engine.get("goes").ok().flatten().as_deref() != Some(b"on") {
             return Err(Wrong::Lost(format!("the write behind write {k} is not there")));
         }
         Ok(())
     }
 
-    fn open(&self, disk: &SimDisk, bounds: Bounds) -> Result<(Engine, u64), Wrong> {
-        let engine = options(disk).open().map_err(|error| Wrong::Refused(format!("not opened: {error}")))?;
+    /// Where values are in the opening with this number.
+    fn keep(&self, opening: usize) -> Keep {
+        match opening % 3 {
+            0 if leaves_values_in_snapshot(self.workload) => on_disk(0),
+            2 if leaves_values_in_snapshot(self.workload) => on_disk(CACHE_BYTES),
+            _ => Keep::InMemory,
+        }
+    }
+
+    fn open(&self, disk: &SimDisk, keep: Keep, bounds: Bounds) -> Result<(Engine, u64), Wrong> {
+        let engine = options(disk, keep).open().map_err(|error| Wrong::Refused(format!("not opened: {error}")))?;
         let k = self.judge(&engine, bounds)?;
         Ok((engine, k))
     }
@@ -122,11 +141,29 @@ impl Oracle<'_> {
     fn compare(&self, engine: &Engine, k: u64, bounds: Bounds) -> Result<(), Wrong> {
         let later = bounds.later.into_iter().flatten().find(|(write, _)| *write == k).map(|(_, digest)| digest);
         let of_workload = || usize::try_from(k).ok().and_then(|k| self.digests.get(k)).copied();
-        if later.or_else(of_workload) == Some(engine.digest()) {
+        if later.or_else(of_workload) == Some(self.seen(engine)?) {
             Ok(())
         } else {
             Err(Wrong::Lost(format!("the state is not that after write {k}")))
         }
+    }
+
+    /// What readers see. Where they may read the disk, in each of the ways in which they can.
+    fn seen(&self, engine: &Engine) -> Result<Digest, Wrong> {
+        if !leaves_values_in_snapshot(self.workload) {
+            return Ok(engine.digest());
+        }
+        let state = entries(engine)?;
+        for (key, value) in state.range(Bound::Unbounded) {
+            if engine.get(key).map_err(unread)?.as_ref() != Some(value) {
+                return Err(Wrong::Lost(format!("a lookup of {} finds another value than a scan", key.escape_ascii())));
+            }
+        }
+        let count = engine.count().map_err(unread)?;
+        if count != state.len() as u64 {
+            return Err(Wrong::Lost(format!("{count} keys are counted, and {} there", state.len())));
+        }
+        Ok(state.digest())
     }
 
     /// On a disk that breaks its word: no state that never was, and without powersafe overwrite no loss
@@ -135,12 +172,16 @@ impl Oracle<'_> {
         let disk = SimDisk::of_world(world, entropy(self.workload, 9, 0));
         let mut found = None;
         for _ in 0..2 {
-            let Ok(engine) = options(&disk).open() else { return Ok(true) };
+            let keep = self.keep(usize::from(found.is_some()));
+            let Ok(engine) = options(&disk, keep).open() else { return Ok(true) };
             let k = engine.recovery().last_seq;
             if k > bounds.issued || found.is_some_and(|found| found != k) {
                 return Err(Wrong::Lost(format!("write {k} is the last, {found:?} was, and {} were issued", bounds.issued)));
             }
-            self.compare(&engine, k, bounds)?;
+            match self.compare(&engine, k, bounds) {
+                Err(Wrong::Unread(_)) => return Ok(true),
+                compared => compared?,
+            }
             let silent = engine.recovery().warnings().is_empty();
             if model == Model::NoPsow && found.is_none() && k < bounds.promised && silent {
                 return Err(Wrong::Lost(format!(
@@ -167,34 +208,49 @@ impl Oracle<'_> {
         if let Some(plan) = plan {
             disk = disk.with_faults(plan);
         }
-        let engine = match options(&disk).open() {
+        let opened = options(&disk, self.keep(number + at)).open();
+        // As long as nothing is opened and written; then with what was found, and written.
+        let lived =
+            Lived { trace: Vec::new(), opened: None, operations: disk.operations(), found: 0, own: None, promised: false };
+        let engine = match opened {
             Ok(engine) => engine,
-            Err(_) if plan.is_some() => {
-                let operations = disk.operations();
-                return Ok(Lived { trace: disk.trace(), opened: None, operations, found: 0, own: None, promised: false });
-            }
+            Err(_) if plan.is_some() => return Ok(Lived { trace: disk.trace(), ..lived }),
             Err(error) => return Err(Wrong::Refused(format!("not opened: {error}"))),
         };
-        let found = self.judge(&engine, bounds)?;
-        let (opened, operations) = (Some(disk.changes()), disk.operations());
+        let lived = Lived { opened: Some(disk.changes()), found: engine.recovery().last_seq, ..lived };
         let op = Op::put(format!("life {number}").as_bytes(), b"goes on");
+        let read = self.judge(&engine, bounds).and_then(|_| entries(&engine));
+        let mut state = match read {
+            // A read failed, as planned.
+            Err(Wrong::Unread(_)) if plan.is_some() => return Ok(Lived { trace: disk.trace(), ..lived }),
+            read => read?,
+        };
+        state.apply(op.clone());
         let put = engine.put(&*op.key, op.value.as_deref().expect("a put"));
         let trace = disk.trace(); // before the engine is dropped, which would still write
         let own = match &put {
-            Ok(_) => Some((found + 1, engine.digest())),
-            Err(error) if plan.is_none() => return Err(Wrong::Refused(format!("a put fails ({error}) after write {found}"))),
-            Err(Error::Poisoned { .. }) => {
-                // In doubt: it may be there after another opening.
-                let mut state = State::default();
-                for entry in engine.scan("") {
-                    let (key, value) = entry.map_err(|error| Wrong::Refused(format!("the state is not readable: {error}")))?;
-                    state.apply(Op { key: key.as_slice().into(), value: Some(value) });
-                }
-                state.apply(op);
-                Some((found + 1, state.digest()))
+            Ok(_) => Some((lived.found + 1, state.digest())),
+            Err(error) if plan.is_none() => {
+                return Err(Wrong::Refused(format!("a put fails ({error}) after write {}", lived.found)));
             }
+            // In doubt: it may be there after another opening.
+            Err(Error::Poisoned { .. }) => Some((lived.found + 1, state.digest())),
             Err(_) => None, // refused: it may not
         };
-        Ok(Lived { trace, opened, operations, found, own, promised: put.is_ok_and(|ack| ack.durable) })
+        Ok(Lived { trace, own, promised: put.is_ok_and(|ack| ack.durable), ..lived })
     }
+}
+
+fn unread(error: Error) -> Wrong {
+    Wrong::Unread(format!("the state cannot be read: {error}"))
+}
+
+/// The map, as a scan finds it.
+fn entries(engine: &Engine) -> Result<State, Wrong> {
+    let mut state = State::default();
+    for entry in engine.scan("") {
+        let (key, value) = entry.map_err(unread)?;
+        state.apply(Op { key: key.as_slice().into(), value: Some(value) });
+    }
+    Ok(state)
 }

@@ -109,6 +109,12 @@ impl Played {
         if self.wrong.is_some() {
             return self.wrong.clone();
         }
+        if let Some(misread) = &self.recorded.misread
+            && case.lives.len() == 1
+            && misread.changes <= case.lives[0].at
+        {
+            return Some(Wrong::Lost(misread.text.clone()));
+        }
         let last = case.lives.last().expect("a case has a life");
         let left = last.end.leaves(&self.world);
         let oracle = Oracle { workload: case.workload, digests: &self.recorded.digests };

@@ -2,6 +2,10 @@
 //! every change and of what was issued and promised at that moment. Promised is what was answered as
 //! durable or before a flush, a snapshot or a close that succeeded; all but the last n − 1 writes; what is as
 //! old as the flush interval when the flusher has had its turn; and what the statistics call durable.
+//!
+//! Some workloads leave their values in the snapshot, with a cache too small for it, or with none. Reads go to the disk then, and are
+//! tried too: behind each step and, where others write meanwhile, before each operation on the disk somebody looks at a
+//! key, and must see what was written last.
 
 use super::choices::Random;
 use super::meanwhile::Visited;
@@ -10,6 +14,7 @@ use crate::disk::Disk;
 use crate::disk::sim::{Change, Image, SimDisk};
 use crate::engine::{Ack, Batch, Engine};
 use crate::error::{Error, Result};
+use crate::recovery::Keep;
 use crate::state::{Digest, Op, State};
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,9 +23,15 @@ use std::time::Duration;
 
 const STEPS: usize = 30;
 const KEYS: usize = 6;
+/// Of a snapshot so much is kept in memory, where something is.
+pub(super) const CACHE_BYTES: usize = 12_000;
 /// A checkpoint of these stores takes about so many operations on the disk until writers are paused, and a flush so many.
 const SNAPSHOT_OPERATIONS: usize = 16;
 const FLUSH_OPERATIONS: usize = 3;
+/// More, where the snapshot has an index and is put in the place of the old one.
+const INDEXED_SNAPSHOT_OPERATIONS: usize = 36;
+/// So often a reader looks in the middle of a step in which something has failed: reads that come byte by byte take long.
+const LOOKS_BEHIND_FAULT: usize = 12;
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One step of a process that uses the store. Where the store is not open, a step opens it first, as
@@ -30,6 +41,7 @@ pub(super) enum Step {
     Open {
         batch_size: u64,
         snapshot_on_close: bool,
+        keep: Keep,
     },
     Put(Vec<u8>, Vec<u8>),
     Delete(Vec<u8>),
@@ -56,7 +68,44 @@ pub(super) fn steps(seed: u64) -> Vec<Step> {
         }
     }
     steps.push(Step::Close);
-    with_others(seed, steps)
+    let steps = with_others(seed, steps);
+    if leaves_values_in_snapshot(seed) { with_values_in_snapshot(seed, steps) } else { steps }
+}
+
+/// Whether the processes of this workload, and those behind a crash of it, leave values in the snapshot.
+pub(super) fn leaves_values_in_snapshot(seed: u64) -> bool {
+    seed.is_multiple_of(4)
+}
+
+/// Most openings leave values in the snapshot; the others save one without an index, which the next has to save anew. And
+/// there are more long values, so that snapshots have some blocks.
+fn with_values_in_snapshot(seed: u64, steps: Vec<Step>) -> Vec<Step> {
+    let random = &mut Random::new(seed ^ 0x00b1_0c45);
+    let change = |step: Step| match step {
+        Step::Open { batch_size, snapshot_on_close, .. } => {
+            let keep = [Keep::InMemory, on_disk(0), on_disk(0), on_disk(CACHE_BYTES)][random.below(4)];
+            Step::Open { batch_size, snapshot_on_close, keep }
+        }
+        Step::Put(key, value) if random.below(4) == 0 => {
+            Step::Put(key, vec![value.first().copied().unwrap_or(b'-'); 2000 + random.below(1000)])
+        }
+        Step::With(step, others) => {
+            // Half of them in the sync that decides what the snapshot will hold.
+            let mut moved = |at| match random.below(2) {
+                0 => random.below(FLUSH_OPERATIONS),
+                _ => at * INDEXED_SNAPSHOT_OPERATIONS / SNAPSHOT_OPERATIONS,
+            };
+            let mut others: Vec<_> = others.into_iter().map(|(at, other)| (moved(at), other)).collect();
+            others.sort_by_key(|(at, _)| *at);
+            Step::With(step, others)
+        }
+        step => step,
+    };
+    steps.into_iter().map(change).collect()
+}
+
+pub(super) fn on_disk(cache_bytes: usize) -> Keep {
+    Keep::OnDisk { cache_bytes }
 }
 
 /// Lets the clock and other writers into some of the steps. Drawn apart: the other steps of a seed do not depend on it.
@@ -81,7 +130,8 @@ fn writes_during(step: Step, operations: usize, random: &mut Random) -> Step {
 
 fn open(random: &mut Random) -> Step {
     let sizes = [1, 1, 2, 3, 5, 50];
-    Step::Open { batch_size: sizes[random.below(sizes.len())], snapshot_on_close: random.below(4) == 0 }
+    let batch_size = sizes[random.below(sizes.len())];
+    Step::Open { batch_size, snapshot_on_close: random.below(4) == 0, keep: Keep::InMemory }
 }
 
 fn step(random: &mut Random) -> Step {
@@ -131,9 +181,13 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         match self {
-            Step::Open { batch_size, snapshot_on_close } => {
+            Step::Open { batch_size, snapshot_on_close, keep } => {
                 let snapshot = if *snapshot_on_close { ", with a snapshot when closed" } else { "" };
-                write!(f, "open with batch size {batch_size}{snapshot}")
+                write!(f, "open with batch size {batch_size}{snapshot}")?;
+                match keep {
+                    Keep::InMemory => Ok(()),
+                    Keep::OnDisk { cache_bytes } => write!(f, ", values in the snapshot, {cache_bytes} B of it in memory"),
+                }
             }
             Step::Put(key, value) => write!(f, "put {} ({} B)", text(key), value.len()),
             Step::Delete(key) => write!(f, "delete {}", text(key)),
@@ -168,6 +222,15 @@ pub(super) struct Recorded {
     pub(super) failed_by: Option<usize>,
     /// Writes that were issued in the middle of a step.
     pub(super) meanwhile: u64,
+    /// The first reader that did not see what was written last.
+    pub(super) misread: Option<Misread>,
+}
+
+/// What a reader saw that is wrong, when so many changes had been made.
+#[derive(Clone, Debug)]
+pub(super) struct Misread {
+    pub(super) changes: usize,
+    pub(super) text: String,
 }
 
 /// After so many changes, in this step, so much was issued and promised.
@@ -206,6 +269,7 @@ struct Model {
     marks: Vec<Mark>,
     step: usize,
     meanwhile: u64,
+    misread: Option<Misread>,
     /// Why nothing more may be written.
     ended: Option<Error>,
 }
@@ -241,9 +305,10 @@ pub(super) fn run(steps: &[Step], disk: &SimDisk, mut on_error: impl FnMut(&Erro
     let state = State::default();
     let digests = vec![state.digest()];
     let (times, marks) = (Vec::new(), Vec::new());
-    let model = Model { state, digests, times, promised: 0, marks, step: 0, meanwhile: 0, ended: None };
+    let model = Model { state, digests, times, promised: 0, marks, step: 0, meanwhile: 0, misread: None, ended: None };
     let client = Client { disk: disk.clone(), model: Arc::new(Mutex::new(model)) };
-    let mut process = Process { client, seam: Visited::new(disk), engine: None, batch_size: 1, snapshot_on_close: false };
+    let seam = Visited::new(disk);
+    let mut process = Process { client, seam, engine: None, batch_size: 1, snapshot_on_close: false, keep: Keep::InMemory };
     let mut failed_by = None;
     for (number, step) in steps.iter().enumerate() {
         process.client.model().step = number;
@@ -263,7 +328,7 @@ pub(super) fn run(steps: &[Step], disk: &SimDisk, mut on_error: impl FnMut(&Erro
     let trace = disk.trace(); // before the engine is dropped, which would still write
     let mut model = process.client.model();
     let (marks, digests) = (std::mem::take(&mut model.marks), std::mem::take(&mut model.digests));
-    Recorded { trace, marks, digests, failed_by, meanwhile: model.meanwhile }
+    Recorded { trace, marks, digests, failed_by, meanwhile: model.meanwhile, misread: model.misread.take() }
 }
 
 struct Process {
@@ -272,17 +337,19 @@ struct Process {
     engine: Option<Engine>,
     batch_size: u64,
     snapshot_on_close: bool,
+    keep: Keep,
 }
 
 impl Process {
     fn step(&mut self, step: &Step) -> Result<()> {
-        if let Step::Open { batch_size, snapshot_on_close } = step {
-            (self.batch_size, self.snapshot_on_close) = (*batch_size, *snapshot_on_close);
+        if let Step::Open { batch_size, snapshot_on_close, keep } = step {
+            (self.batch_size, self.snapshot_on_close, self.keep) = (*batch_size, *snapshot_on_close, *keep);
         }
         let engine = match &self.engine {
             Some(engine) => engine.clone(),
             None => {
-                let options = options(&self.client.disk).disk(Arc::new(self.seam.clone())).flush_interval(FLUSH_INTERVAL);
+                let options =
+                    options(&self.client.disk, self.keep).disk(Arc::new(self.seam.clone())).flush_interval(FLUSH_INTERVAL);
                 let options = options.batch_size(self.batch_size).snapshot_on_close(self.snapshot_on_close).by_hand();
                 self.engine.insert(options.open()?).clone()
             }
@@ -291,6 +358,8 @@ impl Process {
             return self.with_others(&engine, step, others);
         }
         self.client.call(&engine, step)?;
+        let number = self.client.model().step;
+        self.client.look(&engine, number);
         if matches!(step, Step::Close) {
             self.engine = None;
         }
@@ -300,11 +369,15 @@ impl Process {
     fn with_others(&self, engine: &Engine, step: &Step, others: &[(usize, Step)]) -> Result<()> {
         let (other, others_engine) = (self.client.clone(), engine.clone());
         let mut others: VecDeque<_> = others.iter().cloned().collect();
-        let mut operation = 0;
+        let (mut operation, mut looks_behind_fault) = (0, 0);
         let visit = move || {
             while others.front().is_some_and(|(at, _)| *at <= operation) && !others_engine.would_wait() {
                 let (_, write) = others.pop_front().expect("it was looked at");
                 other.meanwhile(&others_engine, &write);
+            }
+            looks_behind_fault += usize::from(other.disk.has_failed());
+            if looks_behind_fault <= LOOKS_BEHIND_FAULT {
+                other.look(&others_engine, operation);
             }
             operation += 1;
         };
@@ -335,6 +408,27 @@ impl Client {
         model.meanwhile += 1;
         model.ended = done.err();
         model.mark(&self.disk);
+    }
+
+    /// A reader looks at one of the keys. It never has to wait.
+    fn look(&self, engine: &Engine, number: usize) {
+        if self.model().ended.is_some() {
+            return; // the write that failed is in doubt
+        }
+        let key = format!("k{}", number % KEYS).into_bytes();
+        let seen = engine.get(&key);
+        let mut model = self.model();
+        let text = match seen {
+            Ok(seen) if seen.as_ref() == model.state.get(&key) => return,
+            Ok(seen) => {
+                let len = |value: Option<&[u8]>| value.map_or("nothing".into(), |value| format!("{} B", value.len()));
+                let (seen, written) = (len(seen.as_deref()), len(model.state.get(&key).map(|value| &**value)));
+                format!("a reader sees {seen} under k{}, of which {written} was written last", number % KEYS)
+            }
+            Err(_) if self.disk.has_failed() => return,
+            Err(error) => format!("k{} cannot be read: {error}", number % KEYS),
+        };
+        model.misread.get_or_insert(Misread { changes: self.disk.changes(), text });
     }
 
     fn call(&self, engine: &Engine, step: &Step) -> Result<()> {

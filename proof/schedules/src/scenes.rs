@@ -37,6 +37,7 @@ pub struct Scene {
     batch_size: u64,
     flush_interval: Duration,
     snapshot_on_close: bool,
+    values_in_snapshot: bool,
     trouble: Trouble,
     roles: Vec<Role>,
     /// The first thread lets go of the store while the others work.
@@ -49,13 +50,18 @@ pub struct Scene {
 /// The name of a scene, what it is about, and how it is drawn.
 pub type Named = (&'static str, fn(&mut Draw) -> Scene);
 
-pub const SCENES: [Named; 14] = [
+pub const SCENES: [Named; 16] = [
     ("writers, batch 1", |d| Scene::new(d, 1).writers(2, 4).with(Role::Read(3)).with(Role::Watch(2))),
     ("writers, batch 2-3", |d| Scene::batched(d).writers(2, 4).with(Role::Watch(3))),
     ("shared key", |d| Scene::any(d).contenders(2, 3).with(Role::Read(3))),
     ("flush", |d| Scene::batched(d).writers(2, 3).with(Role::Flush(2)).with(Role::Watch(2))),
     ("background flush", |d| Scene::batched(d).flushing().lone_writers().awaiting()),
     ("snapshot", |d| Scene::any(d).contenders(2, 3).with(Role::Snapshot(2)).with(Role::Read(2))),
+    // A reader beside checkpoints that let go of what is in memory, for blocks of the snapshot.
+    ("on disk", |d| Scene::any(d).on_disk().contenders(1, 3).with(Role::Snapshot(2)).with(Role::Read(4))),
+    ("on disk, full", |d| {
+        Scene::any(d).on_disk().full().contenders(1, 3).with(Role::Snapshot(3)).with(Role::Read(3)).perhaps(Role::Close)
+    }),
     ("batch size", |d| Scene::any(d).writers(2, 3).resizing().with(Role::Watch(3))),
     ("close", |d| Scene::any(d).snapshot_or_not().writers(2, 3).with(Role::Close).perhaps(Role::Close).perhaps(Role::Flush(1))),
     ("drop", |d| Scene::any(d).snapshot_or_not().flushing_or_not().writers(2, 3).leaving()),
@@ -89,6 +95,7 @@ impl Scene {
             batch_size,
             flush_interval: Duration::ZERO,
             snapshot_on_close: false,
+            values_in_snapshot: false,
             trouble: Trouble::None,
             roles: Vec::new(),
             leave_early: false,
@@ -171,6 +178,11 @@ impl Scene {
         self
     }
 
+    fn on_disk(mut self) -> Scene {
+        self.values_in_snapshot = true;
+        self
+    }
+
     fn awaiting(mut self) -> Scene {
         self.await_flush = true;
         self
@@ -232,11 +244,12 @@ pub fn opening_operations() -> u64 {
 }
 
 fn options(scene: &Scene, stage: &Arc<Stage>) -> Options {
-    Options::new(WAL, SNAPSHOT)
+    let options = Options::new(WAL, SNAPSHOT)
         .batch_size(scene.batch_size)
         .flush_interval(scene.flush_interval)
         .snapshot_on_close(scene.snapshot_on_close)
-        .disk(Arc::new(StageDisk(Arc::clone(stage))))
+        .disk(Arc::new(StageDisk(Arc::clone(stage))));
+    if scene.values_in_snapshot { options.values_in_snapshot(0) } else { options }
 }
 
 /// Plays one schedule and panics if anything in it is wrong.
@@ -248,7 +261,7 @@ pub fn play(mut scene: Scene, opening: u64) {
     let play = Play { stage: Arc::clone(&stage), history: Arc::clone(&history) };
 
     let engine = options(&scene, &stage).open().expect("a new store");
-    stage.arm();
+    stage.arm(scene.values_in_snapshot);
     let (first, others) = scene.roles.split_first().expect("somebody");
     let threads: Vec<_> = others.iter().enumerate().map(|(number, role)| play.spawn(number + 1, role, &engine)).collect();
     // The first thread plays the first role itself: one thread less to schedule.

@@ -59,6 +59,8 @@ pub struct Stage {
     tick: Duration,
     script: Mutex<Script>,
     armed: std::sync::atomic::AtomicBool,
+    /// Whether threads change places inside reads too.
+    in_reads: std::sync::atomic::AtomicBool,
     /// Threads that wait for a sync to end.
     ended: shuttle::sync::Condvar,
     ended_lock: shuttle::sync::Mutex<()>,
@@ -88,6 +90,7 @@ impl Stage {
             tick,
             script: Mutex::default(),
             armed: false.into(),
+            in_reads: false.into(),
             ended: shuttle::sync::Condvar::new(),
             ended_lock: shuttle::sync::Mutex::new(()),
         }
@@ -97,8 +100,10 @@ impl Stage {
         self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The store is open: from now on threads change places inside operations, and things go wrong.
-    pub fn arm(&self) {
+    /// The store is open: from now on threads change places inside operations, in reads too where it says so, and things go
+    /// wrong.
+    pub fn arm(&self, in_reads: bool) {
+        self.in_reads.store(in_reads, std::sync::atomic::Ordering::Relaxed);
         self.armed.store(true, std::sync::atomic::Ordering::Relaxed);
     }
 
@@ -231,7 +236,7 @@ impl Disk for StageDisk {
         Ok(self.0.sim.open(path)?.map(|file| self.file(file)))
     }
     fn open_read(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
-        self.0.sim.open_read(path)
+        Ok(self.0.sim.open_read(path)?.map(|file| self.file(file)))
     }
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         self.other(|| self.0.sim.create_new(path)).map(|file| self.file(file))
@@ -272,6 +277,9 @@ impl File for StageFile {
         self.inner.size()
     }
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        if self.stage.in_reads.load(std::sync::atomic::Ordering::Relaxed) {
+            thread::sleep(Duration::ZERO);
+        }
         self.inner.read_at(offset, out)
     }
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {

@@ -57,6 +57,14 @@ pub(super) struct Life {
     pub(super) calls: Vec<Called>,
 }
 
+/// How the store is opened.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setup {
+    pub(super) batch_size: u8,
+    /// Whether values stay in the snapshot.
+    pub(super) on_disk: bool,
+}
+
 /// Where a life begins.
 #[derive(Clone, Debug)]
 pub(super) enum Begin {
@@ -66,19 +74,14 @@ pub(super) enum Begin {
     World(World),
 }
 
-pub(super) fn options(disk: &SimDisk, batch_size: u8) -> Options {
-    Options::new(LOG, SNAPSHOT).batch_size(batch_size.into()).flush_interval(Duration::ZERO).disk(Arc::new(disk.clone()))
+pub(super) fn options(disk: &SimDisk, setup: Setup) -> Options {
+    let options = Options::new(LOG, SNAPSHOT).flush_interval(Duration::ZERO).disk(Arc::new(disk.clone()));
+    let options = options.batch_size(setup.batch_size.into());
+    if setup.on_disk { options.values_in_snapshot(0) } else { options }
 }
 
 /// A life on a disk whose operations fail as planned, if it begins behind a power cut.
-pub(super) fn live(
-    begin: &Begin,
-    plan: Option<FaultPlan>,
-    batch_size: u8,
-    mut put: u8,
-    last_put: u8,
-    random: &mut Random,
-) -> Life {
+pub(super) fn live(begin: &Begin, plan: Option<FaultPlan>, setup: Setup, mut put: u8, last_put: u8, random: &mut Random) -> Life {
     let seed = random.below(1 << 30) as u64;
     let disk = match begin {
         Begin::Image(image) => SimDisk::new(image, seed),
@@ -100,7 +103,7 @@ pub(super) fn live(
         };
         let mut ack = None;
         let done = match (&engine, call) {
-            (None, _) => options(&disk, batch_size).open().map(|opened| engine = Some(opened)),
+            (None, _) => options(&disk, setup).open().map(|opened| engine = Some(opened)),
             (Some(engine), Call::Put) => {
                 put += 1;
                 let (key, value) = entry(put);

@@ -58,10 +58,12 @@ pub(super) struct Follower {
     failures: u8,
     /// What stands for bad pieces on the simulated disk: garbage, or zeros.
     garbage: bool,
+    /// Whether the engine leaves values in the snapshot.
+    pub(super) on_disk: bool,
 }
 
 impl Follower {
-    pub(super) fn new(protocol: Protocol) -> Follower {
+    pub(super) fn new(protocol: Protocol, on_disk: bool) -> Follower {
         Follower {
             state: protocol.init(),
             protocol,
@@ -76,6 +78,7 @@ impl Follower {
             call: Call::Open,
             failures: 0,
             garbage: false,
+            on_disk,
         }
     }
 
@@ -149,13 +152,21 @@ impl Follower {
         if let Some(action) = self.sync_fails(effect, state, &enabled) {
             return Some(vec![action]);
         }
-        let mut silently = enabled.into_iter().filter(|action| silent > 0 && self.is_silent(action));
+        let is_silent = |action: &Action| self.is_silent(action) || self.is_left_out(state, action);
+        let mut silently = enabled.into_iter().filter(|action| silent > 0 && is_silent(action));
         silently.find_map(|action| {
             let next = self.protocol.after(state, &action);
             let mut way = self.way_to(effect, &next, silent - 1)?;
             way.insert(0, action);
             Some(way)
         })
+    }
+
+    /// A snapshot that stays on the disk is not read anew from the medium, since what memory has of it was synced: of the model's
+    /// disk the step changes nothing.
+    fn is_left_out(&self, state: &State, action: &Action) -> bool {
+        let is_it = self.on_disk && *action == Action::Step(Step::DropSnapshotCache);
+        is_it && self.protocol.after(state, action).disk == state.disk
     }
 
     /// The sync that is due fails, and leaves what it leaves on the simulated disk: nothing reaches the medium.

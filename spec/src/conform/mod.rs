@@ -15,7 +15,7 @@ mod follow;
 
 use crate::disk::{Disk, Name, Piece};
 use crate::model::{Action, Bounds, Doing, Protocol, State, Step};
-use engine::{Begin, Life};
+use engine::{Begin, Life, Setup};
 use follow::Follower;
 use kv_engine::disk::sim::{Change, Cut, Fault, FaultPlan, Image, Lasts, SimDisk, SyncFailure, World};
 use std::collections::HashSet;
@@ -112,7 +112,8 @@ impl Workload<'_> {
         let batch_size = [1, 1, 2, 3][random.below(4)];
         // Crashes and failed syncs are not left to the model here: they happen when the engine's do.
         let bounds = Bounds { batch_size, puts: PUTS, snapshots: u8::MAX, closes: u8::MAX, reserve: true, ..Bounds::NONE };
-        let follower = Follower::new(Protocol { bounds, wrong: None });
+        // Every fourth leaves values in the snapshot: the steps are the same.
+        let follower = Follower::new(Protocol { bounds, wrong: None }, seed.is_multiple_of(4));
         Workload { random, follower, world: World::default(), seen: HashSet::new(), report }
     }
 
@@ -135,21 +136,25 @@ impl Workload<'_> {
         Ok(())
     }
 
+    fn setup(&self) -> Setup {
+        Setup { batch_size: self.follower.protocol.bounds.batch_size, on_disk: self.follower.on_disk }
+    }
+
     /// A life of the engine; one in which a sync `fails`, where one of the operations drawn is a sync.
     fn live(&mut self, begin: &Begin, fails: bool) -> Life {
-        let (batch_size, put) = (self.follower.protocol.bounds.batch_size, self.follower.state.used.puts);
+        let (setup, put) = (self.setup(), self.follower.state.used.puts);
         for _ in 0..if fails { DRAWN } else { 0 } {
             let plan = FaultPlan {
                 at: self.random.below(OPERATIONS),
                 fault: Fault::Sync([SyncFailure::LosesPages, SyncFailure::RevertsPages][self.random.below(2)]),
                 lasts: Lasts::Once,
             };
-            let life = engine::live(begin, Some(plan), batch_size, put, PUTS, &mut self.random);
+            let life = engine::live(begin, Some(plan), setup, put, PUTS, &mut self.random);
             if life.trace.iter().any(|change| matches!(change, Change::FailedSync(..))) {
                 return life;
             }
         }
-        engine::live(begin, None, batch_size, put, PUTS, &mut self.random)
+        engine::live(begin, None, setup, put, PUTS, &mut self.random)
     }
 
     /// Follows a life for so many changes, looking at each of them what a crash would leave.
@@ -238,7 +243,7 @@ impl Workload<'_> {
             }
             debug_assert!(step != Step::Open, "Replay comes before");
         }
-        let engine = engine::options(disk, protocol.bounds.batch_size).open().map_err(|error| format!("not opened: {error}"))?;
+        let engine = engine::options(disk, self.setup()).open().map_err(|error| format!("not opened: {error}"))?;
         let process = &state.process;
         let replayed = process.appended - process.snapshot_seq;
         let expected = (process.appended, process.tail.expect("it was read"), process.beyond, process.snapshot_seq, replayed);
