@@ -7,10 +7,13 @@ use crate::layout::{
 };
 use kv_engine::{Fault, MAX_KEY_BYTES, MAX_VALUE_BYTES, Recovery};
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use xxhash_rust::xxh3::Xxh3;
 
 /// The last sequence number there can be.
 pub const MAX_SEQ: u64 = 1 << 62;
+/// Where a header is lost, a frame with a higher number is none.
+const MOST_WRITES: u64 = 1 << 48;
 /// The longest body of a frame.
 const MAX_BODY: usize = 1 << 30;
 
@@ -235,15 +238,55 @@ pub fn log(bytes: &[u8], snapshot_seq: u64) -> Result<Log<'_>, Refusal> {
     Ok(frames(bytes, le32(bytes, 28), base, snapshot_seq))
 }
 
-/// A log whose header is damaged, if its frames can be found all the same: the first of them says by its link which
-/// salt it has, and by its own check whether that is so.
+/// A log whose header is damaged, if there are whole frames in it: of the salt that most of their bytes have, of two
+/// such the one that comes first.
 #[must_use]
 pub fn log_without_header(bytes: &[u8], snapshot_seq: u64) -> Option<Log<'_>> {
-    let head = bytes.get(LOG_HEADER..LOG_HEADER + HEAD)?;
-    let salt = le32(head, 24);
-    let is_head = le32(head, 0) == crc(salt, &head[4..]) && le32(head, 4) as usize <= MAX_BODY;
-    let base = if head[32] == WRITE { le64(head, 8).checked_sub(1)? } else { le64(head, 8) };
-    (is_head && base <= MAX_SEQ).then(|| frames(bytes, salt, base, snapshot_seq))
+    let mut salts: Vec<(u32, usize, Frame<'_>)> = Vec::new();
+    let mut at = LOG_HEADER;
+    while let Some(head) = bytes.get(at..at + HEAD) {
+        let (seq, durable, kind) = (le64(head, 8), le64(head, 16), head[32]);
+        let possible = (WRITE..=INDEX).contains(&kind) && durable <= seq && seq <= MOST_WRITES;
+        let salt = if possible { salt_of(le32(head, 0), &head[4..]) } else { 0 };
+        let chain = Chain { bytes, numbered: WRITE, salt, at, link: salt, last: 0 };
+        let Some(frame) = possible.then(|| chain.whole_at(at)).and_then(Result::ok) else {
+            at += 1;
+            continue;
+        };
+        match salts.iter_mut().find(|(known, ..)| *known == salt) {
+            Some((_, length, _)) => *length += HEAD + frame.body.len(),
+            None => salts.push((salt, HEAD + frame.body.len(), frame)),
+        }
+        at += HEAD + frame.body.len();
+    }
+    let most = salts.iter().map(|(_, length, _)| *length).max()?;
+    let (salt, _, first) = salts.iter().find(|(_, length, _)| *length == most)?;
+    let base = if first.kind == WRITE { first.seq.checked_sub(1)? } else { first.seq };
+    Some(frames(bytes, *salt, base, snapshot_seq))
+}
+
+/// What a check of the rest of a head was begun with. To begin with a bit more changes certain bits of the check,
+/// whatever the bytes are; so these bits tell the others.
+fn salt_of(check: u32, rest: &[u8]) -> u32 {
+    static BITS: LazyLock<[u32; 32]> = LazyLock::new(|| {
+        let zeros = [0; HEAD - 4];
+        // What changes, and by which bits of the salt; until each changes one bit.
+        let mut changes: [(u32, u32); 32] = std::array::from_fn(|bit| (crc(1 << bit, &zeros) ^ crc(0, &zeros), 1 << bit));
+        for bit in 0..32 {
+            let has = |change: &(u32, u32)| change.0 >> bit & 1 == 1;
+            let found = (bit..32).find(|&at| has(&changes[at])).expect("no two salts give the same check");
+            changes.swap(bit, found);
+            let (changed, by) = changes[bit];
+            for at in (0..32).filter(|&at| at != bit) {
+                if has(&changes[at]) {
+                    changes[at] = (changes[at].0 ^ changed, changes[at].1 ^ by);
+                }
+            }
+        }
+        changes.map(|(_, by)| by)
+    });
+    let differs = check ^ crc(0, rest);
+    BITS.iter().enumerate().filter(|(bit, _)| differs >> bit & 1 == 1).fold(0, |salt, (_, by)| salt ^ by)
 }
 
 fn frames(bytes: &[u8], salt: u32, base: u64, snapshot_seq: u64) -> Log<'_> {
