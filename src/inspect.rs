@@ -9,7 +9,7 @@ mod follow;
 pub use fields::{Field, header_fields, record_fields};
 pub use follow::{Follow, Followed};
 
-use crate::disk::{Disk, OsDisk, read_full_at};
+use crate::disk::{Disk, File, OsDisk, read_full_at};
 use crate::error::{Error, Result};
 use crate::record::{self, Fault, HEADER_BYTES, Kind};
 use crate::recovery::{Cut, Tail, check_pair, read_header};
@@ -19,6 +19,7 @@ use crate::{LOG_FORMAT, MAX_SEQ, Seq, StoreId, snapshot, wal};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Something that stands in a log, as [`log`] shows it.
 ///
@@ -253,9 +254,35 @@ pub struct LogSummary {
 /// # Errors
 /// [`Error::Foreign`] and [`Error::Version`] for a file that cannot be read as a log,
 /// [`Error::Damaged`] for one whose records cannot be found, [`Error::Io`], also when there is none.
-pub fn log(path: &Path, snapshot_seq: Seq, mut each: impl FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<LogSummary> {
+pub fn log(path: &Path, snapshot_seq: Seq, each: impl FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<LogSummary> {
     let missing = || Error::io("opening", path)(std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such file"));
     let file = OsDisk.open_read(path).map_err(Error::io("opening", path))?.ok_or_else(missing)?;
+    log_in(file, path, snapshot_seq, each)
+}
+
+/// As [`log`], of a file that is open already, on whatever [disk](crate::disk); errors call it `path`.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+/// use kv_engine::disk::{Disk, OsDisk};
+/// use kv_engine::inspect;
+/// use std::ops::ControlFlow;
+///
+/// kv_engine::Options::new(&log, snapshot).open()?.put("x", "100")?;
+/// let file = OsDisk.open_read(&log)?.expect("an open store has a log");
+/// assert_eq!(inspect::log_in(file, &log, 0, |_| ControlFlow::Continue(()))?.writes, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// As [`log`].
+pub fn log_in(
+    file: Arc<dyn File>,
+    path: &Path,
+    snapshot_seq: Seq,
+    mut each: impl FnMut(Entry<'_>) -> ControlFlow<()>,
+) -> Result<LogSummary> {
     let (header, damage) = match read_header(&*file, path) {
         Ok(header) => (header, None),
         Err(Error::Damaged { reason, offset, path }) => match find_salt(&*file) {
@@ -346,7 +373,7 @@ impl<'a> Record<'a> {
 
 /// Where a log's header is damaged: the link of its first record is the salt, and the record's own
 /// check says whether that is so.
-pub(crate) fn find_salt(file: &dyn crate::disk::File) -> Option<wal::Header> {
+pub(crate) fn find_salt(file: &dyn File) -> Option<wal::Header> {
     let mut bytes = [0; HEADER_BYTES];
     read_full_at(file, wal::HEADER_BYTES as u64, &mut bytes).ok()?;
     let salt = record::glance_link(&bytes);
