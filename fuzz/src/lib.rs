@@ -3,10 +3,12 @@
 //!
 //! | target | an input is | what must hold |
 //! |---|---|---|
+//! | [`records`] | a log | is shown record by record as the reference says, to the last field |
 //! | [`frame`] | a log | opens as the reference says, to the last field of the report |
 //! | [`log`] | a log and a snapshot | the same for both policies, twice, and it goes on; `inspect`, `verify` and `replay` agree |
 //! | [`snapshot`] | a snapshot | opens to exactly its entries, or is refused |
-//! | [`line`] | bytes of a shell line | no panic; what is quoted reads back |
+//! | [`line`] | bytes of a shell line | read or refused; the same by every way |
+//! | [`reply`] | a key and a value | what is printed of them is harmless and reads back |
 //! | [`operations`] | calls, closes, crashes | the state is the model's; after a crash a prefix that holds all that was promised |
 //! | [`directory`] | several files | opens or is refused; nothing of another's is changed |
 //!
@@ -27,7 +29,9 @@ pub mod layout;
 pub mod line;
 pub mod log;
 pub mod operations;
+pub mod records;
 pub mod reference;
+pub mod reply;
 pub mod snapshot;
 pub mod store;
 
@@ -37,11 +41,13 @@ pub use bounded::bounded;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 8] = [
+    ("records", records::run),
     ("frame", frame::run),
     ("log", log::run),
     ("snapshot", snapshot::run),
     ("line", line::run),
+    ("reply", reply::run),
     ("operations", operations::run),
     ("directory", directory::run),
 ];

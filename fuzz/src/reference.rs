@@ -29,12 +29,17 @@ pub enum Refusal {
 
 /// A whole frame.
 #[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "as in the head of a frame")]
 pub struct Frame<'a> {
-    check: u32,
-    seq: u64,
-    durable: u64,
-    kind: u8,
-    body: &'a [u8],
+    /// Where it begins.
+    pub at: usize,
+    pub check: u32,
+    pub seq: u64,
+    pub durable: u64,
+    pub link: u32,
+    pub body_check: u32,
+    pub kind: u8,
+    pub body: &'a [u8],
 }
 
 /// One step along a file.
@@ -73,10 +78,12 @@ impl<'a> Chain<'a> {
             return Err((1, Fault::Content));
         }
         let Some(body) = bytes.get(HEAD..HEAD + length) else { return Err((HEAD + length, Fault::Short)) };
-        if crc(self.salt, body) != le32(bytes, 28) {
+        let body_check = le32(bytes, 28);
+        if crc(self.salt, body) != body_check {
             return Err((HEAD + length, Fault::BodyChecksum));
         }
-        Ok(Frame { check, seq: le64(bytes, 8), durable: le64(bytes, 16), kind: bytes[32], body })
+        let (seq, durable, link, kind) = (le64(bytes, 8), le64(bytes, 16), le32(bytes, 24), bytes[32]);
+        Ok(Frame { at, check, seq, durable, link, body_check, kind, body })
     }
 
     /// The head at `at` where its own check holds, though its body may not.
@@ -126,8 +133,8 @@ impl<'a> Chain<'a> {
         self.at + self.bytes[self.at..].iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1)
     }
 
-    /// What stands behind a bad place, and whether it proves that the bad frame had been synced.
-    fn cut(&self, fault: Fault, snapshot_seq: u64) -> (bool, Cut) {
+    /// What stands behind a bad place, the whole frames there, and whether they prove that the bad frame had been synced.
+    fn cut(&self, fault: Fault, snapshot_seq: u64) -> (bool, Cut, Vec<Frame<'a>>) {
         let due = self.last + 1;
         let mut cut = Cut {
             offset: self.at as u64,
@@ -139,6 +146,7 @@ impl<'a> Chain<'a> {
             promised: 0,
         };
         let mut proven = due <= snapshot_seq;
+        let mut beyond = Vec::new();
         // The length of a record is believed where it continues the chain, and only there.
         let continues = self.head_at(self.at).is_some_and(|(_, _, link, _)| link == self.link);
         let mut at = self.at
@@ -163,8 +171,9 @@ impl<'a> Chain<'a> {
             cut.whole_beyond += 1;
             cut.last_beyond = cut.last_beyond.max(frame.seq);
             at += HEAD + frame.body.len();
+            beyond.push(frame);
         }
-        (proven, cut)
+        (proven, cut, beyond)
     }
 }
 
@@ -209,6 +218,8 @@ pub struct Log<'a> {
     pub closed: bool,
     /// How it ends; `None`: with a record of a newer format.
     pub tail: Option<Tail>,
+    /// The whole frames behind a bad place, which are not part of it.
+    pub beyond: Vec<Frame<'a>>,
 }
 
 /// Reads a log that is not empty. `snapshot_seq`: the last write that a snapshot holds.
@@ -221,21 +232,36 @@ pub fn log(bytes: &[u8], snapshot_seq: u64) -> Result<Log<'_>, Refusal> {
     if base > MAX_SEQ || bytes[40..60].iter().any(|&byte| byte != 0) {
         return Err(Refusal::Version);
     }
-    let salt = le32(bytes, 28);
+    Ok(frames(bytes, le32(bytes, 28), base, snapshot_seq))
+}
+
+/// A log whose header is damaged, if its frames can be found all the same: the first of them says by its link which
+/// salt it has, and by its own check whether that is so.
+#[must_use]
+pub fn log_without_header(bytes: &[u8], snapshot_seq: u64) -> Option<Log<'_>> {
+    let head = bytes.get(LOG_HEADER..LOG_HEADER + HEAD)?;
+    let salt = le32(head, 24);
+    let is_head = le32(head, 0) == crc(salt, &head[4..]) && le32(head, 4) as usize <= MAX_BODY;
+    let base = if head[32] == WRITE { le64(head, 8).checked_sub(1)? } else { le64(head, 8) };
+    (is_head && base <= MAX_SEQ).then(|| frames(bytes, salt, base, snapshot_seq))
+}
+
+fn frames(bytes: &[u8], salt: u32, base: u64, snapshot_seq: u64) -> Log<'_> {
     let mut chain = Chain { bytes, numbered: WRITE, salt, at: LOG_HEADER, link: salt, last: base };
-    let mut frames = Vec::new();
+    let (mut frames, mut beyond) = (Vec::new(), Vec::new());
     let tail = loop {
         match chain.step() {
             Step::Frame(frame) => frames.push(frame),
             Step::End => break Some(Tail::Clean),
             Step::Newer => break None,
             Step::Bad(fault) => {
-                let (proven, cut) = chain.cut(fault, snapshot_seq);
+                let (proven, cut, found) = chain.cut(fault, snapshot_seq);
+                beyond = found;
                 break Some(if proven { Tail::Damaged(cut) } else { Tail::Torn(cut) });
             }
         }
     };
-    Ok(Log {
+    Log {
         id: bytes[12..28].try_into().expect("sixteen bytes"),
         base,
         writes: frames.iter().filter(|frame| frame.kind == WRITE).count() as u64,
@@ -244,7 +270,8 @@ pub fn log(bytes: &[u8], snapshot_seq: u64) -> Result<Log<'_>, Refusal> {
         last: chain.last,
         end: chain.at,
         tail,
-    })
+        beyond,
+    }
 }
 
 impl<'a> Log<'a> {
@@ -287,10 +314,12 @@ fn header_is_sound(bytes: &[u8], magic: [u8; 8], length: usize) -> Result<(), Re
     }
 }
 
-type Operation<'a> = (&'a [u8], Option<&'a [u8]>);
+/// A key, and the value that it gets, if any.
+pub type Operation<'a> = (&'a [u8], Option<&'a [u8]>);
 
 /// The operations of a write; `None` when they are not a list of at least one, within the limits.
-fn operations(mut body: &[u8]) -> Option<Vec<Operation<'_>>> {
+#[must_use]
+pub fn operations(mut body: &[u8]) -> Option<Vec<Operation<'_>>> {
     fn bytes<'a>(body: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
         let (taken, rest) = (body.get(..count)?, body.get(count..)?);
         *body = rest;
