@@ -7,7 +7,7 @@
 //! | [`frame`] | a log | opens as the reference says, to the last field of the report |
 //! | [`log`] | a log and a snapshot | the same for both policies, twice, and it goes on; `inspect`, `verify` and `replay` agree |
 //! | [`snapshot`] | a snapshot | opens to exactly its entries, or is refused |
-//! | [`line`] | bytes of a shell line | read or refused; the same by every way |
+//! | [`line`] | bytes of a shell line | its words are those of the reference; it is their command, or refused |
 //! | [`reply`] | a key and a value | what is printed of them is harmless and reads back |
 //! | [`operations`] | calls, closes, crashes | the state is the model's; after a crash a prefix that holds all that was promised |
 //! | [`directory`] | several files | opens or is refused; nothing of another's is changed |
@@ -19,6 +19,7 @@
 //! | [`forge`] | choices → files with right checks |
 //! | [`reference`] | a plain reader of the files, and what opening them must give |
 //! | [`store`] | the engine held against the reference |
+//! | [`words`] | a plain reader of the words of a line |
 
 mod bounded;
 pub mod directory;
@@ -34,6 +35,7 @@ pub mod reference;
 pub mod reply;
 pub mod snapshot;
 pub mod store;
+pub mod words;
 
 pub use bounded::bounded;
 
