@@ -254,9 +254,35 @@ pub struct LogSummary {
 /// # Errors
 /// [`Error::Foreign`] and [`Error::Version`] for a file that cannot be read as a log,
 /// [`Error::Damaged`] for one whose records cannot be found, [`Error::Io`], also when there is none.
-pub fn log(path: &Path, snapshot_seq: Seq, mut each: impl FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<LogSummary> {
+pub fn log(path: &Path, snapshot_seq: Seq, each: impl FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<LogSummary> {
     let missing = || Error::io("opening", path)(std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such file"));
     let file = OsDisk.open_read(path).map_err(Error::io("opening", path))?.ok_or_else(missing)?;
+    log_in(file, path, snapshot_seq, each)
+}
+
+/// As [`log`], of a file that is open already, on whatever [disk](crate::disk); errors call it `path`.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+/// use kv_engine::disk::{Disk, OsDisk};
+/// use kv_engine::inspect;
+/// use std::ops::ControlFlow;
+///
+/// kv_engine::Options::new(&log, snapshot).open()?.put("x", "100")?;
+/// let file = OsDisk.open_read(&log)?.expect("an open store has a log");
+/// assert_eq!(inspect::log_in(file, &log, 0, |_| ControlFlow::Continue(()))?.writes, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// As [`log`].
+pub fn log_in(
+    file: Arc<dyn File>,
+    path: &Path,
+    snapshot_seq: Seq,
+    mut each: impl FnMut(Entry<'_>) -> ControlFlow<()>,
+) -> Result<LogSummary> {
     let (header, damage) = match read_header(&*file, path) {
         Ok(header) => (header, None),
         Err(Error::Damaged { reason, offset, path }) => match find_header(&file, &path)? {

@@ -62,6 +62,7 @@ fn main() {
         let (log, snapshot) = (store::file(image, store::LOG), store::file(image, store::SNAPSHOT));
         let log = log.expect("an open store has a log");
         seed("frame", number, &[&[way], log].concat());
+        seed("records", number, &[&[0x20, way], log].concat());
         seed("log", number, &[part(way, log), snapshot.map_or(Vec::new(), |bytes| [&[way], bytes].concat())].concat());
         let mut directory = [vec![0x00], part(way, log)].concat();
         if let Some(snapshot) = snapshot {
@@ -76,6 +77,7 @@ fn main() {
         let story: Vec<u8> =
             [SCRIPT, 0, 0x21, 1, 1, 5, 0x12, 2, 3, 4].into_iter().chain([choice; 12]).chain([0x01, 4, 4]).collect();
         seed("frame", 1000 + usize::from(choice), &story);
+        seed("records", 1000 + usize::from(choice), &[&[choice], &*story].concat());
         seed("snapshot", 1000 + usize::from(choice), &story);
         seed(
             "operations",
@@ -87,6 +89,7 @@ fn main() {
     seed("log", 1000, &part(MENDED, &log));
     for (number, spec) in COMMANDS.iter().enumerate() {
         seed("line", number, spec.example.as_bytes());
+        seed("reply", number, spec.example.as_bytes());
         seed("line", 100 + number, spec.usage().as_bytes());
     }
     for (number, line) in

@@ -152,6 +152,7 @@ fn scripted_log(input: &mut Input<'_>) -> Vec<u8> {
         if choice % 16 == 10 {
             let odd = input.byte();
             next.link ^= u32::from(odd & 1);
+            next.salt ^= u32::from(odd >> 3); // from here on, bytes of another file
             if odd & 2 != 0 {
                 claimed = u32::from_le_bytes(input.array());
             }

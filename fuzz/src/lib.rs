@@ -3,10 +3,12 @@
 //!
 //! | target | an input is | what must hold |
 //! |---|---|---|
+//! | [`records`] | a log | is shown record by record as the reference says, to the last field |
 //! | [`frame`] | a log | opens as the reference says, to the last field of the report |
 //! | [`log`] | a log and a snapshot | the same for both policies, twice, and it goes on; `inspect`, `verify` and `replay` agree |
 //! | [`snapshot`] | a snapshot | opens to exactly its entries, or is refused |
-//! | [`line`] | bytes of a shell line | no panic; what is quoted reads back |
+//! | [`line`] | bytes of a shell line | its words are those of the reference; it is their command, or refused |
+//! | [`reply`] | a key and a value | what is printed of them is harmless and reads back |
 //! | [`operations`] | calls, closes, crashes | the state is the model's; after a crash a prefix that holds all that was promised |
 //! | [`directory`] | several files | opens or is refused; nothing of another's is changed |
 //!
@@ -17,6 +19,7 @@
 //! | [`forge`] | choices → files with right checks |
 //! | [`reference`] | a plain reader of the files, and what opening them must give |
 //! | [`store`] | the engine held against the reference |
+//! | [`words`] | a plain reader of the words of a line |
 
 mod bounded;
 pub mod directory;
@@ -27,9 +30,12 @@ pub mod layout;
 pub mod line;
 pub mod log;
 pub mod operations;
+pub mod records;
 pub mod reference;
+pub mod reply;
 pub mod snapshot;
 pub mod store;
+pub mod words;
 
 pub use bounded::bounded;
 
@@ -37,11 +43,13 @@ pub use bounded::bounded;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 8] = [
+    ("records", records::run),
     ("frame", frame::run),
     ("log", log::run),
     ("snapshot", snapshot::run),
     ("line", line::run),
+    ("reply", reply::run),
     ("operations", operations::run),
     ("directory", directory::run),
 ];

@@ -4,13 +4,12 @@
 use crate::input::Input;
 use crate::layout::{LOG_HEADER, OPENED_LENGTH};
 use crate::reference::{self, Map, Refusal};
-use crate::{bounded, forge, store};
+use crate::{bounded, forge, records, store};
 use kv_engine::disk::sim::SimDisk;
-use kv_engine::inspect::{self, Content, Entry, Health};
+use kv_engine::inspect::{self, Health};
 use kv_engine::replay::replay;
 use kv_engine::{Error, Recovery};
 use std::fs;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -70,46 +69,9 @@ fn tools_agree(log: &[u8], snapshot: Option<&[u8]>) {
         assert_eq!(promised, snapshot.seq);
     }
     let read = reference::log(log, promised);
-    inspect_agrees(log, promised, &read);
+    records::agree(log, promised, &read, |each| inspect::log(log_path, promised, each));
     verify_agrees(log, snapshot, &read, promised);
     replay_agrees(&read, snapshot.map(reference::snapshot));
-}
-
-/// `inspect::log` shows the frames that the reference finds.
-fn inspect_agrees(bytes: &[u8], promised: u64, read: &Result<reference::Log<'_>, Refusal>) {
-    let (mut writes, mut last, mut stops, mut beyond) = (0, None, None, 0);
-    let seen = inspect::log(&REAL[0], promised, |entry| {
-        match entry {
-            Entry::Record(record) => {
-                writes += u64::from(matches!(record.content, Content::Write(_) | Content::Impossible));
-                last = Some(record.seq);
-            }
-            Entry::Stop(tail) => stops = Some(store::tail(&tail)),
-            Entry::Beyond(_) => beyond += 1,
-            _ => {}
-        }
-        ControlFlow::Continue(())
-    });
-    match (seen, read) {
-        // Where only the header is damaged, the records may be found all the same, and are shown.
-        (Err(Error::Version { .. }), Err(Refusal::Damaged)) => {}
-        (Ok(seen), Err(Refusal::Damaged)) => assert!(seen.header_damage.is_some() && seen.valid_bytes <= seen.file_bytes),
-        (Err(error), Err(due)) => assert_eq!(store::refusal(&error), *due),
-        (Err(error), Ok(log)) => assert!(log.tail.is_none() && store::refusal(&error) == Refusal::Version, "{error}"),
-        (Ok(seen), Ok(log)) => {
-            assert_eq!((seen.writes, seen.base, seen.last_seq), (log.writes, log.base, log.last));
-            assert_eq!((seen.valid_bytes, seen.file_bytes), (log.end as u64, bytes.len() as u64));
-            assert_eq!((Some(store::tail(&seen.tail)), seen.closed_cleanly), (log.tail, log.closed));
-            assert_eq!((writes, last.unwrap_or(log.base)), (log.writes, log.last));
-            match log.tail {
-                Some(reference::Tail::Torn(cut) | reference::Tail::Damaged(cut)) => {
-                    assert_eq!((stops, beyond), (log.tail, cut.whole_beyond));
-                }
-                _ => assert_eq!((stops, beyond), (None, 0)),
-            }
-        }
-        (Ok(_), Err(due)) => panic!("shown where it is {due:?}"),
-    }
 }
 
 /// `verify` calls sound what opens with nothing lost, and only that.

@@ -2,9 +2,9 @@
 //! disk, against a model that keeps every write. Every answer must be the model's; after a crash the
 //! store must hold the state after some write, none promised may be missing and none may be made up.
 
-use crate::bounded;
 use crate::input::Input;
 use crate::store::{self, options};
+use crate::{bounded, reference};
 use kv_engine::disk::sim::{Cut, Fate, Rest, SimDisk, World};
 use kv_engine::{Ack, Batch, Engine, Error, Options, Recovery, Tail};
 use std::collections::BTreeMap;
@@ -108,6 +108,13 @@ impl Life {
         model.cut(usize::try_from(report.last_seq).expect("few writes"));
         let map = model.map.iter().map(|(key, value)| (&**key, &**value)).collect();
         store::assert_holds(&engine, &map);
+        let files = store::files(&disk);
+        let log = reference::log(store::file(&files, store::LOG).expect("it is open"), 0).expect("a sound log");
+        assert_eq!(
+            (log.tail, log.last),
+            (Some(reference::Tail::Clean), report.last_seq),
+            "something is left behind the log's end"
+        );
         let opened = disk.changes();
         let marks = vec![(opened, model.writes.len(), model.promised)];
         Life { disk, engine, batch_size, start, before, opened, model, marks }

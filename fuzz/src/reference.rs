@@ -7,10 +7,13 @@ use crate::layout::{
 };
 use kv_engine::{Fault, MAX_KEY_BYTES, MAX_VALUE_BYTES, Recovery};
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use xxhash_rust::xxh3::Xxh3;
 
 /// The last sequence number there can be.
 pub const MAX_SEQ: u64 = 1 << 62;
+/// Where a header is lost, a frame with a higher number is none.
+const MOST_WRITES: u64 = 1 << 48;
 /// The longest body of a frame.
 const MAX_BODY: usize = 1 << 30;
 
@@ -29,12 +32,17 @@ pub enum Refusal {
 
 /// A whole frame.
 #[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "as in the head of a frame")]
 pub struct Frame<'a> {
-    check: u32,
-    seq: u64,
-    durable: u64,
-    kind: u8,
-    body: &'a [u8],
+    /// Where it begins.
+    pub at: usize,
+    pub check: u32,
+    pub seq: u64,
+    pub durable: u64,
+    pub link: u32,
+    pub body_check: u32,
+    pub kind: u8,
+    pub body: &'a [u8],
 }
 
 /// One step along a file.
@@ -73,10 +81,12 @@ impl<'a> Chain<'a> {
             return Err((1, Fault::Content));
         }
         let Some(body) = bytes.get(HEAD..HEAD + length) else { return Err((HEAD + length, Fault::Short)) };
-        if crc(self.salt, body) != le32(bytes, 28) {
+        let body_check = le32(bytes, 28);
+        if crc(self.salt, body) != body_check {
             return Err((HEAD + length, Fault::BodyChecksum));
         }
-        Ok(Frame { check, seq: le64(bytes, 8), durable: le64(bytes, 16), kind: bytes[32], body })
+        let (seq, durable, link, kind) = (le64(bytes, 8), le64(bytes, 16), le32(bytes, 24), bytes[32]);
+        Ok(Frame { at, check, seq, durable, link, body_check, kind, body })
     }
 
     /// The head at `at` where its own check holds, though its body may not.
@@ -126,8 +136,8 @@ impl<'a> Chain<'a> {
         self.at + self.bytes[self.at..].iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1)
     }
 
-    /// What stands behind a bad place, and whether it proves that the bad frame had been synced.
-    fn cut(&self, fault: Fault, snapshot_seq: u64) -> (bool, Cut) {
+    /// What stands behind a bad place, the whole frames there, and whether they prove that the bad frame had been synced.
+    fn cut(&self, fault: Fault, snapshot_seq: u64) -> (bool, Cut, Vec<Frame<'a>>) {
         let due = self.last + 1;
         let mut cut = Cut {
             offset: self.at as u64,
@@ -139,6 +149,7 @@ impl<'a> Chain<'a> {
             promised: 0,
         };
         let mut proven = due <= snapshot_seq;
+        let mut beyond = Vec::new();
         // The length of a record is believed where it continues the chain, and only there.
         let continues = self.head_at(self.at).is_some_and(|(_, _, link, _)| link == self.link);
         let mut at = self.at
@@ -163,8 +174,9 @@ impl<'a> Chain<'a> {
             cut.whole_beyond += 1;
             cut.last_beyond = cut.last_beyond.max(frame.seq);
             at += HEAD + frame.body.len();
+            beyond.push(frame);
         }
-        (proven, cut)
+        (proven, cut, beyond)
     }
 }
 
@@ -209,6 +221,8 @@ pub struct Log<'a> {
     pub closed: bool,
     /// How it ends; `None`: with a record of a newer format.
     pub tail: Option<Tail>,
+    /// The whole frames behind a bad place, which are not part of it.
+    pub beyond: Vec<Frame<'a>>,
 }
 
 /// Reads a log that is not empty. `snapshot_seq`: the last write that a snapshot holds.
@@ -221,21 +235,76 @@ pub fn log(bytes: &[u8], snapshot_seq: u64) -> Result<Log<'_>, Refusal> {
     if base > MAX_SEQ || bytes[40..60].iter().any(|&byte| byte != 0) {
         return Err(Refusal::Version);
     }
-    let salt = le32(bytes, 28);
+    Ok(frames(bytes, le32(bytes, 28), base, snapshot_seq))
+}
+
+/// A log whose header is damaged, if there are whole frames in it: of the salt that most of their bytes have, of two
+/// such the one that comes first.
+#[must_use]
+pub fn log_without_header(bytes: &[u8], snapshot_seq: u64) -> Option<Log<'_>> {
+    let mut salts: Vec<(u32, usize, Frame<'_>)> = Vec::new();
+    let mut at = LOG_HEADER;
+    while let Some(head) = bytes.get(at..at + HEAD) {
+        let (seq, durable, kind) = (le64(head, 8), le64(head, 16), head[32]);
+        let possible = (WRITE..=INDEX).contains(&kind) && durable <= seq && seq <= MOST_WRITES;
+        let salt = if possible { salt_of(le32(head, 0), &head[4..]) } else { 0 };
+        let chain = Chain { bytes, numbered: WRITE, salt, at, link: salt, last: 0 };
+        let Some(frame) = possible.then(|| chain.whole_at(at)).and_then(Result::ok) else {
+            at += 1;
+            continue;
+        };
+        match salts.iter_mut().find(|(known, ..)| *known == salt) {
+            Some((_, length, _)) => *length += HEAD + frame.body.len(),
+            None => salts.push((salt, HEAD + frame.body.len(), frame)),
+        }
+        at += HEAD + frame.body.len();
+    }
+    let most = salts.iter().map(|(_, length, _)| *length).max()?;
+    let (salt, _, first) = salts.iter().find(|(_, length, _)| *length == most)?;
+    let base = if first.kind == WRITE { first.seq.checked_sub(1)? } else { first.seq };
+    Some(frames(bytes, *salt, base, snapshot_seq))
+}
+
+/// What a check of the rest of a head was begun with. To begin with a bit more changes certain bits of the check,
+/// whatever the bytes are; so these bits tell the others.
+fn salt_of(check: u32, rest: &[u8]) -> u32 {
+    static BITS: LazyLock<[u32; 32]> = LazyLock::new(|| {
+        let zeros = [0; HEAD - 4];
+        // What changes, and by which bits of the salt; until each changes one bit.
+        let mut changes: [(u32, u32); 32] = std::array::from_fn(|bit| (crc(1 << bit, &zeros) ^ crc(0, &zeros), 1 << bit));
+        for bit in 0..32 {
+            let has = |change: &(u32, u32)| change.0 >> bit & 1 == 1;
+            let found = (bit..32).find(|&at| has(&changes[at])).expect("no two salts give the same check");
+            changes.swap(bit, found);
+            let (changed, by) = changes[bit];
+            for at in (0..32).filter(|&at| at != bit) {
+                if has(&changes[at]) {
+                    changes[at] = (changes[at].0 ^ changed, changes[at].1 ^ by);
+                }
+            }
+        }
+        changes.map(|(_, by)| by)
+    });
+    let differs = check ^ crc(0, rest);
+    BITS.iter().enumerate().filter(|(bit, _)| differs >> bit & 1 == 1).fold(0, |salt, (_, by)| salt ^ by)
+}
+
+fn frames(bytes: &[u8], salt: u32, base: u64, snapshot_seq: u64) -> Log<'_> {
     let mut chain = Chain { bytes, numbered: WRITE, salt, at: LOG_HEADER, link: salt, last: base };
-    let mut frames = Vec::new();
+    let (mut frames, mut beyond) = (Vec::new(), Vec::new());
     let tail = loop {
         match chain.step() {
             Step::Frame(frame) => frames.push(frame),
             Step::End => break Some(Tail::Clean),
             Step::Newer => break None,
             Step::Bad(fault) => {
-                let (proven, cut) = chain.cut(fault, snapshot_seq);
+                let (proven, cut, found) = chain.cut(fault, snapshot_seq);
+                beyond = found;
                 break Some(if proven { Tail::Damaged(cut) } else { Tail::Torn(cut) });
             }
         }
     };
-    Ok(Log {
+    Log {
         id: bytes[12..28].try_into().expect("sixteen bytes"),
         base,
         writes: frames.iter().filter(|frame| frame.kind == WRITE).count() as u64,
@@ -244,7 +313,8 @@ pub fn log(bytes: &[u8], snapshot_seq: u64) -> Result<Log<'_>, Refusal> {
         last: chain.last,
         end: chain.at,
         tail,
-    })
+        beyond,
+    }
 }
 
 impl<'a> Log<'a> {
@@ -287,10 +357,12 @@ fn header_is_sound(bytes: &[u8], magic: [u8; 8], length: usize) -> Result<(), Re
     }
 }
 
-type Operation<'a> = (&'a [u8], Option<&'a [u8]>);
+/// A key, and the value that it gets, if any.
+pub type Operation<'a> = (&'a [u8], Option<&'a [u8]>);
 
 /// The operations of a write; `None` when they are not a list of at least one, within the limits.
-fn operations(mut body: &[u8]) -> Option<Vec<Operation<'_>>> {
+#[must_use]
+pub fn operations(mut body: &[u8]) -> Option<Vec<Operation<'_>>> {
     fn bytes<'a>(body: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
         let (taken, rest) = (body.get(..count)?, body.get(count..)?);
         *body = rest;

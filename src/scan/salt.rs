@@ -2,12 +2,13 @@
 //!
 //! The check of a frame is a CRC-32 begun with the salt, and a CRC can be run backwards: the bytes it covers and its value
 //! give what it was begun with. Whether there is a frame at all, the check of the body says then. Bytes of another file
-//! may stand in a value of this one, so the salt is that of most of the bytes.
+//! may stand in a value of this one, so the salt is that of most of the bytes; of two such, the one that comes first.
 
 use super::Frame;
 use crate::disk::{File, Window};
 use crate::error::{Error, Result};
 use crate::record::{self, HEADER_BYTES, Header};
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ const STEP_BYTES: usize = 256 << 10;
 pub(crate) fn find_salt(file: Arc<dyn File>, path: &Path, mut offset: u64) -> Result<Option<(u32, Header)>> {
     let reading = || Error::io("reading", path);
     let mut window = Window::new(file).map_err(reading())?;
-    let mut found: HashMap<u32, (u64, Header)> = HashMap::new();
+    let mut found: HashMap<u32, (u64, Reverse<u64>, Header)> = HashMap::new();
     loop {
         let left = window.len().saturating_sub(offset);
         let mut heads = window.get(offset, STEP_BYTES).map_err(reading())?.windows(HEADER_BYTES);
@@ -36,11 +37,49 @@ pub(crate) fn find_salt(file: Arc<dyn File>, path: &Path, mut offset: u64) -> Re
         offset += at;
         let frame = window.get(offset, HEADER_BYTES + header.body_len).map_err(reading())?;
         if record::check_body(&header, salt, frame.get(HEADER_BYTES..).unwrap_or_default()).is_ok() {
-            found.entry(salt).or_insert((0, header)).0 += Frame::len_of(&header);
+            found.entry(salt).or_insert((0, Reverse(offset), header)).0 += Frame::len_of(&header);
             offset += Frame::len_of(&header);
         } else {
             offset += 1;
         }
     }
-    Ok(found.into_iter().max_by_key(|(_, (bytes, _))| *bytes).map(|(salt, (_, header))| (salt, header)))
+    let most = found.into_iter().max_by_key(|(_, (bytes, first, _))| (*bytes, *first));
+    Ok(most.map(|(salt, (.., header))| (salt, header)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::disk::{Disk, OsDisk};
+    use crate::record::{Body, Kind, Place};
+
+    /// The salt that a file with these frames has: of each the salt and the body.
+    fn found(frames: &[(u32, &str)]) -> Option<u32> {
+        let mut bytes = Vec::new();
+        for &(salt, body) in frames {
+            let place = Place { salt, link: salt, seq: 1, durable: 0 };
+            record::encode(&mut bytes, place, Kind::WRITE, &Body::new(body.as_bytes(), salt));
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("frames");
+        std::fs::write(&path, &bytes).unwrap();
+        find_salt(OsDisk.open_read(&path).unwrap().unwrap(), &path, 0).unwrap().map(|(salt, _)| salt)
+    }
+
+    #[test]
+    fn the_salt_is_that_of_most_bytes() {
+        assert_eq!(found(&[]), None);
+        assert_eq!(found(&[(7, "short"), (8, "a longer one"), (7, "short")]), Some(7));
+        assert_eq!(found(&[(7, "short"), (8, "one that is longer than two of the others, with their heads, are")]), Some(8));
+    }
+
+    /// The same file gives the same answer, however often it is asked.
+    #[test]
+    fn of_two_salts_with_as_many_bytes_the_first_is_taken() {
+        for salt in 1..40 {
+            assert_eq!(found(&[(salt, "body"), (100, "body")]), Some(salt));
+            assert_eq!(found(&[(100, "body"), (salt, "body")]), Some(100));
+        }
+    }
 }
