@@ -318,11 +318,11 @@ pub(super) fn run(steps: &[Step], disk: &SimDisk, mut on_error: impl FnMut(&Erro
         if failed_by.is_none() && disk.has_failed() {
             failed_by = Some(disk.changes());
         }
-        if let Err(error) = done.and(ended.map_or(Ok(()), Err)) {
-            on_error(&error);
-            if matches!(error, Error::Poisoned { .. }) {
-                break;
-            }
+        // Both may have failed, and differently: a write that is in doubt ends the process, whatever the step says.
+        let errors = [done.err(), ended];
+        errors.iter().flatten().for_each(&mut on_error);
+        if errors.iter().flatten().any(|error| matches!(error, Error::Poisoned { .. })) {
+            break;
         }
     }
     let trace = disk.trace(); // before the engine is dropped, which would still write
