@@ -137,7 +137,7 @@ pub struct Record<'a> {
 pub enum Content<'a> {
     /// A write: one operation, or an atomic batch of several.
     Write(Vec<Operation<'a>>),
-    /// A process opened the log and wrote to it.
+    /// A process opened the log and wrote to it, or went on behind a write that had found no room.
     Opened,
     /// The store was closed in order; everything before is durable.
     Closed,

@@ -16,7 +16,7 @@
 //! Why each is there: `check` comes first and covers the length, so no length is believed before it
 //! is checked. It also covers `body check`, hence the body. The salt is new for each file, so bytes
 //! that an earlier file left in the same blocks never validate; `link` makes the frames one chain,
-//! so bytes that an earlier life of the *same* file left do not either. `durable` is how recovery
+//! so bytes that an earlier life of the *same* file left, or a write that was refused, do not either. `durable` is how recovery
 //! tells a torn tail from damage (the idea is the "sync offset" of the WAL of
 //! [Pebble](https://github.com/cockroachdb/pebble/blob/master/record/record.go)). Frames fail in
 //! one of the ways of [`Fault`], checked in that order.
@@ -65,7 +65,8 @@ pub(crate) struct Kind(u8);
 impl Kind {
     /// One write: a put, a delete, or an atomic batch of them.
     pub(crate) const WRITE: Kind = Kind(1);
-    /// The log was opened for writing; the body is a random number that makes the chain new.
+    /// The log was opened for writing, or goes on behind a write that was refused; the body is a random number that makes
+    /// the chain new.
     pub(crate) const OPENED: Kind = Kind(2);
     /// The store was closed with everything durable.
     pub(crate) const CLOSED: Kind = Kind(3);

@@ -25,11 +25,14 @@
 //! - A write that fails is taken back by cutting the file to `tail`, and the cut is synced, so that
 //!   nothing of it is in the way of later frames or comes back; where even that fails, the log must
 //!   not be written again.
-//! - Before the first record of an opening stands an OPENED mark whose random body makes the chain of links
-//!   new: what an earlier life left behind the tail can never continue it. In a file that was there before, the mark
-//!   is durable before anything else is written and before space is reserved, and after an end that was not
-//!   in order even before the opening is over: else a power cut could leave the new length of the
-//!   file and, where the mark should be, records of the earlier life that recovery had not seen.
+//! - Before the first record of an opening, and before the first behind a group that was taken back, stands an
+//!   OPENED mark whose random body makes the chain of links new: what an earlier life left behind the tail, or
+//!   what was refused, can never continue it. Except in a new file, the mark is durable before anything else is written
+//!   and before space is reserved, and after an end that was not in order even before the opening is
+//!   over: else a power cut could leave the new length of the file and, where the mark should be, records
+//!   that recovery had not seen, or that were refused: blocks that a file gets may show what they held before.
+//! - Such a mark is made durable in two steps, its head first. No frame is as short as a head, so whatever a power
+//!   cut leaves in its place, there is no whole frame of old.
 
 use crate::disk::{Disk, File, create_tmp, write_all_at};
 use crate::error::{Error, Result};
@@ -171,8 +174,8 @@ pub(crate) struct Group {
     /// How long the file is, and how long it is to be first.
     reserve: Option<(u64, u64)>,
     reserved: bool,
-    /// Length of the OPENED mark, where it has to be durable first.
-    mark_bytes: usize,
+    /// Whether the OPENED mark, with which they begin, has to be durable before the rest.
+    mark_first: bool,
 }
 
 impl Group {
@@ -187,15 +190,17 @@ impl Group {
     }
 
     fn write_in_order(&mut self) -> io::Result<()> {
-        let (mark, rest) = self.bytes.split_at(self.mark_bytes);
-        if !mark.is_empty() {
-            write_all_at(&*self.file, self.at, mark)?;
+        let (mark, rest) = self.bytes.split_at(if self.mark_first { OPENED_BYTES } else { 0 });
+        let mut at = self.at;
+        for step in mark.chunks(record::HEADER_BYTES) {
+            write_all_at(&*self.file, at, step)?;
             self.file.sync()?;
+            at += step.len() as u64;
         }
         if let Some((present_len, len)) = self.reserve {
             self.reserved = self.file.reserve(present_len + mark.len() as u64, len).is_ok();
         }
-        write_all_at(&*self.file, self.at + mark.len() as u64, rest)
+        write_all_at(&*self.file, at, rest)
     }
 
     /// As [`Group::write`], for a file that nobody uses yet.
@@ -228,7 +233,8 @@ pub(crate) struct Wal {
     tail: Mark,
     /// The length of the file, where space is reserved.
     reserved: u64,
-    /// Whether the file was there before this opening.
+    /// Whether old bytes may stand behind the tail that continue the chain: of an earlier life, or of a group that
+    /// was taken back.
     resumed: bool,
     /// Whether reserving has worked so far.
     may_reserve: bool,
@@ -369,14 +375,14 @@ impl Wal {
     }
 
     /// Makes the OPENED mark durable, behind write `last`; where the disk has no room, the first group will.
-    pub(crate) fn begin_life(&mut self, last: Seq, nonce: impl FnOnce() -> u64) -> io::Result<()> {
+    pub(crate) fn begin_life(&mut self, last: Seq, nonce: impl Fn() -> u64) -> io::Result<()> {
         let before = self.mark();
-        self.mark_opened(last, last, nonce);
+        self.mark_opened(last, last, &nonce);
         let mut group = self.take();
         group.reserve = None;
         match group.write() {
             Ok(()) => self.complete(group),
-            Err(WriteFailure { cause, torn: None }) if is_no_space(&cause) => self.take_back(group, before),
+            Err(WriteFailure { cause, torn: None }) if is_no_space(&cause) => self.take_back(group, before, nonce),
             Err(failure) => return Err(failure.cause),
         }
         Ok(())
@@ -405,20 +411,12 @@ impl Wal {
         LogEnd { file: Arc::clone(&self.file), store_id, salt, base, seq, at: self.tail.at, link: self.tail.link }
     }
 
-    /// Forgets what was appended to the buffer after `mark` was taken. No group may be out.
-    pub(crate) fn rewind(&mut self, mark: Mark) {
-        let mark = if mark.at < self.tail.at { self.tail } else { mark };
-        self.buffer.truncate(usize::try_from(mark.at - self.from).expect("in memory"));
-        self.link = mark.link;
-        self.opened = mark.opened;
-    }
-
     /// Takes the buffer out, to be written at the tail. It has to come back by [`Wal::complete`] or
     /// [`Wal::take_back`] before the next one is taken.
     pub(crate) fn take(&mut self) -> Group {
         assert_eq!(self.from, self.tail.at, "one group at a time");
         let end = self.mark();
-        let mark_bytes = if self.resumed && end.opened && !self.tail.opened { OPENED_BYTES } else { 0 };
+        let mark_first = self.resumed && end.opened && !self.tail.opened;
         let step = (RESERVED_GROUPS * self.buffer.len() as u64).clamp(*RESERVE_BYTES.start(), *RESERVE_BYTES.end());
         let step = step.min(end.at.max(RESERVE_UNIT));
         let present_len = self.reserved.max(self.tail.at);
@@ -433,7 +431,7 @@ impl Wal {
             end,
             reserve,
             reserved: false,
-            mark_bytes,
+            mark_first,
         }
     }
 
@@ -450,15 +448,26 @@ impl Wal {
         self.spare.shrink_to(KEEP_BUFFER_BYTES);
     }
 
-    /// The group could not be written: what of it and of the buffer stands before `keep` is the buffer
-    /// again, the rest is forgotten.
-    pub(crate) fn take_back(&mut self, group: Group, keep: Mark) {
-        let bytes = self.bytes_of(group);
-        let behind = std::mem::replace(&mut self.buffer, bytes);
-        self.buffer.extend_from_slice(&behind);
-        self.from = self.tail.at;
+    /// The group could not be written. What of it and of the buffer stands before `keep` is the buffer again, in a
+    /// chain that what was written of the rest does not continue; the rest is forgotten.
+    pub(crate) fn take_back(&mut self, group: Group, keep: Mark, nonce: impl FnOnce() -> u64) {
+        let mut bytes = self.bytes_of(group);
+        bytes.append(&mut self.buffer);
+        let kept = usize::try_from(keep.at.saturating_sub(self.tail.at)).expect("in memory");
+        (self.from, self.link) = (self.tail.at, self.tail.link);
         self.reserved = 0; // the file was cut
-        self.rewind(keep);
+        (self.resumed, self.tail.opened, self.opened) = (true, false, false);
+        let (salt, mut nonce) = (self.header.salt, Some(nonce));
+        let mut rest = &bytes[..kept];
+        while let Ok(head) = record::decode_header(rest, salt) {
+            let (frame, behind) = rest.split_at(record::HEADER_BYTES + head.body_len);
+            if head.kind != Kind::OPENED {
+                let nonce = || nonce.take().expect("there is one mark")();
+                self.append(head.kind, head.seq, head.durable, nonce, &Body::new(&frame[record::HEADER_BYTES..], salt));
+            }
+            rest = behind;
+        }
+        assert!(rest.is_empty(), "the buffer holds whole frames of this log");
     }
 
     fn bytes_of(&mut self, group: Group) -> Vec<u8> {
@@ -472,6 +481,8 @@ impl Wal {
 mod tests {
     use super::*;
     use crate::disk::OsDisk;
+    use crate::disk::sim::{Cut, Fate, Image, Rest, SimDisk, World};
+    use crate::scan::{Frames, Next};
 
     const ID: StoreId = StoreId(*b"sixteen bytes id");
 
@@ -499,41 +510,127 @@ mod tests {
         wal.complete(group);
     }
 
+    fn put(wal: &mut Wal, seq: Seq, body: &[u8], nonce: u64) {
+        let salt = wal.salt();
+        wal.append(Kind::WRITE, seq, 0, || nonce, &Body::new(body, salt));
+    }
+
+    /// Sequence number and body of what recovery would find of the writes in these bytes of a log.
+    fn writes_in(bytes: Vec<u8>) -> Vec<(Seq, Vec<u8>)> {
+        let disk = SimDisk::new(&Image::from([("/log".into(), bytes)]), 1);
+        let file = disk.open(Path::new("/log")).unwrap().unwrap();
+        let mut head = [0; HEADER_BYTES];
+        file.read_at(0, &mut head).unwrap();
+        let header = Header::decode(Path::new("/log"), &head).unwrap();
+        let base = (HEADER_BYTES as u64, header.base);
+        let mut frames = Frames::new(file, Path::new("/log"), Kind::WRITE, header.salt, base.0, base.1).unwrap();
+        let mut writes = Vec::new();
+        loop {
+            match frames.next().unwrap() {
+                Next::Frame(frame) if frame.header.kind == Kind::WRITE => writes.push((frame.header.seq, frame.body.to_vec())),
+                Next::Frame(_) => {}
+                Next::Bad(_) => {
+                    assert_eq!(frames.look_beyond(|_| ()).unwrap().witness, None, "a crash is no damage");
+                    return writes;
+                }
+                Next::End => return writes,
+            }
+        }
+    }
+
     #[test]
-    fn what_is_taken_back_leaves_no_byte_and_no_link() {
+    fn what_is_taken_back_leaves_no_byte_and_begins_a_new_chain() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         let mut wal = Wal::create(&OsDisk, &path, ID, 0).unwrap();
         assert!(wal.is_marked_closed(), "nothing was written, so there is nothing to say");
         assert_eq!((wal.len_bytes(), wal.buffered_bytes(), wal.path(), wal.store_id()), (64, 0, &*path, ID));
-        let put = |wal: &mut Wal, seq| wal.append(Kind::WRITE, seq, 0, || 9, &Body::new(b"body", 0));
-        let start = wal.mark();
-        put(&mut wal, 1);
+        put(&mut wal, 1, b"body", 9);
         assert!(!wal.is_marked_closed());
-        let (first, one) = (wal.mark(), wal.buffer.clone());
-        put(&mut wal, 2);
+        let (keep, one) = (wal.mark(), wal.buffer.clone());
+        put(&mut wal, 2, b"refused", 9);
+        let group = wal.take();
+        put(&mut wal, 3, b"came meanwhile", 9);
+        wal.take_back(group, keep, || 10);
+        assert_eq!(wal.buffer.len(), one.len(), "one mark, and the write that is kept");
+        assert_ne!(wal.buffer, one, "in another chain");
+        put(&mut wal, 2, b"another", 9);
         let both = wal.buffer.clone();
-        wal.rewind(first);
-        assert_eq!(wal.buffer, one);
-        put(&mut wal, 2);
-        assert_eq!(wal.buffer, both, "the same frame again");
-        wal.rewind(start);
-        put(&mut wal, 1);
-        assert_eq!(wal.buffer, one, "with the mark of the opening again");
-        write(&mut wal);
-        assert_eq!((wal.len_bytes(), wal.buffered_bytes()), (64 + one.len() as u64, 0));
-        assert!(!wal.is_marked_closed());
-        put(&mut wal, 2);
-        wal.rewind(start);
-        assert_eq!(wal.buffered_bytes(), 0);
-        put(&mut wal, 2);
-        assert_eq!(wal.buffer, both[one.len()..], "no second mark of the opening");
         let mut group = wal.take();
         group.write().unwrap();
         group.give_back();
         wal.complete(group);
+        assert_eq!((wal.len_bytes(), wal.buffered_bytes()), (64 + both.len() as u64, 0));
+        assert!(!wal.is_marked_closed());
         assert_eq!(std::fs::read(&path).unwrap()[64..], both);
+        assert_eq!(writes_in(std::fs::read(&path).unwrap()), [(1, b"body".to_vec()), (2, b"another".to_vec())]);
+
+        let before = wal.mark();
+        put(&mut wal, 3, b"refused", 11);
+        let group = wal.take();
+        wal.take_back(group, before, || unreachable!("nothing is kept"));
+        assert_eq!(wal.buffered_bytes(), 0, "nothing is kept, and the mark waits for the next write");
+        put(&mut wal, 3, b"more", 12);
+        write(&mut wal);
+        assert_eq!(wal.len_bytes() as usize, 64 + both.len() + OPENED_BYTES + record::HEADER_BYTES + 4);
+        assert_eq!(writes_in(std::fs::read(&path).unwrap()).last().unwrap().1, b"more");
         assert!(create_tmp(&OsDisk, &with_suffix(&path, ".tmp")).is_ok());
+    }
+
+    /// Everything a power cut may leave where so much is not durable: fates of the units, a length, and what holes show.
+    fn cuts(world: &World) -> Vec<Cut> {
+        let fates = [Fate::Kept, Fate::Lost, Fate::Torn(20), Fate::Stale(0), Fate::Stale(1), Fate::Stale(2)];
+        let mut all = vec![Vec::new()];
+        for _ in 0..world.units() {
+            all = all.into_iter().flat_map(|some: Vec<Fate>| fates.map(|fate| [some.clone(), vec![fate]].concat())).collect();
+        }
+        let rests = (0..4).flat_map(|length| (0..4).map(move |hole| Rest { length, hole }));
+        let each = rests.flat_map(|rest| all.iter().map(move |fates| Cut { fates: fates.clone(), rests: vec![rest] }));
+        each.collect()
+    }
+
+    #[test]
+    fn no_power_cut_brings_a_refused_write_back() {
+        let path = Path::new("/log");
+        // How many writes are kept, how long those are that are not, and how many groups are refused on end.
+        let shapes = [0, 1, 2].into_iter().flat_map(|kept| [3, 8, 30, 300].map(|len| (kept, len)));
+        for ((kept, len), times) in shapes.flat_map(|shape| [(shape, 1), (shape, 2)]) {
+            let disk = SimDisk::new(&Image::new(), 5);
+            let mut wal = Wal::create(&disk, path, ID, 0).unwrap();
+            put(&mut wal, 1, b"first", 9);
+            write(&mut wal);
+            wal.file.sync().unwrap();
+            (2..2 + kept).for_each(|seq| put(&mut wal, seq, b"kept", 9));
+            for time in 0..times {
+                let keep = wal.mark();
+                (0..3).for_each(|i| put(&mut wal, 2 + kept + i, &vec![b'r'; len], 10 + time));
+                let group = wal.take();
+                // All but the last write is in the file when it turns out that there is no room.
+                let taken = group.bytes.len() - len - record::HEADER_BYTES;
+                group.file.write_at(group.at, &group.bytes[..taken]).unwrap();
+                group.file.set_len(group.at).unwrap();
+                group.file.sync().unwrap();
+                wal.take_back(group, keep, || 20 + time);
+            }
+            put(&mut wal, 2 + kept, b"another", 12);
+            let refused_at = disk.changes();
+            let mut group = wal.take();
+            group.write().unwrap();
+            group.sync().unwrap();
+            wal.complete(group);
+
+            let (trace, mut world) = (disk.trace(), World::default());
+            let mut expected = vec![(1, b"first".to_vec())];
+            expected.extend((2..2 + kept).map(|seq| (seq, b"kept".to_vec())));
+            expected.push((2 + kept, b"another".to_vec()));
+            for (number, change) in trace.iter().enumerate() {
+                world.apply(change);
+                for cut in cuts(&world).into_iter().filter(|_| number + 1 >= refused_at) {
+                    let found = writes_in(world.after_power_cut(&cut).remove(path).unwrap());
+                    assert!(expected.starts_with(&found), "{kept} {len} {times}, after change {number}, {cut}: {found:?}");
+                }
+            }
+        }
     }
 
     #[test]

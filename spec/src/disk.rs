@@ -132,6 +132,8 @@ pub enum Piece {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pending {
     Write(u8, Piece),
+    /// The head of a frame, at the end of the file.
+    Head(u8),
     SetLen(u8),
 }
 
@@ -207,6 +209,14 @@ impl File {
         self.pending.push(Pending::Write(at, piece));
     }
 
+    /// The head of a frame: it is shorter than any frame, so where the file has grown by it no whole frame is
+    /// found, whatever new space shows.
+    fn write_head(&mut self, at: u8) {
+        put_at(&mut self.cache, at, Piece::Bad);
+        self.seen_len = self.seen_len.max(at + 1);
+        self.pending.push(Pending::Head(at));
+    }
+
     fn set_len(&mut self, len: u8) {
         self.cache.truncate(len as usize);
         self.seen_len = len;
@@ -219,6 +229,7 @@ impl File {
                 put_at(&mut self.medium, at, piece);
                 self.len = self.len.max(at + 1);
             }
+            Pending::Head(at) => self.carry_out(Pending::Write(at, Piece::Bad), stale),
             Pending::SetLen(len) => {
                 if stale == Stale::Zeros {
                     self.medium.truncate(len as usize);
@@ -249,6 +260,7 @@ impl File {
         }
         let (mut contents, mut lengths) = (vec![self.medium.clone()], vec![self.len]);
         let mut length = self.len;
+        let mut head = None;
         for change in &self.pending {
             let mut next = contents.clone(); // it is lost
             for content in &contents {
@@ -261,6 +273,7 @@ impl File {
                             next.push(content);
                         }
                     }
+                    Pending::Head(at) => (length, head) = (length.max(at + 1), Some(at)),
                     Pending::SetLen(len) => {
                         length = len;
                         if stale == Stale::Zeros {
@@ -275,7 +288,13 @@ impl File {
             lengths.push(length);
         }
         let lengths = distinct(lengths);
-        let each = contents.iter().flat_map(|content| lengths.iter().map(|len| self.left(content.clone(), *len, stale)));
+        let each = contents.iter().flat_map(|content| {
+            lengths.iter().map(|len| {
+                let mut content = content.clone();
+                head.into_iter().filter(|at| at < len).for_each(|at| put_at(&mut content, at, Piece::Bad));
+                self.left(content, *len, stale)
+            })
+        });
         distinct(each.collect())
     }
 
@@ -312,7 +331,7 @@ impl File {
     fn pieces(&self) -> impl Iterator<Item = Piece> + '_ {
         let pending = self.pending.iter().filter_map(|change| match change {
             Pending::Write(_, piece) => Some(*piece),
-            Pending::SetLen(_) => None,
+            Pending::Head(_) | Pending::SetLen(_) => None,
         });
         self.cache.iter().chain(&self.medium).copied().chain(pending)
     }
@@ -471,6 +490,11 @@ impl Disk {
     /// Pieces into the cache.
     pub fn write(&mut self, file: FileId, at: u8, pieces: impl IntoIterator<Item = Piece>) {
         (at..).zip(pieces).for_each(|(at, piece)| self.files[file as usize].write(at, piece));
+    }
+
+    /// The head of a frame into the cache, behind all that is there.
+    pub fn write_head(&mut self, file: FileId, at: u8) {
+        self.files[file as usize].write_head(at);
     }
 
     /// Cuts a file.

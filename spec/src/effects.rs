@@ -12,6 +12,14 @@ impl Protocol {
         match action {
             Action::Start => self.begin(&mut next, Task::Opening),
             Action::Append { again } => self.append(&mut next, *again),
+            Action::WriteHead => {
+                next.disk.write_head(next.process.log.expect("an open store has a log"), next.process.end);
+                next.process.mark = Mark::Head;
+            }
+            Action::SyncHead => {
+                next.disk.sync(next.process.log.expect("an open store has a log"));
+                next.process.mark = Mark::HeadDurable;
+            }
             Action::WriteMark => {
                 next.write_mark();
                 next.process.mark = Mark::Written;
@@ -24,7 +32,7 @@ impl Protocol {
             Action::Write => self.write(&mut next),
             Action::WriteFails { wrote, torn } => {
                 next.used.full_disks += 1;
-                next.write_part(*wrote, *torn);
+                next.write_part(*wrote, *torn, self.needs_head(&state.process));
                 next.take_mark_back();
                 self.begin(&mut next, Task::CuttingBack);
             }
@@ -56,7 +64,7 @@ impl Protocol {
                 self.step(&mut next, Step::LogSyncDir);
             }
             Action::Die { wrote, torn } => {
-                next.write_part(*wrote, *torn);
+                next.write_part(*wrote, *torn, self.needs_head(&state.process));
                 self.crash(&mut next);
             }
             Action::PowerCut(left) => {
@@ -134,8 +142,10 @@ impl Protocol {
         match state.process.doing {
             Doing::Nothing => unreachable!("nobody syncs"),
             Doing::Serving => unreachable!("a writer's sync is another action"),
-            Doing::Task(Task::Opening, Step::MarkSync) => {
-                state.take_mark_back();
+            Doing::Task(Task::Opening, step @ (Step::HeadSync | Step::MarkSync)) => {
+                if step == Step::MarkSync {
+                    state.take_mark_back();
+                }
                 self.begin(state, Task::CuttingBack);
             }
             Doing::Task(Task::Opening, step) => {
@@ -168,7 +178,7 @@ impl Protocol {
         state.used.sync_failures += 1;
         state.disk = left;
         state.fail();
-        if state.process.mark == Mark::Written {
+        if matches!(state.process.mark, Mark::Head | Mark::Written) {
             state.take_mark_back();
             if state.process.doing == Doing::Serving {
                 self.begin(state, Task::CuttingBack);
@@ -176,7 +186,8 @@ impl Protocol {
         }
     }
 
-    fn marks(&self) -> bool {
+    /// Whether there are OPENED marks at all.
+    pub(crate) fn marks(&self) -> bool {
         !matches!(self.wrong, Some(Wrong::NoOpenedMark | Wrong::CutNotSynced))
     }
     // Tasks.
@@ -203,7 +214,11 @@ impl Protocol {
                 let log = state.process.log.expect("there is a log to cut");
                 state.disk.set_len(log, state.process.end);
             }
-            Step::SyncCut | Step::SyncCutBack | Step::CloseSync | Step::MarkSync => {
+            Step::HeadWrite => {
+                let log = state.process.log.expect("an open store has a log");
+                state.disk.write_head(log, state.process.end);
+            }
+            Step::SyncCut | Step::SyncCutBack | Step::CloseSync | Step::HeadSync | Step::MarkSync => {
                 state.disk.sync(state.process.log.expect("as before"))
             }
             Step::SnapshotCreate => drop(state.disk.create(Name::SnapshotTmp)),
@@ -366,7 +381,7 @@ impl Protocol {
             Task::CuttingBack | Task::Abandoning if state.process.is_opening() => state.process = Process::default(), // not opened
             Task::Abandoning => {}
             Task::CuttingBack if state.process.failed.is_some() => {}
-            Task::CuttingBack => state.refuse(),
+            Task::CuttingBack => state.refuse(self.marks() && !self.is(Wrong::RefusedChainGoesOn)),
         }
     }
 

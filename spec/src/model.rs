@@ -28,7 +28,8 @@
 //! Any number of writers append while a sync is under way; the next sync covers them all. Applying
 //! is part of appending and of the end of a sync, since no lock is let go between. A sync that fails
 //! is not repeated: nothing is accepted and nothing is promised until the store is opened again. A
-//! write that fails for lack of room is refused, its bytes are cut off, and the cut is synced.
+//! write that fails for lack of room is refused, its bytes are cut off, and the cut is synced; what goes on behind it
+//! begins with an OPENED mark, as a new life does.
 //!
 //! **Snapshot.** Of everything up to write S, which is durable, while writers go on ([`SNAPSHOT`]): create `.tmp`,
 //! write, sync, verify (read back), rename, sync the directory. Only then the new log with base S: the records
@@ -40,7 +41,8 @@
 //! the log's writes above it, up to the first frame that is not the one due. What follows is *torn*
 //! (promised to nobody) or *damaged* (something proves that it had been synced). A torn tail is
 //! cut, the cut synced, and only then the store is open: all that was recovered is durable. An
-//! OPENED mark makes the chain of frames new. It is durable before anything else is written or space is reserved;
+//! OPENED mark makes the chain of frames new. It is durable before anything else is written or space is reserved,
+//! and its head before the rest of it, since new space may show what stood there;
 //! where the log does not end with CLOSED, a bare header too, before the store is open. Zeros up to the end of
 //! the file are reserved space, and the end of the log.
 //!
@@ -120,6 +122,8 @@ pub enum Step {
     RemoveSnapshotTmp,
     CutTail,
     SyncCut,
+    HeadWrite,
+    HeadSync,
     MarkWrite,
     MarkSync,
     SnapshotCreate,
@@ -165,6 +169,8 @@ pub const OPENING: &[Step] = &[
     RemoveSnapshotTmp,
     CutTail,
     SyncCut,
+    HeadWrite,
+    HeadSync,
     MarkWrite,
     MarkSync,
     LogCreate,
@@ -218,7 +224,7 @@ const SNAPSHOT_LAST: &[Step] = &[
 ];
 
 /// Closing in order, with everything durable. The mark is not needed, so its sync may fail.
-pub const CLOSING: &[Step] = &[CloseReserve, CloseWrite, CloseGiveBack, CloseSync];
+pub const CLOSING: &[Step] = &[HeadWrite, HeadSync, MarkWrite, MarkSync, CloseReserve, CloseWrite, CloseGiveBack, CloseSync];
 
 /// Taking back a write that failed.
 pub const CUTTING_BACK: &[Step] = &[CutBack, SyncCutBack];
@@ -255,12 +261,16 @@ impl Task {
     }
 }
 
-/// The OPENED mark of a group that is being written, in a log that was there before.
+/// The OPENED mark of a group that is being written, where old bytes may stand behind the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Mark {
     /// The group has none, or has not come to it, or is in the file as a whole.
     #[default]
     None,
+    /// Its head is in the file, and not synced.
+    Head,
+    /// Its head is durable: the rest of it may follow.
+    HeadDurable,
     /// In the file, and not synced: the group waits.
     Written,
     /// Durable: the rest of the group may follow.
@@ -294,11 +304,11 @@ pub struct Process {
     pub end_link: u32,
     /// Frames that are not written yet.
     pub buffer: Vec<Frame>,
-    /// Whether the log was there before this life.
+    /// Whether old bytes may stand behind the log: it was there before this life, or a write was refused.
     pub resumed: bool,
     /// The mark of the group that is being written.
     pub mark: Mark,
-    /// Whether this life's OPENED mark is in the file.
+    /// Whether the OPENED mark behind that is in the file.
     pub opened_in_file: bool,
     /// Whether the log ends as an orderly close leaves it.
     pub marked_closed: bool,
@@ -389,7 +399,11 @@ pub enum Action {
         /// Whether it is what had this number before the crash.
         again: bool,
     },
-    /// Of the buffer, the OPENED mark is handed to the operating system.
+    /// Of the buffer, the head of the OPENED mark is handed to the operating system.
+    WriteHead,
+    /// The sync of that head returns 0.
+    SyncHead,
+    /// The rest of the OPENED mark is handed to the operating system.
     WriteMark,
     /// The sync of the OPENED mark returns 0.
     SyncMark,

@@ -16,7 +16,7 @@ impl Process {
     }
 
     pub(crate) fn may_write(&self) -> bool {
-        !self.buffer.is_empty() && !self.is_syncing() && self.mark != Mark::Written
+        !self.buffer.is_empty() && !self.is_syncing() && !matches!(self.mark, Mark::Head | Mark::Written)
     }
 
     /// Whether the mark has to be durable before the rest of the buffer is written.
@@ -64,7 +64,8 @@ impl State {
     pub(crate) fn take_mark_back(&mut self) {
         let process = &mut self.process;
         let in_opening = matches!(process.doing, Doing::Task(Task::Opening, _));
-        if process.mark == Mark::None && !in_opening {
+        if !matches!(process.mark, Mark::Written | Mark::Durable) && !in_opening {
+            process.mark = Mark::None;
             return;
         }
         let log = process.log.expect("an open store has a log");
@@ -77,22 +78,34 @@ impl State {
         (process.mark, process.opened_in_file) = (Mark::None, false);
     }
 
-    /// A part of a write is taken by the operating system.
-    pub(crate) fn write_part(&mut self, wrote: u8, torn: bool) {
+    /// A part of a write is taken by the operating system; `of_head`: it is that of the head of a mark.
+    pub(crate) fn write_part(&mut self, wrote: u8, torn: bool, of_head: bool) {
         let Some(log) = self.process.log else { return };
+        if torn && of_head {
+            return self.disk.write_head(log, self.process.end);
+        }
         let whole = self.process.buffer.iter().take(wrote as usize).copied().map(Piece::Frame);
         let pieces: Vec<Piece> = whole.chain(torn.then_some(Piece::Bad)).collect();
         self.disk.write(log, self.process.end, pieces);
     }
 
-    /// The writes that were not acknowledged are refused; the others wait for room.
-    pub(crate) fn refuse(&mut self) {
+    /// The writes that were not acknowledged are refused; the others wait for room, in a `new_chain`.
+    pub(crate) fn refuse(&mut self, new_chain: bool) {
         let process = &mut self.process;
-        let keeps = process.buffer.iter().any(|frame| matches!(frame.kind, Kind::Write(_)) && frame.seq <= process.applied);
         let applied = process.applied;
-        process.buffer.retain(|frame| keeps && frame.seq <= applied);
+        let mut kept = std::mem::take(&mut process.buffer);
+        let keeps = kept.iter().any(|frame| matches!(frame.kind, Kind::Write(_)) && frame.seq <= applied);
+        kept.retain(|frame| keeps && frame.seq <= applied && !(new_chain && frame.kind.is_opened()));
         process.stalled = keeps;
         process.appended = applied;
+        if new_chain {
+            (process.resumed, process.opened_in_file) = (true, false);
+            if let Some(first) = kept.first() {
+                let nonce = self.nonce();
+                self.frame(Kind::Opened(nonce), first.seq - 1, first.durable);
+            }
+        }
+        kept.iter().for_each(|frame| self.frame(frame.kind, frame.seq, frame.durable));
         self.issued = self.issued.prefix(applied);
     }
 

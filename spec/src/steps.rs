@@ -1,7 +1,7 @@
 //! What may happen in a state.
 
 use crate::disk::{Disk, FileId, Name, RESERVED, Stale};
-use crate::model::{Action, Doing, Mark, Protocol, State, Step, Task};
+use crate::model::{Action, Doing, Mark, Process, Protocol, State, Step, Task};
 use crate::replay::Tail;
 use crate::wrong::Wrong;
 
@@ -80,8 +80,10 @@ impl Protocol {
             }
         }
         match process.mark {
+            Mark::Head => actions.push(Action::SyncHead),
             Mark::Written => actions.push(Action::SyncMark),
             _ if !process.may_write() => {}
+            _ if self.needs_head(process) => actions.push(Action::WriteHead),
             _ if process.needs_mark(self) => actions.push(Action::WriteMark),
             _ if self.reserves(state, process.log) => actions.push(Action::Reserve),
             _ => actions.push(Action::Write),
@@ -132,7 +134,7 @@ impl Protocol {
                 Step::SyncLog => of(disk.named(Name::Log)),
                 Step::SnapshotSync => of(disk.named(Name::SnapshotTmp)),
                 Step::CopySync | Step::RestSync | Step::LogSync => of(disk.named(Name::LogTmp)),
-                Step::SyncCut | Step::MarkSync | Step::CloseSync | Step::SyncCutBack => of(process.log),
+                Step::SyncCut | Step::HeadSync | Step::MarkSync | Step::CloseSync | Step::SyncCutBack => of(process.log),
                 Step::SyncSnapshotDir | Step::SyncLogDir | Step::SnapshotSyncDir | Step::LogSyncDir => vec![disk.clone()],
                 _ => Vec::new(),
             },
@@ -143,7 +145,7 @@ impl Protocol {
     /// What the disk may be after the sync of a writer fails.
     fn log_sync_failures(&self, state: &State) -> Vec<Disk> {
         let process = &state.process;
-        let syncing = process.is_syncing() || process.mark == Mark::Written;
+        let syncing = process.is_syncing() || matches!(process.mark, Mark::Head | Mark::Written);
         let log = process.log.filter(|_| self.writers_go_on(state) && syncing && !process.has_failed(self));
         log.map_or(Vec::new(), |log| state.disk.after_failed_sync(log))
     }
@@ -163,6 +165,11 @@ impl Protocol {
         let steps = Task::Snapshot.steps(self.wrong);
         let at = |step| steps.iter().position(|other| *other == step);
         at(step) > at(Step::Pause)
+    }
+
+    /// Whether the head of the mark has to be durable before the rest of it is written.
+    pub(crate) fn needs_head(&self, process: &Process) -> bool {
+        process.needs_mark(self) && process.mark == Mark::None && !self.is(Wrong::MarkInOneStep)
     }
 
     /// Whether space has to be reserved before this file is written.
@@ -186,15 +193,16 @@ impl Protocol {
             Some(Wrong::LogRenamedBeforeSync) => matches!(step, Step::CopySync | Step::RestSync | Step::LogSync),
             Some(Wrong::CopyNotSynced) => step == Step::RestSync,
             Some(Wrong::NothingCopied) => matches!(step, Step::CopyWrite | Step::RestWrite),
-            Some(Wrong::MarkNotDurableFirst) => matches!(step, Step::MarkWrite | Step::MarkSync),
+            Some(Wrong::MarkInOneStep) => matches!(step, Step::HeadWrite | Step::HeadSync),
+            Some(Wrong::MarkNotDurableFirst | Wrong::NoOpenedMark) => is_of_mark(step),
             Some(Wrong::ReleasedBeforeDirSync) => step == Step::SnapshotSyncDir,
             Some(Wrong::LogDirNotSynced) => step == Step::LogSyncDir,
-            Some(Wrong::NoOpenedMark) => matches!(step, Step::MarkWrite | Step::MarkSync),
             Some(Wrong::AppendedAfterTornTail) => matches!(step, Step::CutTail | Step::SyncCut),
-            Some(Wrong::CutNotSynced) => matches!(step, Step::SyncCut | Step::MarkWrite | Step::MarkSync),
+            Some(Wrong::CutNotSynced) => step == Step::SyncCut || is_of_mark(step),
             Some(Wrong::ReadBeforeSync) => {
                 let clean = state.process.tail == Some(Tail::Clean); // then there is no cut to sync
-                matches!(step, Step::SyncSnapshot | Step::SyncLog) || clean && step == Step::SyncCut
+                matches!(step, Step::SyncSnapshot | Step::SyncLog | Step::HeadWrite | Step::HeadSync)
+                    || clean && step == Step::SyncCut
             }
             Some(Wrong::BelievesMemory) => matches!(step, Step::DropSnapshotCache | Step::DropLogCache),
             Some(Wrong::RefusedNotCutDurably) => step == Step::SyncCutBack,
@@ -208,7 +216,12 @@ impl Protocol {
                 Step::RemoveSnapshotTmp => there(Name::SnapshotTmp),
                 Step::CutTail => state.process.log.is_some_and(|log| state.disk.file(log).len() > state.process.end),
                 Step::SyncCut => state.process.log.is_some_and(|log| !state.disk.file(log).is_synced()),
-                Step::MarkWrite | Step::MarkSync => {
+                Step::HeadWrite | Step::HeadSync | Step::MarkWrite | Step::MarkSync if task == Task::Closing => {
+                    let log = state.process.log.expect("an open store has a log");
+                    let due = if step == Step::MarkSync { !state.disk.file(log).is_synced() } else { !state.process.is_opened() };
+                    state.process.resumed && self.marks() && due
+                }
+                Step::HeadWrite | Step::HeadSync | Step::MarkWrite | Step::MarkSync => {
                     // A bare header shows no end that was in order: the first records may be there, unseen.
                     state.process.log.is_some() && (!state.process.marked_closed || state.process.end == 1)
                 }
@@ -236,4 +249,9 @@ impl Protocol {
                 _ => true,
             }
     }
+}
+
+/// Whether it is a step towards a durable OPENED mark.
+fn is_of_mark(step: Step) -> bool {
+    matches!(step, Step::HeadWrite | Step::HeadSync | Step::MarkWrite | Step::MarkSync)
 }

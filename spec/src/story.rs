@@ -59,7 +59,9 @@ fn clause(before: &State, action: &Action, after: &State) -> String {
         Action::WriteFails { wrote, torn } => {
             format!("the buffer is written to the log, and the disk is full{}", part(*wrote, *torn))
         }
-        Action::WriteMark => "the OPENED mark is written to the log; it is not synced".into(),
+        Action::WriteHead => "the head of the OPENED mark is written to the log; it is not synced".into(),
+        Action::SyncHead => "the log is synced: that head is durable".into(),
+        Action::WriteMark => "all of the OPENED mark is written to the log; it is not synced".into(),
         Action::SyncMark => "the log is synced: the mark is durable".into(),
         Action::Reserve => "space is reserved behind it".into(),
         Action::Sync if process.failed.is_some() => {
@@ -133,8 +135,9 @@ fn phrase(before: &State, step: Step) -> String {
         Step::CutBack => "what was taken is cut off again",
         Step::SnapshotCreate => "snapshot.tmp is created",
         Step::SnapshotWrite => return format!("written (up to write {})", before.process.snapshot_of),
-        Step::MarkWrite => "writes the OPENED mark",
-        Step::MarkSync => "syncs it",
+        Step::HeadWrite => "writes the head of an OPENED mark",
+        Step::MarkWrite => "writes all of the OPENED mark",
+        Step::HeadSync | Step::MarkSync => "syncs it",
         Step::CopyReserve | Step::RestReserve => "space is reserved in it",
         Step::CopyWrite => "the records behind the snapshot are copied into it",
         Step::Pause => "writers are paused",

@@ -37,6 +37,8 @@ pub enum Wrong {
     NoOpenedMark,
     /// The mark of an opening is written with the first group, and not durable before it.
     MarkNotDurableFirst,
+    /// The mark of an opening is durable first, but not its head before the rest of it.
+    MarkInOneStep,
     /// The new log gets its name before the records that were copied last are synced.
     CopyNotSynced,
     /// The records behind the snapshot are not copied into the new log.
@@ -45,8 +47,8 @@ pub enum Wrong {
     NoSalt,
     /// Frames say of the writes before them that they are synced.
     FrameClaimsSync,
-    /// Recovery reads what the last process wrote, and does not sync it. What it promises is durable all the
-    /// same, by the sync of the mark of the opening; but until then that mark may outlive what is before it.
+    /// Recovery reads what the last process wrote, and does not sync it. By itself the sync of the head of the mark
+    /// makes up for that, so it is left out as well: the mark may then outlive what is before it.
     ReadBeforeSync,
     /// Recovery reads from memory and not from the medium.
     BelievesMemory,
@@ -58,6 +60,8 @@ pub enum Wrong {
     BadFrameSkipped,
     /// What is left of a write that was refused is cut off, and the cut is not synced.
     RefusedNotCutDurably,
+    /// What is written behind a write that was refused continues the chain in which that one stood.
+    RefusedChainGoesOn,
 }
 
 /// A mistake, where to look for its consequence, and what that is.
@@ -163,6 +167,12 @@ pub const CASES: &[Case] = &[
         bounds: Bounds { puts: 3, crashes: 2, stale: Stale::NeverSeen, ..Bounds::NONE },
     },
     Case {
+        wrong: Some(Wrong::MarkInOneStep),
+        title: "the mark that makes the chain new is written at once: where it is lost, a refused write shows",
+        breaks: must::A_PREFIX_OF_WHAT_WAS_ISSUED,
+        bounds: Bounds { puts: 3, crashes: 2, full_disks: 1, stale: Stale::CutOff, ..Bounds::NONE },
+    },
+    Case {
         wrong: Some(Wrong::CopyNotSynced),
         title: "the new log gets its name before the copied records are synced",
         breaks: must::NOTHING_PROMISED_IS_LOST,
@@ -221,5 +231,11 @@ pub const CASES: &[Case] = &[
         title: "what is left of a refused write is cut off, but the cut is not synced",
         breaks: must::A_PREFIX_OF_WHAT_WAS_ISSUED,
         bounds: Bounds { full_disks: 1, ..SMALL },
+    },
+    Case {
+        wrong: Some(Wrong::RefusedChainGoesOn),
+        title: "the chain goes on behind a refused write: it comes back in the place of a later one",
+        breaks: must::A_PREFIX_OF_WHAT_WAS_ISSUED,
+        bounds: Bounds { batch_size: 2, puts: 4, crashes: 1, full_disks: 1, stale: Stale::CutOff, ..Bounds::NONE },
     },
 ];

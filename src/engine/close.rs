@@ -66,7 +66,7 @@ impl Shared {
         let mut log = self.log()?;
         match written {
             Ok(()) => log.wal.complete(group),
-            Err(_) => log.wal.take_back(group, before),
+            Err(_) => log.wal.take_back(group, before, || self.disk.entropy()),
         }
         Ok(())
     }

@@ -403,7 +403,7 @@ impl Shared {
         let mut log = self.log_or_panicked();
         let mut no_space = None;
         match written {
-            Err(failure) => no_space = write_failed(&mut log, group, failure),
+            Err(failure) => no_space = write_failed(&mut log, group, failure, || self.disk.entropy()),
             Ok(()) => {
                 log.counts.log_writes += 1;
                 log.counts.log_bytes_written += group.len_bytes();
@@ -580,7 +580,7 @@ impl Drop for Unwound<'_> {
 
 /// The group could not be written. Refuses what was not acknowledged, keeps what was. `None`: the log
 /// has failed.
-fn write_failed(log: &mut Log, group: Group, failure: WriteFailure) -> Option<Cause> {
+fn write_failed(log: &mut Log, group: Group, failure: WriteFailure, nonce: impl FnOnce() -> u64) -> Option<Cause> {
     let cause = Cause::of(&failure.cause);
     if let Some(torn) = failure.torn {
         log.fail(format!("the log could not be written ({}), and cutting the torn record off failed: {torn}", cause.text));
@@ -588,7 +588,8 @@ fn write_failed(log: &mut Log, group: Group, failure: WriteFailure) -> Option<Ca
         log.fail(format!("the log could not be written: {}", cause.text));
     }
     let keep = log.keep;
-    log.wal.take_back(group, keep);
+    log.wal.take_back(group, keep, nonce);
+    log.keep = log.wal.mark();
     if log.failure.is_some() {
         return None;
     }

@@ -10,6 +10,7 @@ use std::path::Path;
 const LOG_HEADER_BYTES: usize = 64;
 const LOG_BASE_AT: usize = 32;
 const FRAME_HEADER_BYTES: usize = 33;
+const OPENED_BODY_BYTES: usize = 8;
 /// So long is a log of at most 4 KiB made when space is reserved.
 const RESERVED_BYTES: usize = 8 << 10;
 
@@ -30,8 +31,18 @@ enum Effect {
 /// What can be seen of a piece from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shape {
-    Header { base: u64 },
-    Frame { kind: u8, seq: u64, durable: u64 },
+    Header {
+        base: u64,
+    },
+    Frame {
+        kind: u8,
+        seq: u64,
+        durable: u64,
+    },
+    /// The head of an OPENED mark.
+    Head,
+    /// Its body.
+    Rest,
     Snapshot,
 }
 
@@ -48,6 +59,8 @@ pub(super) struct Follower {
     /// The lengths of the pieces of each log, by its salt in the model.
     lengths: HashMap<u8, Vec<usize>>,
     newest_salt: u8,
+    /// The head of a mark whose body has yet to come.
+    head: Vec<u8>,
     /// The entries of the snapshot being written, whose header comes last.
     body: Vec<u8>,
     snapshot_bytes: usize,
@@ -72,6 +85,7 @@ impl Follower {
             bytes: HashMap::new(),
             lengths: HashMap::new(),
             newest_salt: 0,
+            head: Vec::new(),
             body: Vec::new(),
             snapshot_bytes: 0,
             left_snapshot_bytes: 0,
@@ -196,15 +210,21 @@ impl Follower {
             let offset = if from == 0 { 0 } else { log_bytes(from) };
             Effect::Write(name, offset, pieces[from as usize..].iter().map(shape).collect())
         };
+        let head = || Effect::Write(Name::Log, log_bytes(state.process.end), vec![Shape::Head]);
+        let rest = || Effect::Write(Name::Log, log_bytes(state.process.end) + FRAME_HEADER_BYTES, vec![Shape::Rest]);
         Some(match action {
-            Action::Write | Action::WriteMark => written(Name::Log, state.process.end),
+            Action::Write => written(Name::Log, state.process.end),
+            Action::WriteHead => head(),
+            Action::WriteMark => rest(),
             Action::Reserve => Effect::SetLen(Name::Log, RESERVED_BYTES),
-            Action::SyncMark | Action::Sync => Effect::Sync(Name::Log),
+            Action::SyncHead | Action::SyncMark | Action::Sync => Effect::Sync(Name::Log),
             Action::Step(step) => match step {
                 Step::SyncSnapshot => Effect::Sync(Name::Snapshot),
                 Step::DropSnapshotCache => Effect::DropCache(Name::Snapshot),
                 Step::SyncSnapshotDir | Step::SyncLogDir | Step::SnapshotSyncDir | Step::LogSyncDir => Effect::SyncDir,
-                Step::SyncLog | Step::SyncCut | Step::MarkSync | Step::SyncCutBack | Step::CloseSync => Effect::Sync(Name::Log),
+                Step::SyncLog | Step::SyncCut | Step::HeadSync | Step::MarkSync | Step::SyncCutBack | Step::CloseSync => {
+                    Effect::Sync(Name::Log)
+                }
                 Step::DropLogCache => Effect::DropCache(Name::Log),
                 Step::RemoveLogTmp => Effect::Remove(Name::LogTmp),
                 Step::RemoveSnapshotTmp => Effect::Remove(Name::SnapshotTmp),
@@ -228,7 +248,9 @@ impl Follower {
                 Step::CopySync | Step::RestSync | Step::LogSync => Effect::Sync(Name::LogTmp),
                 Step::CloseReserve => Effect::SetLen(Name::Log, RESERVED_BYTES),
                 Step::LogRename => Effect::Rename(Name::LogTmp, Name::Log),
-                Step::MarkWrite | Step::CloseWrite => written(Name::Log, state.process.end),
+                Step::HeadWrite => head(),
+                Step::MarkWrite => rest(),
+                Step::CloseWrite => written(Name::Log, state.process.end),
                 Step::Replay | Step::Open | Step::Pause => return None,
             },
             _ => return None,
@@ -288,9 +310,14 @@ impl Follower {
                 self.newest_salt = salt;
                 let lengths = self.lengths.entry(salt).or_default();
                 lengths.truncate(from);
-                for (piece, (_, part)) in pieces[from..].iter().zip(parts) {
-                    lengths.push(part.len());
-                    self.bytes.insert(*piece, part.to_vec());
+                for (piece, (shape, part)) in pieces[from..].iter().zip(parts) {
+                    let whole = if shape == Shape::Rest { [&self.head, part].concat() } else { part.to_vec() };
+                    lengths.push(whole.len());
+                    if shape == Shape::Head {
+                        self.head = whole; // by itself it is bad
+                    } else {
+                        self.bytes.insert(*piece, whole);
+                    }
                 }
             }
             Change::SyncDir(_) | Change::SetLen(..) | Change::Sync(_) | Change::FailedSync(..) | Change::DropCache(_) => {}
@@ -474,6 +501,11 @@ fn split(name: Name, offset: u64, mut bytes: &[u8]) -> Result<Vec<(Shape, &[u8])
     let le64 = |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
     if offset == 0 && bytes.len() == LOG_HEADER_BYTES {
         return Ok(vec![(Shape::Header { base: le64(bytes, LOG_BASE_AT) }, bytes)]);
+    }
+    match bytes.len() {
+        FRAME_HEADER_BYTES if bytes[FRAME_HEADER_BYTES - 1] == 2 => return Ok(vec![(Shape::Head, bytes)]),
+        OPENED_BODY_BYTES => return Ok(vec![(Shape::Rest, bytes)]),
+        _ => {}
     }
     let mut pieces = Vec::new();
     while !bytes.is_empty() {
