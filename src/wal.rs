@@ -31,7 +31,7 @@
 //!   and before space is reserved, and after an end that was not in order even before the opening is
 //!   over: else a power cut could leave the new length of the file and, where the mark should be, records
 //!   that recovery had not seen, or that were refused: blocks that a file gets may show what they held before.
-//! - Such a mark is made durable in two steps, its head first. No frame is as short as a head, so whatever a power
+//! - Such a mark is made durable in two steps, the first of which is shorter than any frame. So whatever a power
 //!   cut leaves in its place, there is no whole frame of old.
 
 use crate::disk::{Disk, File, create_tmp, write_all_at};
@@ -64,6 +64,9 @@ pub(crate) const FIELDS: [(&str, usize); 7] = [
 
 /// A buffer that once held a large group is given back to the system above this size.
 const KEEP_BUFFER_BYTES: usize = 4 << 20;
+
+/// So much of an OPENED mark is made durable before the rest. The mark of an orderly close is all head.
+const FIRST_STEP_BYTES: usize = record::HEADER_BYTES - 1;
 
 /// Length of an OPENED mark.
 pub(crate) const OPENED_BYTES: usize = record::HEADER_BYTES + 8;
@@ -192,7 +195,7 @@ impl Group {
     fn write_in_order(&mut self) -> io::Result<()> {
         let (mark, rest) = self.bytes.split_at(if self.mark_first { OPENED_BYTES } else { 0 });
         let mut at = self.at;
-        for step in mark.chunks(record::HEADER_BYTES) {
+        for step in mark.chunks(FIRST_STEP_BYTES) {
             write_all_at(&*self.file, at, step)?;
             self.file.sync()?;
             at += step.len() as u64;

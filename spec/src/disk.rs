@@ -132,7 +132,7 @@ pub enum Piece {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pending {
     Write(u8, Piece),
-    /// The head of a frame, at the end of the file.
+    /// The beginning of a frame, at the end of the file.
     Head(u8),
     SetLen(u8),
 }
@@ -209,7 +209,7 @@ impl File {
         self.pending.push(Pending::Write(at, piece));
     }
 
-    /// The head of a frame: it is shorter than any frame, so where the file has grown by it no whole frame is
+    /// The beginning of a frame: it is shorter than any frame, so where the file has grown by it no whole frame is
     /// found, whatever new space shows.
     fn write_head(&mut self, at: u8) {
         put_at(&mut self.cache, at, Piece::Bad);
@@ -492,7 +492,7 @@ impl Disk {
         (at..).zip(pieces).for_each(|(at, piece)| self.files[file as usize].write(at, piece));
     }
 
-    /// The head of a frame into the cache, behind all that is there.
+    /// The beginning of a frame into the cache, behind all that is there.
     pub fn write_head(&mut self, file: FileId, at: u8) {
         self.files[file as usize].write_head(at);
     }

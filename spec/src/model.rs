@@ -42,7 +42,7 @@
 //! (promised to nobody) or *damaged* (something proves that it had been synced). A torn tail is
 //! cut, the cut synced, and only then the store is open: all that was recovered is durable. An
 //! OPENED mark makes the chain of frames new. It is durable before anything else is written or space is reserved,
-//! and its head before the rest of it, since new space may show what stood there;
+//! and its beginning before the rest of it, since new space may show what stood there;
 //! where the log does not end with CLOSED, a bare header too, before the store is open. Zeros up to the end of
 //! the file are reserved space, and the end of the log.
 //!
@@ -267,9 +267,9 @@ pub enum Mark {
     /// The group has none, or has not come to it, or is in the file as a whole.
     #[default]
     None,
-    /// Its head is in the file, and not synced.
+    /// Its beginning is in the file, and not synced.
     Head,
-    /// Its head is durable: the rest of it may follow.
+    /// Its beginning is durable: the rest of it may follow.
     HeadDurable,
     /// In the file, and not synced: the group waits.
     Written,
@@ -399,9 +399,9 @@ pub enum Action {
         /// Whether it is what had this number before the crash.
         again: bool,
     },
-    /// Of the buffer, the head of the OPENED mark is handed to the operating system.
+    /// Of the buffer, the beginning of the OPENED mark is handed to the operating system.
     WriteHead,
-    /// The sync of that head returns 0.
+    /// The sync of that returns 0.
     SyncHead,
     /// The rest of the OPENED mark is handed to the operating system.
     WriteMark,

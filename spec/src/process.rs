@@ -78,7 +78,7 @@ impl State {
         (process.mark, process.opened_in_file) = (Mark::None, false);
     }
 
-    /// A part of a write is taken by the operating system; `of_head`: it is that of the head of a mark.
+    /// A part of a write is taken by the operating system; `of_head`: it is that of the beginning of a mark.
     pub(crate) fn write_part(&mut self, wrote: u8, torn: bool, of_head: bool) {
         let Some(log) = self.process.log else { return };
         if torn && of_head {

@@ -167,7 +167,7 @@ impl Protocol {
         at(step) > at(Step::Pause)
     }
 
-    /// Whether the head of the mark has to be durable before the rest of it is written.
+    /// Whether the beginning of the mark has to be durable before the rest of it is written.
     pub(crate) fn needs_head(&self, process: &Process) -> bool {
         process.needs_mark(self) && process.mark == Mark::None && !self.is(Wrong::MarkInOneStep)
     }

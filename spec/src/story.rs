@@ -59,8 +59,8 @@ fn clause(before: &State, action: &Action, after: &State) -> String {
         Action::WriteFails { wrote, torn } => {
             format!("the buffer is written to the log, and the disk is full{}", part(*wrote, *torn))
         }
-        Action::WriteHead => "the head of the OPENED mark is written to the log; it is not synced".into(),
-        Action::SyncHead => "the log is synced: that head is durable".into(),
+        Action::WriteHead => "the beginning of the OPENED mark is written to the log; it is not synced".into(),
+        Action::SyncHead => "the log is synced: that much is durable".into(),
         Action::WriteMark => "all of the OPENED mark is written to the log; it is not synced".into(),
         Action::SyncMark => "the log is synced: the mark is durable".into(),
         Action::Reserve => "space is reserved behind it".into(),
@@ -135,7 +135,7 @@ fn phrase(before: &State, step: Step) -> String {
         Step::CutBack => "what was taken is cut off again",
         Step::SnapshotCreate => "snapshot.tmp is created",
         Step::SnapshotWrite => return format!("written (up to write {})", before.process.snapshot_of),
-        Step::HeadWrite => "writes the head of an OPENED mark",
+        Step::HeadWrite => "writes the beginning of an OPENED mark",
         Step::MarkWrite => "writes all of the OPENED mark",
         Step::HeadSync | Step::MarkSync => "syncs it",
         Step::CopyReserve | Step::RestReserve => "space is reserved in it",

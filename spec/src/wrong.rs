@@ -37,7 +37,7 @@ pub enum Wrong {
     NoOpenedMark,
     /// The mark of an opening is written with the first group, and not durable before it.
     MarkNotDurableFirst,
-    /// The mark of an opening is durable first, but not its head before the rest of it.
+    /// The mark of an opening is durable first, but not its beginning before the rest of it.
     MarkInOneStep,
     /// The new log gets its name before the records that were copied last are synced.
     CopyNotSynced,
@@ -47,7 +47,7 @@ pub enum Wrong {
     NoSalt,
     /// Frames say of the writes before them that they are synced.
     FrameClaimsSync,
-    /// Recovery reads what the last process wrote, and does not sync it. By itself the sync of the head of the mark
+    /// Recovery reads what the last process wrote, and does not sync it. By itself the sync of the beginning of the mark
     /// makes up for that, so it is left out as well: the mark may then outlive what is before it.
     ReadBeforeSync,
     /// Recovery reads from memory and not from the medium.

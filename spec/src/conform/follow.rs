@@ -10,7 +10,8 @@ use std::path::Path;
 const LOG_HEADER_BYTES: usize = 64;
 const LOG_BASE_AT: usize = 32;
 const FRAME_HEADER_BYTES: usize = 33;
-const OPENED_BODY_BYTES: usize = 8;
+/// Of an OPENED mark, what is written first, and the rest.
+const MARK_BYTES: [usize; 2] = [FRAME_HEADER_BYTES - 1, 9];
 /// So long is a log of at most 4 KiB made when space is reserved.
 const RESERVED_BYTES: usize = 8 << 10;
 
@@ -39,9 +40,9 @@ enum Shape {
         seq: u64,
         durable: u64,
     },
-    /// The head of an OPENED mark.
+    /// The beginning of an OPENED mark.
     Head,
-    /// Its body.
+    /// The rest of it.
     Rest,
     Snapshot,
 }
@@ -59,7 +60,7 @@ pub(super) struct Follower {
     /// The lengths of the pieces of each log, by its salt in the model.
     lengths: HashMap<u8, Vec<usize>>,
     newest_salt: u8,
-    /// The head of a mark whose body has yet to come.
+    /// The beginning of a mark whose rest has yet to come.
     head: Vec<u8>,
     /// The entries of the snapshot being written, whose header comes last.
     body: Vec<u8>,
@@ -211,7 +212,7 @@ impl Follower {
             Effect::Write(name, offset, pieces[from as usize..].iter().map(shape).collect())
         };
         let head = || Effect::Write(Name::Log, log_bytes(state.process.end), vec![Shape::Head]);
-        let rest = || Effect::Write(Name::Log, log_bytes(state.process.end) + FRAME_HEADER_BYTES, vec![Shape::Rest]);
+        let rest = || Effect::Write(Name::Log, log_bytes(state.process.end) + MARK_BYTES[0], vec![Shape::Rest]);
         Some(match action {
             Action::Write => written(Name::Log, state.process.end),
             Action::WriteHead => head(),
@@ -503,8 +504,8 @@ fn split(name: Name, offset: u64, mut bytes: &[u8]) -> Result<Vec<(Shape, &[u8])
         return Ok(vec![(Shape::Header { base: le64(bytes, LOG_BASE_AT) }, bytes)]);
     }
     match bytes.len() {
-        FRAME_HEADER_BYTES if bytes[FRAME_HEADER_BYTES - 1] == 2 => return Ok(vec![(Shape::Head, bytes)]),
-        OPENED_BODY_BYTES => return Ok(vec![(Shape::Rest, bytes)]),
+        len if len == MARK_BYTES[0] => return Ok(vec![(Shape::Head, bytes)]),
+        len if len == MARK_BYTES[1] => return Ok(vec![(Shape::Rest, bytes)]),
         _ => {}
     }
     let mut pieces = Vec::new();
