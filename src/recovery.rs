@@ -43,7 +43,7 @@ use crate::error::{Error, Result};
 use crate::layers::Layers;
 use crate::record::Fault;
 use crate::scan::Frames;
-use crate::snapshot::{self, Form};
+use crate::snapshot::{self, Draft, Form};
 use crate::wal::{self, Wal};
 use crate::{Seq, StoreId, with_suffix};
 use keep::keep_copy;
@@ -454,14 +454,10 @@ pub(crate) fn recover(
             if report.log_missing {
                 match (keep, &files.snapshot) {
                     (Keep::OnDisk { cache_bytes }, Some(file)) => base = indexed(id, file, cache_bytes)?.1,
-                    _ => drop(snapshot::save(
-                        disk,
-                        snapshot_path,
-                        Form::Plain,
-                        id,
-                        report.snapshot_seq,
-                        snapshot::fill_from(&state),
-                    )?),
+                    _ => {
+                        let draft = Draft::new(Form::Plain, id, report.snapshot_seq);
+                        snapshot::save(disk, snapshot_path, draft, snapshot::fill_from(&state))?;
+                    }
                 }
             }
             Wal::create(disk, wal_path, id, report.snapshot_seq)?

@@ -12,7 +12,7 @@ use super::*;
 use crate::disk::sim::{Image, SimDisk};
 use crate::disk::{read_full_at, write_all_at};
 use crate::record::{self, Body, Kind, Place};
-use crate::snapshot::Form;
+use crate::snapshot::{Draft, Form};
 use crate::state::{Map, OpRef};
 use random::Random;
 use std::collections::BTreeMap;
@@ -81,7 +81,7 @@ fn snapshot(random: &mut Random, seq: Seq) -> Vec<u8> {
     let disk = SimDisk::new(&Image::new(), 1);
     let path = Path::new("/snapshot");
     let form = if random.one_in(2) { Form::Plain } else { Form::Indexed };
-    let header = snapshot::save(&disk, path, form, ID, seq, snapshot::fill_from(&map)).unwrap();
+    let header = snapshot::save(&disk, path, Draft::new(form, ID, seq), snapshot::fill_from(&map)).unwrap();
     let mut bytes = vec![0; usize::try_from(header.file_len().unwrap()).unwrap()];
     read_full_at(&*disk.open_read(path).unwrap().unwrap(), 0, &mut bytes).unwrap();
     bytes

@@ -1,15 +1,19 @@
 //! Written and read back at the same time: the same bytes, in the right order, and no error is lost.
 
-use super::super::{Writer, save_as, write};
+use super::super::{Draft, Writer, save, write};
 use super::*;
-use crate::StoreId;
 use crate::disk::{Disk, OsDisk};
+use crate::{Seq, StoreId};
 use std::ops::Range;
 use std::sync::atomic::AtomicUsize;
 
 const ID: StoreId = StoreId(*b"sixteen bytes id");
 const ALONE: Plan = Plan { piece_bytes: 4096, step_bytes: 1 << 30, alone_bytes: u64::MAX };
 const SPREAD: Plan = Plan { piece_bytes: 4096, step_bytes: 10_000, alone_bytes: 0 };
+
+fn draft(plan: Plan, form: Form, seq: Seq) -> Draft {
+    Draft { plan, ..Draft::new(form, ID, seq) }
+}
 
 /// Some 40 blocks, and a value that is longer than pieces and steps.
 fn fill(writer: &mut Writer) -> io::Result<()> {
@@ -30,12 +34,12 @@ fn place() -> (tempfile::TempDir, PathBuf) {
 fn the_bytes_are_the_same_however_they_are_written() {
     let (_dir, path) = place();
     for form in [Form::Plain, Form::Indexed] {
-        save_as(ALONE, &OsDisk, &path, form, ID, 7, fill).unwrap();
+        save(&OsDisk, &path, draft(ALONE, form, 7), fill).unwrap();
         let expected = std::fs::read(&path).unwrap();
         for piece_bytes in [100, 4096, 100_000, 1 << 20] {
             for (step_bytes, alone_bytes) in [(40_000, 0), (50_000, 60_000), (1 << 30, 1), (90_000, u64::MAX)] {
                 let plan = Plan { piece_bytes, step_bytes, alone_bytes };
-                save_as(plan, &OsDisk, &path, form, ID, 7, fill).unwrap();
+                save(&OsDisk, &path, draft(plan, form, 7), fill).unwrap();
                 assert!(std::fs::read(&path).unwrap() == expected, "{form:?} {plan:?}");
             }
         }
@@ -135,7 +139,7 @@ impl File for Watched {
 /// Saves by way of `file`; whether what was written and what was read back are the same snapshot.
 fn saved(file: &Arc<Watched>, path: &Path, plan: Plan, form: Form) -> std::result::Result<Header, String> {
     let file: Arc<dyn File> = Arc::clone(file) as Arc<dyn File>;
-    let (header, read) = write(&file, path, plan, form, ID, 7, fill).map_err(|error| error.to_string())?;
+    let (header, read) = write(&file, path, draft(plan, form, 7), fill).map_err(|error| error.to_string())?;
     let read = read.map_err(|error| error.to_string())?;
     if read == header { Ok(header) } else { Err(format!("{read:?} instead of {header:?}")) }
 }
@@ -214,16 +218,16 @@ fn a_header_that_says_something_else_than_the_frames_is_refused() {
 #[test]
 fn what_is_broken_off_leaves_nothing_behind_and_nobody_waiting() {
     let (dir, path) = place();
-    save_as(SPREAD, &OsDisk, &path, Form::Plain, ID, 7, fill).unwrap();
+    save(&OsDisk, &path, draft(SPREAD, Form::Plain, 7), fill).unwrap();
     let before = std::fs::read(&path).unwrap();
-    let error = save_as(SPREAD, &OsDisk, &path, Form::Plain, ID, 8, |writer| {
+    let error = save(&OsDisk, &path, draft(SPREAD, Form::Plain, 8), |writer| {
         fill(writer)?;
         Err(io::Error::other("enough"))
     });
     assert!(error.unwrap_err().to_string().contains("enough"));
     assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1);
     let panicked = std::panic::catch_unwind(|| {
-        save_as(SPREAD, &OsDisk, &path, Form::Plain, ID, 8, |writer| {
+        save(&OsDisk, &path, draft(SPREAD, Form::Plain, 8), |writer| {
             fill(writer)?;
             panic!("in the middle of it")
         })
