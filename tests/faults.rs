@@ -365,3 +365,21 @@ fn dropping_the_last_handle_on_a_full_disk_frees_the_store() {
     assert!(place.open().is_empty());
     assert_eq!(scan.count(), 1, "an iterator goes on over what was in memory");
 }
+
+/// Some file systems have no locks: then nobody could tell that the log has another writer.
+#[test]
+fn a_log_that_cannot_be_locked_is_not_opened() {
+    const ENOLCK: i32 = 37;
+    let (place, disk, engine) = store(1);
+    engine.put("x", "1").unwrap();
+    kill(engine, &disk);
+    disk.revive();
+    disk.plan(Plan::fail(Call::Lock, ".wal", ENOLCK));
+    let before = std::fs::read(&place.wal).unwrap();
+    let error = place.options().disk(Arc::new(disk.clone())).open().unwrap_err();
+    assert!(matches!(&error, Error::Io { doing: "locking", path, .. } if *path == place.wal), "{error}");
+    assert!(error.to_string().contains("No locks available"), "{error}");
+    assert_eq!(std::fs::read(&place.wal).unwrap(), before);
+    disk.heal();
+    assert_eq!(place.options().disk(Arc::new(disk)).open().unwrap().len(), 1);
+}

@@ -76,6 +76,8 @@ pub enum Call {
     Rename,
     SyncDir,
     Remove,
+    /// Of the file itself.
+    Lock,
 }
 
 /// Once `after` calls of this kind on files whose name ends in `suffix` have passed, `times` of
@@ -188,12 +190,13 @@ impl FaultyDisk {
     /// How many bytes a write may take first, and the error; or nothing.
     fn fault(&self, call: Call, path: &Path, bytes: u64) -> Option<(usize, io::Error)> {
         let mut faults = self.faults.lock().unwrap();
-        if call != Call::Read && !faults.killed {
+        let changes = !matches!(call, Call::Read | Call::Lock);
+        if changes && !faults.killed {
             faults.killed = faults.die_at == Some(faults.changes.len());
             let file = path.file_name().unwrap().to_str().unwrap().to_string();
             faults.changes.push((call, file));
         }
-        if faults.killed && call != Call::Read {
+        if faults.killed && changes {
             return Some((0, io::Error::other("the process is dead")));
         }
         let name = path.to_str().unwrap();
@@ -296,6 +299,10 @@ impl File for FaultyFile {
     fn sync(&self) -> io::Result<()> {
         self.disk.check(Call::Sync, &self.path)?;
         self.file.sync()
+    }
+    /// There is none: whoever is killed here has the file still open.
+    fn try_lock(&self) -> io::Result<()> {
+        self.disk.check(Call::Lock, &self.path)
     }
     fn drop_cache(&self) {
         self.file.drop_cache();
