@@ -31,9 +31,6 @@ mod feed;
 mod keep;
 mod read;
 mod spread;
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests;
 
 pub(crate) use feed::Progress;
 pub(crate) use read::{Keep, check_pair, read_header};
@@ -491,3 +488,7 @@ fn new_id(disk: &dyn Disk) -> StoreId {
     id[8..].copy_from_slice(&disk.entropy().to_le_bytes());
     StoreId(id)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
