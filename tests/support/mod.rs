@@ -150,6 +150,11 @@ impl FaultyDisk {
         self.faults.lock().unwrap().plans.push(plan);
     }
 
+    /// Whether a plan has made all fail that it was to.
+    pub fn is_spent(&self) -> bool {
+        self.faults.lock().unwrap().plans.iter().any(|plan| plan.times == 0)
+    }
+
     pub fn heal(&self) {
         self.faults.lock().unwrap().plans.clear();
     }
