@@ -199,3 +199,7 @@ impl LogEnd {
         LogEnd { file: Arc::clone(&self.file), at: crate::wal::HEADER_BYTES as u64, link: self.salt, seq: self.base, ..*self }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
