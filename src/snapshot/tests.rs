@@ -621,4 +621,14 @@ fn an_index_that_leads_nowhere_is_an_error_that_names_the_block() {
             assert!(error.to_string().contains("the block's content is not possible"), "{error}");
         }
     }
+    // What stands behind an entry of the index that is sound.
+    let mut builder = Builder::default();
+    builder.block(&body[9..][..20], block_ref(96, body.len(), check));
+    builder.finish();
+    let index = [builder.due().unwrap(), b"junk"].concat();
+    let two = [(Kind::ENTRIES, body.clone()), (Kind::INDEX, index.clone())];
+    forge_frames(&path, None, &two);
+    forge_frames(&path, root(end, (record::HEADER_BYTES + index.len()) as u32, check_of(1, body.len())), &two);
+    let error = opened().unwrap().unwrap().range(Bound::Unbounded, b"", 9).unwrap_err();
+    assert!(matches!(error, Error::Damaged { offset, .. } if offset == end), "{error:?}");
 }

@@ -55,6 +55,8 @@ enum Fault {
     Read(usize),
     /// This byte reads as another one, once the system has been asked to forget the file.
     Flip(u64),
+    /// The thread of this name panics.
+    Panic(&'static str),
 }
 
 /// A file that knows what is in memory only.
@@ -83,6 +85,8 @@ impl Watched {
 
     fn call(&self, kind: usize, fault: impl Fn(usize) -> Fault) -> io::Result<()> {
         let nth = self.calls[kind].fetch_add(1, Ordering::Relaxed);
+        let panics = matches!(self.fault, Fault::Panic(name) if std::thread::current().name() == Some(name));
+        assert!(!panics, "planted");
         if self.fault == fault(nth) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 }
@@ -234,6 +238,15 @@ fn what_is_broken_off_leaves_nothing_behind_and_nobody_waiting() {
     });
     assert!(panicked.is_err());
     assert!(std::fs::read(&path).unwrap() == before);
+}
+
+#[test]
+fn nobody_takes_what_a_thread_left_that_panicked() {
+    let (_dir, path) = place();
+    for (thread, says) in [("kv-snapshot", "the thread that writes has panicked"), ("kv-read-ahead", "has ended")] {
+        let error = saved(&Watched::new(&path, Fault::Panic(thread)), &path, SPREAD, Form::Indexed).unwrap_err();
+        assert!(error.contains(says), "{error}");
+    }
 }
 
 #[test]
