@@ -68,6 +68,7 @@ pub fn kill(engine: Engine, disk: &FaultyDisk) {
 /// What a plan can make fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
+    Size,
     Read,
     Write,
     SetLen,
@@ -195,7 +196,7 @@ impl FaultyDisk {
     /// How many bytes a write may take first, and the error; or nothing.
     fn fault(&self, call: Call, path: &Path, bytes: u64) -> Option<(usize, io::Error)> {
         let mut faults = self.faults.lock().unwrap();
-        let changes = !matches!(call, Call::Read | Call::Lock);
+        let changes = !matches!(call, Call::Size | Call::Read | Call::Lock);
         if changes && !faults.killed {
             faults.killed = faults.die_at == Some(faults.changes.len());
             let file = path.file_name().unwrap().to_str().unwrap().to_string();
@@ -278,6 +279,7 @@ impl Disk for FaultyDisk {
 
 impl File for FaultyFile {
     fn size(&self) -> io::Result<u64> {
+        self.disk.check(Call::Size, &self.path)?;
         self.file.size()
     }
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
