@@ -609,7 +609,9 @@ fn an_index_that_leads_nowhere_is_an_error_that_names_the_block() {
         damaged(96, "another block stands there than the index says");
     }
     // Entries and blocks of the index that cannot be.
-    for (kind, body) in [(Kind::ENTRIES, &b"\x01\x01\0\0"[..]), (Kind::INDEX, b"too short")] {
+    let (no_key, short_key) = ([0; 20], [&[0; 16][..], &[9, 0, 0, 0], b"8 bytes!"].concat());
+    let bodies = [&b"too short"[..], &no_key[..17], &no_key, &short_key].map(|body| (Kind::INDEX, body));
+    for (kind, body) in [(Kind::ENTRIES, &b"\x01\x01\0\0"[..])].into_iter().chain(bodies) {
         forge_frames(&path, root(96, frame, check), &frames(kind, body));
         let (len, check) = ((record::HEADER_BYTES + body.len()) as u32, check_of(0, body.len()));
         forge_frames(&path, root(96, len, check), &frames(kind, body));
