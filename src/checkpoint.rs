@@ -21,7 +21,7 @@ use crate::disk::{Disk, WINDOW_BYTES, Way};
 use crate::error::{Error, Result};
 use crate::record::{Body, Fault, Kind};
 use crate::scan::{Frames, Next};
-use crate::snapshot::{self, Form, Writer};
+use crate::snapshot::{self, Draft, Form, Writer};
 use crate::state::OpRef;
 use crate::wal::{LogEnd, Wal};
 use crate::{Seq, with_suffix};
@@ -79,7 +79,7 @@ fn merged(
     })?;
     let mut failure = None;
     let mut delta = delta.sorted().peekable();
-    let saved = snapshot::save(disk, snapshot_path, form, log.store_id, log.seq, |writer| {
+    let saved = snapshot::save(disk, snapshot_path, Draft::new(form, log.store_id, log.seq), |writer| {
         let mut stop = |error| {
             failure = Some(error);
             io::Error::other("broken off")
@@ -199,3 +199,7 @@ impl LogEnd {
         LogEnd { file: Arc::clone(&self.file), at: crate::wal::HEADER_BYTES as u64, link: self.salt, seq: self.base, ..*self }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -252,7 +252,7 @@ mod tests {
     use super::*;
     use crate::StoreId;
     use crate::disk::OsDisk;
-    use crate::snapshot::{fill_from, save};
+    use crate::snapshot::{Draft, fill_from, save};
     use crate::state::{Op, OpRef};
 
     const ID: StoreId = StoreId(*b"sixteen bytes id");
@@ -264,7 +264,7 @@ mod tests {
     }
 
     fn saved(path: &Path, form: Form, entries: &[(&[u8], &[u8])]) -> Header {
-        save(&OsDisk, path, form, ID, 7, fill_from(&map(entries))).unwrap()
+        save(&OsDisk, path, Draft::new(form, ID, 7), fill_from(&map(entries))).unwrap()
     }
 
     fn written(layers: &Layers, ops: &[Op]) {

@@ -31,9 +31,6 @@ mod feed;
 mod keep;
 mod read;
 mod spread;
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests;
 
 pub(crate) use feed::Progress;
 pub(crate) use read::{Keep, check_pair, read_header};
@@ -43,7 +40,7 @@ use crate::error::{Error, Result};
 use crate::layers::Layers;
 use crate::record::Fault;
 use crate::scan::Frames;
-use crate::snapshot::{self, Form};
+use crate::snapshot::{self, Draft, Form};
 use crate::wal::{self, Wal};
 use crate::{Seq, StoreId, with_suffix};
 use keep::keep_copy;
@@ -454,14 +451,10 @@ pub(crate) fn recover(
             if report.log_missing {
                 match (keep, &files.snapshot) {
                     (Keep::OnDisk { cache_bytes }, Some(file)) => base = indexed(id, file, cache_bytes)?.1,
-                    _ => drop(snapshot::save(
-                        disk,
-                        snapshot_path,
-                        Form::Plain,
-                        id,
-                        report.snapshot_seq,
-                        snapshot::fill_from(&state),
-                    )?),
+                    _ => {
+                        let draft = Draft::new(Form::Plain, id, report.snapshot_seq);
+                        snapshot::save(disk, snapshot_path, draft, snapshot::fill_from(&state))?;
+                    }
                 }
             }
             Wal::create(disk, wal_path, id, report.snapshot_seq)?
@@ -495,3 +488,7 @@ fn new_id(disk: &dyn Disk) -> StoreId {
     id[8..].copy_from_slice(&disk.entropy().to_le_bytes());
     StoreId(id)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

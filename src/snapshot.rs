@@ -192,31 +192,33 @@ impl Plan {
     };
 }
 
-/// Saves the state after write `seq`, whose entries `fill` hands over in key order.
+/// What a new snapshot is to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Draft {
+    form: Form,
+    store_id: StoreId,
+    seq: Seq,
+    plan: Plan,
+}
+
+impl Draft {
+    /// Of this store, after write `seq`.
+    pub(crate) fn new(form: Form, store_id: StoreId, seq: Seq) -> Draft {
+        Draft { form, store_id, seq, plan: Plan::USUAL }
+    }
+}
+
+/// Saves a snapshot whose entries `fill` hands over in key order.
 pub(crate) fn save(
     disk: &dyn Disk,
     path: &Path,
-    form: Form,
-    store_id: StoreId,
-    seq: Seq,
-    fill: impl FnOnce(&mut Writer) -> io::Result<()>,
-) -> Result<Header> {
-    save_as(Plan::USUAL, disk, path, form, store_id, seq, fill)
-}
-
-fn save_as(
-    plan: Plan,
-    disk: &dyn Disk,
-    path: &Path,
-    form: Form,
-    store_id: StoreId,
-    seq: Seq,
+    draft: Draft,
     fill: impl FnOnce(&mut Writer) -> io::Result<()>,
 ) -> Result<Header> {
     const NOT_TAKEN: &str = "no snapshot was taken, the log and the old snapshot are as they were: writing";
     let tmp = with_suffix(path, ".tmp");
     let saved = create_tmp(disk, &tmp).and_then(|file| {
-        let (header, read) = write(&file, &tmp, plan, form, store_id, seq, fill)?;
+        let (header, read) = write(&file, &tmp, draft, fill)?;
         let read = read.map_err(|e| io::Error::other(format!("reading it back: {e}")))?;
         if read != header {
             return Err(io::Error::other("it reads back as another snapshot than was written"));
@@ -237,12 +239,10 @@ fn save_as(
 fn write(
     file: &Arc<dyn File>,
     tmp: &Path,
-    plan: Plan,
-    form: Form,
-    store_id: StoreId,
-    seq: Seq,
+    draft: Draft,
     fill: impl FnOnce(&mut Writer) -> io::Result<()>,
 ) -> io::Result<(Header, Result<Header>)> {
+    let Draft { form, store_id, seq, plan } = draft;
     let header =
         Header { store_id, seq, entries: 0, data_len: 0, digest: Digest(0), meta_len: 0, meta_check: crc(0, b""), root: None };
     let mut writer = Writer::new(Out::new(Arc::clone(file), tmp, plan, header.salt(), form), header.salt(), form);
@@ -328,7 +328,7 @@ pub(crate) fn load_ahead(
 pub(crate) fn save_again(disk: &dyn Disk, path: &Path, form: Form, store_id: StoreId, file: Arc<dyn File>) -> Result<Header> {
     let seq = read_header(&*file, path)?.seq;
     let mut failure = None;
-    let saved = save(disk, path, form, store_id, seq, |writer| {
+    let saved = save(disk, path, Draft::new(form, store_id, seq), |writer| {
         let mut written = Ok(());
         let read = load_while(file, path, |_, op| {
             written = writer.add(op.key, op.value.expect("a snapshot holds no deletion"));

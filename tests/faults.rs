@@ -365,3 +365,76 @@ fn dropping_the_last_handle_on_a_full_disk_frees_the_store() {
     assert!(place.open().is_empty());
     assert_eq!(scan.count(), 1, "an iterator goes on over what was in memory");
 }
+
+/// Some file systems have no locks: then nobody could tell that the log has another writer.
+#[test]
+fn a_log_that_cannot_be_locked_is_not_opened() {
+    const ENOLCK: i32 = 37;
+    let (place, disk, engine) = store(1);
+    let locking = |error: &Error| error.to_string().contains("No locks available");
+    engine.put("x", "1").unwrap();
+    disk.plan(Plan::fail(Call::Lock, ".wal", ENOLCK));
+    assert!(locking(&engine.snapshot().unwrap_err()), "nor is a new one begun");
+    engine.put("y", "2").unwrap();
+    kill(engine, &disk);
+    disk.revive();
+    let before = std::fs::read(&place.wal).unwrap();
+    let error = place.options().disk(Arc::new(disk.clone())).open().unwrap_err();
+    assert!(matches!(&error, Error::Io { doing: "locking", path, .. } if *path == place.wal) && locking(&error), "{error}");
+    assert_eq!(std::fs::read(&place.wal).unwrap(), before);
+    disk.heal();
+    assert_eq!(place.options().disk(Arc::new(disk.clone())).open().unwrap().len(), 2);
+    let elsewhere = Place::new();
+    disk.plan(Plan::fail(Call::Lock, ".wal", ENOLCK));
+    assert!(locking(&elsewhere.options().disk(Arc::new(disk)).open().unwrap_err()));
+    assert!(!elsewhere.wal.exists() && !elsewhere.beside(".tmp").exists());
+}
+
+/// What cannot be read now may be read later: it is neither the end of the log nor damage, wherever it is in files that
+/// are longer than what is read at once. Nothing is cut, nothing is served.
+#[test]
+fn a_part_of_a_large_store_that_cannot_be_read_refuses_all_of_it() {
+    let place = Place::new();
+    let engine = place.options().batch_size(10).open().unwrap();
+    let value = |n: u8| vec![n; if n % 10 == 9 { 600_000 } else { 70_000 }];
+    let put = |from, to| (from..to).try_for_each(|n| engine.put([n], value(n)).map(|_| ())).unwrap();
+    put(0, 35);
+    engine.snapshot().unwrap();
+    put(35, 75);
+    engine.close().unwrap();
+    let (sound, snapshot) = (std::fs::read(&place.wal).unwrap(), std::fs::read(&place.snapshot).unwrap());
+    let (mut damaged, torn) = (sound.clone(), &sound[..sound.len() - 1000]);
+    damaged[1_000_000] ^= 1;
+    let logs = [(&sound[..], false), (torn, false), (&damaged, false), (&damaged, true)];
+    let calls =
+        [Call::Read, Call::Size].into_iter().flat_map(|call| [".snapshot", ".wal", ".damaged-1"].map(|file| (call, file)));
+    for ((log, keeps), (call, file)) in logs.into_iter().flat_map(|log| calls.clone().map(move |call| (log, call))) {
+        let mut refused = 0;
+        loop {
+            std::fs::write(&place.wal, log).unwrap();
+            let _ = std::fs::remove_file(place.beside(".damaged-1"));
+            if keeps {
+                std::fs::write(place.beside(".damaged-1"), log).unwrap();
+            }
+            let disk = FaultyDisk::default();
+            disk.plan(Plan::fail(call, file, EIO).after(refused).times(1));
+            let error = match place.options().disk(Arc::new(disk.clone())).open() {
+                Err(error) => error,
+                Ok(engine) => {
+                    assert!(!disk.is_spent(), "{call:?} {refused} of {file} failed, and was passed over");
+                    assert_eq!((engine.recovery().tail != Tail::Clean, engine.len() < 75), (log != sound, log != sound));
+                    let kept = std::fs::read(place.beside(".damaged-1")).ok();
+                    assert!(kept.as_deref() == (log == damaged).then_some(log));
+                    break;
+                }
+            };
+            assert!(matches!(error, Error::Io { .. }) && error.to_string().contains("Input/output error"), "{refused}: {error}");
+            assert!(std::fs::read(&place.wal).unwrap() == log && std::fs::read(&place.snapshot).unwrap() == snapshot);
+            let kept = std::fs::read(place.beside(".damaged-1")).ok();
+            assert!(kept.is_none_or(|kept| kept == log), "{call:?} {refused} of {file}: half a copy is none");
+            refused += 1;
+        }
+        let least = if call == Call::Read { 4 } else { 1 };
+        assert!(refused >= least || file == ".damaged-1" && !keeps, "{call:?} {refused} of {file}, which is long");
+    }
+}

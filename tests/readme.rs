@@ -1,5 +1,5 @@
-//! Every command line of the README and of `docs` is run, and answers as it says there. Numbers may differ, and
-//! `…` stands for anything; the scratch files of a test stand in for `/tmp/kv.wal` and its like.
+//! Every command line of the README and of `docs` is run, and answers as it says there. Numbers may differ, but for lengths
+//! in bytes (`99 B`), and `…` stands for anything; the scratch files of a test stand in for `/tmp/kv.wal` and its like.
 //!
 //! A `console` block is one story: `$ ` lines go to a shell, `kv> ` lines (`kv*> ` while a group is open) to the
 //! prompt of the command before them, on a terminal.
@@ -48,10 +48,13 @@ fn pattern(expected: &str) -> String {
     let mut chars = expected.chars().peekable();
     while let Some(c) = chars.next() {
         if c.is_ascii_digit() {
-            while chars.peek().is_some_and(|c| c.is_ascii_digit() || *c == '.') {
-                chars.next();
+            let mut number = String::from(c);
+            while let Some(c) = chars.next_if(|c| c.is_ascii_digit() || *c == '.') {
+                number.push(c);
             }
-            out.push_str("[0-9][0-9.]*");
+            let unit: String = chars.clone().take_while(|&c| c == ' ' || c.is_alphanumeric()).collect();
+            let is_length = unit == " B" || unit.starts_with(" B ");
+            out.push_str(if is_length { &number } else { "[0-9][0-9.]*" });
         } else if c == '…' {
             out.push_str(".*");
         } else if c.is_alphanumeric() || c == '_' || !c.is_ascii() {

@@ -316,6 +316,12 @@ fn a_case_is_read_as_it_is_written() {
     for wrong in ["", "17", "x:1.die", "1:die", "1:2.cut=X3", "1:2-eio@3.die", "1:2.die:3"] {
         assert!(wrong.parse::<Case>().is_err(), "{wrong}");
     }
+    for wrong in ["x-eio-once", "2-ouch-once", "2-errnox-once", "2-eio-often", "2-eio--1"] {
+        assert!(format!("1:{wrong}@3.die").parse::<Case>().is_err(), "{wrong}");
+    }
+    for wrong in ["K", "K99999", "Kx", "/3", "/+", "/x+1", "/1+x"] {
+        assert!(format!("1:2.cut={wrong}").parse::<Case>().is_err(), "{wrong}");
+    }
 }
 
 #[test]

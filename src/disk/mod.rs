@@ -14,11 +14,13 @@
 
 mod aligned;
 mod os;
+mod read_only;
 pub mod sim;
 mod window;
 
 pub(crate) use aligned::Aligned;
 pub use os::OsDisk;
+pub(crate) use read_only::{ReadOnly, Readable};
 pub(crate) use window::{WINDOW_BYTES, Way, Window};
 
 use std::fmt;

@@ -355,6 +355,28 @@ mod tests {
         assert!(refused(io::ErrorKind::InvalidInput) && !refused(io::ErrorKind::StorageFull) && !is_refused(&Ok(0)));
     }
 
+    /// A file that reads and one that is written as files do that were opened for going past the cache, and refuse it.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_is_refused_past_the_cache_goes_through_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let refusing = |name: &str, direct: io::Result<fs::File>| {
+            let file = options(true).create_new(true).open(dir.path().join(name)).unwrap();
+            OsFile { file, direct: OnceLock::from(Some(direct.unwrap())) }
+        };
+        let mut memory = Aligned::with_capacity(5000);
+        memory.resize(5000);
+        let file = refusing("read", fs::File::open("/proc/self/ns/mnt"));
+        assert!(is_refused(&file.direct(0, &memory).unwrap().read_at(&mut memory, 0)));
+        file.write_at(0, &[7; 6000]).unwrap();
+        assert_eq!(file.read_direct_at(0, &mut memory).unwrap(), 5000);
+        assert!(memory.iter().all(|&byte| byte == 7));
+        let file = refusing("written", fs::File::options().write(true).open("/proc/self/coredump_filter"));
+        assert!(is_refused(&file.direct(0, &memory).unwrap().write_at(&memory, 0)));
+        assert_eq!(file.write_direct_at(0, &memory).unwrap(), 5000);
+        assert!(fs::read(dir.path().join("written")).unwrap() == memory[..]);
+    }
+
     #[test]
     fn what_the_system_refuses_is_said_as_the_system_says_it() {
         let this_program = std::env::current_exe().unwrap();

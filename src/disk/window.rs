@@ -183,6 +183,7 @@ fn read_on(
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::super::tests::Told;
+    use super::super::{ReadOnly, Readable};
     use super::*;
 
     #[test]
@@ -260,6 +261,30 @@ mod tests {
         assert_eq!(window.get(0, 150).unwrap().len(), 150);
         assert_eq!(window.get(150, 60).unwrap_err().kind(), io::ErrorKind::StorageFull);
         assert_eq!(window.get(150, 60).unwrap().len(), 60, "tried again by whoever wants it");
+    }
+
+    /// A file on which the thread that reads ahead panics.
+    #[derive(Debug)]
+    struct Panics;
+
+    impl Readable for Panics {
+        fn size(&self) -> io::Result<u64> {
+            Ok(1000)
+        }
+        fn read_at(&self, _: u64, out: &mut [u8]) -> io::Result<usize> {
+            assert!(thread::current().name() != Some("kv-read-ahead"), "planted");
+            out.fill(7);
+            Ok(out.len())
+        }
+        fn drop_cache(&self) {}
+    }
+
+    #[test]
+    fn nobody_waits_for_a_thread_that_panicked() {
+        let mut window = Window::new(Arc::new(ReadOnly(Panics))).unwrap();
+        window.read_ahead(0, 100, Way::ThroughCache);
+        assert!(window.get(0, 2).unwrap_err().to_string().contains("reads ahead has ended"));
+        assert_eq!(window.get(0, 2).unwrap(), [7, 7], "tried again by whoever wants it");
     }
 
     #[test]

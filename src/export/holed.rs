@@ -1,7 +1,7 @@
 //! [`Holed`]: a file of which some blocks cannot be read. They read as bytes that pass no check, so that what stands
 //! behind them is found, and they are counted.
 
-use crate::disk::{File, read_full_at};
+use crate::disk::{File, ReadOnly, Readable, read_full_at};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
@@ -27,8 +27,8 @@ struct Holes {
 }
 
 impl Holed {
-    pub(super) fn new(file: Arc<dyn File>) -> Arc<Holed> {
-        Arc::new(Holed { file, holes: Mutex::default() })
+    pub(super) fn new(file: Arc<dyn File>) -> Arc<ReadOnly<Holed>> {
+        Arc::new(ReadOnly(Holed { file, holes: Mutex::default() }))
     }
 
     fn holes(&self) -> MutexGuard<'_, Holes> {
@@ -78,25 +78,13 @@ impl Holed {
     }
 }
 
-impl File for Holed {
+impl Readable for Holed {
     fn size(&self) -> io::Result<u64> {
         self.file.size()
     }
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
         read_full_at(&*self.file, offset, out).or_else(|_| self.read_around(offset, out))
-    }
-
-    fn write_at(&self, _: u64, _: &[u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    fn set_len(&self, _: u64) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn drop_cache(&self) {

@@ -12,7 +12,7 @@
 
 use super::holed::Holed;
 use super::said::{Merge, Said};
-use crate::disk::{Disk, File, OsDisk};
+use crate::disk::{Disk, File, OsDisk, ReadOnly};
 use crate::error::{Error, Result};
 use crate::inspect::find_header;
 use crate::record::{HEADER_BYTES, Kind};
@@ -28,7 +28,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Salvage {
     said: Said,
-    log: Option<Arc<Holed>>,
+    log: Option<Arc<ReadOnly<Holed>>>,
     log_path: PathBuf,
     snapshot: Option<Snapshot>,
     path: PathBuf,
@@ -56,7 +56,7 @@ pub struct Salvaged {
 /// A snapshot of which something can be read.
 #[derive(Debug)]
 struct Snapshot {
-    file: Arc<Holed>,
+    file: Arc<ReadOnly<Holed>>,
     /// Whether every check of it holds.
     sound: bool,
     salt: u32,
@@ -138,12 +138,12 @@ impl Salvage {
             let read = read_blocks(found, &path, &mut merge, &mut salvaged.notes);
             salvaged.snapshot_entries = read;
             salvaged.lost_entries = promised.map(|promised| promised.saturating_sub(read));
-            holes.extend(file.note(&path).map(|note| format!("snapshot: {note}")));
+            holes.extend(file.0.note(&path).map(|note| format!("snapshot: {note}")));
         }
         let unread = merge.finish();
         salvaged.entries = entries;
         salvaged.notes.extend(unread.into_iter().map(|error| format!("log: {error}; the entry is left out")));
-        holes.extend(log.and_then(|log| log.note(&log_path)).map(|note| format!("log: {note}")));
+        holes.extend(log.and_then(|log| log.0.note(&log_path)).map(|note| format!("log: {note}")));
         salvaged.notes.extend(holes);
         salvaged
     }
@@ -156,7 +156,7 @@ fn look_at_snapshot(disk: &dyn Disk, path: &Path) -> Result<Option<Snapshot>> {
     let checked = snapshot::load(Arc::clone(&file) as Arc<dyn File>, path, |_, _| {});
     let header = snapshot::read_header(&*file, path);
     let found = match (checked, header) {
-        (Err(error @ (Error::Foreign { .. } | Error::Version { .. })), _) if !file.begins_with_a_hole() => return Err(error),
+        (Err(error @ (Error::Foreign { .. } | Error::Version { .. })), _) if !file.0.begins_with_a_hole() => return Err(error),
         (checked, Ok(header)) => Snapshot {
             file,
             sound: checked.is_ok(),
@@ -175,13 +175,13 @@ fn look_at_snapshot(disk: &dyn Disk, path: &Path) -> Result<Option<Snapshot>> {
     Ok(Some(found))
 }
 
-fn open_log(disk: &dyn Disk, path: &Path) -> Result<Arc<Holed>> {
+fn open_log(disk: &dyn Disk, path: &Path) -> Result<Arc<ReadOnly<Holed>>> {
     let missing = || Error::io("opening", path)(std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such file"));
     super::open(disk, path)?.ok_or_else(missing).map(Holed::new)
 }
 
 fn read_log(
-    holed: &Arc<Holed>,
+    holed: &Arc<ReadOnly<Holed>>,
     path: &Path,
     snapshot: Option<&Snapshot>,
     said: &mut Said,
@@ -190,7 +190,7 @@ fn read_log(
     let file = Arc::clone(holed) as Arc<dyn File>;
     let (header, store_id) = match read_header(&*file, path) {
         Ok(header) => (header, Some(header.store_id)),
-        Err(error) if matches!(error, Error::Damaged { .. }) || holed.begins_with_a_hole() => {
+        Err(error) if matches!(error, Error::Damaged { .. }) || holed.0.begins_with_a_hole() => {
             let header = find_header(&file, path)?.ok_or(error)?;
             salvaged.notes.push(format!("log: the header of {} is damaged; its records were searched", path.display()));
             (header, None)

@@ -51,7 +51,8 @@ pub(crate) fn find_salt(file: Arc<dyn File>, path: &Path, mut offset: u64) -> Re
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::disk::{Disk, OsDisk};
+    use crate::disk::sim::{EIO, Fault, FaultPlan, Image, Lasts, SimDisk};
+    use crate::disk::{Disk, OsDisk, write_all_at};
     use crate::record::{Body, Kind, Place};
 
     /// The salt that a file with these frames has: of each the salt and the body.
@@ -72,6 +73,28 @@ mod tests {
         assert_eq!(found(&[]), None);
         assert_eq!(found(&[(7, "short"), (8, "a longer one"), (7, "short")]), Some(7));
         assert_eq!(found(&[(7, "short"), (8, "one that is longer than two of the others, with their heads, are")]), Some(8));
+    }
+
+    /// What cannot be read may be the frame that gives it away.
+    #[test]
+    fn a_read_that_fails_is_not_the_end_of_the_frames() {
+        let path = Path::new("/frames");
+        let place = Place { salt: 7, link: 7, seq: 1, durable: 0 };
+        let mut bytes = vec![b'?'; 3 << 20];
+        record::encode(&mut bytes, place, Kind::WRITE, &Body::new(&[1; 2 << 20], 7));
+        for at in 0.. {
+            let disk = SimDisk::new(&Image::new(), 1);
+            write_all_at(&*disk.create_new(path).unwrap(), 0, &bytes).unwrap();
+            let at = disk.operations().len() + 1 + at; // behind the opening
+            let disk = disk.with_faults(FaultPlan { at, fault: Fault::Errno(EIO), lasts: Lasts::Once });
+            let found = find_salt(disk.open_read(path).unwrap().unwrap(), path, 0);
+            if !disk.has_failed() {
+                assert_eq!(found.unwrap().map(|(salt, _)| salt), Some(7));
+                assert!(disk.operations().len() > 6, "five megabytes");
+                break;
+            }
+            assert!(matches!(found, Err(Error::Io { .. })), "{at}");
+        }
     }
 
     /// The same file gives the same answer, however often it is asked.

@@ -14,7 +14,7 @@
 //! - An error of any of them is the error of all. The file is then removed, so it does not matter who is told of a failed sync.
 
 use super::{Blocks, Form, HEADER_BYTES, Header, Plan, check_meta, load};
-use crate::disk::{Aligned, DIRECT_BYTES, File, Way, read_full_at, write_all_at, write_all_direct_at};
+use crate::disk::{Aligned, DIRECT_BYTES, File, ReadOnly, Readable, Way, read_full_at, write_all_at, write_all_direct_at};
 use crate::error::{Error, Result};
 use crate::record::Kind;
 use crate::scan::Frames;
@@ -198,7 +198,7 @@ impl Threads {
             synced: AtomicU64::new(out.head.len() as u64),
         };
         let (path, salt, form, piece_bytes) = (out.path.clone(), out.salt, out.form, out.plan.piece_bytes);
-        let body = move || check(Arc::new(written), &path, salt, form, piece_bytes);
+        let body = move || check(Arc::new(ReadOnly(written)), &path, salt, form, piece_bytes);
         threads.checker = Some(Builder::new().name("kv-verify".into()).spawn(body)?);
         Ok(threads)
     }
@@ -260,17 +260,13 @@ struct Written {
     synced: AtomicU64,
 }
 
-impl File for Written {
+impl Readable for Written {
     /// Nobody knows yet.
     fn size(&self) -> io::Result<u64> {
         Ok(u64::MAX)
     }
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
-        self.read_direct_at(offset, out)
-    }
-
-    fn read_direct_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
         if let Some(left) =
             usize::try_from(offset).ok().and_then(|offset| self.head.get(offset..)).filter(|left| !left.is_empty())
         {
@@ -291,18 +287,6 @@ impl File for Written {
         }
         let count = usize::try_from(synced - offset).unwrap_or(usize::MAX).min(out.len());
         self.file.read_direct_at(offset, &mut out[..count])
-    }
-
-    fn write_at(&self, _: u64, _: &[u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    fn set_len(&self, _: u64) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn drop_cache(&self) {}

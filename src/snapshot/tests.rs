@@ -24,7 +24,7 @@ fn place() -> (tempfile::TempDir, PathBuf) {
 fn forge(path: &Path, entries: &[(&[u8], &[u8])]) -> Header {
     let file = create_tmp(&OsDisk, path).unwrap();
     let fill = |writer: &mut Writer| entries.iter().try_for_each(|(key, value)| writer.add(key, value));
-    write(&file, path, Plan::USUAL, Form::Plain, ID, 7, fill).unwrap().0
+    write(&file, path, Draft::new(Form::Plain, ID, 7), fill).unwrap().0
 }
 
 /// Puts a snapshot at `path` whose only frame has this body.
@@ -120,7 +120,7 @@ fn a_large_state_is_saved_in_portions_and_nothing_is_left_out() {
     let (_dir, path) = place();
     let map = Map::default();
     state.range(std::ops::Bound::Unbounded).for_each(|(key, value)| map.apply(OpRef { key, value: Some(value) }));
-    let header = save(&OsDisk, &path, Form::Plain, ID, 9, fill_from(&map)).unwrap();
+    let header = save(&OsDisk, &path, Draft::new(Form::Plain, ID, 9), fill_from(&map)).unwrap();
     assert_eq!((header.entries, header.digest), (3005, state.digest()));
     let ops = loaded(&path).unwrap();
     let expected: Vec<Op> = state.range(std::ops::Bound::Unbounded).map(|(key, value)| Op::put(key, value)).collect();
@@ -218,7 +218,8 @@ fn a_snapshot_that_reads_back_as_another_is_not_put_in_place() {
     let (dir, path) = place();
     forge(&path, &[(b"a", b"old")]);
     let before = std::fs::read(&path).unwrap();
-    let error = save(&Elsewhere(path.clone()), &path, Form::Plain, ID, 8, |writer| writer.add(b"a", b"new")).unwrap_err();
+    let error =
+        save(&Elsewhere(path.clone()), &path, Draft::new(Form::Plain, ID, 8), |writer| writer.add(b"a", b"new")).unwrap_err();
     assert!(error.to_string().contains("another snapshot than was written"), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), before);
     assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1, "the temporary file is removed");
@@ -227,7 +228,7 @@ fn a_snapshot_that_reads_back_as_another_is_not_put_in_place() {
 /// A snapshot with an index at `path`; keys of about this length make it as deep as they are long.
 fn save_indexed(path: &Path, entries: &BTreeMap<Vec<u8>, Vec<u8>>) -> Header {
     let fill = |writer: &mut Writer| entries.iter().try_for_each(|(key, value)| writer.add(key, value));
-    save(&OsDisk, path, Form::Indexed, ID, 7, fill).unwrap()
+    save(&OsDisk, path, Draft::new(Form::Indexed, ID, 7), fill).unwrap()
 }
 
 fn entries(count: u32, key_len: usize, value_len: usize) -> BTreeMap<Vec<u8>, Vec<u8>> {
@@ -372,7 +373,7 @@ fn no_flipped_bit_of_an_indexed_snapshot_gives_a_wrong_value() {
 #[test]
 fn an_index_that_says_something_else_than_the_blocks_is_refused() {
     let (_dir, path) = place();
-    let error = save(&OsDisk, &path, Form::Indexed, ID, 7, |writer| {
+    let error = save(&OsDisk, &path, Draft::new(Form::Indexed, ID, 7), |writer| {
         writer.add(b"a", b"1")?;
         writer.close_block();
         writer.index.as_mut().unwrap().block(b"b", Ref { offset: 96, len: 50, check: 7 });
@@ -449,7 +450,7 @@ fn forge_frames(path: &Path, root: Option<Ref>, frames: &[(Kind, Vec<u8>)]) {
         }
         Ok(())
     };
-    let (header, _) = write(&file, path, Plan::USUAL, Form::Plain, ID, 7, fill).unwrap();
+    let (header, _) = write(&file, path, Draft::new(Form::Plain, ID, 7), fill).unwrap();
     let header = Header { root, ..header };
     write_all_at(&*file, 0, &header.encode()).unwrap();
 }
@@ -590,10 +591,10 @@ fn an_index_that_leads_nowhere_is_an_error_that_names_the_block() {
     let empty = opened().unwrap().unwrap();
     assert_eq!((empty.get(b"a").unwrap(), empty.range(Bound::Unbounded, b"", 9).unwrap()), (None, Vec::new()));
     let file = OsDisk.open(&path).unwrap().unwrap();
-    let (header, _) = write(&file, &path, Plan::USUAL, Form::Plain, ID, 7, |writer| writer.add(b"a", b"1")).unwrap();
+    let (header, _) = write(&file, &path, Draft::new(Form::Plain, ID, 7), |writer| writer.add(b"a", b"1")).unwrap();
     write_all_at(&*file, 0, &Header { root: Some(Ref::default()), ..header }.encode()).unwrap();
     damaged(0, "the header names no root of the index");
-    let (header, _) = write(&file, &path, Plan::USUAL, Form::Plain, ID, 7, |_| Ok(())).unwrap();
+    let (header, _) = write(&file, &path, Draft::new(Form::Plain, ID, 7), |_| Ok(())).unwrap();
     assert_eq!(header.root, None);
     file.set_len(HEADER_BYTES as u64).unwrap();
     assert!(opened().unwrap().is_none(), "without an index");
@@ -608,7 +609,9 @@ fn an_index_that_leads_nowhere_is_an_error_that_names_the_block() {
         damaged(96, "another block stands there than the index says");
     }
     // Entries and blocks of the index that cannot be.
-    for (kind, body) in [(Kind::ENTRIES, &b"\x01\x01\0\0"[..]), (Kind::INDEX, b"too short")] {
+    let (no_key, short_key) = ([0; 20], [&[0; 16][..], &[9, 0, 0, 0], b"8 bytes!"].concat());
+    let bodies = [&b"too short"[..], &no_key[..17], &no_key, &short_key].map(|body| (Kind::INDEX, body));
+    for (kind, body) in [(Kind::ENTRIES, &b"\x01\x01\0\0"[..])].into_iter().chain(bodies) {
         forge_frames(&path, root(96, frame, check), &frames(kind, body));
         let (len, check) = ((record::HEADER_BYTES + body.len()) as u32, check_of(0, body.len()));
         forge_frames(&path, root(96, len, check), &frames(kind, body));
@@ -620,4 +623,14 @@ fn an_index_that_leads_nowhere_is_an_error_that_names_the_block() {
             assert!(error.to_string().contains("the block's content is not possible"), "{error}");
         }
     }
+    // What stands behind an entry of the index that is sound.
+    let mut builder = Builder::default();
+    builder.block(&body[9..][..20], block_ref(96, body.len(), check));
+    builder.finish();
+    let index = [builder.due().unwrap(), b"junk"].concat();
+    let two = [(Kind::ENTRIES, body.clone()), (Kind::INDEX, index.clone())];
+    forge_frames(&path, None, &two);
+    forge_frames(&path, root(end, (record::HEADER_BYTES + index.len()) as u32, check_of(1, body.len())), &two);
+    let error = opened().unwrap().unwrap().range(Bound::Unbounded, b"", 9).unwrap_err();
+    assert!(matches!(error, Error::Damaged { offset, .. } if offset == end), "{error:?}");
 }

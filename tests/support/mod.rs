@@ -68,6 +68,7 @@ pub fn kill(engine: Engine, disk: &FaultyDisk) {
 /// What a plan can make fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
+    Size,
     Read,
     Write,
     SetLen,
@@ -76,6 +77,8 @@ pub enum Call {
     Rename,
     SyncDir,
     Remove,
+    /// Of the file itself.
+    Lock,
 }
 
 /// Once `after` calls of this kind on files whose name ends in `suffix` have passed, `times` of
@@ -148,6 +151,11 @@ impl FaultyDisk {
         self.faults.lock().unwrap().plans.push(plan);
     }
 
+    /// Whether a plan has made all fail that it was to.
+    pub fn is_spent(&self) -> bool {
+        self.faults.lock().unwrap().plans.iter().any(|plan| plan.times == 0)
+    }
+
     pub fn heal(&self) {
         self.faults.lock().unwrap().plans.clear();
     }
@@ -188,12 +196,13 @@ impl FaultyDisk {
     /// How many bytes a write may take first, and the error; or nothing.
     fn fault(&self, call: Call, path: &Path, bytes: u64) -> Option<(usize, io::Error)> {
         let mut faults = self.faults.lock().unwrap();
-        if call != Call::Read && !faults.killed {
+        let changes = !matches!(call, Call::Size | Call::Read | Call::Lock);
+        if changes && !faults.killed {
             faults.killed = faults.die_at == Some(faults.changes.len());
             let file = path.file_name().unwrap().to_str().unwrap().to_string();
             faults.changes.push((call, file));
         }
-        if faults.killed && call != Call::Read {
+        if faults.killed && changes {
             return Some((0, io::Error::other("the process is dead")));
         }
         let name = path.to_str().unwrap();
@@ -270,6 +279,7 @@ impl Disk for FaultyDisk {
 
 impl File for FaultyFile {
     fn size(&self) -> io::Result<u64> {
+        self.disk.check(Call::Size, &self.path)?;
         self.file.size()
     }
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
@@ -296,6 +306,10 @@ impl File for FaultyFile {
     fn sync(&self) -> io::Result<()> {
         self.disk.check(Call::Sync, &self.path)?;
         self.file.sync()
+    }
+    /// There is none: whoever is killed here has the file still open.
+    fn try_lock(&self) -> io::Result<()> {
+        self.disk.check(Call::Lock, &self.path)
     }
     fn drop_cache(&self) {
         self.file.drop_cache();

@@ -266,7 +266,7 @@ fn note(engine: &Engine, reply: &Reply, took: Option<Duration>) -> Option<String
 }
 
 fn more(listed: usize) -> String {
-    format!("({listed} shown, there are more: LIMIT {} shows so many)", listed.saturating_mul(10))
+    format!("({listed} shown, there are more: try LIMIT {})", listed.saturating_mul(10))
 }
 
 /// `1 key`, `2 keys`.

@@ -1,15 +1,19 @@
 //! Written and read back at the same time: the same bytes, in the right order, and no error is lost.
 
-use super::super::{Writer, save_as, write};
+use super::super::{Draft, Writer, save, write};
 use super::*;
-use crate::StoreId;
 use crate::disk::{Disk, OsDisk};
+use crate::{Seq, StoreId};
 use std::ops::Range;
 use std::sync::atomic::AtomicUsize;
 
 const ID: StoreId = StoreId(*b"sixteen bytes id");
 const ALONE: Plan = Plan { piece_bytes: 4096, step_bytes: 1 << 30, alone_bytes: u64::MAX };
 const SPREAD: Plan = Plan { piece_bytes: 4096, step_bytes: 10_000, alone_bytes: 0 };
+
+fn draft(plan: Plan, form: Form, seq: Seq) -> Draft {
+    Draft { plan, ..Draft::new(form, ID, seq) }
+}
 
 /// Some 40 blocks, and a value that is longer than pieces and steps.
 fn fill(writer: &mut Writer) -> io::Result<()> {
@@ -30,12 +34,12 @@ fn place() -> (tempfile::TempDir, PathBuf) {
 fn the_bytes_are_the_same_however_they_are_written() {
     let (_dir, path) = place();
     for form in [Form::Plain, Form::Indexed] {
-        save_as(ALONE, &OsDisk, &path, form, ID, 7, fill).unwrap();
+        save(&OsDisk, &path, draft(ALONE, form, 7), fill).unwrap();
         let expected = std::fs::read(&path).unwrap();
         for piece_bytes in [100, 4096, 100_000, 1 << 20] {
             for (step_bytes, alone_bytes) in [(40_000, 0), (50_000, 60_000), (1 << 30, 1), (90_000, u64::MAX)] {
                 let plan = Plan { piece_bytes, step_bytes, alone_bytes };
-                save_as(plan, &OsDisk, &path, form, ID, 7, fill).unwrap();
+                save(&OsDisk, &path, draft(plan, form, 7), fill).unwrap();
                 assert!(std::fs::read(&path).unwrap() == expected, "{form:?} {plan:?}");
             }
         }
@@ -51,6 +55,8 @@ enum Fault {
     Read(usize),
     /// This byte reads as another one, once the system has been asked to forget the file.
     Flip(u64),
+    /// The thread of this name panics.
+    Panic(&'static str),
 }
 
 /// A file that knows what is in memory only.
@@ -79,6 +85,8 @@ impl Watched {
 
     fn call(&self, kind: usize, fault: impl Fn(usize) -> Fault) -> io::Result<()> {
         let nth = self.calls[kind].fetch_add(1, Ordering::Relaxed);
+        let panics = matches!(self.fault, Fault::Panic(name) if std::thread::current().name() == Some(name));
+        assert!(!panics, "planted");
         if self.fault == fault(nth) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 }
@@ -135,7 +143,7 @@ impl File for Watched {
 /// Saves by way of `file`; whether what was written and what was read back are the same snapshot.
 fn saved(file: &Arc<Watched>, path: &Path, plan: Plan, form: Form) -> std::result::Result<Header, String> {
     let file: Arc<dyn File> = Arc::clone(file) as Arc<dyn File>;
-    let (header, read) = write(&file, path, plan, form, ID, 7, fill).map_err(|error| error.to_string())?;
+    let (header, read) = write(&file, path, draft(plan, form, 7), fill).map_err(|error| error.to_string())?;
     let read = read.map_err(|error| error.to_string())?;
     if read == header { Ok(header) } else { Err(format!("{read:?} instead of {header:?}")) }
 }
@@ -214,16 +222,16 @@ fn a_header_that_says_something_else_than_the_frames_is_refused() {
 #[test]
 fn what_is_broken_off_leaves_nothing_behind_and_nobody_waiting() {
     let (dir, path) = place();
-    save_as(SPREAD, &OsDisk, &path, Form::Plain, ID, 7, fill).unwrap();
+    save(&OsDisk, &path, draft(SPREAD, Form::Plain, 7), fill).unwrap();
     let before = std::fs::read(&path).unwrap();
-    let error = save_as(SPREAD, &OsDisk, &path, Form::Plain, ID, 8, |writer| {
+    let error = save(&OsDisk, &path, draft(SPREAD, Form::Plain, 8), |writer| {
         fill(writer)?;
         Err(io::Error::other("enough"))
     });
     assert!(error.unwrap_err().to_string().contains("enough"));
     assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1);
     let panicked = std::panic::catch_unwind(|| {
-        save_as(SPREAD, &OsDisk, &path, Form::Plain, ID, 8, |writer| {
+        save(&OsDisk, &path, draft(SPREAD, Form::Plain, 8), |writer| {
             fill(writer)?;
             panic!("in the middle of it")
         })
@@ -233,14 +241,22 @@ fn what_is_broken_off_leaves_nothing_behind_and_nobody_waiting() {
 }
 
 #[test]
-fn who_reads_back_can_do_nothing_else() {
+fn nobody_takes_what_a_thread_left_that_panicked() {
+    let (_dir, path) = place();
+    for (thread, says) in [("kv-snapshot", "the thread that writes has panicked"), ("kv-read-ahead", "has ended")] {
+        let error = saved(&Watched::new(&path, Fault::Panic(thread)), &path, SPREAD, Form::Indexed).unwrap_err();
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
+fn who_reads_back_gets_the_head_from_memory_and_no_more_than_is_written() {
     let (_dir, path) = place();
     let state = State { written: 0, is_all: true, is_broken_off: false };
     let progress = Arc::new(Progress { state: Mutex::new(state), changed: Condvar::new() });
     let file = Watched::new(&path, Fault::Nothing);
     let written = Written { file, head: vec![1, 2], progress, step_bytes: 1, synced: AtomicU64::new(2) };
-    assert!(written.write_at(0, b"x").is_err() && written.set_len(0).is_err() && written.sync().is_err());
-    written.drop_cache();
+    written.drop_cache(); // it has none
     let mut out = [0; 5];
     assert_eq!((written.read_at(1, &mut out).unwrap(), out[0]), (1, 2));
     assert_eq!(written.read_at(2, &mut out).unwrap(), 0, "there is no more");

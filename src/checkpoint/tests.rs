@@ -1,0 +1,161 @@
+//! Much to copy, who breaks it off, and disks that fail in the middle of it.
+
+use super::*;
+use crate::StoreId;
+use crate::disk::sim::{Change, EIO, Fault, FaultPlan, Image, Lasts, Operation, SimDisk};
+use std::cell::Cell;
+
+const ID: StoreId = StoreId(*b"sixteen bytes id");
+
+fn paths() -> (&'static Path, &'static Path) {
+    (Path::new("/kv.wal"), Path::new("/kv.snapshot"))
+}
+
+fn put(key: u8, len: usize) -> Vec<u8> {
+    let mut body = Vec::new();
+    OpRef { key: &[key], value: Some(&vec![key; len]) }.encode(&mut body);
+    body
+}
+
+/// Writes these behind write `before`, and syncs them.
+fn write(wal: &mut Wal, before: Seq, bodies: &[Vec<u8>]) -> LogEnd {
+    let salt = wal.salt();
+    for (seq, body) in (before + 1..).zip(bodies) {
+        wal.append(Kind::WRITE, seq, seq - 1, || 9, &Body::new(body, salt));
+    }
+    let mut group = wal.take();
+    group.write().unwrap();
+    group.sync().unwrap();
+    wal.complete(group);
+    wal.end(before + bodies.len() as u64)
+}
+
+fn writes_of(log: &LogEnd) -> Vec<(Seq, Vec<u8>)> {
+    let mut writes = Vec::new();
+    read_log(&log.start(), log, paths().0, 0, |seq, body| {
+        writes.push((seq, body.to_vec()));
+        Ok(())
+    })
+    .unwrap();
+    writes
+}
+
+/// Does something of which the first `passed` operations pass and one fails. Returns what came of it, the operations, and
+/// whether there were so many.
+fn failing<T>(disk: &SimDisk, passed: usize, work: impl FnOnce() -> T) -> (T, Vec<Operation>, bool) {
+    let before = disk.operations().len();
+    let plan = FaultPlan { at: before + passed, fault: Fault::Errno(EIO), lasts: Lasts::Once };
+    let _ = disk.clone().with_faults(plan);
+    let done = work();
+    let operations = disk.operations().split_off(before);
+    let _ = disk.clone().with_faults(FaultPlan { at: usize::MAX, ..plan });
+    let failed = disk.has_failed();
+    (done, operations, failed)
+}
+
+/// Whatever fails, the present log has all of it, and the new one takes its place only with all of it.
+#[test]
+fn much_is_copied_in_portions_and_none_of_it_is_lost() {
+    let (path, _) = paths();
+    let bodies: Vec<Vec<u8>> = (1..=12).map(|n| put(n, 300_000)).collect();
+    let all: Vec<(Seq, Vec<u8>)> = (1..).zip(bodies.clone()).collect();
+    for passed in 0.. {
+        let disk = SimDisk::new(&Image::new(), 1);
+        let mut wal = Wal::create(&disk, path, ID, 0).unwrap();
+        let behind = write(&mut wal, 0, &bodies[..2]);
+        let end = write(&mut wal, 2, &bodies[2..]);
+        let mut next = Successor::begin(&disk, path, behind).unwrap();
+        assert!(!next.is_close_to(&end));
+        let before = disk.changes();
+        let (done, operations, failed) = failing(&disk, passed, || next.catch_up(&disk, path, end.clone()));
+        assert!(writes_of(&end) == all, "{passed}");
+        if let Err(error) = done {
+            assert!(failed && error.to_string().contains("nput/output error"), "{passed}: {error}");
+            continue;
+        }
+        let may_fail = failed && operations[passed] == Operation::SetLen; // space in reserve
+        assert!(may_fail || !failed, "{passed}");
+        assert!(next.is_close_to(&end));
+        let new = next.take_over(&disk).unwrap();
+        assert!(writes_of(&new.end(12)) == all[2..], "{passed}");
+        if !failed {
+            let trace = disk.trace().split_off(before);
+            let portion = |change: &Change| if let Change::Write(_, _, bytes) = change { Some(bytes.len()) } else { None };
+            let portions: Vec<usize> = trace.iter().filter_map(portion).collect();
+            assert!(portions.len() == 3 && portions.iter().all(|&bytes| bytes < WRITE_BYTES + 400_000), "{portions:?}");
+            assert!(passed > 6, "reads, writes and the sync");
+            break;
+        }
+    }
+}
+
+/// An old snapshot with so many entries of such a length, and behind it a log of some writes.
+fn store(disk: &SimDisk, form: Form, entries: u8, len: usize) -> LogEnd {
+    let (path, snapshot_path) = paths();
+    let fill = |writer: &mut Writer| (0..entries).try_for_each(|key| writer.add(&[key], &vec![key; len]));
+    snapshot::save(disk, snapshot_path, Draft::new(form, ID, 0), fill).unwrap();
+    let bodies: Vec<Vec<u8>> = (0..10).map(|n| put(20 * n, 7)).collect();
+    write(&mut Wal::create(disk, path, ID, 0).unwrap(), 0, &bodies)
+}
+
+/// Whoever closes the store does not wait until all was read.
+#[test]
+fn who_breaks_a_checkpoint_off_is_not_asked_again() {
+    let (path, snapshot_path) = paths();
+    for form in [Form::Plain, Form::Indexed] {
+        let disk = SimDisk::new(&Image::new(), 1);
+        let log = store(&disk, form, 200, 100);
+        let header = || snapshot::read_header(&*disk.open_read(snapshot_path).unwrap().unwrap(), snapshot_path).unwrap();
+        for stop in 0..=210 {
+            let asked = Cell::new(0);
+            let go_on = || if asked.replace(asked.get() + 1) == stop { Err(Error::Closed) } else { Ok(()) };
+            let done = merge(&disk, &log, path, snapshot_path, form, &go_on);
+            if stop < 210 {
+                assert!(matches!(done, Err(Error::Closed)), "{stop}");
+                assert_eq!((asked.get(), header().seq), (stop + 1, 0));
+            } else {
+                assert_eq!((asked.get(), done.unwrap(), header().entries), (210, header(), 200), "ten of 210 were replaced");
+            }
+        }
+    }
+}
+
+/// Nor is the old one read to its end when the new one cannot be written.
+#[test]
+fn a_snapshot_that_cannot_be_written_is_broken_off() {
+    let (path, snapshot_path) = paths();
+    for again in [false, true] {
+        let mut broken_off = 0;
+        for passed in 0.. {
+            let disk = SimDisk::new(&Image::new(), 1);
+            let log = store(&disk, Form::Plain, 200, 15_000);
+            let file = disk.open_read(snapshot_path).unwrap().unwrap();
+            let save = || match again {
+                false => merge(&disk, &log, path, snapshot_path, Form::Indexed, &|| Ok(())),
+                true => snapshot::save_again(&disk, snapshot_path, Form::Indexed, ID, file),
+            };
+            let (done, operations, failed) = failing(&disk, passed, save);
+            if !failed {
+                assert_eq!(done.unwrap().entries, 200);
+                break;
+            }
+            if operations[passed] == Operation::Write {
+                assert!(done.unwrap_err().to_string().contains("nput/output error"));
+                assert!(!operations[passed..].contains(&Operation::Read), "{passed}: {operations:?}");
+                broken_off += 1;
+            }
+        }
+        assert!(broken_off > 3, "{broken_off} writes of three megabytes");
+    }
+}
+
+/// Its checks hold, and it is no write: nobody could say what the snapshot is to hold.
+#[test]
+fn a_record_that_says_nothing_ends_a_checkpoint() {
+    let (path, snapshot_path) = paths();
+    let disk = SimDisk::new(&Image::new(), 1);
+    let log = write(&mut Wal::create(&disk, path, ID, 0).unwrap(), 0, &[put(1, 7), vec![9]]);
+    let error = merge(&disk, &log, path, snapshot_path, Form::Plain, &|| Ok(())).unwrap_err();
+    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    assert!(disk.open_read(snapshot_path).unwrap().is_none());
+}
