@@ -9,6 +9,15 @@ use std::fs;
 use support::Place;
 
 #[test]
+fn a_directory_that_is_not_there_is_told_and_not_made() {
+    let place = Place::new();
+    let directory = place.wal.with_file_name("not there");
+    let error = kv_engine::Options::new(directory.join("kv.wal"), &place.snapshot).open().unwrap_err().to_string();
+    assert!(error.starts_with("the directory is not there, make it first: locking") && error.contains("not there/kv.wal.lock: "));
+    assert!(!directory.exists());
+}
+
+#[test]
 fn files_that_are_not_one_store_are_refused() {
     let (a, b) = (Place::new(), Place::new());
     for place in [&a, &b] {

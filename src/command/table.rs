@@ -102,7 +102,7 @@ pub static COMMANDS: &[Spec] = &[
     Spec {
         verb: Verb::Del,
         name: "DEL",
-        aliases: &[],
+        aliases: &["DELETE"],
         args: &["key"],
         arity: (1, 1),
         takes: "a key",

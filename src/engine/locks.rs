@@ -66,6 +66,7 @@ fn lock(disk: &dyn Disk, path: &Path) -> Result<Box<dyn Lock>> {
     let name = with_suffix(path, ".lock");
     let lock = disk.lock(&name).map_err(|e| match e.kind() {
         io::ErrorKind::WouldBlock => Error::Locked { path: path.to_path_buf(), pid: note(disk, path).0 },
+        io::ErrorKind::NotFound => Error::io("the directory is not there, make it first: locking", &name)(e),
         _ => Error::io("locking", &name)(e),
     })?;
     match is_note(disk, &name).map_err(Error::io("reading", &name))? {
