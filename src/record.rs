@@ -332,6 +332,17 @@ mod tests {
             other[at] = byte;
             assert_eq!(salted(&other), None, "byte {at}");
         }
+        // At the edge of what may be a head.
+        for (at, byte) in [(KIND_AT, 1), (KIND_AT, 5), (DURABLE_AT, 7)] {
+            let mut other = bytes.clone();
+            other[at] = byte;
+            assert!(salted(&other).is_some(), "byte {at}");
+        }
+        for (seq, is_one) in [(1u64 << 48, true), ((1 << 48) + 1, false)] {
+            let mut other = bytes.clone();
+            other[SEQ_AT..DURABLE_AT].copy_from_slice(&seq.to_le_bytes());
+            assert_eq!(salted(&other).is_some(), is_one, "{seq}");
+        }
     }
 
     #[test]
