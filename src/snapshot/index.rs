@@ -134,3 +134,45 @@ impl Builder {
         self.levels[level].push(key, block);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All leaves are so far below the root, or it panics.
+    fn height(bodies: &[Vec<u8>], of: Ref) -> usize {
+        let Some(body) = (of.len == 1).then(|| &bodies[usize::try_from(of.offset).expect("small")]) else { return 0 };
+        let mut rest = &body[..];
+        let mut heights = std::iter::from_fn(|| {
+            let (below, _, behind) = split_entry(rest)?;
+            rest = behind;
+            Some(height(bodies, below))
+        });
+        let first = heights.next().expect("an index block lists something");
+        assert!(heights.all(|height| height == first), "a tree whose leaves are not equally far away");
+        first + 1
+    }
+
+    #[test]
+    fn the_tree_is_no_higher_than_its_blocks_allow() {
+        const ENTRY_BYTES: usize = REF_BYTES + KEY_LEN_BYTES + 8;
+        let fan_out = BLOCK_BYTES.div_ceil(ENTRY_BYTES);
+        // A block that is full is listed above at once.
+        for (leaves, levels) in [(1, 1), (fan_out - 1, 1), (fan_out, 2), (fan_out * fan_out - 1, 2), (fan_out * fan_out, 3)] {
+            let (mut builder, mut bodies) = (Builder::default(), Vec::new());
+            let mut place = |builder: &mut Builder| {
+                while let Some(body) = builder.due() {
+                    bodies.push(body.to_vec());
+                    builder.placed(Ref { offset: bodies.len() as u64 - 1, len: 1, check: 0 });
+                }
+            };
+            for leaf in 0..leaves as u64 {
+                builder.block(&leaf.to_be_bytes(), Ref { offset: leaf, len: 2, check: 0 });
+                place(&mut builder);
+            }
+            builder.finish();
+            place(&mut builder);
+            assert_eq!(height(&bodies, builder.root().expect("finished")), levels, "{leaves} leaves");
+        }
+    }
+}
