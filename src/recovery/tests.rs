@@ -301,3 +301,62 @@ fn a_report_says_much_in_large_units() {
         RecoveryReport { log_bytes: 5 << 19, replayed: 2, took, closed_cleanly: true, ..RecoveryReport::new(path, path) };
     assert_eq!(report.to_string(), "recovered 0 keys: 0 from the snapshot, 2 log records (2.5 MiB) in 1.2 s");
 }
+
+#[test]
+fn a_report_says_in_words_what_was_found() {
+    let report = RecoveryReport::new(Path::new("kv.wal"), Path::new("kv.snapshot"));
+    let cut = super::Cut {
+        offset: 105,
+        bytes: 33,
+        fault: record::Fault::BodyChecksum,
+        expected: 4,
+        whole_beyond: 0,
+        last_beyond: 0,
+        proof: "PROOF".to_string(),
+        promised: 0,
+        kept_as: None,
+    };
+    let new = RecoveryReport { created: true, took: Duration::from_micros(1500), ..report.clone() };
+    assert_eq!(new.to_string(), "new store, 1.5 ms");
+    assert_eq!(RecoveryReport { took: Duration::from_secs(1), ..new }.to_string(), "new store, 1.0 s");
+    let one = RecoveryReport { keys: 1, replayed: 1, log_bytes: (1 << 20) - 1, closed_cleanly: true, ..report.clone() };
+    assert_eq!(one.to_string(), "recovered 1 key: 0 from the snapshot, 1 log record (1048575 B) in 0.0 ms");
+    let more =
+        RecoveryReport { keys: 2, snapshot_keys: 2, replayed: 3, skipped: 1, last_seq: 3, log_bytes: 3 << 19, ..report.clone() };
+    let text = "recovered 2 keys: 2 from the snapshot, 3 log records (1.5 MiB), 1 skipped in 0.0 ms; it was not closed in order";
+    assert_eq!(more.to_string(), text);
+    let exactly = RecoveryReport { log_bytes: 1 << 20, ..one.clone() };
+    assert_eq!(exactly.to_string(), "recovered 1 key: 0 from the snapshot, 1 log record (1.0 MiB) in 0.0 ms");
+
+    assert!(!more.is_loss() && more.warnings().is_empty());
+    let missing = RecoveryReport { log_missing: true, snapshot_seq: 7, ..report };
+    assert!(missing.is_loss());
+    assert!(
+        missing.warnings()[0].starts_with("kv.wal: there is no log beside the snapshot; the state is that after write 7, a new")
+    );
+
+    let said = |tail: Tail| RecoveryReport { tail, ..more.clone() };
+    let torn = said(Tail::Torn(cut.clone()));
+    let text = "kv.wal: torn record at byte 105: the checksum of the record's body does not match; kept 4 records, cut 33 bytes";
+    assert_eq!(torn.warnings(), [format!("{text}; no sync that covers them is known to have ended")]);
+    assert!(!torn.is_loss());
+    let torn = said(Tail::Torn(super::Cut { whole_beyond: 2, ..cut.clone() }));
+    let text = format!("{text} (among them 2 whole but unpromised); no sync that covers them is known to have ended");
+    assert_eq!(torn.warnings(), [text]);
+
+    for (last_beyond, promised, lost) in [
+        (0, 0, "no write is lost"),
+        (3, 3, "no write is lost"),
+        (4, 0, "write 4 is lost"),
+        (0, 4, "write 4 is lost"),
+        (4, 6, "writes 4 to 6 are lost"),
+    ] {
+        let damaged = said(Tail::Damaged(super::Cut { last_beyond, promised, ..cut.clone() }));
+        assert!(damaged.is_loss());
+        let text = "kv.wal: damaged at byte 105: the checksum of the record's body does not match, and PROOF; ";
+        let kept = "the damaged log is kept as kv.wal; read the rest with: kv_cli wal kv.wal";
+        assert_eq!(damaged.warnings(), [format!("{text}{lost}"), kept.to_string()]);
+    }
+    let kept = said(Tail::Damaged(super::Cut { kept_as: Some("kv.wal.damaged-1".into()), ..cut }));
+    assert!(kept.warnings()[1].ends_with("kept as kv.wal.damaged-1; read the rest with: kv_cli wal kv.wal.damaged-1"));
+}
