@@ -327,21 +327,14 @@ mod tests {
         let mut other = bytes.clone();
         other[LINK_AT] ^= 1;
         assert!(salted(&other).is_some_and(|(salt, _)| salt != 0x1234_5678));
-        for (at, byte) in [(KIND_AT, 0), (KIND_AT, 6), (DURABLE_AT, 9), (SEQ_AT + 7, 1)] {
+        let seq = |seq: u64| (SEQ_AT, seq.to_le_bytes().to_vec());
+        let byte = |at: usize, byte: u8| (at, vec![byte]);
+        let heads = [byte(KIND_AT, 1), byte(KIND_AT, 5), byte(DURABLE_AT, 7), seq(1 << 48)];
+        let none = [byte(KIND_AT, 0), byte(KIND_AT, 6), byte(DURABLE_AT, 9), byte(SEQ_AT + 7, 1), seq((1 << 48) + 1)];
+        for ((at, put), is_one) in heads.map(|put| (put, true)).into_iter().chain(none.map(|put| (put, false))) {
             let mut other = bytes.clone();
-            other[at] = byte;
-            assert_eq!(salted(&other), None, "byte {at}");
-        }
-        // At the edge of what may be a head.
-        for (at, byte) in [(KIND_AT, 1), (KIND_AT, 5), (DURABLE_AT, 7)] {
-            let mut other = bytes.clone();
-            other[at] = byte;
-            assert!(salted(&other).is_some(), "byte {at}");
-        }
-        for (seq, is_one) in [(1u64 << 48, true), ((1 << 48) + 1, false)] {
-            let mut other = bytes.clone();
-            other[SEQ_AT..DURABLE_AT].copy_from_slice(&seq.to_le_bytes());
-            assert_eq!(salted(&other).is_some(), is_one, "{seq}");
+            other[at..at + put.len()].copy_from_slice(&put);
+            assert_eq!(salted(&other).is_some(), is_one, "{put:?} at {at}");
         }
     }
 

@@ -13,7 +13,7 @@ impl Protocol {
             Action::Start => self.begin(&mut next, Task::Opening),
             Action::Append { again } => self.append(&mut next, *again),
             Action::WriteHead => {
-                next.disk.write_head(next.process.log.expect("an open store has a log"), next.process.end);
+                next.write_head();
                 next.process.mark = Mark::Head;
             }
             Action::SyncHead => {
@@ -214,10 +214,7 @@ impl Protocol {
                 let log = state.process.log.expect("there is a log to cut");
                 state.disk.set_len(log, state.process.end);
             }
-            Step::HeadWrite => {
-                let log = state.process.log.expect("an open store has a log");
-                state.disk.write_head(log, state.process.end);
-            }
+            Step::HeadWrite => state.write_head(),
             Step::SyncCut | Step::SyncCutBack | Step::CloseSync | Step::HeadSync | Step::MarkSync => {
                 state.disk.sync(state.process.log.expect("as before"))
             }

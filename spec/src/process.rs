@@ -53,6 +53,12 @@ impl State {
         process.buffer.clear();
     }
 
+    /// The beginning of an OPENED mark goes into the file.
+    pub(crate) fn write_head(&mut self) {
+        let log = self.process.log.expect("an open store has a log");
+        self.disk.write_head(log, self.process.end);
+    }
+
     /// Of the buffer, the OPENED mark goes into the file.
     pub(crate) fn write_mark(&mut self) {
         let rest = self.process.buffer.split_off(1);
@@ -82,7 +88,7 @@ impl State {
     pub(crate) fn write_part(&mut self, wrote: u8, torn: bool, of_head: bool) {
         let Some(log) = self.process.log else { return };
         if torn && of_head {
-            return self.disk.write_head(log, self.process.end);
+            return self.write_head();
         }
         let whole = self.process.buffer.iter().take(wrote as usize).copied().map(Piece::Frame);
         let pieces: Vec<Piece> = whole.chain(torn.then_some(Piece::Bad)).collect();
