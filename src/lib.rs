@@ -82,8 +82,9 @@
 //!
 //! | module | its one responsibility | uses |
 //! |---|---|---|
-//! | [`disk`] | the seam to the operating system | – |
+//! | [`disk`] | the seam to the operating system | memory |
 //! | `magic` | the first bytes of each file; what a foreign file is | – |
+//! | `memory` | large buffers that go back to the system | – |
 //! | `record` | the bytes of one frame | – |
 //! | `state` | the map as a pure function of the writes | record, sync |
 //! | `scan` | reading frames back; torn or damaged | disk, record |
@@ -91,7 +92,7 @@
 //! | `snapshot` | save and load one state | disk, magic, record, scan, state |
 //! | `layers` | what readers see: writes in memory, over a snapshot in memory or on the disk | disk, snapshot, state, sync |
 //! | `recovery` | snapshot + log → state | all above |
-//! | `checkpoint` | old snapshot + log → new snapshot, and a new log | disk, record, scan, wal, snapshot, state |
+//! | `checkpoint` | old snapshot + log → new snapshot, and a new log | disk, memory, record, scan, wal, snapshot, state |
 //! | `sync` | locks and threads: the standard library's, or shuttle's to explore schedules | – |
 //! | `engine` | the order of steps, group commit, the locks | all above |
 //! | [`torture`] | crashing the engine everywhere, and damaging its files, in memory | engine and below |
@@ -114,6 +115,7 @@ pub mod export;
 pub mod inspect;
 mod layers;
 mod magic;
+mod memory;
 mod record;
 mod recovery;
 pub mod replay;

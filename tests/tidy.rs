@@ -27,7 +27,8 @@ fn drawn() -> BTreeMap<&'static str, Vec<&'static str>> {
     let up_to_recovery = ["disk", "record", "state", "scan", "wal", "snapshot"];
     BTreeMap::from([
         ("error", vec![]),
-        ("disk", vec![]),
+        ("memory", vec![]),
+        ("disk", vec!["memory"]),
         ("record", vec![]),
         ("state", vec!["record", "sync"]),
         ("scan", vec!["disk", "record"]),
@@ -37,7 +38,7 @@ fn drawn() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("layers", vec!["disk", "state", "snapshot", "sync"]),
         ("recovery", [&up_to_recovery[..], &["layers"]].concat()),
         ("sync", vec![]),
-        ("checkpoint", up_to_recovery.to_vec()),
+        ("checkpoint", [&up_to_recovery[..], &["memory"]].concat()),
         ("engine", [&up_to_recovery[..], &["recovery", "layers", "sync", "checkpoint"]].concat()),
         ("inspect", [&up_to_recovery[..], &["recovery"]].concat()),
         ("export", [&up_to_recovery[..], &["recovery", "inspect"]].concat()),

@@ -5,6 +5,7 @@
 //! log of a million writes costs two large allocations, which go back to the system when they are freed, instead of
 //! millions of small ones, which need not; and sorting hardly ever looks at a key, which would be a miss of the cache.
 
+use crate::memory;
 use crate::state::{self, OpRef};
 use std::hint::black_box;
 
@@ -37,18 +38,14 @@ impl Place {
     }
 }
 
-/// From this length on memory goes back to the system as soon as it is freed, with the allocators that are common: what
-/// is shorter they may keep. What is not touched of it costs nothing.
-const LARGE_BYTES: usize = 33 << 20;
-/// There is so little to keep that it is not worth the call.
-const LITTLE_BYTES: usize = 1 << 20;
+/// So long is a usual write.
+const USUAL_BYTES: usize = 64;
 
 impl Delta {
     /// For writes of so many bytes together.
     pub(super) fn with_capacity(bytes: usize) -> Delta {
-        let large = |count: usize| if bytes < LITTLE_BYTES { count } else { count.max(LARGE_BYTES) };
-        let places = Vec::with_capacity(large(0) / size_of::<Place>());
-        Delta { bytes: Vec::with_capacity(large(bytes)), places, ..Delta::default() }
+        let places = memory::room(bytes / USUAL_BYTES);
+        Delta { bytes: memory::room(bytes), places, ..Delta::default() }
     }
 
     /// Takes up a write. `None`: not possible.
@@ -155,7 +152,7 @@ mod tests {
         #[test]
         fn the_last_word_on_each_key_in_order(
             ops in proptest::collection::vec(("(common ){0,2}[\0a]{1,10}", proptest::option::of(".{0,3}")), 0..200),
-            capacity in 0..2 * LITTLE_BYTES,
+            capacity in 0..2_usize << 20,
         ) {
             let (mut delta, mut map) = (Delta::with_capacity(capacity), BTreeMap::new());
             for write in ops.chunks(3) {

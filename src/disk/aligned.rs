@@ -1,6 +1,7 @@
 //! [`Aligned`]: memory that a disk can be given without a copy.
 
 use super::DIRECT_BYTES;
+use crate::memory;
 use std::ops::{Deref, DerefMut};
 
 /// Bytes that begin at a multiple of [`DIRECT_BYTES`] in memory, as long as they are no more than were asked for at
@@ -13,7 +14,7 @@ pub(crate) struct Aligned {
 
 impl Aligned {
     pub(crate) fn with_capacity(count: usize) -> Aligned {
-        let mut bytes: Vec<u8> = Vec::with_capacity(count + DIRECT_BYTES);
+        let mut bytes: Vec<u8> = memory::room(count + DIRECT_BYTES);
         let start = bytes.as_ptr().align_offset(DIRECT_BYTES).min(DIRECT_BYTES);
         bytes.resize(start, 0);
         Aligned { bytes, start }

@@ -10,6 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
+/// What space is reserved with. It stands ready, because a buffer of up to 1 MiB for each step would be memory that the
+/// allocator keeps.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
 /// Files of the operating system: `fdatasync`, `flock`, paths whose last part is never followed through
 /// a symbolic link, files created with mode 0600. How to wrap it: the example of [`Disk`].
 ///
@@ -176,8 +180,13 @@ impl File for OsFile {
     /// Zeros are written. Space from `fallocate` is there as well, but its first use has to be noted in the file
     /// system's journal, which with groups of 17 KB made a write and its sync take half as long again (ext4).
     fn reserve(&self, present_len: u64, len: u64) -> io::Result<()> {
-        let zeros = vec![0; usize::try_from(len.saturating_sub(present_len)).map_err(io::Error::other)?];
-        write_all_at(self, present_len, &zeros).inspect_err(|_| drop(self.set_len(present_len)))
+        let mut at = present_len;
+        while at < len {
+            let zeros = usize::try_from(len - at).map_or(&ZEROS[..], |count| &ZEROS[..count.min(ZEROS.len())]);
+            write_all_at(self, at, zeros).inspect_err(|_| drop(self.set_len(present_len)))?;
+            at += zeros.len() as u64;
+        }
+        Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! [`Window`]: reading a file of any length in little memory, with another thread that reads ahead.
 
 use super::{Aligned, File, read_full_at, read_full_direct_at};
+use crate::memory;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -43,7 +44,7 @@ impl Window {
     /// what fails is the same. Where no thread can be had, nobody reads ahead.
     pub(crate) fn read_ahead(&mut self, offset: u64, step_bytes: usize, way: Way) {
         (self.start, self.step) = (offset, step_bytes);
-        self.bytes.clear();
+        self.bytes = memory::room(2 * step_bytes);
         self.ahead = Ahead::new(&self.file, offset..self.len, step_bytes, way).ok();
     }
 
