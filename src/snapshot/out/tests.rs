@@ -252,12 +252,19 @@ fn nobody_takes_what_a_thread_left_that_panicked() {
 #[test]
 fn who_reads_back_gets_the_head_from_memory_and_no_more_than_is_written() {
     let (_dir, path) = place();
-    let state = State { written: 0, is_all: true, is_broken_off: false };
-    let progress = Arc::new(Progress { state: Mutex::new(state), changed: Condvar::new() });
-    let file = Watched::new(&path, Fault::Nothing);
-    let written = Written { file, head: vec![1, 2], progress, step_bytes: 1, synced: AtomicU64::new(2) };
-    written.drop_cache(); // it has none
+    let written = |state: State| {
+        let progress = Arc::new(Progress { state: Mutex::new(state), changed: Condvar::new() });
+        let file = Watched::new(&path, Fault::Nothing);
+        Written { file, head: vec![1, 2], progress, step_bytes: 1, synced: AtomicU64::new(2) }
+    };
+    let all = written(State { written: 0, is_all: true, is_broken_off: false });
+    all.drop_cache(); // it has none
     let mut out = [0; 5];
-    assert_eq!((written.read_at(1, &mut out).unwrap(), out[0]), (1, 2));
-    assert_eq!(written.read_at(2, &mut out).unwrap(), 0, "there is no more");
+    assert_eq!((all.read_at(1, &mut out).unwrap(), out[0]), (1, 2));
+    assert_eq!(all.read_at(2, &mut out).unwrap(), 0, "there is no more");
+    // Of what nobody wants any more, nothing is read, written or not.
+    for bytes in [0, 100] {
+        let broken_off = written(State { written: bytes, is_all: false, is_broken_off: true });
+        assert!(broken_off.read_at(2, &mut out).is_err_and(|error| error.to_string() == "broken off"));
+    }
 }
