@@ -293,6 +293,13 @@ mod tests {
     }
 
     #[test]
+    fn a_body_that_was_made_for_another_file_is_checked_anew() {
+        let body = Body::new(b"body", 7);
+        assert_eq!([body.check(7), body.check(8)], [crc(7, b"body"), crc(8, b"body")]);
+        assert_eq!(Body { check: 1, ..body }.check(7), 1, "and for this one, it is not");
+    }
+
+    #[test]
     fn the_longest_body_is_allowed_and_no_longer_one() {
         for (len, expected) in [(MAX_BODY_BYTES, Ok(MAX_BODY_BYTES)), (MAX_BODY_BYTES + 1, Err(Fault::Content))] {
             let mut bytes = frame(b"");

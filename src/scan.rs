@@ -340,6 +340,30 @@ mod tests {
     }
 
     #[test]
+    fn a_kind_that_does_not_belong_there_is_an_error_and_not_the_end() {
+        for (file, kind) in [(Kind::WRITE, Kind::ENTRIES), (Kind::WRITE, Kind::INDEX), (Kind::ENTRIES, Kind::OPENED)] {
+            let mut made = Made::new();
+            made.frame(kind, 0, 0, b"");
+            let error = made.frames_of(file, 0, 0).next().unwrap_err();
+            assert!(matches!(error, Error::Version { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn zeros_at_the_end_are_counted_in_any_number() {
+        for (zeros, junk) in [(0, 0), (5, 0), (1 << 20, 1), (3 << 20, 0), (3 << 20, 1 << 20)] {
+            let mut made = Made::new();
+            made.write(1, 0);
+            made.junk(junk);
+            let end = made.bytes.len() as u64;
+            made.bytes.extend(vec![0; zeros]);
+            let mut frames = made.frames();
+            assert_eq!(frames.content_end().unwrap(), end);
+            assert_eq!(fault(&mut frames).is_some(), junk > 0);
+        }
+    }
+
+    #[test]
     fn a_frame_that_does_not_continue_the_numbers_is_bad() {
         for (seq, durable, good) in [(3, 2, true), (3, 3, true), (3, 4, false), (2, 0, false), (4, 0, false)] {
             let mut made = Made::new();

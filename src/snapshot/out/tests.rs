@@ -238,6 +238,16 @@ fn what_is_broken_off_leaves_nothing_behind_and_nobody_waiting() {
     });
     assert!(panicked.is_err());
     assert!(std::fs::read(&path).unwrap() == before);
+
+    // Of the threads none is left that has the file.
+    let file = Watched::new(&path, Fault::Nothing);
+    let empty = saved(&Watched::new(&dir.path().join("other"), Fault::Nothing), &path, ALONE, Form::Indexed).unwrap();
+    let out = Out::new(Arc::clone(&file) as Arc<dyn File>, &path, SPREAD, empty.salt(), Form::Indexed);
+    let mut writer = Writer::new(out, empty.salt(), Form::Indexed);
+    fill(&mut writer).unwrap();
+    assert!(Arc::strong_count(&file) > 2);
+    drop(writer);
+    assert_eq!(Arc::strong_count(&file), 1);
 }
 
 #[test]
@@ -262,6 +272,12 @@ fn who_reads_back_gets_the_head_from_memory_and_no_more_than_is_written() {
     let mut out = [0; 5];
     assert_eq!((all.read_at(1, &mut out).unwrap(), out[0]), (1, 2));
     assert_eq!(all.read_at(2, &mut out).unwrap(), 0, "there is no more");
+    // What is written and not synced is not looked at.
+    let some = written(State { written: 5, is_all: false, is_broken_off: false });
+    write_all_at(&*some.file, 0, &[7; 100]).unwrap();
+    let mut out = [0; 50];
+    assert_eq!(some.read_at(2, &mut out).unwrap(), 3);
+    assert_eq!(some.read_at(4, &mut out).unwrap(), 1);
     // Of what nobody wants any more, nothing is read, written or not.
     for bytes in [0, 100] {
         let broken_off = written(State { written: bytes, is_all: false, is_broken_off: true });
