@@ -418,4 +418,13 @@ mod tests {
     fn a_file_that_cannot_reserve_says_so() {
         assert_eq!(Told::new(3, &[]).reserve(3, 9).unwrap_err().kind(), io::ErrorKind::Unsupported);
     }
+
+    #[test]
+    fn a_disk_without_a_way_past_the_cache_goes_through_it() {
+        let file = Told::new(10, &[]);
+        let mut out = [0; 3];
+        assert_eq!((file.write_direct_at(3, &[3, 4]).unwrap(), file.read_direct_at(8, &mut out).unwrap()), (2, 2));
+        assert_eq!((file.calls(), out), (vec![(3, 2), (8, 2)], [8, 9, 0]));
+        assert_eq!(file.reserve(0, 1).unwrap_err().kind(), io::ErrorKind::Unsupported);
+    }
 }

@@ -447,6 +447,50 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"short\n");
     }
 
+    #[test]
+    fn space_is_reserved_by_zeros_to_the_length_that_was_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let file = OsFile::new(options(true).create_new(true).open(&path).unwrap());
+        for len in [200_000, 3, 10, 3 + 2 * ZEROS.len()] {
+            file.set_len(0).unwrap();
+            file.write_at(0, b"abc").unwrap();
+            file.reserve(3, len as u64).unwrap();
+            let mut expected = b"abc".to_vec();
+            expected.resize(len, 0);
+            assert!(fs::read(&path).unwrap() == expected, "{len}");
+            assert!(fs::metadata(&path).unwrap().blocks() * 512 >= len as u64, "{len}: a hole has no space");
+        }
+        let before = file.size().unwrap();
+        assert!(OsFile::new(fs::File::open(&path).unwrap()).reserve(before, before + 1).is_err(), "it is open for reading");
+        assert_eq!(file.size().unwrap(), before);
+    }
+
+    #[test]
+    fn one_at_a_time_has_the_lock_of_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let open = || OsFile::new(options(true).create(true).open(&path).unwrap());
+        let (one, other) = (open(), open());
+        one.try_lock().unwrap();
+        assert_eq!(other.try_lock().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        one.unlock();
+        other.try_lock().unwrap();
+    }
+
+    #[test]
+    fn a_lock_knows_whether_its_file_is_the_one_under_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("lock"), dir.path().join("other"));
+        let lock = OsDisk.lock(&path).unwrap();
+        assert!(lock.is_in_place());
+        fs::write(&other, "").unwrap();
+        fs::rename(&other, &path).unwrap();
+        assert!(!lock.is_in_place(), "another one");
+        fs::remove_file(&path).unwrap();
+        assert!(!lock.is_in_place(), "none");
+    }
+
     /// A child process that another thread starts has a copy of the descriptor until its `exec`.
     #[test]
     fn a_lock_ends_with_its_value_though_a_copy_of_its_file_is_open() {

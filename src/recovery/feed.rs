@@ -57,3 +57,30 @@ impl<'s, 'm> Feed<'s, 'm> {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::spread::{Plan, fill};
+    use super::*;
+    use crate::state::Map;
+    use std::sync::Mutex;
+
+    #[test]
+    fn progress_is_told_at_each_mebibyte_of_all_files() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&told);
+        let progress = Progress(Some(Arc::new(move |at, total| seen.lock().unwrap().push((at, total)))));
+        const MIB: u64 = 1 << 20;
+        fill(&mut Map::default(), Plan::of(0), |sink| {
+            let mut feed = Feed::new(sink, &progress, 9, false);
+            [0, 5, MIB - 1, MIB, MIB + 1].into_iter().for_each(|at| feed.look(at));
+            feed.next_file(2 * MIB);
+            [0, 1].into_iter().for_each(|at| feed.look(at));
+            feed.next_file(MIB);
+            feed.look(7);
+        });
+        assert_eq!(*told.lock().unwrap(), [(0, 9), (MIB, 9), (2 * MIB, 9), (3 * MIB + 7, 9)]);
+        assert_eq!(format!("{progress:?} {:?}", Progress::default()), "Progress(…) Progress(none)");
+    }
+}

@@ -76,3 +76,70 @@ fn same_bytes(a: &dyn File, b: &dyn File) -> io::Result<bool> {
         offset += got_a as u64;
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::disk::OsDisk;
+
+    #[test]
+    fn a_copy_is_the_file_and_is_made_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let keep = || keep_copy(&OsDisk, &OsDisk.open_read(&path).unwrap().unwrap(), &path).unwrap();
+        let name = |n: usize| with_suffix(&path, &format!(".damaged-{n}"));
+        let mut bytes: Vec<u8> = (0..3 * CHUNK_BYTES + 5).map(|n| (n % 251) as u8).collect();
+        let mut n = 0;
+        for len in [3 * CHUNK_BYTES + 5, CHUNK_BYTES + 1, CHUNK_BYTES, CHUNK_BYTES - 1, 1000, 1, 0] {
+            bytes.truncate(len);
+            let changes = [0, len / 2, len.saturating_sub(1)].into_iter().filter(|_| len >= 1000);
+            for change in std::iter::once(None).chain(changes.map(Some)) {
+                if let Some(at) = change {
+                    bytes[at] ^= 1;
+                }
+                std::fs::write(&path, &bytes).unwrap();
+                n += 1;
+                assert_eq!(keep(), name(n), "{len} {change:?}");
+                assert!(std::fs::read(name(n)).unwrap() == bytes);
+                assert_eq!(keep(), name(n), "the same once more");
+            }
+        }
+        assert_eq!(std::fs::read_dir(&dir).unwrap().count(), n + 1, "and nothing else");
+    }
+
+    #[test]
+    fn what_is_read_at_once_fits_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        for (len, expected) in [(0, 1), (1, 1), (1000, 1000), (CHUNK_BYTES, CHUNK_BYTES), (CHUNK_BYTES + 1, CHUNK_BYTES)] {
+            std::fs::write(&path, vec![7; len]).unwrap();
+            assert_eq!(chunk_for(&*OsDisk.open_read(&path).unwrap().unwrap()).unwrap().len(), expected);
+        }
+    }
+
+    /// The file is longer when its copy begins than when it ends.
+    #[test]
+    fn a_file_that_is_cut_while_it_is_copied_has_no_copy() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, copy) = (dir.path().join("log"), dir.path().join("copy"));
+        std::fs::write(&path, [7; 100]).unwrap();
+        let file = OsDisk.open_read(&path).unwrap().unwrap();
+        let longer = crate::disk::ReadOnly(Longer(file));
+        let copied = copy_bytes(&longer, &*OsDisk.create_new(&copy).unwrap());
+        assert_eq!(copied.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[derive(Debug)]
+    struct Longer(Arc<dyn File>);
+
+    impl crate::disk::Readable for Longer {
+        fn size(&self) -> io::Result<u64> {
+            Ok(self.0.size()? + 1)
+        }
+        fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+            self.0.read_at(offset, out)
+        }
+        fn drop_cache(&self) {}
+    }
+}
