@@ -349,6 +349,38 @@ mod tests {
         }
     }
 
+    /// A file of which nobody knows yet how long it becomes.
+    #[derive(Debug)]
+    struct Endless(Arc<dyn File>);
+
+    impl crate::disk::Readable for Endless {
+        fn size(&self) -> std::io::Result<u64> {
+            Ok(u64::MAX)
+        }
+        fn read_at(&self, offset: u64, out: &mut [u8]) -> std::io::Result<usize> {
+            self.0.read_at(offset, out)
+        }
+        fn drop_cache(&self) {}
+    }
+
+    #[test]
+    fn an_end_that_shows_only_when_it_is_reached_is_the_end() {
+        let mut made = Made::new();
+        for seq in 1..=3 {
+            made.frame(Kind::ENTRIES, seq, 0, b"body");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("frames");
+        std::fs::write(&path, &made.bytes).unwrap();
+        for step in [made.bytes.len(), made.bytes.len() / 3, 7, 1 << 20] {
+            let file = Endless(OsDisk.open_read(&path).unwrap().unwrap());
+            let file = Arc::new(crate::disk::ReadOnly(file));
+            let mut frames = Frames::new(file, &path, Kind::ENTRIES, SALT, 0, 0).unwrap();
+            frames.read_ahead(step, Way::ThroughCache);
+            assert_eq!((fault(&mut frames), frames.last()), (None, 3), "{step} bytes at once");
+        }
+    }
+
     #[test]
     fn zeros_at_the_end_are_counted_in_any_number() {
         for (zeros, junk) in [(0, 0), (5, 0), (1 << 20, 1), (3 << 20, 0), (3 << 20, 1 << 20)] {
