@@ -139,6 +139,45 @@ impl File for Bytes {
     fn drop_cache(&self) {}
 }
 
+/// A file whose reads end before it does.
+#[derive(Debug)]
+struct Early {
+    bytes: Vec<u8>,
+    more: u64,
+}
+
+impl crate::disk::Readable for Early {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.bytes.len() as u64 + self.more)
+    }
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(offset).ok().and_then(|offset| self.bytes.get(offset..)).unwrap_or_default();
+        let count = left.len().min(out.len());
+        out[..count].copy_from_slice(&left[..count]);
+        Ok(count)
+    }
+    fn drop_cache(&self) {}
+}
+
+#[test]
+fn reads_that_end_before_the_file_does_are_no_end_of_the_log() {
+    let mut bytes = wal::Header { store_id: ID, salt: 7, base: 0 }.encode().to_vec();
+    let mut body = Vec::new();
+    OpRef { key: b"k", value: Some(b"v") }.encode(&mut body);
+    let link =
+        record::encode(&mut bytes, Place { salt: 7, link: 7, seq: 0, durable: 0 }, Kind::OPENED, &Body::new(b"8 random", 7));
+    record::encode(&mut bytes, Place { salt: 7, link, seq: 1, durable: 0 }, Kind::WRITE, &Body::new(&body, 7));
+    for more in [0, 1, 5000] {
+        let early = crate::disk::ReadOnly(Early { bytes: bytes.clone(), more });
+        let (wal_path, snapshot_path) = (Path::new("log"), Path::new("snapshot"));
+        let files = Files { wal_path, wal: Some(Arc::new(early)), snapshot_path, snapshot: None, keep: Keep::InMemory };
+        match outcome(&files, ALONE) {
+            Ok((_, _, keys, ..)) => assert_eq!((more, keys), (0, 1)),
+            Err(error) => assert!(more > 0 && error.contains("UnexpectedEof"), "{more}: {error}"),
+        }
+    }
+}
+
 type Outcome = std::result::Result<(String, String, usize, Option<snapshot::Header>, Option<LogEnd>), String>;
 
 fn outcome(files: &Files<'_>, plan: Plan) -> Outcome {
