@@ -461,6 +461,9 @@ mod tests {
             assert!(fs::read(&path).unwrap() == expected, "{len}");
             assert!(fs::metadata(&path).unwrap().blocks() * 512 >= len as u64, "{len}: a hole has no space");
         }
+        file.set_len(0).unwrap();
+        file.reserve(0, 10).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), [0; 10]);
         let before = file.size().unwrap();
         assert!(OsFile::new(fs::File::open(&path).unwrap()).reserve(before, before + 1).is_err(), "it is open for reading");
         assert_eq!(file.size().unwrap(), before);
