@@ -14,7 +14,15 @@ pub(crate) struct Aligned {
 
 impl Aligned {
     pub(crate) fn with_capacity(count: usize) -> Aligned {
-        let mut bytes: Vec<u8> = memory::room(count + DIRECT_BYTES);
+        Aligned::within(Vec::with_capacity(count + DIRECT_BYTES))
+    }
+
+    /// One of several for much data: it goes back to the system when it is freed.
+    pub(crate) fn for_much(count: usize) -> Aligned {
+        Aligned::within(memory::room(count + DIRECT_BYTES))
+    }
+
+    fn within(mut bytes: Vec<u8>) -> Aligned {
         let start = bytes.as_ptr().align_offset(DIRECT_BYTES).min(DIRECT_BYTES);
         bytes.resize(start, 0);
         Aligned { bytes, start }

@@ -167,7 +167,7 @@ fn read_on(
     let mut go_on = true;
     while go_on && !left.is_empty() {
         let want = step_at(left.clone(), step);
-        let mut bytes = used.try_recv().unwrap_or_else(|_| Aligned::with_capacity(step));
+        let mut bytes = used.try_recv().unwrap_or_else(|_| Aligned::for_much(step));
         bytes.resize(want);
         let got = match way {
             Way::ThroughCache => read_full_at(file, left.start, &mut bytes),

@@ -48,7 +48,7 @@ pub(super) struct Out {
 impl Out {
     /// Zeros take the place of the header.
     pub(super) fn new(file: Arc<dyn File>, path: &Path, plan: Plan, salt: u32, form: Form) -> Out {
-        let mut bytes = memory(plan);
+        let mut bytes = memory(plan, Aligned::with_capacity); // little may come
         bytes.resize(HEADER_BYTES);
         let path = path.to_path_buf();
         Out { file, path, plan, salt, form, head: Vec::new(), bytes, at: 0, threads: None, may_start: true }
@@ -68,7 +68,7 @@ impl Out {
     pub(super) fn hand_over(&mut self) -> io::Result<()> {
         while self.bytes.len() >= self.plan.piece_bytes {
             let spare = self.threads.as_ref().and_then(|threads| threads.home.try_recv().ok());
-            let mut next = spare.unwrap_or_else(|| memory(self.plan));
+            let mut next = spare.unwrap_or_else(|| memory(self.plan, Aligned::for_much));
             next.resize(0);
             next.end().extend_from_slice(&self.bytes[self.plan.piece_bytes..]);
             self.bytes.resize(self.plan.piece_bytes);
@@ -130,8 +130,8 @@ impl Out {
 }
 
 /// For a piece and what is appended to it before it is handed over.
-fn memory(plan: Plan) -> Aligned {
-    Aligned::with_capacity(plan.piece_bytes + 4 * super::BLOCK_BYTES)
+fn memory(plan: Plan, make: fn(usize) -> Aligned) -> Aligned {
+    make(plan.piece_bytes + 4 * super::BLOCK_BYTES)
 }
 
 /// What has been written, for the one who reads it back.
