@@ -339,16 +339,6 @@ mod tests {
         assert!(matches!(Made::new().frames().next().unwrap(), Next::End));
     }
 
-    #[test]
-    fn a_kind_that_does_not_belong_there_is_an_error_and_not_the_end() {
-        for (file, kind) in [(Kind::WRITE, Kind::ENTRIES), (Kind::WRITE, Kind::INDEX), (Kind::ENTRIES, Kind::OPENED)] {
-            let mut made = Made::new();
-            made.frame(kind, 0, 0, b"");
-            let error = made.frames_of(file, 0, 0).next().unwrap_err();
-            assert!(matches!(error, Error::Version { .. }), "{error}");
-        }
-    }
-
     /// A file of which nobody knows yet how long it becomes.
     #[derive(Debug)]
     struct Endless(Arc<dyn File>);
@@ -420,11 +410,13 @@ mod tests {
 
     #[test]
     fn a_kind_that_has_no_place_in_the_file_is_an_error_and_not_the_end() {
-        let kinds = [(Kind::WRITE, Kind::ENTRIES), (Kind::ENTRIES, Kind::WRITE), (Kind::ENTRIES, Kind::OPENED)];
-        for (numbered, kind) in kinds {
+        let in_a_log = [Kind::ENTRIES, Kind::INDEX].map(|kind| (Kind::WRITE, kind));
+        let in_a_snapshot = [Kind::WRITE, Kind::OPENED].map(|kind| (Kind::ENTRIES, kind));
+        for ((numbered, kind), seq) in in_a_log.into_iter().chain(in_a_snapshot).flat_map(|each| [(each, 0), (each, 1)]) {
             let mut made = Made::new();
-            made.frame(kind, 1, 0, b"");
+            made.frame(kind, seq, 0, b"");
             let error = made.frames_of(numbered, 0, 0).next().unwrap_err();
+            assert!(matches!(error, Error::Version { .. }), "{error}");
             assert!(error.to_string().contains(&format!("kind {} at byte 0", kind.number())), "{error}");
         }
     }

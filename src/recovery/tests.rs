@@ -106,25 +106,28 @@ fn damage(random: &mut Random, bytes: &mut Vec<u8>) {
     }
 }
 
-/// A file in memory whose reads are short, and may fail from some place on.
+/// A file in memory whose reads are short, and may fail from some place on, or end before the file does.
 #[derive(Debug)]
 struct Bytes {
     bytes: Vec<u8>,
+    /// So much longer it says it is.
+    more: u64,
     bad_from: usize,
     most: usize,
 }
 
 impl File for Bytes {
     fn size(&self) -> io::Result<u64> {
-        Ok(self.bytes.len() as u64)
+        Ok(self.bytes.len() as u64 + self.more)
     }
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
         let offset = usize::try_from(offset).unwrap();
         if offset >= self.bad_from {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        let count = out.len().min(self.bytes.len() - offset).min(self.most).min(self.bad_from - offset);
-        out[..count].copy_from_slice(&self.bytes[offset..offset + count]);
+        let left = self.bytes.get(offset..).unwrap_or_default();
+        let count = out.len().min(left.len()).min(self.most).min(self.bad_from - offset);
+        out[..count].copy_from_slice(&left[..count]);
         Ok(count)
     }
     fn write_at(&self, _: u64, _: &[u8]) -> io::Result<usize> {
@@ -139,26 +142,6 @@ impl File for Bytes {
     fn drop_cache(&self) {}
 }
 
-/// A file whose reads end before it does.
-#[derive(Debug)]
-struct Early {
-    bytes: Vec<u8>,
-    more: u64,
-}
-
-impl crate::disk::Readable for Early {
-    fn size(&self) -> io::Result<u64> {
-        Ok(self.bytes.len() as u64 + self.more)
-    }
-    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(offset).ok().and_then(|offset| self.bytes.get(offset..)).unwrap_or_default();
-        let count = left.len().min(out.len());
-        out[..count].copy_from_slice(&left[..count]);
-        Ok(count)
-    }
-    fn drop_cache(&self) {}
-}
-
 #[test]
 fn reads_that_end_before_the_file_does_are_no_end_of_the_log() {
     let mut bytes = wal::Header { store_id: ID, salt: 7, base: 0 }.encode().to_vec();
@@ -168,7 +151,7 @@ fn reads_that_end_before_the_file_does_are_no_end_of_the_log() {
         record::encode(&mut bytes, Place { salt: 7, link: 7, seq: 0, durable: 0 }, Kind::OPENED, &Body::new(b"8 random", 7));
     record::encode(&mut bytes, Place { salt: 7, link, seq: 1, durable: 0 }, Kind::WRITE, &Body::new(&body, 7));
     for more in [0, 1, 5000] {
-        let early = crate::disk::ReadOnly(Early { bytes: bytes.clone(), more });
+        let early = Bytes { bytes: bytes.clone(), more, bad_from: usize::MAX, most: usize::MAX };
         let (wal_path, snapshot_path) = (Path::new("log"), Path::new("snapshot"));
         let files = Files { wal_path, wal: Some(Arc::new(early)), snapshot_path, snapshot: None, keep: Keep::InMemory };
         match outcome(&files, ALONE) {
@@ -209,7 +192,7 @@ fn workers_find_what_one_thread_finds() {
             let bad_from = if bad { random.index(bytes.len()) } else { usize::MAX };
             unreadable |= bad;
             let most = if random.one_in(4) { 1 + random.index(500) } else { usize::MAX };
-            Arc::new(Bytes { bytes, bad_from, most }) as Arc<dyn File>
+            Arc::new(Bytes { bytes, more: 0, bad_from, most }) as Arc<dyn File>
         };
         let files = Files {
             wal_path: Path::new("log"),
