@@ -1,0 +1,1 @@
+//! Every length, offset and depth read from a file is bounded.

@@ -1,0 +1,1 @@
+//! What is damaged, missing or old is told every time.

@@ -1,0 +1,1 @@
+//! Names, leftovers, locks: nothing is trusted by its name.

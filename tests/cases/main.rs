@@ -1,0 +1,27 @@
+//! Small inputs that once failed, by number: each test is named after its case and shows the right answer.
+//!
+//! `cargo test --test cases` runs all of them, `cargo test --test cases case_23` those of one.
+
+#![cfg(feature = "cli")]
+#![allow(missing_docs, clippy::unwrap_used)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+/// The store knows its files by what they are.
+mod identity;
+
+/// Damage is told every time, and salvage says what it has.
+mod damage;
+
+/// Files made to hurt, and memory in proportion.
+mod crafted;
+
+/// Checkpoints and other work in the background.
+mod background;
+
+/// Signals, pipes, terminals, history.
+mod process;
+
+/// EXPORT, IMPORT, BENCH, `wal`.
+mod tools;

@@ -1,0 +1,1 @@
+//! Signals, pipes, terminals, history, memory: the world around the process.
