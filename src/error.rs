@@ -32,6 +32,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 ///         Error::NoSpace { .. } => "make room, then repeat the write: those before it are kept",
 ///         Error::Io { .. } => "mend the cause, then repeat the call",
 ///         Error::Poisoned { .. } => "open the store again, then read what of the last writes is there",
+///         Error::Lost { .. } => "save the state elsewhere, then open the store again",
+///         Error::Replaced { .. } => "put the right snapshot back, then repeat the call",
 ///         Error::Closed => "open the store again",
 ///         Error::Locked { .. } => "stop the other process, or choose other files",
 ///         _ => "look at the files: nothing was changed",
@@ -87,6 +89,23 @@ pub enum Error {
         reason: String,
         /// Acknowledged writes that may be lost.
         pending: u64,
+    },
+    /// The open log has lost its name or its bytes: somebody removed, renamed, replaced or cut the file while the store
+    /// was open. What was written to it may not be found by the next opening, and no write is accepted until the store is
+    /// opened again. Reads go on, so that the state can be saved elsewhere.
+    Lost {
+        /// The log.
+        path: PathBuf,
+        /// What was found, in words.
+        reason: String,
+    },
+    /// The snapshot is not the one that this store opened or wrote, so no checkpoint was made from it. Log and snapshot
+    /// were not touched; reads and writes go on.
+    Replaced {
+        /// The snapshot.
+        path: PathBuf,
+        /// What was found, in words.
+        reason: String,
     },
     /// Another process (or another handle in this one) has the store open.
     Locked {
@@ -179,6 +198,18 @@ impl fmt::Display for Error {
                     "whether the write in progress was saved is unknown; no write is accepted until the store is opened again"
                 )
             }
+            Error::Lost { path, reason } => write!(
+                f,
+                "{}: {reason}; what was written to it may not be found again, no write is accepted until the store is opened \
+                 again, reads go on; save the state with EXPORT, then put the log back or open the store again",
+                path.display()
+            ),
+            Error::Replaced { path, reason } => write!(
+                f,
+                "{}: {reason}; no snapshot was taken, the log is kept, reads and writes go on; put the right snapshot back, or \
+                 save the state with EXPORT",
+                path.display()
+            ),
             Error::Locked { path, pid: Some(pid) } => {
                 write!(f, "{} is in use by process {pid}; stop it or choose other files", path.display())
             }

@@ -8,22 +8,22 @@
 //! 2. load the snapshot, every byte checked, or, where values stay in it, its header and the root of its index; 3. walk over the log, skipping the writes that the
 //!    snapshot holds; 4. the verdict on where the log ends. Up to here nothing has been changed; how long
 //!    files are spread over the cores: `recovery/spread.rs`;
-//! 5. remove left-over `.tmp` files; 6. a damaged log is first copied to `<wal>.damaged-<n>`;
+//! 5. remove scratch files that a crash left over; 6. a damaged log is first copied to `<wal>.damaged-<n>`;
 //! 7. what follows the last good frame, reserved space too, is cut off, and the cut synced, before any
 //!    new write;
 //!    Where the log was not closed in order, the mark of this opening is made durable behind it; a
 //!    full disk is no reason to refuse, then the first write does it;
-//! 8. where the log ends before the snapshot, a new one is put in place;
-//! 9. where there is none, a new store begins. With a snapshot, the snapshot is first saved under
-//!    the new store's id: should the log that was missing come back, it must not be taken for the
-//!    continuation of this one, whose sequence numbers it shares.
+//! 8. where a damaged log ends before the snapshot, a new one is put in place;
+//! 9. where there is neither log nor snapshot, a new store begins. Where there is a snapshot, and no log to go on with,
+//!    nothing is changed before the first write: `recovery/unbegun.rs`.
 //!
 //! | where the log stops | policy `Prefix` | policy `Strict` |
 //! |---|---|---|
 //! | at its end | go on | go on |
 //! | torn | cut, report | cut, report |
 //! | damaged | keep a copy, cut, report | refuse, change nothing |
-//! | there is none, but a snapshot | begin a new one, report | refuse, change nothing |
+//! | there is none, or an empty or older one, but a snapshot | report; begin a new one at the first write | refuse, change nothing |
+//! | it is empty, and there is no snapshot | begin a new store, report | refuse, change nothing |
 //!
 //! A damaged snapshot, a damaged log header, a read error, a foreign or newer file: always refuse.
 
@@ -31,18 +31,20 @@ mod feed;
 mod keep;
 mod read;
 mod spread;
+mod unbegun;
 
 pub(crate) use feed::Progress;
 pub(crate) use read::{Keep, check_pair, read_header};
+pub(crate) use unbegun::Unbegun;
 
-use crate::disk::{Disk, File, remove_if_there};
+use crate::disk::{Disk, File, is_still, remove_left_over};
 use crate::error::{Error, Result};
 use crate::layers::Layers;
 use crate::record::Fault;
 use crate::scan::Frames;
-use crate::snapshot::{self, Draft, Form};
+use crate::snapshot::{self, Form};
 use crate::wal::{self, Wal};
-use crate::{Seq, StoreId, with_suffix};
+use crate::{Seq, StoreId};
 use keep::keep_copy;
 use read::{Files, Found, read};
 use spread::Plan;
@@ -80,7 +82,8 @@ pub enum Recovery {
     #[default]
     Prefix,
     /// Refuse with [`Error::Damaged`](crate::Error::Damaged) and change nothing. A snapshot whose log
-    /// is missing is refused too, with [`Error::Mismatch`](crate::Error::Mismatch).
+    /// is missing, empty, or older than it is refused too, with [`Error::Mismatch`](crate::Error::Mismatch), and an empty log
+    /// without a snapshot.
     Strict,
 }
 
@@ -123,8 +126,15 @@ pub struct RecoveryReport {
     /// Keys in the state. Where values stay in the snapshot: those of the snapshot and of the log, a key of both counted
     /// twice.
     pub keys: u64,
-    /// Whether there was a snapshot without a log, which no crash causes: somebody removed the log.
+    /// Whether there was a snapshot without a log, or with an empty one, which no crash causes: somebody removed the log.
     pub log_missing: bool,
+    /// Whether the log was an empty file, which no crash causes.
+    pub log_empty: bool,
+    /// The last write of the log, where that is before the snapshot, which no crash causes: somebody put an older log in
+    /// the place of the one that was here.
+    pub log_older: Option<Seq>,
+    /// Whether a store was open under this name before.
+    was_opened_before: bool,
     /// Whether the log ended with the mark of an orderly close.
     pub closed_cleanly: bool,
     /// How the log ended.
@@ -247,14 +257,17 @@ impl RecoveryReport {
             last_seq: 0,
             keys: 0,
             log_missing: false,
+            log_empty: false,
+            log_older: None,
+            was_opened_before: false,
             closed_cleanly: false,
             tail: Tail::Clean,
             took: Duration::ZERO,
         }
     }
 
-    /// Whether something that had been promised durable is not in the state: a damaged log, or a log
-    /// that is missing beside its snapshot. Worth a look at [`RecoveryReport::warnings`] in any program.
+    /// Whether something that had been promised durable is not in the state, or may not be: a damaged log, or a log
+    /// that is missing, empty or older beside its snapshot, or empty where a store was open before. Worth a look at [`RecoveryReport::warnings`] in any program.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -265,7 +278,8 @@ impl RecoveryReport {
     /// ```
     #[must_use]
     pub fn is_loss(&self) -> bool {
-        self.log_missing || matches!(self.tail, Tail::Damaged(_))
+        let emptied = self.log_empty && self.was_opened_before;
+        self.log_missing || self.log_older.is_some() || emptied || matches!(self.tail, Tail::Damaged(_))
     }
 
     /// A full sentence for everything that was cut or repaired; empty when nothing was.
@@ -288,11 +302,25 @@ impl RecoveryReport {
     pub fn warnings(&self) -> Vec<String> {
         let wal = self.wal.display();
         if self.log_missing {
+            let what =
+                if self.log_empty { "the log beside the snapshot is empty" } else { "there is no log beside the snapshot" };
             return vec![format!(
-                "{wal}: there is no log beside the snapshot; the state is that after write {}, a new log was begun, and an \
-                 older one can no longer be used with this snapshot",
+                "{wal}: {what}; the state is that after write {}, and later writes are missing; nothing was changed; put the log \
+                 back before the first write, which begins a new one",
                 self.snapshot_seq
             )];
+        }
+        if let Some(last) = self.log_older {
+            return vec![format!(
+                "{wal}: the log is older than the snapshot: it ends with write {last}, the snapshot is of write {}; later writes \
+                 are missing; nothing was changed; put the right log back before the first write, which keeps a copy of this one \
+                 and begins a new one",
+                self.snapshot_seq
+            )];
+        }
+        if self.log_empty {
+            let was = if self.was_opened_before { "; a store was open here before, and what it held is gone" } else { "" };
+            return vec![format!("{wal}: the log was an empty file, which no crash leaves{was}; a new store was begun")];
         }
         match &self.tail {
             Tail::Clean => Vec::new(),
@@ -353,19 +381,30 @@ impl fmt::Display for RecoveryReport {
 pub(crate) struct Recovered {
     pub(crate) state: Layers,
     pub(crate) wal: Wal,
+    /// Where there is no log to go on with, and `wal` only stands for it.
+    pub(crate) unbegun: Option<Unbegun>,
+    /// What the snapshot says of itself.
+    pub(crate) snapshot: Option<snapshot::Header>,
     pub(crate) report: RecoveryReport,
 }
 
+/// What the files of the locks say of earlier openings.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Noted {
+    /// The log that the snapshot was last used with, where that is another one.
+    pub(crate) other_log: Option<String>,
+    /// Whether a store was open under the log's name.
+    pub(crate) opened_before: bool,
+}
+
 /// Opens the store at these paths. The caller holds the locks.
-///
-/// `other_log` is the log that the snapshot was last used with, where that is another one.
 pub(crate) fn recover(
     disk: &dyn Disk,
     wal_path: &Path,
     snapshot_path: &Path,
     policy: Recovery,
     keep: Keep,
-    other_log: Option<&str>,
+    noted: &Noted,
     progress: &Progress,
 ) -> Result<Recovered> {
     let began = disk.now();
@@ -381,7 +420,7 @@ pub(crate) fn recover(
 
     let mut report = RecoveryReport::new(wal_path, snapshot_path);
     let files = Files { wal_path, wal: wal_file, snapshot_path, snapshot: snapshot_file, keep };
-    let Found { state, snapshot, mut base, log } = read(&files, Plan::of, progress, &mut report)?;
+    let Found { state, mut snapshot, mut base, log } = read(&files, Plan::of, progress, &mut report)?;
     let wal_file = files.wal.clone();
     if policy == Recovery::Strict
         && let Tail::Damaged(cut) = &report.tail
@@ -398,38 +437,42 @@ pub(crate) fn recover(
     }
 
     report.log_missing = log.is_none() && snapshot.is_some();
-    if let Some(other) = other_log.filter(|_| report.log_missing) {
+    report.log_empty = log.is_none() && wal_file.is_some();
+    report.was_opened_before = noted.opened_before;
+    report.log_older =
+        log.as_ref().map(|log| log.last).filter(|&last| last < report.snapshot_seq && !matches!(report.tail, Tail::Damaged(_)));
+    if let Some(other) = noted.other_log.as_deref().filter(|_| report.log_missing) {
         let reason = format!(
             "the snapshot was last used with the log {other}, and there is none at {}; open that one, or choose another snapshot",
             wal_path.display()
         );
         return Err(Error::Mismatch { wal: wal_path.to_path_buf(), snapshot: snapshot_path.to_path_buf(), reason });
     }
-    if policy == Recovery::Strict && report.log_missing {
-        let reason =
-            format!("there is no log beside the snapshot of write {}, and strict mode does not begin one", report.snapshot_seq);
-        return Err(Error::Mismatch { wal: wal_path.to_path_buf(), snapshot: snapshot_path.to_path_buf(), reason });
+    if policy == Recovery::Strict {
+        check_log_is_there(&report)?;
     }
 
     // From here on files are changed.
     for path in [wal_path, snapshot_path] {
-        let tmp = with_suffix(path, ".tmp");
-        remove_if_there(disk, &tmp).map_err(Error::io("removing", &tmp))?;
+        remove_left_over(disk, path).map_err(Error::io("removing what a crash left over beside", path))?;
     }
     let indexed = |id, file: &Arc<dyn File>, cache_bytes| {
         let header = snapshot::save_again(disk, snapshot_path, Form::Indexed, id, Arc::clone(file))?;
         let file = disk.open_read(snapshot_path).map_err(Error::io("opening", snapshot_path))?;
         let file = file.ok_or_else(|| Error::io("opening", snapshot_path)(io::ErrorKind::NotFound.into()))?;
-        Ok::<_, Error>((header, snapshot::Paged::open(file, snapshot_path, cache_bytes)?))
+        let base = snapshot::Paged::open(Arc::clone(&file), snapshot_path, cache_bytes)?;
+        Ok::<_, Error>(Indexed { header, file, base })
     };
+    let mut snapshot_file = files.snapshot.clone();
     if let (Keep::OnDisk { cache_bytes }, Some(header), Some(file), None) = (keep, &snapshot, &files.snapshot, &base) {
         let saved = indexed(header.store_id, file, cache_bytes)?;
-        report.snapshot_bytes = saved.0.file_len().unwrap_or(0);
-        base = saved.1;
+        report.snapshot_bytes = saved.header.file_len().unwrap_or(0);
+        (snapshot, snapshot_file, base) = (Some(saved.header), Some(saved.file), saved.base);
     }
     if let (Some(file), Tail::Damaged(cut)) = (&wal_file, &mut report.tail) {
         cut.kept_as = Some(keep_copy(disk, file, wal_path)?);
     }
+    let mut unbegun = None;
     let wal = match (wal_file, log) {
         (Some(file), Some(log)) if log.last >= report.snapshot_seq => {
             if file.size().map_err(Error::io("reading", wal_path))? > log.end {
@@ -445,19 +488,20 @@ pub(crate) fn recover(
             }
             wal
         }
-        (_, log) => {
+        (file, log) => {
             report.created = log.is_none() && snapshot.is_none();
-            let id = log.map_or_else(|| new_id(disk), |log| log.header.store_id);
-            if report.log_missing {
-                match (keep, &files.snapshot) {
-                    (Keep::OnDisk { cache_bytes }, Some(file)) => base = indexed(id, file, cache_bytes)?.1,
-                    _ => {
-                        let draft = Draft::new(Form::Plain, id, report.snapshot_seq);
-                        snapshot::save(disk, snapshot_path, draft, snapshot::fill_from(&state))?;
-                    }
+            let is_older = report.log_older.is_some();
+            match (snapshot, snapshot_file) {
+                (Some(header), Some(snapshot)) if report.log_missing || is_older => {
+                    let later = unbegun.insert(Unbegun { snapshot, header, log: file.clone(), is_older });
+                    Wal::not_begun(file, wal_path, header.store_id, later.seq())
+                }
+                _ => {
+                    let id = log.map_or_else(|| new_id(disk), |log| log.header.store_id);
+                    check_still(disk, wal_path, file.as_deref())?;
+                    Wal::create(disk, wal_path, id, report.snapshot_seq)?
                 }
             }
-            Wal::create(disk, wal_path, id, report.snapshot_seq)?
         }
     };
     let state = match keep {
@@ -466,7 +510,41 @@ pub(crate) fn recover(
     };
     report.keys = state.at_most().0;
     report.took = disk.now().saturating_sub(began);
-    Ok(Recovered { state, wal, report })
+    Ok(Recovered { state, wal, unbegun, snapshot, report })
+}
+
+/// A snapshot that was saved again, with an index.
+struct Indexed {
+    header: snapshot::Header,
+    file: Arc<dyn File>,
+    base: Option<snapshot::Paged>,
+}
+
+/// What strict mode asks of the log.
+fn check_log_is_there(report: &RecoveryReport) -> Result<()> {
+    let (seq, wal) = (report.snapshot_seq, &report.wal);
+    let reason = match report.log_older {
+        Some(last) => format!("the log is older than the snapshot: it ends with write {last}, the snapshot is of write {seq}"),
+        None if report.log_missing && report.log_empty => format!("the log beside the snapshot of write {seq} is empty"),
+        None if report.log_missing => format!("there is no log beside the snapshot of write {seq}"),
+        None if report.log_empty => {
+            let reason = "the log is an empty file, which no crash leaves; opened in strict mode, which does not begin a new store \
+                          there, so not opened, nothing changed; put the log back, or remove the empty file";
+            return Err(Error::damaged(wal, 0, reason));
+        }
+        None => return Ok(()),
+    };
+    let reason = format!("{reason}, and strict mode does not begin a new one");
+    Err(Error::Mismatch { wal: wal.clone(), snapshot: report.snapshot.clone(), reason })
+}
+
+/// Whether what has this name is what was opened, before another file takes its place.
+fn check_still(disk: &dyn Disk, path: &Path, file: Option<&dyn File>) -> Result<()> {
+    const LOOKING: &str = "another file was not replaced: looking at";
+    if is_still(disk, path, file).map_err(Error::io(LOOKING, path))? {
+        return Ok(());
+    }
+    Err(Error::io(LOOKING, path)(io::Error::other("a file was put here or taken away while the store was opened")))
 }
 
 /// Step 1 for one file.

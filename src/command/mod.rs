@@ -218,7 +218,7 @@ impl From<Error> for CommandError {
             Error::Limit { got, max, .. } if got > max => Code::TooLong,
             Error::Limit { .. } => Code::BadArgument,
             Error::NoSpace { .. } => Code::NoSpace,
-            Error::Poisoned { .. } => Code::LogFailed,
+            Error::Poisoned { .. } | Error::Lost { .. } => Code::LogFailed,
             Error::Closed => Code::Closed,
             _ => Code::Failed,
         };

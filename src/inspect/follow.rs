@@ -236,6 +236,8 @@ mod tests {
         assert_eq!((writes(&mut follow), follow.last_seq()), (vec![], 4));
 
         // What came last to the old log is in the new one no more: its snapshot holds it.
+        drop((engine, successor));
+        let successor = Options::new(&log, other.with_extension("snap")).open().unwrap();
         successor.put("x", "5").unwrap();
         let next = dir.path().join("next");
         fs::copy(&log, &next).unwrap();

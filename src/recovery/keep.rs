@@ -1,6 +1,6 @@
 //! Keeping a damaged log: a copy beside it, before anything of it is cut off.
 
-use crate::disk::{Disk, File, create_tmp, read_full_at, write_all_at};
+use crate::disk::{Disk, File, Scratch, is_still, read_full_at, write_all_at};
 use crate::error::{Error, Result};
 use crate::with_suffix;
 use std::io;
@@ -25,14 +25,16 @@ pub(super) fn keep_copy(disk: &dyn Disk, log: &Arc<dyn File>, path: &Path) -> Re
     {
         return Ok(name);
     }
-    let tmp = with_suffix(path, ".tmp");
-    let copy = create_tmp(disk, &tmp).map_err(Error::io("keeping a copy of the damaged log: creating", &tmp))?;
-    let copied = copy_bytes(&**log, &*copy).and_then(|()| copy.sync());
-    let named = copied.and_then(|()| disk.rename(&tmp, &free));
-    if let Err(e) = named {
-        let _ = disk.remove(&tmp);
-        return Err(Error::io("keeping a copy of the damaged log (nothing was changed): writing", &free)(e));
-    }
+    let scratch = Scratch::create(disk, path)
+        .map_err(Error::io("keeping a copy of the damaged log (nothing was changed): making a scratch file beside", path))?;
+    let copied = copy_bytes(&**log, &**scratch.file()).and_then(|()| scratch.file().sync());
+    let free_still = copied.and_then(|()| match is_still(disk, &free, None)? {
+        true => Ok(()),
+        false => Err(io::ErrorKind::AlreadyExists.into()),
+    });
+    free_still
+        .and_then(|()| scratch.rename_to(&free))
+        .map_err(Error::io("keeping a copy of the damaged log (nothing was changed): writing", &free))?;
     disk.sync_dir(path).map_err(Error::io("syncing the directory of", &free))?;
     Ok(free)
 }

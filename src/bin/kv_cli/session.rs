@@ -207,6 +207,9 @@ impl Session {
             self.output.error(&place, &CommandError::new(Code::GroupOpen, text));
             status = status.max(1);
         }
+        if self.engine.recovery().is_loss() {
+            status = status.max(3); // it went on without writes that had been promised
+        }
         if let Err(error) = self.engine.close()
             && ending != Ending::Store
         {
@@ -231,7 +234,7 @@ impl Session {
                 let text = format!("{} not saved: {}: {source}", counted(*pending, "accepted write"), path.display());
                 (text, 4)
             }
-            Error::Poisoned { .. } => (error.to_string(), 4),
+            Error::Poisoned { .. } | Error::Lost { .. } => (error.to_string(), 4),
             _ => match self.engine.pending() {
                 0 => (format!("not closed in order, but every write is saved: {error}"), 1),
                 pending => (format!("{} not saved: {error}", counted(pending, "accepted write")), 4),
