@@ -421,7 +421,11 @@ impl Shared {
         let began = self.disk.now();
         let synced = written.is_ok().then(|| group.sync());
         let took = self.disk.now().saturating_sub(began);
-        let lost = if written.is_ok() { self.lost(&group.expected_after()) } else { lost_before };
+        let lost = match &synced {
+            Some(Ok(())) => self.lost(&group.expected_after()),
+            Some(Err(_)) => None, // a failed sync may shorten the file, and is told as what it is
+            None => lost_before,
+        };
 
         let mut log = self.log_or_panicked();
         let mut no_space = None;
