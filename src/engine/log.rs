@@ -543,7 +543,7 @@ impl Shared {
         })
     }
 
-    fn wait<'a>(&'a self, mut log: Guard<'a>) -> Result<Guard<'a>> {
+    pub(super) fn wait<'a>(&'a self, mut log: Guard<'a>) -> Result<Guard<'a>> {
         log.sleepers += 1;
         let mut log = self.settled.wait(log).map_err(|poisoned| self.panicked(&mut poisoned.into_inner()))?;
         log.sleepers -= 1;

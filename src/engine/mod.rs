@@ -334,8 +334,8 @@ impl Engine {
         let began = self.shared().disk.now();
         let log = self.shared().open_log()?;
         let (durable, written) = (log.durable, log.counts.log_bytes_written);
-        let mut log = self.shared().make_durable(log)?;
-        self.shared().check_log(&mut log)?;
+        let log = self.shared().make_durable(log)?;
+        let log = self.shared().check_log_behind_pause(log)?;
         Ok(Flushed {
             writes: log.durable - durable,
             bytes: log.counts.log_bytes_written - written,

@@ -47,6 +47,19 @@ impl Shared {
         log.poisoned().map_or(Ok(()), Err)
     }
 
+    /// The same for who does not hold the log paused: meanwhile a new log may have got the name, and not be in use yet. Where the
+    /// store is closed behind the pause, whoever closed it has looked.
+    pub(super) fn check_log_behind_pause<'a>(&'a self, mut log: Guard<'a>) -> Result<Guard<'a>> {
+        while log.paused {
+            log = self.wait(log)?;
+        }
+        if log.closed {
+            return log.poisoned().map_or(Ok(log), Err);
+        }
+        self.check_log(&mut log)?;
+        Ok(log)
+    }
+
     /// Begins the log of a store that was opened without one. Writers wait meanwhile.
     pub(super) fn begin_log<'a>(&'a self, mut log: Guard<'a>, unbegun: &Unbegun) -> Result<Guard<'a>> {
         log.paused = true;
