@@ -9,6 +9,7 @@
 //! | `render`, `stats` | text, raw and JSON; stdout before stderr; nothing harmful to a terminal |
 //! | `bench` | BENCH |
 //! | `export`, `import` | EXPORT and IMPORT |
+//! | `outfile` | files that are put in place whole, and scratch files |
 //! | `dump`, `cpp` | the forms of an export; the files of the C++ store |
 //! | `progress` | how far a long command has come |
 //! | `signals` | orderly ends |
@@ -26,6 +27,7 @@ mod hex;
 mod history;
 mod import;
 mod kills;
+mod outfile;
 mod pages;
 mod progress;
 mod render;
