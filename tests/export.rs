@@ -247,27 +247,24 @@ fn a_killed_or_interrupted_export_is_not_taken_for_a_whole_one() {
 }
 
 #[test]
-fn a_bad_line_is_told_and_the_same_import_goes_on() {
+fn a_bad_line_is_told_and_nothing_is_imported() {
     let store = Store::new();
     let lines = |bad: &str| format!("PUT a 1\nPUT b 2\n{bad}\nPUT d 4\n");
     for (name, bad, column) in [("x.kv", "PUT c \"3\\q\"", 9), ("y.kv", "PUT c", 1), ("z.kv", "GET c", 1)] {
         fs::write(store.path(name), lines(bad)).unwrap();
         let (out, err, status) = run(&store, &["import", name]);
         assert!(err.starts_with(&format!("kv_cli: error: {name}:3: column {column}: ")), "{err}");
-        assert!(
-            err.contains("; the 2 entries before are imported and durable, nothing from here on is; mend it and import again")
-        );
+        assert!(err.ends_with("; nothing was imported; mend it and import again\n"), "{err}");
         assert_eq!((out.as_str(), status), ("", 1));
-        assert_eq!(store.script("KEYS\n"), "a\nb\n");
+        assert_eq!(store.script("SIZE\n"), "0\n");
     }
     fs::write(store.path("x.kv"), lines("PUT c \"3\"")).unwrap();
-    assert_eq!(run(&store, &["import", "x.kv"]).0, "IMPORT OK entries=4 written=2 unchanged=2\n");
+    assert_eq!(run(&store, &["import", "x.kv"]).0, "IMPORT OK entries=4 written=4 unchanged=0\n");
     let json = "{\"key\":\"a\",\"value\":\"9\"}\n{\"key\":\"b\"}\n";
     let failed = store.cli().args(["import", "-"]).write_stdin(json).assert().code(1);
-    failed.stderr(predicate::str::starts_with(
-        "kv_cli: error: <stdin>:2: column 1: the entry has no value; the entry before is imported",
-    ));
-    assert_eq!(store.script("GET a\n"), "9\n");
+    failed
+        .stderr(predicate::str::starts_with("kv_cli: error: <stdin>:2: column 1: the entry has no value; nothing was imported"));
+    assert_eq!(store.script("GET a\n"), "1\n");
     let long = format!("PUT a 1\nPUT {} 1\n", "k".repeat(70_000));
     let failed = store.cli().args(["import", "-"]).write_stdin(long).assert().code(1);
     failed.stderr(predicate::str::contains("<stdin>:2: column 1: the key's length in bytes"));
@@ -280,7 +277,7 @@ fn a_bad_line_is_told_and_the_same_import_goes_on() {
 }
 
 #[test]
-fn a_changed_export_is_imported_and_called_changed() {
+fn a_changed_export_is_refused_or_taken_and_called_changed() {
     let store = filled(5, 1);
     run(&store, &["export", "dump.kv"]);
     let text = fs::read_to_string(store.path("dump.kv")).unwrap();
@@ -288,6 +285,10 @@ fn a_changed_export_is_imported_and_called_changed() {
         let fresh = Store::new();
         fs::write(fresh.path("dump.kv"), text).unwrap();
         let (_, err, status) = run(&fresh, &["import", "dump.kv"]);
+        assert!(err.contains("error: dump.kv:") && err.contains(says) && status == 1, "{err}");
+        assert!(err.contains("kv_cli import --salvage takes what is there all the same; nothing was imported"), "{err}");
+        assert_eq!(fresh.script("SIZE\n"), "0\n");
+        let (_, err, status) = run(&fresh, &["import", "--salvage", "dump.kv"]);
         assert!(err.contains("dump.kv: line ") && err.contains(says) && status == 1, "{err}");
         fresh
     };

@@ -235,7 +235,7 @@ fn is_helper(own: &Path, name: &OsStr) -> bool {
     let behind = name.as_encoded_bytes().strip_prefix(own.file_name().unwrap_or_default().as_encoded_bytes());
     let Some(suffix) = behind else { return false };
     let one_of: [&[u8]; 3] = [b".lock", b".tmp", b".bench"];
-    let begins: [&[u8]; 4] = [b".tmp-", b".damaged-", b".bench-", b".bench."];
+    let begins: [&[u8]; 5] = [b".tmp-", b".damaged-", b".bench-", b".bench.", b".import-"];
     let segment = suffix.strip_prefix(b".").is_some_and(|seq| !seq.is_empty() && seq.iter().all(u8::is_ascii_digit));
     one_of.contains(&suffix) || begins.iter().any(|begin| suffix.starts_with(begin)) || segment
 }
@@ -243,8 +243,8 @@ fn is_helper(own: &Path, name: &OsStr) -> bool {
 /// What kind of file a target becomes.
 #[derive(Debug)]
 pub(crate) struct Kind {
-    /// Such as `an export`.
-    pub(crate) what: &'static str,
+    /// What is said of a file that is none.
+    pub(crate) refusal: &'static str,
     /// Whether a file is one, by its first 4096 bytes.
     pub(crate) is_one: fn(&[u8]) -> bool,
     pub(crate) mode: u32,
@@ -268,7 +268,7 @@ impl Kind {
         if begin.is_empty() || (self.is_one)(&begin) {
             return Ok(());
         }
-        Err(io::Error::other(format!("there is a file that is not {}; remove it, or choose another name", self.what)))
+        Err(io::Error::other(self.refusal))
     }
 }
 
@@ -322,7 +322,7 @@ impl Write for Target<'_> {
 mod tests {
     use super::*;
 
-    static NOTES: Kind = Kind { what: "a note", is_one: |begin| begin.starts_with(b"note"), mode: 0o600 };
+    static NOTES: Kind = Kind { refusal: "no note", is_one: |begin| begin.starts_with(b"note"), mode: 0o600 };
 
     fn names(dir: &Path) -> Vec<String> {
         let mut names: Vec<_> =
