@@ -24,7 +24,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const BUFFER_BYTES: usize = 256 << 10;
-static EXPORT: Kind = Kind { what: "an export", is_one: dump::is_export, mode: 0o600 };
+static EXPORT: Kind = Kind {
+    refusal: "there is a file that is not an export; remove it, or choose another name",
+    is_one: dump::is_export,
+    mode: 0o600,
+};
 
 /// What is to be exported, and to where.
 #[derive(Debug)]
@@ -48,6 +52,9 @@ pub(crate) fn tool(args: &Args, export: &ExportArgs, flags: &'static Flags) -> i
         Ok(done) => u8::from(done.is_some_and(|done| done.salvaged.is_some_and(|salvaged| !salvaged.notes.is_empty()))) * BAD,
         Err(error) => {
             output.error(&Place::Words, &error);
+            if let Some(text) = args.old_place().filter(|_| error.code == Code::Failed) {
+                output.aside(&format!("kv_cli: {text}"));
+            }
             flags
                 .stop_signal()
                 .map_or(if error.code == Code::Failed { BAD } else { 1 }, |signal| 128 + u8::try_from(signal).unwrap_or(0))

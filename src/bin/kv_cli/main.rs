@@ -96,7 +96,7 @@ fn converse(args: &Args) -> anyhow::Result<ExitCode> {
     let engine = match opening(args).open() {
         Ok(engine) => engine,
         Err(error) => {
-            output.complain(&Place::Words, &refused(&error));
+            output.complain(&Place::Words, &refused(&error, args));
             return Ok(ExitCode::from(3));
         }
     };
@@ -134,8 +134,12 @@ fn converse(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Why the store is not open, and what is left to do with damaged files.
-fn refused(error: &Error) -> String {
+fn refused(error: &Error, args: &Args) -> String {
     match error {
+        Error::Mismatch { .. } => {
+            let old_place = args.old_place().map(|text| format!("; {text}")).unwrap_or_default();
+            format!("{error}{old_place}")
+        }
         Error::Damaged { .. } => format!("{error}; what is whole in the files: kv_cli export --salvage"),
         _ => error.to_string(),
     }

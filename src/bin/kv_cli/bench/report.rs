@@ -23,7 +23,7 @@ const FLOOR_METHOD: &str = "Sync floor, the bare disk: before and after each run
     mean of up to 1000 groups.";
 
 static PAGE: Kind = Kind {
-    what: "a page of BENCH",
+    refusal: "there is a file that BENCH did not write; take another name",
     is_one: |begin| begin.windows(MARK.len()).any(|bytes| bytes == MARK.as_bytes()),
     mode: 0o666, // less the umask: it is there to be sent on
 };
