@@ -235,7 +235,7 @@ mod tests {
             let found = follow.look(|entry| {
                 match entry {
                     Entry::Missed { from, to } => told.push((from, to)),
-                    Entry::Record(record) if record.seq > 0 => told.push((record.seq, record.seq)),
+                    Entry::Record(Record { seq, content: super::super::Content::Write(_), .. }) => told.push((seq, seq)),
                     _ => {}
                 }
                 if break_off { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -246,7 +246,7 @@ mod tests {
         // The log that is open here has the second write; the third to fifth were in one that is gone.
         engine.put("a", "2").unwrap();
         engine.snapshot().unwrap();
-        (3..=5).for_each(|n| drop(engine.put("a", n.to_string()).unwrap()));
+        (3..=5).for_each(|n| assert_eq!(engine.put("a", n.to_string()).unwrap().seq, n));
         engine.snapshot().unwrap();
         engine.put("a", "6").unwrap();
         assert_eq!(told(false), (vec![(2, 2), (3, 5), (6, 6)], Followed::End));
@@ -264,9 +264,15 @@ mod tests {
         engine.put("a", "9").unwrap();
         engine.snapshot().unwrap();
         engine.put("a", "10").unwrap();
-        assert_eq!(told(true), (vec![(8, 8)], Followed::BrokenOff));
-        assert_eq!(told(true), (vec![(9, 9)], Followed::BrokenOff));
-        assert_eq!(told(false), (vec![(10, 10)], Followed::End));
+        let mut seen = Vec::new();
+        loop {
+            let (some, found) = told(true);
+            seen.extend(some);
+            if found == Followed::End {
+                break;
+            }
+        }
+        assert_eq!(seen, [(8, 8), (9, 9), (10, 10)]);
     }
 
     /// A new log begins with copies of the records that came while it was made.
