@@ -47,6 +47,30 @@ fn case_06_and_22_bench_leaves_every_file_that_it_did_not_make() {
     assert_eq!(names(&store), before);
 }
 
+/// A disk so slow that BENCH cannot stop in time.
+#[test]
+fn case_22_the_files_of_a_bench_that_hangs_are_removed_when_it_is_told_to_end() {
+    let store = Store::new();
+    store.script("PUT a 1\n");
+    let before = names(&store);
+    let mut traced = store.program("strace");
+    traced.args(["-D", "-f", "-o", "/dev/null", "-e", "inject=fdatasync:delay_enter=6000000:when=20+"]);
+    traced.arg(env!("CARGO_BIN_EXE_kv_cli")).args(["BENCH", "1000", "1"]).stdin(Stdio::null()).stdout(Stdio::null());
+    let Ok(mut child) = traced.spawn() else { return skipped("strace cannot be started") };
+    let mut over = false;
+    eventually("the bench runs", || {
+        over = child.try_wait().unwrap().is_some();
+        over || names(&store).iter().any(|name| name.starts_with("kv.wal.bench-"))
+    });
+    if over {
+        return skipped("strace cannot trace here");
+    }
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    signal(&child, Signal::TERM);
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    assert_eq!(names(&store), before);
+}
+
 /// What a killed BENCH left goes with the next one; what a signal that asks ended is gone at once.
 #[test]
 fn case_22_the_files_of_a_stopped_bench_are_removed() {
@@ -155,6 +179,11 @@ fn case_21_an_export_never_takes_a_file_of_another_store() {
     drop(session.stdin.take());
     session.wait().unwrap();
     assert_eq!(other.script("GET b\n"), "2\n");
+    // A file of no bytes tells nothing, but that somebody has it locked.
+    let empty = fs::File::create(other.path("empty")).unwrap();
+    empty.lock().unwrap();
+    let (_, err, status) = run(&store, &["export", other.path("empty").to_str().unwrap()]);
+    assert!(status == Some(1) && err.contains("the file there is in use by another program"), "{err}");
 }
 
 #[test]

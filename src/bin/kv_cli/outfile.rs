@@ -18,10 +18,13 @@ use rustix::fs::OFlags;
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const DIGITS: usize = 16;
+const STEM_BYTES: usize = 200;
 /// Two runs that draw the same 32 bits are rare, ten in a row that do are a broken source.
 const DRAWS: usize = 10;
 /// Behind the name of what is being written.
@@ -57,15 +60,22 @@ fn check(name: &OsStr, mark: &str, random: u32) -> u32 {
     check.finalize()
 }
 
+/// What the scratch names of `path` begin with: a long name leaves no room for more.
+fn stem(path: &Path) -> &OsStr {
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    OsStr::from_bytes(&name[..name.len().min(STEM_BYTES)])
+}
+
 fn draw(path: &Path, mark: &str) -> PathBuf {
     let random = (OsDisk.entropy() >> 32) as u32;
-    with_suffix(path, &format!("{mark}{random:08x}{:08x}", check(path.file_name().unwrap_or_default(), mark, random)))
+    let check = check(path.file_name().unwrap_or_default(), mark, random);
+    with_suffix(&path.with_file_name(stem(path)), &format!("{mark}{random:08x}{check:08x}"))
 }
 
 /// Whether `candidate` is the last part of a scratch name of `path`.
 fn is_scratch(path: &Path, mark: &str, candidate: &OsStr) -> bool {
     let name = path.file_name().unwrap_or_default();
-    let behind = candidate.as_encoded_bytes().strip_prefix(name.as_encoded_bytes());
+    let behind = candidate.as_bytes().strip_prefix(stem(path).as_bytes());
     let Some(digits) = behind.and_then(|rest| rest.strip_prefix(mark.as_bytes())) else { return false };
     let plain = digits.len() == DIGITS && digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
     let number = std::str::from_utf8(digits).ok().filter(|_| plain).and_then(|text| u64::from_str_radix(text, 16).ok());
@@ -113,6 +123,52 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
+/// What is to be removed when the process ends, whatever it is doing then.
+static LIVE: Mutex<Vec<Live>> = Mutex::new(Vec::new());
+
+struct Live {
+    path: PathBuf,
+    id: (u64, u64),
+    /// `None`: a file. Else a directory, and which files in it are its own.
+    is_own: Option<fn(&str) -> bool>,
+}
+
+impl Live {
+    fn begin(path: &Path, file: &File, is_own: Option<fn(&str) -> bool>) -> io::Result<()> {
+        let id = id(&file.metadata()?);
+        live().push(Live { path: path.to_path_buf(), id, is_own });
+        Ok(())
+    }
+
+    /// Removes what has this name, unless it has got another name, or something else has got this one.
+    fn end(path: &Path) {
+        let mut live = live();
+        if let Some(at) = live.iter().position(|live| live.path == path) {
+            live.swap_remove(at).remove();
+        }
+    }
+
+    fn remove(&self) {
+        if !self.path.symlink_metadata().is_ok_and(|named| id(&named) == self.id) {
+            return;
+        }
+        match self.is_own {
+            Some(is_own) => remove_dir(&self.path, is_own),
+            None => drop(fs::remove_file(&self.path)),
+        }
+    }
+}
+
+fn live() -> MutexGuard<'static, Vec<Live>> {
+    LIVE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes every scratch file and directory of this process. To be called when a signal ends the process while a
+/// command is still at work.
+pub(crate) fn remove_all() {
+    live().drain(..).for_each(|live| live.remove());
+}
+
 /// A file with a scratch name; removed when dropped, unless it has got another name.
 #[derive(Debug)]
 struct Scratch {
@@ -126,15 +182,14 @@ impl Scratch {
         left_over(path, mark, |path| drop(fs::remove_file(path)));
         let make = |name: &Path| OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(name);
         let (path, file) = claim(path, mark, make)?;
+        Live::begin(&path, &file, None)?;
         Ok(Scratch { path, file })
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if is_still(&self.path, &self.file) {
-            let _ = fs::remove_file(&self.path);
-        }
+        Live::end(&self.path);
     }
 }
 
@@ -163,6 +218,7 @@ impl ScratchDir {
             open(name)
         };
         let (path, dir) = claim(path, mark, make)?;
+        Live::begin(&path, &dir, Some(is_own))?;
         Ok(ScratchDir { path, _dir: dir, is_own })
     }
 
@@ -178,7 +234,7 @@ impl ScratchDir {
 
 impl Drop for ScratchDir {
     fn drop(&mut self) {
-        remove_dir(&self.path, self.is_own);
+        Live::end(&self.path);
     }
 }
 
@@ -345,6 +401,15 @@ mod tests {
         for other in [&name.to_uppercase(), &format!("{name}0"), &name[1..], "x.kv", "x.kv.tmp", "x.kv.tmp-", ""] {
             assert!(!is(other), "{other}");
         }
+    }
+
+    #[test]
+    fn the_longest_name_there_can_be_has_scratch_names_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, near) = (dir.path().join("n".repeat(255)), dir.path().join("n".repeat(254)));
+        let scratch = Scratch::create(&path, ".tmp-", 0o600).unwrap();
+        let name = scratch.path.file_name().unwrap();
+        assert!(is_scratch(&path, ".tmp-", name) && !is_scratch(&near, ".tmp-", name));
     }
 
     #[test]
