@@ -316,6 +316,34 @@ fn case_41_a_store_of_its_own_log_has_a_snapshot_of_its_own() {
     assert!(!store.path("elsewhere").exists());
 }
 
+/// What older versions made of `--wal` alone, in a `/tmp` of its own.
+#[test]
+fn case_41_a_store_that_was_split_is_refused_with_the_command_that_opens_it() {
+    let store = Store::new();
+    let mounted = |script: &str| {
+        let own = "mount -t tmpfs none /mnt && cp \"$K\" /mnt/kv_cli && mount -t tmpfs none /tmp && mkdir /tmp/d && cd /tmp";
+        let script = format!("unset KV_WAL KV_SNAPSHOT; {own} && {{ {script}; }}");
+        let mut unshared = store.program("unshare");
+        unshared.args(["-m", "sh", "-c", &script]).env("K", env!("CARGO_BIN_EXE_kv_cli"));
+        unshared.output().map(told)
+    };
+    match mounted("true") {
+        Ok((_, _, Some(0))) => {}
+        _ => return skipped("no /tmp of its own can be had here"),
+    }
+    let split = "K='/mnt/kv_cli --wal d/a.wal'; $K --snapshot /tmp/kv.snapshot -c 'PUT a 1' -c SNAP -c 'PUT b 2' >/tmp/out";
+    let says = "the snapshot of this log is /tmp/kv.snapshot, where it used to be put; use --snapshot /tmp/kv.snapshot, or once: \
+                mv /tmp/kv.snapshot d/a.snapshot";
+    for command in ["GET a", "verify", "export"] {
+        let (out, err, status) = mounted(&format!("{split}; $K {command}; s=$?; ls d; exit $s")).unwrap();
+        assert!(status == Some(3) && err.contains(says), "{command}: {out}{err}");
+        assert!(!out.contains("a.snapshot\n") && !out.contains("(nil)"), "{command}: {out}");
+    }
+    let told =
+        mounted(&format!("{split}; $K --snapshot /tmp/kv.snapshot GET a; mv /tmp/kv.snapshot d/a.snapshot; $K GET a")).unwrap();
+    assert_eq!(told, ("1\n1\n".to_string(), String::new(), Some(0)));
+}
+
 /// Runs `import` with these bytes, from a file and from a pipe: nothing may be stored.
 fn refused(bytes: &[u8], says: &str) {
     let store = Store::new();

@@ -92,7 +92,7 @@ pub(crate) fn log(input: &mut impl Read, salvage: bool, importer: &mut Importer<
         if whole == 0 || (at == 0 && !salvage) {
             let behind = if whole == 0 { "" } else { "; whole records behind it are imported with kv_cli import --salvage" };
             let text = format!("there is no record of the C++ store here: {why}{behind}");
-            return Err(Stop::Bad { place: "byte 0".into(), text });
+            return Err(Stop::Foreign(text));
         }
         let behind = match (beyond.records, salvage) {
             (0, _) => String::new(),

@@ -44,6 +44,8 @@ pub(crate) enum Stop {
         place: String,
         text: String,
     },
+    /// The whole input: it is not what can be imported.
+    Foreign(String),
     Input(io::Error),
     Store(Error),
     Interrupted,
@@ -310,7 +312,7 @@ impl Importer<'_> {
         match self.request.from {
             // That store leaves an empty log behind after a snapshot.
             Some(from @ (From::CppLog | From::CppSnapshot)) => Ok(from),
-            _ if begin.is_empty() => Err(Stop::Bad { place: "1".into(), text: "the file is empty".into() }),
+            _ if begin.is_empty() => Err(Stop::Foreign("the file is empty".into())),
             Some(from) => Ok(from),
             None => detect(begin),
         }
@@ -373,7 +375,7 @@ impl Importer<'_> {
             return self.flaw(number + 1, "the export ends without its last line: it was cut".to_string());
         }
         if self.tally.entries == taken && !whole.is_export {
-            return Err(Stop::Bad { place: "1".into(), text: "there is no entry in it".into() });
+            return Err(Stop::Foreign("there is no entry in it".into()));
         }
         Ok(())
     }
@@ -397,6 +399,7 @@ impl Importer<'_> {
                 let text = format!("{name}:{place}: {text}; {before}, nothing from here on is; mend it and {AGAIN}");
                 CommandError::new(Code::BadArgument, text)
             }
+            Stop::Foreign(text) => CommandError::new(Code::BadArgument, format!("{name}: {text}; {before}")),
             Stop::Input(error) => CommandError::new(Code::Failed, format!("{name}: {error}; {before}")),
             Stop::Store(error) => {
                 let stored = self.stored(&error);
@@ -526,7 +529,7 @@ const KNOWN: &[(usize, &[u8], &str)] = &[
 
 /// What an input is, by how it begins.
 fn detect(begin: &[u8]) -> Result<From, Stop> {
-    let foreign = |what: &str| Stop::Bad { place: "1".into(), text: format!("column 1: {what}") };
+    let foreign = |what: &str| Stop::Foreign(what.to_string());
     if let Some(from) = cpp::is_log(begin).map_err(|text| foreign(&text))? {
         return Ok(from);
     }
@@ -595,8 +598,8 @@ mod tests {
         }
         for (at, bytes, name) in KNOWN {
             let begin = [&vec![b'\t'; *at][..], bytes, b"\t\n"].concat();
-            let Err(Stop::Bad { text, .. }) = detect(&begin) else { panic!("{name} is taken") };
-            assert!(text.starts_with(&format!("column 1: this is {name}, ")), "{text}");
+            let Err(Stop::Foreign(text)) = detect(&begin) else { panic!("{name} is taken") };
+            assert!(text.starts_with(&format!("this is {name}, ")), "{text}");
         }
     }
 }

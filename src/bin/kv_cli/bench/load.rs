@@ -12,6 +12,7 @@
 use super::keys::{self, Draw, Key, Op};
 use super::progress::Progress;
 use super::scratch::Scratch;
+use crate::session::counted;
 use crate::signals::Flags;
 use hdrhistogram::Histogram;
 use kv_engine::command::{Amount, Bench, Code, CommandError};
@@ -210,7 +211,7 @@ struct Load<'a> {
 impl Load<'_> {
     fn run(&self, mut progress: Option<&mut Progress>) -> Result<Vec<Tally>, Failure> {
         let threads = self.bench.threads;
-        let too_many = |error: io::Error| Failure::Threads(format!("{threads} threads cannot be had: {error}"));
+        let too_many = |error: io::Error| Failure::Threads(format!("{} cannot be had: {error}", counted(threads, "thread")));
         // So that a thread that is running finds memory: it has no way to say that there is none.
         room(STORE_BYTES + threads as usize * THREAD_BYTES).map_err(too_many)?;
         let parts: Vec<_> = (0..threads).map(|thread| Part::new(self.bench, self.seed, thread)).collect();
