@@ -338,7 +338,7 @@ mod tests {
 
     #[test]
     fn the_sum_of_any_stretch_is_its_checksum() {
-        let bytes: Vec<u8> = (0..5000_u32).map(|n| (n * n >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..5000_u32).map(|n| ((n * n) >> 3) as u8).collect();
         for (first, gone) in [(0, 0), (0, 2), (3000, 2), (3000, 5)] {
             let mut sums = Sums::default();
             sums.of(&bytes, 0..first);

@@ -121,7 +121,7 @@ pub(crate) fn run(request: &Request<'_>, engine: &Engine, output: &mut Output, f
         problems: Vec::new(),
         warnings: Vec::new(),
     };
-    let done = importer.check().and_then(|mut inputs| importer.write(&mut inputs));
+    let done = importer.check().and_then(|inputs| importer.write(&inputs));
     // What was taken before a bad end is written all the same.
     let done = match importer.settle() {
         Err(error) => Err(Stop::Store(error)),
@@ -172,10 +172,32 @@ pub(crate) fn entries(count: u64) -> String {
 /// One of the files, checked and to be read again.
 struct Input {
     name: String,
-    file: File,
-    /// Where in the file it begins.
+    again: Again,
+    /// Where in the file it begins, and how many bytes of it were checked.
     start: u64,
+    length: u64,
     from: From,
+}
+
+/// Where it is read from the second time. Only so many files can be open at once.
+enum Again {
+    Open(File),
+    Named { path: PathBuf, id: (u64, u64) },
+}
+
+impl Again {
+    fn open(&self) -> io::Result<File> {
+        match self {
+            Again::Open(file) => file.try_clone(),
+            Again::Named { path, id } => {
+                let file = File::open(path)?;
+                if outfile::id(&file.metadata()?) == *id {
+                    return Ok(file);
+                }
+                Err(io::Error::other("another file has this name now, which was not checked"))
+            }
+        }
+    }
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -187,12 +209,22 @@ fn open(path: &Path) -> io::Result<File> {
 struct Counted {
     input: File,
     count: u64,
+    /// So many may be read.
+    most: u64,
     kept: Option<File>,
+}
+
+impl Counted {
+    fn new(input: File, most: u64, kept: Option<File>) -> BufReader<Counted> {
+        BufReader::with_capacity(PEEK_BYTES, Counted { input, count: 0, most, kept })
+    }
 }
 
 impl Read for Counted {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let count = self.input.read(out)?;
+        let left = usize::try_from(self.most - self.count).unwrap_or(usize::MAX);
+        let most = out.len().min(left);
+        let count = self.input.read(&mut out[..most])?;
         self.count += count as u64;
         if let Some(kept) = &mut self.kept {
             let failed =
@@ -280,29 +312,35 @@ impl Importer<'_> {
         for path in self.request.files {
             self.name = if path.as_os_str() == "-" { "<stdin>".to_string() } else { path.display().to_string() };
             let mut file = open(path)?;
-            let (kept, start) = match file.metadata()?.is_file() {
+            let about = file.metadata()?;
+            let (kept, start) = match about.is_file() {
                 true => (None, file.stream_position()?),
                 false => (Some(outfile::nameless(self.request.wal, ".import-")?), 0),
             };
-            let again = kept.as_ref().unwrap_or(&file).try_clone()?;
-            let mut input = BufReader::with_capacity(PEEK_BYTES, Counted { input: file, count: 0, kept });
+            let again = match &kept {
+                Some(kept) => Again::Open(kept.try_clone()?),
+                None if path.as_os_str() == "-" => Again::Open(file.try_clone()?),
+                None => Again::Named { path: path.clone(), id: outfile::id(&about) },
+            };
+            let mut input = Counted::new(file, u64::MAX, kept);
             let from = self.detect(&mut input)?;
             self.read(&mut input, from)?;
-            inputs.push(Input { name: self.name.clone(), file: again, start, from });
+            inputs.push(Input { name: self.name.clone(), again, start, length: input.get_ref().count, from });
         }
         Ok(inputs)
     }
 
-    fn write(&mut self, inputs: &mut [Input]) -> Result<(), Stop> {
+    fn write(&mut self, inputs: &[Input]) -> Result<(), Stop> {
         self.progress = progress(self.request, "IMPORT");
         (self.checking, self.before, self.tally) = (false, 0, Tally::default());
         self.problems.clear();
         self.warnings.clear();
         for input in inputs {
             self.name.clone_from(&input.name);
-            input.file.seek(SeekFrom::Start(input.start))?;
-            let file = Counted { input: input.file.try_clone()?, count: 0, kept: None };
-            self.read(&mut BufReader::with_capacity(PEEK_BYTES, file), input.from)?;
+            let mut file = input.again.open()?;
+            file.seek(SeekFrom::Start(input.start))?;
+            // What was appended since was not checked.
+            self.read(&mut Counted::new(file, input.length, None), input.from)?;
         }
         Ok(())
     }

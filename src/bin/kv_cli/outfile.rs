@@ -43,7 +43,8 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
-fn id(about: &Metadata) -> (u64, u64) {
+/// Which file it is, whatever its name.
+pub(crate) fn id(about: &Metadata) -> (u64, u64) {
     (about.dev(), about.ino())
 }
 
@@ -358,8 +359,10 @@ impl<'a> Target<'a> {
         if !is_still(&self.scratch.path, &self.scratch.file) {
             return Err(io::Error::other("the file was removed while it was written"));
         }
+        // Before, so that what cannot be opened is an error while the old file is still there.
+        let dir = File::open(parent(&self.path))?;
         fs::rename(&self.scratch.path, &self.path)?;
-        File::open(parent(&self.path))?.sync_all()
+        dir.sync_all()
     }
 }
 
