@@ -259,7 +259,8 @@ pub(crate) struct Store<'a> {
 }
 
 impl Store<'_> {
-    fn check(&self, path: &Path) -> io::Result<()> {
+    /// Refuses a name that is the store's own, or may become it.
+    pub(crate) fn check(&self, path: &Path) -> io::Result<()> {
         for (own, what) in [(self.wal, "the log"), (self.snapshot, "the snapshot")] {
             if is_same(path, own) {
                 return Err(io::Error::other(format!("that is {what} of the store; choose another name")));
