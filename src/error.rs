@@ -60,8 +60,8 @@ pub enum Error {
         /// The largest allowed.
         max: u64,
     },
-    /// The log has no room (full disk, quota, file size limit); this write was not stored, writes
-    /// acknowledged before are kept and go first. Make room, then go on.
+    /// The log has no room (full disk, quota, file size limit); what was asked for was not done, and no write of it was
+    /// stored. Writes acknowledged before are kept and go first. Make room, then go on.
     NoSpace {
         /// The log.
         path: PathBuf,
@@ -168,6 +168,15 @@ impl Error {
     }
 }
 
+/// What becomes of the acknowledged writes when the log has no room.
+pub(crate) fn waiting(pending: u64) -> String {
+    match pending {
+        0 => "every acknowledged write is on the disk".to_string(),
+        1 => "1 acknowledged write is not on the disk yet, it waits in memory and goes first".to_string(),
+        n => format!("{n} acknowledged writes are not on the disk yet, they wait in memory and go first"),
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -179,12 +188,9 @@ impl fmt::Display for Error {
             }
             Error::NoSpace { path, pending, source } => write!(
                 f,
-                "{}: no room to write the log: {source}; this write was not stored, {}; make room and repeat it",
+                "{}: no room to write the log: {source}; not done; {}; make room and repeat the call",
                 path.display(),
-                match pending {
-                    0 => "everything acknowledged before is safe".to_string(),
-                    n => format!("{n} acknowledged before it wait in memory and go first"),
-                }
+                waiting(*pending)
             ),
             Error::Io { doing, path, source } => write!(f, "{doing} {}: {source}", path.display()),
             Error::Poisoned { path, reason, pending } => {

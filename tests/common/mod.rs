@@ -31,6 +31,12 @@ impl Store {
         self.dir.path().join(name)
     }
 
+    /// Whether there is a file whose name begins so.
+    pub fn has(&self, begin: &str) -> bool {
+        let names = std::fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        names.into_iter().any(|name| name.to_string_lossy().starts_with(begin))
+    }
+
     fn environment(&self) -> Vec<(&'static str, PathBuf)> {
         vec![("KV_WAL", self.path("kv.wal")), ("KV_SNAPSHOT", self.path("kv.snapshot")), ("KV_HISTORY", self.path("history"))]
     }

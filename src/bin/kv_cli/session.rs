@@ -135,13 +135,13 @@ impl Session {
     }
 
     fn import_files(&mut self, files: &[PathBuf], from: Option<args::Import>, salvage: bool) -> Result<(), CommandError> {
-        let request = import::Request { files, from, salvage, quiet: self.settings.quiet };
+        let request = import::Request { wal: &self.settings.wal, files, from, salvage, quiet: self.settings.quiet };
         import::run(&request, &self.engine, &mut self.output, self.flags)
     }
 
     fn export(&mut self, file: Option<PathBuf>) -> Result<(), CommandError> {
         // What was accepted and is only in memory is not in the files.
-        self.engine.flush()?;
+        self.engine.flush().map_err(|error| CommandError::asked(error, "nothing was exported", "export again"))?;
         let Settings { wal, snapshot, quiet, .. } = &self.settings;
         let request = export::Request { wal, snapshot, file, salvage: false, quiet: *quiet };
         let done = export::run(&request, &mut self.output, self.flags).map(drop);
