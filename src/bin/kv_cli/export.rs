@@ -1,8 +1,9 @@
 //! EXPORT and `kv_cli export`: every entry, to a file or to stdout.
 //!
 //! Both read the store's files, as [`kv_engine::export`] does: one state, that after the last write, while memory
-//! holds only what the log says. The prompt flushes first, so that this is everything it has accepted; the tool
-//! takes no lock, so that it works beside a running store.
+//! holds only what the log says. The prompt flushes first, so that this is everything it has accepted. Where that fails
+//! because the log has failed or is lost, it exports what is in memory. The tool takes no lock, so that it works beside a
+//! running store.
 //!
 //! Order of steps for a file: 1. refuse a name of the store's own, and one that is taken by anything but an export;
 //! 2. write a scratch file, mode 0600; 3. sync it; 4. rename; 5. sync the directory. How no other file is lost: the
@@ -17,7 +18,7 @@ use crate::signals::{self, Flags};
 use crate::tools::BAD;
 use kv_engine::command::{Code, CommandError};
 use kv_engine::export::{self, Salvaged};
-use kv_engine::{Digest, Error, Seq, Tail};
+use kv_engine::{Digest, Engine, Error, Seq, Tail};
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,8 @@ pub(crate) struct Request<'a> {
     pub(crate) snapshot: &'a Path,
     /// `None`: stdout.
     pub(crate) file: Option<PathBuf>,
+    /// An open store whose log has failed: it takes no more writes, and its state is exported from memory.
+    pub(crate) memory: Option<&'a Engine>,
     pub(crate) salvage: bool,
     pub(crate) quiet: bool,
 }
@@ -47,7 +50,7 @@ pub(crate) fn tool(args: &Args, export: &ExportArgs, flags: &'static Flags) -> i
     signals::heed(flags)?;
     let mut output = Output::new(args.format(), args.color, false)?;
     let file = export.file.clone().filter(|file| file.as_os_str() != "-");
-    let request = Request { wal: &args.wal, snapshot: &args.snapshot, file, salvage: export.salvage, quiet: args.quiet };
+    let request = Request { wal: &args.wal, snapshot: &args.snapshot, memory: None, file, salvage: export.salvage, quiet: args.quiet };
     let status = match run(&request, &mut output, flags) {
         Ok(done) => u8::from(done.is_some_and(|done| done.salvaged.is_some_and(|salvaged| !salvaged.notes.is_empty()))) * BAD,
         Err(error) => {
@@ -172,6 +175,20 @@ fn write<W: Write>(request: &Request<'_>, out: W, form: Form, flags: &Flags) -> 
         let mut writer = Writer::begin(out, form, Origin::Salvage).map_err(Failure::Output)?;
         let salvaged = salvage.each(|key, value| step(&mut writer, key, value));
         (writer, None, Some(salvaged))
+    } else if let Some(engine) = request.memory {
+        let stats = engine.stats();
+        let (store_id, seq) = (stats.store_id, stats.durable + stats.pending);
+        warning = Some(format!(
+            "the log has failed, so this is the state in memory, after write {seq}; the next opening of the store may find less"
+        ));
+        let mut writer = Writer::begin(out, form, Origin::State { store_id, seq }).map_err(Failure::Output)?;
+        for entry in engine.scan("") {
+            let (key, value) = entry.map_err(Failure::Store)?;
+            if step(&mut writer, &key, &value).is_break() {
+                break;
+            }
+        }
+        (writer, Some(seq), None)
     } else {
         let export = export::read(request.wal, request.snapshot).map_err(Failure::Store)?;
         let (store_id, seq) = (export.store_id, export.seq);

@@ -140,10 +140,14 @@ impl Session {
     }
 
     fn export(&mut self, file: Option<PathBuf>) -> Result<(), CommandError> {
-        // What was accepted and is only in memory is not in the files.
-        self.engine.flush().map_err(|error| CommandError::asked(error, "nothing was exported", "export again"))?;
+        // What was accepted and is only in memory is not in the files. Where the log has failed, memory is all there is.
+        let memory = match self.engine.flush() {
+            Ok(_) => None,
+            Err(Error::Lost { .. } | Error::Poisoned { .. }) => Some(&self.engine),
+            Err(error) => return Err(CommandError::asked(error, "nothing was exported", "export again")),
+        };
         let Settings { wal, snapshot, quiet, .. } = &self.settings;
-        let request = export::Request { wal, snapshot, file, salvage: false, quiet: *quiet };
+        let request = export::Request { wal, snapshot, memory, file, salvage: false, quiet: *quiet };
         let done = export::run(&request, &mut self.output, self.flags).map(drop);
         if done.is_err() {
             self.interpreter.spoil_group();
