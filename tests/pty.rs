@@ -348,3 +348,23 @@ fn no_color_is_obeyed_and_data_commands_no_terminal() {
     assert_eq!(colors.count(), 0, "{screen:?}");
     assert!(screen.contains(r#""\x1b[31m\xc2\x9b""#), "{screen:?}");
 }
+
+/// Case 23: somebody has removed the log under an open prompt. What was written is in memory, and EXPORT saves it.
+#[test]
+fn the_state_can_be_exported_after_the_log_is_lost() {
+    let store = Store::new();
+    let mut session = prompt(&store, &["--batch", "1"]);
+    say(&mut session, "PUT a 1", "OK");
+    fs::remove_file(store.path("kv.wal")).unwrap();
+    session.send_line("PUT b 2").unwrap();
+    session.exp_string("the log was removed or renamed").unwrap();
+    session.exp_string("kv> ").unwrap();
+    session.send_line("EXPORT saved.kv").unwrap();
+    session.exp_string("EXPORT OK entries=1 seq=1").unwrap();
+    session.exp_string("kv> ").unwrap();
+    session.send_line("EXIT").unwrap();
+    session.exp_string("bye").unwrap();
+    assert_eq!(exit_status(&session), 4);
+    store.cli().args(["import", "saved.kv"]).assert().success();
+    assert_eq!(store.script("SCAN\n"), "a 1\n");
+}
