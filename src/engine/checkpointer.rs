@@ -37,6 +37,8 @@ pub(super) struct Checkpointer {
     stopping: AtomicBool,
     alone: Mutex<()>,
     failure: Mutex<Option<String>>,
+    failures: AtomicU64,
+    met_damage: AtomicBool,
     /// Entries of the snapshot that the next checkpoint has to read.
     snapshot_keys: AtomicU64,
     /// Of the checkpoint under way, or of the last one: what it has read, and what there is to read.
@@ -58,6 +60,8 @@ impl Checkpointer {
             stopping: AtomicBool::new(false),
             alone: Mutex::new(()),
             failure: Mutex::new(None),
+            failures: AtomicU64::new(0),
+            met_damage: AtomicBool::new(false),
             snapshot_keys: AtomicU64::new(snapshot_keys),
             read: AtomicU64::new(0),
             to_read: AtomicU64::new(0),
@@ -82,6 +86,7 @@ impl Checkpointer {
     }
 
     fn set_failure(&self, failure: Option<String>) {
+        self.failures.fetch_add(u64::from(failure.is_some()), Ordering::Relaxed);
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
     }
 
@@ -101,6 +106,11 @@ impl Checkpointer {
 
     pub(super) fn failure(&self) -> Option<String> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How often one has failed in the background, and whether one met damage.
+    pub(super) fn failures(&self) -> (u64, bool) {
+        (self.failures.load(Ordering::Relaxed), self.met_damage.load(Ordering::Relaxed))
     }
 
     /// Waits until nobody takes a checkpoint.
@@ -174,6 +184,9 @@ impl Shared {
         let snapshot_bytes = self.snapshot_bytes.load(Ordering::Relaxed);
         let long = of.limit_bytes > 0 && log_bytes >= of.limit_bytes.max(snapshot_bytes);
         let outcome = if writes > 0 && (long || !of.interval.is_zero()) { self.checkpoint().map(drop) } else { Ok(()) };
+        if matches!(outcome, Err(Error::Damaged { .. } | Error::Mismatch { .. } | Error::Foreign { .. })) {
+            of.met_damage.store(true, Ordering::Relaxed);
+        }
         let failure = outcome.err().filter(|error| !matches!(error, Error::Closed)).map(|error| error.to_string());
         let log_bytes = self.log_always().wal.len_bytes();
         let wait_for = if failure.is_some() { log_bytes + of.limit_bytes } else { 0 };

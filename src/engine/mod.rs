@@ -435,6 +435,7 @@ impl Engine {
         let counts = log.counts;
         let checkpoint = &self.shared().checkpointer;
         let (read, to_read) = checkpoint.progress();
+        let (checkpoint_failures, checkpoint_met_damage) = checkpoint.failures();
         Stats {
             store_id: self.shared().store_id,
             keys,
@@ -465,6 +466,8 @@ impl Engine {
             checkpoint_read: read,
             checkpoint_to_read: to_read,
             checkpoint_failed: checkpoint.failure(),
+            checkpoint_failures,
+            checkpoint_met_damage,
             failed: log.failure.clone(),
         }
     }
