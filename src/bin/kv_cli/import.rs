@@ -14,8 +14,9 @@ use crate::cpp;
 use crate::dump::{Form, Line};
 use crate::progress::Progress;
 use crate::render::Output;
-use crate::script::{Lines, Next};
+use crate::script::{BYTE_ORDER_MARK, Lines, Next};
 use crate::signals::Flags;
+use crate::streams::Patient;
 use kv_engine::command::{Code, CommandError, MAX_LINE_BYTES, Words, displayed};
 use kv_engine::{Batch, Digester, Engine, Error, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use std::collections::BTreeMap;
@@ -180,9 +181,9 @@ pub(crate) fn entries(count: u64) -> String {
     if count == 1 { "1 entry".into() } else { format!("{count} entries") }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    let file = if path.as_os_str() == "-" { crate::stdin()? } else { File::open(path)? };
-    if file.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(file) }
+fn open(path: &Path) -> io::Result<Patient<File>> {
+    let file = if path.as_os_str() == "-" { crate::stdin()? } else { Patient(File::open(path)?) };
+    if file.0.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(file) }
 }
 
 /// Counts the bytes that are read, for the bar.
@@ -250,7 +251,7 @@ impl Importer<'_> {
         if self.flags.interrupted() { Err(Stop::Interrupted) } else { Ok(()) }
     }
 
-    fn import(&mut self, input: File, request: &Request<'_>) -> Result<(), Stop> {
+    fn import(&mut self, input: Patient<File>, request: &Request<'_>) -> Result<(), Stop> {
         let mut input = BufReader::with_capacity(PEEK_BYTES, Counted { input, count: 0 });
         let from = match request.from {
             Some(from) => from,
@@ -266,7 +267,7 @@ impl Importer<'_> {
         Ok(())
     }
 
-    fn lines(&mut self, input: &mut BufReader<Counted<File>>, form: Form) -> Result<(), Stop> {
+    fn lines(&mut self, input: &mut BufReader<Counted<Patient<File>>>, form: Form) -> Result<(), Stop> {
         let mut whole = Whole { under_way: None };
         let mut number = 0;
         let mut lines = Lines::new(input, LINE_BYTES);
@@ -359,7 +360,7 @@ impl Whole {
 }
 
 /// What the input begins with.
-fn peek(input: &mut BufReader<Counted<File>>) -> io::Result<&[u8]> {
+fn peek(input: &mut BufReader<Counted<Patient<File>>>) -> io::Result<&[u8]> {
     loop {
         match input.fill_buf() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -372,6 +373,7 @@ fn peek(input: &mut BufReader<Counted<File>>) -> io::Result<&[u8]> {
 
 /// What an input is, by how it begins.
 fn detect(begin: &[u8]) -> Result<From, Stop> {
+    let begin = begin.strip_prefix(BYTE_ORDER_MARK).unwrap_or(begin);
     let foreign = |what: &str| Stop::Bad { place: "1".into(), text: format!("column 1: {what}") };
     if let Some(from) = cpp::is_log(begin).map_err(|text| foreign(&text))? {
         return Ok(from);
@@ -416,6 +418,8 @@ mod tests {
             (b"{a}\t1\n", From::CppSnapshot),
             (b"name\tAda\nb\t2\n", From::CppSnapshot),
             (b"#tag\t1\nname\tAda\n", From::CppSnapshot),
+            (b"\xef\xbb\xbfPUT a 1\n", From::Text),
+            (b"\xef\xbb\xbf{\"export\":1}\n", From::Json),
             (b"KVLG\x01\0\x01\x01\0\0\0", From::CppLog),
         ] {
             assert_eq!(seen(begin), Ok(from), "{}", begin.escape_ascii());

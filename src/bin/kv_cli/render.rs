@@ -4,14 +4,15 @@
 //! before a read that may block. Nothing from data reaches a terminal as anything but text.
 
 use crate::args::{Format, When};
+use crate::signals::Flags;
 use crate::stats;
+use crate::streams::{self, Patient};
 use base64::Engine as _;
-use kv_engine::command::{CommandError, Reply, Verb, is_hidden, write_escaped};
+use kv_engine::command::{CommandError, Reply, Verb, is_hidden, write_escaped, write_word};
 use kv_engine::{RecoveryReport, Stats};
 use rustix::termios::tcgetwinsize;
 use serde_json::Value as Json;
-use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
@@ -52,7 +53,7 @@ impl Place {
 
 /// The two streams.
 pub(crate) struct Output {
-    out: BufWriter<File>,
+    out: BufWriter<Patient<Stdout>>,
     pub(crate) format: Format,
     /// Somebody types and reads at this moment: replies get a dimmed note.
     pub(crate) interactive: bool,
@@ -63,18 +64,17 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn new(format: Format, color: When, interactive: bool) -> io::Result<Output> {
-        let stdout = io::stdout();
-        let terminal = stdout.is_terminal();
+    pub(crate) fn new(format: Format, color: When, interactive: bool) -> Output {
+        let terminal = io::stdout().is_terminal();
         let color = color.on(terminal);
-        let file = File::from(stdout.as_fd().try_clone_to_owned()?);
-        let out = BufWriter::with_capacity(BUFFER_BYTES, file);
-        Ok(Output { out, format, interactive: interactive && terminal, terminal, color, broken: None })
+        let out = BufWriter::with_capacity(BUFFER_BYTES, streams::stdout());
+        Output { out, format, interactive: interactive && terminal, terminal, color, broken: None }
     }
 
-    /// Why stdout takes no more, once.
-    pub(crate) fn take_broken(&mut self) -> Option<io::Error> {
-        self.broken.take()
+    /// Writes out what was said; the exit status is that of [`streams::finish`].
+    pub(crate) fn finish(&mut self, status: u8) -> u8 {
+        self.flush();
+        streams::finish(self.broken.take().map_or(Ok(()), Err), status)
     }
 
     pub(crate) fn is_broken(&self) -> bool {
@@ -87,7 +87,7 @@ impl Output {
     }
 
     /// stdout, for what is written in a stream; an error goes to [`Output::keep`].
-    pub(crate) fn stream(&mut self) -> &mut BufWriter<File> {
+    pub(crate) fn stream(&mut self) -> &mut BufWriter<Patient<Stdout>> {
         &mut self.out
     }
 
@@ -97,8 +97,24 @@ impl Output {
         }
     }
 
-    /// Writes a reply; `note` is for the person at the prompt.
-    pub(crate) fn reply(&mut self, verb: Verb, reply: &Reply, note: impl FnOnce() -> Option<String>) {
+    /// Writes a reply; `note` is for the person at the prompt. Whether it was written whole: a list ends early when
+    /// `flags` ask for that, behind an entry.
+    pub(crate) fn reply(&mut self, verb: Verb, reply: &Reply, flags: &Flags, note: impl FnOnce() -> Option<String>) -> bool {
+        let listed = match reply {
+            Reply::Keys(keys, more) => Some((self.list(verb, keys.iter().map(|key| (&key[..], None)), *more, flags), keys.len())),
+            Reply::Entries(entries, more) => {
+                let listed = entries.iter().map(|(key, value)| (&key[..], Some(&value[..])));
+                Some((self.list(verb, listed, *more, flags), entries.len()))
+            }
+            _ => None,
+        };
+        if let Some((written, due)) = listed {
+            let whole = written.as_ref().map_or(true, |&written| written == due);
+            let note = if whole && self.format == Format::Text && self.interactive { note() } else { None };
+            let noted = note.map_or(Ok(()), |note| writeln!(self.out, "{}", dimmed(&note, self.color)));
+            self.keep(written.and(noted));
+            return whole;
+        }
         let done = match self.format {
             Format::Json => {
                 let object = json_reply(verb, reply);
@@ -123,16 +139,68 @@ impl Output {
             }
         };
         self.keep(done);
+        true
+    }
+
+    /// Writes keys, or keys and values, and returns how many it came to.
+    fn list<'e>(
+        &mut self,
+        verb: Verb,
+        entries: impl Iterator<Item = (&'e [u8], Option<&'e [u8]>)>,
+        more: bool,
+        flags: &Flags,
+    ) -> io::Result<usize> {
+        let json = self.format == Format::Json;
+        if json {
+            write!(self.out, "{{\"cmd\":\"{}\",\"ok\":true,\"entries\":[", verb.name())?;
+        }
+        let mut written = 0;
+        for (key, value) in entries.take_while(|_| !flags.interrupted()) {
+            match self.format {
+                Format::Json => {
+                    let fields =
+                        [Some(bytes("key", "key_base64", key)), value.map(|value| bytes("value", "value_base64", value))];
+                    let entry = Json::from_iter(fields.into_iter().flatten()).to_string();
+                    let comma = if written == 0 { "" } else { "," };
+                    write!(self.out, "{comma}{}", without_controls(entry))?;
+                }
+                Format::Text => {
+                    write_word(key, &mut self.out)?;
+                    if let Some(value) = value {
+                        self.out.write_all(b" ")?;
+                        write_word(value, &mut self.out)?;
+                    }
+                    self.out.write_all(b"\n")?;
+                }
+                Format::Raw => {
+                    let line = [key, b" ", value.unwrap_or_default()].concat();
+                    let line = if value.is_none() { key } else { &line };
+                    if self.terminal {
+                        for (at, part) in line.split(|&b| b == b'\n').enumerate() {
+                            self.out.write_all(if at == 0 { b"" } else { b"\n" })?;
+                            write_escaped(part, false, &mut self.out)?;
+                        }
+                    } else {
+                        self.out.write_all(line)?;
+                    }
+                    self.out.write_all(b"\n")?;
+                }
+            }
+            written += 1;
+        }
+        if json {
+            let more = more || flags.interrupted();
+            writeln!(self.out, "],\"more\":{more}}}")?;
+        }
+        Ok(written)
     }
 
     fn reply_at_prompt(&mut self, reply: &Reply, note: Option<String>) -> io::Result<()> {
         let Some(note) = note else { return reply.write_text(&mut self.out) };
         let mut text = Vec::new();
         reply.write_text(&mut text)?;
-        // Behind one line; under several, and under a list even of one.
-        let lines = text.iter().filter(|&&b| b == b'\n').count();
-        let is_list = matches!(reply, Reply::Keys(..) | Reply::Entries(..));
-        if lines == 1 && !is_list {
+        // Behind one line; under several.
+        if text.iter().filter(|&&b| b == b'\n').count() == 1 {
             text.pop();
             text.push(b' ');
         }
@@ -219,8 +287,7 @@ impl Output {
     /// A line on stderr, after everything that was said on stdout before.
     pub(crate) fn aside(&mut self, line: &str) {
         self.flush();
-        // Nobody is left to tell when stderr is gone.
-        let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
+        streams::say(line);
     }
 }
 
@@ -339,13 +406,13 @@ pub(crate) fn dimmed(text: &str, color: bool) -> String {
 /// One line of JSON, its fields in this order.
 pub(crate) fn object(fields: &[(&str, Json)]) -> String {
     let fields: Vec<_> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
-    let mut line = format!("{{{}}}\n", fields.join(","));
-    // serde_json leaves the higher controls as they are, which a terminal would obey.
-    if line.trim_end().contains(is_hidden) {
-        let escaped = |c: char| if is_hidden(c) && c != '\n' { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
-        line = line.chars().map(escaped).collect();
-    }
-    line
+    without_controls(format!("{{{}}}", fields.join(","))) + "\n"
+}
+
+/// serde_json leaves the higher controls as they are, which a terminal would obey.
+fn without_controls(json: String) -> String {
+    let escaped = |c: char| if is_hidden(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    if json.contains(is_hidden) { json.chars().map(escaped).collect() } else { json }
 }
 
 fn json_reply(verb: Verb, reply: &Reply) -> String {
@@ -363,16 +430,6 @@ fn json_reply(verb: Verb, reply: &Reply) -> String {
         Reply::Value(Some(value)) => {
             let (name, value) = bytes("value", "value_base64", value);
             fields.push((name, value));
-        }
-        Reply::Keys(keys, more) => {
-            let entries = keys.iter().map(|key| Json::from_iter([bytes("key", "key_base64", key)]));
-            fields.extend([("entries", entries.collect()), ("more", (*more).into())]);
-        }
-        Reply::Entries(entries, more) => {
-            let entries = entries
-                .iter()
-                .map(|(key, value)| Json::from_iter([bytes("key", "key_base64", key), bytes("value", "value_base64", value)]));
-            fields.extend([("entries", entries.collect()), ("more", (*more).into())]);
         }
         Reply::Size(keys) => fields.push(("keys", (*keys).into())),
         Reply::Flushed(flushed) => fields.extend([("records", flushed.writes.into()), ("bytes", flushed.bytes.into())]),
