@@ -100,11 +100,15 @@ impl Output {
     /// Writes a reply; `note` is for the person at the prompt. Whether it was written whole: a list ends early when
     /// `flags` ask for that, behind an entry.
     pub(crate) fn reply(&mut self, verb: Verb, reply: &Reply, flags: &Flags, note: impl FnOnce() -> Option<String>) -> bool {
+        let (format, terminal) = (self.format, self.terminal);
         let listed = match reply {
-            Reply::Keys(keys, more) => Some((self.list(verb, keys.iter().map(|key| (&key[..], None)), *more, flags), keys.len())),
+            Reply::Keys(keys, more) => {
+                let entries = keys.iter().map(|key| (&key[..], None));
+                Some((list(&mut self.out, format, terminal, verb, entries, *more, flags), keys.len()))
+            }
             Reply::Entries(entries, more) => {
-                let listed = entries.iter().map(|(key, value)| (&key[..], Some(&value[..])));
-                Some((self.list(verb, listed, *more, flags), entries.len()))
+                let all = entries.iter().map(|(key, value)| (&key[..], Some(&value[..])));
+                Some((list(&mut self.out, format, terminal, verb, all, *more, flags), entries.len()))
             }
             _ => None,
         };
@@ -125,74 +129,11 @@ impl Output {
             Format::Raw if !self.terminal => reply.write_raw(&mut self.out),
             Format::Raw => {
                 let mut bytes = Vec::new();
-                let written = reply.write_raw(&mut bytes);
-                let mut lines = bytes.split_inclusive(|&b| b == b'\n');
-                written.and_then(|()| {
-                    lines.try_for_each(|line| match line.split_last() {
-                        Some((b'\n', line)) => {
-                            write_escaped(line, false, &mut self.out)?;
-                            self.out.write_all(b"\n")
-                        }
-                        _ => write_escaped(line, false, &mut self.out),
-                    })
-                })
+                reply.write_raw(&mut bytes).and_then(|()| write_raw(&bytes, true, &mut self.out))
             }
         };
         self.keep(done);
         true
-    }
-
-    /// Writes keys, or keys and values, and returns how many it came to.
-    fn list<'e>(
-        &mut self,
-        verb: Verb,
-        entries: impl Iterator<Item = (&'e [u8], Option<&'e [u8]>)>,
-        more: bool,
-        flags: &Flags,
-    ) -> io::Result<usize> {
-        let json = self.format == Format::Json;
-        if json {
-            write!(self.out, "{{\"cmd\":\"{}\",\"ok\":true,\"entries\":[", verb.name())?;
-        }
-        let mut written = 0;
-        for (key, value) in entries.take_while(|_| !flags.interrupted()) {
-            match self.format {
-                Format::Json => {
-                    let fields =
-                        [Some(bytes("key", "key_base64", key)), value.map(|value| bytes("value", "value_base64", value))];
-                    let entry = Json::from_iter(fields.into_iter().flatten()).to_string();
-                    let comma = if written == 0 { "" } else { "," };
-                    write!(self.out, "{comma}{}", without_controls(entry))?;
-                }
-                Format::Text => {
-                    write_word(key, &mut self.out)?;
-                    if let Some(value) = value {
-                        self.out.write_all(b" ")?;
-                        write_word(value, &mut self.out)?;
-                    }
-                    self.out.write_all(b"\n")?;
-                }
-                Format::Raw => {
-                    let line = [key, b" ", value.unwrap_or_default()].concat();
-                    let line = if value.is_none() { key } else { &line };
-                    if self.terminal {
-                        for (at, part) in line.split(|&b| b == b'\n').enumerate() {
-                            self.out.write_all(if at == 0 { b"" } else { b"\n" })?;
-                            write_escaped(part, false, &mut self.out)?;
-                        }
-                    } else {
-                        self.out.write_all(line)?;
-                    }
-                    self.out.write_all(b"\n")?;
-                }
-            }
-            written += 1;
-        }
-        if json {
-            let more = more || flags.interrupted();
-            writeln!(self.out, "],\"more\":{more}}}")?;
-        }
-        Ok(written)
     }
 
     fn reply_at_prompt(&mut self, reply: &Reply, note: Option<String>) -> io::Result<()> {
@@ -289,6 +230,64 @@ impl Output {
         self.flush();
         streams::say(line);
     }
+}
+
+/// Writes keys, or keys and values, until `flags` ask for an end, and returns how many it came to.
+fn list<'e>(
+    out: &mut impl Write,
+    format: Format,
+    terminal: bool,
+    verb: Verb,
+    entries: impl Iterator<Item = (&'e [u8], Option<&'e [u8]>)>,
+    more: bool,
+    flags: &Flags,
+) -> io::Result<usize> {
+    if format == Format::Json {
+        write!(out, "{{\"cmd\":\"{}\",\"ok\":true,\"entries\":[", verb.name())?;
+    }
+    let mut written = 0;
+    for (key, value) in entries.take_while(|_| !flags.interrupted()) {
+        match format {
+            Format::Json => {
+                let fields = [Some(bytes("key", "key_base64", key)), value.map(|value| bytes("value", "value_base64", value))];
+                let entry = Json::from_iter(fields.into_iter().flatten()).to_string();
+                write!(out, "{}{}", if written == 0 { "" } else { "," }, without_controls(entry))?;
+            }
+            Format::Text => {
+                write_word(key, out)?;
+                if let Some(value) = value {
+                    out.write_all(b" ")?;
+                    write_word(value, out)?;
+                }
+                out.write_all(b"\n")?;
+            }
+            Format::Raw => {
+                write_raw(key, terminal, out)?;
+                if let Some(value) = value {
+                    out.write_all(b" ")?;
+                    write_raw(value, terminal, out)?;
+                }
+                out.write_all(b"\n")?;
+            }
+        }
+        written += 1;
+    }
+    if format == Format::Json {
+        writeln!(out, "],\"more\":{}}}", more || flags.interrupted())?;
+    }
+    Ok(written)
+}
+
+/// The bytes themselves; on a terminal only what it does not obey, and line feeds.
+fn write_raw(bytes: &[u8], terminal: bool, out: &mut impl Write) -> io::Result<()> {
+    if !terminal {
+        return out.write_all(bytes);
+    }
+    for (at, line) in bytes.split(|&b| b == b'\n').enumerate() {
+        out.write_all(if at == 0 { b"" } else { b"\n" })?;
+        write_escaped(line, false, out)?;
+    }
+    Ok(())
 }
 
 fn is_set(variable: &str) -> bool {
@@ -485,6 +484,28 @@ mod tests {
         assert_eq!(get("\u{9b}\u{202e}\x1b".as_bytes()), "{\"cmd\":\"GET\",\"ok\":true,\"value\":\"\\u009b\\u202e\\u001b\"}\n");
         assert_eq!(json_reply(Verb::Get, &Reply::Value(None)), "{\"cmd\":\"GET\",\"ok\":true,\"value\":null}\n");
         assert_eq!(json_reply(Verb::Del, &Reply::NotThere), "{\"cmd\":\"DEL\",\"ok\":true,\"existed\":false}\n");
+    }
+
+    #[test]
+    fn a_list_ends_behind_an_entry_when_that_is_asked_for() {
+        let listed = |format, ends_at: usize| {
+            let (flags, mut out) = (Flags::new(), Vec::new());
+            let entries = (0..4).map(|at| {
+                if at == ends_at {
+                    flags.interrupt();
+                }
+                (&b"a key"[..], Some(&b"v\x1b"[..]))
+            });
+            let written = list(&mut out, format, true, Verb::Scan, entries, false, &flags).expect("memory");
+            (written, String::from_utf8(out).expect("text"))
+        };
+        assert_eq!(listed(Format::Text, 1), (1, "\"a key\" \"v\\x1b\"\n".into()));
+        assert_eq!(listed(Format::Text, 9).0, 4);
+        assert_eq!(listed(Format::Raw, 2), (2, "a key v\\x1b\n".repeat(2)));
+        let (written, object) = listed(Format::Json, 2);
+        let object: Json = serde_json::from_str(&object).expect("an object");
+        assert_eq!((written, object["entries"].as_array().map(Vec::len)), (2, Some(2)));
+        assert_eq!(object["more"], true);
     }
 
     #[test]

@@ -59,6 +59,11 @@ impl Flags {
         self.interrupt.load(Ordering::Relaxed) || self.stop_signal().is_some()
     }
 
+    /// The command that runs is to stop.
+    pub(crate) fn interrupt(&self) {
+        self.interrupt.store(true, Ordering::Relaxed);
+    }
+
     /// Forgets a Ctrl-C that came before the command.
     pub(crate) fn forget_interrupt(&self) {
         self.interrupt.store(false, Ordering::Relaxed);
@@ -140,7 +145,7 @@ pub(crate) fn begin(flags: &'static Flags, terminal: Option<&'static Terminal>) 
         for signal in signals.forever() {
             match (signal, terminal, LISTENER.get()) {
                 (SIGCONT, Some(terminal), _) => terminal.come_back(),
-                (SIGINT, Some(_), Some(Listener::Session(_))) => flags.interrupt.store(true, Ordering::Relaxed),
+                (SIGINT, Some(_), Some(Listener::Session(_))) => flags.interrupt(),
                 _ => end(signal, flags, terminal),
             }
         }
