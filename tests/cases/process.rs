@@ -400,6 +400,7 @@ fn case_29_a_line_that_can_be_no_command_takes_little_memory() {
     let zeros = vec![0; 1 << 20];
     to.write_all(&zeros).unwrap();
     // Refused before it ends, and passed over for as long as it takes.
+    eventually("it is refused", || rustix::io::ioctl_fionread(said.get_ref()).unwrap() > 0);
     assert!(line(&mut said).starts_with("kv_cli: <stdin>:1: error: unknown command '\\0\\0"));
     for _ in 0..600 {
         to.write_all(&zeros).unwrap();

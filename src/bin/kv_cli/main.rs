@@ -228,9 +228,11 @@ fn run_commands(gate: &Gate, args: &Args) -> Flow {
     let mut session = gate.hold();
     for (at, text) in args.command.iter().cloned().map(OsStringExt::into_vec).enumerate() {
         for line in text.split(|&b| b == b'\n') {
-            match session.line(&Place::Option(at + 1), line) {
-                Flow::On => {}
-                end => return end,
+            let place = Place::Option(at + 1);
+            let flow = session.line(&place, line);
+            session.tell_background(&place);
+            if flow != Flow::On {
+                return flow;
             }
         }
     }
