@@ -156,7 +156,7 @@ pub(crate) fn run(count: u64, seed: u64) -> Kills {
             if let Err(error) = std::thread::Builder::new().spawn_scoped(scope, work)
                 && thread == 0
             {
-                lock(&total).failures.push(format!("no thread to kill from: {error}; nothing was tried"));
+                lock(total).failures.push(format!("no thread to kill from: {error}; nothing was tried"));
             }
         }
     });
