@@ -22,6 +22,7 @@ use kv_engine::{Batch, Digester, Engine, Error, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 /// A group is written when it has so many entries,
@@ -181,9 +182,9 @@ pub(crate) fn entries(count: u64) -> String {
     if count == 1 { "1 entry".into() } else { format!("{count} entries") }
 }
 
-fn open(path: &Path) -> io::Result<Patient<File>> {
-    let file = if path.as_os_str() == "-" { crate::stdin()? } else { Patient(File::open(path)?) };
-    if file.0.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(file) }
+fn open(path: &Path) -> io::Result<File> {
+    let file = if path.as_os_str() == "-" { crate::stdin()? } else { File::open(path)? };
+    if file.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(file) }
 }
 
 /// Counts the bytes that are read, for the bar.
@@ -192,9 +193,9 @@ struct Counted<R> {
     count: u64,
 }
 
-impl<R: Read> Read for Counted<R> {
+impl<R: AsFd> Read for Counted<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let count = self.input.read(out)?;
+        let count = Patient(&self.input).read(out)?;
         self.count += count as u64;
         Ok(count)
     }
@@ -251,7 +252,7 @@ impl Importer<'_> {
         if self.flags.interrupted() { Err(Stop::Interrupted) } else { Ok(()) }
     }
 
-    fn import(&mut self, input: Patient<File>, request: &Request<'_>) -> Result<(), Stop> {
+    fn import(&mut self, input: File, request: &Request<'_>) -> Result<(), Stop> {
         let mut input = BufReader::with_capacity(PEEK_BYTES, Counted { input, count: 0 });
         let from = match request.from {
             Some(from) => from,
@@ -267,7 +268,7 @@ impl Importer<'_> {
         Ok(())
     }
 
-    fn lines(&mut self, input: &mut BufReader<Counted<Patient<File>>>, form: Form) -> Result<(), Stop> {
+    fn lines(&mut self, input: &mut BufReader<Counted<File>>, form: Form) -> Result<(), Stop> {
         let mut whole = Whole { under_way: None };
         let mut number = 0;
         let mut lines = Lines::new(input, LINE_BYTES);
@@ -360,7 +361,7 @@ impl Whole {
 }
 
 /// What the input begins with.
-fn peek(input: &mut BufReader<Counted<Patient<File>>>) -> io::Result<&[u8]> {
+fn peek(input: &mut BufReader<Counted<File>>) -> io::Result<&[u8]> {
     loop {
         match input.fill_buf() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -411,6 +412,8 @@ mod tests {
             (b"# kv_cli export 1 of\nPUT a 1", From::Text),
             (b"\n\n put a\t1\n", From::Text),
             (b"kv> SET a 1", From::Text),
+            (b"\xef\xbb\xbfPUT a 1\n", From::Text),
+            (b"\xef\xbb\xbf{\"export\":1}\n", From::Json),
             (b"{\"key\":\"a\",\"value\":\"1\"}", From::Json),
             (b"  {\"export\":1}\n", From::Json),
             (b"{\"key\":", From::Json),
@@ -418,8 +421,6 @@ mod tests {
             (b"{a}\t1\n", From::CppSnapshot),
             (b"name\tAda\nb\t2\n", From::CppSnapshot),
             (b"#tag\t1\nname\tAda\n", From::CppSnapshot),
-            (b"\xef\xbb\xbfPUT a 1\n", From::Text),
-            (b"\xef\xbb\xbf{\"export\":1}\n", From::Json),
             (b"KVLG\x01\0\x01\x01\0\0\0", From::CppLog),
         ] {
             assert_eq!(seen(begin), Ok(from), "{}", begin.escape_ascii());

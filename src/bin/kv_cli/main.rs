@@ -127,7 +127,7 @@ fn converse(args: &Args) -> anyhow::Result<ExitCode> {
         None if !args.command.is_empty() => run_commands(gate, args),
         None if !args.file.is_empty() => run_files(gate, args),
         None if interactive => repl::run(gate, engine, &FLAGS, terminal),
-        None => script::run(gate, stdin()?, "<stdin>"),
+        None => script::run(gate, Patient(stdin()?), "<stdin>"),
     };
     let mut session = gate.hold();
     let ending = match flow {
@@ -171,7 +171,7 @@ fn words(args: &Args) -> anyhow::Result<Option<Vec<Vec<u8>>>> {
     if args.stdin_argument {
         let mut last = Vec::new();
         // One byte more than a value may have, so that the engine can refuse it.
-        stdin()?.take(MAX_VALUE_BYTES as u64 + 1).read_to_end(&mut last).context("<stdin>")?;
+        Patient(stdin()?).take(MAX_VALUE_BYTES as u64 + 1).read_to_end(&mut last).context("<stdin>")?;
         words.push(last);
     }
     Ok(Some(words))
@@ -242,7 +242,7 @@ fn run_commands(gate: &Gate, args: &Args) -> Flow {
 fn run_files(gate: &Gate, args: &Args) -> Flow {
     for path in &args.file {
         let flow = match stdin() {
-            Ok(stdin) if path.as_os_str() == "-" => script::run(gate, stdin, "<stdin>"),
+            Ok(stdin) if path.as_os_str() == "-" => script::run(gate, Patient(stdin), "<stdin>"),
             _ => script::run_file(gate, path),
         };
         if flow != Flow::On {
@@ -252,7 +252,7 @@ fn run_files(gate: &Gate, args: &Args) -> Flow {
     Flow::On
 }
 
-/// stdin without the standard library's buffer and lock.
-fn stdin() -> io::Result<Patient<File>> {
-    io::stdin().as_fd().try_clone_to_owned().map(|stdin| Patient(stdin.into()))
+/// stdin without the standard library's buffer and lock; to be read as [`Patient`].
+fn stdin() -> io::Result<File> {
+    io::stdin().as_fd().try_clone_to_owned().map(File::from)
 }

@@ -64,8 +64,10 @@ pub(crate) fn wal(args: &Args, wal: &WalArgs, flags: &'static Flags) -> ExitCode
 
 /// Prints a log and what is appended to it, until Ctrl-C, which is how this ends in order.
 fn follow(path: &Path, mut printer: Printer<impl Write>, flags: &'static Flags) -> ExitCode {
-    // Where signals cannot be heard, the default ends it too.
-    let _ = signals::heed(flags);
+    if let Err(error) = signals::heed(flags) {
+        printer.complain(&format!("error: signals cannot be listened to: {error}"));
+        return ExitCode::FAILURE;
+    }
     let mut follow = match Follow::new(path) {
         Ok(follow) => follow,
         Err(error) => {
