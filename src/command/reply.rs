@@ -1,7 +1,7 @@
 //! [`Reply`]: what a command answers, and its text form.
 
 use super::Bench;
-use super::words::{write_value, write_word};
+use super::words::{write_quoted, write_value, write_word};
 use crate::{Ack, Flushed, Snapshotted, Stats, Value};
 use std::io::{self, Write};
 
@@ -109,6 +109,13 @@ impl Reply {
             Reply::Stats(stats) => {
                 out.write_all(b"STATS")?;
                 figures(stats).iter().try_for_each(|(name, value)| write!(out, " {name}={value}"))?;
+                // Only where there is something to say, and as one word.
+                for (name, reason) in [("checkpoint_failed", &stats.checkpoint_failed), ("failed", &stats.failed)] {
+                    if let Some(reason) = reason {
+                        write!(out, " {name}=")?;
+                        write_quoted(reason.as_bytes(), out)?;
+                    }
+                }
                 out.write_all(b"\n")
             }
             Reply::Help(text) => writeln!(out, "{text}"),
@@ -191,5 +198,6 @@ pub fn figures(stats: &Stats) -> Vec<(&'static str, u128)> {
         ("checkpoint_interval_ms", stats.checkpoint_interval.as_millis()),
         ("checkpoint_read", stats.checkpoint_read.into()),
         ("checkpoint_to_read", stats.checkpoint_to_read.into()),
+        ("checkpoint_failures", stats.checkpoint_failures.into()),
     ]
 }

@@ -225,7 +225,7 @@ pub fn write_word(bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
     if bytes.contains(&b' ') { write_quoted(bytes, out) } else { write_value(bytes, out) }
 }
 
-fn write_quoted(bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
+pub(super) fn write_quoted(bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
     out.write_all(b"\"")?;
     write_escaped(bytes, true, out)?;
     out.write_all(b"\"")

@@ -1,11 +1,16 @@
 //! The command line: flags, their environment variables, and the texts of `--help` and `--version`.
 
 use crate::outfile::with_suffix;
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use crate::render::safe;
+use crate::streams;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use kv_engine::command::is_hidden;
 use kv_engine::inspect;
 use kv_engine::torture::Case;
 use kv_engine::{LOG_FORMAT, MAX_BATCH_SIZE, SNAPSHOT_FORMAT};
 use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -307,7 +312,7 @@ pub(crate) enum Generate {
 impl Args {
     /// The command line of this process; ends the process where there is nothing to run.
     pub(crate) fn of_process() -> Args {
-        let args = Args::parse().with_snapshot();
+        let args = Args::try_parse().unwrap_or_else(|error| nothing_to_run(error)).with_snapshot();
         let words = matches!(args.words, Some(Words::Command(_)));
         if words && !(args.command.is_empty() && args.file.is_empty()) {
             fail(ErrorKind::ArgumentConflict, "COMMAND cannot be used together with -c or -f");
@@ -418,7 +423,44 @@ fn milliseconds(text: &str) -> Result<Duration, String> {
 }
 
 fn fail(kind: ErrorKind, text: &str) -> ! {
-    Args::command().error(kind, text).exit()
+    nothing_to_run(Args::command().error(kind, text))
+}
+
+/// Says what there is to say instead: a mistake on stderr, help and the version on stdout.
+fn nothing_to_run(error: clap::Error) -> ! {
+    let is_mistake = error.use_stderr();
+    let color = When::Auto.on(if is_mistake { io::stderr().is_terminal() } else { io::stdout().is_terminal() });
+    let text = harmless(error, color);
+    let status = if is_mistake {
+        let _ = streams::stderr().write_all(text.as_bytes());
+        2
+    } else {
+        streams::finish(streams::stdout().write_all(text.as_bytes()), 0)
+    };
+    std::process::exit(status.into())
+}
+
+/// What the parser says. It repeats arguments and variables as they are, which a terminal would obey.
+fn harmless(mut error: clap::Error, color: bool) -> String {
+    let is_hostile = |text: &String| text.contains(is_hidden);
+    let hostile: Vec<_> = error
+        .context()
+        .filter_map(|(kind, value)| match value {
+            ContextValue::String(text) if is_hostile(text) => Some((kind, ContextValue::String(safe(text)))),
+            ContextValue::Strings(texts) if texts.iter().any(is_hostile) => {
+                Some((kind, ContextValue::Strings(texts.iter().map(|text| safe(text)).collect())))
+            }
+            _ => None,
+        })
+        .collect();
+    if hostile.is_empty() {
+        let text = error.render();
+        return if color { text.ansi().to_string() } else { text.to_string() };
+    }
+    // What is suggested repeats it in words of its own.
+    let hostile = hostile.into_iter().chain([(ContextKind::Suggested, ContextValue::None)]);
+    hostile.for_each(|(kind, value)| drop(error.insert(kind, value)));
+    error.render().to_string().lines().map(|line| safe(line) + "\n").collect()
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 //! no more than [`HINTED_BYTES`], and asks for a redraw only while the first word or a quote is typed.
 
 use kv_engine::Engine;
-use kv_engine::command::{COMMANDS, Spec, Words, find, is_hidden, write_escaped, write_word};
-use rustyline::completion::{Completer, FilenameCompleter, Pair};
+use kv_engine::command::{COMMANDS, Spec, Words, displayed, find, is_hidden, write_escaped, write_word};
+use rustyline::completion::{Completer, Pair};
 use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::{Hint, Hinter};
 use rustyline::history::SearchDirection;
@@ -13,6 +13,9 @@ use rustyline::validate::Validator;
 use rustyline::{Context, Helper};
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::ffi::OsStr;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Longer lines get no hints.
@@ -20,6 +23,9 @@ const HINTED_BYTES: usize = 256;
 const HINT_COLUMNS: usize = 80;
 const MAX_KEYS: usize = 100;
 const KEYS_TIME: Duration = Duration::from_millis(2);
+const MAX_FILES: usize = 1000;
+/// A directory may be on another machine, or very long.
+const FILES_TIME: Duration = Duration::from_millis(200);
 
 pub(crate) struct Assist {
     engine: Engine,
@@ -56,7 +62,7 @@ impl Completer for Assist {
             Some(spec) if !spec.options().is_empty() => options(spec, &line[..pos], typed.word),
             Some(spec) if spec.name == "HELP" && typed.args == 0 => commands(typed.word),
             Some(spec) if spec.args.first().is_some_and(|arg| matches!(*arg, "file" | "[file]")) && typed.args == 0 => {
-                return FilenameCompleter::new().complete_path(line, pos);
+                files(typed.word)
             }
             Some(spec) if spec.args.first().is_some_and(|arg| matches!(*arg, "key" | "[prefix]")) && typed.args == 0 => {
                 self.keys(typed.word)
@@ -89,6 +95,35 @@ fn options(spec: &Spec, line: &str, word: &str) -> Vec<Pair> {
         }
         _ => Vec::new(),
     }
+}
+
+/// Files whose names begin with what `word` means, as words that mean them. A directory is left open, to go on in.
+fn files(word: &str) -> Vec<Pair> {
+    let Some(typed) = unquoted(word) else { return Vec::new() };
+    let name_at = typed.iter().rposition(|&b| b == b'/').map_or(0, |slash| slash + 1);
+    let (directory, begun) = typed.split_at(name_at);
+    let searched = if directory.is_empty() { Path::new(".") } else { Path::new(OsStr::from_bytes(directory)) };
+    let began = Instant::now();
+    let entries = searched.read_dir().into_iter().flatten().map_while(Result::ok).take_while(|_| began.elapsed() < FILES_TIME);
+    let hidden = begun.starts_with(b".");
+    let mut found: Vec<(Vec<u8>, bool)> = entries
+        .map(|entry| (entry.file_name().into_vec(), entry.path()))
+        .filter(|(name, _)| name.starts_with(begun) && (hidden || !name.starts_with(b".")))
+        .take(MAX_FILES)
+        .map(|(name, path)| if path.is_dir() { ([&name[..], b"/"].concat(), true) } else { (name, false) })
+        .collect();
+    found.sort();
+    let paths: Vec<_> = found.iter().map(|(name, _)| [directory, name].concat()).collect();
+    let words = as_words(&paths, word.chars().next());
+    let pair = |(mut word, (name, is_dir)): (String, &(Vec<u8>, bool))| {
+        match word.chars().next() {
+            _ if !is_dir => word.push(' '),
+            Some('"' | '\'') => drop(word.pop()),
+            _ => {}
+        }
+        Pair { display: displayed(name), replacement: word }
+    };
+    words.into_iter().zip(&found).map(pair).collect()
 }
 
 fn is_start(typed: &str, name: &str) -> bool {
@@ -333,6 +368,30 @@ mod tests {
         assert_eq!(words(&["a b", "a\\c"], Some('\'')), ["'a b'", "'a\\c'"]);
         assert_eq!(words(&["a b", "it's"], Some('\'')), ["\"a b\"", "\"it's\""]);
         assert_eq!(words(&["a\tb", "a\"b"], Some('a')), ["\"a\\tb\"", "\"a\\\"b\""]);
+    }
+
+    #[test]
+    fn files_become_words_that_mean_them() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| format!("{}/{name}", dir.path().display());
+        for name in ["my file.kv", "it's", ".hidden", "plain.kv"] {
+            std::fs::write(at(name), "").expect("a file");
+        }
+        std::fs::create_dir(at("some dir")).expect("a directory");
+        std::fs::write(at("some dir/x"), "").expect("a file");
+        let offered = |word: &str| files(word).into_iter().map(|pair| pair.replacement).collect::<Vec<_>>();
+        assert_eq!(offered(&at("pl")), [at("plain.kv ")]);
+        assert_eq!(offered(&at("my")), [format!("\"{}\" ", at("my file.kv"))]);
+        assert_eq!(offered(&format!("'{}", at("my f"))), [format!("'{}' ", at("my file.kv"))]);
+        assert_eq!(offered(&format!("'{}", at("it"))), [format!("\"{}\" ", at("it's"))]);
+        assert_eq!(offered(&at("so")), [format!("\"{}", at("some dir/"))]);
+        assert_eq!(offered(&format!("\"{}", at("some dir/"))), [format!("\"{}\" ", at("some dir/x"))]);
+        assert_eq!(offered(&at(".h")), [at(".hidden ")]);
+        assert_eq!(offered(&at("")).len(), 4);
+        for pair in files(&at("my")) {
+            let words = Words::of(pair.replacement.as_bytes()).collect::<Result<Vec<_>, _>>().expect("words");
+            assert_eq!(words, [at("my file.kv").as_bytes()]);
+        }
     }
 
     #[test]

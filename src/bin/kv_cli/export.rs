@@ -46,11 +46,11 @@ pub(crate) struct Request<'a> {
 
 /// `kv_cli export`. Status 3 when the files are damaged, also when something was salvaged.
 pub(crate) fn tool(args: &Args, export: &ExportArgs, flags: &'static Flags) -> io::Result<ExitCode> {
-    signals::survive_file_size_limit()?;
     signals::heed(flags)?;
-    let mut output = Output::new(args.format(), args.color, false)?;
+    let mut output = Output::new(args.format(), args.color, false);
     let file = export.file.clone().filter(|file| file.as_os_str() != "-");
-    let request = Request { wal: &args.wal, snapshot: &args.snapshot, memory: None, file, salvage: export.salvage, quiet: args.quiet };
+    let request =
+        Request { wal: &args.wal, snapshot: &args.snapshot, memory: None, file, salvage: export.salvage, quiet: args.quiet };
     let status = match run(&request, &mut output, flags) {
         Ok(done) => u8::from(done.is_some_and(|done| done.salvaged.is_some_and(|salvaged| !salvaged.notes.is_empty()))) * BAD,
         Err(error) => {
@@ -63,14 +63,7 @@ pub(crate) fn tool(args: &Args, export: &ExportArgs, flags: &'static Flags) -> i
                 .map_or(if error.code == Code::Failed { BAD } else { 1 }, |signal| 128 + u8::try_from(signal).unwrap_or(0))
         }
     };
-    output.flush();
-    Ok(ExitCode::from(match output.take_broken() {
-        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            output.complain(&Place::Whole("<stdout>".into()), &error.to_string());
-            status.max(1)
-        }
-        _ => status,
-    }))
+    Ok(ExitCode::from(output.finish(status)))
 }
 
 /// What an export came to.

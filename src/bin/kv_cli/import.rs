@@ -19,8 +19,9 @@ use crate::dump::{Form, Line};
 use crate::outfile;
 use crate::progress::Progress;
 use crate::render::Output;
-use crate::script::{Lines, Next};
+use crate::script::{BYTE_ORDER_MARK, Lines, Next};
 use crate::signals::Flags;
+use crate::streams::Patient;
 use kv_engine::command::{Code, CommandError, MAX_LINE_BYTES, Words, displayed};
 use kv_engine::{Batch, Digester, Engine, Error, MAX_KEY_BYTES, MAX_VALUE_BYTES, Seq};
 use std::collections::BTreeMap;
@@ -224,7 +225,7 @@ impl Read for Counted {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.most - self.count).unwrap_or(usize::MAX);
         let most = out.len().min(left);
-        let count = self.input.read(&mut out[..most])?;
+        let count = Patient(&self.input).read(&mut out[..most])?;
         self.count += count as u64;
         if let Some(kept) = &mut self.kept {
             let failed =
@@ -544,8 +545,6 @@ fn peek(input: &mut BufReader<Counted>) -> io::Result<&[u8]> {
     Ok(input.buffer())
 }
 
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
 /// Files that people have beside exports: where something stands in them, and what they are.
 const KNOWN: &[(usize, &[u8], &str)] = &[
     (0, b"\x1f\x8b", "gzip"),
@@ -567,6 +566,7 @@ const KNOWN: &[(usize, &[u8], &str)] = &[
 
 /// What an input is, by how it begins.
 fn detect(begin: &[u8]) -> Result<From, Stop> {
+    let begin = begin.strip_prefix(BYTE_ORDER_MARK).unwrap_or(begin);
     let foreign = |what: &str| Stop::Foreign(what.to_string());
     if let Some(from) = cpp::is_log(begin).map_err(|text| foreign(&text))? {
         return Ok(from);
@@ -579,7 +579,6 @@ fn detect(begin: &[u8]) -> Result<From, Stop> {
     if let Some((_, _, name)) = KNOWN.iter().find(|(at, bytes, _)| begin.get(*at..).is_some_and(|rest| rest.starts_with(bytes))) {
         return Err(foreign(&format!("this is {name}, not an export; unpack it or export again")));
     }
-    let begin = begin.strip_prefix(BYTE_ORDER_MARK).unwrap_or(begin);
     let lines = begin.split(|&b| b == b'\n').map(|line| (line, Words::of(line)));
     let Some((line, mut words)) = lines.into_iter().find(|(_, words)| !words.is_at_end()) else { return Ok(From::Text) };
     let is_pair = line.contains(&b'\t');
@@ -619,6 +618,8 @@ mod tests {
             (b"# kv_cli export 1 of\nPUT a 1", From::Text),
             (b"\n\n put a\t1\n", From::Text),
             (b"kv> SET a 1", From::Text),
+            (b"\xef\xbb\xbfPUT a 1\n", From::Text),
+            (b"\xef\xbb\xbf{\"export\":1}\n", From::Json),
             (b"{\"key\":\"a\",\"value\":\"1\"}", From::Json),
             (b"  {\"export\":1}\n", From::Json),
             (b"{\"key\":", From::Json),

@@ -10,6 +10,7 @@ mod round;
 
 use crate::args::TortureArgs;
 use crate::render::{object, safe};
+use crate::streams;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use round::{Pace, Store};
@@ -109,16 +110,17 @@ impl Kills {
 pub(crate) fn torture(args: &TortureArgs, json: bool) -> ExitCode {
     let began = Instant::now();
     let kills = run(args.states.unwrap_or(1000), args.seed);
-    let mut out = io::stdout().lock();
+    let mut out = io::BufWriter::new(streams::stdout());
     let mut written = if json { print_json(&mut out, &kills) } else { print(&mut out, &kills, began) };
     if args.ledger {
         let ledger = writeln!(out, "rung kills tried={} failed={} skipped=0", kills.kills, kills.failures.len());
         written = written.and(ledger);
     }
+    let written = written.and_then(|()| out.flush());
     for failure in &kills.failures {
-        let _ = writeln!(io::stderr().lock(), "kv_cli: {}", safe(failure));
+        streams::say(&format!("kv_cli: {}", safe(failure)));
     }
-    ExitCode::from(u8::from(!kills.failures.is_empty() || written.is_err()))
+    ExitCode::from(streams::finish(written, u8::from(!kills.failures.is_empty())))
 }
 
 /// Kills `count` processes, on every core; fewer when there are failures enough, or at SIGINT.
@@ -135,7 +137,7 @@ pub(crate) fn run(count: u64, seed: u64) -> Kills {
         for thread in 0..threads {
             let (total, claimed, stop, bar) = (&total, &claimed, &stop, &bar);
             let mut random = model::Random::new(seed.wrapping_mul(1_000_003).wrapping_add(thread));
-            scope.spawn(move || {
+            let work = move || {
                 let (mut store, mut pace) = (None, Pace::default());
                 while !stop.load(Ordering::Relaxed) && claimed.fetch_add(1, Ordering::Relaxed) < count {
                     let mut kills = Kills::default();
@@ -150,7 +152,12 @@ pub(crate) fn run(count: u64, seed: u64) -> Kills {
                 let mut kills = Kills::default();
                 end(store, &mut kills);
                 lock(total).add(kills);
-            });
+            };
+            if let Err(error) = std::thread::Builder::new().spawn_scoped(scope, work)
+                && thread == 0
+            {
+                lock(total).failures.push(format!("no thread to kill from: {error}; nothing was tried"));
+            }
         }
     });
     bar.finish_and_clear();

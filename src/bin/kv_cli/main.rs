@@ -12,7 +12,7 @@
 //! | `outfile` | files that are put in place whole, and scratch files |
 //! | `dump`, `cpp` | the forms of an export; the files of the C++ store |
 //! | `progress` | how far a long command has come |
-//! | `signals` | orderly ends |
+//! | `signals`, `streams` | orderly ends; pipes that do not wait |
 //! | `tools`, `hex`, `replay` | `wal`, `verify` and `replay`: looking at the files |
 //! | `torture` | crashing the engine on a simulated disk |
 //! | `kills` | killing this program, as a process of its own |
@@ -37,6 +37,7 @@ mod script;
 mod session;
 mod signals;
 mod stats;
+mod streams;
 mod tools;
 mod torture;
 
@@ -56,10 +57,16 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+use streams::Patient;
 
 static FLAGS: Flags = Flags::new();
 
 fn main() -> ExitCode {
+    // Before anything is written, by whatever command.
+    if let Err(error) = signals::survive_file_size_limit() {
+        streams::say(&format!("kv_cli: error: SIGXFSZ cannot be handled: {error}; nothing was done"));
+        return ExitCode::FAILURE;
+    }
     let args = Args::of_process();
     let done = match &args.words {
         _ if args.generate.is_some() => generate(&args),
@@ -71,15 +78,14 @@ fn main() -> ExitCode {
         _ => converse(&args),
     };
     done.unwrap_or_else(|error| {
-        let _ = writeln!(io::stderr().lock(), "kv_cli: error: {}", render::safe(&format!("{error:#}")));
+        streams::say(&format!("kv_cli: error: {}", render::safe(&format!("{error:#}"))));
         ExitCode::FAILURE
     })
 }
 
 fn generate(args: &Args) -> anyhow::Result<ExitCode> {
     let text = args.generate.map(pages::generate).transpose()?.unwrap_or_default();
-    io::stdout().lock().write_all(&text).context("stdout")?;
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitCode::from(streams::finish(streams::stdout().write_all(&text), 0)))
 }
 
 /// Opens the store and runs what there is to run.
@@ -88,11 +94,12 @@ fn converse(args: &Args) -> anyhow::Result<ExitCode> {
     let import = if let Some(Words::Import(import)) = &args.words { Some(import) } else { None };
     let reads_stdin = words.is_none() && import.is_none() && args.command.is_empty() && args.file.is_empty();
     let interactive = reads_stdin && io::stdin().is_terminal();
-    let mut output = Output::new(args.format(), args.color, interactive).context("stdout")?;
+    let mut output = Output::new(args.format(), args.color, interactive);
     if let Some(status) = words.as_deref().and_then(|words| without_store(words, &mut output)) {
         return Ok(ExitCode::from(status));
     }
-    signals::survive_file_size_limit().context("signals")?;
+    let terminal: Option<&Terminal> = Terminal::save().filter(|_| interactive).map(|terminal| &*Box::leak(Box::new(terminal)));
+    signals::begin(&FLAGS, terminal).context("signals cannot be listened to, so the store was not opened")?;
     let engine = match opening(args).open() {
         Ok(engine) => engine,
         Err(error) => {
@@ -113,15 +120,16 @@ fn converse(args: &Args) -> anyhow::Result<ExitCode> {
     let session = Session::new(engine.clone(), output, settings, &FLAGS);
     let gate: &Gate = Box::leak(Box::new(Gate::new(session, engine.clone())));
     greet(&mut gate.hold(), &engine);
-    let terminal = if interactive { Terminal::save() } else { None };
-    signals::listen(gate, &FLAGS, terminal).context("signals")?;
+    signals::listen(gate);
+    let asked_to_end = gate.hold().next();
     let flow = match words {
+        _ if asked_to_end != Flow::On => asked_to_end,
         Some(words) => gate.hold().words(&Place::Words, &words),
         None if let Some(import) = import => gate.hold().import(&Place::Words, &import.files, import.from, import.salvage),
         None if !args.command.is_empty() => run_commands(gate, args),
         None if !args.file.is_empty() => run_files(gate, args),
-        None if interactive => repl::run(gate, engine, &FLAGS),
-        None => script::run(gate, stdin()?, "<stdin>"),
+        None if interactive => repl::run(gate, engine, &FLAGS, terminal),
+        None => script::run(gate, Patient(stdin()?), "<stdin>"),
     };
     let mut session = gate.hold();
     let ending = match flow {
@@ -169,7 +177,7 @@ fn words(args: &Args) -> anyhow::Result<Option<Vec<Vec<u8>>>> {
     if args.stdin_argument {
         let mut last = Vec::new();
         // One byte more than a value may have, so that the engine can refuse it.
-        stdin()?.take(MAX_VALUE_BYTES as u64 + 1).read_to_end(&mut last).context("<stdin>")?;
+        Patient(stdin()?).take(MAX_VALUE_BYTES as u64 + 1).read_to_end(&mut last).context("<stdin>")?;
         words.push(last);
     }
     Ok(Some(words))
@@ -180,7 +188,7 @@ fn without_store(words: &[Vec<u8>], output: &mut Output) -> Option<u8> {
     let status = match parse_words(words.iter().map(|word| Cow::Borrowed(word.as_slice()))) {
         Ok(Some(kv_engine::command::Command::Help(spec))) => {
             let text = spec.map_or_else(kv_engine::command::help, kv_engine::command::Spec::help);
-            output.reply(kv_engine::command::Verb::Help, &Reply::Help(text), || None);
+            output.reply(kv_engine::command::Verb::Help, &Reply::Help(text), &FLAGS, || None);
             0
         }
         Ok(_) => return None,
@@ -189,8 +197,7 @@ fn without_store(words: &[Vec<u8>], output: &mut Output) -> Option<u8> {
             1
         }
     };
-    output.flush();
-    Some(status)
+    Some(output.finish(status))
 }
 
 /// What is no command may be a tool, mistyped.
@@ -227,9 +234,11 @@ fn run_commands(gate: &Gate, args: &Args) -> Flow {
     let mut session = gate.hold();
     for (at, text) in args.command.iter().cloned().map(OsStringExt::into_vec).enumerate() {
         for line in text.split(|&b| b == b'\n') {
-            match session.line(&Place::Option(at + 1), line) {
-                Flow::On => {}
-                end => return end,
+            let place = Place::Option(at + 1);
+            let flow = session.line(&place, line);
+            session.tell_background(&place);
+            if flow != Flow::On {
+                return flow;
             }
         }
     }
@@ -239,7 +248,7 @@ fn run_commands(gate: &Gate, args: &Args) -> Flow {
 fn run_files(gate: &Gate, args: &Args) -> Flow {
     for path in &args.file {
         let flow = match stdin() {
-            Ok(stdin) if path.as_os_str() == "-" => script::run(gate, stdin, "<stdin>"),
+            Ok(stdin) if path.as_os_str() == "-" => script::run(gate, Patient(stdin), "<stdin>"),
             _ => script::run_file(gate, path),
         };
         if flow != Flow::On {
@@ -249,7 +258,7 @@ fn run_files(gate: &Gate, args: &Args) -> Flow {
     Flow::On
 }
 
-/// stdin without the standard library's buffer and lock.
+/// stdin without the standard library's buffer and lock; to be read as [`Patient`].
 fn stdin() -> io::Result<File> {
     io::stdin().as_fd().try_clone_to_owned().map(File::from)
 }

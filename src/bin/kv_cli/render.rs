@@ -4,14 +4,15 @@
 //! before a read that may block. Nothing from data reaches a terminal as anything but text.
 
 use crate::args::{Format, When};
+use crate::signals::Flags;
 use crate::stats;
+use crate::streams::{self, Patient};
 use base64::Engine as _;
-use kv_engine::command::{CommandError, Reply, Verb, is_hidden, write_escaped};
+use kv_engine::command::{CommandError, Reply, Verb, is_hidden, write_escaped, write_word};
 use kv_engine::{RecoveryReport, Stats};
 use rustix::termios::tcgetwinsize;
 use serde_json::Value as Json;
-use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
@@ -52,7 +53,7 @@ impl Place {
 
 /// The two streams.
 pub(crate) struct Output {
-    out: BufWriter<File>,
+    out: BufWriter<Patient<Stdout>>,
     pub(crate) format: Format,
     /// Somebody types and reads at this moment: replies get a dimmed note.
     pub(crate) interactive: bool,
@@ -63,18 +64,17 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn new(format: Format, color: When, interactive: bool) -> io::Result<Output> {
-        let stdout = io::stdout();
-        let terminal = stdout.is_terminal();
+    pub(crate) fn new(format: Format, color: When, interactive: bool) -> Output {
+        let terminal = io::stdout().is_terminal();
         let color = color.on(terminal);
-        let file = File::from(stdout.as_fd().try_clone_to_owned()?);
-        let out = BufWriter::with_capacity(BUFFER_BYTES, file);
-        Ok(Output { out, format, interactive: interactive && terminal, terminal, color, broken: None })
+        let out = BufWriter::with_capacity(BUFFER_BYTES, streams::stdout());
+        Output { out, format, interactive: interactive && terminal, terminal, color, broken: None }
     }
 
-    /// Why stdout takes no more, once.
-    pub(crate) fn take_broken(&mut self) -> Option<io::Error> {
-        self.broken.take()
+    /// Writes out what was said; the exit status is that of [`streams::finish`].
+    pub(crate) fn finish(&mut self, status: u8) -> u8 {
+        self.flush();
+        streams::finish(self.broken.take().map_or(Ok(()), Err), status)
     }
 
     pub(crate) fn is_broken(&self) -> bool {
@@ -87,7 +87,7 @@ impl Output {
     }
 
     /// stdout, for what is written in a stream; an error goes to [`Output::keep`].
-    pub(crate) fn stream(&mut self) -> &mut BufWriter<File> {
+    pub(crate) fn stream(&mut self) -> &mut BufWriter<Patient<Stdout>> {
         &mut self.out
     }
 
@@ -97,8 +97,28 @@ impl Output {
         }
     }
 
-    /// Writes a reply; `note` is for the person at the prompt.
-    pub(crate) fn reply(&mut self, verb: Verb, reply: &Reply, note: impl FnOnce() -> Option<String>) {
+    /// Writes a reply; `note` is for the person at the prompt. Whether it was written whole: a list ends early when
+    /// `flags` ask for that, behind an entry.
+    pub(crate) fn reply(&mut self, verb: Verb, reply: &Reply, flags: &Flags, note: impl FnOnce() -> Option<String>) -> bool {
+        let (format, terminal) = (self.format, self.terminal);
+        let listed = match reply {
+            Reply::Keys(keys, more) => {
+                let entries = keys.iter().map(|key| (&key[..], None));
+                Some((list(&mut self.out, format, terminal, verb, entries, *more, flags), keys.len()))
+            }
+            Reply::Entries(entries, more) => {
+                let all = entries.iter().map(|(key, value)| (&key[..], Some(&value[..])));
+                Some((list(&mut self.out, format, terminal, verb, all, *more, flags), entries.len()))
+            }
+            _ => None,
+        };
+        if let Some((written, due)) = listed {
+            let whole = written.as_ref().map_or(true, |&written| written == due);
+            let note = if whole && self.format == Format::Text && self.interactive { note() } else { None };
+            let noted = note.map_or(Ok(()), |note| writeln!(self.out, "{}", dimmed(&note, self.color)));
+            self.keep(written.and(noted));
+            return whole;
+        }
         let done = match self.format {
             Format::Json => {
                 let object = json_reply(verb, reply);
@@ -109,30 +129,19 @@ impl Output {
             Format::Raw if !self.terminal => reply.write_raw(&mut self.out),
             Format::Raw => {
                 let mut bytes = Vec::new();
-                let written = reply.write_raw(&mut bytes);
-                let mut lines = bytes.split_inclusive(|&b| b == b'\n');
-                written.and_then(|()| {
-                    lines.try_for_each(|line| match line.split_last() {
-                        Some((b'\n', line)) => {
-                            write_escaped(line, false, &mut self.out)?;
-                            self.out.write_all(b"\n")
-                        }
-                        _ => write_escaped(line, false, &mut self.out),
-                    })
-                })
+                reply.write_raw(&mut bytes).and_then(|()| write_raw(&bytes, true, &mut self.out))
             }
         };
         self.keep(done);
+        true
     }
 
     fn reply_at_prompt(&mut self, reply: &Reply, note: Option<String>) -> io::Result<()> {
         let Some(note) = note else { return reply.write_text(&mut self.out) };
         let mut text = Vec::new();
         reply.write_text(&mut text)?;
-        // Behind one line; under several, and under a list even of one.
-        let lines = text.iter().filter(|&&b| b == b'\n').count();
-        let is_list = matches!(reply, Reply::Keys(..) | Reply::Entries(..));
-        if lines == 1 && !is_list {
+        // Behind one line; under several.
+        if text.iter().filter(|&&b| b == b'\n').count() == 1 {
             text.pop();
             text.push(b' ');
         }
@@ -219,9 +228,66 @@ impl Output {
     /// A line on stderr, after everything that was said on stdout before.
     pub(crate) fn aside(&mut self, line: &str) {
         self.flush();
-        // Nobody is left to tell when stderr is gone.
-        let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
+        streams::say(line);
     }
+}
+
+/// Writes keys, or keys and values, until `flags` ask for an end, and returns how many it came to.
+fn list<'e>(
+    out: &mut impl Write,
+    format: Format,
+    terminal: bool,
+    verb: Verb,
+    entries: impl Iterator<Item = (&'e [u8], Option<&'e [u8]>)>,
+    more: bool,
+    flags: &Flags,
+) -> io::Result<usize> {
+    if format == Format::Json {
+        write!(out, "{{\"cmd\":\"{}\",\"ok\":true,\"entries\":[", verb.name())?;
+    }
+    let mut written = 0;
+    for (key, value) in entries.take_while(|_| !flags.interrupted()) {
+        match format {
+            Format::Json => {
+                let fields = [Some(bytes("key", "key_base64", key)), value.map(|value| bytes("value", "value_base64", value))];
+                let entry = Json::from_iter(fields.into_iter().flatten()).to_string();
+                write!(out, "{}{}", if written == 0 { "" } else { "," }, without_controls(entry))?;
+            }
+            Format::Text => {
+                write_word(key, out)?;
+                if let Some(value) = value {
+                    out.write_all(b" ")?;
+                    write_word(value, out)?;
+                }
+                out.write_all(b"\n")?;
+            }
+            Format::Raw => {
+                write_raw(key, terminal, out)?;
+                if let Some(value) = value {
+                    out.write_all(b" ")?;
+                    write_raw(value, terminal, out)?;
+                }
+                out.write_all(b"\n")?;
+            }
+        }
+        written += 1;
+    }
+    if format == Format::Json {
+        writeln!(out, "],\"more\":{}}}", more || flags.interrupted())?;
+    }
+    Ok(written)
+}
+
+/// The bytes themselves; on a terminal only what it does not obey, and line feeds.
+fn write_raw(bytes: &[u8], terminal: bool, out: &mut impl Write) -> io::Result<()> {
+    if !terminal {
+        return out.write_all(bytes);
+    }
+    for (at, line) in bytes.split(|&b| b == b'\n').enumerate() {
+        out.write_all(if at == 0 { b"" } else { b"\n" })?;
+        write_escaped(line, false, out)?;
+    }
+    Ok(())
 }
 
 fn is_set(variable: &str) -> bool {
@@ -339,13 +405,13 @@ pub(crate) fn dimmed(text: &str, color: bool) -> String {
 /// One line of JSON, its fields in this order.
 pub(crate) fn object(fields: &[(&str, Json)]) -> String {
     let fields: Vec<_> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
-    let mut line = format!("{{{}}}\n", fields.join(","));
-    // serde_json leaves the higher controls as they are, which a terminal would obey.
-    if line.trim_end().contains(is_hidden) {
-        let escaped = |c: char| if is_hidden(c) && c != '\n' { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
-        line = line.chars().map(escaped).collect();
-    }
-    line
+    without_controls(format!("{{{}}}", fields.join(","))) + "\n"
+}
+
+/// serde_json leaves the higher controls as they are, which a terminal would obey.
+fn without_controls(json: String) -> String {
+    let escaped = |c: char| if is_hidden(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    if json.contains(is_hidden) { json.chars().map(escaped).collect() } else { json }
 }
 
 fn json_reply(verb: Verb, reply: &Reply) -> String {
@@ -363,16 +429,6 @@ fn json_reply(verb: Verb, reply: &Reply) -> String {
         Reply::Value(Some(value)) => {
             let (name, value) = bytes("value", "value_base64", value);
             fields.push((name, value));
-        }
-        Reply::Keys(keys, more) => {
-            let entries = keys.iter().map(|key| Json::from_iter([bytes("key", "key_base64", key)]));
-            fields.extend([("entries", entries.collect()), ("more", (*more).into())]);
-        }
-        Reply::Entries(entries, more) => {
-            let entries = entries
-                .iter()
-                .map(|(key, value)| Json::from_iter([bytes("key", "key_base64", key), bytes("value", "value_base64", value)]));
-            fields.extend([("entries", entries.collect()), ("more", (*more).into())]);
         }
         Reply::Size(keys) => fields.push(("keys", (*keys).into())),
         Reply::Flushed(flushed) => fields.extend([("records", flushed.writes.into()), ("bytes", flushed.bytes.into())]),
@@ -428,6 +484,28 @@ mod tests {
         assert_eq!(get("\u{9b}\u{202e}\x1b".as_bytes()), "{\"cmd\":\"GET\",\"ok\":true,\"value\":\"\\u009b\\u202e\\u001b\"}\n");
         assert_eq!(json_reply(Verb::Get, &Reply::Value(None)), "{\"cmd\":\"GET\",\"ok\":true,\"value\":null}\n");
         assert_eq!(json_reply(Verb::Del, &Reply::NotThere), "{\"cmd\":\"DEL\",\"ok\":true,\"existed\":false}\n");
+    }
+
+    #[test]
+    fn a_list_ends_behind_an_entry_when_that_is_asked_for() {
+        let listed = |format, ends_at: usize| {
+            let (flags, mut out) = (Flags::new(), Vec::new());
+            let entries = (0..4).map(|at| {
+                if at == ends_at {
+                    flags.interrupt();
+                }
+                (&b"a key"[..], Some(&b"v\x1b"[..]))
+            });
+            let written = list(&mut out, format, true, Verb::Scan, entries, false, &flags).expect("memory");
+            (written, String::from_utf8(out).expect("text"))
+        };
+        assert_eq!(listed(Format::Text, 1), (1, "\"a key\" \"v\\x1b\"\n".into()));
+        assert_eq!(listed(Format::Text, 9).0, 4);
+        assert_eq!(listed(Format::Raw, 2), (2, "a key v\\x1b\n".repeat(2)));
+        let (written, object) = listed(Format::Json, 2);
+        let object: Json = serde_json::from_str(&object).expect("an object");
+        assert_eq!((written, object["entries"].as_array().map(Vec::len)), (2, Some(2)));
+        assert_eq!(object["more"], true);
     }
 
     #[test]

@@ -1,38 +1,55 @@
 //! The prompt. Only a terminal is read through the line editor, which would alter a script's bytes.
 
 use crate::assist::Assist;
-use crate::history::{self, History};
-use crate::render::{Place, columns};
+use crate::history::{self, History, Trouble};
+use crate::render::{Place, columns, safe};
 use crate::session::{Ending, Flow, Session};
-use crate::signals::{Flags, Gate};
+use crate::signals::{Flags, Gate, Terminal};
+use crate::streams;
 use kv_engine::Engine;
+use rustix::event::PollFlags;
 use rustyline::error::ReadlineError;
-use rustyline::history::FileHistory;
-use rustyline::{Behavior, ColorMode, CompletionType, Config, Editor};
+use rustyline::history::MemHistory;
+use rustyline::{Behavior, ColorMode, CompletionType, Config, Editor, ExternalPrinter};
 use std::io::{self, ErrorKind};
 
 const PROMPT: &str = "kv> ";
 /// While a group is open.
 const GROUP_PROMPT: &str = "kv*> ";
+/// Printed above the line for the sake of drawing it again: one row up, and the line feed that follows goes down.
+const NOTHING: &str = "\x1b[A\n";
 
 /// Reads and runs lines until there is a reason to stop.
-pub(crate) fn run(gate: &Gate, engine: Engine, flags: &Flags) -> Flow {
+pub(crate) fn run(gate: &Gate, engine: Engine, flags: &Flags, terminal: Option<&Terminal>) -> Flow {
     let mut editor = match editor(gate, engine) {
         Ok(editor) => editor,
         Err(error) => return unusable(gate, &error),
     };
-    let (history, trouble) = History::load(&mut editor);
-    if let Some(trouble) = trouble.filter(|_| gate.hold().settings.verbose) {
-        gate.hold().output.warn(&trouble);
+    // An editor that leaves the terminal as it is has no printer, and draws nothing again.
+    if let (Some(terminal), Ok(mut printer)) = (terminal, editor.create_external_printer()) {
+        terminal.redraw_with(Box::new(move || drop(printer.print(NOTHING.into()))));
     }
+    let (mut history, trouble) = {
+        let session = gate.hold();
+        History::load(&mut editor, [&session.settings.wal, &session.settings.snapshot])
+    };
+    tell(&mut gate.hold(), trouble);
     loop {
         if let Some(helper) = editor.helper() {
             helper.typed.set(false);
         }
         // The gate is open here: a signal may end the process while somebody thinks.
-        let prompt = prompt(&gate.hold());
-        let flow = match editor.readline(prompt) {
-            Ok(text) => run_lines(gate, flags, &mut editor, &history, &text),
+        let prompt = {
+            let mut session = gate.hold();
+            session.tell_background(&Place::Prompt);
+            prompt(&session)
+        };
+        let typed = match terminal {
+            Some(terminal) => terminal.type_in(|| editor.readline(prompt)),
+            None => editor.readline(prompt),
+        };
+        let flow = match typed {
+            Ok(text) => run_lines(gate, flags, &mut editor, &mut history, &text),
             Err(ReadlineError::Eof) => return Flow::End(Ending::Input),
             Err(ReadlineError::Interrupted) => {
                 if !editor.helper().is_some_and(|helper| helper.typed.get()) {
@@ -48,6 +65,11 @@ pub(crate) fn run(gate: &Gate, engine: Engine, flags: &Flags) -> Flow {
                 Flow::On
             }
             Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::Interrupted => Flow::On,
+            // Somebody made the terminal non-blocking, for all who share it.
+            Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
+                let _ = streams::wait(&io::stdin(), PollFlags::IN);
+                Flow::On
+            }
             Err(ReadlineError::Signal(_)) => Flow::On,
             Err(error) => return unusable(gate, &error),
         };
@@ -59,13 +81,14 @@ pub(crate) fn run(gate: &Gate, engine: Engine, flags: &Flags) -> Flow {
 
 /// A paste arrives as one text with several lines, and waits for Enter: then each runs, each is in the history,
 /// and each is shown once more above its answer.
-fn run_lines(gate: &Gate, flags: &Flags, editor: &mut Editor<Assist, FileHistory>, history: &History, text: &str) -> Flow {
+fn run_lines(gate: &Gate, flags: &Flags, editor: &mut Editor<Assist, MemHistory>, history: &mut History, text: &str) -> Flow {
     let text = text.trim_end_matches(['\n', '\r']);
     let several = text.contains(['\n', '\r']);
     for line in text.split(['\n', '\r']) {
-        history.keep(editor, line);
+        let trouble = history.keep(editor, line);
         flags.forget_interrupt();
         let mut session = gate.hold();
+        tell(&mut session, trouble);
         if several && !line.is_empty() {
             let prompt = prompt(&session);
             session.output.dim_line(&format!("{prompt}{}", line.strip_prefix(prompt).unwrap_or(line)));
@@ -79,11 +102,22 @@ fn run_lines(gate: &Gate, flags: &Flags, editor: &mut Editor<Assist, FileHistory
     Flow::On
 }
 
+/// Says why lines are not kept.
+fn tell(session: &mut Session, trouble: Option<Trouble>) {
+    match trouble {
+        Some(Trouble::Unusable(text)) if !session.settings.quiet => session.output.warn(&text),
+        Some(Trouble::Off) if session.settings.verbose => {
+            session.output.warn("lines that are typed are not kept: history is off")
+        }
+        _ => {}
+    }
+}
+
 fn prompt(session: &Session) -> &'static str {
     if session.open_group().is_some() { GROUP_PROMPT } else { PROMPT }
 }
 
-fn editor(gate: &Gate, engine: Engine) -> rustyline::Result<Editor<Assist, FileHistory>> {
+fn editor(gate: &Gate, engine: Engine) -> rustyline::Result<Editor<Assist, MemHistory>> {
     let color = gate.hold().output.color;
     let config = Config::builder()
         .max_history_size(history::LINES)?
@@ -93,7 +127,8 @@ fn editor(gate: &Gate, engine: Engine) -> rustyline::Result<Editor<Assist, FileH
         .color_mode(if color { ColorMode::Enabled } else { ColorMode::Disabled })
         .behavior(Behavior::PreferTerm)
         .build();
-    let mut editor = Editor::with_config(config)?;
+    let lines = MemHistory::with_config(&config);
+    let mut editor = Editor::with_history(config, lines)?;
     editor.set_helper(Some(Assist::new(engine, color)));
     Ok(editor)
 }
@@ -109,7 +144,8 @@ pub(crate) fn banner(session: &mut Session, engine: &Engine) {
         1 => "write".to_string(),
         n => format!("{n} writes"),
     };
-    let (wal, snapshot) = (session.settings.wal.display(), session.settings.snapshot.display());
+    let (wal, snapshot) = (&session.settings.wal, &session.settings.snapshot);
+    let (wal, snapshot) = (safe(&wal.display().to_string()), safe(&snapshot.display().to_string()));
     let head = format!("kv_cli {} · log {wal} · snapshot {snapshot} · sync every {every}", env!("CARGO_PKG_VERSION"));
     // Where that would wrap, at its dots.
     let head = if head.chars().count() <= columns(io::stdout()) { head } else { head.replace(" · ", "\n") };

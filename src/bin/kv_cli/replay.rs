@@ -2,6 +2,7 @@
 
 use crate::args::{Args, ReplayArgs};
 use crate::render::safe;
+use crate::streams;
 use kv_engine::command::write_word;
 use kv_engine::replay::{Replayed, replay};
 use kv_engine::{Error, Tail};
@@ -11,16 +12,16 @@ use std::process::ExitCode;
 
 /// Status 0; 1 when `--diff` found a difference; 3 when the files are damaged or do not hold it.
 pub(crate) fn run(args: &Args, replay_args: &ReplayArgs) -> ExitCode {
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = BufWriter::new(streams::stdout());
     let done = work(args, replay_args, &mut out);
     let flushed = out.flush();
     match (done, flushed) {
         (Err(Failure::Store(error)), _) => {
-            let _ = writeln!(io::stderr().lock(), "kv_cli: error: {}", safe(&error.to_string()));
+            streams::say(&format!("kv_cli: error: {}", safe(&error.to_string())));
             ExitCode::from(3)
         }
         (Err(Failure::Output(error)), _) | (_, Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => {
-            let _ = writeln!(io::stderr().lock(), "kv_cli: <stdout>: {error}");
+            streams::say(&format!("kv_cli: <stdout>: error: {error}"));
             ExitCode::from(1)
         }
         (Ok(status), _) => ExitCode::from(status),

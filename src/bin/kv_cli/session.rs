@@ -38,6 +38,15 @@ pub(crate) struct Session {
     pub(crate) settings: Settings,
     flags: &'static Flags,
     failed: bool,
+    told: Told,
+}
+
+/// The last checkpoint that failed in the background, of those that were told.
+#[derive(Debug, Default)]
+struct Told {
+    failures: u64,
+    snapshots: u64,
+    reason: Option<String>,
 }
 
 /// Whether there is more to do.
@@ -67,7 +76,7 @@ impl Session {
         if output.interactive {
             interpreter = interpreter.default_limit(TERMINAL_LIMIT);
         }
-        Session { engine, interpreter, output, settings, flags, failed: false }
+        Session { engine, interpreter, output, settings, flags, failed: false, told: Told::default() }
     }
 
     /// How many commands wait for COMMIT; `None` when no group is open.
@@ -80,11 +89,14 @@ impl Session {
         match parse(line) {
             Ok(Some(command)) => self.command(place, command),
             Ok(None) => self.next(),
-            Err(error) => {
-                self.interpreter.spoil_group();
-                self.refuse(place, &error)
-            }
+            Err(error) => self.line_error(place, &error),
         }
+    }
+
+    /// Says why a line cannot be run.
+    pub(crate) fn line_error(&mut self, place: &Place, error: &CommandError) -> Flow {
+        self.interpreter.spoil_group();
+        self.refuse(place, error)
     }
 
     /// Runs a command whose words the user's own shell has split.
@@ -114,7 +126,11 @@ impl Session {
             Ok(Some(Reply::Stats(stats))) => self.output.stats(&stats, self.engine.recovery(), &self.settings.snapshot),
             Ok(Some(reply)) => {
                 let (engine, timing) = (&self.engine, self.settings.timing);
-                self.output.reply(verb, &reply, || note(engine, &reply, took.filter(|&took| timing || took >= SLOW)));
+                let note = || note(engine, &reply, took.filter(|&took| timing || took >= SLOW));
+                if !self.output.reply(verb, &reply, self.flags, note) {
+                    self.interpreter.spoil_group();
+                    return self.refuse(place, &CommandError::new(Code::Interrupted, "interrupted; there are more entries"));
+                }
                 if let Reply::Exit(status) = reply {
                     return Flow::End(Ending::Exit(status));
                 }
@@ -184,6 +200,29 @@ impl Session {
         self.refuse(place, &CommandError::new(Code::Failed, error.to_string()))
     }
 
+    /// Says that a checkpoint in the background has failed: once, and again when another one fails for another reason,
+    /// or after one that succeeded. To be asked where the user looks next.
+    pub(crate) fn tell_background(&mut self, place: &Place) {
+        let stats = self.engine.stats();
+        if stats.checkpoint_failures == self.told.failures {
+            return;
+        }
+        let now =
+            Told { failures: stats.checkpoint_failures, snapshots: stats.snapshots, reason: stats.checkpoint_failed.clone() };
+        let before = std::mem::replace(&mut self.told, now);
+        if before.failures > 0 && before.snapshots == stats.snapshots && before.reason == stats.checkpoint_failed {
+            return;
+        }
+        let text = match &stats.checkpoint_failed {
+            Some(reason) => format!(
+                "a checkpoint in the background failed: {reason}; the log keeps what it holds and is not shortened; STATS \
+                 tells whether a later one succeeds"
+            ),
+            None => "a checkpoint in the background failed; a later one has succeeded".to_string(),
+        };
+        self.output.complain(place, &text);
+    }
+
     /// Between two commands, and before a read that may block after `output.flush()`.
     pub(crate) fn next(&self) -> Flow {
         match self.flags.stop_signal() {
@@ -214,21 +253,20 @@ impl Session {
         if self.engine.recovery().is_loss() {
             status = status.max(3); // it went on without writes that had been promised
         }
-        if let Err(error) = self.engine.close()
+        let closed = self.engine.close();
+        // Closing ends a checkpoint that is under way, and may take one.
+        self.tell_background(&place);
+        if self.engine.stats().checkpoint_met_damage {
+            status = status.max(1);
+        }
+        if let Err(error) = closed
             && ending != Ending::Store
         {
             let (text, least) = self.unsaved(&error);
             self.output.complain(&place, &text);
             status = if least == 4 { 4 } else { status.max(least) };
         }
-        self.output.flush();
-        match self.output.take_broken() {
-            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                self.output.complain(&Place::Whole("<stdout>".into()), &error.to_string());
-                status.max(1)
-            }
-            _ => status,
-        }
+        self.output.finish(status)
     }
 
     /// What a failed close means for the writes, and the exit status for it.

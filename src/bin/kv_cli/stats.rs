@@ -109,7 +109,7 @@ fn snapshots(stats: &Stats, path: &Path) -> Rows {
         rows.push(("now", format!("one is being taken, {} % is read", percent.min(100))));
     }
     if let Some(reason) = &stats.checkpoint_failed {
-        rows.push(("failed", reason.clone()));
+        rows.push(("failed", format!("{}, the last: {reason}", counted(stats.checkpoint_failures, "checkpoint"))));
     }
     rows
 }
@@ -126,6 +126,7 @@ pub(crate) fn fields(stats: &Stats, found: &RecoveryReport) -> Vec<(&'static str
         ("mean_group", mean_group(stats).map(|mean| (mean * 100.0).round() / 100.0).into()),
         ("checkpointing", stats.checkpointing.into()),
         ("checkpoint_failed", stats.checkpoint_failed.clone().into()),
+        ("checkpoint_met_damage", stats.checkpoint_met_damage.into()),
         ("failed", stats.failed.clone().into()),
         ("recovery", recovered(found)),
     ]);

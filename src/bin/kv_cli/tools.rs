@@ -5,6 +5,7 @@ use crate::args::{Args, WalArgs};
 use crate::hex;
 use crate::render::{Fitted, Tone, bytes, object, safe, toned};
 use crate::signals::{self, Flags};
+use crate::streams;
 use kv_engine::command::write_word;
 use kv_engine::inspect::{self, Content, Entry, Follow, Followed, Health, LogSummary, Operation, Record};
 use kv_engine::{Error, Tail};
@@ -27,7 +28,7 @@ const LOOK_SOON: Duration = Duration::from_millis(5);
 pub(crate) fn wal(args: &Args, wal: &WalArgs, flags: &'static Flags) -> ExitCode {
     let path = wal.file.as_ref().unwrap_or(&args.wal);
     let mut printer = Printer {
-        out: Fitted::stdout(BufWriter::new(io::stdout().lock()), args.json),
+        out: Fitted::stdout(BufWriter::new(streams::stdout()), args.json),
         path: path.clone(),
         json: args.json,
         color: args.color.on(io::stdout().is_terminal()),
@@ -65,8 +66,10 @@ pub(crate) fn wal(args: &Args, wal: &WalArgs, flags: &'static Flags) -> ExitCode
 
 /// Prints a log and what is appended to it, until Ctrl-C, which is how this ends in order.
 fn follow(path: &Path, mut printer: Printer<impl Write>, flags: &'static Flags) -> ExitCode {
-    // Where signals cannot be heard, the default ends it too.
-    let _ = signals::heed(flags);
+    if let Err(error) = signals::heed(flags) {
+        printer.complain(&format!("error: signals cannot be listened to: {error}"));
+        return ExitCode::FAILURE;
+    }
     let mut follow = match Follow::new(path) {
         Ok(follow) => follow,
         Err(error) => {
@@ -121,7 +124,7 @@ pub(crate) fn verify(args: &Args) -> ExitCode {
     let found = inspect::verify(&args.wal, &args.snapshot);
     let status = u8::from(!found.is_sound()) * BAD;
     let old_place = if found.is_sound() { None } else { args.old_place() };
-    let mut out = Fitted::stdout(BufWriter::new(io::stdout().lock()), args.json);
+    let mut out = Fitted::stdout(BufWriter::new(streams::stdout()), args.json);
     let written = if args.json {
         let lines = |text: String| text.lines().map(Json::from).collect::<Json>();
         out.write_all(object(&[("ok", found.is_sound().into()), ("found", lines(found.to_string()))]).as_bytes())
@@ -154,13 +157,7 @@ fn tone(name: &str, (path, health): &(PathBuf, Health)) -> (usize, Tone) {
 }
 
 pub(crate) fn end(mut out: impl Write, written: io::Result<()>, status: u8) -> ExitCode {
-    match written.and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            let _ = writeln!(io::stderr().lock(), "kv_cli: <stdout>: {error}");
-            ExitCode::from(1)
-        }
-        _ => ExitCode::from(status),
-    }
+    ExitCode::from(streams::finish(written.and_then(|()| out.flush()), status))
 }
 
 /// Prints entries of a log as they come.
@@ -199,7 +196,7 @@ impl<W: Write> Printer<W> {
     /// Says something on stderr, behind what was printed.
     fn complain(&mut self, text: &str) {
         let _ = self.out.flush();
-        let _ = writeln!(io::stderr().lock(), "kv_cli: {}", safe(text));
+        streams::say(&format!("kv_cli: {}", safe(text)));
     }
 
     fn fail(&mut self, error: &Error) -> u8 {

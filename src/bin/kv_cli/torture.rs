@@ -3,6 +3,7 @@
 use crate::args::{Rung, TortureArgs};
 use crate::kills::{self, Kills};
 use crate::render::{object, safe};
+use crate::streams;
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -30,24 +31,25 @@ pub(crate) fn run(args: &TortureArgs, json: bool) -> ExitCode {
     if args.rung == Rung::Engine && args.workload.is_none() && args.kills > 0 {
         add_kills(&mut tally, &kills::run(args.kills, args.seed));
     }
-    let mut out = io::stdout().lock();
+    let mut out = io::BufWriter::new(streams::stdout());
     let written = if json { print_json(&mut out, args.rung, &tally) } else { print(&mut out, args, &tally, began) };
+    let written = written.and_then(|()| out.flush());
     for failure in &tally.failures {
-        let _ = writeln!(io::stderr().lock(), "kv_cli: {}", safe(failure));
+        streams::say(&format!("kv_cli: {}", safe(failure)));
     }
     if let Some(case) =
         tally.failures.first().and_then(|line| line.rsplit_once("--case ")).and_then(|(_, case)| case.parse().ok())
     {
-        let _ = writeln!(io::stderr().lock(), "\nthe first of them, made small:\n{}", story(&case));
+        streams::say(&format!("\nthe first of them, made small:\n{}", story(&case)));
     }
-    ExitCode::from(u8::from(tally.failed > 0 || written.is_err()))
+    ExitCode::from(streams::finish(written, u8::from(tally.failed > 0)))
 }
 
 /// One case, made small and told; status 0 when nothing is wrong with it.
 fn again(case: &Case) -> ExitCode {
     let wrong = replay(case).is_some();
-    let written = io::stdout().lock().write_all(story(case).as_bytes());
-    ExitCode::from(u8::from(wrong || written.is_err()))
+    let written = streams::stdout().write_all(story(case).as_bytes());
+    ExitCode::from(streams::finish(written, u8::from(wrong)))
 }
 
 /// Before the lost writes, which are the last figure.
@@ -186,20 +188,23 @@ fn enumerate(rung: Rung, states: u64, seed: u64) -> Tally {
         let round = (estimate / rung.round()).max(1) * rung.round();
         let next = AtomicU64::new(done);
         std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| {
-                    loop {
-                        let number = next.fetch_add(1, Ordering::Relaxed);
-                        if number >= done + round {
-                            return;
-                        }
-                        let found = rung.workload(rung.first(seed).wrapping_add(number), number.is_multiple_of(FAULTS_EVERY));
-                        let mut total = lock(&total);
-                        total.add(found);
-                        bar.set_position(total.tried.min(states));
+            let work = || {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= done + round {
+                        return;
                     }
-                });
+                    let found = rung.workload(rung.first(seed).wrapping_add(number), number.is_multiple_of(FAULTS_EVERY));
+                    let mut total = lock(&total);
+                    total.add(found);
+                    bar.set_position(total.tried.min(states));
+                }
+            };
+            // This thread works, too: where no other can be had, it takes longer.
+            for _ in 1..threads {
+                let _ = std::thread::Builder::new().spawn_scoped(scope, work);
             }
+            work();
         });
         done += round;
     }

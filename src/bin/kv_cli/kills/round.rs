@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 /// A process that says nothing for so long hangs.
@@ -224,8 +225,16 @@ impl Store {
         let lock = beside(&self.wal, ".lock");
         let names = || Names::of(&self.wal, &self.snapshot);
         let ((lines, snap_sent), replies, status) = std::thread::scope(|scope| {
-            let feeder = scope.spawn(move || feed(to, model, aim, window, &mut feeding, shared));
-            let reader = scope.spawn(move || read(from, shared));
+            let feeder = Builder::new().spawn_scoped(scope, move || feed(to, model, aim, window, &mut feeding, shared));
+            let reader = Builder::new().spawn_scoped(scope, move || read(from, shared));
+            let (feeder, reader) = match (feeder, reader) {
+                (Ok(feeder), Ok(reader)) => (feeder, reader),
+                (Err(error), _) | (_, Err(error)) => {
+                    let _ = child.kill().and_then(|()| child.wait());
+                    shared.tell(|said| said.over = true);
+                    return Err(error);
+                }
+            };
             match aim {
                 Aim::Load => {
                     shared.wait(PATIENCE, |said| said.answers > 0);

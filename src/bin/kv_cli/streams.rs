@@ -1,0 +1,79 @@
+//! The standard streams, read and written with patience.
+//!
+//! Whoever started this program may have made one of them non-blocking. That belongs to everybody who shares the
+//! stream, so it is left as it is: where a read or a write would block, [`Patient`] waits with `poll` and goes on.
+//! Nothing is buffered here, and nothing is lost.
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use std::io::{self, Read, Stderr, Stdout, Write};
+use std::os::fd::AsFd;
+
+/// A file that waits where it would block.
+#[derive(Debug)]
+pub(crate) struct Patient<F>(pub(crate) F);
+
+/// stdout, without the standard library's buffer and lock.
+pub(crate) fn stdout() -> Patient<Stdout> {
+    Patient(io::stdout())
+}
+
+/// stderr, likewise.
+pub(crate) fn stderr() -> Patient<Stderr> {
+    Patient(io::stderr())
+}
+
+/// Says `line` on stderr. Nobody is left to tell where that fails.
+pub(crate) fn say(line: &str) {
+    let _ = stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// The exit status of a program that would have ended with `status`, and has written what it had to say. A reader that
+/// went away wanted no more; any other failure is said, and is one.
+pub(crate) fn finish(written: io::Result<()>, status: u8) -> u8 {
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            say(&format!("kv_cli: <stdout>: error: {error}"));
+            status.max(1)
+        }
+        _ => status,
+    }
+}
+
+/// Waits until a read, or a write, would not block.
+pub(crate) fn wait(stream: &impl AsFd, for_what: PollFlags) -> io::Result<()> {
+    loop {
+        match poll(&mut [PollFd::new(stream, for_what)], None) {
+            Err(Errno::INTR) => {}
+            done => return done.map(drop).map_err(io::Error::from),
+        }
+    }
+}
+
+impl<F: AsFd> Read for Patient<F> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match rustix::io::read(&self.0, &mut *out) {
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => wait(&self.0, PollFlags::IN)?,
+                done => return Ok(done?),
+            }
+        }
+    }
+}
+
+impl<F: AsFd> Write for Patient<F> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match rustix::io::write(&self.0, bytes) {
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => wait(&self.0, PollFlags::OUT)?,
+                done => return Ok(done?),
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
