@@ -389,7 +389,7 @@ fn case_42_what_is_no_export_is_refused_and_nothing_is_stored() {
 fn case_42_an_export_that_was_cut_is_refused_wherever_it_was_cut() {
     let source = Store::new();
     source.script("PUT a 1\nPUT \"b \\n\" 2\nPUT c 33\n");
-    for form in ["ex.kv", "ex.jsonl"] {
+    for (form, third) in [("ex.kv", &b"PUT c 33"[..]), ("ex.jsonl", b"\"value\":\"33")] {
         assert_eq!(run(&source, &["export", form]).2, Some(0));
         let whole = fs::read(source.path(form)).unwrap();
         let line = whole.iter().position(|&byte| byte == b'\n').unwrap();
@@ -402,8 +402,8 @@ fn case_42_an_export_that_was_cut_is_refused_wherever_it_was_cut() {
         }
         assert_eq!(store.script("SIZE\n"), "0\n");
         // Cut inside the third entry.
-        let at = whole.windows(2).position(|bytes| bytes == b"33").unwrap();
-        fs::write(store.path("cut"), &whole[..=at]).unwrap();
+        let at = whole.windows(third.len()).position(|bytes| bytes == third).unwrap();
+        fs::write(store.path("cut"), &whole[..at + third.len() - 1]).unwrap();
         let (_, err, status) = run(&store, &["import", "--salvage", "cut"]);
         assert!(status == Some(1) && err.contains("it was cut; imported: 2 entries"), "{err}");
         assert_eq!(store.script("SIZE\nGET c\n"), "2\n(nil)\n", "the half entry is none");
