@@ -120,6 +120,7 @@ pub(crate) fn verify(args: &Args) -> ExitCode {
         let text = found.to_string();
         let mut lines = text.lines().zip(tones.into_iter().chain(std::iter::repeat((0, Tone::Bad))));
         lines.try_for_each(|(line, (from, tone))| {
+            let tone = if line.starts_with("kept: ") && found.is_sound() { Tone::Torn } else { tone };
             let (head, verdict) = line.split_at_checked(from).unwrap_or(("", line));
             writeln!(out, "{}{}", safe(head), toned(&safe(verdict), tone, color))
         })
