@@ -12,6 +12,7 @@
 use super::read_header;
 use crate::disk::Disk;
 use crate::error::Error;
+use crate::wal::HEADER_BYTES;
 use crate::{StoreId, snapshot, with_suffix};
 use std::path::{Path, PathBuf};
 
@@ -121,8 +122,10 @@ fn look(disk: &dyn Disk, path: PathBuf, sort: Sort, id: StoreId) -> KeptCopy {
     let what = match read_header(&*file, &path) {
         Ok(header) if header.store_id == id => None,
         Ok(header) => Some(format!("a log of another store, {}", header.store_id)),
-        Err(Error::Damaged { offset: 0, .. }) => None,
-        Err(Error::Damaged { .. }) => Some("shorter than the header of a log".into()),
+        Err(Error::Damaged { .. }) if file.size().is_ok_and(|size| size < HEADER_BYTES as u64) => {
+            Some("shorter than the header of a log".into())
+        }
+        Err(Error::Damaged { .. }) => None,
         Err(Error::Version { found, .. }) => Some(format!("a log of a newer program, {found}")),
         Err(Error::Foreign { found, .. }) => Some(found),
         Err(error) => Some(format!("nothing that can be read: {error}")),
