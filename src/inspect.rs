@@ -545,8 +545,8 @@ pub fn verify(wal: &Path, snapshot: &Path) -> Verification {
         (Ok(LogSummary { header_damage: Some(reason), .. }), _) => Health::Bad(Error::damaged(wal, 0, reason)),
         (Ok(summary), None) => match &summary.tail {
             Tail::Clean if is_behind_write && summary.valid_bytes == summary.file_bytes => Health::Sound(format!(
-                "{}; ends right behind its last write, without reserved space and without a mark: the disk was full, or somebody \
-                 cut the file",
+                "{}; ends right behind its last write, without reserved space and without a mark: a write failed there, as on \
+                 a full disk, or somebody cut the file",
                 describe(&summary)
             )),
             Tail::Clean => Health::Sound(describe(&summary)),

@@ -139,8 +139,8 @@ pub struct RecoveryReport {
     pub closed_cleanly: bool,
     /// How the log ended.
     pub tail: Tail,
-    /// Whether the log ends right behind a write: without the space that is reserved there, and without a mark. A full disk
-    /// leaves that, and so does somebody who cuts the file.
+    /// Whether the log ends right behind a write: without the space that is reserved there, and without a mark. A write that
+    /// failed leaves that, as on a full disk, and so does somebody who cuts the file.
     pub ends_bare: bool,
     /// The copies of the log that earlier openings kept, and other files with such names. A copy that this opening made is
     /// in the tail.
@@ -327,10 +327,8 @@ impl RecoveryReport {
 
     /// Notes the copies that earlier openings of this store kept.
     fn look_at_kept(&mut self, disk: &dyn Disk, id: StoreId) {
-        let made = if let Tail::Damaged(cut) | Tail::Torn(cut) = &self.tail { cut.kept_as.as_ref() } else { None };
-        let is_made = |copy: &KeptCopy| made.is_some_and(|made| made == copy.path());
-        self.kept = kept_copies(disk, &self.wal, id);
-        self.kept.retain(|copy| !is_made(copy));
+        let made = if let Tail::Damaged(cut) | Tail::Torn(cut) = &self.tail { cut.kept_as.as_deref() } else { None };
+        self.kept = kept_copies(disk, &self.wal, id, made);
     }
 
     fn of_this_opening(&self) -> Vec<String> {
@@ -382,8 +380,8 @@ impl RecoveryReport {
 /// Of a log that ends right behind write `last`.
 pub(crate) fn said_of_bare_end(wal: &Path, last: Seq) -> String {
     format!(
-        "{}: the log ends right behind write {last}, without the space that is reserved there and without a mark: the disk was full, \
-         or somebody cut the file; whether later writes are missing cannot be told",
+        "{}: the log ends right behind write {last}, without the space that is reserved there and without a mark: a write failed \
+         there, as on a full disk, or somebody cut the file; whether later writes are missing cannot be told",
         wal.display()
     )
 }

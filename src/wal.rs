@@ -22,6 +22,8 @@
 //! - Space is *reserved* ahead of the tail, so that a sync need not wait for the file system to note
 //!   a new length: zeros up to the end of the file, which the reader takes for the end of the log.
 //!   An orderly close gives them back; so does recovery.
+//! - Something stands behind the last write: reserved space, or a mark. So a file that ends right behind a write was cut
+//!   from outside, or a write failed, as on a full disk.
 //! - A write that fails is taken back by cutting the file to `tail`, and the cut is synced, so that
 //!   nothing of it is in the way of later frames or comes back; where even that fails, the log must
 //!   not be written again.
@@ -445,7 +447,7 @@ impl Wal {
         let step = step.min(end.at.max(RESERVE_UNIT));
         let present_len = self.reserved.max(self.tail.at);
         let reserve =
-            (self.may_reserve && end.at > self.reserved).then(|| (present_len, (end.at + step).next_multiple_of(RESERVE_UNIT)));
+            (self.may_reserve && end.at >= self.reserved).then(|| (present_len, (end.at + step).next_multiple_of(RESERVE_UNIT)));
         self.from = end.at;
         self.out = Arc::new(std::mem::replace(&mut self.buffer, std::mem::take(&mut self.spare)));
         Group {

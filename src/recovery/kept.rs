@@ -7,7 +7,8 @@
 //!
 //! - A number is used once: the next copy gets the first number that no file has, with or without `-torn`.
 //! - A file with such a name that is no log of this store is named as what it is. It says nothing about this store.
-//! - A log with a damaged header counts as this store's: whose it is cannot be seen, and it may be.
+//! - A log with a damaged header counts as this store's, and so does a file that gives a read error: whose it is cannot be
+//!   seen, and it may be.
 
 use super::read_header;
 use crate::disk::Disk;
@@ -82,19 +83,29 @@ fn parse(wal: &Path, candidate: &Path) -> Option<(u64, Sort)> {
     (name(wal, n, sort) == candidate).then_some((n, sort)) // no sign, no zeros in front
 }
 
-/// What stands beside the log at `wal` of store `id` under the names of kept copies. What cannot be looked at is told, too.
-pub(crate) fn kept_copies(disk: &dyn Disk, wal: &Path, id: StoreId) -> Vec<KeptCopy> {
-    let listed = disk.list(&with_suffix(wal, MARK)).unwrap_or_default();
-    named(disk, wal, listed).into_iter().map(|(sort, path)| look(disk, path, sort, id)).collect()
+/// What stands beside the log at `wal` of store `id` under the names of kept copies, but for the one that was just `made`. What
+/// cannot be looked at is told, too.
+pub(super) fn kept_copies(disk: &dyn Disk, wal: &Path, id: StoreId, made: Option<&Path>) -> Vec<KeptCopy> {
+    let named = names(disk, wal).into_iter().filter(|(_, path)| Some(path.as_path()) != made);
+    named.map(|(sort, path)| look(disk, path, sort, id)).collect()
 }
 
 /// As [`kept_copies`], of the store of which this log and this snapshot are; none where neither says which one that is.
 pub(crate) fn kept_beside(disk: &dyn Disk, wal: &Path, snapshot: &Path) -> Vec<KeptCopy> {
+    let named = names(disk, wal);
+    if named.is_empty() {
+        return Vec::new(); // and nothing is read
+    }
     let open = |path| disk.open_read(path).ok().flatten();
     let of_log = open(wal).and_then(|file| read_header(&*file, wal).ok()).map(|header| header.store_id);
     let of_snapshot =
         || open(snapshot).and_then(|file| snapshot::read_header(&*file, snapshot).ok()).map(|header| header.store_id);
-    of_log.or_else(of_snapshot).map_or_else(Vec::new, |id| kept_copies(disk, wal, id))
+    let Some(id) = of_log.or_else(of_snapshot) else { return Vec::new() };
+    named.into_iter().map(|(sort, path)| look(disk, path, sort, id)).collect()
+}
+
+fn names(disk: &dyn Disk, wal: &Path) -> Vec<(Sort, PathBuf)> {
+    named(disk, wal, disk.list(&with_suffix(wal, MARK)).unwrap_or_default())
 }
 
 /// Those of the `listed` paths that are names of copies, in the order of their numbers.
@@ -128,7 +139,7 @@ fn look(disk: &dyn Disk, path: PathBuf, sort: Sort, id: StoreId) -> KeptCopy {
         Err(Error::Damaged { .. }) => None,
         Err(Error::Version { found, .. }) => Some(format!("a log of a newer program, {found}")),
         Err(Error::Foreign { found, .. }) => Some(found),
-        Err(error) => Some(format!("nothing that can be read: {error}")),
+        Err(_) => None, // a read error: it may be one
     };
     match (what, sort) {
         (Some(what), _) => KeptCopy::Other(path, what),
@@ -215,7 +226,7 @@ mod tests {
             std::fs::write(at(name), bytes).unwrap();
         }
         std::fs::create_dir(at("w.damaged-9")).unwrap();
-        let kept = kept_copies(&OsDisk, &wal, ID);
+        let kept = kept_copies(&OsDisk, &wal, ID, None);
         let ours: Vec<_> = kept.iter().filter(|copy| !matches!(copy, KeptCopy::Other(..))).cloned().collect();
         assert_eq!(
             ours,

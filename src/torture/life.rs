@@ -243,7 +243,11 @@ impl Driver {
 
     /// The power fails; of the log the first `bytes` are left. Another life goes on with it.
     pub(super) fn power_cut(self, bytes: usize, seed: u64, batch_size: u64) -> Driver {
-        let life = self.life();
+        let mut life = self.life();
+        // What is lost had not been synced, so there was no mark behind it.
+        if let Some(mark) = life.records.last().filter(|last| last.kind == Kind::OPENED && last.start >= bytes) {
+            life.log.truncate(mark.start);
+        }
         let mut next = self.revive(&life, bytes, seed, batch_size);
         next.earlier = Some(Earlier { cut: next.life().log.len(), log: life.log });
         next
