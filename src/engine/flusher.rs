@@ -138,3 +138,69 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use crate::disk::sim::{Image, SimDisk};
+    use crate::{Engine, Options};
+    use std::path::Path;
+    use std::sync::Arc;
+
+    fn bytes(disk: &SimDisk) -> usize {
+        let log = disk.world().after_death(None).remove(Path::new("/w")).unwrap();
+        log.len() - log.iter().rev().take_while(|&&byte| byte == 0).count()
+    }
+
+    fn open(disk: &SimDisk) -> Engine {
+        Options::new("/w", "/s").disk(Arc::new(disk.clone())).by_hand().open().unwrap()
+    }
+
+    #[test]
+    fn one_mark_follows_the_last_write_once_nobody_writes() {
+        let disk = SimDisk::new(&Image::new(), 1);
+        let engine = open(&disk);
+        assert_eq!((engine.flusher_turn(), bytes(&disk)), (None, 64), "nothing was written");
+        for n in 0..3 {
+            engine.put("x", [b'a' + n]).unwrap();
+            let before = bytes(&disk);
+            assert!(engine.flusher_turn().is_some(), "somebody has just written");
+            assert_eq!(bytes(&disk), before);
+        }
+        let before = bytes(&disk);
+        let syncs = engine.stats().syncs;
+        assert_eq!((engine.flusher_turn(), bytes(&disk)), (None, before + crate::wal::OPENED_BYTES));
+        let marked = bytes(&disk);
+        assert_eq!((engine.flusher_turn(), bytes(&disk), engine.stats().syncs), (None, marked, syncs));
+        engine.put("x", "d").unwrap();
+        engine.flush().unwrap();
+        let flushed = bytes(&disk);
+        assert!((engine.flusher_turn(), engine.flusher_turn()).1.is_none());
+        assert_eq!(bytes(&disk), flushed, "the flush has written one");
+        engine.close().unwrap();
+        drop(engine);
+        let closed = bytes(&disk);
+        let engine = open(&disk);
+        assert_eq!((engine.flusher_turn(), bytes(&disk), engine.get("x").unwrap().unwrap()[0]), (None, closed, b'd'));
+    }
+
+    #[test]
+    fn what_a_power_cut_leaves_of_a_mark_is_no_harm() {
+        let disk = SimDisk::new(&Image::new(), 1);
+        let engine = open(&disk);
+        engine.put("x", "1").unwrap();
+        let before = disk.world().after_death(None)[Path::new("/w")].clone();
+        engine.flush().unwrap();
+        let marked = disk.world().after_death(None);
+        let end = bytes(&disk);
+        for kept in 0..crate::wal::OPENED_BYTES {
+            let mut image = marked.clone();
+            let log = image.get_mut(Path::new("/w")).unwrap();
+            let from = end - crate::wal::OPENED_BYTES + kept;
+            log[from..].copy_from_slice(&before[from..]);
+            let disk = SimDisk::new(&image, 2);
+            let engine = open(&disk);
+            assert!(!engine.recovery().is_loss() && engine.get("x").unwrap().unwrap()[..] == b"1"[..], "{kept}");
+        }
+    }
+}
