@@ -456,7 +456,7 @@ impl Wal {
         let step = step.min(end.at.max(RESERVE_UNIT));
         let present_len = self.reserved.max(self.tail.at);
         let reserve =
-            (self.may_reserve && end.at >= self.reserved).then(|| (present_len, (end.at + step).next_multiple_of(RESERVE_UNIT)));
+            (self.may_reserve && end.at > self.reserved).then(|| (present_len, (end.at + step).next_multiple_of(RESERVE_UNIT)));
         self.from = end.at;
         self.out = Arc::new(std::mem::replace(&mut self.buffer, std::mem::take(&mut self.spare)));
         Group {
