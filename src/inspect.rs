@@ -5,9 +5,11 @@
 
 mod fields;
 mod follow;
+mod kept;
 
 pub use fields::{Field, header_fields, record_fields};
 pub use follow::{Follow, Followed};
+pub use kept::{kept_copies, said_of_kept_copies};
 
 use crate::disk::{Disk, File, OsDisk, read_full_at};
 use crate::error::{Error, Result};
@@ -15,7 +17,7 @@ use crate::record::{Fault, HEADER_BYTES, Kind};
 use crate::recovery::{Cut, Tail, check_pair, read_header};
 use crate::scan::{Frame, Frames, Next, find_salt};
 use crate::state;
-use crate::{LOG_FORMAT, Seq, StoreId, snapshot, wal};
+use crate::{KeptCopy, LOG_FORMAT, Seq, StoreId, snapshot, wal};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -470,11 +472,14 @@ pub struct Verification {
     pub snapshot: (PathBuf, Health),
     /// Why the two cannot be one store, when neither is bad by itself; or that the log is missing.
     pub pair: Option<Error>,
+    /// The copies of the log that openings kept, and other files with such names.
+    pub kept: Vec<KeptCopy>,
 }
 
 impl Verification {
     /// Whether the store would open with everything that it ever promised durable, as far as the
-    /// files can tell. A torn tail is sound; two missing files are not.
+    /// files can tell. A torn tail is sound; two missing files are not, and neither is a store beside which a copy of
+    /// its damaged log is kept.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -491,7 +496,8 @@ impl Verification {
         let healths = [&self.log.1, &self.snapshot.1];
         let bad = healths.iter().any(|health| matches!(health, Health::Bad(_) | Health::Unreadable(_)));
         let missing = healths.iter().all(|health| matches!(health, Health::Missing));
-        !bad && !missing && self.pair.is_none()
+        let kept = self.kept.iter().any(|copy| matches!(copy, KeptCopy::Damaged(_)));
+        !bad && !missing && !kept && self.pair.is_none()
     }
 }
 
@@ -506,10 +512,10 @@ impl fmt::Display for Verification {
                 Health::Unreadable(error) => writeln!(f, "{name} cannot be read: {error}")?,
             }
         }
-        match &self.pair {
-            Some(error) => writeln!(f, "BAD: {error}"),
-            None => Ok(()),
+        if let Some(error) = &self.pair {
+            writeln!(f, "BAD: {error}")?;
         }
+        said_of_kept_copies(&self.kept, &self.snapshot.0).iter().try_for_each(|said| writeln!(f, "kept: {said}"))
     }
 }
 
@@ -530,7 +536,9 @@ pub fn verify(wal: &Path, snapshot: &Path) -> Verification {
     let log_header = OsDisk.open_read(wal).ok().flatten().and_then(|file| read_header(&*file, wal).ok());
     let promised = snapshot_seq(snapshot);
     let mut impossible = None;
+    let mut is_behind_write = false;
     let seen = log(wal, promised, |entry| {
+        is_behind_write = matches!(&entry, Entry::Record(Record { content: Content::Write(_), .. }));
         if let Entry::Record(Record { offset, content: Content::Impossible, .. }) = entry {
             impossible = Some(offset);
         }
@@ -543,6 +551,11 @@ pub fn verify(wal: &Path, snapshot: &Path) -> Verification {
         (Ok(_), Some(offset)) => Health::Bad(Error::damaged(wal, offset, Fault::Content.to_string())),
         (Ok(LogSummary { header_damage: Some(reason), .. }), _) => Health::Bad(Error::damaged(wal, 0, reason)),
         (Ok(summary), None) => match &summary.tail {
+            Tail::Clean if is_behind_write && summary.valid_bytes == summary.file_bytes => Health::Sound(format!(
+                "{}; ends right behind its last write, without reserved space and without a mark: a write failed there, as on \
+                 a full disk, or somebody cut the file",
+                describe(&summary)
+            )),
             Tail::Clean => Health::Sound(describe(&summary)),
             Tail::Torn(cut) => Health::Torn(format!(
                 "{}; then {} B that are no whole record ({}): no sync that covers them is known to have ended; cut at the next opening",
@@ -565,7 +578,8 @@ pub fn verify(wal: &Path, snapshot: &Path) -> Verification {
         }
         _ => None,
     };
-    Verification { log: (wal.to_path_buf(), log_health), snapshot: (snapshot.to_path_buf(), snapshot_health), pair }
+    let kept = kept_copies(wal, snapshot);
+    Verification { log: (wal.to_path_buf(), log_health), snapshot: (snapshot.to_path_buf(), snapshot_health), pair, kept }
 }
 
 /// An empty file holds no log; opening begins a new one in its place.

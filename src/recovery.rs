@@ -21,31 +21,40 @@
 //! |---|---|---|
 //! | at its end | go on | go on |
 //! | torn | cut, report | cut, report |
+//! | torn, and whole writes of its chain behind | keep a copy, cut, report | refuse, change nothing |
 //! | damaged | keep a copy, cut, report | refuse, change nothing |
 //! | there is none, or an empty or older one, but a snapshot | report; begin a new one at the first write | refuse, change nothing |
 //! | it is empty, and there is no snapshot | begin a new store, report | refuse, change nothing |
 //!
+//! The copies stay, and each opening names those that are there: `recovery/kept.rs`. One of a damaged log is a loss until
+//! somebody has dealt with it, in either policy; it is no reason to refuse.
+//!
 //! A damaged snapshot, a damaged log header, a read error, a foreign or newer file: always refuse.
 
+mod cut;
 mod feed;
 mod keep;
+mod kept;
 mod read;
 mod spread;
 mod unbegun;
 
+pub use cut::{Cut, Tail};
 pub(crate) use feed::Progress;
+pub use kept::KeptCopy;
+use kept::kept_copies;
+pub(crate) use kept::{kept_beside, said as said_of_kept};
 pub(crate) use read::{Keep, check_pair, read_header};
 pub(crate) use unbegun::Unbegun;
 
 use crate::disk::{Disk, File, is_still, remove_left_over};
 use crate::error::{Error, Result};
 use crate::layers::Layers;
-use crate::record::Fault;
-use crate::scan::Frames;
 use crate::snapshot::{self, Form};
 use crate::wal::{self, Wal};
 use crate::{Seq, StoreId};
-use keep::keep_copy;
+use keep::{keep_as, keep_copy};
+use kept::Sort;
 use read::{Files, Found, read};
 use spread::Plan;
 use std::fmt;
@@ -55,7 +64,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What opening does with a log that is damaged, that is, has a bad record that had been synced. A
-/// torn end, which had not been, is cut and reported either way.
+/// torn end, which had not been, is cut and reported either way, unless whole writes stand behind it.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -77,11 +86,12 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Recovery {
-    /// Recover everything before the bad record, keep the damaged log as `<wal>.damaged-<n>`, and
-    /// say so in the [`RecoveryReport`](crate::RecoveryReport).
+    /// Recover everything before the bad record, keep the damaged log as `<wal>.damaged-<n>` and one with whole writes
+    /// behind a torn record as `<wal>.damaged-<n>-torn`, and say so in the [`RecoveryReport`](crate::RecoveryReport).
     #[default]
     Prefix,
-    /// Refuse with [`Error::Damaged`](crate::Error::Damaged) and change nothing. A snapshot whose log
+    /// Refuse with [`Error::Damaged`](crate::Error::Damaged) and change nothing, also where whole writes stand behind a
+    /// torn record. Copies that earlier openings kept are no reason to refuse. A snapshot whose log
     /// is missing, empty, or older than it is refused too, with [`Error::Mismatch`](crate::Error::Mismatch), and an empty log
     /// without a snapshot.
     Strict,
@@ -139,107 +149,14 @@ pub struct RecoveryReport {
     pub closed_cleanly: bool,
     /// How the log ended.
     pub tail: Tail,
+    /// Whether the log ends right behind a write: without the space that is reserved there, and without a mark. A write that
+    /// failed leaves that, as on a full disk, and so does somebody who cuts the file.
+    pub ends_bare: bool,
+    /// The copies of the log that earlier openings kept, and other files with such names. A copy that this opening made is
+    /// in the tail.
+    pub kept: Vec<KeptCopy>,
     /// How long opening took, from the first read on.
     pub took: Duration,
-}
-
-/// How a log ended; in [`RecoveryReport::tail`].
-///
-/// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
-/// use kv_engine::Tail;
-///
-/// match &engine.recovery().tail {
-///     Tail::Clean => {}
-///     Tail::Torn(cut) => println!("{} B cut that nobody was promised", cut.bytes),
-///     Tail::Damaged(cut) => println!("damaged; the whole log is kept as {:?}", cut.kept_as),
-///     _ => println!("see the warnings"),
-/// }
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Tail {
-    /// With its last record.
-    Clean,
-    /// With bytes that no sync is known to cover, as a crash leaves them: as far as the
-    /// log can tell, promised to nobody.
-    Torn(Cut),
-    /// With a bad record of which [`Cut::proof`] shows that it had been synced.
-    Damaged(Cut),
-}
-
-/// Where a log stopped making sense; from [`Tail`].
-///
-/// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
-/// # use kv_engine::disk::{Disk, OsDisk};
-/// # let options = kv_engine::Options::new(&log, snapshot);
-/// # let engine = options.clone().open()?; engine.put("x", "100")?; engine.close()?;
-/// let file = OsDisk.open(&log)?.expect("a log");
-/// file.set_len(140)?; // as a crash in the middle of a write may leave it
-/// let engine = options.open()?;
-/// let kv_engine::Tail::Torn(cut) = &engine.recovery().tail else { panic!("not torn") };
-/// assert_eq!((cut.offset, cut.bytes, cut.expected), (105, 35, 1));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Cut {
-    /// Where the first bad record begins, in bytes from the start of the file.
-    pub offset: u64,
-    /// Bytes from there on, without the zeros that the file ends with.
-    pub bytes: u64,
-    /// The check that failed.
-    pub fault: Fault,
-    /// The sequence number that should have stood there.
-    pub expected: Seq,
-    /// Whole records found behind it. They are not applied.
-    pub whole_beyond: u64,
-    /// The highest sequence number among them; 0 when there is none.
-    pub last_beyond: Seq,
-    /// What proves that the bad record had been synced, in words; empty for a torn tail.
-    pub proof: String,
-    /// The last write that a record behind proves to have been synced; 0 when none does.
-    pub promised: Seq,
-    /// Where opening kept the damaged log; `None` for a torn tail, and from [`inspect`](crate::inspect).
-    pub kept_as: Option<PathBuf>,
-}
-
-impl Cut {
-    /// The verdict on a log that stops with `fault` at the reader's place; `snapshot_seq` is the
-    /// last write that a snapshot holds.
-    pub(crate) fn judge(frames: &mut Frames, fault: Fault, snapshot_seq: Seq) -> Result<Tail> {
-        let beyond = frames.look_beyond(|_| {})?;
-        let expected = frames.last() + 1;
-        let mut cut = Cut {
-            offset: frames.offset(),
-            bytes: frames.content_end()? - frames.offset(),
-            fault,
-            expected,
-            whole_beyond: beyond.whole,
-            last_beyond: beyond.last,
-            proof: String::new(),
-            promised: beyond.promised,
-            kept_as: None,
-        };
-        if let Some((at, seq)) = beyond.witness {
-            cut.proof = format!("the record at byte {at} (sequence number {seq}) proves that it had been synced");
-        } else if expected <= snapshot_seq {
-            cut.proof = format!("the snapshot of write {snapshot_seq} proves that it had been synced");
-        } else {
-            return Ok(Tail::Torn(cut));
-        }
-        Ok(Tail::Damaged(cut))
-    }
-
-    /// The last write that is known to be lost, when `recovered` was the last one recovered.
-    pub(crate) fn lost_to(&self, recovered: Seq) -> Option<Seq> {
-        let last = self.last_beyond.max(self.promised);
-        (last > recovered).then_some(last)
-    }
 }
 
 impl RecoveryReport {
@@ -262,11 +179,14 @@ impl RecoveryReport {
             was_opened_before: false,
             closed_cleanly: false,
             tail: Tail::Clean,
+            ends_bare: false,
+            kept: Vec::new(),
             took: Duration::ZERO,
         }
     }
 
-    /// Whether something that had been promised durable is not in the state, or may not be: a damaged log, or a log
+    /// Whether something that had been promised durable is not in the state, or may not be: a damaged log, now or when a
+    /// copy was kept that is still there, or a log
     /// that is missing, empty or older beside its snapshot, or empty where a store was open before. Worth a look at [`RecoveryReport::warnings`] in any program.
     ///
     /// ```
@@ -278,11 +198,13 @@ impl RecoveryReport {
     /// ```
     #[must_use]
     pub fn is_loss(&self) -> bool {
+        let kept = self.kept.iter().any(|copy| matches!(copy, KeptCopy::Damaged(_)));
         let emptied = self.log_empty && self.was_opened_before;
-        self.log_missing || self.log_older.is_some() || emptied || matches!(self.tail, Tail::Damaged(_))
+        kept || self.log_missing || self.log_older.is_some() || emptied || matches!(self.tail, Tail::Damaged(_))
     }
 
-    /// A full sentence for everything that was cut or repaired; empty when nothing was.
+    /// A full sentence for everything that was cut or repaired, and for the copies that earlier openings kept; empty when
+    /// there is none of it.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -300,6 +222,18 @@ impl RecoveryReport {
     /// ```
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.of_this_opening();
+        warnings.extend(said_of_kept(&self.kept, &self.snapshot));
+        warnings
+    }
+
+    /// Notes the copies that earlier openings of this store kept.
+    fn look_at_kept(&mut self, disk: &dyn Disk, id: StoreId) {
+        let made = if let Tail::Damaged(cut) | Tail::Torn(cut) = &self.tail { cut.kept_as.as_deref() } else { None };
+        self.kept = kept_copies(disk, &self.wal, id, made);
+    }
+
+    fn of_this_opening(&self) -> Vec<String> {
         let wal = self.wal.display();
         if self.log_missing {
             let what =
@@ -323,19 +257,25 @@ impl RecoveryReport {
             return vec![format!("{wal}: the log was an empty file, which no crash leaves{was}; a new store was begun")];
         }
         match &self.tail {
+            Tail::Clean if self.ends_bare => vec![said_of_bare_end(&self.wal, self.last_seq)],
             Tail::Clean => Vec::new(),
             Tail::Torn(cut) => {
                 let dropped = match cut.whole_beyond {
                     0 => String::new(),
                     n => format!(" (among them {n} whole but unpromised)"),
                 };
-                vec![format!(
+                let torn = format!(
                     "{wal}: torn record at byte {}: {}; kept {} records, cut {} bytes{dropped}; no sync that covers them is known to have ended",
                     cut.offset,
                     cut.fault,
                     self.replayed + self.skipped,
                     cut.bytes
-                )]
+                );
+                let copy = cut.kept_as.as_deref().map(|kept| {
+                    let kept = kept.display();
+                    format!("the log as it was is kept as {kept}; read what was cut with: kv_cli wal {kept}")
+                });
+                std::iter::once(torn).chain(copy).collect()
             }
             Tail::Damaged(cut) => {
                 let lost = match cut.lost_to(self.last_seq) {
@@ -351,6 +291,15 @@ impl RecoveryReport {
             }
         }
     }
+}
+
+/// Of a log that ends right behind write `last`.
+pub(crate) fn said_of_bare_end(wal: &Path, last: Seq) -> String {
+    format!(
+        "{}: the log ends right behind write {last}, without the space that is reserved there and without a mark: a write failed \
+         there, as on a full disk, or somebody cut the file; whether later writes are missing cannot be told",
+        wal.display()
+    )
 }
 
 impl fmt::Display for RecoveryReport {
@@ -436,6 +385,23 @@ pub(crate) fn recover(
         return Err(Error::damaged(wal_path, cut.offset, reason));
     }
 
+    if policy == Recovery::Strict
+        && let Tail::Torn(cut) = &report.tail
+        && cut.writes_beyond > 0
+    {
+        let reason = format!(
+            "{}, and {} whole behind it, up to write {}, which no sync is known to cover: a power cut may leave this, and so may \
+             a bad disk; write {} is the last good one; opened in strict mode, so not opened, nothing changed; see it with: \
+             kv_cli wal {}, or open without strict mode, which keeps a copy",
+            cut.fault,
+            if cut.writes_beyond == 1 { "1 write is".to_string() } else { format!("{} writes are", cut.writes_beyond) },
+            cut.last_beyond,
+            report.last_seq,
+            wal_path.display()
+        );
+        return Err(Error::damaged(wal_path, cut.offset, reason));
+    }
+
     report.log_missing = log.is_none() && snapshot.is_some();
     report.log_empty = log.is_none() && wal_file.is_some();
     report.was_opened_before = noted.opened_before;
@@ -469,8 +435,12 @@ pub(crate) fn recover(
         report.snapshot_bytes = saved.header.file_len().unwrap_or(0);
         (snapshot, snapshot_file, base) = (Some(saved.header), Some(saved.file), saved.base);
     }
-    if let (Some(file), Tail::Damaged(cut)) = (&wal_file, &mut report.tail) {
-        cut.kept_as = Some(keep_copy(disk, file, wal_path)?);
+    match (&wal_file, &mut report.tail) {
+        (Some(file), Tail::Damaged(cut)) => cut.kept_as = Some(keep_copy(disk, file, wal_path)?),
+        (Some(file), Tail::Torn(cut)) if cut.writes_beyond > 0 && report.log_older.is_none() => {
+            cut.kept_as = Some(keep_as(disk, file, wal_path, Sort::Torn)?);
+        }
+        _ => {}
     }
     let mut unbegun = None;
     let wal = match (wal_file, log) {
@@ -508,6 +478,7 @@ pub(crate) fn recover(
         Keep::InMemory => Layers::Memory(state),
         Keep::OnDisk { cache_bytes } => Layers::over(base, state, cache_bytes),
     };
+    report.look_at_kept(disk, wal.store_id());
     report.keys = state.at_most().0;
     report.took = disk.now().saturating_sub(began);
     Ok(Recovered { state, wal, unbegun, snapshot, report })

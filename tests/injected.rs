@@ -149,8 +149,11 @@ fn writes_that_fail() {
         let case = format!("{injection}: {}", run.stderr);
         assert!(run.injected > 0, "{case}");
         assert_eq!((run.answers, run.status), (vec!["OK".to_string(); oks], status), "{case}");
-        let kept = store.script("SIZE\n");
+        // Where the last write failed, nothing stands behind the one before it, and opening says so.
+        let after = store.cli().write_stdin("SIZE\n").assert().success().get_output().clone();
+        let (kept, said) = (String::from_utf8(after.stdout).unwrap(), String::from_utf8(after.stderr).unwrap());
         assert!(kept == format!("{oks}\n"), "{kept} after {case}");
+        assert!(said.lines().all(|line| line.contains("a write failed there")), "{said} after {case}");
     }
     // A write that cannot be taken back is the end.
     let store = Store::new();

@@ -335,7 +335,8 @@ impl Engine {
         let log = self.shared().open_log()?;
         let (durable, written) = (log.durable, log.counts.log_bytes_written);
         let log = self.shared().make_durable(log)?;
-        let log = self.shared().check_log_behind_pause(log)?;
+        let mut log = self.shared().check_log_behind_pause(log)?;
+        self.shared().prove_writes(&mut log);
         Ok(Flushed {
             writes: log.durable - durable,
             bytes: log.counts.log_bytes_written - written,

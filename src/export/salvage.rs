@@ -16,10 +16,10 @@ use crate::disk::{Disk, File, OsDisk, ReadOnly};
 use crate::error::{Error, Result};
 use crate::inspect::find_header;
 use crate::record::{HEADER_BYTES, Kind};
-use crate::recovery::read_header;
+use crate::recovery::{kept_beside, read_header};
 use crate::scan::{Frame, Frames, Next, find_salt};
 use crate::state::{self, Key, OpRef};
-use crate::{Seq, StoreId, snapshot, wal};
+use crate::{KeptCopy, Seq, StoreId, snapshot, wal};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -109,6 +109,12 @@ pub(super) fn salvage_from(disk: &dyn Disk, wal: &Path, snapshot: &Path) -> Salv
         }
         Some(found) if !found.sound => salvaged.notes.push(format!("snapshot: {} is damaged", snapshot.display())),
         _ => {}
+    }
+    for copy in kept_beside(disk, wal, snapshot) {
+        if let KeptCopy::Damaged(copy) = copy {
+            let note = "is kept beside this log: a damaged log, whose writes may be there alone; salvage it too";
+            salvaged.notes.push(format!("log: {} {note}", copy.display()));
+        }
     }
     let (mut said, mut log) = (Said::default(), None);
     let read = open_log(disk, wal).and_then(|file| {

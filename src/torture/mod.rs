@@ -408,6 +408,7 @@ fn role(path: &str) -> &'static str {
         WAL => "log",
         SNAPSHOT => "snapshot",
         "/sim" => "directory",
+        path if path.starts_with("/sim/kv.wal.damaged-") => "kept log",
         scratch if is_scratch_of(Path::new(WAL), Path::new(scratch)) => "new log",
         scratch if is_scratch_of(Path::new(SNAPSHOT), Path::new(scratch)) => "new snapshot",
         _ => "other",

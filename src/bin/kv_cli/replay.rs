@@ -5,7 +5,7 @@ use crate::render::safe;
 use crate::streams;
 use kv_engine::command::write_word;
 use kv_engine::replay::{Replayed, replay};
-use kv_engine::{Error, Tail};
+use kv_engine::{Error, KeptCopy, Tail, inspect};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -56,6 +56,11 @@ fn work(args: &Args, replay_args: &ReplayArgs, out: &mut impl Write) -> Result<u
     })?;
     written?;
     let mut status = damage(log, &one, out)?;
+    let kept = inspect::kept_copies(log, &args.snapshot);
+    for said in inspect::said_of_kept_copies(&kept, &args.snapshot) {
+        let _ = writeln!(io::stderr().lock(), "kv_cli: {}", safe(&said));
+    }
+    status = status.max(if kept.iter().any(|copy| matches!(copy, KeptCopy::Damaged(_))) { 3 } else { 0 });
     if let Some(other) = &replay_args.diff {
         let snapshot = replay_args.diff_snapshot.clone().unwrap_or_else(|| args.snapshot_of(other));
         let other_state = replay(other, &snapshot, replay_args.until, |_| {})?;
