@@ -25,7 +25,7 @@ pub(crate) use window::{WINDOW_BYTES, Way, Window};
 
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,7 +68,8 @@ pub(crate) const DIRECT_BYTES: usize = 4096;
 ///     fn open(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
 ///         Ok(OsDisk.open(path)?.map(|file| self.counted(file)))
 ///     }
-///     // … create_new too; open_read, rename, remove, sync_dir, lock, now, entropy pass on to `OsDisk`
+///     // … create_new too; open_read, rename, remove, sync_dir, lock, list, now, entropy pass on to `OsDisk`
+/// #     fn list(&self, path: &Path) -> io::Result<Vec<std::path::PathBuf>> { OsDisk.list(path) }
 /// #     fn open_read(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> { OsDisk.open_read(path) }
 /// #     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> { Ok(self.counted(OsDisk.create_new(path)?)) }
 /// #     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> { OsDisk.rename(from, to) }
@@ -128,6 +129,15 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// # Errors
     /// `WouldBlock` when somebody holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>>;
+    /// The paths beside `path` whose last part begins with the last part of `path`, in ascending order. The store looks
+    /// by this for files that an earlier opening left over. A disk that has no such list gives none.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        let _ = path;
+        Ok(Vec::new())
+    }
     /// Time since some fixed moment; never goes back.
     fn now(&self) -> Duration;
     /// A random number; that two runs draw the same one must be most unlikely.

@@ -89,6 +89,19 @@ impl Disk for OsDisk {
         Ok(Box::new(OsLock { file, path: path.to_path_buf() }))
     }
 
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        let Some(name) = path.file_name() else { return Ok(Vec::new()) };
+        let mut found = Vec::new();
+        for entry in fs::read_dir(parent(path))? {
+            let other = entry?.file_name();
+            if other.as_encoded_bytes().starts_with(name.as_encoded_bytes()) {
+                found.push(path.with_file_name(other));
+            }
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
     fn now(&self) -> Duration {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
         START.elapsed()

@@ -182,6 +182,13 @@ impl Disk for Memory {
         Ok(Box::new(NoLock)) // one opening at a time, which its only user sees to
     }
 
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        let name = path.as_os_str().as_encoded_bytes();
+        let files = lock(&self.files);
+        let beside = files.iter().filter(|(other, _)| other.as_os_str().as_encoded_bytes().starts_with(name));
+        Ok(beside.map(|(path, _)| path.clone()).collect())
+    }
+
     fn now(&self) -> Duration {
         Duration::ZERO
     }

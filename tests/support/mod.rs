@@ -263,6 +263,9 @@ impl Disk for FaultyDisk {
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
         OsDisk.lock(path)
     }
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        OsDisk.list(path)
+    }
     fn now(&self) -> Duration {
         OsDisk.now()
     }

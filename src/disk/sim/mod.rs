@@ -216,6 +216,15 @@ impl Disk for SimDisk {
         Ok(Box::new(SimLock { disk: self.clone(), path: path.to_path_buf() }))
     }
 
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        let Some(name) = path.file_name() else { return Ok(Vec::new()) };
+        let begins = |other: &&PathBuf| {
+            let other = (other.parent(), other.file_name().unwrap_or_default().as_encoded_bytes());
+            other.0 == path.parent() && other.1.starts_with(name.as_encoded_bytes())
+        };
+        Ok(self.lock_inner().world.names().keys().filter(begins).cloned().collect())
+    }
+
     fn now(&self) -> Duration {
         self.lock_inner().now
     }
