@@ -29,10 +29,12 @@
 
 mod feed;
 mod keep;
+mod pair;
 mod read;
 mod spread;
 
 pub(crate) use feed::Progress;
+pub(crate) use pair::{Beside, diverged, header_now, lacking};
 pub(crate) use read::{Keep, check_pair, read_header};
 
 use crate::disk::{Disk, File, remove_if_there};

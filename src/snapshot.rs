@@ -150,13 +150,18 @@ impl Header {
 
     /// Begins every checksum of its frames.
     pub(crate) fn salt(&self) -> u32 {
-        crc(crc(0, &self.store_id.0), &self.seq.to_le_bytes())
+        salt_of(self.store_id, self.seq)
     }
 
     /// Length of a file with this header.
     pub(crate) fn file_len(&self) -> Option<u64> {
         (HEADER_BYTES as u64 + u64::from(self.meta_len)).checked_add(self.data_len)
     }
+}
+
+/// Begins every checksum of the frames of the snapshot of this store after this write.
+pub(crate) fn salt_of(store_id: StoreId, seq: Seq) -> u32 {
+    crc(crc(0, &store_id.0), &seq.to_le_bytes())
 }
 
 fn damage(what: &str) -> String {

@@ -40,7 +40,7 @@ fn drawn() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("sync", vec![]),
         ("checkpoint", [&up_to_recovery[..], &["memory"]].concat()),
         ("engine", [&up_to_recovery[..], &["recovery", "layers", "sync", "checkpoint"]].concat()),
-        ("inspect", [&up_to_recovery[..], &["recovery"]].concat()),
+        ("inspect", [&up_to_recovery[..], &["recovery", "magic"]].concat()),
         ("export", [&up_to_recovery[..], &["recovery", "inspect"]].concat()),
         ("replay", [&up_to_recovery[..], &["recovery"]].concat()),
         ("torture", [&up_to_recovery[..], &["recovery", "engine", "layers"]].concat()),

@@ -1,6 +1,7 @@
 //! Steps 2 to 4 of opening: the snapshot, the log, the verdict. Nothing is changed here.
 
 use super::feed::{Feed, Progress};
+use super::pair::diverged;
 use super::spread::{Plan, fill};
 use super::{Cut, RecoveryReport, Tail};
 use crate::disk::{File, Way, read_full_at};
@@ -118,6 +119,11 @@ fn replay(
     let path = files.wal_path;
     let header = read_header(&**file, path)?;
     check_pair(path, files.snapshot_path, &header, snapshot)?;
+    if let Some(held) = &files.snapshot
+        && let Some(error) = diverged(path, file, &header, files.snapshot_path, held)?
+    {
+        return Err(error);
+    }
     let mut frames = Frames::new(Arc::clone(file), path, Kind::WRITE, header.salt, wal::HEADER_BYTES as u64, header.base)?;
     frames.read_ahead(plan.ahead, Way::ThroughCache);
     loop {

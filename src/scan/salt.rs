@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 const STEP_BYTES: usize = 256 << 10;
 
-/// The salt of the frames of `file` from `offset` on, and the head of the first of them. `None`: there are none.
-pub(crate) fn find_salt(file: Arc<dyn File>, path: &Path, mut offset: u64) -> Result<Option<(u32, Header)>> {
+/// The salt of the frames of `file` from `offset` on, and where the first of them is, and its head. `None`: there are none.
+pub(crate) fn find_salt(file: Arc<dyn File>, path: &Path, mut offset: u64) -> Result<Option<(u32, u64, Header)>> {
     let reading = || Error::io("reading", path);
     let mut window = Window::new(file).map_err(reading())?;
     let mut found: HashMap<u32, (u64, Reverse<u64>, Header)> = HashMap::new();
@@ -44,7 +44,7 @@ pub(crate) fn find_salt(file: Arc<dyn File>, path: &Path, mut offset: u64) -> Re
         }
     }
     let most = found.into_iter().max_by_key(|(_, (bytes, first, _))| (*bytes, *first));
-    Ok(most.map(|(salt, (.., header))| (salt, header)))
+    Ok(most.map(|(salt, (_, Reverse(at), header))| (salt, at, header)))
 }
 
 #[cfg(test)]
@@ -65,7 +65,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("frames");
         std::fs::write(&path, &bytes).unwrap();
-        find_salt(OsDisk.open_read(&path).unwrap().unwrap(), &path, 0).unwrap().map(|(salt, _)| salt)
+        find_salt(OsDisk.open_read(&path).unwrap().unwrap(), &path, 0).unwrap().map(|(salt, ..)| salt)
     }
 
     #[test]
@@ -89,7 +89,7 @@ mod tests {
             let disk = disk.with_faults(FaultPlan { at, fault: Fault::Errno(EIO), lasts: Lasts::Once });
             let found = find_salt(disk.open_read(path).unwrap().unwrap(), path, 0);
             if !disk.has_failed() {
-                assert_eq!(found.unwrap().map(|(salt, _)| salt), Some(7));
+                assert_eq!(found.unwrap().map(|(salt, ..)| salt), Some(7));
                 assert!(disk.operations().len() > 6, "five megabytes");
                 break;
             }

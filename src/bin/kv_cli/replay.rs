@@ -55,6 +55,11 @@ fn work(args: &Args, replay_args: &ReplayArgs, out: &mut impl Write) -> Result<u
     })?;
     written?;
     let mut status = damage(log, &one, out)?;
+    // Only the store's own log belongs to the snapshot.
+    if let Some(lacking) = one.lacking.as_ref().filter(|_| *log == args.wal) {
+        writeln!(out, "{}", safe(&lacking.to_string()))?;
+        status = 3;
+    }
     if let Some(other) = &replay_args.diff {
         let snapshot = replay_args.diff_snapshot.as_deref().unwrap_or(&args.snapshot);
         let other_state = replay(other, snapshot, replay_args.until, |_| {})?;

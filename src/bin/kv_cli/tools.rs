@@ -39,8 +39,10 @@ pub(crate) fn wal(args: &Args, wal: &WalArgs, flags: &'static Flags) -> ExitCode
         return follow(path, printer, flags);
     }
     // Only the store's own log belongs to the snapshot, which may prove what it had promised.
-    let promised = if wal.file.is_none() { inspect::snapshot_seq(&args.snapshot) } else { 0 };
+    let is_own = *path == args.wal;
+    let promised = if is_own { inspect::snapshot_seq(&args.snapshot) } else { 0 };
     let seen = inspect::log(path, promised, |entry| printer.print(&entry));
+    let lacking = is_own.then(|| inspect::lacking(path, &args.snapshot, seen.as_ref().ok())).flatten();
     let status = match &seen {
         Ok(summary) => {
             if !args.json && wal.record.is_none() {
@@ -48,8 +50,11 @@ pub(crate) fn wal(args: &Args, wal: &WalArgs, flags: &'static Flags) -> ExitCode
             }
             u8::from(is_damaged(summary)) * BAD
         }
+        // That there is none, or nothing in it, is said below, with what follows.
+        Err(_) if lacking.is_some() => BAD,
         Err(error) => printer.fail(error),
     };
+    let status = lacking.map_or(status, |error| printer.fail(&error));
     if let (Some(seq), Ok(summary), 0) = (wal.record, &seen, printer.printed) {
         let range = match summary.writes {
             0 => "no writes".to_string(),
