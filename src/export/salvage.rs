@@ -161,15 +161,21 @@ fn look(disk: &dyn Disk, wal: &Path, snapshot: &Path) -> Salvage {
     Salvage { said, log, log_path: wal.to_path_buf(), snapshot: found, path: snapshot.to_path_buf(), salvaged }
 }
 
+/// The check that fails, without what opening makes of it.
+fn what_fails(damage: &str) -> &str {
+    damage.split_once(';').map_or(damage, |(what, _)| what)
+}
+
 /// What is wrong with the snapshot as a whole.
 fn note_on(found: &Snapshot, path: &Path) -> Option<String> {
     let path = path.display();
     match (&found.head.damage, &found.head.header) {
         (Some(damage), Some(_)) => {
-            Some(format!("snapshot: the header of {path} is damaged: {damage}; what it says is known all the same"))
+            Some(format!("snapshot: the header of {path} is damaged: {}; what it says is known all the same", what_fails(damage)))
         }
         (Some(damage), None) => Some(format!(
-            "snapshot: the header of {path} is damaged: {damage}; its blocks were searched; how many entries it had is not known"
+            "snapshot: the header of {path} is damaged: {}; its blocks were searched; how many entries it had is not known",
+            what_fails(damage)
         )),
         (None, _) => (!found.sound).then(|| format!("snapshot: {path} is damaged")),
     }
@@ -269,7 +275,7 @@ impl Pair<'_> {
                     "its records were searched; whose log it is, and whether it held others before them, is not known"
                 }
             };
-            salvaged.notes.push(format!("log: the header of {} is damaged: {damage}; {whose}", wal.display()));
+            salvaged.notes.push(format!("log: the header of {} is damaged: {}; {whose}", wal.display(), what_fails(damage)));
         }
         if let Some(other) = snapshot.and_then(|snapshot| snapshot.head.store_id).filter(|_| head.is_known)
             && other != head.header.store_id

@@ -74,11 +74,12 @@ pub(crate) fn log_head(file: &Arc<dyn File>, path: &Path) -> Result<LogHead> {
     }
     let base = if first.kind == Kind::WRITE { first.seq.saturating_sub(1) } else { first.seq };
     let header = wal::Header { store_id: StoreId([0; 16]), salt, base };
-    let place = match at == wal::HEADER_BYTES as u64 {
-        true => String::new(),
-        false => format!("; the first whole record stands at byte {at}"),
+    let damage = match damage.split_once("; ").unwrap_or((&damage, "")) {
+        _ if at == wal::HEADER_BYTES as u64 => damage,
+        (what, "") => format!("{what}; the first whole record stands at byte {at}"),
+        (what, rest) => format!("{what}; the first whole record stands at byte {at}; {rest}"),
     };
-    Ok(LogHead { header, is_known: false, damage: Some(damage + &place), at, link: first.link })
+    Ok(LogHead { header, is_known: false, damage: Some(damage), at, link: first.link })
 }
 
 /// The header of a snapshot, or what stands for it.
@@ -202,9 +203,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
         let engine = Options::new(&log, &snapshot).open().unwrap();
-        (0..3).for_each(|n| drop(engine.put(format!("key{n}"), "value").unwrap()));
+        for n in 0..3 {
+            engine.put(format!("key{n}"), "value").unwrap();
+        }
         engine.snapshot().unwrap();
-        (3..6).for_each(|n| drop(engine.put(format!("key{n}"), "value").unwrap()));
+        for n in 3..6 {
+            engine.put(format!("key{n}"), "value").unwrap();
+        }
         engine.close().unwrap();
         (dir, log, snapshot)
     }

@@ -138,6 +138,12 @@ impl Failure {
                 let text = format!("{error}; nothing was exported; kv_cli export --salvage goes on behind what cannot be read");
                 CommandError::new(Code::Failed, text)
             }
+            Failure::Store(error @ Error::Mismatch { .. }) => {
+                let text = format!(
+                    "{error}; nothing was exported; kv_cli export --salvage writes out what there is, and says what is missing"
+                );
+                CommandError::new(Code::Failed, text)
+            }
             Failure::Store(error) => CommandError::new(Code::Failed, format!("{error}; nothing was exported")),
             Failure::Output(error) => CommandError::new(Code::Failed, error.to_string()),
             Failure::Interrupted if request.file.is_some() => {
