@@ -82,7 +82,8 @@ pub fn replay(wal: &Path, snapshot: &Path, until: Option<Seq>, mut each: impl Fn
     let size = file.as_ref().map(|file| file.size()).transpose().map_err(Error::io("reading", wal))?;
     let Some(file) = file.filter(|_| size != Some(0)) else {
         let missing = || Error::io("opening", wal)(std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such file"));
-        return Err(lack(if size.is_some() { Beside::Empty } else { Beside::Nothing }).unwrap_or_else(missing));
+        let what = if size.is_some() { Beside::Empty } else { Beside::Nothing };
+        return Err(lack(what).or_else(|| lacking(wal, snapshot, what, None)).unwrap_or_else(missing));
     };
     let header = read_header(&*file, wal)?;
     let mut replayed = Replayed { seq: header.base, tail: Tail::Clean, lacking: None, state: State::default() };
@@ -124,7 +125,8 @@ pub fn replay(wal: &Path, snapshot: &Path, until: Option<Seq>, mut each: impl Fn
     replayed.lacking = match lack(Beside::Log(&header, last)) {
         // The store put a new log in place meanwhile.
         Some(_) if header_now(wal) != Some(header) => None,
-        None => held_file.and_then(|held| diverged(wal, &file, &header, snapshot, &held).transpose()).transpose()?,
+        // What fails behind the state that was asked for is not looked for here.
+        None => held_file.and_then(|held| diverged(wal, &file, &header, snapshot, &held).ok().flatten()),
         lack => lack,
     };
     if let Err(error) = held {

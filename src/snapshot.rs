@@ -118,6 +118,12 @@ impl Header {
             return Err(Error::damaged(path, 0, damage("the file is empty")));
         }
         if bytes[..known] != MAGIC[..known] {
+            let rest = bytes.get(VERSION_AT..CHECK_AT);
+            if rest.is_some_and(|rest| bytes.len() >= HEADER_BYTES && le32(bytes, CHECK_AT) == crc(crc(0, &MAGIC), rest)) {
+                let what =
+                    "the first 8 bytes are not those of a snapshot, although the checksum of the header is right with them";
+                return Err(Error::damaged(path, 0, damage(what)));
+            }
             return Err(Error::foreign(path, describe(bytes)));
         }
         if bytes.len() < HEADER_BYTES {

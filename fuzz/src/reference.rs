@@ -223,6 +223,8 @@ pub struct Log<'a> {
     pub tail: Option<Tail>,
     /// The whole frames behind a bad place, which are not part of it.
     pub beyond: Vec<Frame<'a>>,
+    /// Whether its header is known.
+    pub known: bool,
 }
 
 /// Reads a log that is not empty. `snapshot_seq`: the last write that a snapshot holds.
@@ -235,15 +237,23 @@ pub fn log(bytes: &[u8], snapshot_seq: u64) -> Result<Log<'_>, Refusal> {
     if base > MAX_SEQ || bytes[40..60].iter().any(|&byte| byte != 0) {
         return Err(Refusal::Version);
     }
-    Ok(frames(bytes, le32(bytes, 28), base, snapshot_seq))
+    let salt = le32(bytes, 28);
+    Ok(frames(Chain { bytes, numbered: WRITE, salt, at: LOG_HEADER, link: salt, last: base }, snapshot_seq))
 }
 
-/// A log whose header is damaged, if there are whole frames in it: of the salt that most of their bytes have, of two
-/// such the one that comes first.
+/// A log whose header is damaged, if its header can be put right, or there are whole frames in it: of the salt that most of
+/// their bytes have, of two such the one that comes first. From the first of them on it is read.
 #[must_use]
 pub fn log_without_header(bytes: &[u8], snapshot_seq: u64) -> Option<Log<'_>> {
+    let known = |id, salt, base| {
+        let chain = Chain { bytes, numbered: WRITE, salt, at: LOG_HEADER, link: salt, last: base };
+        Log { id, known: true, ..frames(chain, snapshot_seq) }
+    };
+    if let Some((id, salt, base)) = mended(bytes, None) {
+        return Some(known(id, salt, base));
+    }
     let mut salts: Vec<(u32, usize, Frame<'_>)> = Vec::new();
-    let mut at = LOG_HEADER;
+    let mut at = 0;
     while let Some(head) = bytes.get(at..at + HEAD) {
         let (seq, durable, kind) = (le64(head, 8), le64(head, 16), head[32]);
         let possible = (WRITE..=INDEX).contains(&kind) && durable <= seq && seq <= MOST_WRITES;
@@ -260,9 +270,38 @@ pub fn log_without_header(bytes: &[u8], snapshot_seq: u64) -> Option<Log<'_>> {
         at += HEAD + frame.body.len();
     }
     let most = salts.iter().map(|(_, length, _)| *length).max()?;
-    let (salt, _, first) = salts.iter().find(|(_, length, _)| *length == most)?;
-    let base = if first.kind == WRITE { first.seq.checked_sub(1)? } else { first.seq };
-    Some(frames(bytes, *salt, base, snapshot_seq))
+    let &(salt, _, first) = salts.iter().find(|(_, length, _)| *length == most)?;
+    if ![WRITE, OPENED, CLOSED].contains(&first.kind) {
+        return None;
+    }
+    if let Some((id, salt, base)) = mended(bytes, Some(salt)).filter(|&(_, _, base)| base <= first.seq) {
+        return Some(known(id, salt, base));
+    }
+    let base = if first.kind == WRITE { first.seq.saturating_sub(1) } else { first.seq };
+    let chain = Chain { bytes, numbered: WRITE, salt, at: first.at, link: first.link, last: base };
+    Some(Log { known: false, ..frames(chain, snapshot_seq) })
+}
+
+/// Store, salt and base of a log's header in which what must stand there does, and at most one bit of the rest is wrong.
+fn mended(bytes: &[u8], salt: Option<u32>) -> Option<([u8; 16], u32, u64)> {
+    let mut bytes = bytes.get(..LOG_HEADER)?.to_vec();
+    bytes[..8].copy_from_slice(&LOG_MAGIC);
+    bytes[8..12].copy_from_slice(&1_u32.to_le_bytes());
+    bytes[40..60].fill(0);
+    if let Some(salt) = salt {
+        bytes[28..32].copy_from_slice(&salt.to_le_bytes());
+    }
+    let read = |bytes: &[u8]| {
+        let fine = log(bytes, 0).is_ok();
+        fine.then(|| (bytes[12..28].try_into().expect("sixteen bytes"), le32(bytes, 28), le64(bytes, 32)))
+    };
+    read(&bytes).or_else(|| {
+        (0..LOG_HEADER * 8).find_map(|bit| {
+            let mut other = bytes.clone();
+            other[bit / 8] ^= 1 << (bit % 8);
+            read(&other)
+        })
+    })
 }
 
 /// What a check of the rest of a head was begun with. To begin with a bit more changes certain bits of the check,
@@ -289,8 +328,8 @@ fn salt_of(check: u32, rest: &[u8]) -> u32 {
     BITS.iter().enumerate().filter(|(bit, _)| differs >> bit & 1 == 1).fold(0, |salt, (_, by)| salt ^ by)
 }
 
-fn frames(bytes: &[u8], salt: u32, base: u64, snapshot_seq: u64) -> Log<'_> {
-    let mut chain = Chain { bytes, numbered: WRITE, salt, at: LOG_HEADER, link: salt, last: base };
+fn frames<'a>(mut chain: Chain<'a>, snapshot_seq: u64) -> Log<'a> {
+    let base = chain.last;
     let (mut frames, mut beyond) = (Vec::new(), Vec::new());
     let tail = loop {
         match chain.step() {
@@ -305,7 +344,8 @@ fn frames(bytes: &[u8], salt: u32, base: u64, snapshot_seq: u64) -> Log<'_> {
         }
     };
     Log {
-        id: bytes[12..28].try_into().expect("sixteen bytes"),
+        id: chain.bytes.get(12..28).map_or([0; 16], |id| id.try_into().expect("sixteen bytes")),
+        known: true,
         base,
         writes: frames.iter().filter(|frame| frame.kind == WRITE).count() as u64,
         closed: tail == Some(Tail::Clean) && frames.last().is_some_and(|frame| frame.kind == CLOSED),
@@ -344,10 +384,30 @@ impl<'a> Log<'a> {
     }
 }
 
+/// Whether the log says something else of what both hold.
+fn diverged(log: &Log<'_>, snapshot: &Snapshot<'_>) -> bool {
+    let mut words = BTreeMap::new();
+    let mut last = log.base;
+    if last >= snapshot.seq {
+        return false;
+    }
+    for frame in log.frames.iter().filter(|frame| frame.kind == WRITE && frame.seq <= snapshot.seq) {
+        let Some(found) = operations(frame.body) else { return false };
+        words.extend(found);
+        last = frame.seq;
+    }
+    let differs = words.iter().any(|(key, value)| snapshot.entries.get(key) != value.as_ref());
+    let more = log.base == 0 && snapshot.entries.keys().any(|key| !words.contains_key(key));
+    last == snapshot.seq && (differs || more)
+}
+
 fn header_is_sound(bytes: &[u8], magic: [u8; 8], length: usize) -> Result<(), Refusal> {
     let known = bytes.len().min(magic.len());
     if bytes[..known] != magic[..known] {
-        Err(Refusal::Foreign)
+        // It is one of ours where the check is right with the bytes that should stand there.
+        let rest = bytes.get(8..length - 4).filter(|_| bytes.len() >= length);
+        let ours = rest.is_some_and(|rest| le32(bytes, length - 4) == crc(0, &[&magic[..], rest].concat()));
+        Err(if ours { Refusal::Damaged } else { Refusal::Foreign })
     } else if bytes.len() < length || le32(bytes, length - 4) != crc(0, &bytes[..length - 4]) {
         Err(Refusal::Damaged)
     } else if le32(bytes, 8) != 1 {
@@ -510,7 +570,7 @@ pub fn open<'a>(log_bytes: Option<&'a [u8]>, snapshot_bytes: Option<&'a [u8]>, p
     };
     if let Some(log) = &log {
         let fits = snapshot.as_ref().map_or(log.base == 0, |snapshot| snapshot.id == log.id && snapshot.seq >= log.base);
-        if !fits {
+        if !fits || snapshot.as_ref().is_some_and(|snapshot| diverged(log, snapshot)) {
             return Err(Refusal::Mismatch);
         }
     }
