@@ -240,18 +240,30 @@ fn case_04_the_first_bytes_of_a_log_hide_no_record() {
 
 #[test]
 fn case_04_the_first_bytes_of_a_snapshot_hide_no_entry() {
-    let store = two_files();
+    first_bytes_of_a_snapshot(&two_files(), 1);
+}
+
+#[test]
+fn case_04_nor_do_those_of_a_snapshot_with_an_index() {
+    let store = Store::new();
+    let script = "PUT a 1\nPUT b 2\nPUT c 3\nSNAP\nPUT d 4\nPUT e 5\n";
+    store.cli().args(["--values-in-snapshot", "1MiB"]).write_stdin(script).assert().success();
+    first_bytes_of_a_snapshot(&store, 2);
+}
+
+fn first_bytes_of_a_snapshot(store: &Store, format: u8) {
     let good = fs::read(store.path("kv.snapshot")).unwrap();
+    assert_eq!(good[8], format);
     for (what, bytes) in hurt(&good, 96) {
         fs::write(store.path("kv.snapshot"), bytes).unwrap();
-        let (entries, err) = salvaged(&store);
+        let (entries, err) = salvaged(store);
         assert_eq!(entries, ["PUT a 1", "PUT b 2", "PUT c 3", "PUT d 4", "PUT e 5"], "{what}: {err}");
         assert!(err.contains("the header of ") && !err.contains(" are missing"), "{what}: {err}");
-        let (out, _, status) = run(&store, &["verify"]);
+        let (out, _, status) = run(store, &["verify"]);
         assert!(status == 3 && out.contains("snapshot BAD") && out.contains("damaged at byte 0"), "{what}: {out}");
     }
     fs::copy(store.path("kv.wal"), store.path("kv.snapshot")).unwrap();
-    let (entries, err) = salvaged(&store);
+    let (entries, err) = salvaged(store);
     assert!(entries == ["PUT d 4", "PUT e 5"] && err.contains("this is a kv-engine log, not a snapshot"), "{err}");
     assert!(err.contains("writes 1 to 3 are missing"), "{err}");
 }

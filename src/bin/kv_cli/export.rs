@@ -138,6 +138,13 @@ impl Failure {
                 let text = format!("{error}; nothing was exported; kv_cli export --salvage goes on behind what cannot be read");
                 CommandError::new(Code::Failed, text)
             }
+            Failure::Store(error @ Error::Foreign { .. }) => {
+                let text = format!(
+                    "{error}; nothing was exported; where it was a file of this store, kv_cli export --salvage finds the entries \
+                     that still stand in it"
+                );
+                CommandError::new(Code::Failed, text)
+            }
             Failure::Store(error @ Error::Mismatch { .. }) => {
                 let text = format!(
                     "{error}; nothing was exported; kv_cli export --salvage writes out what there is, and says what is missing"
