@@ -6,11 +6,13 @@
 mod fields;
 mod follow;
 mod head;
+mod kept;
 mod verify;
 
 pub use fields::{Field, header_fields, record_fields};
 pub use follow::{Follow, Followed};
 pub(crate) use head::{LogHead, SnapshotHead, log_head, snapshot_head};
+pub use kept::{kept_copies, said_of_kept_copies};
 pub use verify::{Health, Verification, lacking, verify};
 
 use crate::disk::{Disk, File, OsDisk, read_full_at};

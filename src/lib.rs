@@ -55,7 +55,8 @@
 //! | `<snapshot>` | the state after exactly one write; absent until the first snapshot |
 //! | `<wal>.lock`, `<snapshot>.lock` | locked while the store is open; hold the process number; stay |
 //! | `<wal>.tmp`, `<snapshot>.tmp` | being written; removed when found at opening |
-//! | `<wal>.damaged-<n>` | a log that was damaged, kept whole; never recovered from, never removed |
+//! | `<wal>.damaged-<n>` | a log that was damaged, kept whole; never recovered from, never removed; said at each opening |
+//! | `<wal>.damaged-<n>-torn` | a log with whole writes behind a torn record, kept whole; the same holds |
 //!
 //! Both files are only ever replaced whole, in one way: written under `.tmp`, synced, renamed,
 //! directory synced. Between, the log only grows at its end, into space that is reserved there (zeros), or is
@@ -129,7 +130,7 @@ mod wal;
 pub use engine::{Ack, Batch, Engine, Flushed, Keys, Options, Scan, Snapshotted, Stats, SyncTimes};
 pub use error::{Error, Result};
 pub use record::Fault;
-pub use recovery::{Cut, Recovery, RecoveryReport, Tail};
+pub use recovery::{Cut, KeptCopy, Recovery, RecoveryReport, Tail};
 pub use state::{Digest, Digester, Value};
 
 use std::fmt;

@@ -65,8 +65,8 @@ pub(crate) struct Kind(u8);
 impl Kind {
     /// One write: a put, a delete, or an atomic batch of them.
     pub(crate) const WRITE: Kind = Kind(1);
-    /// The log was opened for writing, or goes on behind a write that was refused; the body is a random number that makes
-    /// the chain new.
+    /// The log was opened for writing, or goes on behind a write that was refused, or everything before was durable when
+    /// nobody wrote; the body is a random number that makes the chain new.
     pub(crate) const OPENED: Kind = Kind(2);
     /// The store was closed with everything durable.
     pub(crate) const CLOSED: Kind = Kind(3);

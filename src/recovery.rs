@@ -22,30 +22,39 @@
 //! |---|---|---|
 //! | at its end | go on | go on |
 //! | torn | cut, report | cut, report |
+//! | torn, and whole writes of its chain behind | keep a copy, cut, report | refuse, change nothing |
 //! | damaged | keep a copy, cut, report | refuse, change nothing |
 //! | there is none, but a snapshot | begin a new one, report | refuse, change nothing |
+//!
+//! The copies stay, and each opening names those that are there: `recovery/kept.rs`. One of a damaged log is a loss until
+//! somebody has dealt with it, in either policy; it is no reason to refuse.
 //!
 //! A damaged snapshot, a damaged log header, a read error, a foreign or newer file: always refuse.
 
 mod feed;
 mod keep;
+mod kept;
 mod pair;
 mod read;
 mod spread;
 
 pub(crate) use feed::Progress;
+pub use kept::KeptCopy;
+use kept::kept_copies;
+pub(crate) use kept::{kept_beside, said as said_of_kept};
 pub(crate) use pair::{Beside, diverged, header_now, lacking};
 pub(crate) use read::{Keep, check_pair, read_header};
 
 use crate::disk::{Disk, File, remove_if_there};
 use crate::error::{Error, Result};
 use crate::layers::Layers;
-use crate::record::Fault;
+use crate::record::{Fault, Kind};
 use crate::scan::Frames;
 use crate::snapshot::{self, Draft, Form};
 use crate::wal::{self, Wal};
 use crate::{Seq, StoreId, with_suffix};
-use keep::keep_copy;
+use keep::{keep_as, keep_copy};
+use kept::Sort;
 use read::{Files, Found, read};
 use spread::Plan;
 use std::fmt;
@@ -55,7 +64,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What opening does with a log that is damaged, that is, has a bad record that had been synced. A
-/// torn end, which had not been, is cut and reported either way.
+/// torn end, which had not been, is cut and reported either way, unless whole writes stand behind it.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -77,11 +86,12 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Recovery {
-    /// Recover everything before the bad record, keep the damaged log as `<wal>.damaged-<n>`, and
-    /// say so in the [`RecoveryReport`](crate::RecoveryReport).
+    /// Recover everything before the bad record, keep the damaged log as `<wal>.damaged-<n>` and one with whole writes
+    /// behind a torn record as `<wal>.damaged-<n>-torn`, and say so in the [`RecoveryReport`](crate::RecoveryReport).
     #[default]
     Prefix,
-    /// Refuse with [`Error::Damaged`](crate::Error::Damaged) and change nothing. A snapshot whose log
+    /// Refuse with [`Error::Damaged`](crate::Error::Damaged) and change nothing, also where whole writes stand behind a
+    /// torn record. Copies that earlier openings kept are no reason to refuse. A snapshot whose log
     /// is missing is refused too, with [`Error::Mismatch`](crate::Error::Mismatch).
     Strict,
 }
@@ -131,6 +141,12 @@ pub struct RecoveryReport {
     pub closed_cleanly: bool,
     /// How the log ended.
     pub tail: Tail,
+    /// Whether the log ends right behind a write: without the space that is reserved there, and without a mark. A write that
+    /// failed leaves that, as on a full disk, and so does somebody who cuts the file.
+    pub ends_bare: bool,
+    /// The copies of the log that earlier openings kept, and other files with such names. A copy that this opening made is
+    /// in the tail.
+    pub kept: Vec<KeptCopy>,
     /// How long opening took, from the first read on.
     pub took: Duration,
 }
@@ -192,11 +208,13 @@ pub struct Cut {
     pub whole_beyond: u64,
     /// The highest sequence number among them; 0 when there is none.
     pub last_beyond: Seq,
+    /// Whole writes among them that may continue this log: there is no sign that they are of an earlier life of the file.
+    pub writes_beyond: u64,
     /// What proves that the bad record had been synced, in words; empty for a torn tail.
     pub proof: String,
     /// The last write that a record behind proves to have been synced; 0 when none does.
     pub promised: Seq,
-    /// Where opening kept the damaged log; `None` for a torn tail, and from [`inspect`](crate::inspect).
+    /// Where opening kept the log; `None` where nothing but a torn record was cut, and from [`inspect`](crate::inspect).
     pub kept_as: Option<PathBuf>,
 }
 
@@ -204,8 +222,19 @@ impl Cut {
     /// The verdict on a log that stops with `fault` at the reader's place; `snapshot_seq` is the
     /// last write that a snapshot holds.
     pub(crate) fn judge(frames: &mut Frames, fault: Fault, snapshot_seq: Seq) -> Result<Tail> {
-        let beyond = frames.look_beyond(|_| {})?;
-        let expected = frames.last() + 1;
+        let (at, expected) = (frames.offset(), frames.last() + 1);
+        // A whole record that does not follow the one before it is of an earlier life of the file, and so is what follows it.
+        let mut stale = (fault == Fault::Chain).then_some((at, None));
+        let mut writes_beyond = 0;
+        let beyond = frames.look_beyond(|frame| {
+            let header = &frame.header;
+            match stale {
+                Some((at, link)) if frame.offset == at && link.is_none_or(|link| link == header.link) => {
+                    stale = Some((at + frame.bytes(), Some(header.check)));
+                }
+                _ => writes_beyond += u64::from(header.kind == Kind::WRITE && header.seq >= expected),
+            }
+        })?;
         let mut cut = Cut {
             offset: frames.offset(),
             bytes: frames.content_end()? - frames.offset(),
@@ -213,6 +242,7 @@ impl Cut {
             expected,
             whole_beyond: beyond.whole,
             last_beyond: beyond.last,
+            writes_beyond,
             proof: String::new(),
             promised: beyond.promised,
             kept_as: None,
@@ -251,12 +281,14 @@ impl RecoveryReport {
             log_missing: false,
             closed_cleanly: false,
             tail: Tail::Clean,
+            ends_bare: false,
+            kept: Vec::new(),
             took: Duration::ZERO,
         }
     }
 
-    /// Whether something that had been promised durable is not in the state: a damaged log, or a log
-    /// that is missing beside its snapshot. Worth a look at [`RecoveryReport::warnings`] in any program.
+    /// Whether something that had been promised durable is not in the state: a damaged log, now or when one was kept
+    /// that is still there, or a log that is missing beside its snapshot. Worth a look at [`RecoveryReport::warnings`] in any program.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -267,10 +299,12 @@ impl RecoveryReport {
     /// ```
     #[must_use]
     pub fn is_loss(&self) -> bool {
-        self.log_missing || matches!(self.tail, Tail::Damaged(_))
+        let kept = self.kept.iter().any(|copy| matches!(copy, KeptCopy::Damaged(_)));
+        kept || self.log_missing || matches!(self.tail, Tail::Damaged(_))
     }
 
-    /// A full sentence for everything that was cut or repaired; empty when nothing was.
+    /// A full sentence for everything that was cut or repaired, and for the copies that earlier openings kept; empty when
+    /// there is none of it.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -288,6 +322,18 @@ impl RecoveryReport {
     /// ```
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.of_this_opening();
+        warnings.extend(said_of_kept(&self.kept, &self.snapshot));
+        warnings
+    }
+
+    /// Notes the copies that earlier openings of this store kept.
+    fn look_at_kept(&mut self, disk: &dyn Disk, id: StoreId) {
+        let made = if let Tail::Damaged(cut) | Tail::Torn(cut) = &self.tail { cut.kept_as.as_deref() } else { None };
+        self.kept = kept_copies(disk, &self.wal, id, made);
+    }
+
+    fn of_this_opening(&self) -> Vec<String> {
         let wal = self.wal.display();
         if self.log_missing {
             return vec![format!(
@@ -297,19 +343,25 @@ impl RecoveryReport {
             )];
         }
         match &self.tail {
+            Tail::Clean if self.ends_bare => vec![said_of_bare_end(&self.wal, self.last_seq)],
             Tail::Clean => Vec::new(),
             Tail::Torn(cut) => {
                 let dropped = match cut.whole_beyond {
                     0 => String::new(),
                     n => format!(" (among them {n} whole but unpromised)"),
                 };
-                vec![format!(
+                let torn = format!(
                     "{wal}: torn record at byte {}: {}; kept {} records, cut {} bytes{dropped}; no sync that covers them is known to have ended",
                     cut.offset,
                     cut.fault,
                     self.replayed + self.skipped,
                     cut.bytes
-                )]
+                );
+                let copy = cut.kept_as.as_deref().map(|kept| {
+                    let kept = kept.display();
+                    format!("the log as it was is kept as {kept}; read what was cut with: kv_cli wal {kept}")
+                });
+                std::iter::once(torn).chain(copy).collect()
             }
             Tail::Damaged(cut) => {
                 let lost = match cut.lost_to(self.last_seq) {
@@ -325,6 +377,15 @@ impl RecoveryReport {
             }
         }
     }
+}
+
+/// Of a log that ends right behind write `last`.
+pub(crate) fn said_of_bare_end(wal: &Path, last: Seq) -> String {
+    format!(
+        "{}: the log ends right behind write {last}, without the space that is reserved there and without a mark: a write failed \
+         there, as on a full disk, or somebody cut the file; whether later writes are missing cannot be told",
+        wal.display()
+    )
 }
 
 impl fmt::Display for RecoveryReport {
@@ -399,6 +460,23 @@ pub(crate) fn recover(
         return Err(Error::damaged(wal_path, cut.offset, reason));
     }
 
+    if policy == Recovery::Strict
+        && let Tail::Torn(cut) = &report.tail
+        && cut.writes_beyond > 0
+    {
+        let reason = format!(
+            "{}, and {} whole behind it, up to write {}, which no sync is known to cover: a power cut may leave this, and so may \
+             a bad disk; write {} is the last good one; opened in strict mode, so not opened, nothing changed; see it with: \
+             kv_cli wal {}, or open without strict mode, which keeps a copy",
+            cut.fault,
+            if cut.writes_beyond == 1 { "1 write is".to_string() } else { format!("{} writes are", cut.writes_beyond) },
+            cut.last_beyond,
+            report.last_seq,
+            wal_path.display()
+        );
+        return Err(Error::damaged(wal_path, cut.offset, reason));
+    }
+
     report.log_missing = log.is_none() && snapshot.is_some();
     if let Some(other) = other_log.filter(|_| report.log_missing) {
         let reason = format!(
@@ -429,8 +507,12 @@ pub(crate) fn recover(
         report.snapshot_bytes = saved.0.file_len().unwrap_or(0);
         base = saved.1;
     }
-    if let (Some(file), Tail::Damaged(cut)) = (&wal_file, &mut report.tail) {
-        cut.kept_as = Some(keep_copy(disk, file, wal_path)?);
+    match (&wal_file, &mut report.tail) {
+        (Some(file), Tail::Damaged(cut)) => cut.kept_as = Some(keep_copy(disk, file, wal_path)?),
+        (Some(file), Tail::Torn(cut)) if cut.writes_beyond > 0 => {
+            cut.kept_as = Some(keep_as(disk, file, wal_path, Sort::Torn)?);
+        }
+        _ => {}
     }
     let wal = match (wal_file, log) {
         (Some(file), Some(log)) if log.last >= report.snapshot_seq => {
@@ -466,6 +548,7 @@ pub(crate) fn recover(
         Keep::InMemory => Layers::Memory(state),
         Keep::OnDisk { cache_bytes } => Layers::over(base, state, cache_bytes),
     };
+    report.look_at_kept(disk, wal.store_id());
     report.keys = state.at_most().0;
     report.took = disk.now().saturating_sub(began);
     Ok(Recovered { state, wal, report })

@@ -8,7 +8,7 @@
 //! | what is found | verdict | because |
 //! |---|---|---|
 //! | a later whole frame with `durable ≥ q` | damaged | `q` had been synced when it was made |
-//! | a later OPENED mark | damaged | opening syncs the log, and only then writes its mark |
+//! | a later OPENED mark | damaged | opening syncs the log, and only then writes its mark; so does a store that is idle |
 //! | a snapshot that holds `q` | damaged | the log is synced before a snapshot is taken |
 //! | anything else | torn | no sync that covers `q` is known to have ended |
 //!
@@ -16,7 +16,8 @@
 //! what was to come, and what a lost write leaves of it.
 //!
 //! What this cannot see: rot inside the last synced group with nothing after it looks torn. A clean
-//! close writes a mark behind the last group and so closes that gap.
+//! close writes a mark behind the last group, and so does a store in which nobody writes, or that was flushed: only where
+//! the process is killed within that moment is the gap open. Rot in such a mark looks torn too; it holds no write.
 
 mod salt;
 
@@ -72,6 +73,10 @@ pub(crate) struct Beyond {
 }
 
 impl Frame<'_> {
+    pub(crate) fn bytes(&self) -> u64 {
+        Frame::len_of(&self.header)
+    }
+
     /// Length of a frame with this head.
     fn len_of(header: &Header) -> u64 {
         (HEADER_BYTES + header.body_len) as u64

@@ -22,6 +22,8 @@
 //! - Space is *reserved* ahead of the tail, so that a sync need not wait for the file system to note
 //!   a new length: zeros up to the end of the file, which the reader takes for the end of the log.
 //!   An orderly close gives them back; so does recovery.
+//! - Something stands behind the last write: reserved space, or a mark. So a file that ends right behind a write was cut
+//!   from outside, or a write failed, as on a full disk.
 //! - A write that fails is taken back by cutting the file to `tail`, and the cut is synced, so that
 //!   nothing of it is in the way of later frames or comes back; where even that fails, the log must
 //!   not be written again.
@@ -31,7 +33,10 @@
 //!   and before space is reserved, and after an end that was not in order even before the opening is
 //!   over: else a power cut could leave the new length of the file and, where the mark should be, records
 //!   that recovery had not seen, or that were refused: blocks that a file gets may show what they held before.
-//! - Such a mark is made durable in two steps, the first of which is shorter than any frame. So whatever a power
+//! - Such a mark also stands behind writes once all of them are durable and nobody writes. It proves to recovery that they
+//!   had been synced. It needs no sync of its own: what it says is true when it is written, and where a power cut takes it,
+//!   the log ends as it would have without it. Only writes of this opening get one.
+//! - The mark of an opening is made durable in two steps, the first of which is shorter than any frame. So whatever a power
 //!   cut leaves in its place, there is no whole frame of old.
 
 use crate::disk::{Disk, File, create_tmp, write_all_at};
@@ -145,6 +150,8 @@ pub(crate) struct Mark {
     at: u64,
     link: u32,
     opened: bool,
+    /// Whether what stands before is a mark, or nothing: no write is without a proof.
+    proven: bool,
 }
 
 /// Why a group was not written. The file was cut back to where it was, or `torn` says why not.
@@ -256,6 +263,8 @@ pub(crate) struct Wal {
     /// Check of the last frame, and whether this opening's OPENED mark is before it.
     link: u32,
     opened: bool,
+    /// Whether the last frame is a mark.
+    proven: bool,
     /// The memory of the last group, to be used again.
     spare: Vec<u8>,
     /// Whether the last frame in the file is the mark of an orderly close.
@@ -323,7 +332,7 @@ impl Wal {
             file,
             path: path.to_path_buf(),
             header,
-            tail: Mark { at: tail, link: tail_link, opened: false },
+            tail: Mark { at: tail, link: tail_link, opened: false, proven: marked_closed },
             reserved: tail,
             resumed: true,
             may_reserve: true,
@@ -332,6 +341,7 @@ impl Wal {
             out: Arc::default(),
             link: tail_link,
             opened: false,
+            proven: marked_closed,
             spare: Vec::new(),
             marked_closed,
         }
@@ -398,14 +408,27 @@ impl Wal {
         Ok(())
     }
 
+    /// Whether writes of this opening are in the file, and no mark behind them; and nothing waits to be written.
+    pub(crate) fn wants_proof(&self) -> bool {
+        self.tail.opened && !self.tail.proven && self.buffer.is_empty() && self.from == self.tail.at
+    }
+
+    /// A group of one mark, behind write `last`, up to which all is durable. It begins a new chain, as each mark does, and
+    /// is too short to reserve space for.
+    pub(crate) fn prove(&mut self, last: Seq, nonce: u64) -> Group {
+        self.frame(Kind::OPENED, last, last, &Body::new(&nonce.to_le_bytes(), self.header.salt));
+        Group { reserve: None, ..self.take() }
+    }
+
     fn frame(&mut self, kind: Kind, seq: Seq, durable: Seq, body: &Body<'_>) {
+        self.proven = kind != Kind::WRITE;
         let place = Place { salt: self.header.salt, link: self.link, seq, durable };
         self.link = record::encode(&mut self.buffer, place, kind, body);
     }
 
     /// The present end of the log.
     pub(crate) fn mark(&self) -> Mark {
-        Mark { at: self.from + self.buffer.len() as u64, link: self.link, opened: self.opened }
+        Mark { at: self.from + self.buffer.len() as u64, link: self.link, opened: self.opened, proven: self.proven }
     }
 
     /// The body of `len` bytes that ends at `end`, in the buffer or in the group that is out.
@@ -431,7 +454,7 @@ impl Wal {
         let step = step.min(end.at.max(RESERVE_UNIT));
         let present_len = self.reserved.max(self.tail.at);
         let reserve =
-            (self.may_reserve && end.at > self.reserved).then(|| (present_len, (end.at + step).next_multiple_of(RESERVE_UNIT)));
+            (self.may_reserve && end.at >= self.reserved).then(|| (present_len, (end.at + step).next_multiple_of(RESERVE_UNIT)));
         self.from = end.at;
         self.out = Arc::new(std::mem::replace(&mut self.buffer, std::mem::take(&mut self.spare)));
         Group {
@@ -464,7 +487,7 @@ impl Wal {
         let mut bytes = self.bytes_of(group);
         bytes.append(&mut self.buffer);
         let kept = usize::try_from(keep.at.saturating_sub(self.tail.at)).expect("in memory");
-        (self.from, self.link) = (self.tail.at, self.tail.link);
+        (self.from, self.link, self.proven) = (self.tail.at, self.tail.link, self.tail.proven);
         self.reserved = 0; // the file was cut
         (self.resumed, self.tail.opened, self.opened) = (true, false, false);
         let (salt, mut nonce) = (self.header.salt, Some(nonce));

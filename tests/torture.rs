@@ -64,7 +64,7 @@ const EVERYWHERE: [(&str, &str, &[&str]); 18] = [
     ("recovery", "create", &["new log", "new snapshot"]),
     ("recovery", "drop the cache", &["log", "new snapshot", "snapshot"]),
     ("recovery", "remove", &["new log", "new snapshot"]),
-    ("recovery", "rename", &["log", "snapshot"]),
+    ("recovery", "rename", &["kept log", "log", "snapshot"]),
     ("recovery", "set the length", &["log"]),
     ("recovery", "sync", &["log", "new log", "new snapshot", "snapshot"]),
     ("recovery", "sync the directory", &["directory"]),

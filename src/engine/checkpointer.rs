@@ -302,7 +302,9 @@ impl Shared {
         self.check_in_place()?;
         let wal = self.failing_for_good(next.take_over(&*self.disk))?;
         self.salt.store(wal.salt(), Ordering::Relaxed); // a body made before has its check made anew
-        Ok(self.log()?.switch(wal))
+        let old = self.log()?.switch(wal);
+        self.flusher.wake_for_write(); // the new log may hold writes that no mark proves
+        Ok(old)
     }
 
     /// The answer, where the log was replaced. Where it was not, nothing is left behind.

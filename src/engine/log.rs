@@ -79,6 +79,8 @@ pub(super) struct Log {
     pub(super) closed: bool,
     /// When the oldest write that is acknowledged and not durable was acknowledged, or earlier.
     pub(super) oldest_pending: Option<Duration>,
+    /// The last write when the flusher looked last whether anybody writes.
+    pub(super) looked_at: Seq,
     pub(super) counts: Counts,
 }
 
@@ -186,6 +188,7 @@ impl Log {
             failure: None,
             closed: false,
             oldest_pending: None,
+            looked_at: last,
             counts: Counts { snapshot_seq, ..Counts::default() },
         }
     }
@@ -193,6 +196,12 @@ impl Log {
     /// Acknowledged writes that are not durable.
     pub(super) fn pending(&self) -> u64 {
         self.applied.saturating_sub(self.durable) // `durable` runs ahead for a moment in `lead`
+    }
+
+    /// Whether all is durable, and nobody is at work here.
+    pub(super) fn is_quiet(&self) -> bool {
+        let takes_writes = self.failure.is_none() && !self.closed && !self.paused && self.stalled.is_none();
+        takes_writes && self.running.is_none() && self.waiting.is_empty() && self.durable == self.appended
     }
 
     /// Whether `key` will be there once everything appended is applied. `None`: no write that is
@@ -306,9 +315,9 @@ impl Shared {
             What::Delete => log.counts.deletes += 1,
             What::Batch => log.counts.batches += 1,
         }
-        if log.oldest_pending.is_none() && log.pending() > 0 {
-            log.oldest_pending = Some(self.disk.now());
-            self.flusher.wake_for_pending();
+        if log.oldest_pending.is_none() {
+            log.oldest_pending = (log.pending() > 0).then(|| self.disk.now());
+            self.flusher.wake_for_write();
         }
     }
 
@@ -580,7 +589,7 @@ impl Drop for Unwound<'_> {
 
 /// The group could not be written. Refuses what was not acknowledged, keeps what was. `None`: the log
 /// has failed.
-fn write_failed(log: &mut Log, group: Group, failure: WriteFailure, nonce: impl FnOnce() -> u64) -> Option<Cause> {
+pub(super) fn write_failed(log: &mut Log, group: Group, failure: WriteFailure, nonce: impl FnOnce() -> u64) -> Option<Cause> {
     let cause = Cause::of(&failure.cause);
     if let Some(torn) = failure.torn {
         log.fail(format!("the log could not be written ({}), and cutting the torn record off failed: {torn}", cause.text));

@@ -340,7 +340,8 @@ impl Engine {
         let began = self.shared().disk.now();
         let log = self.shared().open_log()?;
         let (durable, written) = (log.durable, log.counts.log_bytes_written);
-        let log = self.shared().make_durable(log)?;
+        let mut log = self.shared().make_durable(log)?;
+        self.shared().prove_writes(&mut log);
         Ok(Flushed {
             writes: log.durable - durable,
             bytes: log.counts.log_bytes_written - written,

@@ -25,10 +25,10 @@ use crate::disk::{Disk, File, OsDisk, ReadOnly};
 use crate::error::{Error, Result};
 use crate::inspect::{self, LogHead, SnapshotHead, log_head, snapshot_head};
 use crate::record::{HEADER_BYTES, Kind};
-use crate::recovery::{Beside, diverged, header_now, lacking};
+use crate::recovery::{Beside, diverged, header_now, kept_beside, lacking};
 use crate::scan::{Frame, Next};
 use crate::state::{self, Key, OpRef};
-use crate::{Seq, snapshot, wal, with_suffix};
+use crate::{KeptCopy, Seq, snapshot, wal, with_suffix};
 use std::ops::{ControlFlow, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -123,12 +123,14 @@ fn look(disk: &dyn Disk, wal: &Path, snapshot: &Path) -> Salvage {
         _ => None,
     };
     let beside = head.as_ref().and_then(|head| head.as_ref().ok()).filter(|head| head.is_known).map(|head| head.header);
+    let mut is_told = head.as_ref().is_some_and(|head| head.as_ref().is_ok_and(|head| head.damage.is_none()));
     let found = look_at_snapshot(disk, snapshot, beside.as_ref()).unwrap_or_else(|error| {
         salvaged.lost_entries = None;
         salvaged.notes.push(format!("snapshot: {error}"));
         None
     });
     if let Some(found) = &found {
+        is_told |= found.head.damage.is_none();
         salvaged.notes.extend(note_on(found, snapshot));
     }
     let held = found.as_ref().and_then(|found| found.head.header);
@@ -157,7 +159,8 @@ fn look(disk: &dyn Disk, wal: &Path, snapshot: &Path) -> Salvage {
             Some(file)
         }
     };
-    salvaged.notes.extend(kept_copies(disk, wal));
+    let copies = if is_told { told_copies(disk, wal, snapshot) } else { named_copies(disk, wal) };
+    salvaged.notes.extend(notes_on(&copies));
     Salvage { said, log, log_path: wal.to_path_buf(), snapshot: found, path: snapshot.to_path_buf(), salvaged }
 }
 
@@ -181,23 +184,32 @@ fn note_on(found: &Snapshot, path: &Path) -> Option<String> {
     }
 }
 
-/// A note on each log that was damaged and kept beside this one.
-fn kept_copies(disk: &dyn Disk, wal: &Path) -> Vec<String> {
+/// The logs of this store that were damaged and kept beside this one, where a header says which store it is.
+fn told_copies(disk: &dyn Disk, wal: &Path, snapshot: &Path) -> Vec<PathBuf> {
+    let damaged = |copy| if let KeptCopy::Damaged(path) = copy { Some(path) } else { None };
+    kept_beside(disk, wal, snapshot).into_iter().filter_map(damaged).collect()
+}
+
+/// Whatever has the name of such a log.
+fn named_copies(disk: &dyn Disk, wal: &Path) -> Vec<PathBuf> {
     let begin = with_suffix(wal, ".damaged-");
     let is_copy = |path: &PathBuf| {
         let behind = path.as_os_str().as_encoded_bytes().strip_prefix(begin.as_os_str().as_encoded_bytes());
-        let number = behind.map(|name| name.strip_suffix(b"-torn").unwrap_or(name));
-        number.is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit))
+        behind.is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit))
     };
     let mut copies: Vec<_> = disk.list(&begin).unwrap_or_default().into_iter().filter(is_copy).collect();
     copies.sort();
+    copies
+}
+
+fn notes_on(copies: &[PathBuf]) -> Vec<String> {
     let (mut notes, mut few) = (Vec::new(), Few::default());
     for copy in copies {
         let copy = copy.display();
         few.add(&mut notes, || {
             format!(
-                "{copy} was kept when the log was damaged; it may hold writes that are in no other file; it was not read; see them with: \
-                 kv_cli wal {copy}"
+                "{copy} was kept when the log was damaged; it may hold writes that are in no other file; it was not read; see them \
+                 with: kv_cli wal {copy}"
             )
         });
     }

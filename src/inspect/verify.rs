@@ -1,11 +1,13 @@
 //! `verify`: every byte of both files, and whether the two hold together all that was written.
 
-use super::{Content, Entry, LogSummary, Record, log_head, log_in, snapshot_head, snapshot_seq};
+use super::{
+    Content, Entry, LogSummary, Record, kept_copies, log_head, log_in, said_of_kept_copies, snapshot_head, snapshot_seq,
+};
 use crate::disk::{Disk, File, OsDisk};
 use crate::error::Error;
 use crate::record::Fault;
 use crate::recovery::{self, Beside, Tail, diverged, header_now};
-use crate::snapshot;
+use crate::{KeptCopy, snapshot};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -74,11 +76,14 @@ pub struct Verification {
     pub snapshot: (PathBuf, Health),
     /// Why the two cannot be one store, or what they lack: a log that is missing, empty, or older than the snapshot.
     pub pair: Option<Error>,
+    /// The copies of the log that openings kept, and other files with such names.
+    pub kept: Vec<KeptCopy>,
 }
 
 impl Verification {
     /// Whether the store would open with everything that it ever promised durable, as far as the
-    /// files can tell. A torn tail is sound; two missing files are not.
+    /// files can tell. A torn tail is sound; two missing files are not, and neither is a store beside which a copy of
+    /// its damaged log is kept.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -95,7 +100,8 @@ impl Verification {
         let healths = [&self.log.1, &self.snapshot.1];
         let bad = healths.iter().any(|health| matches!(health, Health::Bad(_) | Health::Unreadable(_)));
         let missing = healths.iter().all(|health| matches!(health, Health::Missing | Health::Empty));
-        !bad && !missing && self.pair.is_none()
+        let kept = self.kept.iter().any(|copy| matches!(copy, KeptCopy::Damaged(_)));
+        !bad && !missing && !kept && self.pair.is_none()
     }
 }
 
@@ -111,10 +117,10 @@ impl fmt::Display for Verification {
                 Health::Unreadable(error) => writeln!(f, "{name} cannot be read: {error}")?,
             }
         }
-        match &self.pair {
-            Some(error) => writeln!(f, "BAD: {error}"),
-            None => Ok(()),
+        if let Some(error) = &self.pair {
+            writeln!(f, "BAD: {error}")?;
         }
+        said_of_kept_copies(&self.kept, &self.snapshot.0).iter().try_for_each(|said| writeln!(f, "kept: {said}"))
     }
 }
 
@@ -155,7 +161,8 @@ fn verify_once(wal: &Path, snapshot: &Path) -> Verification {
         Health::Bad(_) | Health::Unreadable(_) => None,
         _ => lacking(wal, snapshot, seen.as_ref()),
     };
-    Verification { log: (wal.to_path_buf(), log), snapshot: (snapshot.to_path_buf(), held), pair }
+    let kept = kept_copies(wal, snapshot);
+    Verification { log: (wal.to_path_buf(), log), snapshot: (snapshot.to_path_buf(), held), pair, kept }
 }
 
 /// What the log at `wal` and the snapshot at `snapshot` lack together, or why they are not one store, as [`verify`] says it;
@@ -208,8 +215,9 @@ fn check_log(file: Arc<dyn File>, path: &Path, promised: crate::Seq) -> (Health,
         Ok(_) => {}
         Err(error) => return (unsound(Error::io("reading", path)(error)), None),
     }
-    let mut impossible = None;
+    let (mut impossible, mut is_behind_write) = (None, false);
     let seen = log_in(file, path, promised, |entry| {
+        is_behind_write = matches!(&entry, Entry::Record(Record { content: Content::Write(_), .. }));
         if let Entry::Record(Record { offset, content: Content::Impossible, .. }) = entry {
             impossible = Some(offset);
         }
@@ -224,6 +232,11 @@ fn check_log(file: Arc<dyn File>, path: &Path, promised: crate::Seq) -> (Health,
     }
     let health = match (&summary.header_damage, &summary.tail) {
         (Some(reason), _) => Health::Bad(Error::damaged(path, 0, reason.clone())),
+        (None, Tail::Clean) if is_behind_write && summary.valid_bytes == summary.file_bytes => Health::Sound(format!(
+            "{}; ends right behind its last write, without reserved space and without a mark: a write failed there, as on \
+             a full disk, or somebody cut the file",
+            describe(&summary)
+        )),
         (None, Tail::Clean) => Health::Sound(describe(&summary)),
         (None, Tail::Torn(cut)) => Health::Torn(format!(
             "{}; then {} B that are no whole record ({}): no sync that covers them is known to have ended; cut at the next opening",

@@ -1,5 +1,6 @@
 //! Keeping a damaged log: a copy beside it, before anything of it is cut off.
 
+use super::kept::{Sort, name};
 use crate::disk::{Disk, File, create_tmp, read_full_at, write_all_at};
 use crate::error::{Error, Result};
 use crate::with_suffix;
@@ -7,16 +8,38 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Copies the log to the first free `<wal>.damaged-<n>`, durably. A copy that an interrupted
+/// Copies the damaged log to the first free `<wal>.damaged-<n>`, durably. A copy that an interrupted
 /// recovery made before is used again.
 pub(super) fn keep_copy(disk: &dyn Disk, log: &Arc<dyn File>, path: &Path) -> Result<PathBuf> {
+    keep_as(disk, log, path, Sort::Damaged)
+}
+
+/// As [`keep_copy`], under the name of this sort.
+pub(super) fn keep_as(disk: &dyn Disk, log: &Arc<dyn File>, path: &Path, sort: Sort) -> Result<PathBuf> {
+    const MOST: u64 = 100_000;
     let mut previous = None;
     let mut n = 1;
     let free = loop {
-        let name = with_suffix(path, &format!(".damaged-{n}"));
-        match disk.open_read(&name).map_err(Error::io("looking for a free name at", &name))? {
-            None => break name,
-            Some(file) => previous = Some((name, file)),
+        let (free, mut error) = (name(path, n, sort), None);
+        let of = [Sort::Damaged, Sort::Torn].map(|other| (other, disk.open_read(&name(path, n, other))));
+        let taken = of.map(|(other, found)| match found {
+            Ok(None) => false,
+            Ok(Some(file)) => {
+                if other == sort {
+                    previous = Some((name(path, n, other), file));
+                }
+                true
+            }
+            Err(e) => {
+                error = Some(e); // a directory, or another user's: somebody's in any case
+                true
+            }
+        });
+        if taken == [false; 2] {
+            break free;
+        }
+        if let Some(e) = error.filter(|_| n == MOST) {
+            return Err(Error::io("keeping a copy of the log (nothing was changed): looking for a free name at", &free)(e));
         }
         n += 1;
     };

@@ -126,9 +126,13 @@ fn replay(
     }
     let mut frames = Frames::new(Arc::clone(file), path, Kind::WRITE, header.salt, wal::HEADER_BYTES as u64, header.base)?;
     frames.read_ahead(plan.ahead, Way::ThroughCache);
+    let mut is_behind_write = false;
     loop {
         match frames.next()? {
-            Next::End => break,
+            Next::End => {
+                report.ends_bare = is_behind_write && frames.offset() == frames.file_len();
+                break;
+            }
             Next::Bad(fault) => {
                 report.tail = Cut::judge(&mut frames, fault, report.snapshot_seq)?;
                 report.closed_cleanly = false;
@@ -136,6 +140,7 @@ fn replay(
             }
             Next::Frame(frame) => {
                 feed.look(frame.offset);
+                is_behind_write = frame.header.kind == Kind::WRITE;
                 report.closed_cleanly = frame.header.kind == Kind::CLOSED;
                 if frame.header.kind != Kind::WRITE {
                     continue;

@@ -324,6 +324,7 @@ fn a_report_says_in_words_what_was_found() {
         fault: record::Fault::BodyChecksum,
         expected: 4,
         whole_beyond: 0,
+        writes_beyond: 0,
         last_beyond: 0,
         proof: "PROOF".to_string(),
         promised: 0,

@@ -1,9 +1,10 @@
 //! [`Edit`]: one way to damage a file, and the numbering of all of them.
 
 use super::life::{Life, Record};
-use super::rot::unwitnessed_from;
+use super::rot::{idle_group, unwitnessed_from};
 use crate::record::{self, Kind, le32};
 use crate::snapshot;
+use std::ops::Range;
 
 const SECTOR_BYTES: usize = 512;
 
@@ -16,6 +17,8 @@ pub(super) struct Target {
     pub(super) is_indexed: bool,
     /// From here on nothing behind proves that something was synced.
     pub(super) unwitnessed_from: usize,
+    /// The bytes of the last synced group, where the store was idle when it was killed.
+    pub(super) idle_group: Range<usize>,
     /// Where records begin and end.
     records: Vec<(usize, usize)>,
     /// What may be written into this file by mistake.
@@ -51,9 +54,9 @@ impl Target {
     /// `cuts`: whether the log is also cut to every length, which of one that was not closed is a crash.
     pub(super) fn log(name: &'static str, life: Life, other: Vec<u8>, cuts: bool) -> Target {
         let records: Vec<_> = life.records.iter().map(|record| (record.start, record.end)).collect();
-        let unwitnessed_from = unwitnessed_from(&life);
+        let (unwitnessed_from, idle_group) = (unwitnessed_from(&life), idle_group(&life));
         let counts = counts(life.log.len(), records.len(), other.len(), cuts);
-        Target { name, life, is_snapshot: false, is_indexed: false, unwitnessed_from, records, other, counts }
+        Target { name, life, is_snapshot: false, is_indexed: false, unwitnessed_from, idle_group, records, other, counts }
     }
 
     pub(super) fn snapshot(name: &'static str, life: Life, other: Vec<u8>) -> Target {
@@ -67,7 +70,8 @@ impl Target {
         }
         let counts = counts(bytes.len(), records.len(), other.len(), true);
         let is_indexed = records.len() > 1 && bytes[8] == 2;
-        Target { name, is_snapshot: true, is_indexed, unwitnessed_from: bytes.len(), records, other, counts, life }
+        let (unwitnessed_from, idle_group) = (bytes.len(), 0..0);
+        Target { name, is_snapshot: true, is_indexed, unwitnessed_from, idle_group, records, other, counts, life }
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -154,6 +158,11 @@ impl Edit {
             Edit::CutTo(_) => 4,
             Edit::TwoBits(..) => 5,
         }
+    }
+
+    /// The one bit that it flips, where that is all.
+    pub(super) fn bit(self) -> Option<usize> {
+        if let Edit::Bit(bit) = self { Some(bit) } else { None }
     }
 
     /// Whether it touches one place only, so that whatever proves damage behind it is there.

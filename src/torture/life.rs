@@ -11,7 +11,7 @@ use crate::record::Kind;
 use crate::recovery::read_header;
 use crate::scan::{Frames, Next};
 use crate::state::{Op, State};
-use crate::wal::HEADER_BYTES;
+use crate::wal::{HEADER_BYTES, OPENED_BYTES};
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -146,6 +146,8 @@ impl Driver {
         let writes = self.disk.file(Path::new(WAL)).expect("there is a log").writes();
         let issued = self.model().issued();
         for &(start, bytes) in &writes[self.noted..] {
+            // A mark that stands alone is written when all is durable.
+            let promised = if bytes == OPENED_BYTES { issued } else { promised };
             if start >= HEADER_BYTES {
                 self.groups.push(Group { start, end: start + bytes, promised, issued });
             }
@@ -184,6 +186,13 @@ impl Driver {
         let issued = self.model().issued();
         self.step(Engine::flush);
         self.model().promised = issued;
+    }
+
+    /// Nobody writes, until the flusher has proven the last write.
+    pub(super) fn idle(&mut self) {
+        while self.engine.flusher_turn().is_some() {}
+        let promised = self.model().promised;
+        self.note(promised);
     }
 
     /// A flush, and puts that other threads issue while it runs.
@@ -234,7 +243,11 @@ impl Driver {
 
     /// The power fails; of the log the first `bytes` are left. Another life goes on with it.
     pub(super) fn power_cut(self, bytes: usize, seed: u64, batch_size: u64) -> Driver {
-        let life = self.life();
+        let mut life = self.life();
+        // What is lost had not been synced, so there was no mark behind it.
+        if let Some(mark) = life.records.last().filter(|last| last.kind == Kind::OPENED && last.start >= bytes) {
+            life.log.truncate(mark.start);
+        }
         let mut next = self.revive(&life, bytes, seed, batch_size);
         next.earlier = Some(Earlier { cut: next.life().log.len(), log: life.log });
         next

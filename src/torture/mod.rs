@@ -408,6 +408,7 @@ fn role(path: &str) -> &'static str {
         "/sim/kv.wal.tmp" => "new log",
         "/sim/kv.snapshot.tmp" => "new snapshot",
         "/sim" => "directory",
+        path if path.starts_with("/sim/kv.wal.damaged-") => "kept log",
         _ => "other",
     }
 }

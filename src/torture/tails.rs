@@ -240,6 +240,7 @@ impl Run<'_> {
                 return Err("the next write is not there".into());
             }
         }
+        self.disk.keep_only([wal, snapshot]); // without the copies that were kept
         Ok(())
     }
 

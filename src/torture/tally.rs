@@ -28,6 +28,15 @@ impl Tally {
         self.failures.truncate(MOST_LINES);
     }
 
+    /// Of rot: how many bits were flipped in the last synced group of a store that was idle when it was killed, and how many
+    /// of those were told from a torn write. `None` where none was flipped.
+    #[must_use]
+    pub fn told_of_idle(&self) -> Option<(u64, u64)> {
+        let of = |name| self.figures.iter().find(|(named, _)| *named == name).map(|(_, count)| *count);
+        let [tried, told] = IDLE;
+        of(tried).filter(|&tried| tried > 0).zip(of(told))
+    }
+
     pub(super) fn fail(&mut self, line: String) {
         self.failed += 1;
         if self.failures.len() < MOST_LINES {
@@ -35,5 +44,9 @@ impl Tally {
         }
     }
 }
+
+/// Of single bits in the last synced group of a store that was idle when it was killed: how many were flipped, and how many
+/// of those were told from a torn write.
+pub(super) const IDLE: [&str; 2] = ["bits flipped in the last synced group of an idle store", "of these told from a torn write"];
 
 const MOST_LINES: usize = 100;

@@ -1,1 +1,299 @@
 //! What is damaged, missing or old is told every time.
+
+use crate::common::{Store, eventually, signal};
+use kv_engine::inspect::{self, Content, Entry};
+use kv_engine::{Options, Tail};
+use rustix::process::Signal;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Duration;
+
+const HEADER_BYTES: usize = 64;
+const MARK_BYTES: usize = 41;
+
+/// Runs `args` and returns status, stdout, stderr.
+fn run(store: &Store, args: &[&str]) -> (i32, String, String) {
+    let output = store.cli().args(args).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// The records of a log, as far as they make sense: where each begins and whether it is a mark of an opening.
+fn records(path: &Path) -> Vec<(usize, bool)> {
+    let mut records = Vec::new();
+    inspect::log(path, 0, |entry| {
+        if let Entry::Record(record) = entry {
+            records.push((usize::try_from(record.offset).unwrap(), record.content == Content::Opened));
+        }
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    records
+}
+
+/// Writes `script` to a session with `args`, waits until `done` and kills the session; returns the bytes of the log.
+fn killed(store: &Store, args: &[&str], script: &str, last_reply: &str, done: impl Fn(&Path) -> bool) -> Vec<u8> {
+    let wal = store.path("kv.wal");
+    let mut session = store.piped(args);
+    session.stdin.as_mut().unwrap().write_all(script.as_bytes()).unwrap();
+    let mut replies = BufReader::new(session.stdout.take().unwrap()).lines();
+    assert!(replies.any(|line| line.unwrap() == last_reply));
+    eventually("the log is as it should be", || done(&wal));
+    signal(&session, Signal::KILL);
+    session.wait().unwrap();
+    fs::read(wal).unwrap()
+}
+
+fn ends_with_mark(wal: &Path) -> bool {
+    records(wal).last().is_some_and(|&(_, opened)| opened)
+}
+
+fn seven_puts() -> String {
+    (1..=7).map(|n| format!("PUT key{n} value{n}\n")).collect()
+}
+
+/// How many single bits of the bytes before the last mark, behind the header, every so-manyth of them, are told from a torn write when they are flipped.
+fn told(store: &Store, bytes: &[u8], step: usize) -> (usize, usize) {
+    let wal = store.path("kv.wal");
+    let (mark, _) = *records(&wal).last().unwrap();
+    let (mut told, mut flipped) = (0, 0);
+    for bit in (HEADER_BYTES * 8..mark * 8).step_by(step) {
+        let mut rotten = bytes.to_vec();
+        rotten[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&wal, &rotten).unwrap();
+        let seen = inspect::log(&wal, 0, |_| ControlFlow::Continue(())).unwrap();
+        flipped += 1;
+        told += usize::from(matches!(seen.tail, Tail::Damaged(_)));
+    }
+    (told, flipped)
+}
+
+#[test]
+fn case_24_rot_in_the_last_synced_group_is_told_from_a_torn_write() {
+    // Flushed and killed at once; single writes; groups that the flusher syncs. The last two wait for the mark of the idle store.
+    let sessions: [(&[&str], &str, &str); 3] = [
+        (&["--batch", "20"], "FLUSH\n", "FLUSH OK"),
+        (&["--batch", "1"], "SIZE\n", "7"),
+        (&["--batch", "20", "--flush-interval", "50ms"], "SIZE\n", "7"),
+    ];
+    for (args, behind, last_reply) in sessions {
+        let store = Store::new();
+        let bytes = killed(&store, args, &(seven_puts() + behind), last_reply, ends_with_mark);
+        let (told, flipped) = told(&store, &bytes, if last_reply == "FLUSH OK" { 1 } else { 5 });
+        assert!(flipped > 400 && told * 100 >= flipped * 99, "{args:?}: {told} of {flipped}");
+        // And so says the shell, here of the last write.
+        let (last, _) = records_of(&store, &bytes).into_iter().rev().find(|&(_, opened)| !opened).unwrap();
+        let mut rotten = bytes.clone();
+        rotten[last + 40] ^= 1;
+        fs::write(store.path("kv.wal"), &rotten).unwrap();
+        let (status, _, err) = run(&store, &["verify"]);
+        assert_eq!((status, err.as_str()), (3, ""));
+        let (status, out, err) = run(&store, &["--recovery", "strict", "GET", "key7"]);
+        assert_eq!((status, out.as_str()), (3, ""), "{err}");
+        let (status, out, err) = run(&store, &["GET", "key7"]);
+        assert_eq!((status, out.as_str()), (3, "(nil)\n"), "{err}");
+        assert!(err.contains("write 7 is lost"), "{err}");
+        assert_eq!(fs::read(store.path("kv.wal.damaged-1")).unwrap(), rotten);
+    }
+}
+
+fn records_of(store: &Store, bytes: &[u8]) -> Vec<(usize, bool)> {
+    fs::write(store.path("kv.wal"), bytes).unwrap();
+    records(&store.path("kv.wal"))
+}
+
+#[test]
+fn case_24_a_mark_is_written_once_behind_writes_and_never_by_a_store_that_only_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let wal = dir.path().join("w");
+    let open = || Options::new(&wal, dir.path().join("s")).flush_interval(Duration::ZERO).batch_size(10).open().unwrap();
+    let engine = open();
+    let new = fs::read(&wal).unwrap();
+    engine.flush().unwrap();
+    assert!(fs::read(&wal).unwrap() == new, "nothing was written");
+    engine.put("x", "1").unwrap();
+    engine.flush().unwrap();
+    let marks = || records(&wal).into_iter().filter(|&(_, opened)| opened).count();
+    assert_eq!((marks(), ends_with_mark(&wal)), (2, true), "of the opening, and behind the write");
+    let marked = fs::read(&wal).unwrap();
+    engine.flush().unwrap();
+    assert!(fs::read(&wal).unwrap() == marked, "one mark is enough");
+    engine.put("x", "2").unwrap();
+    engine.put("x", "3").unwrap();
+    engine.flush().unwrap();
+    assert_eq!((marks(), ends_with_mark(&wal)), (3, true));
+    engine.close().unwrap();
+    let engine = open();
+    let opened = fs::read(&wal).unwrap();
+    assert_eq!(engine.get("x").unwrap().as_deref(), Some(&b"3"[..]));
+    engine.flush().unwrap();
+    engine.close().unwrap();
+    assert!(fs::read(&wal).unwrap() == opened, "reading writes nothing");
+}
+
+/// The log of seven writes in one group that no mark proves, of which the second is bad.
+fn torn_with_writes_behind(store: &Store) -> Vec<u8> {
+    let mut bytes = killed(store, &["--batch", "20"], &(seven_puts() + "FLUSH\n"), "FLUSH OK", ends_with_mark);
+    let starts = records_of(store, &bytes);
+    let (mark, second) = (starts.last().unwrap().0, starts[2].0);
+    bytes.truncate(mark);
+    bytes.extend([0; MARK_BYTES]);
+    bytes[second + 40] ^= 1;
+    fs::write(store.path("kv.wal"), &bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn case_24_whole_writes_behind_a_torn_record_are_kept_and_strict_refuses() {
+    let store = Store::new();
+    let bytes = torn_with_writes_behind(&store);
+    let (status, _, err) = run(&store, &["--recovery", "strict", "GET", "key1"]);
+    assert_eq!(status, 3);
+    assert!(err.contains("5 writes are whole behind it, up to write 7"), "{err}");
+    assert!(fs::read(store.path("kv.wal")).unwrap() == bytes && !store.path("kv.wal.damaged-1-torn").exists());
+
+    let (status, out, err) = run(&store, &["GET", "key1"]);
+    assert_eq!((status, out.as_str()), (0, "value1\n"), "{err}");
+    let copy = store.path("kv.wal.damaged-1-torn");
+    assert!(err.contains(&format!("kept as {}", copy.display())), "{err}");
+    assert!(fs::read(&copy).unwrap() == bytes);
+
+    // It is named until somebody has dealt with it, and is no loss.
+    let (status, _, err) = run(&store, &["GET", "key2"]);
+    assert_eq!(status, 0);
+    assert!(err.contains("kv.wal.damaged-1-torn: kept because whole records stood behind a torn one"), "{err}");
+    let (status, out, _) = run(&store, &["verify"]);
+    assert_eq!(status, 0);
+    assert!(out.contains("kv.wal.damaged-1-torn"), "{out}");
+    assert_eq!(run(&store, &["--quiet", "--recovery", "strict", "GET", "key1"]), (0, "value1\n".into(), String::new()));
+    fs::remove_file(copy).unwrap();
+    assert_eq!(run(&store, &["GET", "key1"]), (0, "value1\n".into(), String::new()));
+}
+
+/// A store of three writes whose second one is damaged.
+fn damaged() -> Store {
+    let store = Store::new();
+    for n in 1..=3 {
+        run(&store, &["--batch", "1", "PUT", &format!("k{n}"), "v"]);
+    }
+    let wal = store.path("kv.wal");
+    let second = records(&wal).into_iter().filter(|&(_, opened)| !opened).nth(2).unwrap().0; // behind a mark of closing
+    let mut bytes = fs::read(&wal).unwrap();
+    bytes[second + 41] ^= 1;
+    fs::write(&wal, bytes).unwrap();
+    store
+}
+
+#[test]
+fn case_43_lost_writes_are_said_by_every_command_until_somebody_has_dealt_with_them() {
+    let store = damaged();
+    let (status, out, err) = run(&store, &["GET", "k3"]);
+    assert_eq!((status, out.as_str()), (3, "(nil)\n"), "{err}");
+    assert!(err.contains("writes 2 to 3 are lost") && err.contains("kv.wal.damaged-1"), "{err}");
+    let copy = store.path("kv.wal.damaged-1");
+
+    let commands: [&[&str]; 12] = [
+        &["GET", "k1"],
+        &["--quiet", "GET", "k1"],
+        &["--recovery", "strict", "GET", "k1"],
+        &["SIZE"],
+        &["PUT", "k4", "v"],
+        &["--json", "SCAN"],
+        &["-c", "GET k1", "-c", "EXIT"],
+        &["-c", "EXIT 0"],
+        &["export"],
+        &["export", "--salvage"],
+        &["replay"],
+        &["verify"],
+    ];
+    for args in commands {
+        let (status, out, err) = run(&store, args);
+        assert_eq!(status, 3, "{args:?}: {out} {err}");
+        let said = if args == ["verify"] { &out } else { &err };
+        let lines = said.lines().filter(|line| line.contains("kv.wal.damaged-1")).count();
+        assert_eq!(lines, 1, "{args:?}: {said}");
+    }
+    let script = store.cli().write_stdin("GET k1\n").output().unwrap();
+    assert_eq!((script.status.code(), script.stdout.as_slice()), (Some(3), &b"v\n"[..]));
+    // A failed command does not hide it, and it hides no other end.
+    assert_eq!(run(&store, &["NONSENSE"]).0, 1, "no store is opened for a mistake");
+    assert_eq!(run(&store, &["-c", "NONSENSE"]).0, 3);
+    assert_eq!(run(&store, &["-c", "EXIT 7"]).0, 7);
+
+    // What it advises shows what was lost.
+    let snapshot = store.path("kv.snapshot").display().to_string();
+    let (_, out, _) = run(&store, &["export", "--salvage", "--wal", copy.to_str().unwrap(), "--snapshot", &snapshot]);
+    assert!(out.contains("k3"), "{out}");
+    fs::rename(&copy, store.path("dealt-with")).unwrap();
+    for args in [&["GET", "k1"][..], &["verify"], &["export"], &["replay"]] {
+        assert_eq!(run(&store, args).0, 0, "{args:?}");
+    }
+}
+
+#[test]
+fn case_43_a_file_of_somebody_else_is_named_as_what_it_is_and_never_replaced() {
+    let store = damaged();
+    fs::write(store.path("kv.wal.damaged-1"), "notes").unwrap();
+    fs::create_dir(store.path("kv.wal.damaged-2")).unwrap();
+    let other = Store::new();
+    run(&other, &["PUT", "a", "1"]);
+    fs::copy(other.path("kv.wal"), store.path("kv.wal.damaged-3-torn")).unwrap();
+    let (status, _, err) = run(&store, &["GET", "k1"]);
+    assert_eq!(status, 3);
+    assert!(err.contains("kept as ") && err.contains("kv.wal.damaged-4"), "{err}");
+    assert_eq!(fs::read(store.path("kv.wal.damaged-1")).unwrap(), b"notes");
+
+    fs::remove_file(store.path("kv.wal.damaged-4")).unwrap();
+    let (status, _, err) = run(&store, &["GET", "k1"]);
+    assert_eq!((status, err.matches("and is left alone").count()), (0, 3), "{err}");
+    assert!(err.contains("a log of another store"), "{err}");
+    let (status, out, _) = run(&store, &["verify"]);
+    assert_eq!((status, out.matches("and is left alone").count()), (0, 3), "{out}");
+}
+
+#[test]
+fn case_43_where_no_copy_can_be_made_nothing_is_cut() {
+    let store = Store::new();
+    let script: String = (1..=60).map(|n| format!("PUT key{n} {}\n", "v".repeat(100))).collect();
+    store.script(script);
+    let wal = store.path("kv.wal");
+    let mut bytes = fs::read(&wal).unwrap();
+    bytes[3000] ^= 1;
+    fs::write(&wal, &bytes).unwrap();
+    let limited = store
+        .program("sh")
+        .args(["-c", "ulimit -f 4; exec \"$0\" GET key1"])
+        .arg(assert_cmd::cargo::cargo_bin!("kv_cli"))
+        .output();
+    let limited = limited.unwrap();
+    let err = String::from_utf8(limited.stderr).unwrap();
+    assert_eq!((limited.status.code(), limited.stdout), (Some(3), Vec::new()), "{err}");
+    assert!(err.contains("keeping a copy of the damaged log (nothing was changed)"), "{err}");
+    let names: Vec<_> = fs::read_dir(store.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(
+        fs::read(&wal).unwrap() == bytes && !names.iter().any(|name| name.to_string_lossy().contains("damaged")),
+        "{names:?}"
+    );
+}
+
+#[test]
+fn case_30_a_log_that_ends_right_behind_a_write_says_so() {
+    let store = Store::new();
+    let bytes = killed(&store, &["--batch", "1"], &(seven_puts() + "SIZE\n"), "7", ends_with_mark);
+    let starts = records_of(&store, &bytes);
+    let cut = starts[starts.len() - 2].0; // before the last write
+    fs::write(store.path("kv.wal"), &bytes[..cut]).unwrap();
+    let (status, out, _) = run(&store, &["verify"]);
+    assert_eq!(status, 0);
+    assert!(out.contains("ends right behind its last write"), "{out}");
+    let (status, out, err) = run(&store, &["GET", "key6"]);
+    assert_eq!((status, out.as_str()), (0, "value6\n"));
+    assert!(err.contains("ends right behind write 6") && err.contains("somebody cut the file"), "{err}");
+    // Other ends say nothing: reserved space, a mark, nothing but a header.
+    for end in [bytes.len(), starts[1].0, HEADER_BYTES] {
+        fs::write(store.path("kv.wal"), &bytes[..end]).unwrap();
+        assert_eq!(run(&store, &["SIZE"]).2, "", "{end}");
+    }
+}

@@ -17,7 +17,7 @@ use crate::tools::BAD;
 use kv_engine::command::{Code, CommandError};
 use kv_engine::disk::{Disk, File, OsDisk};
 use kv_engine::export::{self, Salvaged};
-use kv_engine::{Digest, Error, Seq, Tail};
+use kv_engine::{Digest, Error, KeptCopy, Seq, Tail, inspect};
 use std::fs;
 use std::io::{self, BufWriter, Read, Write};
 use std::ops::ControlFlow;
@@ -44,6 +44,12 @@ pub(crate) fn tool(args: &Args, export: &ExportArgs, flags: &'static Flags) -> i
     let mut output = Output::new(args.format(), args.color, false)?;
     let file = export.file.clone().filter(|file| file.as_os_str() != "-");
     let request = Request { wal: &args.wal, snapshot: &args.snapshot, file, salvage: export.salvage, quiet: args.quiet };
+    let kept = inspect::kept_copies(&args.wal, &args.snapshot);
+    let lost = kept.iter().any(|copy| matches!(copy, KeptCopy::Damaged(_)));
+    // A salvage says it in its notes.
+    if !export.salvage && (lost || !args.quiet) {
+        inspect::said_of_kept_copies(&kept, &args.snapshot).iter().for_each(|said| output.warn(said));
+    }
     let status = match run(&request, &mut output, flags) {
         Ok(done) => u8::from(done.is_some_and(|done| done.salvaged.is_some_and(|salvaged| !salvaged.notes.is_empty()))) * BAD,
         Err(error) => {
@@ -53,6 +59,8 @@ pub(crate) fn tool(args: &Args, export: &ExportArgs, flags: &'static Flags) -> i
                 .map_or(if error.code == Code::Failed { BAD } else { 1 }, |signal| 128 + u8::try_from(signal).unwrap_or(0))
         }
     };
+    // What it exported lacks writes that had been promised.
+    let status = if lost { status.max(BAD) } else { status };
     output.flush();
     Ok(ExitCode::from(match output.take_broken() {
         Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {

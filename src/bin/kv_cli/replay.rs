@@ -4,7 +4,7 @@ use crate::args::{Args, ReplayArgs};
 use crate::render::safe;
 use kv_engine::command::write_word;
 use kv_engine::replay::{Replayed, replay};
-use kv_engine::{Error, Tail};
+use kv_engine::{Error, KeptCopy, Tail, inspect};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -60,6 +60,11 @@ fn work(args: &Args, replay_args: &ReplayArgs, out: &mut impl Write) -> Result<u
         writeln!(out, "{}", safe(&lacking.to_string()))?;
         status = 3;
     }
+    let kept = inspect::kept_copies(log, &args.snapshot);
+    for said in inspect::said_of_kept_copies(&kept, &args.snapshot) {
+        let _ = writeln!(io::stderr().lock(), "kv_cli: {}", safe(&said));
+    }
+    status = status.max(if kept.iter().any(|copy| matches!(copy, KeptCopy::Damaged(_))) { 3 } else { 0 });
     if let Some(other) = &replay_args.diff {
         let snapshot = replay_args.diff_snapshot.as_deref().unwrap_or(&args.snapshot);
         let other_state = replay(other, snapshot, replay_args.until, |_| {})?;

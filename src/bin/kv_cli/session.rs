@@ -207,6 +207,9 @@ impl Session {
             self.output.error(&place, &CommandError::new(Code::GroupOpen, text));
             status = status.max(1);
         }
+        if self.engine.recovery().is_loss() {
+            status = status.max(3); // it went on without writes that had been promised
+        }
         if let Err(error) = self.engine.close()
             && ending != Ending::Store
         {

@@ -33,6 +33,7 @@ pub(crate) fn wal(args: &Args, wal: &WalArgs, flags: &'static Flags) -> ExitCode
         hex: wal.hex,
         only: wal.record,
         printed: 0,
+        behind_write: false,
         written: Ok(()),
     };
     if wal.follow {
@@ -125,6 +126,7 @@ pub(crate) fn verify(args: &Args) -> ExitCode {
         let text = found.to_string();
         let mut lines = text.lines().zip(tones.into_iter().chain(std::iter::repeat((0, Tone::Bad))));
         lines.try_for_each(|(line, (from, tone))| {
+            let tone = if line.starts_with("kept: ") && found.is_sound() { Tone::Torn } else { tone };
             let (head, verdict) = line.split_at_checked(from).unwrap_or(("", line));
             writeln!(out, "{}{}", safe(head), toned(&safe(verdict), tone, color))
         })
@@ -163,6 +165,8 @@ struct Printer<W> {
     only: Option<u64>,
     /// Records that were printed.
     printed: u64,
+    /// Whether the last one was a write.
+    behind_write: bool,
     written: io::Result<()>,
 }
 
@@ -247,7 +251,7 @@ impl<W: Write> Printer<W> {
                 tone
             }
             Content::Opened => {
-                text += "opened";
+                text += if self.behind_write { "opened, or idle: all before is synced" } else { "opened" };
                 Tone::Dim
             }
             Content::Closed => {
@@ -259,6 +263,7 @@ impl<W: Write> Printer<W> {
                 Tone::Bad
             }
         };
+        self.behind_write = matches!(record.content, Content::Write(_));
         text.lines().try_for_each(|line| writeln!(self.out, "{}", toned(line, tone, self.color)))?;
         if self.hex { hex::record(&mut self.out, &self.path, record.offset, record.bytes, self.color) } else { Ok(()) }
     }

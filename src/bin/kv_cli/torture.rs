@@ -223,6 +223,10 @@ fn print(out: &mut impl Write, args: &TortureArgs, tally: &Tally, began: Instant
         column.set_cell_alignment(CellAlignment::Right);
     }
     writeln!(out, "{table}")?;
+    if let Some((tried, told)) = tally.told_of_idle() {
+        let percent = told as f64 * 100.0 / tried as f64;
+        writeln!(out, "told from a torn write: {percent:.2} % of the bits in the last synced group of an idle store")?;
+    }
     let verdict = if tally.failed == 0 { args.rung.verdict().to_string() } else { format!("FAILED: {}", tally.failed) };
     writeln!(out, "{verdict} ({:.1} s)", began.elapsed().as_secs_f64())?;
     if args.ledger {
