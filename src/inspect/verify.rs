@@ -224,6 +224,11 @@ fn check_log(file: Arc<dyn File>, path: &Path, promised: crate::Seq) -> (Health,
     }
     let health = match (&summary.header_damage, &summary.tail) {
         (Some(reason), _) => Health::Bad(Error::damaged(path, 0, reason.clone())),
+        (None, Tail::Clean) if summary.ends_bare => Health::Sound(format!(
+            "{}; ends right behind its last write, without reserved space and without a mark: a write failed there, as on \
+             a full disk, or somebody cut the file",
+            describe(&summary)
+        )),
         (None, Tail::Clean) => Health::Sound(describe(&summary)),
         (None, Tail::Torn(cut)) => Health::Torn(format!(
             "{}; then {} B that are no whole record ({}): no sync that covers them is known to have ended; cut at the next opening",
