@@ -50,6 +50,9 @@ pub struct Export {
     pub store_id: StoreId,
     /// How the log ended: never damaged.
     pub tail: Tail,
+    /// Whether the log ends with a write, and the file with it: without reserved space and without a mark, as a write that
+    /// failed leaves it, or somebody who cut the file.
+    pub ends_bare: bool,
     said: Said,
     snapshot: Option<Arc<dyn File>>,
     snapshot_path: PathBuf,
@@ -116,15 +119,21 @@ fn read_once(wal_path: &Path, snapshot_path: &Path) -> Result<Export> {
     let held_seq = held.map_or(0, |header| header.seq);
     let mut said = Said::of(Arc::clone(&log), wal_path);
     let mut frames = Frames::new(log, wal_path, Kind::WRITE, header.salt, wal::HEADER_BYTES as u64, header.base)?;
+    let (mut is_behind_write, mut ends_bare) = (false, false);
     let tail = loop {
         match frames.next()? {
-            Next::End => break Tail::Clean,
+            Next::End => {
+                ends_bare = is_behind_write && frames.offset() == frames.file_len();
+                break Tail::Clean;
+            }
             Next::Bad(fault) => break Cut::judge(&mut frames, fault, held_seq)?,
-            Next::Frame(frame) if frame.header.kind == Kind::WRITE && frame.header.seq > held_seq => {
+            Next::Frame(frame) if frame.header.kind != Kind::WRITE => is_behind_write = false,
+            Next::Frame(frame) if frame.header.seq > held_seq => {
+                is_behind_write = true;
                 let heard = state::decode_each(frame.body, |op| said.hear(&frame, op, true));
                 heard.ok_or_else(|| Error::damaged(wal_path, frame.offset, Fault::Content.to_string()))?;
             }
-            Next::Frame(_) => {}
+            Next::Frame(_) => is_behind_write = true,
         }
     };
     if let Tail::Damaged(cut) = &tail {
@@ -132,7 +141,7 @@ fn read_once(wal_path: &Path, snapshot_path: &Path) -> Result<Export> {
     }
     lack(Beside::Log(&header, Some(frames.last())))?;
     let (seq, store_id) = (frames.last(), header.store_id);
-    Ok(Export { seq, store_id, tail, said, snapshot, snapshot_path: snapshot_path.to_path_buf() })
+    Ok(Export { seq, store_id, tail, ends_bare, said, snapshot, snapshot_path: snapshot_path.to_path_buf() })
 }
 
 /// `None` when there is none, or an empty one, as opening sees it.

@@ -231,6 +231,9 @@ pub struct LogSummary {
     pub reserved_bytes: u64,
     /// Whether the last record is the mark of an orderly close.
     pub closed_cleanly: bool,
+    /// Whether it ends with a write, and the file with it: without reserved space and without a mark, as a write that failed
+    /// leaves it, or somebody who cut the file.
+    pub ends_bare: bool,
     /// How it ends.
     pub tail: Tail,
     /// What is wrong with the header, when the records could be found all the same.
@@ -306,6 +309,7 @@ pub fn log_in(
         file_bytes: frames.file_len(),
         reserved_bytes: 0,
         closed_cleanly: false,
+        ends_bare: false,
         tail: Tail::Clean,
         header_damage: damage.clone(),
     };
@@ -316,16 +320,20 @@ pub fn log_in(
         base: header.base,
         damage,
     });
-    let mut broke_off = false;
+    let (mut broke_off, mut is_behind_write) = (false, false);
     let fault = loop {
         if flow.is_break() {
             broke_off = true;
             break None;
         }
         match frames.next()? {
-            Next::End => break None,
+            Next::End => {
+                summary.ends_bare = is_behind_write && frames.offset() == frames.file_len();
+                break None;
+            }
             Next::Bad(fault) => break Some(fault),
             Next::Frame(frame) => {
+                is_behind_write = frame.header.kind == Kind::WRITE;
                 let record = Record::of(&frame);
                 summary.writes += u64::from(frame.header.kind == Kind::WRITE);
                 summary.closed_cleanly = record.content == Content::Closed;

@@ -20,6 +20,9 @@ pub struct Replayed {
     pub seq: Seq,
     /// How the log ended; [`Tail::Clean`] too where the replay stopped before its end.
     pub tail: Tail,
+    /// Whether the log ends with a write, and the file with it: without reserved space and without a mark, as a write that
+    /// failed leaves it, or somebody who cut the file.
+    pub ends_bare: bool,
     /// What the log and the snapshot lack together, or why they are not one store, where the state could be had all the same;
     /// as [`verify`](crate::inspect::verify) says it. Where the replay stopped before the log's end, as far as it came.
     pub lacking: Option<Error>,
@@ -86,7 +89,7 @@ pub fn replay(wal: &Path, snapshot: &Path, until: Option<Seq>, mut each: impl Fn
         return Err(lack(what).or_else(|| lacking(wal, snapshot, what, None)).unwrap_or_else(missing));
     };
     let header = read_header(&*file, wal)?;
-    let mut replayed = Replayed { seq: header.base, tail: Tail::Clean, lacking: None, state: State::default() };
+    let mut replayed = Replayed { seq: header.base, tail: Tail::Clean, ends_bare: false, lacking: None, state: State::default() };
     if header.base > 0 {
         let loaded = load(held_file.clone(), snapshot, &mut replayed.state)?;
         check_pair(wal, snapshot, &header, loaded.as_ref())?;
@@ -99,14 +102,20 @@ pub fn replay(wal: &Path, snapshot: &Path, until: Option<Seq>, mut each: impl Fn
     }
     each(&replayed);
     let mut frames = Frames::new(Arc::clone(&file), wal, Kind::WRITE, header.salt, wal::HEADER_BYTES as u64, header.base)?;
+    let mut is_behind_write = false;
     while replayed.seq < until {
         match frames.next()? {
-            Next::End => break,
+            Next::End => {
+                replayed.ends_bare = is_behind_write && frames.offset() == frames.file_len();
+                break;
+            }
             Next::Bad(fault) => {
                 replayed.tail = Cut::judge(&mut frames, fault, replayed.seq)?;
                 break;
             }
-            Next::Frame(frame) if frame.header.kind == Kind::WRITE && frame.header.seq > replayed.seq => {
+            Next::Frame(frame) if frame.header.kind != Kind::WRITE => is_behind_write = false,
+            Next::Frame(frame) if frame.header.seq > replayed.seq => {
+                is_behind_write = true;
                 let ops =
                     state::decode(frame.body).ok_or_else(|| Error::damaged(wal, frame.offset, Fault::Content.to_string()))?;
                 ops.into_iter().map(OpRef::to_op).for_each(|op| {
@@ -115,7 +124,7 @@ pub fn replay(wal: &Path, snapshot: &Path, until: Option<Seq>, mut each: impl Fn
                 replayed.seq = frame.header.seq;
                 each(&replayed);
             }
-            Next::Frame(_) => {}
+            Next::Frame(_) => is_behind_write = true,
         }
     }
     if until != Seq::MAX && replayed.seq < until {

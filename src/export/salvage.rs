@@ -60,6 +60,9 @@ pub struct Salvaged {
     pub snapshot_entries: u64,
     /// Entries of the snapshot that were not; `None` when its header does not say how many there were.
     pub lost_entries: Option<u64>,
+    /// Whether the log ends with a write, and the file with it: without reserved space and without a mark, as a write that
+    /// failed leaves it, or somebody who cut the file. What stood behind cannot be known then.
+    pub ends_bare: bool,
     /// A sentence for everything that is wrong with the files; empty when nothing is.
     pub notes: Vec<String>,
 }
@@ -366,14 +369,19 @@ impl Pair<'_> {
                 ops.into_iter().for_each(|op| said.hear(frame, op, last > held));
             }
         };
+        let mut is_behind_write = false;
         let fault = loop {
             match frames.next()? {
                 Next::End => break None,
                 Next::Bad(fault) => break Some(fault),
-                Next::Frame(frame) => hear(&frame),
+                Next::Frame(frame) => {
+                    is_behind_write = frame.header.kind == Kind::WRITE;
+                    hear(&frame);
+                }
             }
         };
         let Some(fault) = fault else {
+            salvaged.ends_bare = is_behind_write && frames.offset() == frames.file_len();
             old.end(notes, "log: old records");
             senseless.end(notes, "log: senseless records");
             return Ok(Some(last));

@@ -215,9 +215,8 @@ fn check_log(file: Arc<dyn File>, path: &Path, promised: crate::Seq) -> (Health,
         Ok(_) => {}
         Err(error) => return (unsound(Error::io("reading", path)(error)), None),
     }
-    let (mut impossible, mut is_behind_write) = (None, false);
+    let mut impossible = None;
     let seen = log_in(file, path, promised, |entry| {
-        is_behind_write = matches!(&entry, Entry::Record(Record { content: Content::Write(_), .. }));
         if let Entry::Record(Record { offset, content: Content::Impossible, .. }) = entry {
             impossible = Some(offset);
         }
@@ -232,7 +231,7 @@ fn check_log(file: Arc<dyn File>, path: &Path, promised: crate::Seq) -> (Health,
     }
     let health = match (&summary.header_damage, &summary.tail) {
         (Some(reason), _) => Health::Bad(Error::damaged(path, 0, reason.clone())),
-        (None, Tail::Clean) if is_behind_write && summary.valid_bytes == summary.file_bytes => Health::Sound(format!(
+        (None, Tail::Clean) if summary.ends_bare => Health::Sound(format!(
             "{}; ends right behind its last write, without reserved space and without a mark: a write failed there, as on \
              a full disk, or somebody cut the file",
             describe(&summary)

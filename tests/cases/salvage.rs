@@ -100,6 +100,14 @@ fn case_35_export_refuses_two_files_that_are_not_one_store() {
     let (out, err, status) = run(&store, &["export", "x.kv"]);
     assert!(out.is_empty() && status == 3 && err.contains("are not one store") && err.contains("nothing was exported"), "{err}");
     assert!(!store.path("x.kv").exists());
+    // Before anything else: another store's snapshot proves nothing of this log.
+    let (newer, other) = (Store::new(), Store::new());
+    newer.script((0..9).map(|n| format!("PUT key{n} v\n")).collect::<String>() + "SNAP\n");
+    other.script("PUT a 1\nPUT b 2\n");
+    let log = fs::read(other.path("kv.wal")).unwrap();
+    fs::write(newer.path("kv.wal"), [&log[..], b"torn"].concat()).unwrap();
+    let (_, err, status) = run(&newer, &["export"]);
+    assert!(status == 3 && err.contains("are not one store") && !err.contains("damaged at"), "{err}");
 }
 
 #[test]
@@ -135,6 +143,22 @@ fn case_30_a_log_older_than_its_snapshot_is_said() {
     fs::rename(store.path("kv.wal"), store.path("old")).unwrap();
     assert_eq!(run(&store, &["wal", "old"]).2, 0);
     assert_eq!(run(&store, &["replay", "old"]).2, 0);
+}
+
+/// A log that was cut behind a record lacks nothing that could be named, yet its end is not one that the engine leaves.
+#[test]
+fn case_30_a_log_that_was_cut_behind_a_record_is_said() {
+    let store = Store::new();
+    store.script("SETBATCH 1\nPUT a 1\nPUT b 2\nPUT c 3\n");
+    let log = fs::read(store.path("kv.wal")).unwrap();
+    let end = log.windows(2).position(|bytes| bytes == b"b2").unwrap() + 2;
+    fs::write(store.path("kv.wal"), &log[..end]).unwrap();
+    for args in TOOLS {
+        let (out, err, status) = run(&store, args);
+        let said = out + &err;
+        assert!(said.contains("ends right behind its last write") && status == 0, "{args:?} {status}: {said}");
+        assert!(!said.contains("nothing is wrong"), "{said}");
+    }
 }
 
 /// Part one of the issue: two copies of one store that went different ways, then mixed.

@@ -13,7 +13,7 @@ use crate::dump::{self, Form, Origin, Writer};
 use crate::progress::Progress;
 use crate::render::{Output, Place};
 use crate::signals::{self, Flags};
-use crate::tools::BAD;
+use crate::tools::{BAD, BARE_END};
 use kv_engine::command::{Code, CommandError};
 use kv_engine::disk::{Disk, File, OsDisk};
 use kv_engine::export::{self, Salvaged};
@@ -195,6 +195,9 @@ fn write<W: Write>(request: &Request<'_>, out: W, form: Form, flags: &Flags) -> 
                 request.wal.display()
             ));
         }
+        if export.ends_bare {
+            warning = Some(format!("{} {BARE_END}; the export is the state after write {seq}", request.wal.display()));
+        }
         let mut writer = Writer::begin(out, form, Origin::State { store_id, seq }).map_err(Failure::Output)?;
         export.each(|key, value| step(&mut writer, key, value)).map_err(Failure::Store)?;
         (writer, Some(seq), None)
@@ -235,7 +238,9 @@ fn explain_salvage(salvaged: &Salvaged, output: &mut Output) {
         "kv_cli: salvaged {} entries: {} from the snapshot (lost there: {lost_entries}), {} writes of the log (lost there: {})",
         salvaged.entries, salvaged.snapshot_entries, salvaged.writes, salvaged.lost_writes
     ));
-    if salvaged.notes.is_empty() {
+    if salvaged.notes.is_empty() && salvaged.ends_bare {
+        output.aside(&format!("kv_cli: no check fails and no number is missing, but the log {BARE_END}"));
+    } else if salvaged.notes.is_empty() {
         output.aside("kv_cli: nothing is wrong with these files; this is the state after the last write");
     } else {
         output.aside("kv_cli: this is NOT a prefix of what was written: entries may be missing, old, or deleted since");

@@ -17,6 +17,9 @@ use std::time::Duration;
 
 /// Damaged, foreign or missing files.
 pub(crate) const BAD: u8 = 3;
+/// Of a log whose end says that something failed, or was cut off.
+pub(crate) const BARE_END: &str = "ends right behind its last write, without reserved space and without a mark: a write failed \
+                                   there, as on a full disk, or somebody cut the file";
 /// So much of a key or value is shown.
 const SHOWN_BYTES: usize = 60;
 /// A log that is followed is looked at so often.
@@ -304,6 +307,7 @@ fn summarise(summary: &LogSummary) -> (String, Tone) {
         }
         Tail::Clean if summary.writes == 0 && summary.valid_bytes == summary.file_bytes => ("empty".to_string(), Tone::Good),
         Tail::Clean if summary.closed_cleanly => ("whole, and closed in order".to_string(), Tone::Good),
+        Tail::Clean if summary.ends_bare => (format!("whole; it {BARE_END}"), Tone::Torn),
         Tail::Clean => ("whole; not closed in order, or still open".to_string(), Tone::Good),
         Tail::Torn(cut) => (format!("then a torn tail of {} B, which the next opening cuts", cut.bytes), Tone::Torn),
         Tail::Damaged(cut) => {
