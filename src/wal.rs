@@ -22,8 +22,8 @@
 //! - Space is *reserved* ahead of the tail, so that a sync need not wait for the file system to note
 //!   a new length: zeros up to the end of the file, which the reader takes for the end of the log.
 //!   An orderly close gives them back; so does recovery.
-//! - Something stands behind the last write: reserved space, or a mark. So a file that ends right behind a write was cut
-//!   from outside, or a write failed, as on a full disk.
+//! - Something stands behind the last write: reserved space, a mark, or a zero. So a file that ends right behind a write was
+//!   cut from outside, or a write failed, as on a full disk, and the process was killed behind that.
 //! - A write that fails is taken back by cutting the file to `tail`, and the cut is synced, so that
 //!   nothing of it is in the way of later frames or comes back; where even that fails, the log must
 //!   not be written again.
@@ -406,6 +406,15 @@ impl Wal {
             Err(failure) => return Err(failure.cause),
         }
         Ok(())
+    }
+
+    /// Where the file ends right behind a write, because one failed there and was cut off, leaves a zero behind it: the next
+    /// opening can tell that from a file that somebody cut. Best effort.
+    pub(crate) fn leave_zero(&self) {
+        let is_behind_write = self.tail.at > HEADER_BYTES as u64 && !self.tail.proven && self.from == self.tail.at;
+        if is_behind_write && self.file.size().is_ok_and(|len| len == self.tail.at) {
+            let _ = self.file.set_len(self.tail.at + 1);
+        }
     }
 
     /// Whether writes of this opening are in the file, and no mark behind them; and nothing waits to be written.

@@ -288,42 +288,6 @@ fn zeros_behind_the_log_are_reserved_space_and_zeros_inside_are_damage() {
     assert!(matches!(engine.recovery().tail, Tail::Damaged(_)));
 }
 
-/// In one unsynced group the sectors may reach the disk in any order: a hole with whole records
-/// behind it is still torn, because none of them was promised.
-#[test]
-fn a_hole_inside_an_unsynced_group_is_torn_not_damaged() {
-    let place = Place::new();
-    let engine = place.options().batch_size(100).open().unwrap();
-    engine.put("synced", "1").unwrap();
-    engine.flush().unwrap();
-    for i in 0..10 {
-        engine.put(format!("k{i}"), "in one group").unwrap();
-    }
-    engine.flush().unwrap();
-    let mut whole = fs::read(&place.wal).unwrap();
-    drop(engine);
-    fs::write(&place.wal, &whole).unwrap();
-    let offsets = record_offsets(&place.wal);
-    whole[offsets[offsets.len() - 2] as usize..].fill(0); // the mark behind the group, which is there only when that is synced
-    let mut bytes = whole.clone();
-    // The records are two marks, with the first write between, and then the group.
-    bytes[offsets[5] as usize + 10..offsets[6] as usize + 3].fill(0);
-    let engine = open_with(&place, &bytes).unwrap();
-    match &engine.recovery().tail {
-        Tail::Torn(cut) => {
-            assert_eq!((cut.offset, cut.whole_beyond, cut.writes_beyond, cut.last_beyond), (offsets[5], 6, 6, 11));
-            assert_eq!(fs::read(cut.kept_as.as_ref().unwrap()).unwrap(), bytes);
-        }
-        tail => panic!("{tail:?}"),
-    }
-    assert!(
-        engine.recovery().warnings()[0].contains("(among them 6 whole but unpromised)"),
-        "{:?}",
-        engine.recovery().warnings()
-    );
-    assert_eq!(engine.len(), 3);
-}
-
 #[test]
 fn records_deleted_doubled_or_swapped_are_damage_and_never_replayed_out_of_order() {
     let place = Place::new();

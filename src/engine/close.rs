@@ -19,6 +19,9 @@ impl Shared {
         let ends = |done: &Result<()>| matches!(done, Ok(()) | Err(Error::Poisoned { .. }));
         // No writer may come in between the last sync and `closed`.
         let done = self.while_paused(|log| self.shut(log, alone), |log, done| log.closed = ends(done));
+        if done.is_err() {
+            self.log_always().wal.leave_zero();
+        }
         let done = match done {
             // Closed before, or at this moment by another thread: its outcome stands.
             Err(Error::Closed) => return self.log_always().poisoned().map_or(Ok(()), Err),

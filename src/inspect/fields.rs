@@ -147,7 +147,7 @@ fn operations(cutter: &mut Cutter<'_>) {
 fn kind_name(kind: u8) -> &'static str {
     match kind {
         _ if kind == Kind::WRITE.number() => "a write",
-        _ if kind == Kind::OPENED.number() => "opened, idle, or after a refusal",
+        _ if kind == Kind::OPENED.number() => "opened, or after a refusal",
         _ if kind == Kind::CLOSED.number() => "closed in order",
         _ => "not a kind of a log's record",
     }

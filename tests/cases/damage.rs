@@ -172,6 +172,33 @@ fn case_24_whole_writes_behind_a_torn_record_are_kept_and_strict_refuses() {
     assert_eq!(run(&store, &["GET", "key1"]), (0, "value1\n".into(), String::new()));
 }
 
+/// A power cut may leave a hole anywhere in a group that was not synced: a whole record behind it is no proof of damage.
+#[test]
+fn case_24_a_hole_inside_an_unsynced_group_is_torn_not_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wal, snapshot) = (dir.path().join("w"), dir.path().join("s"));
+    let options = Options::new(&wal, &snapshot).batch_size(100);
+    let engine = options.clone().open().unwrap();
+    engine.put("synced", "1").unwrap();
+    engine.flush().unwrap();
+    (0..10).for_each(|i| drop(engine.put(format!("k{i}"), "in one group").unwrap()));
+    engine.flush().unwrap();
+    let mut bytes = fs::read(&wal).unwrap();
+    // Two marks, with the first write between; then the group; then its mark, which is there only when the group is synced.
+    let starts: Vec<_> = records(&wal).into_iter().map(|(start, _)| start).collect();
+    drop(engine);
+    bytes[*starts.last().unwrap()..].fill(0);
+    bytes[starts[5] + 10..starts[6] + 3].fill(0);
+    fs::write(&wal, &bytes).unwrap();
+    let engine = options.open().unwrap();
+    let report = engine.recovery();
+    let Tail::Torn(cut) = &report.tail else { panic!("{:?}", report.tail) };
+    assert_eq!((cut.offset, cut.whole_beyond, cut.writes_beyond, cut.last_beyond), (starts[5] as u64, 6, 6, 11));
+    assert!(fs::read(cut.kept_as.as_ref().unwrap()).unwrap() == bytes);
+    assert!(report.warnings()[0].contains("(among them 6 whole but unpromised)"), "{:?}", report.warnings());
+    assert_eq!((engine.len(), report.is_loss()), (3, false));
+}
+
 /// A store of three writes whose second one is damaged.
 fn damaged() -> Store {
     let store = Store::new();
