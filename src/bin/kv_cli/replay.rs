@@ -2,7 +2,6 @@
 
 use crate::args::{Args, ReplayArgs};
 use crate::render::safe;
-use crate::tools::BARE_END;
 use kv_engine::command::write_word;
 use kv_engine::replay::{Replayed, replay};
 use kv_engine::{Error, KeptCopy, Tail, inspect};
@@ -57,7 +56,7 @@ fn work(args: &Args, replay_args: &ReplayArgs, out: &mut impl Write) -> Result<u
     written?;
     let mut status = damage(log, &one, out)?;
     if one.ends_bare {
-        writeln!(out, "{} {BARE_END}", safe(&log.display().to_string()))?;
+        writeln!(out, "{} {}", safe(&log.display().to_string()), crate::tools::BARE_END)?;
     }
     // Only the store's own log belongs to the snapshot.
     if let Some(lacking) = one.lacking.as_ref().filter(|_| *log == args.wal) {
