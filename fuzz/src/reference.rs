@@ -291,15 +291,17 @@ fn mended(bytes: &[u8], salt: Option<u32>) -> Option<([u8; 16], u32, u64)> {
     if let Some(salt) = salt {
         bytes[28..32].copy_from_slice(&salt.to_le_bytes());
     }
+    let check_at = LOG_HEADER - 4;
     let read = |bytes: &[u8]| {
-        let fine = log(bytes, 0).is_ok();
-        fine.then(|| (bytes[12..28].try_into().expect("sixteen bytes"), le32(bytes, 28), le64(bytes, 32)))
+        let right = le32(bytes, check_at) == crc(0, &bytes[..check_at]) && log(bytes, 0).is_ok();
+        right.then(|| (bytes[12..28].try_into().expect("sixteen bytes"), le32(bytes, 28), le64(bytes, 32)))
     };
     read(&bytes).or_else(|| {
         (0..LOG_HEADER * 8).find_map(|bit| {
-            let mut other = bytes.clone();
-            other[bit / 8] ^= 1 << (bit % 8);
-            read(&other)
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let found = read(&bytes);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            found
         })
     })
 }

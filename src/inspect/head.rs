@@ -16,7 +16,7 @@ use crate::recovery::read_header;
 use crate::scan::{Frames, find_salt};
 use crate::{Seq, StoreId, magic, snapshot, wal};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// The header of a log, or what stands for it.
 #[derive(Debug)]
@@ -151,16 +151,37 @@ fn first_bytes<const LEN: usize>(file: &Arc<dyn File>, path: &Path) -> Result<Op
     Ok((got == LEN).then_some(bytes))
 }
 
-/// What `decode` makes of the bytes as they are, or with one bit changed.
-fn mended<T>(bytes: &mut [u8], decode: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
-    decode(bytes).or_else(|| {
-        (0..bytes.len() * 8).find_map(|bit| {
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            let decoded = decode(bytes);
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            decoded
-        })
+/// How the checksum of a header's bytes changes with each of their bits: those of a snapshot, which are more; of fewer
+/// bytes, the last ones of them.
+static CHANGES: LazyLock<Vec<u32>> = LazyLock::new(|| {
+    let mut bytes = [0; snapshot::HEADER_BYTES - CHECK_BYTES];
+    let none = record::crc(0, &bytes);
+    let bits = 0..bytes.len() * 8;
+    bits.map(|bit| {
+        bytes[bit / 8] = 1 << (bit % 8);
+        let change = record::crc(0, &bytes) ^ none;
+        bytes[bit / 8] = 0;
+        change
     })
+    .collect()
+});
+
+const CHECK_BYTES: usize = 4;
+
+/// Changes the one bit with which the checksum at the end is right, where there is one to be changed. Whether it is right.
+fn mend(bytes: &mut [u8]) -> bool {
+    let (covered, check) = bytes.split_at_mut(bytes.len() - CHECK_BYTES);
+    let differs = record::le32(check, 0) ^ record::crc(0, covered);
+    if differs.count_ones() <= 1 {
+        check.copy_from_slice(&record::crc(0, covered).to_le_bytes());
+        return true;
+    }
+    let changes = &CHANGES[CHANGES.len() - covered.len() * 8..];
+    let bit = changes.iter().position(|&change| change == differs);
+    if let Some(bit) = bit {
+        covered[bit / 8] ^= 1 << (bit % 8);
+    }
+    bit.is_some()
 }
 
 fn mended_log(mut bytes: [u8; wal::HEADER_BYTES], salt: Option<u32>) -> Option<wal::Header> {
@@ -172,17 +193,17 @@ fn mended_log(mut bytes: [u8; wal::HEADER_BYTES], salt: Option<u32>) -> Option<w
         }
         at += len;
     }
-    mended(&mut bytes, |bytes| wal::Header::decode(Path::new(""), bytes).ok())
+    mend(&mut bytes).then(|| wal::Header::decode(Path::new(""), &bytes).ok()).flatten()
 }
 
 fn mended_snapshot(mut bytes: [u8; snapshot::HEADER_BYTES]) -> Option<snapshot::Header> {
     bytes[..magic::SNAPSHOT.len()].copy_from_slice(&magic::SNAPSHOT);
-    mended(&mut bytes, |bytes| snapshot::Header::decode(Path::new(""), bytes).ok())
+    mend(&mut bytes).then(|| snapshot::Header::decode(Path::new(""), &bytes).ok()).flatten()
 }
 
 /// What a header says whose own check does not hold.
 fn claimed_by_snapshot(mut bytes: [u8; snapshot::HEADER_BYTES]) -> Option<snapshot::Header> {
-    const CHECK_AT: usize = snapshot::HEADER_BYTES - 4;
+    const CHECK_AT: usize = snapshot::HEADER_BYTES - CHECK_BYTES;
     bytes[..magic::SNAPSHOT.len()].copy_from_slice(&magic::SNAPSHOT);
     bytes[magic::SNAPSHOT.len()..][..4].copy_from_slice(&crate::SNAPSHOT_FORMAT.to_le_bytes());
     let check = record::crc(0, &bytes[..CHECK_AT]);
