@@ -6,7 +6,7 @@
 //! 1. [`merge`]: everything up to write S is durable. The writes of the log up to S are sorted by key and merged
 //!    with the entries of the old snapshot into the new one, which is the state after exactly S; see
 //!    `snapshot` for how it takes the old one's place;
-//! 2. [`Successor::begin`]: a new log with base S is made as `<wal>.tmp`;
+//! 2. [`Successor::begin`]: a new log with base S is made in a scratch file;
 //! 3. [`Successor::catch_up`]: the records behind S are copied into it, and synced, while writers go on, until
 //!    little is left;
 //! 4. with writers paused and everything durable: the rest is copied and synced;
@@ -17,14 +17,14 @@
 
 mod delta;
 
+use crate::Seq;
 use crate::disk::{Disk, WINDOW_BYTES, Way};
 use crate::error::{Error, Result};
 use crate::record::{Body, Fault, Kind};
 use crate::scan::{Frames, Next};
 use crate::snapshot::{self, Draft, Form, Writer};
 use crate::state::OpRef;
-use crate::wal::{LogEnd, Wal};
-use crate::{Seq, with_suffix};
+use crate::wal::{Begun, LogEnd, Wal};
 use delta::Delta;
 use std::io;
 use std::iter::Peekable;
@@ -39,18 +39,23 @@ const WRITE_BYTES: usize = 1 << 20;
 
 /// Step 1: saves the state after the last write of `log` as the new snapshot.
 ///
+/// `held` is what the snapshot says of itself that this store opened or wrote last. The checkpoint builds on that one and
+/// on nothing else that may have its name by now.
+///
 /// # Errors
-/// [`Error::Poisoned`] as [`snapshot::save`]; after any other error log and old snapshot are as they were.
+/// [`Error::Replaced`] where it is another one. [`Error::Poisoned`] as [`snapshot::replace`]; after any other
+/// error log and old snapshot are as they were.
 pub(crate) fn merge(
     disk: &dyn Disk,
     log: &LogEnd,
     wal_path: &Path,
     snapshot_path: &Path,
     form: Form,
+    held: Option<&snapshot::Header>,
     go_on: &dyn Fn() -> Result<()>,
 ) -> Result<snapshot::Header> {
     const NOT_TAKEN: &str = "no snapshot was taken, the log and the old snapshot are as they were: reading";
-    merged(disk, log, wal_path, snapshot_path, form, go_on).map_err(|error| match error {
+    merged(disk, log, wal_path, snapshot_path, form, held, go_on).map_err(|error| match error {
         Error::Io { doing: "reading" | "opening", path, source } => Error::Io { doing: NOT_TAKEN, path, source },
         error => error,
     })
@@ -62,13 +67,13 @@ fn merged(
     wal_path: &Path,
     snapshot_path: &Path,
     form: Form,
+    held: Option<&snapshot::Header>,
     go_on: &dyn Fn() -> Result<()>,
 ) -> Result<snapshot::Header> {
     let old = disk.open_read(snapshot_path).map_err(Error::io("opening", snapshot_path))?;
-    let held = match &old {
-        Some(file) => snapshot::read_header(&**file, snapshot_path)?.seq,
-        None => 0,
-    };
+    let found = old.as_ref().map(|file| snapshot::read_header(&**file, snapshot_path)).transpose()?;
+    check_held(snapshot_path, held, found.as_ref())?;
+    let held = held.map_or(0, |header| header.seq);
     let start = log.start();
     let log_bytes = log.at - start.at;
     let mut delta = Delta::with_capacity(usize::try_from(log_bytes).unwrap_or(usize::MAX));
@@ -79,12 +84,12 @@ fn merged(
     })?;
     let mut failure = None;
     let mut delta = delta.sorted().peekable();
-    let saved = snapshot::save(disk, snapshot_path, Draft::new(form, log.store_id, log.seq), |writer| {
+    let saved = snapshot::replace(disk, snapshot_path, Draft::new(form, log.store_id, log.seq), old.as_deref(), |writer| {
         let mut stop = |error| {
             failure = Some(error);
             io::Error::other("broken off")
         };
-        if let Some(file) = old {
+        if let Some(file) = old.clone() {
             let file_bytes = file.size()?;
             let mut written = Ok(());
             let merged = snapshot::load_ahead(file, snapshot_path, ahead(file_bytes), Way::PastCache, |_, entry| {
@@ -97,6 +102,29 @@ fn merged(
         delta.try_for_each(|op| add(writer, op))
     });
     failure.map_or(saved, Err)
+}
+
+/// Whether the snapshot that was found is the one that this store opened or wrote last.
+fn check_held(path: &Path, held: Option<&snapshot::Header>, found: Option<&snapshot::Header>) -> Result<()> {
+    if held == found {
+        return Ok(());
+    }
+    let reason = match (held, found) {
+        (held, None) => {
+            let held = held.map_or(0, |header| header.seq);
+            format!("the snapshot of write {held}, from which this store goes on, is gone")
+        }
+        (None, Some(found)) => format!("a snapshot of write {} is there, which this store did not write", found.seq),
+        (Some(held), Some(found)) if held.store_id != found.store_id => "this is the snapshot of another store".to_string(),
+        (Some(held), Some(found)) if held.seq == found.seq => {
+            format!("this is another snapshot of write {} than the one from which this store goes on", held.seq)
+        }
+        (Some(held), Some(found)) => {
+            let age = if found.seq < held.seq { "an older" } else { "a newer" };
+            format!("this is {age} snapshot, of write {}; this store goes on from the one of write {}", found.seq, held.seq)
+        }
+    };
+    Err(Error::Replaced { path: path.to_path_buf(), reason })
 }
 
 /// Writes what comes before an entry of the old snapshot, and the entry unless the log knows better.
@@ -140,18 +168,18 @@ fn read_log(from: &LogEnd, to: &LogEnd, path: &Path, ahead: usize, mut each: imp
 }
 
 /// A log that will take the place of the present one.
-pub(crate) struct Successor {
-    wal: Wal,
+pub(crate) struct Successor<'a> {
+    begun: Begun<'a>,
     /// How far the present log is copied.
     copied: LogEnd,
     /// Whether all that is in it is durable.
     synced: bool,
 }
 
-impl Successor {
+impl<'a> Successor<'a> {
     /// Step 2: `behind` is the end of the writes that the snapshot holds.
-    pub(crate) fn begin(disk: &dyn Disk, path: &Path, behind: LogEnd) -> Result<Successor> {
-        Ok(Successor { wal: Wal::begin(disk, path, behind.store_id, behind.seq)?, copied: behind, synced: false })
+    pub(crate) fn begin(disk: &'a dyn Disk, path: &Path, behind: LogEnd) -> Result<Successor<'a>> {
+        Ok(Successor { begun: Wal::begin(disk, path, behind.store_id, behind.seq)?, copied: behind, synced: false })
     }
 
     /// Whether little is left up to `end`.
@@ -161,9 +189,9 @@ impl Successor {
 
     /// Steps 3 and 4: copies what was synced up to `end`.
     pub(crate) fn catch_up(&mut self, disk: &dyn Disk, path: &Path, end: LogEnd) -> Result<()> {
-        let tmp = with_suffix(path, ".tmp");
+        let tmp = self.begun.scratch_path().to_path_buf();
         let copying = || Error::io("the log is as it was, the snapshot is new: copying the end of the log to", &tmp);
-        let (wal, synced) = (&mut self.wal, &mut self.synced);
+        let (wal, synced) = (&mut self.begun.wal, &mut self.synced);
         read_log(&self.copied, &end, path, 0, |seq, body| {
             // Durable in the present log, and in this one before it gets the log's name.
             let body = Body::new(body, wal.salt());
@@ -180,9 +208,9 @@ impl Successor {
     }
 
     /// Step 5.
-    pub(crate) fn take_over(self, disk: &dyn Disk) -> Result<Wal> {
+    pub(crate) fn take_over(self) -> Result<Wal> {
         assert!(self.synced, "a log gets its name when what is in it is durable");
-        self.wal.put_in_place(disk)
+        self.begun.put_in_place()
     }
 }
 

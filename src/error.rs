@@ -32,6 +32,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 ///         Error::NoSpace { .. } => "make room, then repeat the write: those before it are kept",
 ///         Error::Io { .. } => "mend the cause, then repeat the call",
 ///         Error::Poisoned { .. } => "open the store again, then read what of the last writes is there",
+///         Error::Lost { .. } => "save the state elsewhere, then open the store again",
+///         Error::Replaced { .. } => "put the right snapshot back, then repeat the call",
 ///         Error::Closed => "open the store again",
 ///         Error::Locked { .. } => "stop the other process, or choose other files",
 ///         _ => "look at the files: nothing was changed",
@@ -58,8 +60,8 @@ pub enum Error {
         /// The largest allowed.
         max: u64,
     },
-    /// The log has no room (full disk, quota, file size limit); this write was not stored, writes
-    /// acknowledged before are kept and go first. Make room, then go on.
+    /// The log has no room (full disk, quota, file size limit); what was asked for was not done, and no write of it was
+    /// stored. Writes acknowledged before are kept and go first. Make room, then go on.
     NoSpace {
         /// The log.
         path: PathBuf,
@@ -87,6 +89,23 @@ pub enum Error {
         reason: String,
         /// Acknowledged writes that may be lost.
         pending: u64,
+    },
+    /// The open log has lost its name or its bytes: somebody removed, renamed, replaced or cut the file while the store
+    /// was open. What was written to it may not be found by the next opening, and no write is accepted until the store is
+    /// opened again. Reads go on, so that the state can be saved elsewhere.
+    Lost {
+        /// The log.
+        path: PathBuf,
+        /// What was found, in words.
+        reason: String,
+    },
+    /// The snapshot is not the one that this store opened or wrote, so no checkpoint was made from it. Log and snapshot
+    /// were not touched; reads and writes go on.
+    Replaced {
+        /// The snapshot.
+        path: PathBuf,
+        /// What was found, in words.
+        reason: String,
     },
     /// Another process (or another handle in this one) has the store open.
     Locked {
@@ -149,6 +168,15 @@ impl Error {
     }
 }
 
+/// What becomes of the acknowledged writes when the log has no room.
+pub(crate) fn waiting(pending: u64) -> String {
+    match pending {
+        0 => "every acknowledged write is on the disk".to_string(),
+        1 => "1 acknowledged write is not on the disk yet, it waits in memory and goes first".to_string(),
+        n => format!("{n} acknowledged writes are not on the disk yet, they wait in memory and go first"),
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -160,12 +188,9 @@ impl fmt::Display for Error {
             }
             Error::NoSpace { path, pending, source } => write!(
                 f,
-                "{}: no room to write the log: {source}; this write was not stored, {}; make room and repeat it",
+                "{}: no room to write the log: {source}; not done; {}; make room and repeat the call",
                 path.display(),
-                match pending {
-                    0 => "everything acknowledged before is safe".to_string(),
-                    n => format!("{n} acknowledged before it wait in memory and go first"),
-                }
+                waiting(*pending)
             ),
             Error::Io { doing, path, source } => write!(f, "{doing} {}: {source}", path.display()),
             Error::Poisoned { path, reason, pending } => {
@@ -179,6 +204,18 @@ impl fmt::Display for Error {
                     "whether the write in progress was saved is unknown; no write is accepted until the store is opened again"
                 )
             }
+            Error::Lost { path, reason } => write!(
+                f,
+                "{}: {reason}; what was written to it may not be found again, no write is accepted until the store is opened \
+                 again, reads go on; save the state with EXPORT, then put the log back or open the store again",
+                path.display()
+            ),
+            Error::Replaced { path, reason } => write!(
+                f,
+                "{}: {reason}; no snapshot was taken, the log is kept, reads and writes go on; put the right snapshot back, or \
+                 save the state with EXPORT",
+                path.display()
+            ),
             Error::Locked { path, pid: Some(pid) } => {
                 write!(f, "{} is in use by process {pid}; stop it or choose other files", path.display())
             }

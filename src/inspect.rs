@@ -71,6 +71,13 @@ pub enum Entry<'a> {
     Stop(Tail),
     /// A whole record behind that place. It would not be applied.
     Beyond(Record<'a>),
+    /// From [`Follow`] only: these writes were checkpointed, and their log replaced, before they could be shown.
+    Missed {
+        /// The first of them.
+        from: Seq,
+        /// The last of them.
+        to: Seq,
+    },
 }
 
 /// A whole record: all its checks hold. From [`Entry`].

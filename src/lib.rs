@@ -54,11 +54,11 @@
 //! | `<wal>` | the log: every write since the snapshot, in order |
 //! | `<snapshot>` | the state after exactly one write; absent until the first snapshot |
 //! | `<wal>.lock`, `<snapshot>.lock` | locked while the store is open; hold the process number; stay |
-//! | `<wal>.tmp`, `<snapshot>.tmp` | being written; removed when found at opening |
+//! | `<wal>.tmp-<random><check>`, the same of the snapshot | scratch files, being written; what a crash left over is removed at opening |
 //! | `<wal>.damaged-<n>` | a log that was damaged, kept whole; never recovered from, never removed; said at each opening |
 //! | `<wal>.damaged-<n>-torn` | a log with whole writes behind a torn record, kept whole; the same holds |
 //!
-//! Both files are only ever replaced whole, in one way: written under `.tmp`, synced, renamed,
+//! Both files are only ever replaced whole, in one way: written as a scratch file, synced, renamed,
 //! directory synced. Between, the log only grows at its end, into space that is reserved there (zeros), or is
 //! cut back to its last good record. The log itself is locked too, whatever name it is found under.
 //! The byte layouts stand at the head of `src/record.rs`, `src/wal.rs` and `src/snapshot.rs`.

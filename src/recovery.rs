@@ -8,15 +8,14 @@
 //! 2. load the snapshot, every byte checked, or, where values stay in it, its header and the root of its index; 3. walk over the log, skipping the writes that the
 //!    snapshot holds; 4. the verdict on where the log ends. Up to here nothing has been changed; how long
 //!    files are spread over the cores: `recovery/spread.rs`;
-//! 5. remove left-over `.tmp` files; 6. a damaged log is first copied to `<wal>.damaged-<n>`;
+//! 5. remove scratch files that a crash left over; 6. a damaged log is first copied to `<wal>.damaged-<n>`;
 //! 7. what follows the last good frame, reserved space too, is cut off, and the cut synced, before any
 //!    new write;
 //!    Where the log was not closed in order, the mark of this opening is made durable behind it; a
 //!    full disk is no reason to refuse, then the first write does it;
-//! 8. where the log ends before the snapshot, a new one is put in place;
-//! 9. where there is none, a new store begins. With a snapshot, the snapshot is first saved under
-//!    the new store's id: should the log that was missing come back, it must not be taken for the
-//!    continuation of this one, whose sequence numbers it shares.
+//! 8. where a damaged log ends before the snapshot, a new one is put in place;
+//! 9. where there is neither log nor snapshot, a new store begins. Where there is a snapshot, and no log to go on with,
+//!    nothing is changed before the first write: `recovery/unbegun.rs`.
 //!
 //! | where the log stops | policy `Prefix` | policy `Strict` |
 //! |---|---|---|
@@ -24,35 +23,38 @@
 //! | torn | cut, report | cut, report |
 //! | torn, and whole writes of its chain behind | keep a copy, cut, report | refuse, change nothing |
 //! | damaged | keep a copy, cut, report | refuse, change nothing |
-//! | there is none, but a snapshot | begin a new one, report | refuse, change nothing |
+//! | there is none, or an empty or older one, but a snapshot | report; begin a new one at the first write | refuse, change nothing |
+//! | it is empty, and there is no snapshot | begin a new store, report | refuse, change nothing |
 //!
 //! The copies stay, and each opening names those that are there: `recovery/kept.rs`. One of a damaged log is a loss until
 //! somebody has dealt with it, in either policy; it is no reason to refuse.
 //!
 //! A damaged snapshot, a damaged log header, a read error, a foreign or newer file: always refuse.
 
+mod cut;
 mod feed;
 mod keep;
 mod kept;
 mod pair;
 mod read;
 mod spread;
+mod unbegun;
 
+pub use cut::{Cut, Tail};
 pub(crate) use feed::Progress;
 pub use kept::KeptCopy;
 use kept::kept_copies;
 pub(crate) use kept::{kept_beside, said as said_of_kept};
 pub(crate) use pair::{Beside, diverged, header_now, lacking};
 pub(crate) use read::{Keep, check_pair, read_header};
+pub(crate) use unbegun::Unbegun;
 
-use crate::disk::{Disk, File, remove_if_there};
+use crate::disk::{Disk, File, is_still, remove_left_over};
 use crate::error::{Error, Result};
 use crate::layers::Layers;
-use crate::record::{Fault, Kind};
-use crate::scan::Frames;
-use crate::snapshot::{self, Draft, Form};
+use crate::snapshot::{self, Form};
 use crate::wal::{self, Wal};
-use crate::{Seq, StoreId, with_suffix};
+use crate::{Seq, StoreId};
 use keep::{keep_as, keep_copy};
 use kept::Sort;
 use read::{Files, Found, read};
@@ -92,7 +94,8 @@ pub enum Recovery {
     Prefix,
     /// Refuse with [`Error::Damaged`](crate::Error::Damaged) and change nothing, also where whole writes stand behind a
     /// torn record. Copies that earlier openings kept are no reason to refuse. A snapshot whose log
-    /// is missing is refused too, with [`Error::Mismatch`](crate::Error::Mismatch).
+    /// is missing, empty, or older than it is refused too, with [`Error::Mismatch`](crate::Error::Mismatch), and an empty log
+    /// without a snapshot.
     Strict,
 }
 
@@ -135,8 +138,15 @@ pub struct RecoveryReport {
     /// Keys in the state. Where values stay in the snapshot: those of the snapshot and of the log, a key of both counted
     /// twice.
     pub keys: u64,
-    /// Whether there was a snapshot without a log, which no crash causes: somebody removed the log.
+    /// Whether there was a snapshot without a log, or with an empty one, which no crash causes: somebody removed the log.
     pub log_missing: bool,
+    /// Whether the log was an empty file, which no crash causes.
+    pub log_empty: bool,
+    /// The last write of the log, where that is before the snapshot, which no crash causes: somebody put an older log in
+    /// the place of the one that was here.
+    pub log_older: Option<Seq>,
+    /// Whether a store was open under this name before.
+    was_opened_before: bool,
     /// Whether the log ended with the mark of an orderly close.
     pub closed_cleanly: bool,
     /// How the log ended.
@@ -149,119 +159,6 @@ pub struct RecoveryReport {
     pub kept: Vec<KeptCopy>,
     /// How long opening took, from the first read on.
     pub took: Duration,
-}
-
-/// How a log ended; in [`RecoveryReport::tail`].
-///
-/// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
-/// use kv_engine::Tail;
-///
-/// match &engine.recovery().tail {
-///     Tail::Clean => {}
-///     Tail::Torn(cut) => println!("{} B cut that nobody was promised", cut.bytes),
-///     Tail::Damaged(cut) => println!("damaged; the whole log is kept as {:?}", cut.kept_as),
-///     _ => println!("see the warnings"),
-/// }
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Tail {
-    /// With its last record.
-    Clean,
-    /// With bytes that no sync is known to cover, as a crash leaves them: as far as the
-    /// log can tell, promised to nobody.
-    Torn(Cut),
-    /// With a bad record of which [`Cut::proof`] shows that it had been synced.
-    Damaged(Cut),
-}
-
-/// Where a log stopped making sense; from [`Tail`].
-///
-/// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
-/// # use kv_engine::disk::{Disk, OsDisk};
-/// # let options = kv_engine::Options::new(&log, snapshot);
-/// # let engine = options.clone().open()?; engine.put("x", "100")?; engine.close()?;
-/// let file = OsDisk.open(&log)?.expect("a log");
-/// file.set_len(140)?; // as a crash in the middle of a write may leave it
-/// let engine = options.open()?;
-/// let kv_engine::Tail::Torn(cut) = &engine.recovery().tail else { panic!("not torn") };
-/// assert_eq!((cut.offset, cut.bytes, cut.expected), (105, 35, 1));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Cut {
-    /// Where the first bad record begins, in bytes from the start of the file.
-    pub offset: u64,
-    /// Bytes from there on, without the zeros that the file ends with.
-    pub bytes: u64,
-    /// The check that failed.
-    pub fault: Fault,
-    /// The sequence number that should have stood there.
-    pub expected: Seq,
-    /// Whole records found behind it. They are not applied.
-    pub whole_beyond: u64,
-    /// The highest sequence number among them; 0 when there is none.
-    pub last_beyond: Seq,
-    /// Whole writes among them that may continue this log: there is no sign that they are of an earlier life of the file.
-    pub writes_beyond: u64,
-    /// What proves that the bad record had been synced, in words; empty for a torn tail.
-    pub proof: String,
-    /// The last write that a record behind proves to have been synced; 0 when none does.
-    pub promised: Seq,
-    /// Where opening kept the log; `None` where nothing but a torn record was cut, and from [`inspect`](crate::inspect).
-    pub kept_as: Option<PathBuf>,
-}
-
-impl Cut {
-    /// The verdict on a log that stops with `fault` at the reader's place; `snapshot_seq` is the
-    /// last write that a snapshot holds.
-    pub(crate) fn judge(frames: &mut Frames, fault: Fault, snapshot_seq: Seq) -> Result<Tail> {
-        let (at, expected) = (frames.offset(), frames.last() + 1);
-        // A whole record that does not follow the one before it is of an earlier life of the file, and so is what follows it.
-        let mut stale = (fault == Fault::Chain).then_some((at, None));
-        let mut writes_beyond = 0;
-        let beyond = frames.look_beyond(|frame| {
-            let header = &frame.header;
-            match stale {
-                Some((at, link)) if frame.offset == at && link.is_none_or(|link| link == header.link) => {
-                    stale = Some((at + frame.bytes(), Some(header.check)));
-                }
-                _ => writes_beyond += u64::from(header.kind == Kind::WRITE && header.seq >= expected),
-            }
-        })?;
-        let mut cut = Cut {
-            offset: frames.offset(),
-            bytes: frames.content_end()? - frames.offset(),
-            fault,
-            expected,
-            whole_beyond: beyond.whole,
-            last_beyond: beyond.last,
-            writes_beyond,
-            proof: String::new(),
-            promised: beyond.promised,
-            kept_as: None,
-        };
-        if let Some((at, seq)) = beyond.witness {
-            cut.proof = format!("the record at byte {at} (sequence number {seq}) proves that it had been synced");
-        } else if expected <= snapshot_seq {
-            cut.proof = format!("the snapshot of write {snapshot_seq} proves that it had been synced");
-        } else {
-            return Ok(Tail::Torn(cut));
-        }
-        Ok(Tail::Damaged(cut))
-    }
-
-    /// The last write that is known to be lost, when `recovered` was the last one recovered.
-    pub(crate) fn lost_to(&self, recovered: Seq) -> Option<Seq> {
-        let last = self.last_beyond.max(self.promised);
-        (last > recovered).then_some(last)
-    }
 }
 
 impl RecoveryReport {
@@ -279,6 +176,9 @@ impl RecoveryReport {
             last_seq: 0,
             keys: 0,
             log_missing: false,
+            log_empty: false,
+            log_older: None,
+            was_opened_before: false,
             closed_cleanly: false,
             tail: Tail::Clean,
             ends_bare: false,
@@ -287,8 +187,9 @@ impl RecoveryReport {
         }
     }
 
-    /// Whether something that had been promised durable is not in the state: a damaged log, now or when one was kept
-    /// that is still there, or a log that is missing beside its snapshot. Worth a look at [`RecoveryReport::warnings`] in any program.
+    /// Whether something that had been promised durable is not in the state, or may not be: a damaged log, now or when a
+    /// copy was kept that is still there, or a log
+    /// that is missing, empty or older beside its snapshot, or empty where a store was open before. Worth a look at [`RecoveryReport::warnings`] in any program.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -300,7 +201,8 @@ impl RecoveryReport {
     #[must_use]
     pub fn is_loss(&self) -> bool {
         let kept = self.kept.iter().any(|copy| matches!(copy, KeptCopy::Damaged(_)));
-        kept || self.log_missing || matches!(self.tail, Tail::Damaged(_))
+        let emptied = self.log_empty && self.was_opened_before;
+        kept || self.log_missing || self.log_older.is_some() || emptied || matches!(self.tail, Tail::Damaged(_))
     }
 
     /// A full sentence for everything that was cut or repaired, and for the copies that earlier openings kept; empty when
@@ -336,11 +238,25 @@ impl RecoveryReport {
     fn of_this_opening(&self) -> Vec<String> {
         let wal = self.wal.display();
         if self.log_missing {
+            let what =
+                if self.log_empty { "the log beside the snapshot is empty" } else { "there is no log beside the snapshot" };
             return vec![format!(
-                "{wal}: there is no log beside the snapshot; the state is that after write {}, a new log was begun, and an \
-                 older one can no longer be used with this snapshot",
+                "{wal}: {what}; the state is that after write {}, and later writes are missing; nothing was changed; put the log \
+                 back before the first write, which begins a new one",
                 self.snapshot_seq
             )];
+        }
+        if let Some(last) = self.log_older {
+            return vec![format!(
+                "{wal}: the log is older than the snapshot: it ends with write {last}, the snapshot is of write {}; later writes \
+                 are missing; nothing was changed; put the right log back before the first write, which keeps a copy of this one \
+                 and begins a new one",
+                self.snapshot_seq
+            )];
+        }
+        if self.log_empty {
+            let was = if self.was_opened_before { "; a store was open here before, and what it held is gone" } else { "" };
+            return vec![format!("{wal}: the log was an empty file, which no crash leaves{was}; a new store was begun")];
         }
         match &self.tail {
             Tail::Clean if self.ends_bare => vec![said_of_bare_end(&self.wal, self.last_seq)],
@@ -416,19 +332,30 @@ impl fmt::Display for RecoveryReport {
 pub(crate) struct Recovered {
     pub(crate) state: Layers,
     pub(crate) wal: Wal,
+    /// Where there is no log to go on with, and `wal` only stands for it.
+    pub(crate) unbegun: Option<Unbegun>,
+    /// What the snapshot says of itself.
+    pub(crate) snapshot: Option<snapshot::Header>,
     pub(crate) report: RecoveryReport,
 }
 
+/// What the files of the locks say of earlier openings.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Noted {
+    /// The log that the snapshot was last used with, where that is another one.
+    pub(crate) other_log: Option<String>,
+    /// Whether a store was open under the log's name.
+    pub(crate) opened_before: bool,
+}
+
 /// Opens the store at these paths. The caller holds the locks.
-///
-/// `other_log` is the log that the snapshot was last used with, where that is another one.
 pub(crate) fn recover(
     disk: &dyn Disk,
     wal_path: &Path,
     snapshot_path: &Path,
     policy: Recovery,
     keep: Keep,
-    other_log: Option<&str>,
+    noted: &Noted,
     progress: &Progress,
 ) -> Result<Recovered> {
     let began = disk.now();
@@ -444,7 +371,7 @@ pub(crate) fn recover(
 
     let mut report = RecoveryReport::new(wal_path, snapshot_path);
     let files = Files { wal_path, wal: wal_file, snapshot_path, snapshot: snapshot_file, keep };
-    let Found { state, snapshot, mut base, log } = read(&files, Plan::of, progress, &mut report)?;
+    let Found { state, mut snapshot, mut base, log } = read(&files, Plan::of, progress, &mut report)?;
     let wal_file = files.wal.clone();
     if policy == Recovery::Strict
         && let Tail::Damaged(cut) = &report.tail
@@ -478,42 +405,46 @@ pub(crate) fn recover(
     }
 
     report.log_missing = log.is_none() && snapshot.is_some();
-    if let Some(other) = other_log.filter(|_| report.log_missing) {
+    report.log_empty = log.is_none() && wal_file.is_some();
+    report.was_opened_before = noted.opened_before;
+    report.log_older =
+        log.as_ref().map(|log| log.last).filter(|&last| last < report.snapshot_seq && !matches!(report.tail, Tail::Damaged(_)));
+    if let Some(other) = noted.other_log.as_deref().filter(|_| report.log_missing) {
         let reason = format!(
             "the snapshot was last used with the log {other}, and there is none at {}; open that one, or choose another snapshot",
             wal_path.display()
         );
         return Err(Error::Mismatch { wal: wal_path.to_path_buf(), snapshot: snapshot_path.to_path_buf(), reason });
     }
-    if policy == Recovery::Strict && report.log_missing {
-        let reason =
-            format!("there is no log beside the snapshot of write {}, and strict mode does not begin one", report.snapshot_seq);
-        return Err(Error::Mismatch { wal: wal_path.to_path_buf(), snapshot: snapshot_path.to_path_buf(), reason });
+    if policy == Recovery::Strict {
+        check_log_is_there(&report)?;
     }
 
     // From here on files are changed.
     for path in [wal_path, snapshot_path] {
-        let tmp = with_suffix(path, ".tmp");
-        remove_if_there(disk, &tmp).map_err(Error::io("removing", &tmp))?;
+        remove_left_over(disk, path).map_err(Error::io("removing what a crash left over beside", path))?;
     }
     let indexed = |id, file: &Arc<dyn File>, cache_bytes| {
         let header = snapshot::save_again(disk, snapshot_path, Form::Indexed, id, Arc::clone(file))?;
         let file = disk.open_read(snapshot_path).map_err(Error::io("opening", snapshot_path))?;
         let file = file.ok_or_else(|| Error::io("opening", snapshot_path)(io::ErrorKind::NotFound.into()))?;
-        Ok::<_, Error>((header, snapshot::Paged::open(file, snapshot_path, cache_bytes)?))
+        let base = snapshot::Paged::open(Arc::clone(&file), snapshot_path, cache_bytes)?;
+        Ok::<_, Error>(Indexed { header, file, base })
     };
+    let mut snapshot_file = files.snapshot.clone();
     if let (Keep::OnDisk { cache_bytes }, Some(header), Some(file), None) = (keep, &snapshot, &files.snapshot, &base) {
         let saved = indexed(header.store_id, file, cache_bytes)?;
-        report.snapshot_bytes = saved.0.file_len().unwrap_or(0);
-        base = saved.1;
+        report.snapshot_bytes = saved.header.file_len().unwrap_or(0);
+        (snapshot, snapshot_file, base) = (Some(saved.header), Some(saved.file), saved.base);
     }
     match (&wal_file, &mut report.tail) {
         (Some(file), Tail::Damaged(cut)) => cut.kept_as = Some(keep_copy(disk, file, wal_path)?),
-        (Some(file), Tail::Torn(cut)) if cut.writes_beyond > 0 => {
+        (Some(file), Tail::Torn(cut)) if cut.writes_beyond > 0 && report.log_older.is_none() => {
             cut.kept_as = Some(keep_as(disk, file, wal_path, Sort::Torn)?);
         }
         _ => {}
     }
+    let mut unbegun = None;
     let wal = match (wal_file, log) {
         (Some(file), Some(log)) if log.last >= report.snapshot_seq => {
             if file.size().map_err(Error::io("reading", wal_path))? > log.end {
@@ -529,19 +460,20 @@ pub(crate) fn recover(
             }
             wal
         }
-        (_, log) => {
+        (file, log) => {
             report.created = log.is_none() && snapshot.is_none();
-            let id = log.map_or_else(|| new_id(disk), |log| log.header.store_id);
-            if report.log_missing {
-                match (keep, &files.snapshot) {
-                    (Keep::OnDisk { cache_bytes }, Some(file)) => base = indexed(id, file, cache_bytes)?.1,
-                    _ => {
-                        let draft = Draft::new(Form::Plain, id, report.snapshot_seq);
-                        snapshot::save(disk, snapshot_path, draft, snapshot::fill_from(&state))?;
-                    }
+            let is_older = report.log_older.is_some();
+            match (snapshot, snapshot_file) {
+                (Some(header), Some(snapshot)) if report.log_missing || is_older => {
+                    let later = unbegun.insert(Unbegun { snapshot, header, log: file.clone(), is_older });
+                    Wal::not_begun(file, wal_path, header.store_id, later.seq())
+                }
+                _ => {
+                    let id = log.map_or_else(|| new_id(disk), |log| log.header.store_id);
+                    check_still(disk, wal_path, file.as_deref())?;
+                    Wal::create(disk, wal_path, id, report.snapshot_seq)?
                 }
             }
-            Wal::create(disk, wal_path, id, report.snapshot_seq)?
         }
     };
     let state = match keep {
@@ -551,7 +483,41 @@ pub(crate) fn recover(
     report.look_at_kept(disk, wal.store_id());
     report.keys = state.at_most().0;
     report.took = disk.now().saturating_sub(began);
-    Ok(Recovered { state, wal, report })
+    Ok(Recovered { state, wal, unbegun, snapshot, report })
+}
+
+/// A snapshot that was saved again, with an index.
+struct Indexed {
+    header: snapshot::Header,
+    file: Arc<dyn File>,
+    base: Option<snapshot::Paged>,
+}
+
+/// What strict mode asks of the log.
+fn check_log_is_there(report: &RecoveryReport) -> Result<()> {
+    let (seq, wal) = (report.snapshot_seq, &report.wal);
+    let reason = match report.log_older {
+        Some(last) => format!("the log is older than the snapshot: it ends with write {last}, the snapshot is of write {seq}"),
+        None if report.log_missing && report.log_empty => format!("the log beside the snapshot of write {seq} is empty"),
+        None if report.log_missing => format!("there is no log beside the snapshot of write {seq}"),
+        None if report.log_empty => {
+            let reason = "the log is an empty file, which no crash leaves; opened in strict mode, which does not begin a new store \
+                          there, so not opened, nothing changed; put the log back, or remove the empty file";
+            return Err(Error::damaged(wal, 0, reason));
+        }
+        None => return Ok(()),
+    };
+    let reason = format!("{reason}, and strict mode does not begin a new one");
+    Err(Error::Mismatch { wal: wal.clone(), snapshot: report.snapshot.clone(), reason })
+}
+
+/// Whether what has this name is what was opened, before another file takes its place.
+fn check_still(disk: &dyn Disk, path: &Path, file: Option<&dyn File>) -> Result<()> {
+    const LOOKING: &str = "another file was not replaced: looking at";
+    if is_still(disk, path, file).map_err(Error::io(LOOKING, path))? {
+        return Ok(());
+    }
+    Err(Error::io(LOOKING, path)(io::Error::other("a file was put here or taken away while the store was opened")))
 }
 
 /// Step 1 for one file.

@@ -25,9 +25,10 @@
 //! Version 2 has frames of kind 5 among them, which carry the number of the frame before: a tree by which one entry is
 //! found without reading the rest (`snapshot/index.rs`, `snapshot/paged.rs`).
 //!
-//! Steps of [`save`], each of which leaves the old snapshot whole when it fails:
-//! 1. create `<snapshot>.tmp`, which did not exist, 2. write it, the header last, 3. sync it,
-//! 4. read it back from the medium and check every byte, 5. rename it, 6. sync the directory.
+//! Steps of [`replace`], each of which leaves the old snapshot whole when it fails:
+//! 1. create a scratch file (see `disk/scratch.rs`), 2. write it, the header last, 3. sync it,
+//! 4. read it back from the medium and check every byte, 5. see that the name still has what it had, and rename it,
+//! 6. sync the directory.
 //!
 //! Of a long one, steps 2 to 4 are done for one part after the other, by threads (`snapshot/out.rs`).
 //!
@@ -43,13 +44,13 @@ pub(crate) use index::Ref;
 pub(crate) use paged::Paged;
 pub(crate) use writer::Writer;
 
-use crate::disk::{Disk, File, Way, create_tmp, read_full_at};
+use crate::disk::{Disk, File, Scratch, Way, is_still, read_full_at};
 use crate::error::{Error, Result};
 use crate::magic::{SNAPSHOT as MAGIC, describe};
 use crate::record::{self, Kind, crc, le32, le64};
 use crate::scan::Frames;
-use crate::state::{Digest, Map, OpRef};
-use crate::{MAX_SEQ, SNAPSHOT_FORMAT, Seq, StoreId, with_suffix};
+use crate::state::{Digest, OpRef};
+use crate::{MAX_SEQ, SNAPSHOT_FORMAT, Seq, StoreId};
 use blocks::Blocks;
 use index::REF_BYTES;
 use out::Out;
@@ -219,25 +220,33 @@ impl Draft {
     }
 }
 
-/// Saves a snapshot whose entries `fill` hands over in key order.
-pub(crate) fn save(
+/// Saves a snapshot whose entries `fill` hands over in key order. `old` is the file that it is to replace.
+///
+/// # Errors
+/// Where the name has another file than `old` meanwhile, that one is left alone.
+pub(crate) fn replace(
     disk: &dyn Disk,
     path: &Path,
     draft: Draft,
+    old: Option<&dyn File>,
     fill: impl FnOnce(&mut Writer) -> io::Result<()>,
 ) -> Result<Header> {
+    const NO_SCRATCH: &str = "no snapshot was taken, the log and the old snapshot are as they were: making a scratch file beside";
     const NOT_TAKEN: &str = "no snapshot was taken, the log and the old snapshot are as they were: writing";
-    let tmp = with_suffix(path, ".tmp");
-    let saved = create_tmp(disk, &tmp).and_then(|file| {
-        let (header, read) = write(&file, &tmp, draft, fill)?;
+    const REPLACED: &str = "no snapshot was taken, the log is as it was, and another file was not replaced: looking at";
+    let scratch = Scratch::create(disk, path).map_err(Error::io(NO_SCRATCH, path))?;
+    let name = scratch.path().to_path_buf();
+    let written = write(scratch.file(), &name, draft, fill).and_then(|(header, read)| {
         let read = read.map_err(|e| io::Error::other(format!("reading it back: {e}")))?;
-        if read != header {
-            return Err(io::Error::other("it reads back as another snapshot than was written"));
-        }
-        disk.rename(&tmp, path)?;
-        Ok(header)
+        let same = read == header;
+        same.then_some(header).ok_or_else(|| io::Error::other("it reads back as another snapshot than was written"))
     });
-    let header = saved.map_err(Error::io(NOT_TAKEN, &tmp)).inspect_err(|_| drop(disk.remove(&tmp)))?;
+    let header = written.map_err(Error::io(NOT_TAKEN, &name))?;
+    if !is_still(disk, path, old).map_err(Error::io(REPLACED, path))? {
+        let gone = io::Error::new(io::ErrorKind::NotFound, "removed, replaced or put there while the new one was written");
+        return Err(Error::io(REPLACED, path)(gone));
+    }
+    scratch.rename_to(path).map_err(Error::io(NOT_TAKEN, &name))?;
     disk.sync_dir(path).map_err(|e| Error::Poisoned {
         path: path.to_path_buf(),
         reason: format!("the directory could not be synced after a snapshot was put in place: {e}"),
@@ -339,9 +348,9 @@ pub(crate) fn load_ahead(
 pub(crate) fn save_again(disk: &dyn Disk, path: &Path, form: Form, store_id: StoreId, file: Arc<dyn File>) -> Result<Header> {
     let seq = read_header(&*file, path)?.seq;
     let mut failure = None;
-    let saved = save(disk, path, Draft::new(form, store_id, seq), |writer| {
+    let saved = replace(disk, path, Draft::new(form, store_id, seq), Some(&*file), |writer| {
         let mut written = Ok(());
-        let read = load_while(file, path, |_, op| {
+        let read = load_while(Arc::clone(&file), path, |_, op| {
             written = writer.add(op.key, op.value.expect("a snapshot holds no deletion"));
             if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
@@ -354,8 +363,21 @@ pub(crate) fn save_again(disk: &dyn Disk, path: &Path, form: Form, store_id: Sto
     failure.map_or(saved, Err)
 }
 
+/// As [`replace`], whatever is there.
+#[cfg(test)]
+pub(crate) fn save(
+    disk: &dyn Disk,
+    path: &Path,
+    draft: Draft,
+    fill: impl FnOnce(&mut Writer) -> io::Result<()>,
+) -> Result<Header> {
+    let old = disk.open_read(path).map_err(Error::io("opening", path))?;
+    replace(disk, path, draft, old.as_deref(), fill)
+}
+
 /// Writes all of `map`.
-pub(crate) fn fill_from(map: &Map) -> impl FnOnce(&mut Writer) -> io::Result<()> {
+#[cfg(test)]
+pub(crate) fn fill_from(map: &crate::state::Map) -> impl FnOnce(&mut Writer) -> io::Result<()> {
     |writer| {
         for key in map.sorted_keys() {
             map.with(&key, |value| writer.add(&key, value)).unwrap_or(Ok(()))?;

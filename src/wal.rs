@@ -15,7 +15,7 @@
 //! ```
 //!
 //! Invariants:
-//! - A log is born whole: header written and synced as `<wal>.tmp`, renamed, directory synced. So a
+//! - A log is born whole: header written and synced in a scratch file, renamed, directory synced. So a
 //!   log with a broken header was never the work of a crash.
 //! - `tail` is the end of what was handed to the operating system; nothing is ever written before it.
 //!   One [`Group`] at most is out to be written there, without the log's lock.
@@ -39,11 +39,11 @@
 //! - The mark of an opening is made durable in two steps, the first of which is shorter than any frame. So whatever a power
 //!   cut leaves in its place, there is no whole frame of old.
 
-use crate::disk::{Disk, File, create_tmp, write_all_at};
+use crate::disk::{Disk, File, FileId, Named, ReadOnly, Readable, Scratch, write_all_at};
 use crate::error::{Error, Result};
 use crate::magic::{LOG as MAGIC, describe};
 use crate::record::{self, Body, Kind, Place, crc, le32, le64};
-use crate::{LOG_FORMAT, MAX_SEQ, Seq, StoreId, with_suffix};
+use crate::{LOG_FORMAT, MAX_SEQ, Seq, StoreId};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -77,6 +77,7 @@ const FIRST_STEP_BYTES: usize = record::HEADER_BYTES - 1;
 pub(crate) const OPENED_BYTES: usize = record::HEADER_BYTES + 8;
 
 const NOT_BEGUN: &str = "no new log was begun, the old one is as it was: writing";
+const NO_SCRATCH: &str = "no new log was begun, the old one is as it was: making a scratch file beside";
 
 /// What the header of a log says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,6 +162,13 @@ pub(crate) struct WriteFailure {
     pub(crate) torn: Option<io::Error>,
 }
 
+impl WriteFailure {
+    /// Nothing was written, and nothing has to be taken back.
+    pub(crate) fn not_tried() -> WriteFailure {
+        WriteFailure { cause: io::Error::other("not written"), torn: None }
+    }
+}
+
 /// A place in a log's file between two frames, for reading what is before it or behind it.
 #[derive(Clone, Debug)]
 pub(crate) struct LogEnd {
@@ -173,6 +181,20 @@ pub(crate) struct LogEnd {
     pub(crate) at: u64,
     /// Check of the frame before.
     pub(crate) link: u32,
+}
+
+/// The file of a log that is not there.
+#[derive(Debug)]
+struct Nothing;
+
+impl Readable for Nothing {
+    fn size(&self) -> io::Result<u64> {
+        Ok(0)
+    }
+    fn read_at(&self, _: u64, _: &mut [u8]) -> io::Result<usize> {
+        Ok(0)
+    }
+    fn drop_cache(&self) {}
 }
 
 /// Whether an error is about room, so that the same write may succeed later.
@@ -193,9 +215,58 @@ pub(crate) struct Group {
     reserved: bool,
     /// Whether the OPENED mark, with which they begin, has to be durable before the rest.
     mark_first: bool,
+    before: FileState,
+}
+
+/// What a look at the log's name has to show: this file, with all that was written to it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FileState {
+    id: Option<FileId>,
+    least: u64,
+    exact: Option<u64>,
+}
+
+impl FileState {
+    /// The same without the length, which changes while a group is out.
+    pub(crate) fn by_name_alone(self) -> FileState {
+        FileState { least: 0, exact: None, ..self }
+    }
+
+    /// What is wrong with what the name shows, in words.
+    pub(crate) fn differs(&self, named: Option<Named>) -> Option<String> {
+        let Some(named) = named else {
+            return Some("the log was removed or renamed while the store was open".to_string());
+        };
+        if named.id.is_some() && self.id.is_some() && named.id != self.id {
+            return Some("another file was put in the place of the log while the store was open".to_string());
+        }
+        let wrong = named.len < self.least || self.exact.is_some_and(|exact| exact != named.len);
+        let expected = self.exact.unwrap_or(self.least);
+        wrong.then(|| {
+            format!("the log was changed while the store was open: it has {} bytes where there were {expected}", named.len)
+        })
+    }
 }
 
 impl Group {
+    /// Whether the file becomes longer. Then its length afterwards does not show whether it was cut before.
+    pub(crate) fn extends(&self) -> bool {
+        self.reserve.is_some() || self.end.at > self.before.exact.unwrap_or(0)
+    }
+
+    /// What the log's name has to show before the group is written, and after it was written and synced.
+    pub(crate) fn expected_before(&self) -> &FileState {
+        &self.before
+    }
+
+    pub(crate) fn expected_after(&self) -> FileState {
+        let exact = match self.reserve {
+            Some((_, len)) => self.reserved.then_some(len),
+            None => self.before.exact.filter(|&len| len >= self.end.at),
+        };
+        FileState { least: self.end.at, exact, ..self.before }
+    }
+
     /// Hands the frames to the operating system in one write. On failure the file is durably as long as
     /// before.
     pub(crate) fn write(&mut self) -> std::result::Result<(), WriteFailure> {
@@ -240,10 +311,49 @@ impl Group {
     }
 }
 
+/// A new log that does not have its name yet. Where it does not get it, nothing of it is left.
+#[derive(Debug)]
+pub(crate) struct Begun<'a> {
+    pub(crate) wal: Wal,
+    disk: &'a dyn Disk,
+    scratch: Scratch<'a>,
+}
+
+impl Begun<'_> {
+    /// Puts it durably in the place of whatever was there.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: the old log is as it was. When the rename was done but the directory could not be synced,
+    /// which log a power cut leaves is unknown: [`Error::Poisoned`].
+    pub(crate) fn take_over(self) -> Result<Wal> {
+        self.wal.file.sync().map_err(Error::io(NOT_BEGUN, self.scratch.path()))?;
+        self.put_in_place()
+    }
+
+    /// As [`Begun::take_over`], where all that is in the file is durable.
+    pub(crate) fn put_in_place(self) -> Result<Wal> {
+        let Begun { wal, disk, scratch } = self;
+        let name = scratch.path().to_path_buf();
+        scratch.rename_to(&wal.path).map_err(Error::io(NOT_BEGUN, &name))?;
+        disk.sync_dir(&wal.path).map_err(|e| Error::Poisoned {
+            path: wal.path.clone(),
+            reason: format!("the directory could not be synced after a new log was put in place: {e}"),
+            pending: 0,
+        })?;
+        Ok(wal)
+    }
+
+    /// Where it is written.
+    pub(crate) fn scratch_path(&self) -> &Path {
+        self.scratch.path()
+    }
+}
+
 /// An open log.
 #[derive(Debug)]
 pub(crate) struct Wal {
     file: Arc<dyn File>,
+    id: Option<FileId>,
     path: PathBuf,
     header: Header,
     /// The end of what is in the file.
@@ -276,46 +386,21 @@ impl Wal {
     /// place of whatever was at `path`.
     ///
     /// # Errors
-    /// As [`Wal::take_over`].
+    /// As [`Begun::take_over`].
     pub(crate) fn create(disk: &dyn Disk, path: &Path, store_id: StoreId, base: Seq) -> Result<Wal> {
-        Wal::begin(disk, path, store_id, base)?.take_over(disk)
+        Wal::begin(disk, path, store_id, base)?.take_over()
     }
 
-    /// Makes a new log as `<wal>.tmp`; nothing of it is durable yet.
-    pub(crate) fn begin(disk: &dyn Disk, path: &Path, store_id: StoreId, base: Seq) -> Result<Wal> {
+    /// Makes a new log in a scratch file; nothing of it is durable yet.
+    pub(crate) fn begin<'a>(disk: &'a dyn Disk, path: &Path, store_id: StoreId, base: Seq) -> Result<Begun<'a>> {
         let salt = (disk.entropy() >> 32) as u32;
         let header = Header { store_id, salt, base };
-        let tmp = with_suffix(path, ".tmp");
-        let begun = create_tmp(disk, &tmp).and_then(|file| {
-            file.try_lock()?; // before it gets its name
-            write_all_at(&*file, 0, &header.encode()).map(|()| file)
-        });
-        let file = begun.map_err(Error::io(NOT_BEGUN, &tmp)).inspect_err(|_| drop(disk.remove(&tmp)))?;
-        Ok(Wal { resumed: false, ..Wal::resume(file, path, header, HEADER_BYTES as u64, salt, true) })
-    }
-
-    /// Puts a log that was begun durably in the place of whatever was there.
-    ///
-    /// # Errors
-    /// [`Error::Io`]: the old log is as it was. When the rename was done but the directory could not be synced,
-    /// which log a power cut leaves is unknown: [`Error::Poisoned`].
-    pub(crate) fn take_over(self, disk: &dyn Disk) -> Result<Wal> {
-        let tmp = with_suffix(&self.path, ".tmp");
-        self.file.sync().map_err(Error::io(NOT_BEGUN, &tmp)).inspect_err(|_| drop(disk.remove(&tmp)))?;
-        self.put_in_place(disk)
-    }
-
-    /// As [`Wal::take_over`], where all that is in the file is durable.
-    pub(crate) fn put_in_place(self, disk: &dyn Disk) -> Result<Wal> {
-        let tmp = with_suffix(&self.path, ".tmp");
-        let named = disk.rename(&tmp, &self.path);
-        named.map_err(Error::io(NOT_BEGUN, &tmp)).inspect_err(|_| drop(disk.remove(&tmp)))?;
-        disk.sync_dir(&self.path).map_err(|e| Error::Poisoned {
-            path: self.path.clone(),
-            reason: format!("the directory could not be synced after a new log was put in place: {e}"),
-            pending: 0,
-        })?;
-        Ok(self)
+        let scratch = Scratch::create(disk, path).map_err(Error::io(NO_SCRATCH, path))?;
+        let file = scratch.file();
+        let begun = file.try_lock().and_then(|()| write_all_at(&**file, 0, &header.encode())); // locked before it gets its name
+        begun.map_err(Error::io(NOT_BEGUN, scratch.path()))?;
+        let wal = Wal { resumed: false, ..Wal::resume(Arc::clone(file), path, header, HEADER_BYTES as u64, salt, true) };
+        Ok(Begun { wal, disk, scratch })
     }
 
     /// Goes on with a log whose valid frames end at `tail` with the check `tail_link`.
@@ -329,6 +414,7 @@ impl Wal {
         marked_closed: bool,
     ) -> Wal {
         Wal {
+            id: file.id(),
             file,
             path: path.to_path_buf(),
             header,
@@ -367,6 +453,19 @@ impl Wal {
     /// Length of what is in the file, without reserved space.
     pub(crate) fn len_bytes(&self) -> u64 {
         self.tail.at
+    }
+
+    /// What the log's name has to show while no group is out. Where reserving has failed, the length is known only at the
+    /// least.
+    pub(crate) fn expected(&self) -> FileState {
+        let exact = (self.reserved >= self.tail.at).then_some(self.reserved);
+        FileState { id: self.id, least: self.tail.at, exact }
+    }
+
+    /// Stands for the log of a store that has none yet; `file` is what has its name, or nothing.
+    pub(crate) fn not_begun(file: Option<Arc<dyn File>>, path: &Path, store_id: StoreId, base: Seq) -> Wal {
+        let file = file.unwrap_or_else(|| Arc::new(ReadOnly(Nothing)));
+        Wal { id: None, ..Wal::resume(file, path, Header { store_id, salt: 0, base }, 0, 0, true) }
     }
 
     /// Whether the mark of an orderly close would say nothing new.
@@ -457,13 +556,14 @@ impl Wal {
     /// [`Wal::take_back`] before the next one is taken.
     pub(crate) fn take(&mut self) -> Group {
         assert_eq!(self.from, self.tail.at, "one group at a time");
+        let before = self.expected();
         let end = self.mark();
         let mark_first = self.resumed && end.opened && !self.tail.opened;
         let step = (RESERVED_GROUPS * self.buffer.len() as u64).clamp(*RESERVE_BYTES.start(), *RESERVE_BYTES.end());
         let step = step.min(end.at.max(RESERVE_UNIT));
         let present_len = self.reserved.max(self.tail.at);
         let reserve =
-            (self.may_reserve && end.at >= self.reserved).then(|| (present_len, (end.at + step).next_multiple_of(RESERVE_UNIT)));
+            (self.may_reserve && end.at > self.reserved).then(|| (present_len, (end.at + step).next_multiple_of(RESERVE_UNIT)));
         self.from = end.at;
         self.out = Arc::new(std::mem::replace(&mut self.buffer, std::mem::take(&mut self.spare)));
         Group {
@@ -474,6 +574,7 @@ impl Wal {
             reserve,
             reserved: false,
             mark_first,
+            before,
         }
     }
 

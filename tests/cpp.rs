@@ -168,9 +168,12 @@ fn a_snapshot_is_lines_of_key_tab_value() {
 
     let (_, err, status) = import(&Store::new(), b"a\t1\nb\ttwo\nlines\nc\t3\n", &[]);
     assert!(err.starts_with("kv_cli: error: old:3: column 1: no tab between key and value") && status == 1, "{err}");
-    assert!(err.contains("; the 2 entries before are imported and durable, nothing from here on is"), "{err}");
+    assert!(err.contains("; nothing was imported"), "{err}");
     let store = Store::new();
     let (_, err, status) = import(&store, b"a\t1\nb\t2000", &[]);
+    assert!(err.contains("error: old:2: the snapshot ends inside the value of 'b': it was cut"), "{err}");
+    assert_eq!((held(&store).as_str(), status), ("", 1));
+    let (_, err, status) = import(&store, b"a\t1\nb\t2000", &["--salvage"]);
     assert!(
         err.contains("old: line 2: the snapshot ends inside the value of 'b', which was left out; imported: 1 entry"),
         "{err}"

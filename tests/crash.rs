@@ -126,16 +126,14 @@ fn the_log_lets_go_only_behind_a_snapshot_that_is_durable_under_its_name() {
         [
             (Call::Write, "kv.wal"), // the pending write,
             (Call::Sync, "kv.wal"),  // durable before the snapshot says so
-            (Call::Remove, "kv.snapshot.tmp"),
             (Call::Create, "kv.snapshot.tmp"),
             (Call::Write, "kv.snapshot"), // the header, and the few entries there are
             (Call::Sync, "kv.snapshot"),
             (Call::Rename, "kv.snapshot"),
             (Call::SyncDir, "kv.snapshot"),
-            (Call::Remove, "kv.wal.tmp"), // only now the log
-            (Call::Create, "kv.wal.tmp"),
-            (Call::Write, "kv.wal"), // what came meanwhile, of which there is nothing here,
-            (Call::Sync, "kv.wal"),  // durable before writers wait, and before the log gets its name
+            (Call::Create, "kv.wal.tmp"), // only now the log
+            (Call::Write, "kv.wal"),      // what came meanwhile, of which there is nothing here,
+            (Call::Sync, "kv.wal"),       // durable before writers wait, and before the log gets its name
             (Call::Rename, "kv.wal"),
             (Call::SyncDir, "kv.wal"),
         ]

@@ -68,17 +68,17 @@ fn a_checkpoint_that_fails_is_told_in_stats_and_the_next_one_takes_its_place() {
         serde_json::from_str(&replies.next().unwrap().unwrap()).unwrap()
     };
     ask("SIZE");
-    // A directory in the place of the new snapshot; nobody can write a file there.
-    fs::create_dir(store.path("kv.snapshot.tmp")).unwrap();
-    fs::write(store.path("kv.snapshot.tmp/x"), "").unwrap();
+    // A directory in the place of the snapshot; no checkpoint replaces that.
+    fs::create_dir(store.path("kv.snapshot")).unwrap();
+    fs::write(store.path("kv.snapshot/x"), "").unwrap();
     let mut failure = Value::Null;
     common::eventually("a failure", || {
         ask("PUT x 100");
         failure = ask("STATS")["checkpoint_failed"].clone();
         !failure.is_null()
     });
-    assert!(failure.as_str().unwrap().contains("kv.snapshot.tmp"), "{failure}");
-    fs::remove_dir_all(store.path("kv.snapshot.tmp")).unwrap();
+    assert!(failure.as_str().unwrap().contains("kv.snapshot"), "{failure}");
+    fs::remove_dir_all(store.path("kv.snapshot")).unwrap();
     common::eventually("a snapshot", || {
         ask("PUT x 100");
         let stats = ask("STATS");

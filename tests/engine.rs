@@ -4,6 +4,7 @@
 
 mod support;
 
+use kv_engine::disk::{OsDisk, create_scratch};
 use kv_engine::{Batch, Error, MAX_BATCH_SIZE, MAX_KEY_BYTES, MAX_VALUE_BYTES, Tail};
 use std::sync::Arc;
 use std::time::Duration;
@@ -410,7 +411,10 @@ fn a_session_that_only_reads_changes_no_byte() {
 #[test]
 fn names_that_would_be_one_file_are_refused() {
     let place = Place::new();
-    for (wal, snapshot) in [("a", "a"), ("a", "a.tmp"), ("a.lock", "a"), ("a", "./a")] {
+    let (scratch, _) = create_scratch(&OsDisk, &place.dir.path().join("a")).unwrap();
+    std::fs::remove_file(&scratch).unwrap();
+    let scratch = scratch.to_str().unwrap();
+    for (wal, snapshot) in [("a", "a"), ("a", scratch), (scratch, "a"), ("a.lock", "a"), ("a", "./a")] {
         let (wal, snapshot) = (place.dir.path().join(wal), place.dir.path().join(snapshot));
         assert!(matches!(kv_engine::Options::new(&wal, &snapshot).open(), Err(Error::Mismatch { .. })), "{wal:?} {snapshot:?}");
     }

@@ -211,7 +211,7 @@ fn a_snapshot_that_fails_leaves_log_and_old_snapshot_as_they_were() {
         assert!(matches!(error, Error::Io { .. }), "{call:?}: {error}");
         assert!(error.to_string().contains("as they were"), "{error}");
         assert_eq!((std::fs::read(&place.wal).unwrap(), std::fs::read(&place.snapshot).unwrap()), before, "{call:?}");
-        assert_eq!(std::fs::read_dir(place.dir.path()).unwrap().count(), 4, "{call:?}: no temporary file is left");
+        assert_eq!(std::fs::read_dir(place.dir.path()).unwrap().count(), 4, "{call:?}: no scratch file is left");
         engine.put("y", "1").unwrap();
         disk.heal();
         engine.snapshot().unwrap();
@@ -298,7 +298,7 @@ fn a_damaged_log_that_cannot_be_kept_is_not_cut() {
         let error = open().unwrap_err();
         assert!(matches!(error, Error::Io { .. }), "{plan:?}: {error}");
         assert_eq!(std::fs::read(&place.wal).unwrap(), bytes, "{plan:?}");
-        assert!(!place.beside(".tmp").exists(), "{plan:?}");
+        assert!(!place.has_scratch(), "{plan:?}");
         assert_eq!(place.beside(".damaged-1").exists(), plan.call == Call::SyncDir, "{plan:?}");
         disk.heal();
     }
@@ -387,7 +387,7 @@ fn a_log_that_cannot_be_locked_is_not_opened() {
     let elsewhere = Place::new();
     disk.plan(Plan::fail(Call::Lock, ".wal", ENOLCK));
     assert!(locking(&elsewhere.options().disk(Arc::new(disk)).open().unwrap_err()));
-    assert!(!elsewhere.wal.exists() && !elsewhere.beside(".tmp").exists());
+    assert!(!elsewhere.wal.exists() && !elsewhere.has_scratch());
 }
 
 /// What cannot be read now may be read later: it is neither the end of the log nor damage, wherever it is in files that

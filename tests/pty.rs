@@ -78,13 +78,13 @@ fn ctrl_c_stops_a_bench() {
     let store = Store::new();
     let mut session = prompt(&store, &["--batch", "1"]);
     session.send_line("BENCH 100000000").unwrap();
-    common::eventually("the bench begins", || store.path("kv.wal.bench").exists());
+    common::eventually("the bench begins", || store.has("kv.wal.bench-"));
     session.send_control('c').unwrap();
     session.exp_string("BENCH N=").unwrap();
     session.exp_string("stopped after").unwrap();
     session.exp_string("kv> ").unwrap();
     say(&mut session, "SIZE", "0 keys");
-    assert!(!store.path("kv.wal.bench").exists());
+    assert!(!store.has("kv.wal.bench"));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 mod support;
 
-use kv_engine::{Batch, Error, Fault, Recovery, Tail, inspect};
+use kv_engine::{Batch, Error, Fault, Recovery, Tail, disk::OsDisk, inspect};
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::ControlFlow;
@@ -230,16 +230,16 @@ fn strict_recovery_refuses_damage_and_changes_nothing_but_still_cuts_a_torn_tail
     let mut bytes = whole.clone();
     bytes[offsets[3] as usize + 40] ^= 1;
     fs::write(&place.wal, &bytes).unwrap();
-    fs::write(place.beside(".tmp"), "left over").unwrap();
+    let (left_over, _) = kv_engine::disk::create_scratch(&OsDisk, &place.wal).unwrap();
     let opened = place.options().recovery(Recovery::Strict).open();
     assert!(matches!(opened, Err(Error::Damaged { offset, .. }) if offset == offsets[3]));
     assert_eq!(fs::read(&place.wal).unwrap(), bytes);
-    assert!(place.beside(".tmp").exists() && !place.beside(".damaged-1").exists());
+    assert!(left_over.exists() && !place.beside(".damaged-1").exists());
 
     fs::write(&place.wal, &whole[..whole.len() - 1]).unwrap();
     let engine = place.options().recovery(Recovery::Strict).open().unwrap();
     assert!(matches!(engine.recovery().tail, Tail::Torn(_)));
-    assert!(!place.beside(".tmp").exists());
+    assert!(!left_over.exists());
 }
 
 #[test]
@@ -593,8 +593,8 @@ fn what_opening_found_is_said_in_these_words() {
     drop(engine);
     fs::remove_file(&place.wal).unwrap();
     let engine = place.open();
-    let missing = "/kv.wal: there is no log beside the snapshot; the state is that after write 1, a new log was begun, and an \
-                   older one can no longer be used with this snapshot";
+    let missing = "/kv.wal: there is no log beside the snapshot; the state is that after write 1, and later writes are missing; \
+                   nothing was changed; put the log back before the first write, which begins a new one";
     let text = "recovered 1 key: 1 from the snapshot, 0 log records (0 B); it was not closed in order";
     assert_eq!(said(&engine), line(text, missing, true));
 }

@@ -4,10 +4,10 @@
 
 mod support;
 
-use kv_engine::disk::{Disk, File, Lock, OsDisk};
+use kv_engine::disk::{Disk, File, Lock, Named, OsDisk};
 use kv_engine::{Batch, Engine, Error};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -123,6 +123,12 @@ impl Disk for Gate {
     }
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
         OsDisk.lock(path)
+    }
+    fn named(&self, path: &Path) -> io::Result<Option<Named>> {
+        OsDisk.named(path)
+    }
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        OsDisk.list(path)
     }
     fn now(&self) -> Duration {
         assert!(!self.clock_panics.swap(false, Ordering::Relaxed), "the clock panics");

@@ -6,10 +6,10 @@
 #[allow(missing_docs, unreachable_pub)]
 mod wrapped;
 
-use kv_engine::disk::{Disk, File, Lock, OsDisk};
+use kv_engine::disk::{Disk, File, Lock, Named, OsDisk};
 use kv_engine::{Engine, Options};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use wrapped::{Otherwise, Wrapped};
@@ -72,6 +72,14 @@ impl Disk for Paced {
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
         OsDisk.lock(path)
+    }
+
+    fn named(&self, path: &Path) -> io::Result<Option<Named>> {
+        OsDisk.named(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        OsDisk.list(path)
     }
 
     fn now(&self) -> Duration {

@@ -352,11 +352,11 @@ fn distinct<T: PartialEq>(all: Vec<T>) -> Vec<T> {
 pub enum Name {
     /// `<wal>`
     Log,
-    /// `<wal>.tmp`
+    /// The scratch file of a new log.
     LogTmp,
     /// `<snapshot>`
     Snapshot,
-    /// `<snapshot>.tmp`
+    /// The scratch file of a new snapshot.
     SnapshotTmp,
 }
 

@@ -4,8 +4,8 @@
 //! write that was promised durable is among them.
 //!
 //! **The files.** There are two, and nothing else: a *log* of frames, and a *snapshot*, the state
-//! after exactly one write. Each is replaced whole, in one way: written under `.tmp`, synced,
-//! renamed, directory synced. The log has no sealed segments: when a snapshot covers it, all of it
+//! after exactly one write. Each is replaced whole, in one way: written as a scratch file,
+//! synced, renamed, directory synced. The log has no sealed segments: when a snapshot covers it, all of it
 //! is released at once, by putting a new, empty one in its place. So "seal" is no step of this
 //! protocol, and "release" is the last directory sync of a new log.
 //!
@@ -31,7 +31,7 @@
 //! write that fails for lack of room is refused, its bytes are cut off, and the cut is synced; what goes on behind it
 //! begins with an OPENED mark, as a new life does.
 //!
-//! **Snapshot.** Of everything up to write S, which is durable, while writers go on ([`SNAPSHOT`]): create `.tmp`,
+//! **Snapshot.** Of everything up to write S, which is durable, while writers go on ([`SNAPSHOT`]): create a scratch file,
 //! write, sync, verify (read back), rename, sync the directory. Only then the new log with base S: the records
 //! behind S are copied into it and synced; in a pause, with everything durable, the rest; then it gets its name.
 //! Between the two the log holds writes that the snapshot has too; recovery skips them.

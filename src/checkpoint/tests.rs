@@ -76,7 +76,7 @@ fn much_is_copied_in_portions_and_none_of_it_is_lost() {
         let may_fail = failed && operations[passed] == Operation::SetLen; // space in reserve
         assert!(may_fail || !failed, "{passed}");
         assert!(next.is_close_to(&end));
-        let new = next.take_over(&disk).unwrap();
+        let new = next.take_over().unwrap();
         assert!(writes_of(&new.end(12)) == all[2..], "{passed}");
         if !failed {
             let trace = disk.trace().split_off(before);
@@ -90,12 +90,12 @@ fn much_is_copied_in_portions_and_none_of_it_is_lost() {
 }
 
 /// An old snapshot with so many entries of such a length, and behind it a log of some writes.
-fn store(disk: &SimDisk, form: Form, entries: u8, len: usize) -> LogEnd {
+fn store(disk: &SimDisk, form: Form, entries: u8, len: usize) -> (LogEnd, snapshot::Header) {
     let (path, snapshot_path) = paths();
     let fill = |writer: &mut Writer| (0..entries).try_for_each(|key| writer.add(&[key], &vec![key; len]));
-    snapshot::save(disk, snapshot_path, Draft::new(form, ID, 0), fill).unwrap();
+    let old = snapshot::save(disk, snapshot_path, Draft::new(form, ID, 0), fill).unwrap();
     let bodies: Vec<Vec<u8>> = (0..10).map(|n| put(20 * n, 7)).collect();
-    write(&mut Wal::create(disk, path, ID, 0).unwrap(), 0, &bodies)
+    (write(&mut Wal::create(disk, path, ID, 0).unwrap(), 0, &bodies), old)
 }
 
 /// Whoever closes the store does not wait until all was read.
@@ -104,12 +104,12 @@ fn who_breaks_a_checkpoint_off_is_not_asked_again() {
     let (path, snapshot_path) = paths();
     for form in [Form::Plain, Form::Indexed] {
         let disk = SimDisk::new(&Image::new(), 1);
-        let log = store(&disk, form, 200, 100);
+        let (log, old) = store(&disk, form, 200, 100);
         let header = || snapshot::read_header(&*disk.open_read(snapshot_path).unwrap().unwrap(), snapshot_path).unwrap();
         for stop in 0..=210 {
             let asked = Cell::new(0);
             let go_on = || if asked.replace(asked.get() + 1) == stop { Err(Error::Closed) } else { Ok(()) };
-            let done = merge(&disk, &log, path, snapshot_path, form, &go_on);
+            let done = merge(&disk, &log, path, snapshot_path, form, Some(&old), &go_on);
             if stop < 210 {
                 assert!(matches!(done, Err(Error::Closed)), "{stop}");
                 assert_eq!((asked.get(), header().seq), (stop + 1, 0));
@@ -128,10 +128,10 @@ fn a_snapshot_that_cannot_be_written_is_broken_off() {
         let mut broken_off = 0;
         for passed in 0.. {
             let disk = SimDisk::new(&Image::new(), 1);
-            let log = store(&disk, Form::Plain, 200, 15_000);
+            let (log, old) = store(&disk, Form::Plain, 200, 15_000);
             let file = disk.open_read(snapshot_path).unwrap().unwrap();
             let save = || match again {
-                false => merge(&disk, &log, path, snapshot_path, Form::Indexed, &|| Ok(())),
+                false => merge(&disk, &log, path, snapshot_path, Form::Indexed, Some(&old), &|| Ok(())),
                 true => snapshot::save_again(&disk, snapshot_path, Form::Indexed, ID, file),
             };
             let (done, operations, failed) = failing(&disk, passed, save);
@@ -155,7 +155,7 @@ fn a_record_that_says_nothing_ends_a_checkpoint() {
     let (path, snapshot_path) = paths();
     let disk = SimDisk::new(&Image::new(), 1);
     let log = write(&mut Wal::create(&disk, path, ID, 0).unwrap(), 0, &[put(1, 7), vec![9]]);
-    let error = merge(&disk, &log, path, snapshot_path, Form::Plain, &|| Ok(())).unwrap_err();
+    let error = merge(&disk, &log, path, snapshot_path, Form::Plain, None, &|| Ok(())).unwrap_err();
     assert!(matches!(error, Error::Damaged { .. }), "{error}");
     assert!(disk.open_read(snapshot_path).unwrap().is_none());
 }

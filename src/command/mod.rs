@@ -23,6 +23,7 @@
 //! changes nothing, except that it spoils an open group ([`Interpreter::spoil_group`]). Reading a PUT
 //! allocates nothing unless a word has escapes.
 
+mod asked;
 mod bench;
 mod reply;
 mod table;
@@ -218,7 +219,7 @@ impl From<Error> for CommandError {
             Error::Limit { got, max, .. } if got > max => Code::TooLong,
             Error::Limit { .. } => Code::BadArgument,
             Error::NoSpace { .. } => Code::NoSpace,
-            Error::Poisoned { .. } => Code::LogFailed,
+            Error::Poisoned { .. } | Error::Lost { .. } => Code::LogFailed,
             Error::Closed => Code::Closed,
             _ => Code::Failed,
         };
@@ -536,7 +537,7 @@ impl Interpreter {
         Ok(match command {
             Command::Put { key, value } => match &mut self.group {
                 Some(group) => group.put(&key, &value)?,
-                None => Reply::Written(self.engine.put(key, value)?),
+                None => Reply::Written(self.engine.put(key, value).map_err(asked::write_failed)?),
             },
             Command::Get { key } => match self.group.as_ref().and_then(|group| group.batch.get(&key)) {
                 Some(value) => Reply::Value(value.map(Value::from)),
@@ -544,7 +545,7 @@ impl Interpreter {
             },
             Command::Del { key } => match &mut self.group {
                 Some(group) => group.delete(&key)?,
-                None => self.engine.delete(key)?.map_or(Reply::NotThere, Reply::Written),
+                None => self.engine.delete(key).map_err(asked::write_failed)?.map_or(Reply::NotThere, Reply::Written),
             },
             Command::Keys(range) => self.list(self.engine.keys(&range.prefix), range.limit, Reply::Keys)?,
             Command::Scan(range) => self.list(self.engine.scan(&range.prefix), range.limit, Reply::Entries)?,
@@ -561,10 +562,12 @@ impl Interpreter {
                 self.group.take().ok_or_else(no_group)?;
                 Reply::Done
             }
-            Command::Flush => Reply::Flushed(self.engine.flush()?),
-            Command::Snap => Reply::Snapshotted(self.engine.snapshot().map_err(snapshot_failed)?),
+            Command::Flush => Reply::Flushed(self.engine.flush().map_err(asked::flush_failed)?),
+            Command::Snap => Reply::Snapshotted(self.engine.snapshot().map_err(asked::snapshot_failed)?),
             Command::SetBatch(size) => {
-                size.map(|size| self.engine.set_batch_size(size)).transpose()?;
+                size.map(|size| self.engine.set_batch_size(size))
+                    .transpose()
+                    .map_err(|e| asked::size_kept(e, self.engine.batch_size()))?;
                 Reply::BatchSize(self.engine.batch_size())
             }
             Command::Stats => Reply::Stats(Box::new(self.engine.stats())),
@@ -586,7 +589,7 @@ impl Interpreter {
             let text = "a command failed since BEGIN, so nothing of the group was written; begin it again";
             return Err(CommandError::new(Code::GroupSpoilt, text));
         }
-        Ok(Reply::Written(self.engine.write(group.batch)?))
+        Ok(Reply::Written(self.engine.write(group.batch).map_err(asked::commit_failed)?))
     }
 
     /// Collects before anything is answered: a reply is whole or an error.
@@ -626,15 +629,6 @@ fn check(what: &'static str, got: usize, min: usize, max: usize) -> Result<(), E
 
 fn no_group() -> CommandError {
     CommandError::new(Code::NoGroup, "no group is open; BEGIN opens one")
-}
-
-fn snapshot_failed(error: Error) -> CommandError {
-    match error {
-        Error::Io { .. } => {
-            CommandError::new(Code::SnapshotFailed, format!("snapshot not taken: {error}; nothing stored is lost"))
-        }
-        other => other.into(),
-    }
 }
 
 #[cfg(test)]

@@ -254,8 +254,8 @@ pub static COMMANDS: &[Spec] = &[
         summary: "write every entry to file, or show it",
         details: "One state, that after the last write, in key order; the file is put in place\n\
             whole. PUT lines, which kv_cli < file runs; JSON Lines for a name that ends in\n\
-            .jsonl and with --json. Writes of an open group are not seen. kv_cli export\n\
-            does the same without opening the store.",
+            .jsonl and with --json. Writes of an open group are not seen. An older export\n\
+            is replaced, no other file. kv_cli export does it without opening the store.",
         example: "EXPORT kv.backup",
     },
     Spec {
@@ -267,9 +267,9 @@ pub static COMMANDS: &[Spec] = &[
         takes: "a file",
         summary: "read entries from file",
         details: "An export in either form, or the log or snapshot of the C++ store; it sees\n\
-            which. Written in atomic groups of 1000 entries or 1 MiB, in order, and durable\n\
-            when it answers. Entries that are there already are not written again: after a\n\
-            crash or a bad line the same IMPORT goes on.",
+            which. All of it is checked before anything is written. Then it is written in\n\
+            atomic groups of 1000 entries or 1 MiB, in order, and durable when it answers.\n\
+            What is there already is not written again: after a crash, IMPORT again.",
         example: "IMPORT kv.backup",
     },
     Spec {

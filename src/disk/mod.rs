@@ -15,12 +15,15 @@
 mod aligned;
 mod os;
 mod read_only;
+mod scratch;
 pub mod sim;
 mod window;
 
 pub(crate) use aligned::Aligned;
 pub use os::OsDisk;
 pub(crate) use read_only::{ReadOnly, Readable};
+pub(crate) use scratch::{Scratch, remove_left_over};
+pub use scratch::{create_scratch, is_scratch_of};
 pub(crate) use window::{WINDOW_BYTES, Way, Window};
 
 use std::fmt;
@@ -53,7 +56,8 @@ pub(crate) const DIRECT_BYTES: usize = 4096;
 ///         self.1.0.fetch_add(1, Ordering::Relaxed);
 ///         self.0.sync()
 ///     }
-///     // … and size, read_at, write_at, set_len, drop_cache pass on to `self.0`
+///     // … and size, id, read_at, write_at, set_len, drop_cache pass on to `self.0`
+/// #     fn id(&self) -> Option<kv_engine::disk::FileId> { self.0.id() }
 /// #     fn size(&self) -> io::Result<u64> { self.0.size() }
 /// #     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> { self.0.read_at(offset, out) }
 /// #     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> { self.0.write_at(offset, bytes) }
@@ -68,7 +72,8 @@ pub(crate) const DIRECT_BYTES: usize = 4096;
 ///     fn open(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
 ///         Ok(OsDisk.open(path)?.map(|file| self.counted(file)))
 ///     }
-///     // … create_new too; open_read, rename, remove, sync_dir, lock, list, now, entropy pass on to `OsDisk`
+///     // … create_new too; open_read, rename, remove, sync_dir, lock, named, list, now, entropy pass on to `OsDisk`
+/// #     fn named(&self, path: &Path) -> io::Result<Option<kv_engine::disk::Named>> { OsDisk.named(path) }
 /// #     fn list(&self, path: &Path) -> io::Result<Vec<std::path::PathBuf>> { OsDisk.list(path) }
 /// #     fn open_read(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> { OsDisk.open_read(path) }
 /// #     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> { Ok(self.counted(OsDisk.create_new(path)?)) }
@@ -129,6 +134,16 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// # Errors
     /// `WouldBlock` when somebody holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>>;
+    /// What `path` names now; `Ok(None)` when nothing. A symbolic link is not followed. The store asks after each sync
+    /// whether its log still has its name and its length. A disk of one's own that wraps another one passes this on,
+    /// and [`File::id`] too.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn named(&self, path: &Path) -> io::Result<Option<Named>> {
+        let Some(file) = self.open_read(path)? else { return Ok(None) };
+        Ok(Some(Named { id: file.id(), len: file.size()? }))
+    }
     /// The paths beside `path` whose last part begins with the last part of `path`, in ascending order. The store looks
     /// by this for files that an earlier opening left over. A disk that has no such list gives none.
     ///
@@ -142,6 +157,24 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn now(&self) -> Duration;
     /// A random number; that two runs draw the same one must be most unlikely.
     fn entropy(&self) -> u64;
+}
+
+/// Which file it is, whatever its name: two files that are there at the same time have different ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FileId {
+    /// The device, or the file system.
+    pub device: u64,
+    /// The number of the file there.
+    pub inode: u64,
+}
+
+/// What a name stands for at one moment; from [`Disk::named`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Which file; `None` where the disk does not tell.
+    pub id: Option<FileId>,
+    /// Its length in bytes.
+    pub len: u64,
 }
 
 /// One open file. How to wrap one: the example of [`Disk`].
@@ -165,6 +198,11 @@ pub trait File: Send + Sync + fmt::Debug {
     /// # Errors
     /// What the operating system says.
     fn size(&self) -> io::Result<u64>;
+    /// Which file this is. `None`: the disk does not tell, and the store cannot find out when another file has taken
+    /// its name.
+    fn id(&self) -> Option<FileId> {
+        None
+    }
     /// Reads into `out` from `offset`; returns how many bytes, 0 at the end of the file.
     ///
     /// # Errors
@@ -246,12 +284,16 @@ pub trait Lock: Send + Sync + fmt::Debug {
     /// Whether the lock's file is still the one under its name. When it was removed, or its directory
     /// moved, somebody else may hold a lock under that name.
     fn is_in_place(&self) -> bool;
+    /// Removes the lock's file if taking the lock made it. The lock goes on until it is dropped. Does nothing unless the
+    /// disk knows how.
+    fn undo(&self) {}
 }
 
-/// Creates the temporary file `tmp`, removing what an earlier failure may have left there.
-pub(crate) fn create_tmp(disk: &dyn Disk, tmp: &Path) -> io::Result<Arc<dyn File>> {
-    remove_if_there(disk, tmp)?;
-    disk.create_new(tmp)
+/// Whether `path` still names `file`, or still names nothing. A disk that does not tell which file it is says yes.
+pub(crate) fn is_still(disk: &dyn Disk, path: &Path, file: Option<&dyn File>) -> io::Result<bool> {
+    let Some(named) = disk.named(path)? else { return Ok(file.is_none()) };
+    let Some(file) = file else { return Ok(false) };
+    Ok(named.id.is_none() || file.id().is_none() || named.id == file.id())
 }
 
 /// Removes a name that may be taken.
@@ -405,11 +447,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         remove_if_there(&OsDisk, &dir.path().join("nothing")).unwrap();
         assert!(remove_if_there(&OsDisk, dir.path()).is_err(), "a directory is not removed");
-        let tmp = dir.path().join("tmp");
-        std::fs::write(&tmp, "left over").unwrap();
-        assert_eq!(create_tmp(&OsDisk, &tmp).unwrap().size().unwrap(), 0);
-        remove_if_there(&OsDisk, &tmp).unwrap();
-        assert!(!tmp.exists());
+        let there = dir.path().join("there");
+        std::fs::write(&there, "left over").unwrap();
+        remove_if_there(&OsDisk, &there).unwrap();
+        assert!(!there.exists());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The real disk. The only file of the library that names `std::fs`.
 
-use super::{DIRECT_BYTES, Disk, File, Lock, write_all_at};
+use super::{DIRECT_BYTES, Disk, File, FileId, Lock, Named, write_all_at};
 use rustix::fs::OFlags;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
@@ -40,6 +40,8 @@ struct OsFile {
 struct OsLock {
     file: fs::File,
     path: PathBuf,
+    /// Whether taking it made the file.
+    is_new: bool,
 }
 
 impl Drop for OsLock {
@@ -79,14 +81,33 @@ impl Disk for OsDisk {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
-        let file = match options(true).create(true).open(path) {
-            Err(e) => return Err(link_or(path, e)),
-            Ok(file) => file,
-        };
-        check_regular(&file)?;
-        check_owner(path, &file)?;
-        file.try_lock()?;
-        Ok(Box::new(OsLock { file, path: path.to_path_buf() }))
+        loop {
+            let (file, is_new) = match options(true).create_new(true).open(path) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => match options(true).open(path) {
+                    // Whoever made it was refused, and has removed it.
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                    Err(e) => return Err(link_or(path, e)),
+                    Ok(file) => (file, false),
+                },
+                Err(e) => return Err(link_or(path, e)),
+                Ok(file) => (file, true),
+            };
+            check_regular(&file)?;
+            check_owner(path, &file)?;
+            file.try_lock()?;
+            let lock = OsLock { file, path: path.to_path_buf(), is_new };
+            if lock.is_in_place() {
+                return Ok(Box::new(lock));
+            }
+        }
+    }
+
+    fn named(&self, path: &Path) -> io::Result<Option<Named>> {
+        match fs::symlink_metadata(path) {
+            Ok(meta) => Ok(Some(Named { id: Some(id_of(&meta)), len: meta.len() })),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
@@ -155,6 +176,10 @@ fn open_direct(_: &fs::File) -> Option<fs::File> {
 impl File for OsFile {
     fn size(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
+    }
+
+    fn id(&self) -> Option<FileId> {
+        self.file.metadata().ok().map(|meta| id_of(&meta))
     }
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
@@ -228,8 +253,18 @@ impl Lock for OsLock {
 
     fn is_in_place(&self) -> bool {
         let (held, named) = (self.file.metadata(), fs::symlink_metadata(&self.path));
-        matches!((held, named), (Ok(held), Ok(named)) if (held.dev(), held.ino()) == (named.dev(), named.ino()))
+        matches!((held, named), (Ok(held), Ok(named)) if id_of(&held) == id_of(&named))
     }
+
+    fn undo(&self) {
+        if self.is_new && self.is_in_place() {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn id_of(meta: &fs::Metadata) -> FileId {
+    FileId { device: meta.dev(), inode: meta.ino() }
 }
 
 /// `NONBLOCK` so that a pipe at the path cannot make the open hang; it means nothing for a file.
@@ -251,12 +286,17 @@ fn open_existing(path: &Path, write: bool) -> io::Result<Option<fs::File>> {
     }
 }
 
-/// Says that the name is a symbolic link where the system only speaks of "too many levels".
+/// Says that the name is a symbolic link where the system only speaks of "too many levels", and whose file it is where the
+/// system only says that permission is denied.
 fn link_or(path: &Path, error: io::Error) -> io::Error {
     match fs::symlink_metadata(path) {
         Ok(meta) if meta.is_symlink() => refuse("is a symbolic link, which is not followed"),
         Ok(meta) if meta.is_dir() => refuse("is a directory"),
         Ok(meta) if !meta.is_file() => refuse("is not a regular file"),
+        Ok(meta) if error.kind() == io::ErrorKind::PermissionDenied && meta.uid() != rustix::process::geteuid().as_raw() => {
+            let text = format!("belongs to user {} ({error}); choose other files (--wal, --snapshot)", meta.uid());
+            io::Error::new(error.kind(), text)
+        }
         _ => error,
     }
 }
@@ -277,7 +317,9 @@ fn check_owner(path: &Path, file: &fs::File) -> io::Result<()> {
     let me = rustix::process::geteuid().as_raw();
     let shared = fs::metadata(parent(path))?.mode() & WRITABLE_BY_OTHERS != 0;
     if shared && owner != me {
-        return Err(refuse(format!("belongs to user {owner}, and the directory is shared")));
+        return Err(refuse(format!(
+            "belongs to user {owner}, and the directory is shared; choose other files (--wal, --snapshot)"
+        )));
     }
     Ok(())
 }
@@ -516,7 +558,7 @@ mod tests {
         file.try_lock().unwrap();
         let copy = file.try_clone().unwrap();
         assert_eq!(OsDisk.lock(&path).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        drop(OsLock { file, path: path.clone() });
+        drop(OsLock { file, path: path.clone(), is_new: false });
         OsDisk.lock(&path).unwrap();
         drop(copy);
     }

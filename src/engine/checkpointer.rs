@@ -4,10 +4,10 @@
 //! end of it: a sync of what is pending, the copying of at most a few records, and the rename of the new log.
 //!
 //! The thread sleeps until the log is longer than the limit and than the snapshot, or older than
-//! the interval. While it works a log may grow to [`MOST_LIMITS`] times the limit; then writers wait. A checkpoint
+//! the interval. Where openings are too short for it, closing takes the checkpoint that a long log is due. While it works a log may grow to [`MOST_LIMITS`] times the limit; then writers wait. A checkpoint
 //! that fails is reported by the statistics, and tried again when the log has grown by as much again.
 
-use super::log::Unwound;
+use super::log::{Log, Unwound};
 use super::{Guard, Shared, Snapshotted};
 use crate::checkpoint::{Successor, merge};
 use crate::error::{Error, Result};
@@ -16,7 +16,6 @@ use crate::sync::thread::{self, Thread};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::wal::LogEnd;
 use crate::wal::Wal;
-use crate::with_suffix;
 use std::sync::{OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -37,8 +36,10 @@ pub(super) struct Checkpointer {
     stopping: AtomicBool,
     alone: Mutex<()>,
     failure: Mutex<Option<String>>,
-    /// Entries of the snapshot that the next checkpoint has to read.
-    snapshot_keys: AtomicU64,
+    failures: AtomicU64,
+    met_damage: AtomicBool,
+    /// What the snapshot says of itself that this store opened or wrote last. The next checkpoint builds on it.
+    held: Mutex<Option<snapshot::Header>>,
     /// Of the checkpoint under way, or of the last one: what it has read, and what there is to read.
     read: AtomicU64,
     to_read: AtomicU64,
@@ -48,7 +49,7 @@ pub(super) struct Checkpointer {
 pub(super) type Alone<'a> = MutexGuard<'a, ()>;
 
 impl Checkpointer {
-    pub(super) fn new(limit_bytes: u64, interval: Duration, snapshot_keys: u64) -> Checkpointer {
+    pub(super) fn new(limit_bytes: u64, interval: Duration, held: Option<snapshot::Header>) -> Checkpointer {
         Checkpointer {
             thread: OnceLock::new(),
             limit_bytes,
@@ -58,7 +59,9 @@ impl Checkpointer {
             stopping: AtomicBool::new(false),
             alone: Mutex::new(()),
             failure: Mutex::new(None),
-            snapshot_keys: AtomicU64::new(snapshot_keys),
+            failures: AtomicU64::new(0),
+            met_damage: AtomicBool::new(false),
+            held: Mutex::new(held),
             read: AtomicU64::new(0),
             to_read: AtomicU64::new(0),
         }
@@ -81,7 +84,12 @@ impl Checkpointer {
         !self.interval.is_zero()
     }
 
+    fn held(&self) -> Option<snapshot::Header> {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn set_failure(&self, failure: Option<String>) {
+        self.failures.fetch_add(u64::from(failure.is_some()), Ordering::Relaxed);
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
     }
 
@@ -101,6 +109,23 @@ impl Checkpointer {
 
     pub(super) fn failure(&self) -> Option<String> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes how a checkpoint ended that nobody waits for, and tells whether it failed.
+    fn note(&self, outcome: Result<()>) -> bool {
+        if matches!(outcome, Err(Error::Damaged { .. } | Error::Foreign { .. } | Error::Version { .. } | Error::Replaced { .. }))
+        {
+            self.met_damage.store(true, Ordering::Relaxed);
+        }
+        let failure = outcome.err().filter(|error| !matches!(error, Error::Closed)).map(|error| error.to_string());
+        let failed = failure.is_some();
+        self.set_failure(failure);
+        failed
+    }
+
+    /// How often one has failed that nobody waited for, and whether one met damage.
+    pub(super) fn failures(&self) -> (u64, bool) {
+        (self.failures.load(Ordering::Relaxed), self.met_damage.load(Ordering::Relaxed))
     }
 
     /// Waits until nobody takes a checkpoint.
@@ -169,20 +194,36 @@ impl Shared {
         if log.closed || log.failure.is_some() {
             return Next::End;
         }
-        let (log_bytes, writes) = (log.wal.len_bytes(), log.appended - log.counts.snapshot_seq);
+        let is_due = log.appended > log.counts.snapshot_seq && (self.is_long(&log) || !of.interval.is_zero());
         drop(log);
-        let snapshot_bytes = self.snapshot_bytes.load(Ordering::Relaxed);
-        let long = of.limit_bytes > 0 && log_bytes >= of.limit_bytes.max(snapshot_bytes);
-        let outcome = if writes > 0 && (long || !of.interval.is_zero()) { self.checkpoint().map(drop) } else { Ok(()) };
-        let failure = outcome.err().filter(|error| !matches!(error, Error::Closed)).map(|error| error.to_string());
+        let failed = of.note(if is_due { self.checkpoint().map(drop) } else { Ok(()) });
         let log_bytes = self.log_always().wal.len_bytes();
-        let wait_for = if failure.is_some() { log_bytes + of.limit_bytes } else { 0 };
-        of.set_failure(failure);
+        let wait_for = if failed { log_bytes + of.limit_bytes } else { 0 };
         if of.limit_bytes > 0 {
             let due = of.limit_bytes.max(self.snapshot_bytes.load(Ordering::Relaxed)).max(wait_for);
             of.due_bytes.store(due, Ordering::Relaxed);
         }
         Next::Sleep
+    }
+
+    /// Whether the log is over its limit. A log may always become as long as the snapshot.
+    fn is_long(&self, log: &Log) -> bool {
+        let limit = self.checkpointer.limit_bytes;
+        limit > 0 && log.wal.len_bytes() >= limit.max(self.snapshot_bytes.load(Ordering::Relaxed))
+    }
+
+    /// Whether closing takes a checkpoint: this opening wrote, the log is over its limit, and the thread has not failed at
+    /// it. Where openings are short, nobody else would.
+    pub(super) fn is_due_at_close(&self, log: &Log) -> bool {
+        log.appended > self.recovery.last_seq && self.is_long(log) && self.checkpointer.failure().is_none()
+    }
+
+    /// That checkpoint, with the log paused. It is no reason not to close that it fails, unless the store has failed.
+    pub(super) fn checkpoint_at_close(&self, log: Guard<'_>, alone: &Alone<'_>) -> Result<Guard<'_>> {
+        let taken = self.checkpoint_paused(log, alone).map(drop);
+        self.checkpointer.note(taken);
+        let log = self.log()?;
+        log.poisoned().map_or(Ok(log), Err)
     }
 
     /// A checkpoint, while writers go on.
@@ -200,6 +241,12 @@ impl Shared {
 
     fn checkpoint_once(&self) -> Result<Snapshotted> {
         let began = self.disk.now();
+        let log = self.log()?;
+        if log.unbegun.is_some() {
+            drop(self.admit(log)?); // begins it, before this thread is alone
+        } else {
+            drop(log);
+        }
         let alone = self.checkpointer.alone();
         self.checkpointer.running.store(true, Ordering::Relaxed);
         let unwound = Unwound { shared: self, what: "a checkpoint" };
@@ -236,13 +283,15 @@ impl Shared {
             // What is in memory must be the state after exactly that write: a sync without new ones.
             return self.while_paused(|log| self.cut_paused(log), |_, _| {});
         }
-        let log = self.make_durable(self.open_log()?)?;
+        let mut log = self.make_durable(self.open_log()?)?;
+        self.check_log(&mut log)?;
         Ok(log.wal.end(log.durable))
     }
 
     /// The same, with the log paused.
     fn cut_paused(&self, log: Guard<'_>) -> Result<LogEnd> {
-        let log = self.make_durable(log)?;
+        let mut log = self.make_durable(log)?;
+        self.check_log(&mut log)?;
         if self.state.form() == Form::Indexed {
             let all = (log.applied, log.appended);
             assert_eq!(all, (log.durable, log.durable), "a log that is paused and synced holds what is applied, and no more");
@@ -257,20 +306,21 @@ impl Shared {
         behind: LogEnd,
         _alone: &Alone<'_>,
         go_on: &dyn Fn() -> Result<()>,
-    ) -> Result<(snapshot::Header, Successor)> {
+    ) -> Result<(snapshot::Header, Successor<'_>)> {
         self.check_in_place()?;
         let of = &self.checkpointer;
         of.read.store(0, Ordering::Relaxed);
-        of.to_read.store(behind.seq - behind.base + of.snapshot_keys.load(Ordering::Relaxed), Ordering::Relaxed);
+        let held = of.held();
+        let entries = held.map_or(0, |header| header.entries);
+        of.to_read.store(behind.seq - behind.base + entries, Ordering::Relaxed);
         let go_on = || {
             of.read.fetch_add(1, Ordering::Relaxed);
             go_on()
         };
-        let header =
-            self.failing_for_good(merge(&*self.disk, &behind, &self.wal_path, &self.snapshot_path, self.state.form(), &go_on))?;
-        self.state.rebase(&*self.disk, &self.snapshot_path, &header);
-        of.snapshot_keys.store(header.entries, Ordering::Relaxed);
-        self.snapshot_bytes.store(header.file_len().unwrap_or(0), Ordering::Relaxed);
+        let (form, held) = (self.state.form(), held.as_ref());
+        let merged = merge(&*self.disk, &behind, &self.wal_path, &self.snapshot_path, form, held, &go_on);
+        let header = self.failing_for_good(merged)?;
+        self.now_on(&header);
         let mut log = self.log()?;
         log.counts.snapshots += 1;
         log.counts.snapshot_seq = header.seq;
@@ -278,8 +328,15 @@ impl Shared {
         Ok((header, Successor::begin(&*self.disk, &self.wal_path, behind)?))
     }
 
+    /// From now on the snapshot with this header is the one to go on from.
+    pub(super) fn now_on(&self, header: &snapshot::Header) {
+        self.state.rebase(&*self.disk, &self.snapshot_path, header);
+        *self.checkpointer.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(*header);
+        self.snapshot_bytes.store(header.file_len().unwrap_or(0), Ordering::Relaxed);
+    }
+
     /// Step 3.
-    fn catch_up(&self, next: &mut Successor) -> Result<()> {
+    fn catch_up(&self, next: &mut Successor<'_>) -> Result<()> {
         for _ in 0..MOST_ROUNDS {
             let log = self.log()?;
             let end = log.wal.end(log.durable);
@@ -294,22 +351,23 @@ impl Shared {
     }
 
     /// Steps 4 and 5, with the log paused. Returns the old log.
-    fn replace_log(&self, log: Guard<'_>, mut next: Successor) -> Result<Wal> {
+    fn replace_log(&self, log: Guard<'_>, mut next: Successor<'_>) -> Result<Wal> {
         let log = self.make_durable(log)?;
         let end = log.wal.end(log.durable);
         drop(log);
         next.catch_up(&*self.disk, &self.wal_path, end)?;
         self.check_in_place()?;
-        let wal = self.failing_for_good(next.take_over(&*self.disk))?;
+        self.check_log(&mut self.log()?)?;
+        let wal = self.failing_for_good(next.take_over())?;
         self.salt.store(wal.salt(), Ordering::Relaxed); // a body made before has its check made anew
         let old = self.log()?.switch(wal);
         self.flusher.wake_for_write(); // the new log may hold writes that no mark proves
         Ok(old)
     }
 
-    /// The answer, where the log was replaced. Where it was not, nothing is left behind.
+    /// The answer, where the log was replaced.
     fn snapshotted(&self, header: &snapshot::Header, replaced: Result<Wal>, began: Duration) -> Result<Snapshotted> {
-        let log = replaced.inspect_err(|_| drop(self.disk.remove(&with_suffix(&self.wal_path, ".tmp"))))?;
+        let log = replaced?;
         Ok(Snapshotted {
             seq: header.seq,
             keys: header.entries,

@@ -16,7 +16,7 @@ impl Shared {
     }
 
     fn close_now(&self, alone: &Alone<'_>) -> Result<()> {
-        let ends = |done: &Result<()>| matches!(done, Ok(()) | Err(Error::Poisoned { .. }));
+        let ends = |done: &Result<()>| matches!(done, Ok(()) | Err(Error::Poisoned { .. } | Error::Lost { .. }));
         // No writer may come in between the last sync and `closed`.
         let done = self.while_paused(|log| self.shut(log, alone), |log, done| log.closed = ends(done));
         if done.is_err() {
@@ -46,10 +46,15 @@ impl Shared {
 
     /// With the log paused: everything durable, then the snapshot or the mark of an orderly close.
     fn shut(&self, log: Guard<'_>, alone: &Alone<'_>) -> Result<()> {
+        if log.unbegun.is_some() {
+            return Ok(()); // nothing was written
+        }
         if self.snapshot_on_close {
             return self.checkpoint_paused(log, alone).map(drop);
         }
-        let mut log = self.make_durable(log)?;
+        let log = self.make_durable(log)?;
+        let mut log = if self.is_due_at_close(&log) { self.checkpoint_at_close(log, alone)? } else { log };
+        self.check_log(&mut log)?;
         if log.wal.is_marked_closed() {
             return Ok(());
         }

@@ -8,6 +8,7 @@
 
 use crate::disk::{Disk, Lock, read_full_at};
 use crate::error::{Error, Result};
+use crate::recovery::Noted;
 use crate::with_suffix;
 use std::io;
 use std::path::Path;
@@ -19,20 +20,26 @@ const MOST_BYTES: usize = 8192;
 pub(super) struct Locks {
     wal: Box<dyn Lock>,
     snapshot: Box<dyn Lock>,
-    /// The log that the snapshot was last used with, when that is known and another one.
-    pub(super) other_log: Option<String>,
+    pub(super) noted: Noted,
 }
 
 impl Locks {
     /// Takes both.
     pub(super) fn take(disk: &dyn Disk, wal: &Path, snapshot: &Path) -> Result<Locks> {
         let wal_lock = lock(disk, wal)?;
-        let snapshot_lock = lock(disk, snapshot)?;
-        let (_, log) = note(disk, snapshot);
+        let snapshot_lock = lock(disk, snapshot).inspect_err(|_| wal_lock.undo())?;
+        let ((before, _), (_, log)) = (note(disk, wal), note(disk, snapshot));
         wal_lock.write_note(&text(&own(wal)));
         snapshot_lock.write_note(&text(log.as_deref().unwrap_or_default()));
         let other_log = log.filter(|log| !log.is_empty() && *log != own(wal));
-        Ok(Locks { wal: wal_lock, snapshot: snapshot_lock, other_log })
+        let noted = Noted { other_log, opened_before: before.is_some() };
+        Ok(Locks { wal: wal_lock, snapshot: snapshot_lock, noted })
+    }
+
+    /// Leaves the directory as it was: for an opening that was refused.
+    pub(super) fn undo(&self) {
+        self.wal.undo();
+        self.snapshot.undo();
     }
 
     /// Refuses where the names of the store are no longer ours: a file put there now would replace

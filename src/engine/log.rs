@@ -20,6 +20,8 @@
 //! decides them, and find their answer in it: they never come back for the lock. So a write waits for
 //! the rest of one sync and for its own, and waking costs two system calls a round however many wait.
 //!
+//! After each sync the leader looks whether the log is still there: `engine/standing.rs`.
+//!
 //! When the write fails for lack of room, the file is cut back, the writes that were not applied
 //! are refused, and the buffer keeps the acknowledged ones: the log is *stalled*, and takes no
 //! write before those are on the disk. When anything else fails, the log has *failed* for good.
@@ -28,6 +30,7 @@ use super::gather::Expected;
 use super::{Ack, Shared, SyncTimes};
 use crate::error::{Error, Result};
 use crate::record::{Body, Kind};
+use crate::recovery::Unbegun;
 use crate::state;
 use crate::sync::{MutexGuard, Signal};
 use crate::wal::{Group, Mark, Wal, WriteFailure, is_no_space};
@@ -64,18 +67,22 @@ pub(super) struct Log {
     /// Threads in [`Shared::wait`].
     sleepers: usize,
     /// The round under way, and the last write that it covers.
-    running: Option<(Arc<Round>, Seq)>,
+    pub(super) running: Option<(Arc<Round>, Seq)>,
     /// The round that will cover what is in the buffer,
     next: Arc<Round>,
     /// and whether somebody sleeps until it can begin, to lead it.
     next_has_leader: bool,
     pub(super) expected: Expected,
     /// A snapshot is being taken or the store is closing: no new writes.
-    paused: bool,
+    pub(super) paused: bool,
     /// Why acknowledged writes could not be written; they wait in the buffer.
     stalled: Option<Cause>,
     /// Why nothing will be written any more.
     pub(super) failure: Option<String>,
+    /// Whether that is because the log has lost its name or its bytes.
+    pub(super) is_lost: bool,
+    /// Where opening found no log to go on with. The first write begins one.
+    pub(super) unbegun: Option<Arc<Unbegun>>,
     pub(super) closed: bool,
     /// When the oldest write that is acknowledged and not durable was acknowledged, or earlier.
     pub(super) oldest_pending: Option<Duration>,
@@ -120,7 +127,7 @@ pub(super) enum What {
 
 /// One write and one sync, and those who wait for them.
 #[derive(Debug, Default)]
-struct Round {
+pub(super) struct Round {
     /// Set when the next round can begin, for its leader.
     free: Signal<()>,
     ended: Signal<Ended>,
@@ -166,7 +173,7 @@ impl Cause {
 pub(super) type Guard<'a> = MutexGuard<'a, Log>;
 
 impl Log {
-    pub(super) fn new(wal: Wal, batch_size: u64, last: Seq, snapshot_seq: Seq) -> Log {
+    pub(super) fn new(wal: Wal, unbegun: Option<Unbegun>, batch_size: u64, last: Seq, snapshot_seq: Seq) -> Log {
         Log {
             keep: wal.mark(),
             wal,
@@ -186,6 +193,8 @@ impl Log {
             paused: false,
             stalled: None,
             failure: None,
+            is_lost: false,
+            unbegun: unbegun.map(Arc::new),
             closed: false,
             oldest_pending: None,
             looked_at: last,
@@ -215,6 +224,9 @@ impl Log {
     /// The error that every caller gets once the log has failed.
     pub(super) fn poisoned(&self) -> Option<Error> {
         let reason = self.failure.clone()?;
+        if self.is_lost {
+            return Some(Error::Lost { path: self.wal.path().to_path_buf(), reason });
+        }
         Some(Error::Poisoned { path: self.wal.path().to_path_buf(), reason, pending: self.pending() })
     }
 
@@ -267,8 +279,17 @@ impl Shared {
         self.settle(log, seq, ticket)
     }
 
-    /// Waits until the log may take a write: not paused, nothing stalled, and room in the buffer.
+    /// As [`Shared::wait_until_free`], and begins the log where there was none.
     pub(super) fn admit<'a>(&'a self, mut log: Guard<'a>) -> Result<Guard<'a>> {
+        loop {
+            log = self.wait_until_free(log)?;
+            let Some(unbegun) = log.unbegun.clone() else { return Ok(log) };
+            log = self.begin_log(log, &unbegun)?;
+        }
+    }
+
+    /// Waits until the log may take a write: not paused, nothing stalled, and room in the buffer.
+    pub(super) fn wait_until_free<'a>(&'a self, mut log: Guard<'a>) -> Result<Guard<'a>> {
         loop {
             log.check_open()?;
             if log.paused {
@@ -404,13 +425,22 @@ impl Shared {
         let mut group = log.wal.take();
         drop(log);
 
-        let written = group.write();
+        let lost_before = if group.extends() { self.lost(group.expected_before()) } else { None };
+        let written = if lost_before.is_none() { group.write() } else { Err(WriteFailure::not_tried()) };
         let began = self.disk.now();
         let synced = written.is_ok().then(|| group.sync());
         let took = self.disk.now().saturating_sub(began);
+        let lost = match &synced {
+            Some(Ok(())) => self.lost(&group.expected_after()),
+            Some(Err(_)) => None, // a failed sync may shorten the file, and is told as what it is
+            None => lost_before,
+        };
 
         let mut log = self.log_or_panicked();
         let mut no_space = None;
+        if let Some(reason) = lost {
+            log.lose(reason);
+        }
         match written {
             Err(failure) => no_space = write_failed(&mut log, group, failure, || self.disk.entropy()),
             Ok(()) => {
@@ -496,7 +526,7 @@ impl Shared {
         work: impl FnOnce(Guard<'_>) -> Result<T>,
         settle: impl FnOnce(&mut Log, &Result<T>),
     ) -> Result<T> {
-        let mut log = self.admit(self.log()?)?;
+        let mut log = self.wait_until_free(self.log()?)?;
         log.paused = true;
         let unwound = Unwound { shared: self, what: "a snapshot or the closing of the store" };
         let done = work(log);
@@ -510,7 +540,10 @@ impl Shared {
 
     /// Changes the batch size, and first syncs what would be pending beyond the new one.
     pub(super) fn change_batch_size(&self, n: u64) -> Result<()> {
-        let flush = |log: Guard<'_>| if log.pending() < n { Ok(()) } else { self.make_durable(log).map(drop) };
+        let flush = |log: Guard<'_>| {
+            let mut log = if log.pending() < n { log } else { self.make_durable(log)? };
+            self.check_log(&mut log)
+        };
         self.while_paused(flush, |log, done| {
             if done.is_ok() {
                 log.batch_size = n;
@@ -519,7 +552,7 @@ impl Shared {
         })
     }
 
-    fn wait<'a>(&'a self, mut log: Guard<'a>) -> Result<Guard<'a>> {
+    pub(super) fn wait<'a>(&'a self, mut log: Guard<'a>) -> Result<Guard<'a>> {
         log.sleepers += 1;
         let mut log = self.settled.wait(log).map_err(|poisoned| self.panicked(&mut poisoned.into_inner()))?;
         log.sleepers -= 1;

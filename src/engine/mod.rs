@@ -27,6 +27,7 @@ mod locks;
 mod log;
 mod options;
 mod report;
+mod standing;
 
 pub use batch::Batch;
 pub use iter::{Keys, Scan};
@@ -34,14 +35,14 @@ pub use latency::SyncTimes;
 pub use options::Options;
 pub use report::{Ack, Flushed, Snapshotted, Stats};
 
-use crate::disk::Disk;
+use crate::disk::{Disk, is_scratch_of};
 use crate::error::{Error, Result};
 use crate::layers::Layers;
 use crate::record::Body;
 use crate::recovery::{Recovered, RecoveryReport, recover};
 use crate::state::{OpRef, Value};
 use crate::sync::{AtomicU32, AtomicU64, Condvar, Mutex, Ordering};
-use crate::{MAX_ATOMIC_BYTES, MAX_BATCH_SIZE, MAX_KEY_BYTES, MAX_VALUE_BYTES, StoreId, with_suffix};
+use crate::{MAX_ATOMIC_BYTES, MAX_BATCH_SIZE, MAX_KEY_BYTES, MAX_VALUE_BYTES, with_suffix};
 use checkpointer::Checkpointer;
 use flusher::Flusher;
 use gather::Arrivals;
@@ -104,7 +105,6 @@ struct Shared {
     disk: Arc<dyn Disk>,
     wal_path: PathBuf,
     snapshot_path: PathBuf,
-    store_id: StoreId,
     flush_interval: Duration,
     snapshot_on_close: bool,
     recovery: RecoveryReport,
@@ -129,31 +129,24 @@ impl Engine {
         check_paths(&options.wal, &options.snapshot)?;
         let disk = options.disk;
         let locks = Locks::take(&*disk, &options.wal, &options.snapshot)?;
-        let Recovered { state, wal, report } = recover(
-            &*disk,
-            &options.wal,
-            &options.snapshot,
-            options.recovery,
-            options.keep,
-            locks.other_log.as_deref(),
-            &options.progress,
-        )?;
+        let (wal, snapshot) = (&options.wal, &options.snapshot);
+        let recovered = recover(&*disk, wal, snapshot, options.recovery, options.keep, &locks.noted, &options.progress);
+        let Recovered { state, wal, unbegun, snapshot, report } = recovered.inspect_err(|_| locks.undo())?;
         locks.note_pair(&options.wal);
         let shared = Arc::new_cyclic(|me| Shared {
             me: Weak::clone(me),
-            store_id: wal.store_id(),
             salt: AtomicU32::new(wal.salt()),
             snapshot_bytes: AtomicU64::new(report.snapshot_bytes),
             wal_path: options.wal,
             snapshot_path: options.snapshot,
             flush_interval: options.flush_interval,
             snapshot_on_close: options.snapshot_on_close,
-            log: Mutex::new(Log::new(wal, options.batch_size, report.last_seq, report.snapshot_seq)),
+            log: Mutex::new(Log::new(wal, unbegun, options.batch_size, report.last_seq, report.snapshot_seq)),
             settled: Condvar::new(),
             state,
             arrivals: Arrivals::default(),
             flusher: Flusher::default(),
-            checkpointer: Checkpointer::new(options.checkpoint_log_bytes, options.checkpoint_interval, report.snapshot_keys),
+            checkpointer: Checkpointer::new(options.checkpoint_log_bytes, options.checkpoint_interval, snapshot),
             recovery: report,
             locks: Mutex::new(Some(locks)),
             disk,
@@ -195,7 +188,8 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Limit`] and [`Error::NoSpace`]: not stored. [`Error::Poisoned`]: in doubt when this
-    /// call's sync failed, not stored when an earlier one did. [`Error::Closed`]: not stored.
+    /// call's sync failed, not stored when an earlier one did. [`Error::Lost`]: the log was removed, replaced or cut from
+    /// outside. [`Error::Closed`]: not stored.
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Ack> {
         let op = OpRef { key: checked_key(key.as_ref())?, value: Some(checked_value(value.as_ref())?) };
         self.shared().encoded(|out| op.encode(out), |body| self.shared().commit(self.shared().log()?, What::Put, body))
@@ -243,7 +237,7 @@ impl Engine {
         }
         check("the batch's length in bytes", bytes as u64, 0, MAX_ATOMIC_BYTES as u64)?;
         if batch.is_empty() {
-            let log = self.shared().admit(self.shared().log()?)?;
+            let log = self.shared().wait_until_free(self.shared().log()?)?;
             return Ok(log.ack(log.applied));
         }
         let encode = |out: &mut Vec<u8>| batch.ops.iter().for_each(|op| op.as_ref().encode(out));
@@ -335,12 +329,13 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::NoSpace`]: what is pending stays so. [`Error::Poisoned`]: pending writes are in doubt.
-    /// [`Error::Closed`].
+    /// [`Error::Lost`]: the log was removed, replaced or cut from outside. [`Error::Closed`].
     pub fn flush(&self) -> Result<Flushed> {
         let began = self.shared().disk.now();
         let log = self.shared().open_log()?;
         let (durable, written) = (log.durable, log.counts.log_bytes_written);
-        let mut log = self.shared().make_durable(log)?;
+        let log = self.shared().make_durable(log)?;
+        let mut log = self.shared().check_log_behind_pause(log)?;
         self.shared().prove_writes(&mut log);
         Ok(Flushed {
             writes: log.durable - durable,
@@ -363,6 +358,7 @@ impl Engine {
     /// ```
     ///
     /// # Errors
+    /// [`Error::Replaced`]: the snapshot is not the one that this store opened or wrote.
     /// [`Error::Io`]: log and old snapshot are as they were, or the new snapshot is in place and the
     /// log still whole; the text says which. Otherwise as [`Engine::flush`].
     pub fn snapshot(&self) -> Result<Snapshotted> {
@@ -436,8 +432,9 @@ impl Engine {
         let counts = log.counts;
         let checkpoint = &self.shared().checkpointer;
         let (read, to_read) = checkpoint.progress();
+        let (checkpoint_failures, checkpoint_met_damage) = checkpoint.failures();
         Stats {
-            store_id: self.shared().store_id,
+            store_id: log.wal.store_id(),
             keys,
             data_bytes,
             batch_size: log.batch_size,
@@ -466,6 +463,8 @@ impl Engine {
             checkpoint_read: read,
             checkpoint_to_read: to_read,
             checkpoint_failed: checkpoint.failure(),
+            checkpoint_failures,
+            checkpoint_met_damage,
             failed: log.failure.clone(),
         }
     }
@@ -601,14 +600,15 @@ fn checked_value(value: &[u8]) -> Result<&[u8]> {
 /// Refuses names under which two of the store's files would be one.
 fn check_paths(wal: &Path, snapshot: &Path) -> Result<()> {
     let mut seen = HashSet::new();
+    let mut is_twice = is_scratch_of(wal, snapshot) || is_scratch_of(snapshot, wal);
     for path in [wal, snapshot] {
         let whole = std::path::absolute(path).map_err(Error::io("finding", path))?;
-        let names = ["", ".tmp", ".lock"].map(|suffix| with_suffix(&whole, suffix));
-        if names.into_iter().any(|name| !seen.insert(name)) {
-            let (wal, snapshot) = (wal.to_path_buf(), snapshot.to_path_buf());
-            let reason = "they, or their helper files, would be the same file".into();
-            return Err(Error::Mismatch { wal, snapshot, reason });
-        }
+        is_twice |= !seen.insert(with_suffix(&whole, ".lock")) || !seen.insert(whole);
+    }
+    if is_twice {
+        let (wal, snapshot) = (wal.to_path_buf(), snapshot.to_path_buf());
+        let reason = "they, or their helper files, would be the same file".into();
+        return Err(Error::Mismatch { wal, snapshot, reason });
     }
     Ok(())
 }

@@ -153,6 +153,10 @@ pub struct Stats {
     pub checkpoint_to_read: u64,
     /// Why the last checkpoint in the background failed, until one succeeds.
     pub checkpoint_failed: Option<String>,
+    /// How often one has failed in the background, or at closing, since the store was opened.
+    pub checkpoint_failures: u64,
+    /// Whether one of them failed because a file is damaged, or is not this store's.
+    pub checkpoint_met_damage: bool,
     /// Why no write is accepted any more.
     pub failed: Option<String>,
 }

@@ -1,6 +1,6 @@
 //! Looking on while a log grows, as `tail -f` does.
 //!
-//! A log changes in five ways under whoever looks on:
+//! A log changes in six ways under whoever looks on:
 //!
 //! | what happens | what is seen | what is done |
 //! |---|---|---|
@@ -8,7 +8,10 @@
 //! | a record is half there | none | wait |
 //! | a checkpoint puts a new log in its place | another header under the name | the old file, which is still open here, is read to its end; then the new one, without the writes that were shown |
 //! | a failed write is taken back | the last record shown is no longer there | begin again |
+//! | two checkpoints come between two looks | a header whose log begins behind what was shown | which writes were in the log between, that nobody can read any more, is said ([`Entry::Missed`]) |
 //! | somebody removes the log | no file | wait; the old file, too, is read to its end |
+//!
+//! So of every write from the first one shown on it is said either what it was or that it was missed.
 
 use super::{Entry, Record};
 use crate::disk::{Disk, File, OsDisk, read_full_at};
@@ -105,7 +108,8 @@ impl Follow {
         self.shown
     }
 
-    /// Shows what has come since the last look: [`Entry::Header`] of each new log, [`Entry::Record`].
+    /// Shows what has come since the last look: [`Entry::Header`] of each new log, [`Entry::Record`], and
+    /// [`Entry::Missed`] of writes whose log was replaced before a look could find it.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Version`] of a kind of record that only a newer program knows, and what
@@ -130,11 +134,16 @@ impl Follow {
             if header == self.header {
                 return Ok(found);
             }
-            if header.store_id != self.header.store_id {
+            let missed = (header.store_id == self.header.store_id && self.shown < header.base)
+                .then(|| Entry::Missed { from: self.shown + 1, to: header.base });
+            if header.store_id != self.header.store_id || missed.is_some() {
                 self.shown = header.base;
             }
             (self.file, self.header, self.begun) = (now, header, false);
             self.place = Place::first(&header);
+            if missed.is_some_and(|missed| each(missed).is_break()) {
+                return Ok(Followed::BrokenOff);
+            }
         }
     }
 
@@ -214,6 +223,58 @@ mod tests {
         seen
     }
 
+    #[test]
+    fn case_28_what_two_checkpoints_between_two_looks_took_away_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let engine = Options::new(&log, dir.path().join("snap")).open().unwrap();
+        engine.put("a", "1").unwrap();
+        let mut follow = Follow::new(&log).unwrap();
+        let mut told = |break_off: bool| {
+            let mut told = Vec::new();
+            let found = follow.look(|entry| {
+                match entry {
+                    Entry::Missed { from, to } => told.push((from, to)),
+                    Entry::Record(Record { seq, content: super::super::Content::Write(_), .. }) => told.push((seq, seq)),
+                    _ => {}
+                }
+                if break_off { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            (told, found.unwrap())
+        };
+        assert_eq!(told(false), (vec![(1, 1)], Followed::End));
+        // The log that is open here has the second write; the third to fifth were in one that is gone.
+        engine.put("a", "2").unwrap();
+        engine.snapshot().unwrap();
+        (3..=5).for_each(|n| assert_eq!(engine.put("a", n.to_string()).unwrap().seq, n));
+        engine.snapshot().unwrap();
+        engine.put("a", "6").unwrap();
+        assert_eq!(told(false), (vec![(2, 2), (3, 5), (6, 6)], Followed::End));
+        assert_eq!(told(false), (vec![], Followed::End));
+        // One checkpoint takes nothing away, and without a write none do.
+        engine.put("a", "7").unwrap();
+        engine.snapshot().unwrap();
+        assert_eq!(told(false), (vec![(7, 7)], Followed::End));
+        engine.snapshot().unwrap();
+        engine.snapshot().unwrap();
+        assert_eq!(told(false), (vec![], Followed::End));
+        // Who breaks off there goes on behind it.
+        engine.put("a", "8").unwrap();
+        engine.snapshot().unwrap();
+        engine.put("a", "9").unwrap();
+        engine.snapshot().unwrap();
+        engine.put("a", "10").unwrap();
+        let mut seen = Vec::new();
+        loop {
+            let (some, found) = told(true);
+            seen.extend(some);
+            if found == Followed::End {
+                break;
+            }
+        }
+        assert_eq!(seen, [(8, 8), (9, 9), (10, 10)]);
+    }
+
     /// A new log begins with copies of the records that came while it was made.
     #[test]
     fn the_copies_in_a_new_log_are_not_shown_again() {
@@ -236,6 +297,8 @@ mod tests {
         assert_eq!((writes(&mut follow), follow.last_seq()), (vec![], 4));
 
         // What came last to the old log is in the new one no more: its snapshot holds it.
+        drop((engine, successor));
+        let successor = Options::new(&log, other.with_extension("snap")).open().unwrap();
         successor.put("x", "5").unwrap();
         let next = dir.path().join("next");
         fs::copy(&log, &next).unwrap();

@@ -1,9 +1,8 @@
 //! Keeping a damaged log: a copy beside it, before anything of it is cut off.
 
 use super::kept::{Sort, name};
-use crate::disk::{Disk, File, create_tmp, read_full_at, write_all_at};
+use crate::disk::{Disk, File, Scratch, is_still, read_full_at, write_all_at};
 use crate::error::{Error, Result};
-use crate::with_suffix;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,14 +47,16 @@ pub(super) fn keep_as(disk: &dyn Disk, log: &Arc<dyn File>, path: &Path, sort: S
     {
         return Ok(name);
     }
-    let tmp = with_suffix(path, ".tmp");
-    let copy = create_tmp(disk, &tmp).map_err(Error::io("keeping a copy of the damaged log: creating", &tmp))?;
-    let copied = copy_bytes(&**log, &*copy).and_then(|()| copy.sync());
-    let named = copied.and_then(|()| disk.rename(&tmp, &free));
-    if let Err(e) = named {
-        let _ = disk.remove(&tmp);
-        return Err(Error::io("keeping a copy of the damaged log (nothing was changed): writing", &free)(e));
-    }
+    let scratch = Scratch::create(disk, path)
+        .map_err(Error::io("keeping a copy of the damaged log (nothing was changed): making a scratch file beside", path))?;
+    let copied = copy_bytes(&**log, &**scratch.file()).and_then(|()| scratch.file().sync());
+    let free_still = copied.and_then(|()| match is_still(disk, &free, None)? {
+        true => Ok(()),
+        false => Err(io::ErrorKind::AlreadyExists.into()),
+    });
+    free_still
+        .and_then(|()| scratch.rename_to(&free))
+        .map_err(Error::io("keeping a copy of the damaged log (nothing was changed): writing", &free))?;
     disk.sync_dir(path).map_err(Error::io("syncing the directory of", &free))?;
     Ok(free)
 }
@@ -105,6 +106,7 @@ fn same_bytes(a: &dyn File, b: &dyn File) -> io::Result<bool> {
 mod tests {
     use super::*;
     use crate::disk::OsDisk;
+    use crate::with_suffix;
 
     #[test]
     fn a_copy_is_the_file_and_is_made_once() {

@@ -12,7 +12,7 @@ use super::*;
 use crate::disk::sim::{Cut, EIO, Fault, FaultPlan, Image, Lasts, SimDisk};
 use crate::disk::{read_full_at, write_all_at};
 use crate::record::{self, Body, Kind, Place};
-use crate::snapshot::{Draft, Form};
+use crate::snapshot::Draft;
 use crate::state::{Map, OpRef};
 use random::Random;
 use std::collections::BTreeMap;
@@ -263,7 +263,8 @@ fn a_long_log_is_opened_by_workers() {
         Progress(Some(Arc::new(move |read, total| told.lock().unwrap().push((read, total)))))
     };
     let snapshot = dir.path().join("snapshot");
-    let recovered = recover(&crate::disk::OsDisk, &path, &snapshot, Recovery::Strict, Keep::InMemory, None, &progress).unwrap();
+    let recovered =
+        recover(&crate::disk::OsDisk, &path, &snapshot, Recovery::Strict, Keep::InMemory, &Noted::default(), &progress).unwrap();
     assert_eq!((recovered.report.replayed, recovered.report.log_bytes), (seq, bytes.len() as u64));
     assert_eq!(recovered.state.count().unwrap(), model.len() as u64);
     assert!(model.iter().all(|(key, value)| recovered.state.with(key, |found| found == value).unwrap() == Some(true)));
@@ -273,29 +274,33 @@ fn a_long_log_is_opened_by_workers() {
 }
 
 /// Opening writes: an index that the snapshot lacks, a snapshot of the state whose log is gone, a log, a mark. Whatever
-/// fails of it, the next opening finds the same state, after the death of the process and after a power cut.
+/// fails of it, or of beginning a log where there is none to go on with, the next opening finds the same state, after the
+/// death of the process and after a power cut.
 #[test]
 fn an_opening_that_fails_anywhere_leaves_the_same_store() {
     let (wal_path, snapshot_path) = (Path::new("/kv.wal"), Path::new("/kv.snapshot"));
     let stored = SimDisk::new(&Image::new(), 1);
     let entries = |writer: &mut snapshot::Writer| (0..60_u8).try_for_each(|key| writer.add(&[key], &[key; 200]));
     snapshot::save(&stored, snapshot_path, Draft::new(Form::Plain, ID, 3), entries).unwrap();
-    for (log, keep) in
-        [true, false].into_iter().flat_map(|log| [(log, Keep::InMemory), (log, Keep::OnDisk { cache_bytes: 9000 })])
-    {
+    let logs = [Some(3), Some(0), None]; // going on behind the snapshot, older than it, and none
+    for (log, keep) in logs.into_iter().flat_map(|log| [(log, Keep::InMemory), (log, Keep::OnDisk { cache_bytes: 9000 })]) {
         let disk = SimDisk::of_world(stored.world(), 2);
-        if log {
-            let mut wal = Wal::create(&disk, wal_path, ID, 3).unwrap();
+        if let Some(base) = log {
+            let mut wal = Wal::create(&disk, wal_path, ID, base).unwrap();
             let mut body = Vec::new();
             OpRef { key: b"k", value: Some(b"v") }.encode(&mut body);
             let body = Body::new(&body, wal.salt());
-            wal.append(Kind::WRITE, 4, 3, || 9, &body);
+            wal.append(Kind::WRITE, base + 1, base, || 9, &body);
             let mut group = wal.take();
             group.write_tmp().and_then(|()| group.sync()).unwrap();
         }
         let digest = |disk: &SimDisk| {
-            let opened = recover(disk, wal_path, snapshot_path, Recovery::Prefix, keep, None, &Progress::default());
-            opened.and_then(|opened| opened.state.digest())
+            let opened = recover(disk, wal_path, snapshot_path, Recovery::Prefix, keep, &Noted::default(), &Progress::default());
+            opened.and_then(|opened| {
+                let unbegun = opened.unbegun.as_ref();
+                let begun = unbegun.map(|unbegun| unbegun.begin(disk, wal_path, snapshot_path, Form::Plain));
+                begun.transpose().and_then(|_| opened.state.digest())
+            })
         };
         let world = disk.world();
         let expected = digest(&disk).unwrap();
@@ -303,14 +308,14 @@ fn an_opening_that_fails_anywhere_leaves_the_same_store() {
             let disk =
                 SimDisk::of_world(world.clone(), 3).with_faults(FaultPlan { at, fault: Fault::Errno(EIO), lasts: Lasts::Once });
             let done = digest(&disk);
-            assert!(done.is_err() || done.unwrap() == expected, "{log} {keep:?} {at}");
+            assert!(done.is_err() || done.unwrap() == expected, "{log:?} {keep:?} {at}");
             if !disk.has_failed() {
                 assert!(at > 10, "{at} operations");
                 break;
             }
             let (died, cut) =
                 (SimDisk::of_world(disk.world(), 4), SimDisk::new(&disk.world().after_power_cut(&Cut::nothing()), 4));
-            assert_eq!((digest(&died).unwrap(), digest(&cut).unwrap()), (expected, expected), "{log} {keep:?} {at}");
+            assert_eq!((digest(&died).unwrap(), digest(&cut).unwrap()), (expected, expected), "{log:?} {keep:?} {at}");
         }
     }
 }
@@ -346,11 +351,23 @@ fn a_report_says_in_words_what_was_found() {
     assert_eq!(much.to_string(), "recovered 0 keys: 0 from the snapshot, 2 log records (2.5 MiB) in 1.2 s");
 
     assert!(!more.is_loss() && more.warnings().is_empty());
-    let missing = RecoveryReport { log_missing: true, snapshot_seq: 7, ..report };
+    let missing = RecoveryReport { log_missing: true, snapshot_seq: 7, ..report.clone() };
     assert!(missing.is_loss());
     assert!(
-        missing.warnings()[0].starts_with("kv.wal: there is no log beside the snapshot; the state is that after write 7, a new")
+        missing.warnings()[0].starts_with("kv.wal: there is no log beside the snapshot; the state is that after write 7, and")
     );
+    let emptied = RecoveryReport { log_empty: true, ..missing.clone() };
+    assert!(emptied.is_loss() && emptied.warnings()[0].starts_with("kv.wal: the log beside the snapshot is empty; the state"));
+    let older = RecoveryReport { log_missing: false, log_older: Some(5), ..missing };
+    assert!(older.is_loss());
+    let text = "kv.wal: the log is older than the snapshot: it ends with write 5, the snapshot is of write 7; later";
+    assert!(older.warnings()[0].starts_with(text));
+    let new = RecoveryReport { log_empty: true, created: true, ..report.clone() };
+    assert!(
+        !new.is_loss() && new.warnings()[0].ends_with("the log was an empty file, which no crash leaves; a new store was begun")
+    );
+    let known = RecoveryReport { was_opened_before: true, ..new };
+    assert!(known.is_loss() && known.warnings()[0].contains("a store was open here before"));
 
     let said = |tail: Tail| RecoveryReport { tail, ..more.clone() };
     let torn = said(Tail::Torn(cut.clone()));

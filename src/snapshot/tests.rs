@@ -2,10 +2,9 @@
 
 use super::index::Builder;
 use super::*;
-use crate::disk::write_all_at;
-use crate::disk::{Lock, OsDisk};
+use crate::disk::{Lock, OsDisk, remove_if_there, write_all_at};
 use crate::record::{Body, Place};
-use crate::state::{Op, State};
+use crate::state::{Map, Op, State};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::PathBuf;
@@ -20,9 +19,15 @@ fn place() -> (tempfile::TempDir, PathBuf) {
     (dir, path)
 }
 
+/// An empty file in the place of what was there.
+fn made(path: &Path) -> Arc<dyn File> {
+    remove_if_there(&OsDisk, path).unwrap();
+    OsDisk.create_new(path).unwrap()
+}
+
 /// Puts a snapshot of these entries, in this order, at `path`; its checks all hold.
 fn forge(path: &Path, entries: &[(&[u8], &[u8])]) -> Header {
-    let file = create_tmp(&OsDisk, path).unwrap();
+    let file = made(path);
     let fill = |writer: &mut Writer| entries.iter().try_for_each(|(key, value)| writer.add(key, value));
     write(&file, path, Draft::new(Form::Plain, ID, 7), fill).unwrap().0
 }
@@ -166,8 +171,8 @@ impl Disk for Elsewhere {
     fn open(&self, _: &Path) -> io::Result<Option<Arc<dyn File>>> {
         unreachable!("not for saving")
     }
-    fn open_read(&self, _: &Path) -> io::Result<Option<Arc<dyn File>>> {
-        unreachable!("not for saving")
+    fn open_read(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
+        OsDisk.open_read(path)
     }
     fn rename(&self, _: &Path, to: &Path) -> io::Result<()> {
         panic!("a snapshot that reads back wrong was put in place at {}", to.display())
@@ -218,11 +223,11 @@ fn a_snapshot_that_reads_back_as_another_is_not_put_in_place() {
     let (dir, path) = place();
     forge(&path, &[(b"a", b"old")]);
     let before = std::fs::read(&path).unwrap();
-    let error =
-        save(&Elsewhere(path.clone()), &path, Draft::new(Form::Plain, ID, 8), |writer| writer.add(b"a", b"new")).unwrap_err();
+    let (disk, draft) = (Elsewhere(path.clone()), Draft::new(Form::Plain, ID, 8));
+    let error = replace(&disk, &path, draft, None, |writer| writer.add(b"a", b"new")).unwrap_err();
     assert!(error.to_string().contains("another snapshot than was written"), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), before);
-    assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1, "the temporary file is removed");
+    assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1, "the scratch file is removed");
 }
 
 /// A snapshot with an index at `path`; keys of about this length make it as deep as they are long.
@@ -442,7 +447,7 @@ fn the_cache_keeps_what_was_asked_for_last_and_no_more_than_it_may() {
 
 /// Puts a snapshot at `path` whose frames have these kinds and bodies; its checks all hold.
 fn forge_frames(path: &Path, root: Option<Ref>, frames: &[(Kind, Vec<u8>)]) {
-    let file = create_tmp(&OsDisk, path).unwrap(); // in the place of what was there
+    let file = made(path);
     let fill = |writer: &mut Writer| {
         for (kind, body) in frames {
             writer.place.seq += u64::from(*kind == Kind::ENTRIES);
@@ -542,7 +547,7 @@ fn a_snapshot_is_saved_again_in_another_form_and_a_damaged_one_is_not() {
         let error = save_again(&OsDisk, &path, Form::Indexed, other, open()).unwrap_err();
         assert!(matches!(&error, Error::Damaged { path: named, .. } if *named == path), "{error:?}");
         assert_eq!(std::fs::read(&path).unwrap(), bytes);
-        assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1, "the temporary file is removed");
+        assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1, "the scratch file is removed");
     }
     std::fs::write(&path, &good).unwrap();
     let again = save_again(&OsDisk, &path, Form::Indexed, other, open()).unwrap();

@@ -3,10 +3,10 @@
 //! happens on one thread, so a run is repeated by its seed; only what would not have to wait is possible.
 
 use crate::disk::sim::SimDisk;
-use crate::disk::{Disk, File, Lock};
+use crate::disk::{Disk, File, FileId, Lock, Named};
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -89,6 +89,14 @@ impl Disk for Visited {
         self.disk.lock(path)
     }
 
+    fn named(&self, path: &Path) -> io::Result<Option<Named>> {
+        self.disk.named(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        self.disk.list(path)
+    }
+
     fn now(&self) -> Duration {
         self.disk.now()
     }
@@ -105,6 +113,10 @@ struct VisitedFile {
 }
 
 impl File for VisitedFile {
+    fn id(&self) -> Option<FileId> {
+        self.file.id()
+    }
+
     fn size(&self) -> io::Result<u64> {
         self.file.size()
     }

@@ -3,7 +3,7 @@
 //! are counted, which shows whether an opening that refuses left everything alone.
 
 use super::choices::Random;
-use crate::disk::{Disk, File, Lock};
+use crate::disk::{self, Disk, File, FileId, Lock};
 use crate::wal::OPENED_BYTES;
 use std::fmt;
 use std::io;
@@ -182,6 +182,11 @@ impl Disk for Memory {
         Ok(Box::new(NoLock)) // one opening at a time, which its only user sees to
     }
 
+    fn named(&self, path: &Path) -> io::Result<Option<disk::Named>> {
+        let Some(file) = self.file(path) else { return Ok(None) };
+        Ok(Some(disk::Named { id: file.id(), len: file.size()? }))
+    }
+
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
         let name = path.as_os_str().as_encoded_bytes();
         let files = lock(&self.files);
@@ -212,6 +217,11 @@ impl Lock for NoLock {
 }
 
 impl File for MemoryFile {
+    /// Its place in memory.
+    fn id(&self) -> Option<FileId> {
+        Some(FileId { device: 0, inode: std::ptr::from_ref(self) as u64 })
+    }
+
     fn size(&self) -> io::Result<u64> {
         Ok(lock(&self.content).bytes.len() as u64)
     }

@@ -55,11 +55,13 @@ pub use tails::{LOG_SHAPES, log_tails};
 pub use tally::Tally;
 pub use weak::weak_disks;
 
+use crate::disk::is_scratch_of;
 use crate::disk::sim::{Change, FaultPlan, Image, World};
 use case::{End, Life};
 use choices::{power_cuts, some};
 use oracle::{Bounds, Oracle, Wrong};
 use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
 use workload::{Recorded, Step, record, steps};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -405,10 +407,10 @@ fn role(path: &str) -> &'static str {
     match path {
         WAL => "log",
         SNAPSHOT => "snapshot",
-        "/sim/kv.wal.tmp" => "new log",
-        "/sim/kv.snapshot.tmp" => "new snapshot",
         "/sim" => "directory",
         path if path.starts_with("/sim/kv.wal.damaged-") => "kept log",
+        scratch if is_scratch_of(Path::new(WAL), Path::new(scratch)) => "new log",
+        scratch if is_scratch_of(Path::new(SNAPSHOT), Path::new(scratch)) => "new snapshot",
         _ => "other",
     }
 }

@@ -181,7 +181,9 @@ fn case_24_a_hole_inside_an_unsynced_group_is_torn_not_damaged() {
     let engine = options.clone().open().unwrap();
     engine.put("synced", "1").unwrap();
     engine.flush().unwrap();
-    (0..10).for_each(|i| drop(engine.put(format!("k{i}"), "in one group").unwrap()));
+    for i in 0..10 {
+        engine.put(format!("k{i}"), "in one group").unwrap();
+    }
     engine.flush().unwrap();
     let mut bytes = fs::read(&wal).unwrap();
     // Two marks, with the first write between; then the group; then its mark, which is there only when the group is synced.

@@ -3,8 +3,9 @@
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 use assert_cmd::cargo::cargo_bin;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 pub struct Store {
@@ -28,6 +29,12 @@ impl Store {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// Whether there is a file whose name begins so.
+    pub fn has(&self, begin: &str) -> bool {
+        let names = std::fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        names.into_iter().any(|name| name.to_string_lossy().starts_with(begin))
     }
 
     fn environment(&self) -> Vec<(&'static str, PathBuf)> {
@@ -74,6 +81,47 @@ impl Store {
     pub fn piped(&self, args: &[&str]) -> Child {
         let mut command = self.process();
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+}
+
+/// A shell that is spoken to.
+pub struct Shell {
+    pub child: Child,
+    pub to: ChildStdin,
+    pub from: BufReader<ChildStdout>,
+}
+
+impl Shell {
+    pub fn on(store: &Store, args: &[&str]) -> Shell {
+        Shell::with(store, &[&["--flush-interval", "0"], args].concat())
+    }
+
+    /// With these arguments and no other.
+    pub fn with(store: &Store, args: &[&str]) -> Shell {
+        let mut child = store.piped(args);
+        let (to, from) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        Shell { child, to, from }
+    }
+
+    /// Sends a line that is answered with one.
+    pub fn ask(&mut self, line: &str) -> String {
+        self.say(line);
+        let mut answer = String::new();
+        self.from.read_line(&mut answer).unwrap();
+        answer.trim_end().to_string()
+    }
+
+    pub fn say(&mut self, line: &str) {
+        writeln!(self.to, "{line}").unwrap();
+    }
+
+    /// Ends the input; the rest of the answers, the complaints, and the status.
+    pub fn end(mut self) -> (String, String, Option<i32>) {
+        drop(self.to);
+        let (mut rest, mut said) = (String::new(), String::new());
+        self.from.read_to_string(&mut rest).unwrap();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        (rest, said, self.child.wait().unwrap().code())
     }
 }
 

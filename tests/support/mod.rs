@@ -8,7 +8,7 @@ mod wrapped;
 pub use random::Random;
 pub use wrapped::{Otherwise, Wrapped};
 
-use kv_engine::disk::{Disk, File, Lock, OsDisk};
+use kv_engine::disk::{Disk, File, FileId, Lock, Named, OsDisk};
 use kv_engine::{Engine, Options};
 use std::collections::BTreeMap;
 use std::io;
@@ -45,6 +45,12 @@ impl Place {
 
     pub fn open(&self) -> Engine {
         self.options().open().unwrap()
+    }
+
+    /// Whether a scratch file is there.
+    pub fn has_scratch(&self) -> bool {
+        let mut names = std::fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        names.any(|name| name.to_str().unwrap().contains(".tmp"))
     }
 
     pub fn beside(&self, suffix: &str) -> PathBuf {
@@ -133,6 +139,12 @@ struct Faults {
     entropy: Option<(u64, u64)>,
 }
 
+/// The name without the random part that a scratch file has.
+fn plain(path: &Path) -> String {
+    let name = path.to_str().unwrap();
+    name.split_once(".tmp-").map_or(name.to_string(), |(named_later, _)| format!("{named_later}.tmp"))
+}
+
 /// The real disk, with faults.
 #[derive(Clone, Debug, Default)]
 pub struct FaultyDisk {
@@ -195,17 +207,16 @@ impl FaultyDisk {
 
     /// How many bytes a write may take first, and the error; or nothing.
     fn fault(&self, call: Call, path: &Path, bytes: u64) -> Option<(usize, io::Error)> {
+        let name = plain(path);
         let mut faults = self.faults.lock().unwrap();
         let changes = !matches!(call, Call::Size | Call::Read | Call::Lock);
         if changes && !faults.killed {
             faults.killed = faults.die_at == Some(faults.changes.len());
-            let file = path.file_name().unwrap().to_str().unwrap().to_string();
-            faults.changes.push((call, file));
+            faults.changes.push((call, name.rsplit('/').next().unwrap().to_string()));
         }
         if faults.killed && changes {
             return Some((0, io::Error::other("the process is dead")));
         }
-        let name = path.to_str().unwrap();
         if name.ends_with(".wal") && matches!(call, Call::Write | Call::Sync) {
             faults.log_calls.push((call, bytes));
         }
@@ -246,7 +257,13 @@ impl Disk for FaultyDisk {
     }
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         self.check(Call::Create, path)?;
-        Ok(self.wrap(Path::new(path.to_str().unwrap().trim_end_matches(".tmp")), OsDisk.create_new(path)?))
+        let named_later = path.to_str().unwrap().split(".tmp-").next().unwrap();
+        if named_later.len() < path.to_str().unwrap().len()
+            && let Some((_, calls)) = &mut self.faults.lock().unwrap().entropy
+        {
+            *calls -= 1; // it was drawn for the name of a scratch file: that is in no file
+        }
+        Ok(self.wrap(Path::new(named_later), OsDisk.create_new(path)?))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.check(Call::Rename, to)?;
@@ -262,6 +279,9 @@ impl Disk for FaultyDisk {
     }
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
         OsDisk.lock(path)
+    }
+    fn named(&self, path: &Path) -> io::Result<Option<Named>> {
+        OsDisk.named(path)
     }
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
         OsDisk.list(path)
@@ -281,6 +301,9 @@ impl Disk for FaultyDisk {
 }
 
 impl File for FaultyFile {
+    fn id(&self) -> Option<FileId> {
+        self.file.id()
+    }
     fn size(&self) -> io::Result<u64> {
         self.disk.check(Call::Size, &self.path)?;
         self.file.size()

@@ -1,6 +1,6 @@
 //! A file that does as another one does, but for what a test or a benchmark wants otherwise.
 
-use kv_engine::disk::File;
+use kv_engine::disk::{File, FileId};
 use std::fmt::Debug;
 use std::io;
 use std::sync::Arc;
@@ -17,6 +17,9 @@ pub trait Otherwise: Debug + Send + Sync {
 pub struct Wrapped<O>(pub Arc<dyn File>, pub O);
 
 impl<O: Otherwise> File for Wrapped<O> {
+    fn id(&self) -> Option<FileId> {
+        self.0.id()
+    }
     fn size(&self) -> io::Result<u64> {
         self.0.size()
     }

@@ -4,10 +4,10 @@
 
 use crate::draw::Draw;
 use kv_engine::disk::sim::{Cut, Fate, Fault, FaultPlan, Image, Lasts, Rest, SimDisk, SyncFailure, World};
-use kv_engine::disk::{Disk, File, Lock};
+use kv_engine::disk::{Disk, File, FileId, Lock, Named};
 use shuttle::thread;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -253,6 +253,12 @@ impl Disk for StageDisk {
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
         self.0.sim.lock(path)
     }
+    fn named(&self, path: &Path) -> io::Result<Option<Named>> {
+        self.0.sim.named(path)
+    }
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        self.0.sim.list(path)
+    }
     fn now(&self) -> Duration {
         if matches!(self.0.trouble, Trouble::Panic(..)) {
             // Also under the log's lock, where a write cannot be in the way of a sync.
@@ -273,6 +279,9 @@ struct StageFile {
 }
 
 impl File for StageFile {
+    fn id(&self) -> Option<FileId> {
+        self.inner.id()
+    }
     fn size(&self) -> io::Result<u64> {
         self.inner.size()
     }

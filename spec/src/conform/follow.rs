@@ -3,9 +3,10 @@
 use super::engine::{Call, Called, Figures, LOG, SNAPSHOT};
 use crate::disk::{Disk, Kind, Name, Piece, RESERVED};
 use crate::model::{Action, Doing, Protocol, State, Step, Task};
-use kv_engine::disk::sim::{Change, Image, SyncFailure};
+use kv_engine::disk::sim::{Change, Image, SimDisk, SyncFailure};
+use kv_engine::disk::{create_scratch, is_scratch_of};
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const LOG_HEADER_BYTES: usize = 64;
 const LOG_BASE_AT: usize = 32;
@@ -454,7 +455,7 @@ impl Follower {
                 lengths[..len as usize].iter().sum()
             };
             bytes.resize(whole, 0);
-            image.insert(path_of(name).into(), bytes);
+            image.insert(path_of(name), bytes);
         }
         image
     }
@@ -464,17 +465,30 @@ fn index(offset: u64) -> usize {
     usize::try_from(offset).expect("simulated files fit in memory")
 }
 
-fn path_of(name: Name) -> String {
+/// A path with this name. That of a scratch file has a random part; here it is always the same.
+fn path_of(name: Name) -> PathBuf {
+    let scratch = |path: &str| create_scratch(&SimDisk::new(&Image::new(), 1), Path::new(path)).expect("a simulated file").0;
     match name {
         Name::Log => LOG.into(),
-        Name::LogTmp => format!("{LOG}.tmp"),
+        Name::LogTmp => scratch(LOG),
         Name::Snapshot => SNAPSHOT.into(),
-        Name::SnapshotTmp => format!("{SNAPSHOT}.tmp"),
+        Name::SnapshotTmp => scratch(SNAPSHOT),
     }
 }
 
+/// The same with the names that scratch files have here.
+pub(super) fn plain(image: Image) -> Image {
+    image.into_iter().map(|(path, bytes)| (named(&path).map_or(path, path_of), bytes)).collect()
+}
+
 fn named(path: &Path) -> Option<Name> {
-    Name::ALL.into_iter().find(|name| Path::new(&path_of(*name)) == path)
+    let is_scratch = |of: &str| is_scratch_of(Path::new(of), path);
+    Name::ALL.into_iter().find(|name| match name {
+        Name::Log => path == Path::new(LOG),
+        Name::LogTmp => is_scratch(LOG),
+        Name::Snapshot => path == Path::new(SNAPSHOT),
+        Name::SnapshotTmp => is_scratch(SNAPSHOT),
+    })
 }
 
 /// What is seen from outside of a piece of the model.

@@ -185,7 +185,7 @@ impl Workload<'_> {
 
     /// Whether the model's disk is the simulated one: what is seen, and what is certain.
     fn same_disk(&self) -> Result<(), String> {
-        let real = [self.world.after_death(None), self.world.after_power_cut(&Cut::nothing())];
+        let real = [self.world.after_death(None), self.world.after_power_cut(&Cut::nothing())].map(follow::plain);
         let model = self.follower.seen_and_certain();
         for (what, (real, model)) in ["what is seen", "what is durable"].into_iter().zip(real.iter().zip(&model)) {
             if real != model {

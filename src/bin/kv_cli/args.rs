@@ -1,10 +1,12 @@
 //! The command line: flags, their environment variables, and the texts of `--help` and `--version`.
 
+use crate::outfile::with_suffix;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use kv_engine::inspect;
 use kv_engine::torture::Case;
 use kv_engine::{LOG_FORMAT, MAX_BATCH_SIZE, SNAPSHOT_FORMAT};
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -30,15 +32,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH", env = "KV_WAL", hide_env_values = true, default_value = "/tmp/kv.wal", global = true)]
     pub(crate) wal: PathBuf,
 
-    /// Snapshot
-    #[arg(
-        long,
-        value_name = "PATH",
-        env = "KV_SNAPSHOT",
-        hide_env_values = true,
-        default_value = "/tmp/kv.snapshot",
-        global = true
-    )]
+    /// Snapshot; it does not move the log [default: beside the log, its name without .wal and with .snapshot]
+    #[arg(long = "snapshot", value_name = "PATH", env = "KV_SNAPSHOT", hide_env_values = true, global = true)]
+    given_snapshot: Option<PathBuf>,
+
+    /// The one that was given, or that beside the log.
+    #[arg(skip)]
     pub(crate) snapshot: PathBuf,
 
     /// Sync the log after every N writes; 1 makes every OK durable
@@ -179,7 +178,8 @@ pub(crate) struct ImportArgs {
     #[arg(long, value_name = "FORMAT")]
     pub(crate) from: Option<Import>,
 
-    /// Also read what stands behind the bad record of a log of the C++ store, which that one never reads
+    /// Take what is there of an export that was cut or changed, and of a log of the C++ store also what stands behind a
+    /// bad record, which that store never reads
     #[arg(long)]
     pub(crate) salvage: bool,
 }
@@ -307,7 +307,7 @@ pub(crate) enum Generate {
 impl Args {
     /// The command line of this process; ends the process where there is nothing to run.
     pub(crate) fn of_process() -> Args {
-        let args = Args::parse();
+        let args = Args::parse().with_snapshot();
         let words = matches!(args.words, Some(Words::Command(_)));
         if words && !(args.command.is_empty() && args.file.is_empty()) {
             fail(ErrorKind::ArgumentConflict, "COMMAND cannot be used together with -c or -f");
@@ -316,6 +316,25 @@ impl Args {
             fail(ErrorKind::MissingRequiredArgument, "-x needs a COMMAND whose last argument it reads");
         }
         args
+    }
+
+    fn with_snapshot(mut self) -> Args {
+        self.snapshot = self.given_snapshot.clone().unwrap_or_else(|| beside(&self.wal));
+        self
+    }
+
+    /// The snapshot that belongs to another log: the one that was given, or that beside it, where there is one.
+    pub(crate) fn snapshot_of(&self, log: &Path) -> PathBuf {
+        let beside = beside(log);
+        if self.given_snapshot.is_some() || !beside.exists() { self.snapshot.clone() } else { beside }
+    }
+
+    /// What to do when log and snapshot are not one store because the snapshot lies where an older version looked for it.
+    pub(crate) fn old_place(&self) -> Option<String> {
+        if self.given_snapshot.is_some() {
+            return None;
+        }
+        stray(&self.wal, &self.snapshot, Path::new(OLD_PLACE))
     }
 
     pub(crate) fn format(&self) -> Format {
@@ -343,6 +362,36 @@ impl Args {
                 Policy::Strict => kv_engine::Recovery::Strict,
             })
     }
+}
+
+/// Where the snapshot was, whatever the log, unless it was given: up to version 0.1.0.
+const OLD_PLACE: &str = "/tmp/kv.snapshot";
+
+/// `d/a.wal` has `d/a.snapshot`, and `d/a` too.
+fn beside(wal: &Path) -> PathBuf {
+    let stem = if wal.extension().is_some_and(|end| end == "wal") { wal.with_extension("") } else { wal.to_path_buf() };
+    with_suffix(&stem, ".snapshot")
+}
+
+/// Says how the log is opened with the snapshot at `old`, if that is one store and there is none at `snapshot`.
+fn stray(wal: &Path, snapshot: &Path, old: &Path) -> Option<String> {
+    if snapshot == old || snapshot.symlink_metadata().is_ok() || !inspect::verify(wal, old).is_sound() {
+        return None;
+    }
+    let (word, old) = (|path: &Path| shell_word(&path.display().to_string()), old);
+    Some(format!(
+        "the snapshot of this log is {}, where it used to be put; use --snapshot {}, or once: mv {} {}",
+        old.display(),
+        word(old),
+        word(old),
+        word(snapshot)
+    ))
+}
+
+/// As `sh` takes it.
+fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-+".contains(c);
+    if !text.is_empty() && text.chars().all(plain) { text.to_string() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 /// `64MiB`, `1G`, `4096` bytes; 0 for `off`.
@@ -409,6 +458,51 @@ mod tests {
         for wrong in ["64X", "-1", "many", ""] {
             assert!(read(&["--checkpoint-log", wrong]).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn case_41_the_snapshot_is_beside_the_log_unless_it_is_given() {
+        let snapshot = |args: &[&str]| {
+            let args = Args::try_parse_from([&["kv_cli"], args].concat()).expect("parses").with_snapshot();
+            args.snapshot.to_str().expect("text").to_string()
+        };
+        if std::env::var_os("KV_SNAPSHOT").or(std::env::var_os("KV_WAL")).is_none() {
+            assert_eq!(snapshot(&[]), "/tmp/kv.snapshot");
+        }
+        for (wal, beside) in [
+            ("d/a.wal", "d/a.snapshot"),
+            ("w", "w.snapshot"),
+            ("a.b.wal", "a.b.snapshot"),
+            ("a.wal.wal", "a.wal.snapshot"),
+            ("a.log", "a.log.snapshot"),
+            ("/d.wal/a", "/d.wal/a.snapshot"),
+            (".wal", ".wal.snapshot"),
+        ] {
+            if std::env::var_os("KV_SNAPSHOT").is_none() {
+                assert_eq!(snapshot(&["--wal", wal]), beside);
+                assert_eq!(snapshot(&["verify", "--wal", wal]), beside);
+            }
+            assert_eq!(snapshot(&["--wal", wal, "--snapshot", "s"]), "s");
+        }
+    }
+
+    #[test]
+    fn case_41_a_snapshot_in_the_old_place_is_found_if_it_is_of_this_log() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let [wal, beside, old] = ["it's.wal", "it's.snapshot", "old"].map(|name| dir.path().join(name));
+        let open = |wal: &Path, snapshot: &Path| kv_engine::Options::new(wal, snapshot).open().expect("opens");
+        let engine = open(&wal, &old);
+        engine.put("a", "1").and_then(|_| engine.snapshot()).expect("a snapshot");
+        engine.close().expect("closes");
+        let says = stray(&wal, &beside, &old).expect("found");
+        assert!(says.contains(&format!("use --snapshot {}, or once: mv {} '", old.display(), old.display())), "{says}");
+        assert!(says.ends_with("/it'\\''s.snapshot'"), "{says}");
+        assert_eq!(stray(&wal, &old, &old), None);
+        let other = dir.path().join("other.wal");
+        open(&other, &dir.path().join("other")).put("b", "2").expect("a write");
+        assert_eq!(stray(&other, &beside, &old), None, "not of this log");
+        std::fs::write(&beside, "").expect("writes");
+        assert_eq!(stray(&wal, &beside, &old), None, "there is one beside it");
     }
 
     #[test]

@@ -23,6 +23,7 @@ use kv_engine::command::{Code, Command, Words, displayed, parse, write_word};
 use kv_engine::{Digest, Digester, Seq, StoreId};
 use serde_json::Value as Json;
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::io::{self, Write};
 
 /// The version of both forms.
@@ -177,7 +178,12 @@ fn read_json(line: &[u8]) -> Result<Line<'_>, String> {
         return Ok(Line::Blank);
     }
     let object = match serde_json::from_slice(line) {
-        Ok(Json::Object(object)) => object,
+        Ok(Json::Object(object)) => {
+            if let Some(name) = said_twice(line) {
+                return Err(format!("column 1: {} is there twice", displayed(name.as_bytes())));
+            }
+            object
+        }
         Ok(_) => return Err("column 1: an entry is an object, such as {\"key\":\"x\",\"value\":\"100\"}".into()),
         Err(error) => {
             let text = error.to_string();
@@ -218,6 +224,37 @@ fn read_json(line: &[u8]) -> Result<Line<'_>, String> {
         (None, _) => Err("column 1: the entry has no key".into()),
         (_, None) => Err("column 1: the entry has no value".into()),
     }
+}
+
+/// A name that the object of this line has twice. The parser, which has found nothing wrong with the line, keeps the
+/// last one only.
+fn said_twice(line: &[u8]) -> Option<String> {
+    let (mut names, mut depth, mut at) = (HashSet::new(), 0_u32, 0);
+    let mut text = None;
+    while let Some(&byte) = line.get(at) {
+        let begin = at;
+        at += 1;
+        match byte {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b'"' => {
+                while line.get(at).is_some_and(|&byte| byte != b'"') {
+                    at += if line[at] == b'\\' { 2 } else { 1 };
+                }
+                at += 1;
+                text = line.get(begin..at);
+            }
+            b':' if depth == 1 => {
+                let name: String = serde_json::from_slice(text.take()?).ok()?;
+                if names.contains(&name) {
+                    return Some(name);
+                }
+                names.insert(name);
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -293,6 +330,10 @@ mod tests {
         assert_eq!(json(r#"{"key":"a","value":1}"#), "column 1: value must be a string");
         assert_eq!(json(r#"{"key":"a","val":"b"}"#), "column 1: an entry has no field 'val'");
         assert_eq!(json(r#"{"key":"a","key_base64":"YQ==","value":"b"}"#), "column 1: key_base64 is there twice, once in base64");
+        assert_eq!(json(r#"{"key":"a","value":"b","key":"c"}"#), "column 1: key is there twice");
+        assert_eq!(json(r#"{"key":"a\"\\","value":"\\\":","\u006bey":"c"}"#), "column 1: key is there twice");
+        assert_eq!(json(r#"{"end":true,"entries":1,"entries":2,"digest":"x"}"#), "column 1: entries is there twice");
+        assert!(Form::Json.read(br#"{"key":"value","value":"key"}"#).is_ok());
         assert!(json(r#"{"key_base64":"=","value":"b"}"#).starts_with("column 1: key_base64 is not base64: "));
         assert_eq!(json(r#"{"key":"a"}"#), "column 1: the entry has no value");
         assert_eq!(json(r#"["a"]"#), "column 1: an entry is an object, such as {\"key\":\"x\",\"value\":\"100\"}");

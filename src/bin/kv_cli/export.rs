@@ -1,31 +1,35 @@
 //! EXPORT and `kv_cli export`: every entry, to a file or to stdout.
 //!
 //! Both read the store's files, as [`kv_engine::export`] does: one state, that after the last write, while memory
-//! holds only what the log says. The prompt flushes first, so that this is everything it has accepted; the tool
-//! takes no lock, so that it works beside a running store.
+//! holds only what the log says. The prompt flushes first, so that this is everything it has accepted. Where that fails
+//! because the log has failed or is lost, it exports what is in memory. The tool takes no lock, so that it works beside a
+//! running store.
 //!
-//! Order of steps for a file: 1. refuse a name that is taken by anything but an export; 2. write `<file>.tmp`, mode
-//! 0600; 3. sync it; 4. rename; 5. sync the directory. However it ends, the name stands for a whole export, the old one
-//! or the new one; after an error or Ctrl-C the temporary file is removed, after SIGKILL by the next export.
+//! Order of steps for a file: 1. refuse a name of the store's own, and one that is taken by anything but an export;
+//! 2. write a scratch file, mode 0600; 3. sync it; 4. rename; 5. sync the directory. How no other file is lost: the
+//! head of `outfile.rs`.
 
 use crate::args::{Args, ExportArgs, Format};
 use crate::dump::{self, Form, Origin, Writer};
+use crate::outfile::{Kind, Store, Target};
 use crate::progress::Progress;
 use crate::render::{Output, Place};
 use crate::signals::{self, Flags};
 use crate::tools::{BAD, BARE_END};
 use kv_engine::command::{Code, CommandError};
-use kv_engine::disk::{Disk, File, OsDisk};
 use kv_engine::export::{self, Salvaged};
-use kv_engine::{Digest, Error, KeptCopy, Seq, Tail, inspect};
-use std::fs;
-use std::io::{self, BufWriter, Read, Write};
+use kv_engine::{Digest, Engine, Error, KeptCopy, Seq, Tail, inspect};
+use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 const BUFFER_BYTES: usize = 256 << 10;
+static EXPORT: Kind = Kind {
+    refusal: "there is a file that is not an export; remove it, or choose another name",
+    is_one: dump::is_export,
+    mode: 0o600,
+};
 
 /// What is to be exported, and to where.
 #[derive(Debug)]
@@ -34,16 +38,20 @@ pub(crate) struct Request<'a> {
     pub(crate) snapshot: &'a Path,
     /// `None`: stdout.
     pub(crate) file: Option<PathBuf>,
+    /// An open store whose log has failed: it takes no more writes, and its state is exported from memory.
+    pub(crate) memory: Option<&'a Engine>,
     pub(crate) salvage: bool,
     pub(crate) quiet: bool,
 }
 
 /// `kv_cli export`. Status 3 when the files are damaged, also when something was salvaged.
 pub(crate) fn tool(args: &Args, export: &ExportArgs, flags: &'static Flags) -> io::Result<ExitCode> {
+    signals::survive_file_size_limit()?;
     signals::heed(flags)?;
     let mut output = Output::new(args.format(), args.color, false)?;
     let file = export.file.clone().filter(|file| file.as_os_str() != "-");
-    let request = Request { wal: &args.wal, snapshot: &args.snapshot, file, salvage: export.salvage, quiet: args.quiet };
+    let request =
+        Request { wal: &args.wal, snapshot: &args.snapshot, memory: None, file, salvage: export.salvage, quiet: args.quiet };
     let kept = inspect::kept_copies(&args.wal, &args.snapshot);
     let lost = kept.iter().any(|copy| matches!(copy, KeptCopy::Damaged(_)));
     // A salvage says it in its notes.
@@ -54,6 +62,9 @@ pub(crate) fn tool(args: &Args, export: &ExportArgs, flags: &'static Flags) -> i
         Ok(done) => u8::from(done.is_some_and(|done| done.salvaged.is_some_and(|salvaged| !salvaged.notes.is_empty()))) * BAD,
         Err(error) => {
             output.error(&Place::Words, &error);
+            if let Some(text) = args.old_place().filter(|_| error.code == Code::Failed) {
+                output.aside(&format!("kv_cli: {text}"));
+            }
             flags
                 .stop_signal()
                 .map_or(if error.code == Code::Failed { BAD } else { 1 }, |signal| 128 + u8::try_from(signal).unwrap_or(0))
@@ -101,7 +112,8 @@ pub(crate) fn run(request: &Request<'_>, output: &mut Output, flags: &Flags) -> 
             Err(failure) => return Err(failure.explain(request)),
         },
         Some(file) => {
-            let target = Target::claim(file, request).map_err(|error| refused(file, &error))?;
+            let store = Store { wal: request.wal, snapshot: request.snapshot };
+            let target = Target::claim(file, store, &EXPORT).map_err(|error| refused(file, &error))?;
             let out = BufWriter::with_capacity(BUFFER_BYTES, target);
             let failed = |failure: Failure| match failure {
                 Failure::Output(error) => refused(file, &error),
@@ -185,6 +197,20 @@ fn write<W: Write>(request: &Request<'_>, out: W, form: Form, flags: &Flags) -> 
         let mut writer = Writer::begin(out, form, Origin::Salvage).map_err(Failure::Output)?;
         let salvaged = salvage.each(|key, value| step(&mut writer, key, value));
         (writer, None, Some(salvaged))
+    } else if let Some(engine) = request.memory {
+        let stats = engine.stats();
+        let (store_id, seq) = (stats.store_id, stats.durable + stats.pending);
+        warning = Some(format!(
+            "the log has failed, so this is the state in memory, after write {seq}; the next opening of the store may find less"
+        ));
+        let mut writer = Writer::begin(out, form, Origin::State { store_id, seq }).map_err(Failure::Output)?;
+        for entry in engine.scan("") {
+            let (key, value) = entry.map_err(Failure::Store)?;
+            if step(&mut writer, &key, &value).is_break() {
+                break;
+            }
+        }
+        (writer, Some(seq), None)
     } else {
         let export = export::read(request.wal, request.snapshot).map_err(Failure::Store)?;
         let (store_id, seq) = (export.store_id, export.seq);
@@ -244,83 +270,5 @@ fn explain_salvage(salvaged: &Salvaged, output: &mut Output) {
         output.aside("kv_cli: nothing is wrong with these files; this is the state after the last write");
     } else {
         output.aside("kv_cli: this is NOT a prefix of what was written: entries may be missing, old, or deleted since");
-    }
-}
-
-/// A file that is being written under another name.
-#[derive(Debug)]
-struct Target {
-    file: Arc<dyn File>,
-    path: PathBuf,
-    tmp: PathBuf,
-    at: u64,
-    in_place: bool,
-}
-
-impl Target {
-    fn claim(path: &Path, request: &Request<'_>) -> io::Result<Target> {
-        check_name(path)?;
-        let mut tmp = path.as_os_str().to_owned();
-        tmp.push(".tmp");
-        let tmp = PathBuf::from(tmp);
-        // The store's own temporary files have such names, too.
-        if [request.wal, request.snapshot].contains(&path) {
-            return Err(io::Error::other("that is a file of the store"));
-        }
-        check_name(&tmp)?;
-        if let Some(old) = OsDisk.open(&tmp)? {
-            let busy = |_| io::Error::other("another export to it is under way");
-            old.try_lock().map_err(busy)?;
-            OsDisk.remove(&tmp)?;
-        }
-        let file = OsDisk.create_new(&tmp)?;
-        let target = Target { file, path: path.to_path_buf(), tmp, at: 0, in_place: false };
-        target.file.try_lock()?;
-        Ok(target)
-    }
-
-    fn put_in_place(mut self) -> io::Result<()> {
-        self.file.sync()?;
-        OsDisk.rename(&self.tmp, &self.path)?;
-        self.in_place = true;
-        OsDisk.sync_dir(&self.path)
-    }
-}
-
-/// What is there may be replaced only when it is an export: a slip of the fingers is not to cost a file.
-fn check_name(path: &Path) -> io::Result<()> {
-    let about = match path.symlink_metadata() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        about => about?,
-    };
-    if !about.is_file() {
-        return Err(io::Error::other("there is something that is not a plain file; use > to write to it"));
-    }
-    let mut begin = Vec::new();
-    fs::File::open(path)?.take(64).read_to_end(&mut begin)?;
-    if begin.is_empty() || dump::is_export(&begin) {
-        return Ok(());
-    }
-    Err(io::Error::other("there is a file that is not an export; remove it, or choose another name"))
-}
-
-impl Write for Target {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.write_at(self.at, bytes)?;
-        self.at += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Drop for Target {
-    fn drop(&mut self) {
-        if !self.in_place {
-            // The next export removes it otherwise.
-            let _ = OsDisk.remove(&self.tmp);
-        }
     }
 }

@@ -9,6 +9,7 @@
 //! | `render`, `stats` | text, raw and JSON; stdout before stderr; nothing harmful to a terminal |
 //! | `bench` | BENCH |
 //! | `export`, `import` | EXPORT and IMPORT |
+//! | `outfile` | files that are put in place whole, and scratch files |
 //! | `dump`, `cpp` | the forms of an export; the files of the C++ store |
 //! | `progress` | how far a long command has come |
 //! | `signals` | orderly ends |
@@ -26,6 +27,7 @@ mod hex;
 mod history;
 mod import;
 mod kills;
+mod outfile;
 mod pages;
 mod progress;
 mod render;
@@ -94,7 +96,7 @@ fn converse(args: &Args) -> anyhow::Result<ExitCode> {
     let engine = match opening(args).open() {
         Ok(engine) => engine,
         Err(error) => {
-            output.complain(&Place::Words, &refused(&error));
+            output.complain(&Place::Words, &refused(&error, args));
             return Ok(ExitCode::from(3));
         }
     };
@@ -132,8 +134,12 @@ fn converse(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Why the store is not open, and what is left to do with damaged files.
-fn refused(error: &Error) -> String {
+fn refused(error: &Error, args: &Args) -> String {
     match error {
+        Error::Mismatch { .. } => {
+            let old_place = args.old_place().map(|text| format!("; {text}")).unwrap_or_default();
+            format!("{error}{old_place}")
+        }
         Error::Damaged { .. } => format!("{error}; what is whole in the files: kv_cli export --salvage"),
         _ => error.to_string(),
     }

@@ -53,7 +53,7 @@ const EXIT_STATUS: Rows = &[
 
 const FILES: Rows = &[
     ("/tmp/kv.wal", "the log, unless --wal says otherwise"),
-    ("/tmp/kv.snapshot", "the snapshot, unless --snapshot says otherwise"),
+    ("/tmp/kv.snapshot", "the snapshot, unless --wal or --snapshot says otherwise"),
     ("~/.local/state/kv_cli/history", "lines typed before (below XDG_STATE_HOME where that is set)"),
 ];
 

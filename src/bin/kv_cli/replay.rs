@@ -48,7 +48,7 @@ impl From<io::Error> for Failure {
 fn work(args: &Args, replay_args: &ReplayArgs, out: &mut impl Write) -> Result<u8, Failure> {
     let log = replay_args.log.as_ref().unwrap_or(&args.wal);
     let mut written = Ok(());
-    let one = replay(log, &args.snapshot, replay_args.until, |state| {
+    let one = replay(log, &args.snapshot_of(log), replay_args.until, |state| {
         if replay_args.steps && written.is_ok() {
             written = summary(state, replay_args.digest, out);
         }
@@ -69,8 +69,8 @@ fn work(args: &Args, replay_args: &ReplayArgs, out: &mut impl Write) -> Result<u
     }
     status = status.max(if kept.iter().any(|copy| matches!(copy, KeptCopy::Damaged(_))) { 3 } else { 0 });
     if let Some(other) = &replay_args.diff {
-        let snapshot = replay_args.diff_snapshot.as_deref().unwrap_or(&args.snapshot);
-        let other_state = replay(other, snapshot, replay_args.until, |_| {})?;
+        let snapshot = replay_args.diff_snapshot.clone().unwrap_or_else(|| args.snapshot_of(other));
+        let other_state = replay(other, &snapshot, replay_args.until, |_| {})?;
         status = status.max(damage(other, &other_state, out)?);
         let differences = diff(&one, &other_state, out)?;
         writeln!(

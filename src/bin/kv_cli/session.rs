@@ -135,15 +135,19 @@ impl Session {
     }
 
     fn import_files(&mut self, files: &[PathBuf], from: Option<args::Import>, salvage: bool) -> Result<(), CommandError> {
-        let request = import::Request { files, from, salvage, quiet: self.settings.quiet };
+        let request = import::Request { wal: &self.settings.wal, files, from, salvage, quiet: self.settings.quiet };
         import::run(&request, &self.engine, &mut self.output, self.flags)
     }
 
     fn export(&mut self, file: Option<PathBuf>) -> Result<(), CommandError> {
-        // What was accepted and is only in memory is not in the files.
-        self.engine.flush()?;
+        // What was accepted and is only in memory is not in the files. Where the log has failed, memory is all there is.
+        let memory = match self.engine.flush() {
+            Ok(_) => None,
+            Err(Error::Lost { .. } | Error::Poisoned { .. }) => Some(&self.engine),
+            Err(error) => return Err(CommandError::asked(error, "nothing was exported", "export again")),
+        };
         let Settings { wal, snapshot, quiet, .. } = &self.settings;
-        let request = export::Request { wal, snapshot, file, salvage: false, quiet: *quiet };
+        let request = export::Request { wal, snapshot, memory, file, salvage: false, quiet: *quiet };
         let done = export::run(&request, &mut self.output, self.flags).map(drop);
         if done.is_err() {
             self.interpreter.spoil_group();
@@ -234,7 +238,7 @@ impl Session {
                 let text = format!("{} not saved: {}: {source}", counted(*pending, "accepted write"), path.display());
                 (text, 4)
             }
-            Error::Poisoned { .. } => (error.to_string(), 4),
+            Error::Poisoned { .. } | Error::Lost { .. } => (error.to_string(), 4),
             _ => match self.engine.pending() {
                 0 => (format!("not closed in order, but every write is saved: {error}"), 1),
                 pending => (format!("{} not saved: {error}", counted(pending, "accepted write")), 4),

@@ -87,6 +87,8 @@ impl Gate {
             None if self.engine.close().is_err() => 4,
             None => 128 + signal,
         };
+        // A command that is still at work cannot.
+        crate::outfile::remove_all();
         std::process::exit(status)
     }
 }

@@ -24,6 +24,7 @@ pub(crate) const BARE_END: &str = "ends right behind its last write, without res
 const SHOWN_BYTES: usize = 60;
 /// A log that is followed is looked at so often.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+const LOOK_SOON: Duration = Duration::from_millis(5);
 
 /// Prints a log, record by record; `--json` makes each an object.
 pub(crate) fn wal(args: &Args, wal: &WalArgs, flags: &'static Flags) -> ExitCode {
@@ -37,6 +38,7 @@ pub(crate) fn wal(args: &Args, wal: &WalArgs, flags: &'static Flags) -> ExitCode
         only: wal.record,
         printed: 0,
         behind_write: false,
+        missed: 0,
         written: Ok(()),
     };
     if wal.follow {
@@ -83,6 +85,7 @@ fn follow(path: &Path, mut printer: Printer<impl Write>, flags: &'static Flags) 
     };
     let (mut last, mut told) = (None, Followed::End);
     loop {
+        let before = follow.last_seq();
         let found = match follow.look(|entry| printer.print(&entry)) {
             Ok(found) => found,
             Err(error) => {
@@ -107,11 +110,18 @@ fn follow(path: &Path, mut printer: Printer<impl Write>, flags: &'static Flags) 
         }
         if let Some(signal) = flags.stop_signal() {
             if !printer.json {
-                printer.complain(&format!("followed up to write {}", follow.last_seq()));
+                let missed = match printer.missed {
+                    0 => String::new(),
+                    1 => "; 1 write could not be shown".to_string(),
+                    n => format!("; {n} writes could not be shown"),
+                };
+                printer.complain(&format!("followed up to write {}{missed}", follow.last_seq()));
             }
             return end(printer.out, printer.written, signals::status_of(signal));
         }
-        std::thread::sleep(LOOK_EVERY);
+        // Where writes come, checkpoints may follow each other soon.
+        let is_busy = follow.last_seq() != before && last == Some(Followed::End);
+        std::thread::sleep(if is_busy { LOOK_SOON } else { LOOK_EVERY });
     }
 }
 
@@ -119,6 +129,7 @@ fn follow(path: &Path, mut printer: Printer<impl Write>, flags: &'static Flags) 
 pub(crate) fn verify(args: &Args) -> ExitCode {
     let found = inspect::verify(&args.wal, &args.snapshot);
     let status = u8::from(!found.is_sound()) * BAD;
+    let old_place = if found.is_sound() { None } else { args.old_place() };
     let mut out = Fitted::stdout(BufWriter::new(io::stdout().lock()), args.json);
     let written = if args.json {
         let lines = |text: String| text.lines().map(Json::from).collect::<Json>();
@@ -134,7 +145,11 @@ pub(crate) fn verify(args: &Args) -> ExitCode {
             writeln!(out, "{}{}", safe(head), toned(&safe(verdict), tone, color))
         })
     };
-    end(out, written, status)
+    let ended = end(out, written, status);
+    if let Some(text) = old_place {
+        let _ = writeln!(io::stderr().lock(), "kv_cli: {}", safe(&text));
+    }
+    ended
 }
 
 /// Where the verdict begins in the line on a file, and its colour.
@@ -170,6 +185,8 @@ struct Printer<W> {
     printed: u64,
     /// Whether the last one was a write.
     behind_write: bool,
+    /// Writes that could not be shown.
+    missed: u64,
     written: io::Result<()>,
 }
 
@@ -178,10 +195,14 @@ impl<W: Write> Printer<W> {
         let chosen = match (self.only, entry) {
             (None, _) => true,
             (Some(seq), Entry::Record(record) | Entry::Beyond(record)) => record.seq == seq,
+            (Some(seq), Entry::Missed { from, to }) => (*from..=*to).contains(&seq),
             (Some(_), _) => false,
         };
         if chosen {
             self.printed += u64::from(matches!(entry, Entry::Record(_) | Entry::Beyond(_)));
+            if let Entry::Missed { from, to } = entry {
+                self.missed += to - from + 1;
+            }
             self.written = if self.json { json(&mut self.out, entry) } else { self.text(entry) };
         }
         if self.written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -216,6 +237,10 @@ impl<W: Write> Printer<W> {
                 let text = toned(&text, tone, self.color);
                 writeln!(self.out, "{:>10} {bytes:>8} {:>8} {:>8}  {text}", 0, "-", "-")?;
                 if self.hex { hex::header(&mut self.out, &self.path, *bytes, self.color) } else { Ok(()) }
+            }
+            Entry::Missed { from, to } => {
+                let text = toned(&missed(*from, *to), Tone::Bad, self.color);
+                writeln!(self.out, "{:>10} {:>8} {:>8} {:>8}  {text}", "-", "-", from, "-")
             }
             Entry::Record(record) => self.row(record, "", Tone::Plain),
             Entry::Beyond(record) => self.row(record, "not applied: ", Tone::Dim),
@@ -269,6 +294,13 @@ impl<W: Write> Printer<W> {
         self.behind_write = matches!(record.content, Content::Write(_));
         text.lines().try_for_each(|line| writeln!(self.out, "{}", toned(line, tone, self.color)))?;
         if self.hex { hex::record(&mut self.out, &self.path, record.offset, record.bytes, self.color) } else { Ok(()) }
+    }
+}
+
+fn missed(from: u64, to: u64) -> String {
+    match to - from {
+        0 => format!("MISSED: write {from} was checkpointed before it could be shown"),
+        _ => format!("MISSED: writes {from} to {to} were checkpointed before they could be shown"),
     }
 }
 
@@ -338,6 +370,12 @@ fn json(out: &mut impl Write, entry: &Entry<'_>) -> io::Result<()> {
             ("format", (*version).into()),
             ("base", (*base).into()),
             ("damage", damage.clone().into()),
+        ]),
+        Entry::Missed { from, to } => object(&[
+            ("record", "missed".into()),
+            ("from", (*from).into()),
+            ("to", (*to).into()),
+            ("reason", "checkpointed before they could be shown".into()),
         ]),
         Entry::Record(record) => json_record(record, true),
         Entry::Beyond(record) => json_record(record, false),

@@ -27,7 +27,7 @@ pub use world::{Change, Image, Model, World};
 
 pub(crate) use fault::{EDQUOT, EINTR, EIO, EMFILE, ENOSPC, EROFS};
 
-use super::{Disk, File, Lock};
+use super::{Disk, File, FileId, Lock, Named};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -216,6 +216,12 @@ impl Disk for SimDisk {
         Ok(Box::new(SimLock { disk: self.clone(), path: path.to_path_buf() }))
     }
 
+    fn named(&self, path: &Path) -> io::Result<Option<Named>> {
+        let inner = self.lock_inner();
+        let Some(&inode) = inner.world.names().get(path) else { return Ok(None) };
+        Ok(Some(Named { id: Some(id_of(inode)), len: inner.world.cache(inode).len() as u64 }))
+    }
+
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
         let Some(name) = path.file_name() else { return Ok(Vec::new()) };
         let begins = |other: &&PathBuf| {
@@ -238,6 +244,10 @@ impl Disk for SimDisk {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
+}
+
+fn id_of(inode: Inode) -> FileId {
+    FileId { device: 0, inode: inode as u64 }
 }
 
 #[derive(Debug)]
@@ -268,6 +278,10 @@ struct SimFile {
 }
 
 impl File for SimFile {
+    fn id(&self) -> Option<FileId> {
+        Some(id_of(self.inode))
+    }
+
     fn size(&self) -> io::Result<u64> {
         Ok(self.disk.lock_inner().world.cache(self.inode).len() as u64)
     }

@@ -3,7 +3,7 @@
 //! to record; then each group is one `pwrite` and one `fdatasync`, from one thread. Half of it is done
 //! before a run and half after it, so that both see the disk in the same mood.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -31,21 +31,24 @@ impl Floor {
     }
 }
 
-/// How long each group took, in a file of this name, which is removed.
+/// How long each group took, in a file of this name, which is made, and removed.
 pub(super) fn measure(path: &Path, group_bytes: u64, stop: impl Fn() -> bool) -> io::Result<Vec<Duration>> {
     let group_bytes = group_bytes.max(1);
     let most = (MOST_BYTES / group_bytes).clamp(10, MOST_GROUPS) + WARM_UP;
-    let done = groups(path, group_bytes, most, stop);
+    let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let done = groups(&file, group_bytes, most, stop);
     let _ = fs::remove_file(path);
     done
 }
 
-fn groups(path: &Path, group_bytes: u64, most: u64, stop: impl Fn() -> bool) -> io::Result<Vec<Duration>> {
-    let group = vec![b'f'; usize::try_from(group_bytes).map_err(io::Error::other)?];
-    let zeros = vec![0; 1 << 20];
-    let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+fn groups(file: &File, group_bytes: u64, most: u64, stop: impl Fn() -> bool) -> io::Result<Vec<Duration>> {
+    let group = filled(b'f', usize::try_from(group_bytes).map_err(io::Error::other)?)?;
+    let zeros = filled(0, 1 << 20)?;
     let length = group_bytes * most;
     for at in (0..length).step_by(zeros.len()) {
+        if stop() {
+            return Ok(Vec::new());
+        }
         file.write_all_at(&zeros[..zeros.len().min(usize::try_from(length - at).unwrap_or(usize::MAX))], at)?;
     }
     file.sync_all()?;
@@ -63,6 +66,18 @@ fn groups(path: &Path, group_bytes: u64, most: u64, stop: impl Fn() -> bool) -> 
         }
     }
     Ok(times)
+}
+
+/// An error where memory cannot be had.
+pub(super) fn filled(byte: u8, count: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(count).map_err(|_| io::Error::new(io::ErrorKind::OutOfMemory, no_memory(count)))?;
+    bytes.resize(count, byte);
+    Ok(bytes)
+}
+
+fn no_memory(count: usize) -> String {
+    format!("no memory for {count} bytes can be had")
 }
 
 #[cfg(test)]
@@ -88,11 +103,17 @@ mod tests {
     }
 
     #[test]
+    fn memory_that_cannot_be_had_is_an_error() {
+        assert_eq!(filled(7, 3).expect("a little"), [7, 7, 7]);
+        assert_eq!(filled(7, usize::MAX / 4).expect_err("too much").kind(), io::ErrorKind::OutOfMemory);
+    }
+
+    #[test]
     fn somebodys_file_is_left_alone() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("bare");
         fs::write(&path, "mine").expect("writes");
-        assert!(groups(&path, 1, 1, || false).is_err());
+        assert!(measure(&path, 1, || false).is_err());
         assert_eq!(fs::read(&path).expect("there"), b"mine");
     }
 }

@@ -6,6 +6,7 @@ use kv_engine::command::{Bench, Dist};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, Zipf};
+use std::io;
 
 /// As in the YCSB benchmark.
 const ZIPF_EXPONENT: f64 = 0.99;
@@ -84,11 +85,11 @@ impl Key {
 }
 
 /// Bytes that no file system can make smaller.
-pub(super) fn value(bytes: usize) -> Vec<u8> {
-    let mut value = vec![0; bytes];
+pub(super) fn value(bytes: usize) -> io::Result<Vec<u8>> {
+    let mut value = super::floor::filled(0, bytes)?;
     let mut rng = SmallRng::seed_from_u64(0);
     rng.fill(&mut value[..]);
-    value
+    Ok(value)
 }
 
 #[cfg(test)]

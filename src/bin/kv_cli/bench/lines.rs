@@ -4,11 +4,11 @@
 //! follows at the end of the line, where it is not the default; in JSON it is always there.
 
 use super::load::Run;
-use super::report::Report;
 use crate::render::Output;
 use hdrhistogram::Histogram;
 use kv_engine::command::{Bench, write_word};
 use serde_json::Value as Json;
+use std::path::Path;
 
 /// A figure or a word.
 enum Field {
@@ -142,8 +142,8 @@ pub(super) fn print_best(runs: &[Run], json: bool, out: &mut Output) {
     }
 }
 
-pub(super) fn print_report(report: &Report, json: bool, out: &mut Output) {
-    let path = report.path().as_os_str().as_encoded_bytes();
+pub(super) fn print_report(path: &Path, json: bool, out: &mut Output) {
+    let path = path.as_os_str().as_encoded_bytes();
     if json {
         let (name, path) = crate::render::bytes("report", "report_base64", path);
         out.line_json(&[("cmd", "BENCH".into()), ("ok", true.into()), (name, path)]);

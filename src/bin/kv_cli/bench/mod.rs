@@ -25,6 +25,7 @@ mod scratch;
 pub(crate) use machine::{is_on_tmpfs, tmpfs_warning};
 
 use crate::args::Format;
+use crate::outfile::Store;
 use crate::render::Output;
 use crate::session::Settings;
 use crate::signals::Flags;
@@ -43,8 +44,9 @@ pub(crate) fn run(bench: &Bench, settings: &Settings, out: &mut Output, flags: &
         out.warn(&tmpfs_warning(&settings.wal));
     }
     // Before the work, so that a mistyped path costs nothing.
-    let report = bench.report.as_deref().map(Report::claim).transpose()?;
-    let scratch = Scratch::claim(&settings.wal)?;
+    let store = Store { wal: &settings.wal, snapshot: &settings.snapshot };
+    let report = bench.report.as_deref().map(|path| Report::claim(path, store)).transpose()?;
+    let scratch = Scratch::create(&settings.wal)?;
     let json = bench.json || out.format == Format::Json;
     let picture = out.terminal && !json;
     let mut runs = Vec::new();
@@ -76,8 +78,8 @@ pub(crate) fn run(bench: &Bench, settings: &Settings, out: &mut Output, flags: &
         lines::print_best(&runs, json, out);
     }
     if let Some(report) = report {
-        report.write(bench, &runs, &settings.wal)?;
-        lines::print_report(&report, json, out);
+        let path = report.write(bench, &runs, &settings.wal)?;
+        lines::print_report(&path, json, out);
     }
     if flags.interrupted() {
         out.aside(&stopped(bench, &runs));
@@ -88,7 +90,7 @@ pub(crate) fn run(bench: &Bench, settings: &Settings, out: &mut Output, flags: &
 /// How long the disk takes for groups of so many bytes.
 fn bare(scratch: &Scratch, group_bytes: u64, flags: &Flags) -> Result<Vec<Duration>, CommandError> {
     floor::measure(&scratch.bare(), group_bytes, || flags.interrupted())
-        .map_err(|error| CommandError::new(Code::Failed, format!("the bare disk could not be measured: {error}")))
+        .map_err(|error| CommandError::new(Code::Failed, format!("BENCH: the bare disk could not be measured: {error}")))
 }
 
 fn stopped(bench: &Bench, runs: &[Run]) -> String {

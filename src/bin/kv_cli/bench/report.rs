@@ -1,17 +1,16 @@
 //! A page to look at and to send on: one file that needs nothing else, HTML or SVG by its name.
 //!
-//! Order: the name is taken before the work, so that a path that cannot be written costs nothing, and
-//! a file that is no such page is never overwritten. The page is written beside it and renamed, so
-//! whoever looks at the old one sees it until the new one is whole.
+//! The file that gets the name is made before the work, so that a path that cannot be written costs nothing. Whoever
+//! looks at an old page sees it until the new one is whole; any other file is left as it is (`outfile.rs`).
 
 use super::load::Run;
 use super::picture::{human_ns, rate};
 use super::{charts, lines, machine};
+use crate::outfile::{Kind, Store, Target};
 use crate::render::human_bytes;
 use kv_engine::command::{Bench, Code, CommandError, displayed};
 use std::ffi::OsString;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -23,63 +22,44 @@ const FLOOR_METHOD: &str = "Sync floor, the bare disk: before and after each run
     preallocated file beside the log (filled with zeros and synced), one pwrite and one fdatasync to a group, from one thread; the \
     mean of up to 1000 groups.";
 
+static PAGE: Kind = Kind {
+    refusal: "there is a file that BENCH did not write; take another name",
+    is_one: |begin| begin.windows(MARK.len()).any(|bytes| bytes == MARK.as_bytes()),
+    mode: 0o666, // less the umask: it is there to be sent on
+};
+
 /// Where the page goes.
-pub(super) struct Report {
+pub(super) struct Report<'a> {
     path: PathBuf,
+    target: Target<'a>,
 }
 
-impl Report {
+impl<'a> Report<'a> {
     /// Sees to it that a page can be written there.
-    pub(super) fn claim(path: &[u8]) -> Result<Report, CommandError> {
+    pub(super) fn claim(path: &[u8], store: Store<'a>) -> Result<Report<'a>, CommandError> {
         let path = PathBuf::from(OsString::from_vec(path.to_vec()));
-        let report = Report { path };
-        report.check().map_err(|error| report.refused(&error))?;
-        Ok(report)
+        let target = Target::claim(&path, store, &PAGE).map_err(|error| refused(&path, &error))?;
+        Ok(Report { path, target })
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn check(&self) -> io::Result<()> {
-        match fs::File::open(&self.path) {
-            Ok(file) => {
-                let mut beginning = Vec::new();
-                file.take(4096).read_to_end(&mut beginning)?;
-                if !beginning.is_empty() && !String::from_utf8_lossy(&beginning).contains(MARK) {
-                    return Err(io::Error::other("there is a file that BENCH did not write; take another name"));
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-        let beside = self.beside();
-        OpenOptions::new().write(true).create_new(true).open(&beside)?;
-        fs::remove_file(beside)
-    }
-
-    fn beside(&self) -> PathBuf {
-        let mut name = self.path.as_os_str().to_owned();
-        name.push(format!(".{}.tmp", std::process::id()));
-        name.into()
-    }
-
-    fn refused(&self, error: &io::Error) -> CommandError {
-        let text = format!("--report {}: {error}", displayed(self.path.as_os_str().as_encoded_bytes()));
-        CommandError::new(Code::Failed, text)
-    }
-
-    pub(super) fn write(&self, bench: &Bench, runs: &[Run], wal: &Path) -> Result<(), CommandError> {
-        let is_svg = self.path.extension().is_some_and(|end| end.eq_ignore_ascii_case("svg"));
+    /// Writes it, and returns its name.
+    pub(super) fn write(self, bench: &Bench, runs: &[Run], wal: &Path) -> Result<PathBuf, CommandError> {
+        let Report { path, mut target } = self;
+        let is_svg = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("svg"));
         let page = Page { bench, runs, facts: facts(bench, wal) };
         let text = if is_svg { page.svg() } else { page.html() }.map_err(|error| io::Error::other(error.to_string()));
         let written = text.and_then(|text| {
-            let beside = self.beside();
-            OpenOptions::new().write(true).create_new(true).open(&beside)?.write_all(text.as_bytes())?;
-            fs::rename(beside, &self.path)
+            target.write_all(text.as_bytes())?;
+            target.put_in_place()
         });
-        written.map_err(|error| self.refused(&error))
+        written.map_err(|error| refused(&path, &error))?;
+        Ok(path)
     }
+}
+
+fn refused(path: &Path, error: &io::Error) -> CommandError {
+    let text = format!("--report {}: {error}", displayed(path.as_os_str().as_encoded_bytes()));
+    CommandError::new(Code::Failed, text)
 }
 
 fn facts(bench: &Bench, wal: &Path) -> Vec<(&'static str, String)> {

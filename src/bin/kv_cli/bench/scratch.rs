@@ -1,59 +1,77 @@
-//! The files of a BENCH: beside the real log, so on the same disk, and gone however the run ends;
-//! those of a killed run go with the next one.
+//! The files of a BENCH, in a scratch directory beside the real log: so on the same disk, never anybody else's, and gone
+//! however the run ends. Those of a killed run go with the next one; how they are known: the head of `outfile.rs`.
 
+use crate::outfile::ScratchDir;
+use kv_engine::Options;
 use kv_engine::command::{Code, CommandError};
-use kv_engine::{Error, Options};
 use std::path::{Path, PathBuf};
 
-/// The files of the scratch store. They exist only while the real store is locked by this process.
-pub(super) struct Scratch {
-    wal: PathBuf,
-    snapshot: PathBuf,
-}
+const MARK: &str = ".bench-";
+const LOG: &str = "log";
+const SNAPSHOT: &str = "snapshot";
+const BARE: &str = "bare";
+
+/// The directory with the files of the scratch store.
+pub(super) struct Scratch(ScratchDir);
 
 impl Scratch {
-    /// Takes the names, unless something that is not a scratch store has them.
-    pub(super) fn claim(real_wal: &Path) -> Result<Scratch, CommandError> {
-        let (wal, snapshot) = (suffixed(real_wal, ".bench"), suffixed(real_wal, ".bench.snapshot"));
-        if wal.symlink_metadata().is_ok() || snapshot.symlink_metadata().is_ok() {
-            match Options::new(&wal, &snapshot).open() {
-                Ok(_) | Err(Error::Damaged { .. } | Error::Mismatch { .. }) => {}
-                Err(error) => {
-                    let text = format!("BENCH needs the name {} for scratch files: {error}", wal.display());
-                    return Err(CommandError::new(Code::Failed, text));
-                }
-            }
-        }
-        // Only now: what it is given, a Scratch removes when it goes.
-        Ok(Scratch { wal, snapshot })
+    /// Makes it beside the log, and removes what killed runs left there.
+    pub(super) fn create(real_wal: &Path) -> Result<Scratch, CommandError> {
+        let text = |error| format!("BENCH: no directory for scratch files can be made beside {}: {error}", real_wal.display());
+        ScratchDir::create(real_wal, MARK, is_own).map(Scratch).map_err(|error| CommandError::new(Code::Failed, text(error)))
     }
 
     pub(super) fn options(&self) -> Options {
-        Options::new(&self.wal, &self.snapshot)
+        Options::new(self.0.file(LOG), self.0.file(SNAPSHOT))
     }
 
     /// A name for the bare file that is measured against.
     pub(super) fn bare(&self) -> PathBuf {
-        suffixed(&self.wal, ".bare")
+        self.0.file(BARE)
     }
 
-    pub(super) fn remove(&self) {
-        for path in [&self.wal, &self.snapshot] {
-            for suffix in ["", ".tmp", ".lock", ".bare"] {
-                let _ = std::fs::remove_file(suffixed(path, suffix));
-            }
+    /// Removes the files of one run.
+    pub(super) fn clear(&self) {
+        self.0.clear();
+    }
+}
+
+/// The files that are made here: those that are named above, and what the store makes beside them.
+fn is_own(name: &str) -> bool {
+    let helper = |of: &str| {
+        let suffix = name.strip_prefix(of);
+        suffix.is_some_and(|suffix| suffix.is_empty() || [".lock", ".tmp", ".damaged-"].iter().any(|is| suffix.starts_with(is)))
+    };
+    name == BARE || helper(LOG) || helper(SNAPSHOT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn its_own_files_are_those_of_its_store_and_the_bare_one() {
+        for name in ["log", "log.lock", "log.tmp-0123", "snapshot", "snapshot.lock", "snapshot.tmp", "bare"] {
+            assert!(is_own(name), "{name}");
+        }
+        for name in ["", "logs", "log.kv", "bare.txt", "notes", "snapshot.old"] {
+            assert!(!is_own(name), "{name}");
         }
     }
-}
 
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        self.remove();
+    /// What BENCH calls to measure, over names that were its own once.
+    #[test]
+    fn somebodys_file_is_left_alone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let wal = dir.path().join("w");
+        let names = ["w.bench", "w.bench.bare", "w.bench.snapshot", "w.bench.lock", "w.bench-0123456789abcdef"];
+        names.iter().for_each(|name| std::fs::write(dir.path().join(name), "mine").expect("writes"));
+        let scratch = Scratch::create(&wal).expect("a directory");
+        super::super::floor::measure(&scratch.bare(), 1, || false).expect("measures");
+        scratch.options().open().and_then(|engine| engine.put("a", "1")).expect("a store");
+        scratch.clear();
+        drop(scratch);
+        assert!(names.iter().all(|name| std::fs::read(dir.path().join(name)).is_ok_and(|bytes| bytes == b"mine")));
+        assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), names.len());
     }
-}
-
-fn suffixed(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }

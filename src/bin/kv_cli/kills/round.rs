@@ -3,6 +3,7 @@
 use super::Kills;
 use super::model::{BATCH_SIZES, Line, Meaning, Model, Promise, Random, Wrong};
 use anyhow::Context;
+use kv_engine::disk::{Disk, OsDisk, is_scratch_of};
 use kv_engine::{Engine, Options, Recovery, Tail, replay};
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -104,8 +105,8 @@ impl Talk {
 struct Names {
     wal: Option<u64>,
     snapshot: Option<u64>,
-    snapshot_tmp: bool,
-    wal_tmp: bool,
+    /// Whether a snapshot or a log is being written.
+    scratch: bool,
 }
 
 /// What a round left to be judged.
@@ -348,7 +349,7 @@ impl Store {
         let entries = engine.scan("").map_while(Result::ok);
         self.model.settle(engine.recovery().last_seq, self.model.seq, entries)?;
         let names = self.names();
-        if names.snapshot_tmp || names.wal_tmp {
+        if names.scratch {
             return Err(Trouble { lost: 0, text: "a temporary file is left after opening".into() });
         }
         Ok(engine)
@@ -401,20 +402,20 @@ impl Store {
     }
 }
 
+/// Whether something is being written that is to become `path`.
+fn has_scratch(path: &Path) -> bool {
+    OsDisk.list(path).is_ok_and(|names| names.iter().any(|name| is_scratch_of(path, name)))
+}
+
 impl Names {
     fn of(wal: &Path, snapshot: &Path) -> Names {
         let inode = |path: &Path| fs::symlink_metadata(path).ok().map(|meta| meta.ino());
-        Names {
-            wal: inode(wal),
-            snapshot: inode(snapshot),
-            snapshot_tmp: beside(snapshot, ".tmp").exists(),
-            wal_tmp: beside(wal, ".tmp").exists(),
-        }
+        Names { wal: inode(wal), snapshot: inode(snapshot), scratch: [wal, snapshot].into_iter().any(has_scratch) }
     }
 
     /// Whether a snapshot has begun since `before`, when the store had been opened.
     fn shows_snapshot(self, before: Names) -> bool {
-        self.snapshot_tmp || self.wal_tmp || self.snapshot != before.snapshot
+        self.scratch || self.snapshot != before.snapshot
     }
 }
 

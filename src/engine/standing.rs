@@ -1,0 +1,82 @@
+//! Whether the log is still the file that was opened, and the beginning of one where opening found none.
+//!
+//! A sync makes the bytes of a file durable, whatever its name. So after each sync, and before FLUSH, a snapshot and close
+//! answer, somebody looks whether the log's name still shows this file, with the length that it has to have. Somebody else
+//! may have removed, renamed, replaced or cut it. Then no OK is given any more: the next opening would not find what was
+//! written. Where a group makes the file longer, the leader looks before it writes, too.
+//!
+//! Only what is seen counts. A name that cannot be looked at is no proof of anything.
+
+use super::Shared;
+use super::log::{Guard, Log, Unwound};
+use crate::error::Result;
+use crate::recovery::Unbegun;
+use crate::sync::Ordering;
+use crate::wal;
+
+impl Log {
+    /// Stops all writing, because the log is not what it was.
+    pub(super) fn lose(&mut self, reason: String) {
+        self.is_lost |= self.failure.is_none();
+        self.fail(reason);
+    }
+}
+
+impl Shared {
+    /// What is wrong with what the log's name shows now, in words. What cannot be looked at is no proof of anything.
+    pub(super) fn lost(&self, expected: &wal::FileState) -> Option<String> {
+        let named = self.disk.named(&self.wal_path).ok()?;
+        expected.differs(named)
+    }
+
+    /// Finds out whether the log still has its name and all its bytes.
+    ///
+    /// # Errors
+    /// [`Error::Lost`], and then to every caller.
+    pub(super) fn check_log(&self, log: &mut Guard<'_>) -> Result<()> {
+        if log.unbegun.is_some() {
+            return Ok(());
+        }
+        let expected = log.wal.expected();
+        // A group that is out is looked after by whoever writes it.
+        let expected = if log.running.is_some() { expected.by_name_alone() } else { expected };
+        if let Some(reason) = self.lost(&expected) {
+            log.lose(reason);
+            self.wake_all(log);
+        }
+        log.poisoned().map_or(Ok(()), Err)
+    }
+
+    /// The same for who does not hold the log paused: meanwhile a new log may have got the name, and not be in use yet. Where the
+    /// store is closed behind the pause, whoever closed it has looked.
+    pub(super) fn check_log_behind_pause<'a>(&'a self, mut log: Guard<'a>) -> Result<Guard<'a>> {
+        while log.paused {
+            log = self.wait(log)?;
+        }
+        if log.closed {
+            return log.poisoned().map_or(Ok(log), Err);
+        }
+        self.check_log(&mut log)?;
+        Ok(log)
+    }
+
+    /// Begins the log of a store that was opened without one. Writers wait meanwhile.
+    pub(super) fn begin_log<'a>(&'a self, mut log: Guard<'a>, unbegun: &Unbegun) -> Result<Guard<'a>> {
+        log.paused = true;
+        let unwound = Unwound { shared: self, what: "the beginning of a log" };
+        drop(log);
+        let begun = self.failing_for_good(unbegun.begin(&*self.disk, &self.wal_path, &self.snapshot_path, self.state.form()));
+        let mut log = self.log()?;
+        let done = begun.map(|(wal, header)| {
+            self.salt.store(wal.salt(), Ordering::Relaxed);
+            log.switch(wal);
+            log.unbegun = None;
+            header
+        });
+        log.paused = false;
+        self.wake_all(&log);
+        std::mem::forget(unwound);
+        self.now_on(&done?);
+        Ok(log)
+    }
+}

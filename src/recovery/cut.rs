@@ -1,0 +1,120 @@
+//! Where a log stopped making sense, and the verdict on it: torn or damaged.
+
+use crate::Seq;
+use crate::error::Result;
+use crate::record::{Fault, Kind};
+use crate::scan::Frames;
+use std::path::PathBuf;
+
+/// How a log ended; in [`RecoveryReport::tail`].
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+/// use kv_engine::Tail;
+///
+/// match &engine.recovery().tail {
+///     Tail::Clean => {}
+///     Tail::Torn(cut) => println!("{} B cut that nobody was promised", cut.bytes),
+///     Tail::Damaged(cut) => println!("damaged; the whole log is kept as {:?}", cut.kept_as),
+///     _ => println!("see the warnings"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Tail {
+    /// With its last record.
+    Clean,
+    /// With bytes that no sync is known to cover, as a crash leaves them: as far as the
+    /// log can tell, promised to nobody.
+    Torn(Cut),
+    /// With a bad record of which [`Cut::proof`] shows that it had been synced.
+    Damaged(Cut),
+}
+
+/// Where a log stopped making sense; from [`Tail`].
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+/// # use kv_engine::disk::{Disk, OsDisk};
+/// # let options = kv_engine::Options::new(&log, snapshot);
+/// # let engine = options.clone().open()?; engine.put("x", "100")?; engine.close()?;
+/// let file = OsDisk.open(&log)?.expect("a log");
+/// file.set_len(140)?; // as a crash in the middle of a write may leave it
+/// let engine = options.open()?;
+/// let kv_engine::Tail::Torn(cut) = &engine.recovery().tail else { panic!("not torn") };
+/// assert_eq!((cut.offset, cut.bytes, cut.expected), (105, 35, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Cut {
+    /// Where the first bad record begins, in bytes from the start of the file.
+    pub offset: u64,
+    /// Bytes from there on, without the zeros that the file ends with.
+    pub bytes: u64,
+    /// The check that failed.
+    pub fault: Fault,
+    /// The sequence number that should have stood there.
+    pub expected: Seq,
+    /// Whole records found behind it. They are not applied.
+    pub whole_beyond: u64,
+    /// The highest sequence number among them; 0 when there is none.
+    pub last_beyond: Seq,
+    /// Whole writes among them that may continue this log: there is no sign that they are of an earlier life of the file.
+    pub writes_beyond: u64,
+    /// What proves that the bad record had been synced, in words; empty for a torn tail.
+    pub proof: String,
+    /// The last write that a record behind proves to have been synced; 0 when none does.
+    pub promised: Seq,
+    /// Where opening kept the log; `None` where nothing but a torn record was cut, and from [`inspect`](crate::inspect).
+    pub kept_as: Option<PathBuf>,
+}
+
+impl Cut {
+    /// The verdict on a log that stops with `fault` at the reader's place; `snapshot_seq` is the
+    /// last write that a snapshot holds.
+    pub(crate) fn judge(frames: &mut Frames, fault: Fault, snapshot_seq: Seq) -> Result<Tail> {
+        let (at, expected) = (frames.offset(), frames.last() + 1);
+        // A whole record that does not follow the one before it is of an earlier life of the file, and so is what follows it.
+        let mut stale = (fault == Fault::Chain).then_some((at, None));
+        let mut writes_beyond = 0;
+        let beyond = frames.look_beyond(|frame| {
+            let header = &frame.header;
+            match stale {
+                Some((at, link)) if frame.offset == at && link.is_none_or(|link| link == header.link) => {
+                    stale = Some((at + frame.bytes(), Some(header.check)));
+                }
+                _ => writes_beyond += u64::from(header.kind == Kind::WRITE && header.seq >= expected),
+            }
+        })?;
+        let mut cut = Cut {
+            offset: frames.offset(),
+            bytes: frames.content_end()? - frames.offset(),
+            fault,
+            expected,
+            whole_beyond: beyond.whole,
+            last_beyond: beyond.last,
+            writes_beyond,
+            proof: String::new(),
+            promised: beyond.promised,
+            kept_as: None,
+        };
+        if let Some((at, seq)) = beyond.witness {
+            cut.proof = format!("the record at byte {at} (sequence number {seq}) proves that it had been synced");
+        } else if expected <= snapshot_seq {
+            cut.proof = format!("the snapshot of write {snapshot_seq} proves that it had been synced");
+        } else {
+            return Ok(Tail::Torn(cut));
+        }
+        Ok(Tail::Damaged(cut))
+    }
+
+    /// The last write that is known to be lost, when `recovered` was the last one recovered.
+    pub(crate) fn lost_to(&self, recovered: Seq) -> Option<Seq> {
+        let last = self.last_beyond.max(self.promised);
+        (last > recovered).then_some(last)
+    }
+}
