@@ -4,7 +4,7 @@
 //! give what it was begun with. Whether there is a frame at all, the check of the body says then. Bytes of another file
 //! may stand in a value of this one, so the salt is that of most of the bytes; of two such, the one that comes first.
 
-use super::Frame;
+use super::{Frame, body, sums::Sums};
 use crate::disk::{File, Window};
 use crate::error::{Error, Result};
 use crate::record::{self, HEADER_BYTES, Header};
@@ -18,6 +18,7 @@ const STEP_BYTES: usize = 256 << 10;
 /// The salt of the frames of `file` from `offset` on, and the head of the first of them. `None`: there are none.
 pub(crate) fn find_salt(file: Arc<dyn File>, path: &Path, mut offset: u64) -> Result<Option<(u32, Header)>> {
     let reading = || Error::io("reading", path);
+    let mut sums = Sums::new(Arc::clone(&file), offset);
     let mut window = Window::new(file).map_err(reading())?;
     let mut found: HashMap<u32, (u64, Reverse<u64>, Header)> = HashMap::new();
     loop {
@@ -35,8 +36,14 @@ pub(crate) fn find_salt(file: Arc<dyn File>, path: &Path, mut offset: u64) -> Re
             continue;
         };
         offset += at;
-        let frame = window.get(offset, HEADER_BYTES + header.body_len).map_err(reading())?;
-        if record::check_body(&header, salt, frame.get(HEADER_BYTES..).unwrap_or_default()).is_ok() {
+        let (body, end) = (offset + HEADER_BYTES as u64, offset + Frame::len_of(&header));
+        let is_whole = if header.body_len > body::SHORT_BYTES {
+            sums.of(body..end, salt).map_err(reading())? == Some(header.body_check)
+        } else {
+            let body = window.get(body, header.body_len).map_err(reading())?;
+            record::check_body(&header, salt, body).is_ok()
+        };
+        if is_whole {
             found.entry(salt).or_insert((0, Reverse(offset), header)).0 += Frame::len_of(&header);
             offset += Frame::len_of(&header);
         } else {
