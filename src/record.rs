@@ -218,6 +218,11 @@ pub(crate) fn glance_seq(head: &[u8]) -> u64 {
     le64(head, SEQ_AT)
 }
 
+/// Whether no frame has this head, as none has that is a hole of the file: a look cheaper still.
+pub(crate) fn is_blank(head: &[u8]) -> bool {
+    head[KIND_AT] == 0
+}
+
 /// What the check of a frame with this head, if it is one, was begun with.
 pub(crate) fn salted(head: &[u8]) -> Option<(u32, Header)> {
     const BITS: u32 = 8;
@@ -330,7 +335,8 @@ mod tests {
 
     #[test]
     fn a_glance_sees_the_number_of_a_whole_head() {
-        assert_eq!(glance_seq(&frame(b"")), 7);
+        assert_eq!((glance_seq(&frame(b"")), is_blank(&frame(b""))), (7, false));
+        assert!(is_blank(&[0; HEADER_BYTES]));
     }
 
     #[test]

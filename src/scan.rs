@@ -207,7 +207,8 @@ impl Frames {
         loop {
             let mut heads = self.read(offset, STEP_BYTES)?.windows(HEADER_BYTES);
             let count = heads.len() as u64;
-            let Some(at) = heads.position(|head| range.contains(&record::glance_seq(head))) else {
+            let may_be = |head: &[u8]| !record::is_blank(head) && range.contains(&record::glance_seq(head));
+            let Some(at) = heads.position(may_be) else {
                 if count == 0 {
                     return Ok(None);
                 }
