@@ -130,6 +130,8 @@ pub use engine::{Ack, Batch, Engine, Flushed, Keys, Options, Scan, Snapshotted, 
 pub use error::{Error, Result};
 pub use record::Fault;
 pub use recovery::{Cut, Recovery, RecoveryReport, Tail};
+#[doc(hidden)]
+pub use snapshot::lookups;
 pub use state::{Digest, Digester, Value};
 
 use std::fmt;

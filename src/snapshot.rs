@@ -38,6 +38,7 @@
 
 mod blocks;
 mod index;
+pub mod lookups;
 mod out;
 mod paged;
 mod writer;

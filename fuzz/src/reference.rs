@@ -17,6 +17,10 @@ const MOST_WRITES: u64 = 1 << 48;
 /// The longest body of a frame.
 const MAX_BODY: usize = 1 << 30;
 
+/// The most meta bytes of a snapshot, and the length of its shortest entry.
+const MAX_META: usize = 1 << 20;
+const LEAST_ENTRY: u64 = 10;
+
 /// Entries, in key order.
 pub type Map<'a> = BTreeMap<&'a [u8], &'a [u8]>;
 
@@ -161,7 +165,7 @@ impl<'a> Chain<'a> {
         let most = due.saturating_add(((self.bytes.len() - self.at) / HEAD) as u64);
         while at < self.bytes.len() {
             // A look at its number first: most places have none that can be, and need no check.
-            let possible = self.head_at(at).is_some_and(|(number, ..)| (self.last..=most).contains(&number));
+            let possible = self.head_at(at).is_some_and(|(number, .., kind)| kind != 0 && (self.last..=most).contains(&number));
             let Some(frame) = possible.then(|| self.whole_at(at)).and_then(Result::ok) else {
                 at += 1;
                 continue;
@@ -419,6 +423,9 @@ pub fn snapshot(bytes: &[u8]) -> Result<Snapshot<'_>, Refusal> {
         return Err(Refusal::Damaged);
     }
     let salt = snapshot_salt(&bytes[12..28], seq);
+    if meta > MAX_META || count > length / LEAST_ENTRY {
+        return Err(Refusal::Damaged);
+    }
     let mut chain = Chain { bytes, numbered: ENTRIES, salt, at: SNAPSHOT_HEADER + meta, link: salt, last: 0 };
     let mut entries = Map::new();
     loop {

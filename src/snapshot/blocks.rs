@@ -1,7 +1,7 @@
 //! [`Blocks`]: checking a snapshot block by block, whoever reads it.
 
 use super::index::{Builder, Ref};
-use super::{Header, block_ref, damage};
+use super::{BLOCK_BYTES, Header, block_ref, damage};
 use crate::error::{Error, Result};
 use crate::record::Kind;
 use crate::scan::{Frame, Frames, Next};
@@ -67,6 +67,7 @@ impl Blocks {
         state::decode_each(frame.body, |_| {}).ok_or("the block's content is not possible")?;
         let mut rest = frame.body;
         let ops = std::iter::from_fn(|| if rest.is_empty() { None } else { state::decode_one(&mut rest) });
+        let is_long = frame.body.len() > BLOCK_BYTES;
         let mut last: &[u8] = &[]; // in this frame
         for (number, op) in ops.enumerate() {
             let value = op.value.ok_or("the block holds a deletion")?;
@@ -75,6 +76,9 @@ impl Blocks {
                     return Err("a block of the index is missing");
                 }
                 index.block(op.key, place_of(frame));
+            }
+            if number > 0 && is_long && self.index.is_some() {
+                return Err("the block is longer than several entries make one");
             }
             if last.max(&self.last_key) >= op.key {
                 return Err("the keys are not in order"); // no key is empty, so any is behind none

@@ -13,6 +13,8 @@ struct Crafted {
     dir: tempfile::TempDir,
     bytes: Vec<u8>,
     salt: u32,
+    /// Check of the last frame.
+    link: u32,
 }
 
 /// What an index block lists.
@@ -21,7 +23,7 @@ type Listed<'a> = &'a [(Ref, &'a [u8])];
 impl Crafted {
     fn new() -> Crafted {
         let salt = crc(crc(0, &ID.0), &7_u64.to_le_bytes());
-        Crafted { dir: tempfile::tempdir().unwrap(), bytes: vec![0; HEADER_BYTES], salt }
+        Crafted { dir: tempfile::tempdir().unwrap(), bytes: vec![0; HEADER_BYTES], salt, link: salt }
     }
 
     fn at(&self) -> u64 {
@@ -33,11 +35,12 @@ impl Crafted {
         let offset = self.at();
         let body_check = crc(self.salt, body);
         let head = |link| record::encode_head(Place { salt: self.salt, link, seq: 1, durable: 0 }, kind, body.len(), body_check);
-        let link = check.map_or(0, |check| link_for(check, |link| head(link).1));
+        let link = check.map_or(self.link, |check| link_for(check, |link| head(link).1));
         let (head, made) = head(link);
         assert!(check.is_none_or(|check| check == made));
         self.bytes.extend_from_slice(&head);
         self.bytes.extend_from_slice(body);
+        self.link = made;
         block_ref(offset, body.len(), made)
     }
 
@@ -196,6 +199,9 @@ fn content_that_no_store_writes_is_an_error() {
         let mut crafted = Crafted::new();
         let leaf = crafted.entries(&keys.iter().map(|key| &key[..]).collect::<Vec<_>>());
         assert_eq!(crafted.open(leaf).is_ok(), fine);
+        let path = crafted.dir.path().join("snap");
+        let error = load(OsDisk.open_read(&path).unwrap().unwrap(), &path, |_, _| {}).unwrap_err().to_string();
+        assert_eq!(error.contains("longer than several entries make one"), !fine, "{error}");
     }
     // Keys that do not follow those of the block before, whatever the index says of them.
     let mut crafted = Crafted::new();
