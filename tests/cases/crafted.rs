@@ -2,9 +2,10 @@
 
 use crate::common::Store;
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
 
 const HEADER: usize = 96;
 const HEAD: usize = 33;
@@ -305,6 +306,35 @@ fn case_29_a_store_that_does_not_fit_into_memory_is_refused_with_a_word() {
         assert!(fs::read(store.path("kv.wal")).unwrap() == before);
     }
     assert_eq!(store.cli().arg("SIZE").output().unwrap().stdout, b"40000\n");
+}
+
+/// The most memory that a process had so far, in bytes.
+fn most_memory(process: &Child) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}
+
+/// In memory is one copy, the store's own; a snapshot needs two more, and so does opening.
+#[test]
+fn case_29_a_long_value_is_not_copied_again_and_again() {
+    const VALUE_BYTES: u64 = 64 << 20;
+    let store = Store::new();
+    let value = vec![b'v'; VALUE_BYTES as usize];
+    store.cli().args(["-x", "PUT", "key"]).write_stdin(value).assert().success();
+    for options in [&[][..], &["--values-in-snapshot", "1MiB"]] {
+        let mut process = store.piped(options);
+        let (mut input, mut replies) = (process.stdin.take().unwrap(), BufReader::new(process.stdout.take().unwrap()).lines());
+        for command in ["SIZE", "SNAP", "SNAP"] {
+            writeln!(input, "{command}").unwrap();
+            let reply = replies.next().unwrap().unwrap();
+            assert!(reply == "1" || reply.starts_with("SNAP OK"), "{reply}");
+            let copies = most_memory(&process) as f64 / VALUE_BYTES as f64;
+            assert!(copies < 3.4, "{copies} copies for {command} {options:?}");
+        }
+        drop(input);
+        assert!(process.wait().unwrap().success());
+    }
 }
 
 /// How many bytes `kv_engine` reads of a log to say what is wrong with it.
