@@ -20,9 +20,6 @@
 
 mod body;
 mod salt;
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod search;
 mod sums;
 
 pub(crate) use body::body_holds;
@@ -289,6 +286,12 @@ impl Frames {
         let found = format!("a record of kind {} at byte {}", kind.number(), self.offset);
         Error::Version { path: self.path.clone(), found, supported: LOG_FORMAT }
     }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod search {
+    mod tests;
 }
 
 #[cfg(test)]

@@ -371,7 +371,9 @@ pub(crate) fn fill_from(map: &Map) -> impl FnOnce(&mut Writer) -> io::Result<()>
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod crafted;
+mod crafted {
+    mod tests;
+}
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;

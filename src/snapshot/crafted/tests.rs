@@ -1,7 +1,7 @@
 //! Snapshots whose checks all hold and whose index has a shape that no store writes.
 
-use super::index::{MOST_BYTES, Ref};
-use super::*;
+use super::super::index::{MOST_BYTES, Ref};
+use super::super::*;
 use crate::disk::OsDisk;
 use crate::record::Place;
 use std::ops::Bound;

@@ -1,7 +1,7 @@
 //! Files that are made to cost time or memory.
 
-use super::tests::{Made, SALT, fault};
-use super::*;
+use super::super::tests::{Made, SALT, fault};
+use super::super::*;
 use crate::disk::{Disk, OsDisk, ReadOnly, Readable};
 use crate::record::Place;
 use std::io;
