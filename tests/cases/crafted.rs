@@ -203,7 +203,7 @@ fn case_26_the_length_of_the_meta_bytes_is_not_believed() {
 
 #[test]
 fn case_26_the_length_of_the_root_of_the_index_is_not_believed() {
-    for (kind, body_len) in [(5, u32::MAX - 33), (5, 1 << 20), (4, 257 << 20)] {
+    for (kind, body_len) in [(5, 700_u32 << 20), (5, 1 << 20), (4, 257 << 20)] {
         let store = Store::new();
         let mut crafted = Crafted::of(&store);
         let (at, _, check) = crafted.frame(kind, b"", 7);
