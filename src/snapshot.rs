@@ -33,9 +33,13 @@
 //! Of a long one, steps 2 to 4 are done for one part after the other, by threads (`snapshot/out.rs`).
 //!
 //! Only then may the log let go of what the snapshot covers.
+//!
+//! What the header says of lengths and counts is held against the length of the file before anything is made of it: a file
+//! may be crafted, and mostly a hole. So there are at most [`MOST_META_BYTES`] meta bytes, and no more entries than fit.
 
 mod blocks;
 mod index;
+pub mod lookups;
 mod out;
 mod paged;
 mod writer;
@@ -73,6 +77,12 @@ const CHECK_AT: usize = 92;
 
 /// A frame is closed when its entries reach this size.
 const BLOCK_BYTES: usize = 4096;
+
+/// There are no more meta bytes: what a replica has to say of itself.
+const MOST_META_BYTES: usize = 1 << 20;
+
+/// No entry is shorter: a key of one byte, and no value.
+const LEAST_ENTRY_BYTES: u64 = 10;
 
 /// What the header of a snapshot says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -294,6 +304,12 @@ fn check_meta(file: &dyn File, path: &Path, header: &Header) -> Result<()> {
         return Err(Error::damaged(path, len.min(header.file_len().unwrap_or(len)), damage(&reason)));
     }
     let meta_len = header.meta_len as usize;
+    if meta_len > MOST_META_BYTES {
+        return Err(Error::damaged(path, META_LEN_AT as u64, damage(&format!("{meta_len} meta bytes are more than can be"))));
+    }
+    if header.entries > header.data_len / LEAST_ENTRY_BYTES {
+        return Err(Error::damaged(path, ENTRIES_AT as u64, damage(&format!("{} entries do not fit into it", header.entries))));
+    }
     let mut meta = vec![0; meta_len];
     let got = read_full_at(file, HEADER_BYTES as u64, &mut meta).map_err(Error::io("reading", path))?;
     if got != meta_len || crc(0, &meta) != header.meta_check {
@@ -386,6 +402,11 @@ pub(crate) fn fill_from(map: &crate::state::Map) -> impl FnOnce(&mut Writer) -> 
     }
 }
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod crafted {
+    mod tests;
+}
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;

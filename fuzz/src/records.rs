@@ -12,15 +12,18 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Reads the forged log, beside a snapshot that holds some of its first writes.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let promised = u64::from(input.byte() >> 4);
-    let file = Arc::new(Bytes(forge::log(&mut input)));
-    let read = reference::log(&file.0, promised);
-    bounded(file.0.len(), || {
-        agree(&file.0, promised, &read, |each| inspect::log_in(Arc::clone(&file) as _, Path::new(store::LOG), promised, each));
+    let file = Arc::new(Bytes::new(forge::log(&mut input)));
+    let read = reference::log(&file.bytes, promised);
+    bounded(file.len(), || {
+        agree(&file.bytes, promised, &read, |each| {
+            inspect::log_in(Arc::clone(&file) as _, Path::new(store::LOG), promised, each)
+        });
     });
 }
 
@@ -99,17 +102,42 @@ fn is_frame(record: &Record<'_>, frame: &Frame<'_>) {
 
 /// A file that is only read.
 #[derive(Debug)]
-struct Bytes(Vec<u8>);
+pub struct Bytes {
+    bytes: Vec<u8>,
+    read: AtomicUsize,
+}
+
+impl Bytes {
+    /// A file of these bytes.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Bytes {
+        Bytes { bytes, read: AtomicUsize::new(0) }
+    }
+
+    /// Its length.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "nobody asks")]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// How many bytes were read so far.
+    #[must_use]
+    pub fn read_bytes(&self) -> usize {
+        self.read.load(Relaxed)
+    }
+}
 
 impl File for Bytes {
     fn size(&self) -> io::Result<u64> {
-        Ok(self.0.len() as u64)
+        Ok(self.bytes.len() as u64)
     }
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
-        let rest = usize::try_from(offset).ok().and_then(|offset| self.0.get(offset..)).unwrap_or_default();
+        let rest = usize::try_from(offset).ok().and_then(|offset| self.bytes.get(offset..)).unwrap_or_default();
         let count = rest.len().min(out.len());
         out[..count].copy_from_slice(&rest[..count]);
+        self.read.fetch_add(count, Relaxed);
         Ok(count)
     }
 

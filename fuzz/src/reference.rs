@@ -17,6 +17,10 @@ const MOST_WRITES: u64 = 1 << 48;
 /// The longest body of a frame.
 const MAX_BODY: usize = 1 << 30;
 
+/// The most meta bytes of a snapshot, and the length of its shortest entry.
+const MAX_META: usize = 1 << 20;
+const LEAST_ENTRY: u64 = 10;
+
 /// Entries, in key order.
 pub type Map<'a> = BTreeMap<&'a [u8], &'a [u8]>;
 
@@ -146,10 +150,13 @@ impl<'a> Chain<'a> {
             expected: due,
             whole_beyond: 0,
             last_beyond: 0,
+            writes_beyond: 0,
             promised: 0,
         };
         let mut proven = due <= snapshot_seq;
         let mut beyond = Vec::new();
+        // Where a chain of an earlier life goes on, which does not count.
+        let mut stale = (fault == Fault::Chain).then_some((self.at, None));
         // The length of a record is believed where it continues the chain, and only there.
         let continues = self.head_at(self.at).is_some_and(|(_, _, link, _)| link == self.link);
         let mut at = self.at
@@ -161,7 +168,7 @@ impl<'a> Chain<'a> {
         let most = due.saturating_add(((self.bytes.len() - self.at) / HEAD) as u64);
         while at < self.bytes.len() {
             // A look at its number first: most places have none that can be, and need no check.
-            let possible = self.head_at(at).is_some_and(|(number, ..)| (self.last..=most).contains(&number));
+            let possible = self.head_at(at).is_some_and(|(number, .., kind)| kind != 0 && (self.last..=most).contains(&number));
             let Some(frame) = possible.then(|| self.whole_at(at)).and_then(Result::ok) else {
                 at += 1;
                 continue;
@@ -170,6 +177,12 @@ impl<'a> Chain<'a> {
             if frame.kind == OPENED || synced >= due {
                 proven = true;
                 cut.promised = cut.promised.max(synced);
+            }
+            match stale {
+                Some((due, link)) if due == frame.at && link.is_none_or(|link| link == frame.link) => {
+                    stale = Some((frame.at + HEAD + frame.body.len(), Some(frame.check)));
+                }
+                _ => cut.writes_beyond += u64::from(frame.kind == WRITE && frame.seq >= due),
             }
             cut.whole_beyond += 1;
             cut.last_beyond = cut.last_beyond.max(frame.seq);
@@ -190,6 +203,7 @@ pub struct Cut {
     pub expected: u64,
     pub whole_beyond: u64,
     pub last_beyond: u64,
+    pub writes_beyond: u64,
     pub promised: u64,
 }
 
@@ -481,6 +495,9 @@ pub fn snapshot(bytes: &[u8]) -> Result<Snapshot<'_>, Refusal> {
         return Err(Refusal::Damaged);
     }
     let salt = snapshot_salt(&bytes[12..28], seq);
+    if meta > MAX_META || count > length / LEAST_ENTRY {
+        return Err(Refusal::Damaged);
+    }
     let mut chain = Chain { bytes, numbered: ENTRIES, salt, at: SNAPSHOT_HEADER + meta, link: salt, last: 0 };
     let mut entries = Map::new();
     loop {
@@ -543,8 +560,18 @@ pub struct Opened<'a> {
     pub resumed: bool,
     /// Whether there is a log.
     pub has_log: bool,
+    /// Whether the log is an empty file.
+    pub empty: bool,
     /// Whether there is a snapshot.
     pub has_snapshot: bool,
+}
+
+impl Opened<'_> {
+    /// Whether there is a snapshot, and no log to go on with: nothing is changed before the first write.
+    #[must_use]
+    pub fn is_unbegun(&self) -> bool {
+        self.has_snapshot && (!self.has_log || !self.resumed && !matches!(self.tail, Tail::Damaged(_)))
+    }
 }
 
 /// What opening these files must give.
@@ -567,6 +594,7 @@ pub fn open<'a>(log_bytes: Option<&'a [u8]>, snapshot_bytes: Option<&'a [u8]>, p
         closed: false,
         resumed: false,
         has_log: log.is_some(),
+        empty: false,
         has_snapshot: snapshot.is_some(),
         map: Map::new(),
     };
@@ -587,11 +615,15 @@ pub fn open<'a>(log_bytes: Option<&'a [u8]>, snapshot_bytes: Option<&'a [u8]>, p
         opened.closed = log.closed || (opened.tail == Tail::Clean && log.frames.is_empty());
         opened.resumed = log.last >= snapshot_seq;
     }
+    opened.empty = log_bytes.is_some_and(<[u8]>::is_empty);
     if policy == Recovery::Strict {
-        if matches!(opened.tail, Tail::Damaged(_)) {
+        if matches!(opened.tail, Tail::Damaged(_)) || opened.empty && !opened.has_snapshot {
             return Err(Refusal::Damaged);
         }
-        if opened.has_snapshot && !opened.has_log {
+        if matches!(opened.tail, Tail::Torn(cut) if cut.writes_beyond > 0) {
+            return Err(Refusal::Damaged);
+        }
+        if opened.is_unbegun() {
             return Err(Refusal::Mismatch);
         }
     }

@@ -98,8 +98,9 @@ fn load(
     let Keep::OnDisk { cache_bytes } = files.keep else {
         let header = snapshot::load_ahead(file, path, plan.ahead, Way::ThroughCache, |at, op| {
             feed.apply(at, op);
-            ControlFlow::Continue(())
+            if feed.has_memory() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
+        feed.check_memory(path)?;
         return Ok((header, None));
     };
     let base = Paged::open(Arc::clone(&file), path, cache_bytes)?;
@@ -153,6 +154,7 @@ fn replay(
                     let reason = format!("{}, although its checksums hold; not opened, nothing changed", Fault::Content);
                     return Err(Error::damaged(path, frame.offset, reason));
                 }
+                feed.check_memory(path)?;
                 report.replayed += 1;
                 report.last_seq = frame.header.seq;
             }
