@@ -14,6 +14,7 @@
 //!    handed over before may not be used when [`Export::each`] fails.
 
 mod holed;
+mod missing;
 mod said;
 mod salvage;
 #[cfg(test)]
@@ -25,7 +26,7 @@ pub use salvage::{Salvage, Salvaged, salvage};
 use crate::disk::{Disk, File, OsDisk};
 use crate::error::{Error, Result};
 use crate::record::{Fault, Kind};
-use crate::recovery::{Cut, Tail, check_pair, read_header};
+use crate::recovery::{Beside, Cut, Tail, diverged, header_now, lacking, read_header};
 use crate::scan::{Frames, Next};
 use crate::state;
 use crate::{Seq, StoreId, snapshot, wal};
@@ -49,6 +50,9 @@ pub struct Export {
     pub store_id: StoreId,
     /// How the log ended: never damaged.
     pub tail: Tail,
+    /// Whether the log ends with a write, and the file with it: without reserved space and without a mark, as a write that
+    /// failed leaves it, or somebody who cut the file.
+    pub ends_bare: bool,
     said: Said,
     snapshot: Option<Arc<dyn File>>,
     snapshot_path: PathBuf,
@@ -78,15 +82,18 @@ pub struct Export {
 /// ```
 ///
 /// # Errors
-/// [`Error::Damaged`], [`Error::Mismatch`] also when there is no log beside the snapshot, [`Error::Foreign`],
-/// [`Error::Version`], [`Error::Io`] also when there is neither file.
+/// [`Error::Damaged`], [`Error::Mismatch`] also when the log beside the snapshot is missing, empty, or older than it,
+/// [`Error::Foreign`], [`Error::Version`], [`Error::Io`] also when there is neither file.
 pub fn read(wal: &Path, snapshot: &Path) -> Result<Export> {
     let mut damage = None;
     for _ in 0..LOOKS {
+        let begun = header_now(wal);
         match read_once(wal, snapshot) {
             Err(Error::Damaged { path, offset, .. }) if path == wal && damage != Some(offset) => {
                 damage = Some(offset);
             }
+            // The store put a new log in place, perhaps twice.
+            Err(Error::Mismatch { .. }) if header_now(wal) != begun => {}
             done => return done,
         }
     }
@@ -94,48 +101,65 @@ pub fn read(wal: &Path, snapshot: &Path) -> Result<Export> {
 }
 
 fn read_once(wal_path: &Path, snapshot_path: &Path) -> Result<Export> {
-    let log = open(&OsDisk, wal_path)?;
+    let file = OsDisk.open_read(wal_path).map_err(Error::io("opening", wal_path))?;
     let snapshot = OsDisk.open_read(snapshot_path).map_err(Error::io("opening", snapshot_path))?;
     let held = snapshot.as_deref().map(|file| snapshot::read_header(file, snapshot_path)).transpose()?;
-    let Some(log) = log else {
-        return Err(match held {
-            None => {
-                Error::io("opening", wal_path)(io::Error::new(io::ErrorKind::NotFound, "there is no such file, or it is empty"))
-            }
-            Some(_) => Error::Mismatch {
-                wal: wal_path.to_path_buf(),
-                snapshot: snapshot_path.to_path_buf(),
-                reason: "there is no log beside the snapshot; writes after it may be missing".into(),
-            },
-        });
+    let lack = |log: Beside<'_>| lacking(wal_path, snapshot_path, log, held.as_ref()).map_or(Ok(()), Err);
+    let Some(log) = file.clone().map(|file| not_empty(file, wal_path)).transpose()?.flatten() else {
+        lack(if file.is_some() { Beside::Empty } else { Beside::Nothing })?;
+        return Err(Error::io("opening", wal_path)(io::Error::new(io::ErrorKind::NotFound, "there is no such file")));
     };
     let header = read_header(&*log, wal_path)?;
-    check_pair(wal_path, snapshot_path, &header, held.as_ref())?;
-    let held = held.map_or(0, |header| header.seq);
+    lack(Beside::Log(&header, None))?;
+    if let Some(snapshot) = &snapshot
+        && let Some(error) = diverged(wal_path, &log, &header, snapshot_path, snapshot)?
+    {
+        return Err(error);
+    }
+    let held_seq = held.map_or(0, |header| header.seq);
     let mut said = Said::of(Arc::clone(&log), wal_path);
     let mut frames = Frames::new(log, wal_path, Kind::WRITE, header.salt, wal::HEADER_BYTES as u64, header.base)?;
+    let (mut is_behind_write, mut ends_bare) = (false, false);
     let tail = loop {
         match frames.next()? {
-            Next::End => break Tail::Clean,
-            Next::Bad(fault) => break Cut::judge(&mut frames, fault, held)?,
-            Next::Frame(frame) if frame.header.kind == Kind::WRITE && frame.header.seq > held => {
+            Next::End => {
+                ends_bare = is_behind_write && frames.offset() == frames.file_len();
+                break Tail::Clean;
+            }
+            Next::Bad(fault) => break Cut::judge(&mut frames, fault, held_seq)?,
+            Next::Frame(frame) if frame.header.kind != Kind::WRITE => is_behind_write = false,
+            Next::Frame(frame) if frame.header.seq > held_seq => {
+                is_behind_write = true;
                 let heard = state::decode_each(frame.body, |op| said.hear(&frame, op, true));
                 heard.ok_or_else(|| Error::damaged(wal_path, frame.offset, Fault::Content.to_string()))?;
             }
-            Next::Frame(_) => {}
+            Next::Frame(_) => is_behind_write = true,
         }
     };
     if let Tail::Damaged(cut) = &tail {
         return Err(Error::damaged(wal_path, cut.offset, format!("{}, and {}", cut.fault, cut.proof)));
     }
-    let (seq, store_id) = (frames.last().max(held), header.store_id);
-    Ok(Export { seq, store_id, tail, said, snapshot, snapshot_path: snapshot_path.to_path_buf() })
+    lack(Beside::Log(&header, Some(frames.last())))?;
+    let (seq, store_id) = (frames.last(), header.store_id);
+    Ok(Export { seq, store_id, tail, ends_bare, said, snapshot, snapshot_path: snapshot_path.to_path_buf() })
 }
 
 /// `None` when there is none, or an empty one, as opening sees it.
 fn open(disk: &dyn Disk, wal: &Path) -> Result<Option<Arc<dyn File>>> {
     let Some(file) = disk.open_read(wal).map_err(Error::io("opening", wal))? else { return Ok(None) };
+    not_empty(file, wal)
+}
+
+fn not_empty(file: Arc<dyn File>, wal: &Path) -> Result<Option<Arc<dyn File>>> {
     Ok(if file.size().map_err(Error::io("reading", wal))? == 0 { None } else { Some(file) })
+}
+
+/// Why two files are not one store, without their names.
+fn reason_of(error: &Error) -> String {
+    match error {
+        Error::Mismatch { reason, .. } => reason.clone(),
+        other => other.to_string(),
+    }
 }
 
 impl Export {

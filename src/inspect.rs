@@ -5,22 +5,25 @@
 
 mod fields;
 mod follow;
+mod head;
 mod kept;
+mod verify;
 
 pub use fields::{Field, header_fields, record_fields};
 pub use follow::{Follow, Followed};
+pub(crate) use head::{LogHead, SnapshotHead, log_head, snapshot_head};
 pub use kept::{kept_copies, said_of_kept_copies};
+pub use verify::{Health, Verification, lacking, verify};
 
 use crate::disk::{Disk, File, OsDisk, read_full_at};
 use crate::error::{Error, Result};
-use crate::record::{Fault, HEADER_BYTES, Kind};
-use crate::recovery::{Cut, Tail, check_pair, read_header};
-use crate::scan::{Frame, Frames, Next, find_salt};
+use crate::record::{HEADER_BYTES, Kind};
+use crate::recovery::{Cut, Tail};
+use crate::scan::{Frame, Next};
 use crate::state;
-use crate::{KeptCopy, LOG_FORMAT, Seq, StoreId, snapshot, wal};
-use std::fmt;
+use crate::{LOG_FORMAT, Seq, StoreId, snapshot, wal};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Something that stands in a log, as [`log`] shows it.
@@ -53,7 +56,7 @@ pub enum Entry<'a> {
     Header {
         /// Its length in bytes.
         bytes: u64,
-        /// The store it belongs to; `None` when the header is damaged.
+        /// The store it belongs to; `None` when the header is damaged and does not say it any more.
         store_id: Option<StoreId>,
         /// The format version.
         version: u32,
@@ -218,9 +221,12 @@ pub enum Operation<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogSummary {
+    /// The store it belongs to; `None` when the header is damaged and does not say it any more.
+    pub store_id: Option<StoreId>,
     /// Whole writes before the end or the first bad place.
     pub writes: u64,
-    /// Sequence number of the write before the first one of this log.
+    /// Sequence number of the write before the first one of this log; where the header is damaged and does not say it
+    /// any more, before the first one that was found.
     pub base: Seq,
     /// Sequence number of the last write; `base` when there is none.
     pub last_seq: Seq,
@@ -232,6 +238,9 @@ pub struct LogSummary {
     pub reserved_bytes: u64,
     /// Whether the last record is the mark of an orderly close.
     pub closed_cleanly: bool,
+    /// Whether it ends with a write, and the file with it: without reserved space and without a mark, as a write that failed
+    /// leaves it, or somebody who cut the file.
+    pub ends_bare: bool,
     /// How it ends.
     pub tail: Tail,
     /// What is wrong with the header, when the records could be found all the same.
@@ -292,16 +301,14 @@ pub fn log_in(
     snapshot_seq: Seq,
     mut each: impl FnMut(Entry<'_>) -> ControlFlow<()>,
 ) -> Result<LogSummary> {
-    let (header, damage) = match read_header(&*file, path) {
-        Ok(header) => (header, None),
-        Err(Error::Damaged { reason, offset, path }) => match find_header(&file, &path)? {
-            Some(header) => (header, Some(reason)),
-            None => return Err(Error::Damaged { path, offset, reason }),
-        },
-        Err(other) => return Err(other),
-    };
-    let mut frames = Frames::new(file, path, Kind::WRITE, header.salt, wal::HEADER_BYTES as u64, header.base)?;
+    if file.size().map_err(Error::io("reading", path))? == 0 {
+        return Err(Error::damaged(path, 0, "the log is an empty file, which no crash leaves"));
+    }
+    let head = log_head(&file, path)?;
+    let mut frames = head.frames(file, path)?;
+    let LogHead { header, is_known, damage, .. } = head;
     let mut summary = LogSummary {
+        store_id: is_known.then_some(header.store_id),
         writes: 0,
         base: header.base,
         last_seq: header.base,
@@ -309,26 +316,31 @@ pub fn log_in(
         file_bytes: frames.file_len(),
         reserved_bytes: 0,
         closed_cleanly: false,
+        ends_bare: false,
         tail: Tail::Clean,
         header_damage: damage.clone(),
     };
     let mut flow = each(Entry::Header {
         bytes: wal::HEADER_BYTES as u64,
-        store_id: damage.is_none().then_some(header.store_id),
+        store_id: summary.store_id,
         version: LOG_FORMAT,
         base: header.base,
         damage,
     });
-    let mut broke_off = false;
+    let (mut broke_off, mut is_behind_write) = (false, false);
     let fault = loop {
         if flow.is_break() {
             broke_off = true;
             break None;
         }
         match frames.next()? {
-            Next::End => break None,
+            Next::End => {
+                summary.ends_bare = is_behind_write && frames.offset() == frames.file_len();
+                break None;
+            }
             Next::Bad(fault) => break Some(fault),
             Next::Frame(frame) => {
+                is_behind_write = frame.header.kind == Kind::WRITE;
                 let record = Record::of(&frame);
                 summary.writes += u64::from(frame.header.kind == Kind::WRITE);
                 summary.closed_cleanly = record.content == Content::Closed;
@@ -380,14 +392,6 @@ impl<'a> Record<'a> {
     }
 }
 
-/// What a lost header of a log must have said, but for the store, by the records behind it.
-pub(crate) fn find_header(file: &Arc<dyn File>, path: &Path) -> Result<Option<wal::Header>> {
-    Ok(find_salt(Arc::clone(file), path, wal::HEADER_BYTES as u64)?.and_then(|(salt, first)| {
-        let base = if first.kind == Kind::WRITE { first.seq.checked_sub(1)? } else { first.seq };
-        Some(wal::Header { store_id: StoreId([0; 16]), salt, base })
-    }))
-}
-
 /// The last write in the snapshot at `path`, as its header says; 0 when there is none or it cannot
 /// be read.
 ///
@@ -412,215 +416,4 @@ pub fn snapshot_seq(path: &Path) -> Seq {
         snapshot::Header::decode(path, &bytes[..got]).ok()
     };
     header().map_or(0, |header| header.seq)
-}
-
-/// The verdict on one file; from [`verify`].
-///
-/// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
-/// # let engine = kv_engine::Options::new(&log, &snapshot).open()?;
-/// # engine.put("x", "100")?;
-/// # engine.delete("x")?;
-/// # engine.close()?;
-/// use kv_engine::inspect::{self, Health};
-///
-/// match inspect::verify(&log, &snapshot).log.1 {
-///     Health::Sound(what) => assert_eq!(what, "writes 1 to 2, 223 B, closed in order"),
-///     Health::Torn(what) => println!("as a crash leaves it: {what}"),
-///     Health::Bad(error) => println!("{error}"),
-///     _ => println!("no log"),
-/// }
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Health {
-    /// There is no such file, or an empty one where the log should be.
-    Missing,
-    /// Every check holds. What it holds, in words.
-    Sound(String),
-    /// A log that ends in a torn record, which the next opening cuts. In words.
-    Torn(String),
-    /// A check fails, or it is not a file of ours.
-    Bad(Error),
-    /// The operating system does not let it be read, which says nothing about what is in it.
-    Unreadable(Error),
-}
-
-/// What [`verify`] found. Its [`Display`](fmt::Display) is one line for each file, and one more when
-/// the two do not fit.
-///
-/// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
-/// # let engine = kv_engine::Options::new(&log, &snapshot).open()?;
-/// # engine.put("x", "100")?;
-/// # engine.delete("x")?;
-/// # engine.close()?;
-/// let found = kv_engine::inspect::verify(&log, &snapshot);
-/// assert!(found.to_string().contains(": sound, writes 1 to 2, "));
-/// assert!(found.pair.is_none());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Verification {
-    /// The log's path and verdict.
-    pub log: (PathBuf, Health),
-    /// The snapshot's path and verdict.
-    pub snapshot: (PathBuf, Health),
-    /// Why the two cannot be one store, when neither is bad by itself; or that the log is missing.
-    pub pair: Option<Error>,
-    /// The copies of the log that openings kept, and other files with such names.
-    pub kept: Vec<KeptCopy>,
-}
-
-impl Verification {
-    /// Whether the store would open with everything that it ever promised durable, as far as the
-    /// files can tell. A torn tail is sound; two missing files are not, and neither is a store beside which a copy of
-    /// its damaged log is kept.
-    ///
-    /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
-    /// use kv_engine::inspect::verify;
-    ///
-    /// assert!(!verify(&log, &snapshot).is_sound()); // nothing there yet
-    /// kv_engine::Options::new(&log, &snapshot).open()?.put("x", "100")?;
-    /// assert!(verify(&log, &snapshot).is_sound());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn is_sound(&self) -> bool {
-        let healths = [&self.log.1, &self.snapshot.1];
-        let bad = healths.iter().any(|health| matches!(health, Health::Bad(_) | Health::Unreadable(_)));
-        let missing = healths.iter().all(|health| matches!(health, Health::Missing));
-        let kept = self.kept.iter().any(|copy| matches!(copy, KeptCopy::Damaged(_)));
-        !bad && !missing && !kept && self.pair.is_none()
-    }
-}
-
-impl fmt::Display for Verification {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (name, (path, health)) in [("log", &self.log), ("snapshot", &self.snapshot)] {
-            match health {
-                Health::Missing => writeln!(f, "{name} {}: missing", path.display())?,
-                Health::Sound(text) => writeln!(f, "{name} {}: sound, {text}", path.display())?,
-                Health::Torn(text) => writeln!(f, "{name} {}: torn, {text}", path.display())?,
-                Health::Bad(error) => writeln!(f, "{name} BAD: {error}")?,
-                Health::Unreadable(error) => writeln!(f, "{name} cannot be read: {error}")?,
-            }
-        }
-        if let Some(error) = &self.pair {
-            writeln!(f, "BAD: {error}")?;
-        }
-        said_of_kept_copies(&self.kept, &self.snapshot.0).iter().try_for_each(|said| writeln!(f, "kept: {said}"))
-    }
-}
-
-/// Reads and checks every byte of the log at `wal` and of the snapshot at `snapshot`. What cannot be
-/// read is a verdict too, so there is no error.
-///
-/// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
-/// kv_engine::Options::new(&log, &snapshot).open()?.put("x", "100")?;
-/// assert!(kv_engine::inspect::verify(&log, &snapshot).is_sound());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[must_use]
-pub fn verify(wal: &Path, snapshot: &Path) -> Verification {
-    // The log is opened first: a store that takes a snapshot meanwhile replaces the snapshot before
-    // the log, so an older log always fits a newer snapshot, but not the other way round.
-    let log_header = OsDisk.open_read(wal).ok().flatten().and_then(|file| read_header(&*file, wal).ok());
-    let promised = snapshot_seq(snapshot);
-    let mut impossible = None;
-    let mut is_behind_write = false;
-    let seen = log(wal, promised, |entry| {
-        is_behind_write = matches!(&entry, Entry::Record(Record { content: Content::Write(_), .. }));
-        if let Entry::Record(Record { offset, content: Content::Impossible, .. }) = entry {
-            impossible = Some(offset);
-        }
-        ControlFlow::Continue(())
-    });
-    let log_health = match (seen, impossible) {
-        (Err(Error::Io { source, .. }), _) if source.kind() == std::io::ErrorKind::NotFound => Health::Missing,
-        (Err(_), _) if is_empty(wal) => Health::Missing,
-        (Err(error), _) => unsound(error),
-        (Ok(_), Some(offset)) => Health::Bad(Error::damaged(wal, offset, Fault::Content.to_string())),
-        (Ok(LogSummary { header_damage: Some(reason), .. }), _) => Health::Bad(Error::damaged(wal, 0, reason)),
-        (Ok(summary), None) => match &summary.tail {
-            Tail::Clean if is_behind_write && summary.valid_bytes == summary.file_bytes => Health::Sound(format!(
-                "{}; ends right behind its last write, without reserved space and without a mark: a write failed there, as on \
-                 a full disk, or somebody cut the file",
-                describe(&summary)
-            )),
-            Tail::Clean => Health::Sound(describe(&summary)),
-            Tail::Torn(cut) => Health::Torn(format!(
-                "{}; then {} B that are no whole record ({}): no sync that covers them is known to have ended; cut at the next opening",
-                describe(&summary),
-                cut.bytes,
-                cut.fault
-            )),
-            Tail::Damaged(cut) => Health::Bad(Error::damaged(wal, cut.offset, format!("{}, and {}", cut.fault, cut.proof))),
-        },
-    };
-    let (snapshot_health, header) = check_snapshot(snapshot);
-    let pair = match (&log_health, log_header) {
-        (Health::Missing, _) if header.is_some() => Some(Error::Mismatch {
-            wal: wal.to_path_buf(),
-            snapshot: snapshot.to_path_buf(),
-            reason: "there is no log beside the snapshot; writes after it may be missing".into(),
-        }),
-        (Health::Sound(_) | Health::Torn(_), Some(log)) if !matches!(snapshot_health, Health::Bad(_) | Health::Unreadable(_)) => {
-            check_pair(wal, snapshot, &log, header.as_ref()).err()
-        }
-        _ => None,
-    };
-    let kept = kept_copies(wal, snapshot);
-    Verification { log: (wal.to_path_buf(), log_health), snapshot: (snapshot.to_path_buf(), snapshot_health), pair, kept }
-}
-
-/// An empty file holds no log; opening begins a new one in its place.
-fn is_empty(path: &Path) -> bool {
-    OsDisk.open_read(path).ok().flatten().is_some_and(|file| file.size().is_ok_and(|size| size == 0))
-}
-
-fn check_snapshot(path: &Path) -> (Health, Option<snapshot::Header>) {
-    let file = match OsDisk.open_read(path) {
-        Ok(Some(file)) => file,
-        Ok(None) => return (Health::Missing, None),
-        Err(e) => return (unsound(Error::io("opening", path)(e)), None),
-    };
-    match snapshot::load(file, path, |_, _| {}) {
-        Ok(header) => {
-            let text = format!(
-                "{} keys after write {}, {} B, digest {}",
-                header.entries,
-                header.seq,
-                header.file_len().unwrap_or(0),
-                header.digest
-            );
-            (Health::Sound(text), Some(header))
-        }
-        Err(error) => (unsound(error), None),
-    }
-}
-
-fn unsound(error: Error) -> Health {
-    match error {
-        Error::Io { .. } => Health::Unreadable(error),
-        _ => Health::Bad(error),
-    }
-}
-
-fn describe(summary: &LogSummary) -> String {
-    let writes = match summary.writes {
-        0 => format!("no writes after write {}", summary.base),
-        1 => format!("write {}", summary.last_seq),
-        _ => format!("writes {} to {}", summary.base + 1, summary.last_seq),
-    };
-    let closed = if summary.closed_cleanly { ", closed in order" } else { "" };
-    format!("{writes}, {} B{closed}", summary.valid_bytes)
 }

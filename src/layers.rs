@@ -209,7 +209,7 @@ impl Stack {
     fn count(&self) -> Result<u64> {
         let Some(base) = &self.base else { return Ok(self.live(|_| Ok(false))?.0) };
         let (written, also_below) = self.live(|key| base.contains(key))?;
-        Ok(base.header().entries + written - also_below)
+        (base.header().entries + written).checked_sub(also_below).ok_or_else(|| base.miscounted())
     }
 
     /// How many keys have a value above the base, and how many that were written or deleted there are below.

@@ -85,12 +85,12 @@
 //! |---|---|---|
 //! | [`disk`] | the seam to the operating system | memory |
 //! | `magic` | the first bytes of each file; what a foreign file is | – |
-//! | `memory` | large buffers that go back to the system | – |
+//! | `memory` | large buffers that go back to the system; memory that cannot be had | – |
 //! | `record` | the bytes of one frame | – |
 //! | `state` | the map as a pure function of the writes | record, sync |
 //! | `scan` | reading frames back; torn or damaged | disk, record |
 //! | `wal` | append, write, sync of opaque frames | disk, magic, record |
-//! | `snapshot` | save and load one state | disk, magic, record, scan, state |
+//! | `snapshot` | save and load one state | disk, magic, memory, record, scan, state |
 //! | `layers` | what readers see: writes in memory, over a snapshot in memory or on the disk | disk, snapshot, state, sync |
 //! | `recovery` | snapshot + log → state | all above |
 //! | `checkpoint` | old snapshot + log → new snapshot, and a new log | disk, memory, record, scan, wal, snapshot, state |
@@ -131,6 +131,8 @@ pub use engine::{Ack, Batch, Engine, Flushed, Keys, Options, Scan, Snapshotted, 
 pub use error::{Error, Result};
 pub use record::Fault;
 pub use recovery::{Cut, KeptCopy, Recovery, RecoveryReport, Tail};
+#[doc(hidden)]
+pub use snapshot::lookups;
 pub use state::{Digest, Digester, Value};
 
 use std::fmt;

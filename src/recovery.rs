@@ -35,6 +35,7 @@ mod cut;
 mod feed;
 mod keep;
 mod kept;
+mod pair;
 mod read;
 mod spread;
 mod unbegun;
@@ -44,6 +45,7 @@ pub(crate) use feed::Progress;
 pub use kept::KeptCopy;
 use kept::kept_copies;
 pub(crate) use kept::{kept_beside, said as said_of_kept};
+pub(crate) use pair::{Beside, diverged, header_now, lacking};
 pub(crate) use read::{Keep, check_pair, read_header};
 pub(crate) use unbegun::Unbegun;
 

@@ -19,8 +19,11 @@
 //! close writes a mark behind the last group, and so does a store in which nobody writes, or that was flushed: only where
 //! the process is killed within that moment is the gap open. Rot in such a mark looks torn too; it holds no write.
 
+mod body;
 mod salt;
+mod sums;
 
+pub(crate) use body::body_holds;
 pub(crate) use salt::find_salt;
 
 use crate::disk::{File, Way, Window};
@@ -30,10 +33,15 @@ use crate::{LOG_FORMAT, Seq};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use sums::Sums;
 
 /// Walks over the frames of a file.
 pub(crate) struct Frames {
     window: Window,
+    /// For the search behind a bad frame.
+    sums: Option<Sums>,
+    /// Whether this program wrote the file a moment ago: then its lengths can be believed.
+    ours: bool,
     path: PathBuf,
     /// The kind whose frames are numbered: writes in a log, entries in a snapshot.
     numbered: Kind,
@@ -87,7 +95,12 @@ impl Frames {
     /// Starts at `offset` of `file`, behind number `base` of the kind of frame that is `numbered`.
     pub(crate) fn new(file: Arc<dyn File>, path: &Path, numbered: Kind, salt: u32, offset: u64, base: Seq) -> Result<Frames> {
         let window = Window::new(file).map_err(Error::io("reading", path))?;
-        Ok(Frames { window, path: path.to_path_buf(), numbered, salt, offset, link: salt, last: base })
+        Ok(Frames { window, sums: None, ours: false, path: path.to_path_buf(), numbered, salt, offset, link: salt, last: base })
+    }
+
+    /// Of a file that this program has just written, each long body is read once, not twice.
+    pub(crate) fn of_ours(self) -> Frames {
+        Frames { ours: true, ..self }
     }
 
     /// Expects a frame that follows the one with the check `link`, which is not the first of the file.
@@ -196,7 +209,8 @@ impl Frames {
         loop {
             let mut heads = self.read(offset, STEP_BYTES)?.windows(HEADER_BYTES);
             let count = heads.len() as u64;
-            let Some(at) = heads.position(|head| range.contains(&record::glance_seq(head))) else {
+            let may_be = |head: &[u8]| !record::is_blank(head) && range.contains(&record::glance_seq(head));
+            let Some(at) = heads.position(may_be) else {
                 if count == 0 {
                     return Ok(None);
                 }
@@ -205,6 +219,7 @@ impl Frames {
             };
             offset += at as u64;
             if let Ok(header) = self.header_at(offset)?
+                && self.may_be_whole(offset, &header)?
                 && self.body_at(offset, &header)?.is_ok()
             {
                 return Ok(Some((offset, header)));
@@ -218,10 +233,34 @@ impl Frames {
         Ok(record::decode_header(self.read(offset, HEADER_BYTES)?, salt))
     }
 
+    /// Reads the body that belongs to a head, and checks it.
     fn body_at(&mut self, offset: u64, header: &Header) -> Result<std::result::Result<(), Fault>> {
         let salt = self.salt;
-        // A length that reaches beyond the file costs no memory: a window never does.
+        if self.window.len().saturating_sub(offset) < Frame::len_of(header) {
+            return Ok(Err(Fault::Short));
+        }
+        // What is long gets memory when it is known to be whole.
+        if header.body_len > body::READ_BYTES && !self.ours {
+            let at = offset + HEADER_BYTES as u64;
+            let holds = body_holds(&**self.window.file(), at, header, salt).map_err(Error::io("reading", &self.path))?;
+            if holds.is_err() {
+                return Ok(holds);
+            }
+        }
         Ok(record::check_body(header, salt, self.body(offset, header)?))
+    }
+
+    /// Whether the body that belongs to a head holds, found out in time that does not grow with its length: heads that
+    /// claim the same bytes again and again make no search long.
+    fn may_be_whole(&mut self, offset: u64, header: &Header) -> Result<bool> {
+        let (from, to) = (offset + HEADER_BYTES as u64, offset + Frame::len_of(header));
+        if to > self.window.len() || header.body_len <= body::SHORT_BYTES {
+            return Ok(to <= self.window.len());
+        }
+        let (file, start) = (self.window.file(), self.offset);
+        let sums = self.sums.get_or_insert_with(|| Sums::new(Arc::clone(file), start));
+        let sum = sums.of(from..to, self.salt).map_err(Error::io("reading", &self.path))?;
+        Ok(sum == Some(header.body_check))
     }
 
     fn body(&mut self, offset: u64, header: &Header) -> Result<&[u8]> {
@@ -256,29 +295,35 @@ impl Frames {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
+mod search {
+    mod tests;
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::disk::{Disk, OsDisk};
     use crate::record::Body;
     use crate::record::Place;
 
-    const SALT: u32 = 0x5a17_5a17;
+    pub(super) const SALT: u32 = 0x5a17_5a17;
     /// Not a byte of any frame's head that could be one of the sequence numbers used here.
     const JUNK: u8 = 0xee;
 
     /// A file of frames in the making.
-    struct Made {
-        bytes: Vec<u8>,
+    pub(super) struct Made {
+        pub(super) bytes: Vec<u8>,
         link: u32,
     }
 
     impl Made {
-        fn new() -> Made {
+        pub(super) fn new() -> Made {
             Made { bytes: Vec::new(), link: SALT }
         }
 
         /// Appends one frame; returns where it begins.
-        fn frame(&mut self, kind: Kind, seq: Seq, durable: Seq, body: &[u8]) -> u64 {
+        pub(super) fn frame(&mut self, kind: Kind, seq: Seq, durable: Seq, body: &[u8]) -> u64 {
             let at = self.bytes.len() as u64;
             let place = Place { salt: SALT, link: self.link, seq, durable };
             self.link = record::encode(&mut self.bytes, place, kind, &Body::new(body, SALT));
@@ -289,7 +334,7 @@ mod tests {
             self.frame(Kind::WRITE, seq, durable, b"body")
         }
 
-        fn junk(&mut self, count: usize) {
+        pub(super) fn junk(&mut self, count: usize) {
             self.bytes.extend(std::iter::repeat_n(JUNK, count));
         }
 
@@ -302,18 +347,18 @@ mod tests {
             Frames::new(file, &path, kind, SALT, at, last).unwrap()
         }
 
-        fn frames(&self) -> Frames {
+        pub(super) fn frames(&self) -> Frames {
             self.frames_of(Kind::WRITE, 0, 0)
         }
 
         /// What is found behind the place where number `last + 1` should begin and does not.
-        fn beyond(&self, at: u64, last: Seq) -> Beyond {
+        pub(super) fn beyond(&self, at: u64, last: Seq) -> Beyond {
             self.frames_of(Kind::WRITE, at, last).look_beyond(|_| {}).unwrap()
         }
     }
 
     /// Reads on to the first place that is not a frame.
-    fn fault(frames: &mut Frames) -> Option<Fault> {
+    pub(super) fn fault(frames: &mut Frames) -> Option<Fault> {
         loop {
             match frames.next().unwrap() {
                 Next::Frame(_) => {}

@@ -33,9 +33,13 @@
 //! Of a long one, steps 2 to 4 are done for one part after the other, by threads (`snapshot/out.rs`).
 //!
 //! Only then may the log let go of what the snapshot covers.
+//!
+//! What the header says of lengths and counts is held against the length of the file before anything is made of it: a file
+//! may be crafted, and mostly a hole. So there are at most [`MOST_META_BYTES`] meta bytes, and no more entries than fit.
 
 mod blocks;
 mod index;
+pub mod lookups;
 mod out;
 mod paged;
 mod writer;
@@ -73,6 +77,12 @@ const CHECK_AT: usize = 92;
 
 /// A frame is closed when its entries reach this size.
 const BLOCK_BYTES: usize = 4096;
+
+/// There are no more meta bytes: what a replica has to say of itself.
+const MOST_META_BYTES: usize = 1 << 20;
+
+/// No entry is shorter: a key of one byte, and no value.
+const LEAST_ENTRY_BYTES: u64 = 10;
 
 /// What the header of a snapshot says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +129,12 @@ impl Header {
             return Err(Error::damaged(path, 0, damage("the file is empty")));
         }
         if bytes[..known] != MAGIC[..known] {
+            let rest = bytes.get(VERSION_AT..CHECK_AT);
+            if rest.is_some_and(|rest| bytes.len() >= HEADER_BYTES && le32(bytes, CHECK_AT) == crc(crc(0, &MAGIC), rest)) {
+                let what =
+                    "the first 8 bytes are not those of a snapshot, although the checksum of the header is right with them";
+                return Err(Error::damaged(path, 0, damage(what)));
+            }
             return Err(Error::foreign(path, describe(bytes)));
         }
         if bytes.len() < HEADER_BYTES {
@@ -151,13 +167,18 @@ impl Header {
 
     /// Begins every checksum of its frames.
     pub(crate) fn salt(&self) -> u32 {
-        crc(crc(0, &self.store_id.0), &self.seq.to_le_bytes())
+        salt_of(self.store_id, self.seq)
     }
 
     /// Length of a file with this header.
     pub(crate) fn file_len(&self) -> Option<u64> {
         (HEADER_BYTES as u64 + u64::from(self.meta_len)).checked_add(self.data_len)
     }
+}
+
+/// Begins every checksum of the frames of the snapshot of this store after this write.
+pub(crate) fn salt_of(store_id: StoreId, seq: Seq) -> u32 {
+    crc(crc(0, &store_id.0), &seq.to_le_bytes())
 }
 
 fn damage(what: &str) -> String {
@@ -283,6 +304,12 @@ fn check_meta(file: &dyn File, path: &Path, header: &Header) -> Result<()> {
         return Err(Error::damaged(path, len.min(header.file_len().unwrap_or(len)), damage(&reason)));
     }
     let meta_len = header.meta_len as usize;
+    if meta_len > MOST_META_BYTES {
+        return Err(Error::damaged(path, META_LEN_AT as u64, damage(&format!("{meta_len} meta bytes are more than can be"))));
+    }
+    if header.entries > header.data_len / LEAST_ENTRY_BYTES {
+        return Err(Error::damaged(path, ENTRIES_AT as u64, damage(&format!("{} entries do not fit into it", header.entries))));
+    }
     let mut meta = vec![0; meta_len];
     let got = read_full_at(file, HEADER_BYTES as u64, &mut meta).map_err(Error::io("reading", path))?;
     if got != meta_len || crc(0, &meta) != header.meta_check {
@@ -375,6 +402,11 @@ pub(crate) fn fill_from(map: &crate::state::Map) -> impl FnOnce(&mut Writer) -> 
     }
 }
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod crafted {
+    mod tests;
+}
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;

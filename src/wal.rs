@@ -104,6 +104,13 @@ impl Header {
     pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Header> {
         let known = bytes.len().min(MAGIC.len());
         if bytes[..known] != MAGIC[..known] {
+            let rest = bytes.get(VERSION_AT..CHECK_AT);
+            if rest.is_some_and(|rest| bytes.len() >= HEADER_BYTES && le32(bytes, CHECK_AT) == crc(crc(0, &MAGIC), rest)) {
+                let reason = "the first 8 bytes are not those of a log, although the checksum of the log's header is right with \
+                              them, which no crash causes; nothing was changed; restore the file from a copy, or read it with: \
+                              kv_cli export --salvage";
+                return Err(Error::damaged(path, 0, reason));
+            }
             return Err(Error::foreign(path, describe(bytes)));
         }
         if bytes.len() < HEADER_BYTES {

@@ -14,12 +14,14 @@ const AS_IT_IS: u8 = 0;
 const MENDED: u8 = 1;
 const SCRIPT: u8 = 3;
 
-/// A life of a store: its files after each step.
-fn images() -> Vec<Image> {
+/// A life of a store: its files after each step. Its snapshots have an index, or not.
+fn images(indexed: bool) -> Vec<Image> {
     let disk = SimDisk::new(&Image::new(), 1);
     let mut images = Vec::new();
     for batch_size in [1, 3] {
-        let engine = store::options(&disk).batch_size(batch_size).open().expect("a healthy disk");
+        let options = store::options(&disk).batch_size(batch_size);
+        let options = if indexed { options.values_in_snapshot(1 << 16) } else { options };
+        let engine = options.open().expect("a healthy disk");
         for n in 0..6_u8 {
             match n {
                 2 => {
@@ -29,6 +31,10 @@ fn images() -> Vec<Image> {
                     let mut batch = Batch::new();
                     batch.put("group", "of").put("three", [n; 30]).delete("group");
                     engine.write(batch).expect("a healthy disk");
+                }
+                // So long that two of them fill a block of an index.
+                4 | 5 if indexed => {
+                    engine.put(vec![b'l' + n; 2200], "").expect("a healthy disk");
                 }
                 _ => {
                     engine.put([b'k', n], vec![n; usize::from(n) * 9]).expect("a healthy disk");
@@ -57,7 +63,21 @@ fn main() {
             .and_then(|()| fs::write(dir.join(format!("seed-{number}")), bytes))
             .expect("a place for the corpora");
     };
-    for (number, image) in images().iter().enumerate() {
+    for (number, image) in images(true).iter().enumerate() {
+        let (log, snapshot) = (store::file(image, store::LOG), store::file(image, store::SNAPSHOT));
+        let log = log.expect("an open store has a log");
+        for way in [AS_IT_IS, MENDED] {
+            let number = 2 * number + usize::from(way);
+            if let Some(snapshot) = snapshot {
+                seed("indexed", number, &[&[number as u8, way], snapshot].concat());
+                for choice in [0x08, 0x38] {
+                    let name = usize::from(choice) * 100 + number;
+                    seed("tools", name, &[vec![choice], part(way, log), part(way, snapshot), log.to_vec()].concat());
+                }
+            }
+        }
+    }
+    for (number, image) in images(false).iter().enumerate() {
         let way = if number % 2 == 0 { AS_IT_IS } else { MENDED };
         let (log, snapshot) = (store::file(image, store::LOG), store::file(image, store::SNAPSHOT));
         let log = log.expect("an open store has a log");
@@ -69,6 +89,9 @@ fn main() {
             seed("snapshot", number, &[&[way], snapshot].concat());
             directory.extend([vec![0x61], part(way, snapshot)].concat());
         }
+        let plain = snapshot.map_or(Vec::new(), |snapshot| part(way, snapshot));
+        let choice = if snapshot.is_some() { 0x04 } else { 0x00 };
+        seed("tools", number, &[vec![choice], part(way, log), plain, log[log.len() / 2..].to_vec()].concat());
         directory.extend([vec![0xf2], part(0, b"left over"), vec![0xa4], part(0, b""), vec![0xc8], part(0, b"")].concat());
         seed("directory", number, &directory);
     }
@@ -79,6 +102,9 @@ fn main() {
         seed("frame", 1000 + usize::from(choice), &story);
         seed("records", 1000 + usize::from(choice), &[&[choice], &*story].concat());
         seed("snapshot", 1000 + usize::from(choice), &story);
+        seed("indexed", 1000 + usize::from(choice), &[&[choice], &*story].concat());
+        let file = part(SCRIPT, &story[1..]);
+        seed("tools", 1000 + usize::from(choice), &[vec![choice], file.clone(), file].concat());
         seed(
             "operations",
             1000 + usize::from(choice),

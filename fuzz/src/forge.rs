@@ -6,8 +6,8 @@
 
 use crate::input::Input;
 use crate::layout::{
-    CLOSED, ENTRIES, Fields, LOG_HEADER, OPENED, SNAPSHOT_HEADER, SNAPSHOT_MAGIC, WRITE, crc, delete, frame, le32, log_header,
-    mend, put, snapshot_salt,
+    CLOSED, ENTRIES, Fields, INDEX, LOG_HEADER, OPENED, Reference, SNAPSHOT_HEADER, SNAPSHOT_MAGIC, WRITE, crc, delete, frame,
+    le32, link_for, list, log_header, mend, put, reference, snapshot_salt,
 };
 use crate::reference::{Map, digest};
 use std::ops::Range;
@@ -40,14 +40,18 @@ pub fn log(input: &mut Input<'_>) -> Vec<u8> {
     by_some_way(input, scripted_log)
 }
 
-/// The bytes of a snapshot. Never of version 2: the reference does not know the index; whoever damages one, by every
-/// bit, is the rung of rot.
+/// The bytes of a snapshot. Never of version 2: the reference does not know the index; that is forged by [`indexed`].
 pub fn snapshot(input: &mut Input<'_>) -> Vec<u8> {
     let mut bytes = by_some_way(input, scripted_snapshot);
     if bytes.get(8..12) == Some(&[2, 0, 0, 0]) {
         bytes[8] = 3;
     }
     bytes
+}
+
+/// The bytes of a snapshot that mostly has an index.
+pub fn indexed(input: &mut Input<'_>) -> Vec<u8> {
+    by_some_way(input, scripted_index)
 }
 
 /// A number near `to`, or anything.
@@ -241,4 +245,140 @@ fn close_block(fields: &mut Fields, body: &mut Vec<u8>, out: &mut Vec<u8>, frame
         frames.push(start..out.len());
         body.clear();
     }
+}
+
+/// A snapshot with an index as a story: blocks of entries, and blocks that list what there is, in the order of a store or in any
+/// other: also what is not there yet, or themselves.
+fn scripted_index(input: &mut Input<'_>) -> Vec<u8> {
+    const KNOWN_CHECK: u32 = 0x5eed;
+    let strange = input.byte();
+    let salt = snapshot_salt(&ID, u64::from(strange >> 6));
+    let mut out = vec![0; SNAPSHOT_HEADER];
+    out[..8].copy_from_slice(&SNAPSHOT_MAGIC);
+    out[8] = 2;
+    out[12..28].copy_from_slice(&ID);
+    out[32] = strange >> 6;
+    let mut fields = Fields { salt, seq: 0, durable: 0, link: salt, kind: ENTRIES };
+    let (mut body, mut first, mut rising) = (Vec::new(), Vec::new(), 0_u32);
+    let mut entries: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    // What is not listed yet, and all there is.
+    let mut open: Vec<(Reference, Vec<u8>)> = Vec::new();
+    let mut all: Vec<(Reference, Vec<u8>)> = Vec::new();
+    let add = |out: &mut Vec<u8>, fields: Fields, body: &[u8]| {
+        let offset = out.len() as u64;
+        let check = frame(out, fields, body, body.len() as u32);
+        (Fields { link: check, ..fields }, (offset, (out.len() as u64 - offset) as u32, check))
+    };
+    while !input.is_at_end() && out.len() < 8 << 10 {
+        let choice = input.byte();
+        let close = body.len() > 4000 || choice % 8 >= 3;
+        if close && !body.is_empty() {
+            fields = Fields { seq: fields.seq + 1, kind: ENTRIES, ..fields };
+            let (next, at) = add(&mut out, fields, &body);
+            fields = next;
+            open.push((at, std::mem::take(&mut first)));
+            all.extend(open.last().cloned());
+            body.clear();
+        }
+        match choice % 8 {
+            0..=2 => {
+                // Some keys are so long that two fill a block.
+                rising =
+                    rising.wrapping_add(if choice & 0x80 == 0 { u32::from(choice >> 5) + 1 } else { u32::from(input.byte()) });
+                let mut key = rising.to_be_bytes().to_vec();
+                key.resize(if choice & 0x40 == 0 { 4 } else { 2100 }, b'k');
+                if first.is_empty() {
+                    first.clone_from(&key);
+                }
+                let value = value(input)[..].chunks(900).next().unwrap_or_default().to_vec();
+                put(&mut body, &key, &value);
+                entries.push((key, value));
+            }
+            3 => {}
+            // As a store does.
+            4 => {
+                let mut listed = Vec::new();
+                let count = usize::from(choice >> 3).max(1).min(open.len());
+                let from = open.len() - count;
+                open[from..].iter().for_each(|(at, key)| list(&mut listed, *at, key));
+                if let Some((_, key)) = open.get(from).cloned() {
+                    open.truncate(from);
+                    fields.kind = INDEX;
+                    let (next, at) = add(&mut out, fields, &listed);
+                    fields = next;
+                    open.push((at, key));
+                    all.extend(open.last().cloned());
+                }
+            }
+            // Any of those there are, some more than once.
+            5 => {
+                let mut listed = Vec::new();
+                for _ in 0..=choice >> 5 {
+                    let Some((at, key)) = all.len().checked_sub(1 + usize::from(input.byte())).and_then(|n| all.get(n)) else {
+                        continue;
+                    };
+                    let odd = input.byte();
+                    let key = if odd & 1 == 0 { key.clone() } else { vec![odd; usize::from(odd >> 4)] };
+                    list(&mut listed, *at, &key);
+                }
+                fields.kind = INDEX;
+                let (next, at) = add(&mut out, fields, &listed);
+                fields = next;
+                open = vec![(at, vec![0])];
+                all.extend(open.last().cloned());
+            }
+            // Itself, or the one that comes next: its check is known beforehand.
+            6 => {
+                let mut listed = Vec::new();
+                let count = choice >> 6;
+                let length = 33 + (u32::from(count) + 1) * 22;
+                let mut at = out.len() as u64;
+                for n in 0..=count {
+                    list(&mut listed, (at, length, KNOWN_CHECK), &[b'a', n]);
+                    at += u64::from(input.byte() % 3) * u64::from(length);
+                }
+                fields = Fields { kind: INDEX, link: link_for(KNOWN_CHECK, Fields { kind: INDEX, ..fields }, &listed), ..fields };
+                let (next, at) = add(&mut out, fields, &listed);
+                fields = next;
+                open.push((at, vec![b'a']));
+                all.extend(open.last().cloned());
+            }
+            _ => {
+                let odd = input.byte();
+                let length = input.length();
+                fields.kind = odd % 8;
+                let (next, at) = add(&mut out, fields, input.take(length));
+                fields = next;
+                all.push((at, vec![odd]));
+            }
+        }
+    }
+    if !body.is_empty() {
+        fields = Fields { seq: fields.seq + 1, kind: ENTRIES, ..fields };
+        let (next, at) = add(&mut out, fields, &body);
+        fields = next;
+        open.push((at, first));
+    }
+    // What is left is listed by one more, which is the root.
+    if strange & 1 == 0 && !open.is_empty() {
+        let mut listed = Vec::new();
+        open.iter().for_each(|(at, key)| list(&mut listed, *at, key));
+        fields.kind = INDEX;
+        let (_, at) = add(&mut out, fields, &listed);
+        open.push((at, Vec::new()));
+    }
+    let root = open.last().map_or((0, 0, 0), |(at, _)| *at);
+    let map: Map<'_> = entries.iter().map(|(key, value)| (&**key, &**value)).collect();
+    let data = (out.len() - SNAPSHOT_HEADER) as u64;
+    out[40..48].copy_from_slice(&(map.len() as u64 + u64::from(strange >> 1 & 1)).to_le_bytes());
+    out[48..56].copy_from_slice(&data.to_le_bytes());
+    out[56..72].copy_from_slice(&digest(&map).to_le_bytes());
+    out[76..92].copy_from_slice(&reference(root));
+    if strange & 4 != 0 {
+        spoil(input, strange >> 3 & 7, &mut out, &[]);
+        out.resize(out.len().max(SNAPSHOT_HEADER), 0);
+    }
+    let check = crc(0, &out[..92]);
+    out[92..96].copy_from_slice(&check.to_le_bytes());
+    out
 }

@@ -1,6 +1,8 @@
 //! The bytes of the files, written down a second time from the documents at the heads of `record.rs`,
 //! `wal.rs` and `snapshot.rs`: what the forge writes and the reference reads.
 
+use std::collections::HashMap;
+
 /// The first bytes of a log.
 pub const LOG_MAGIC: [u8; 8] = *b"\x89kvwal\r\n";
 /// The first bytes of a snapshot.
@@ -94,19 +96,89 @@ pub fn mend(bytes: &mut [u8]) {
     } else {
         return;
     };
-    let check = crc(0, &bytes[..header - 4]);
-    bytes[header - 4..header].copy_from_slice(&check.to_le_bytes());
-    let mut link = salt;
+    let is_indexed = header == SNAPSHOT_HEADER && le32(bytes, 8) == 2;
+    let (mut link, mut frames) = (salt, HashMap::new());
     while at.checked_add(HEAD).is_some_and(|end| end <= bytes.len()) {
         let frame = &mut bytes[at..];
         let length = le32(frame, 4) as usize;
+        if is_indexed && frame[32] == INDEX {
+            mend_references(&mut frame[HEAD..], length, &frames);
+        }
         let body = crc(salt, &frame[HEAD..frame.len().min(HEAD + length)]);
         frame[24..28].copy_from_slice(&link.to_le_bytes());
         frame[28..32].copy_from_slice(&body.to_le_bytes());
         link = crc(salt, &frame[4..HEAD]);
         frame[..4].copy_from_slice(&link.to_le_bytes());
+        frames.insert(at as u64, link);
         at += HEAD + length;
     }
+    if is_indexed {
+        mend_reference(&mut bytes[76..92], &frames);
+    }
+    let check = crc(0, &bytes[..header - 4]);
+    bytes[header - 4..header].copy_from_slice(&check.to_le_bytes());
+}
+
+/// Gives a reference the check of the frame where it leads to, if there is one.
+fn mend_reference(reference: &mut [u8], frames: &HashMap<u64, u32>) {
+    if let Some(check) = frames.get(&le64(reference, 0)) {
+        reference[12..16].copy_from_slice(&check.to_le_bytes());
+    }
+}
+
+/// Mends what a block of an index lists, as far as it makes sense.
+fn mend_references(body: &mut [u8], length: usize, frames: &HashMap<u64, u32>) {
+    let length = length.min(body.len());
+    let mut rest = &mut body[..length];
+    while rest.len() >= REFERENCE + 4 {
+        mend_reference(&mut rest[..REFERENCE], frames);
+        let next = (le32(rest, REFERENCE) as usize).saturating_add(REFERENCE + 4);
+        let Some((_, others)) = rest.split_at_mut_checked(next) else { return };
+        rest = others;
+    }
+}
+
+/// Where a block of a snapshot is: offset, length, check.
+pub type Reference = (u64, u32, u32);
+
+/// Length of a reference.
+pub const REFERENCE: usize = 16;
+
+/// Appends what a block of an index says of one that it lists.
+pub fn list(body: &mut Vec<u8>, (offset, length, check): Reference, key: &[u8]) {
+    body.extend_from_slice(&reference((offset, length, check)));
+    body.extend_from_slice(&len(key));
+    body.extend_from_slice(key);
+}
+
+/// The bytes of a reference.
+#[must_use]
+pub fn reference((offset, length, check): Reference) -> [u8; REFERENCE] {
+    let mut bytes = [0; REFERENCE];
+    bytes[..8].copy_from_slice(&offset.to_le_bytes());
+    bytes[8..12].copy_from_slice(&length.to_le_bytes());
+    bytes[12..].copy_from_slice(&check.to_le_bytes());
+    bytes
+}
+
+/// The link with which the check of a frame is this one: a block can then be listed before it is made, or list itself.
+#[must_use]
+pub fn link_for(check: u32, fields: Fields, body: &[u8]) -> u32 {
+    let check_of = |link: u32| {
+        let mut head = Vec::new();
+        frame(&mut head, Fields { link, ..fields }, body, body.len() as u32)
+    };
+    let mut rows: Vec<(u32, u32)> = (0..32).map(|bit| (check_of(1 << bit) ^ check_of(0), 1 << bit)).collect();
+    let (mut left, mut link) = (check ^ check_of(0), 0);
+    for bit in 0..32 {
+        let at = rows.iter().position(|(changes, _)| changes >> bit & 1 == 1).expect("each bit of a check can be changed");
+        let (changes, by) = rows.swap_remove(at);
+        rows.iter_mut().filter(|row| row.0 >> bit & 1 == 1).for_each(|row| *row = (row.0 ^ changes, row.1 ^ by));
+        if left >> bit & 1 == 1 {
+            (left, link) = (left ^ changes, link ^ by);
+        }
+    }
+    link
 }
 
 /// Appends a put to the body of a frame.

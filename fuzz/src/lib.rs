@@ -7,6 +7,8 @@
 //! | [`frame`] | a log | opens as the reference says, to the last field of the report |
 //! | [`log`] | a log and a snapshot | the same for both policies, twice, and it goes on; `inspect`, `verify` and `replay` agree |
 //! | [`snapshot`] | a snapshot | opens to exactly its entries, or is refused |
+//! | [`indexed`] | a snapshot with an index of any shape | the index leads to its entries, or is damaged; no way is endless |
+//! | [`tools`] | a log, a snapshot, and more of a log | values in the snapshot, export, salvage, `verify`, `replay`, follow: all agree |
 //! | [`line`] | bytes of a shell line | its words are those of the reference; it is their command, or refused |
 //! | [`reply`] | a key and a value | what is printed of them is harmless and reads back |
 //! | [`operations`] | calls, closes, crashes | the state is the model's; after a crash a prefix that holds all that was promised |
@@ -25,6 +27,7 @@ mod bounded;
 pub mod directory;
 pub mod forge;
 pub mod frame;
+pub mod indexed;
 pub mod input;
 pub mod layout;
 pub mod line;
@@ -35,6 +38,7 @@ pub mod reference;
 pub mod reply;
 pub mod snapshot;
 pub mod store;
+pub mod tools;
 pub mod words;
 
 pub use bounded::bounded;
@@ -43,11 +47,13 @@ pub use bounded::bounded;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 10] = [
     ("records", records::run),
     ("frame", frame::run),
     ("log", log::run),
     ("snapshot", snapshot::run),
+    ("indexed", indexed::run),
+    ("tools", tools::run),
     ("line", line::run),
     ("reply", reply::run),
     ("operations", operations::run),

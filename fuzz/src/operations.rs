@@ -93,7 +93,9 @@ fn choose(input: &mut Input<'_>, disk: &SimDisk) -> (Options, u64) {
     let choice = input.byte();
     let batch_size = [1, 1, 2, 3, 5, 50][usize::from(choice) % 6];
     let policy = if choice & 0x40 == 0 { Recovery::Prefix } else { Recovery::Strict };
-    (options(disk).batch_size(batch_size).recovery(policy).snapshot_on_close(choice & 0x80 != 0), batch_size)
+    let options = options(disk).batch_size(batch_size).recovery(policy).snapshot_on_close(choice & 0x80 != 0);
+    // Where the values stay in the snapshot, or do not from now on.
+    (if choice & 0x20 == 0 { options } else { options.values_in_snapshot(usize::from(choice) << 8) }, batch_size)
 }
 
 impl Life {

@@ -12,15 +12,18 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Reads the forged log, beside a snapshot that holds some of its first writes.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let promised = u64::from(input.byte() >> 4);
-    let file = Arc::new(Bytes(forge::log(&mut input)));
-    let read = reference::log(&file.0, promised);
-    bounded(file.0.len(), || {
-        agree(&file.0, promised, &read, |each| inspect::log_in(Arc::clone(&file) as _, Path::new(store::LOG), promised, each));
+    let file = Arc::new(Bytes::new(forge::log(&mut input)));
+    let read = reference::log(&file.bytes, promised);
+    bounded(file.len(), || {
+        agree(&file.bytes, promised, &read, |each| {
+            inspect::log_in(Arc::clone(&file) as _, Path::new(store::LOG), promised, each)
+        });
     });
 }
 
@@ -35,7 +38,7 @@ pub fn agree(
     inspected: impl FnOnce(Each<'_>) -> Result<LogSummary>,
 ) {
     let found = match read {
-        Err(Refusal::Damaged) => reference::log_without_header(bytes, promised),
+        Err(Refusal::Damaged | Refusal::Foreign) => reference::log_without_header(bytes, promised),
         _ => None,
     };
     let is_damaged = found.is_some();
@@ -47,7 +50,7 @@ pub fn agree(
             Entry::Header { bytes, store_id, base, damage, .. } => {
                 let log = log.expect("a header is shown where there is none");
                 assert_eq!((bytes, base, damage.is_some()), (LOG_HEADER as u64, log.base, is_damaged));
-                assert_eq!(store_id.is_none(), is_damaged);
+                assert_eq!(store_id.is_some(), log.known);
                 headers += 1;
             }
             Entry::Record(record) => is_frame(&record, frames.next().expect("a record that is not there")),
@@ -99,17 +102,42 @@ fn is_frame(record: &Record<'_>, frame: &Frame<'_>) {
 
 /// A file that is only read.
 #[derive(Debug)]
-struct Bytes(Vec<u8>);
+pub struct Bytes {
+    bytes: Vec<u8>,
+    read: AtomicUsize,
+}
+
+impl Bytes {
+    /// A file of these bytes.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Bytes {
+        Bytes { bytes, read: AtomicUsize::new(0) }
+    }
+
+    /// Its length.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "nobody asks")]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// How many bytes were read so far.
+    #[must_use]
+    pub fn read_bytes(&self) -> usize {
+        self.read.load(Relaxed)
+    }
+}
 
 impl File for Bytes {
     fn size(&self) -> io::Result<u64> {
-        Ok(self.0.len() as u64)
+        Ok(self.bytes.len() as u64)
     }
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
-        let rest = usize::try_from(offset).ok().and_then(|offset| self.0.get(offset..)).unwrap_or_default();
+        let rest = usize::try_from(offset).ok().and_then(|offset| self.bytes.get(offset..)).unwrap_or_default();
         let count = rest.len().min(out.len());
         out[..count].copy_from_slice(&rest[..count]);
+        self.read.fetch_add(count, Relaxed);
         Ok(count)
     }
 

@@ -17,6 +17,10 @@ const MOST_WRITES: u64 = 1 << 48;
 /// The longest body of a frame.
 const MAX_BODY: usize = 1 << 30;
 
+/// The most meta bytes of a snapshot, and the length of its shortest entry.
+const MAX_META: usize = 1 << 20;
+const LEAST_ENTRY: u64 = 10;
+
 /// Entries, in key order.
 pub type Map<'a> = BTreeMap<&'a [u8], &'a [u8]>;
 
@@ -146,10 +150,13 @@ impl<'a> Chain<'a> {
             expected: due,
             whole_beyond: 0,
             last_beyond: 0,
+            writes_beyond: 0,
             promised: 0,
         };
         let mut proven = due <= snapshot_seq;
         let mut beyond = Vec::new();
+        // Where a chain of an earlier life goes on, which does not count.
+        let mut stale = (fault == Fault::Chain).then_some((self.at, None));
         // The length of a record is believed where it continues the chain, and only there.
         let continues = self.head_at(self.at).is_some_and(|(_, _, link, _)| link == self.link);
         let mut at = self.at
@@ -161,7 +168,7 @@ impl<'a> Chain<'a> {
         let most = due.saturating_add(((self.bytes.len() - self.at) / HEAD) as u64);
         while at < self.bytes.len() {
             // A look at its number first: most places have none that can be, and need no check.
-            let possible = self.head_at(at).is_some_and(|(number, ..)| (self.last..=most).contains(&number));
+            let possible = self.head_at(at).is_some_and(|(number, .., kind)| kind != 0 && (self.last..=most).contains(&number));
             let Some(frame) = possible.then(|| self.whole_at(at)).and_then(Result::ok) else {
                 at += 1;
                 continue;
@@ -170,6 +177,12 @@ impl<'a> Chain<'a> {
             if frame.kind == OPENED || synced >= due {
                 proven = true;
                 cut.promised = cut.promised.max(synced);
+            }
+            match stale {
+                Some((due, link)) if due == frame.at && link.is_none_or(|link| link == frame.link) => {
+                    stale = Some((frame.at + HEAD + frame.body.len(), Some(frame.check)));
+                }
+                _ => cut.writes_beyond += u64::from(frame.kind == WRITE && frame.seq >= due),
             }
             cut.whole_beyond += 1;
             cut.last_beyond = cut.last_beyond.max(frame.seq);
@@ -190,6 +203,7 @@ pub struct Cut {
     pub expected: u64,
     pub whole_beyond: u64,
     pub last_beyond: u64,
+    pub writes_beyond: u64,
     pub promised: u64,
 }
 
@@ -223,6 +237,8 @@ pub struct Log<'a> {
     pub tail: Option<Tail>,
     /// The whole frames behind a bad place, which are not part of it.
     pub beyond: Vec<Frame<'a>>,
+    /// Whether its header is known.
+    pub known: bool,
 }
 
 /// Reads a log that is not empty. `snapshot_seq`: the last write that a snapshot holds.
@@ -235,15 +251,23 @@ pub fn log(bytes: &[u8], snapshot_seq: u64) -> Result<Log<'_>, Refusal> {
     if base > MAX_SEQ || bytes[40..60].iter().any(|&byte| byte != 0) {
         return Err(Refusal::Version);
     }
-    Ok(frames(bytes, le32(bytes, 28), base, snapshot_seq))
+    let salt = le32(bytes, 28);
+    Ok(frames(Chain { bytes, numbered: WRITE, salt, at: LOG_HEADER, link: salt, last: base }, snapshot_seq))
 }
 
-/// A log whose header is damaged, if there are whole frames in it: of the salt that most of their bytes have, of two
-/// such the one that comes first.
+/// A log whose header is damaged, if its header can be put right, or there are whole frames in it: of the salt that most of
+/// their bytes have, of two such the one that comes first. From the first of them on it is read.
 #[must_use]
 pub fn log_without_header(bytes: &[u8], snapshot_seq: u64) -> Option<Log<'_>> {
+    let known = |id, salt, base| {
+        let chain = Chain { bytes, numbered: WRITE, salt, at: LOG_HEADER, link: salt, last: base };
+        Log { id, known: true, ..frames(chain, snapshot_seq) }
+    };
+    if let Some((id, salt, base)) = mended(bytes, None) {
+        return Some(known(id, salt, base));
+    }
     let mut salts: Vec<(u32, usize, Frame<'_>)> = Vec::new();
-    let mut at = LOG_HEADER;
+    let mut at = 0;
     while let Some(head) = bytes.get(at..at + HEAD) {
         let (seq, durable, kind) = (le64(head, 8), le64(head, 16), head[32]);
         let possible = (WRITE..=INDEX).contains(&kind) && durable <= seq && seq <= MOST_WRITES;
@@ -260,9 +284,40 @@ pub fn log_without_header(bytes: &[u8], snapshot_seq: u64) -> Option<Log<'_>> {
         at += HEAD + frame.body.len();
     }
     let most = salts.iter().map(|(_, length, _)| *length).max()?;
-    let (salt, _, first) = salts.iter().find(|(_, length, _)| *length == most)?;
-    let base = if first.kind == WRITE { first.seq.checked_sub(1)? } else { first.seq };
-    Some(frames(bytes, *salt, base, snapshot_seq))
+    let &(salt, _, first) = salts.iter().find(|(_, length, _)| *length == most)?;
+    if ![WRITE, OPENED, CLOSED].contains(&first.kind) {
+        return None;
+    }
+    if let Some((id, salt, base)) = mended(bytes, Some(salt)).filter(|&(_, _, base)| base <= first.seq) {
+        return Some(known(id, salt, base));
+    }
+    let base = if first.kind == WRITE { first.seq.saturating_sub(1) } else { first.seq };
+    let chain = Chain { bytes, numbered: WRITE, salt, at: first.at, link: first.link, last: base };
+    Some(Log { known: false, ..frames(chain, snapshot_seq) })
+}
+
+/// Store, salt and base of a log's header in which what must stand there does, and at most one bit of the rest is wrong.
+fn mended(bytes: &[u8], salt: Option<u32>) -> Option<([u8; 16], u32, u64)> {
+    let mut bytes = bytes.get(..LOG_HEADER)?.to_vec();
+    bytes[..8].copy_from_slice(&LOG_MAGIC);
+    bytes[8..12].copy_from_slice(&1_u32.to_le_bytes());
+    bytes[40..60].fill(0);
+    if let Some(salt) = salt {
+        bytes[28..32].copy_from_slice(&salt.to_le_bytes());
+    }
+    let check_at = LOG_HEADER - 4;
+    let read = |bytes: &[u8]| {
+        let right = le32(bytes, check_at) == crc(0, &bytes[..check_at]) && log(bytes, 0).is_ok();
+        right.then(|| (bytes[12..28].try_into().expect("sixteen bytes"), le32(bytes, 28), le64(bytes, 32)))
+    };
+    read(&bytes).or_else(|| {
+        (0..LOG_HEADER * 8).find_map(|bit| {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let found = read(&bytes);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            found
+        })
+    })
 }
 
 /// What a check of the rest of a head was begun with. To begin with a bit more changes certain bits of the check,
@@ -289,8 +344,8 @@ fn salt_of(check: u32, rest: &[u8]) -> u32 {
     BITS.iter().enumerate().filter(|(bit, _)| differs >> bit & 1 == 1).fold(0, |salt, (_, by)| salt ^ by)
 }
 
-fn frames(bytes: &[u8], salt: u32, base: u64, snapshot_seq: u64) -> Log<'_> {
-    let mut chain = Chain { bytes, numbered: WRITE, salt, at: LOG_HEADER, link: salt, last: base };
+fn frames<'a>(mut chain: Chain<'a>, snapshot_seq: u64) -> Log<'a> {
+    let base = chain.last;
     let (mut frames, mut beyond) = (Vec::new(), Vec::new());
     let tail = loop {
         match chain.step() {
@@ -305,7 +360,8 @@ fn frames(bytes: &[u8], salt: u32, base: u64, snapshot_seq: u64) -> Log<'_> {
         }
     };
     Log {
-        id: bytes[12..28].try_into().expect("sixteen bytes"),
+        id: chain.bytes.get(12..28).map_or([0; 16], |id| id.try_into().expect("sixteen bytes")),
+        known: true,
         base,
         writes: frames.iter().filter(|frame| frame.kind == WRITE).count() as u64,
         closed: tail == Some(Tail::Clean) && frames.last().is_some_and(|frame| frame.kind == CLOSED),
@@ -344,10 +400,30 @@ impl<'a> Log<'a> {
     }
 }
 
+/// Whether the log says something else of what both hold.
+fn diverged(log: &Log<'_>, snapshot: &Snapshot<'_>) -> bool {
+    let mut words = BTreeMap::new();
+    let mut last = log.base;
+    if last >= snapshot.seq {
+        return false;
+    }
+    for frame in log.frames.iter().filter(|frame| frame.kind == WRITE && frame.seq <= snapshot.seq) {
+        let Some(found) = operations(frame.body) else { return false };
+        words.extend(found);
+        last = frame.seq;
+    }
+    let differs = words.iter().any(|(key, value)| snapshot.entries.get(key) != value.as_ref());
+    let more = log.base == 0 && snapshot.entries.keys().any(|key| !words.contains_key(key));
+    last == snapshot.seq && (differs || more)
+}
+
 fn header_is_sound(bytes: &[u8], magic: [u8; 8], length: usize) -> Result<(), Refusal> {
     let known = bytes.len().min(magic.len());
     if bytes[..known] != magic[..known] {
-        Err(Refusal::Foreign)
+        // It is one of ours where the check is right with the bytes that should stand there.
+        let rest = bytes.get(8..length - 4).filter(|_| bytes.len() >= length);
+        let ours = rest.is_some_and(|rest| le32(bytes, length - 4) == crc(0, &[&magic[..], rest].concat()));
+        Err(if ours { Refusal::Damaged } else { Refusal::Foreign })
     } else if bytes.len() < length || le32(bytes, length - 4) != crc(0, &bytes[..length - 4]) {
         Err(Refusal::Damaged)
     } else if le32(bytes, 8) != 1 {
@@ -419,6 +495,9 @@ pub fn snapshot(bytes: &[u8]) -> Result<Snapshot<'_>, Refusal> {
         return Err(Refusal::Damaged);
     }
     let salt = snapshot_salt(&bytes[12..28], seq);
+    if meta > MAX_META || count > length / LEAST_ENTRY {
+        return Err(Refusal::Damaged);
+    }
     let mut chain = Chain { bytes, numbered: ENTRIES, salt, at: SNAPSHOT_HEADER + meta, link: salt, last: 0 };
     let mut entries = Map::new();
     loop {
@@ -481,8 +560,18 @@ pub struct Opened<'a> {
     pub resumed: bool,
     /// Whether there is a log.
     pub has_log: bool,
+    /// Whether the log is an empty file.
+    pub empty: bool,
     /// Whether there is a snapshot.
     pub has_snapshot: bool,
+}
+
+impl Opened<'_> {
+    /// Whether there is a snapshot, and no log to go on with: nothing is changed before the first write.
+    #[must_use]
+    pub fn is_unbegun(&self) -> bool {
+        self.has_snapshot && (!self.has_log || !self.resumed && !matches!(self.tail, Tail::Damaged(_)))
+    }
 }
 
 /// What opening these files must give.
@@ -505,12 +594,13 @@ pub fn open<'a>(log_bytes: Option<&'a [u8]>, snapshot_bytes: Option<&'a [u8]>, p
         closed: false,
         resumed: false,
         has_log: log.is_some(),
+        empty: false,
         has_snapshot: snapshot.is_some(),
         map: Map::new(),
     };
     if let Some(log) = &log {
         let fits = snapshot.as_ref().map_or(log.base == 0, |snapshot| snapshot.id == log.id && snapshot.seq >= log.base);
-        if !fits {
+        if !fits || snapshot.as_ref().is_some_and(|snapshot| diverged(log, snapshot)) {
             return Err(Refusal::Mismatch);
         }
     }
@@ -525,11 +615,15 @@ pub fn open<'a>(log_bytes: Option<&'a [u8]>, snapshot_bytes: Option<&'a [u8]>, p
         opened.closed = log.closed || (opened.tail == Tail::Clean && log.frames.is_empty());
         opened.resumed = log.last >= snapshot_seq;
     }
+    opened.empty = log_bytes.is_some_and(<[u8]>::is_empty);
     if policy == Recovery::Strict {
-        if matches!(opened.tail, Tail::Damaged(_)) {
+        if matches!(opened.tail, Tail::Damaged(_)) || opened.empty && !opened.has_snapshot {
             return Err(Refusal::Damaged);
         }
-        if opened.has_snapshot && !opened.has_log {
+        if matches!(opened.tail, Tail::Torn(cut) if cut.writes_beyond > 0) {
+            return Err(Refusal::Damaged);
+        }
+        if opened.is_unbegun() {
             return Err(Refusal::Mismatch);
         }
     }

@@ -30,6 +30,8 @@ pub(crate) enum Way {
 
 /// So much is read at once.
 pub(crate) const WINDOW_BYTES: usize = 1 << 20;
+/// A window keeps no more memory than that, but for what it holds.
+const KEPT_BYTES: usize = 64 << 20;
 /// So many steps are read and wait.
 const WINDOWS_AHEAD: usize = 3;
 
@@ -41,8 +43,11 @@ impl Window {
     }
 
     /// Lets another thread read ahead of whoever goes on from `offset`, until somebody looks elsewhere. What is read and
-    /// what fails is the same. Where no thread can be had, nobody reads ahead.
+    /// what fails is the same. Where no thread can be had, or addresses are scarce, nobody reads ahead.
     pub(crate) fn read_ahead(&mut self, offset: u64, step_bytes: usize, way: Way) {
+        if memory::is_scarce() {
+            return;
+        }
         (self.start, self.step) = (offset, step_bytes);
         self.bytes = memory::room(2 * step_bytes);
         self.ahead = Ahead::new(&self.file, offset..self.len, step_bytes, way).ok();
@@ -50,6 +55,15 @@ impl Window {
 
     pub(crate) fn len(&self) -> u64 {
         self.len
+    }
+
+    #[cfg(test)]
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    pub(crate) fn file(&self) -> &Arc<dyn File> {
+        &self.file
     }
 
     /// The bytes `offset .. offset + count`, or fewer where the file ends.
@@ -75,6 +89,8 @@ impl Window {
     fn jump(&mut self, offset: u64, count: usize) -> io::Result<()> {
         let left = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
         let want = count.max(self.step).min(left);
+        self.let_go(want);
+        memory::reserve(&mut self.bytes, want)?;
         self.bytes.resize(want, 0);
         let got = read_full_at(&*self.file, offset, &mut self.bytes)?;
         self.bytes.truncate(got);
@@ -87,6 +103,8 @@ impl Window {
     fn slide(&mut self, ahead: Ahead, offset: u64, count: usize) -> io::Result<()> {
         self.bytes.drain(..usize::try_from(offset - self.start).expect("inside the window"));
         self.start = offset;
+        self.let_go(count);
+        memory::reserve(&mut self.bytes, count + self.step)?; // what was read ahead comes in steps
         while self.bytes.len() < count {
             let want = step_at(self.end()..self.len, self.step);
             let next = ahead.next()?;
@@ -99,6 +117,13 @@ impl Window {
         }
         self.ahead = Some(ahead);
         Ok(())
+    }
+
+    /// Gives back what was needed for something long, and is not any more.
+    fn let_go(&mut self, want: usize) {
+        if self.bytes.capacity() > KEPT_BYTES && self.bytes.len().max(want) < KEPT_BYTES / 4 {
+            self.bytes.shrink_to(KEPT_BYTES / 4);
+        }
     }
 
     /// Whether somebody cut the file while it was being read.

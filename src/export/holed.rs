@@ -35,11 +35,6 @@ impl Holed {
         self.holes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the first bytes could not be read.
-    pub(super) fn begins_with_a_hole(&self) -> bool {
-        self.holes().at.contains(&0)
-    }
-
     /// A sentence on what could not be read so far.
     pub(super) fn note(&self, path: &Path) -> Option<String> {
         let holes = self.holes();

@@ -5,22 +5,31 @@
 //! | log | every whole record, before and behind the damage, in the order of its numbers | what stands behind a later one: bytes of an earlier life |
 //! | snapshot | every whole block | the entries of the others |
 //!
-//! A damaged header does not hide the rest: any whole frame gives away the salt that begins all checks. Nor does a block
+//! A damaged header, or first bytes that are none of ours, do not hide the rest (`inspect/head.rs`). Nor does a block
 //! that cannot be read hide what stands behind it. Where blocks of
 //! the snapshot are lost, what the log still says of their keys stands in for them, older as it may be. So
 //! the outcome is no state that the store ever had: entries may be missing, old, or deleted since.
+//!
+//! Without a note, the outcome is the state after the last write that these files know of. So there is a note wherever
+//! 1. a check of a file fails, or a part of it cannot be read;
+//! 2. a write is missing that the number of another, a base, or a proof shows to have been made: up to what a sound
+//!    snapshot holds none is, behind that each that is not read from the log;
+//! 3. a file is missing, empty, older than the other, or of another store or copy (`recovery/pair.rs`);
+//! 4. a damaged log was kept beside this one: writes may be in it alone.
 
 use super::holed::Holed;
+use super::missing::{Few, Missing};
 use super::said::{Merge, Said};
+use super::{LOOKS, reason_of};
 use crate::disk::{Disk, File, OsDisk, ReadOnly};
 use crate::error::{Error, Result};
-use crate::inspect::find_header;
+use crate::inspect::{self, LogHead, SnapshotHead, log_head, snapshot_head};
 use crate::record::{HEADER_BYTES, Kind};
-use crate::recovery::{kept_beside, read_header};
-use crate::scan::{Frame, Frames, Next, find_salt};
+use crate::recovery::{Beside, diverged, header_now, kept_beside, lacking};
+use crate::scan::{Frame, Next};
 use crate::state::{self, Key, OpRef};
-use crate::{KeptCopy, Seq, StoreId, snapshot, wal};
-use std::ops::ControlFlow;
+use crate::{KeptCopy, Seq, snapshot, wal, with_suffix};
+use std::ops::{ControlFlow, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -43,12 +52,17 @@ pub struct Salvaged {
     pub entries: u64,
     /// Writes of the log that were read.
     pub writes: u64,
-    /// Writes that were not, though the log's numbers show that they were made.
+    /// Writes that neither file holds, though the numbers of others show that they were made.
     pub lost_writes: u64,
+    /// Which these are; of many gaps the first ones.
+    pub missing: Vec<RangeInclusive<Seq>>,
     /// Entries of the snapshot that were read.
     pub snapshot_entries: u64,
     /// Entries of the snapshot that were not; `None` when its header does not say how many there were.
     pub lost_entries: Option<u64>,
+    /// Whether the log ends with a write, and the file with it: without reserved space and without a mark, as a write that
+    /// failed leaves it, or somebody who cut the file. What stood behind cannot be known then.
+    pub ends_bare: bool,
     /// A sentence for everything that is wrong with the files; empty when nothing is.
     pub notes: Vec<String>,
 }
@@ -59,12 +73,7 @@ struct Snapshot {
     file: Arc<ReadOnly<Holed>>,
     /// Whether every check of it holds.
     sound: bool,
-    salt: u32,
-    data_at: u64,
-    /// As its header promises, where that can be believed.
-    entries: Option<u64>,
-    store_id: Option<StoreId>,
-    seq: Option<Seq>,
+    head: SnapshotHead,
 }
 
 /// Reads what can be read of the log at `wal`, and looks at the snapshot at `snapshot`. Whatever is wrong
@@ -97,34 +106,118 @@ pub fn salvage(wal: &Path, snapshot: &Path) -> Salvage {
 }
 
 pub(super) fn salvage_from(disk: &dyn Disk, wal: &Path, snapshot: &Path) -> Salvage {
+    for _ in 0..LOOKS {
+        let begun = header_now(wal);
+        let salvage = look(disk, wal, snapshot);
+        // A running store that put a new log in place meanwhile makes two files that do not fit.
+        if salvage.salvaged.notes.is_empty() || header_now(wal) == begun {
+            return salvage;
+        }
+    }
+    look(disk, wal, snapshot)
+}
+
+fn look(disk: &dyn Disk, wal: &Path, snapshot: &Path) -> Salvage {
     let mut salvaged = Salvaged { lost_entries: Some(0), ..Salvaged::default() };
-    let found = look_at_snapshot(disk, snapshot).unwrap_or_else(|error| {
+    // The log is opened first, as `read` does.
+    let log = open_log(disk, wal);
+    let head = match &log {
+        Ok(Some(file)) => Some(log_head(&(Arc::clone(file) as Arc<dyn File>), wal)),
+        _ => None,
+    };
+    let beside = head.as_ref().and_then(|head| head.as_ref().ok()).filter(|head| head.is_known).map(|head| head.header);
+    let mut is_told = head.as_ref().is_some_and(|head| head.as_ref().is_ok_and(|head| head.damage.is_none()));
+    let found = look_at_snapshot(disk, snapshot, beside.as_ref()).unwrap_or_else(|error| {
         salvaged.lost_entries = None;
         salvaged.notes.push(format!("snapshot: {error}"));
         None
     });
-    match &found {
-        Some(found) if found.entries.is_none() => {
-            salvaged.notes.push(format!("snapshot: the header of {} is damaged; its blocks were searched", snapshot.display()));
+    if let Some(found) = &found {
+        is_told |= found.head.damage.is_none();
+        salvaged.notes.extend(note_on(found, snapshot));
+    }
+    let held = found.as_ref().and_then(|found| found.head.header);
+    let lack = |log: Beside<'_>| lacking(wal, snapshot, log, held.as_ref()).map(|error| reason_of(&error));
+    let mut said = Said::default();
+    let log = match (log, head) {
+        (Err(error), _) => {
+            salvaged.notes.push(format!("log: {error}"));
+            None
         }
-        Some(found) if !found.sound => salvaged.notes.push(format!("snapshot: {} is damaged", snapshot.display())),
-        _ => {}
-    }
-    for copy in kept_beside(disk, wal, snapshot) {
-        if let KeptCopy::Damaged(copy) = copy {
-            let note = "is kept beside this log: a damaged log, whose writes may be there alone; salvage it too";
-            salvaged.notes.push(format!("log: {} {note}", copy.display()));
+        (Ok(None), _) => {
+            let empty = disk.open_read(wal).is_ok_and(|file| file.is_some());
+            let missing = lack(if empty { Beside::Empty } else { Beside::Nothing });
+            salvaged.notes.push(missing.unwrap_or_else(|| format!("log: {}: there is no such file", wal.display())));
+            None
         }
-    }
-    let (mut said, mut log) = (Said::default(), None);
-    let read = open_log(disk, wal).and_then(|file| {
-        said = Said::of(Arc::clone(&file) as Arc<dyn File>, wal);
-        read_log(log.insert(file), wal, found.as_ref(), &mut said, &mut salvaged)
-    });
-    if let Err(error) = read {
-        salvaged.notes.push(format!("log: {error}"));
-    }
+        (Ok(Some(file)), head) => {
+            said = Said::of(Arc::clone(&file) as Arc<dyn File>, wal);
+            let read = head.unwrap_or_else(|| unreachable!("a log that is open was looked at")).and_then(|head| {
+                let files = Pair { log: &file, wal, head, snapshot: found.as_ref(), path: snapshot };
+                files.read_log(&mut said, &mut salvaged)
+            });
+            if let Err(error) = read {
+                salvaged.notes.push(format!("log: {error}"));
+            }
+            Some(file)
+        }
+    };
+    let copies = if is_told { told_copies(disk, wal, snapshot) } else { named_copies(disk, wal) };
+    salvaged.notes.extend(notes_on(&copies));
     Salvage { said, log, log_path: wal.to_path_buf(), snapshot: found, path: snapshot.to_path_buf(), salvaged }
+}
+
+/// The check that fails, without what opening makes of it.
+fn what_fails(damage: &str) -> &str {
+    damage.split_once(';').map_or(damage, |(what, _)| what)
+}
+
+/// What is wrong with the snapshot as a whole.
+fn note_on(found: &Snapshot, path: &Path) -> Option<String> {
+    let path = path.display();
+    match (&found.head.damage, &found.head.header) {
+        (Some(damage), Some(_)) => {
+            Some(format!("snapshot: the header of {path} is damaged: {}; what it says is known all the same", what_fails(damage)))
+        }
+        (Some(damage), None) => Some(format!(
+            "snapshot: the header of {path} is damaged: {}; its blocks were searched; how many entries it had is not known",
+            what_fails(damage)
+        )),
+        (None, _) => (!found.sound).then(|| format!("snapshot: {path} is damaged")),
+    }
+}
+
+/// The logs of this store that were damaged and kept beside this one, where a header says which store it is.
+fn told_copies(disk: &dyn Disk, wal: &Path, snapshot: &Path) -> Vec<PathBuf> {
+    let damaged = |copy| if let KeptCopy::Damaged(path) = copy { Some(path) } else { None };
+    kept_beside(disk, wal, snapshot).into_iter().filter_map(damaged).collect()
+}
+
+/// Whatever has the name of such a log.
+fn named_copies(disk: &dyn Disk, wal: &Path) -> Vec<PathBuf> {
+    let begin = with_suffix(wal, ".damaged-");
+    let is_copy = |path: &PathBuf| {
+        let behind = path.as_os_str().as_encoded_bytes().strip_prefix(begin.as_os_str().as_encoded_bytes());
+        behind.is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit))
+    };
+    let mut copies: Vec<_> = disk.list(&begin).unwrap_or_default().into_iter().filter(is_copy).collect();
+    copies.sort();
+    copies
+}
+
+fn notes_on(copies: &[PathBuf]) -> Vec<String> {
+    let (mut notes, mut few) = (Vec::new(), Few::default());
+    for copy in copies {
+        let copy = copy.display();
+        few.add(&mut notes, || {
+            format!(
+                "{copy} was kept when the log was damaged; it may hold writes that are in no other file; it was not read; see them \
+                 with: kv_cli wal {copy}"
+            )
+        });
+    }
+    few.end(&mut notes, "kept logs");
+    notes
 }
 
 impl Salvage {
@@ -139,7 +232,7 @@ impl Salvage {
         let mut merge = said.merge(&mut counting);
         let mut holes = Vec::new();
         if let Some(found) = snapshot {
-            let promised = found.entries;
+            let promised = found.head.header.map(|header| header.entries);
             let file = Arc::clone(&found.file);
             let read = read_blocks(found, &path, &mut merge, &mut salvaged.notes);
             salvaged.snapshot_entries = read;
@@ -148,7 +241,11 @@ impl Salvage {
         }
         let unread = merge.finish();
         salvaged.entries = entries;
-        salvaged.notes.extend(unread.into_iter().map(|error| format!("log: {error}; the entry is left out")));
+        let mut few = Few::default();
+        for error in unread {
+            few.add(&mut salvaged.notes, || format!("log: {error}; the entry is left out"));
+        }
+        few.end(&mut salvaged.notes, "log");
         holes.extend(log.and_then(|log| log.0.note(&log_path)).map(|note| format!("log: {note}")));
         salvaged.notes.extend(holes);
         salvaged
@@ -156,111 +253,158 @@ impl Salvage {
 }
 
 /// `Ok(None)` when there is none.
-fn look_at_snapshot(disk: &dyn Disk, path: &Path) -> Result<Option<Snapshot>> {
+fn look_at_snapshot(disk: &dyn Disk, path: &Path, beside: Option<&wal::Header>) -> Result<Option<Snapshot>> {
     let Some(file) = disk.open_read(path).map_err(Error::io("opening", path))? else { return Ok(None) };
     let file = Holed::new(file);
-    let checked = snapshot::load(Arc::clone(&file) as Arc<dyn File>, path, |_, _| {});
-    let header = snapshot::read_header(&*file, path);
-    let found = match (checked, header) {
-        (Err(error @ (Error::Foreign { .. } | Error::Version { .. })), _) if !file.0.begins_with_a_hole() => return Err(error),
-        (checked, Ok(header)) => Snapshot {
-            file,
-            sound: checked.is_ok(),
-            salt: header.salt(),
-            data_at: snapshot::HEADER_BYTES as u64 + u64::from(header.meta_len),
-            entries: Some(header.entries),
-            store_id: Some(header.store_id),
-            seq: Some(header.seq),
-        },
-        (_, Err(error)) => {
-            let data_at = snapshot::HEADER_BYTES as u64;
-            let (salt, _) = find_salt(Arc::clone(&file) as Arc<dyn File>, path, data_at)?.ok_or(error)?;
-            Snapshot { file, sound: false, salt, data_at, entries: None, store_id: None, seq: None }
-        }
-    };
-    Ok(Some(found))
+    let head = snapshot_head(&(Arc::clone(&file) as Arc<dyn File>), path, beside)?;
+    let sound = snapshot::load(Arc::clone(&file) as Arc<dyn File>, path, |_, _| {}).is_ok();
+    Ok(Some(Snapshot { file, sound, head }))
 }
 
-fn open_log(disk: &dyn Disk, path: &Path) -> Result<Arc<ReadOnly<Holed>>> {
-    let missing = || Error::io("opening", path)(std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such file"));
-    super::open(disk, path)?.ok_or_else(missing).map(Holed::new)
+/// `Ok(None)` when there is none, or an empty one.
+fn open_log(disk: &dyn Disk, path: &Path) -> Result<Option<Arc<ReadOnly<Holed>>>> {
+    Ok(super::open(disk, path)?.map(Holed::new))
 }
 
-fn read_log(
-    holed: &Arc<ReadOnly<Holed>>,
-    path: &Path,
-    snapshot: Option<&Snapshot>,
-    said: &mut Said,
-    salvaged: &mut Salvaged,
-) -> Result<()> {
-    let file = Arc::clone(holed) as Arc<dyn File>;
-    let (header, store_id) = match read_header(&*file, path) {
-        Ok(header) => (header, Some(header.store_id)),
-        Err(error) if matches!(error, Error::Damaged { .. }) || holed.0.begins_with_a_hole() => {
-            let header = find_header(&file, path)?.ok_or(error)?;
-            salvaged.notes.push(format!("log: the header of {} is damaged; its records were searched", path.display()));
-            (header, None)
-        }
-        Err(error) => return Err(error),
-    };
-    if let (Some(log), Some(snapshot)) = (store_id, snapshot.and_then(|snapshot| snapshot.store_id))
-        && log != snapshot
-    {
-        let reason = format!("the log is of store {log}, the snapshot of store {snapshot}; only the snapshot was read");
-        return Err(Error::damaged(path, 0, reason));
+/// A log that can be read, and what is beside it.
+struct Pair<'a> {
+    log: &'a Arc<ReadOnly<Holed>>,
+    wal: &'a Path,
+    head: LogHead,
+    snapshot: Option<&'a Snapshot>,
+    path: &'a Path,
+}
+
+impl Pair<'_> {
+    fn file(&self) -> Arc<dyn File> {
+        Arc::clone(self.log) as Arc<dyn File>
     }
-    // What a sound snapshot holds, it holds better; of a damaged one the log may know what is lost.
-    let held = snapshot.and_then(|snapshot| snapshot.seq).unwrap_or(0);
-    let skip_to = snapshot.filter(|snapshot| snapshot.sound).map_or(0, |_| held);
-    let mut last = header.base;
-    let mut hear = |frame: &Frame<'_>| {
-        if frame.header.kind != Kind::WRITE {
-            return;
+
+    fn read_log(&self, said: &mut Said, salvaged: &mut Salvaged) -> Result<()> {
+        let Pair { wal, head, snapshot, .. } = self;
+        if let Some(damage) = &head.damage {
+            let whose = match (head.is_known, head.begins()) {
+                (true, _) => "what it says is known all the same",
+                (false, true) => "its records were searched; whose log it is, is not known",
+                (false, false) => {
+                    "its records were searched; whose log it is, and whether it held others before them, is not known"
+                }
+            };
+            salvaged.notes.push(format!("log: the header of {} is damaged: {}; {whose}", wal.display(), what_fails(damage)));
         }
-        // Numbers that do not go up are bytes of an earlier life of the file.
-        if frame.header.seq <= last {
-            salvaged.notes.push(format!("log: the record at byte {} is an old one (write {})", frame.offset, frame.header.seq));
-            return;
+        if let Some(other) = snapshot.and_then(|snapshot| snapshot.head.store_id).filter(|_| head.is_known)
+            && other != head.header.store_id
+        {
+            let seen = inspect::log_in(self.file(), wal, 0, |_| ControlFlow::Continue(()))?;
+            salvaged.notes.push(format!(
+                "the log is of store {}, the snapshot of store {other}; only the snapshot was read; left out: the log's writes {} to {}",
+                head.header.store_id,
+                seen.base + 1,
+                seen.last_seq
+            ));
+            return Ok(());
         }
-        let Some(ops) = state::decode(frame.body) else {
-            salvaged.notes.push(format!("log: the record at byte {} makes no sense", frame.offset));
-            return;
+        // What a sound snapshot holds, it holds better; of a damaged one the log may know what is lost.
+        let held = snapshot.and_then(|snapshot| snapshot.head.seq).unwrap_or(0);
+        let sound = snapshot.is_some_and(|snapshot| snapshot.sound);
+        let mut missing = Missing::behind(match snapshot {
+            Some(snapshot) if snapshot.sound => held,
+            Some(snapshot) if snapshot.head.seq.is_some() => held.min(head.header.base),
+            Some(_) => head.header.base,
+            None => 0,
+        });
+        let end = self.hear(if sound { held } else { 0 }, held, &mut missing, said, salvaged);
+        salvaged.lost_writes = missing.count;
+        salvaged.notes.extend(missing.note());
+        salvaged.missing = missing.gaps;
+        let last = end?;
+        if let Some(snapshot) = snapshot.filter(|_| head.is_known) {
+            let beside = Beside::Log(&head.header, last);
+            let lack = lacking(wal, self.path, beside, snapshot.head.header.as_ref());
+            let snapshot = Arc::clone(&snapshot.file) as Arc<dyn File>;
+            let lack = match lack {
+                None if sound => diverged(wal, &self.file(), &head.header, self.path, &snapshot).ok().flatten(),
+                lack => lack,
+            };
+            salvaged.notes.extend(lack.map(|error| reason_of(&error)));
+        } else if snapshot.is_none() && head.is_known {
+            let lack = lacking(wal, self.path, Beside::Log(&head.header, last), None);
+            salvaged.notes.extend(lack.map(|error| reason_of(&error)));
+        }
+        Ok(())
+    }
+
+    /// Reads every whole record; those up to `skip_to` are only counted. Returns the last write where the log ends in order.
+    fn hear(
+        &self,
+        skip_to: Seq,
+        held: Seq,
+        missing: &mut Missing,
+        said: &mut Said,
+        salvaged: &mut Salvaged,
+    ) -> Result<Option<Seq>> {
+        let path = self.wal;
+        let mut frames = self.head.frames(self.file(), path)?;
+        let mut last = self.head.header.base;
+        // The writes before the first one of the log were made.
+        missing.made(last);
+        let (mut old, mut senseless) = (Few::default(), Few::default());
+        let notes = &mut salvaged.notes;
+        let mut hear = |frame: &Frame<'_>| {
+            let (at, seq) = (frame.offset, frame.header.seq);
+            if frame.header.kind != Kind::WRITE {
+                return;
+            }
+            // Numbers that do not go up are bytes of an earlier life of the file.
+            if seq <= last {
+                return old.add(notes, || format!("log: the record at byte {at} is an old one (write {seq})"));
+            }
+            let Some(ops) = state::decode(frame.body) else {
+                return senseless.add(notes, || format!("log: the record at byte {at} makes no sense"));
+            };
+            missing.read(seq);
+            salvaged.writes += 1;
+            last = seq;
+            if last > skip_to {
+                ops.into_iter().for_each(|op| said.hear(frame, op, last > held));
+            }
         };
-        salvaged.lost_writes += frame.header.seq - last - 1;
-        salvaged.writes += 1;
-        last = frame.header.seq;
-        if last > skip_to {
-            ops.into_iter().for_each(|op| said.hear(frame, op, last > held));
-        }
-    };
-    let mut frames = Frames::new(file, path, Kind::WRITE, header.salt, wal::HEADER_BYTES as u64, header.base)?;
-    let fault = loop {
-        match frames.next()? {
-            Next::End => return Ok(()),
-            Next::Bad(fault) => break fault,
-            Next::Frame(frame) => hear(&frame),
-        }
-    };
-    let mut whole_bytes = 0;
-    let beyond = frames.look_beyond(|frame| {
-        whole_bytes += (HEADER_BYTES + frame.body.len()) as u64;
-        hear(&frame);
-    })?;
-    // A later record may prove that there was more than was found.
-    salvaged.lost_writes += beyond.promised.saturating_sub(last);
-    if store_id.is_none() && frames.offset() == wal::HEADER_BYTES as u64 {
-        // With the header went the first records, and the snapshot does not hold them.
-        salvaged.lost_writes += header.base.saturating_sub(held);
+        let mut is_behind_write = false;
+        let fault = loop {
+            match frames.next()? {
+                Next::End => break None,
+                Next::Bad(fault) => break Some(fault),
+                Next::Frame(frame) => {
+                    is_behind_write = frame.header.kind == Kind::WRITE;
+                    hear(&frame);
+                }
+            }
+        };
+        let Some(fault) = fault else {
+            salvaged.ends_bare = is_behind_write && frames.offset() == frames.file_len();
+            old.end(notes, "log: old records");
+            senseless.end(notes, "log: senseless records");
+            return Ok(Some(last));
+        };
+        let mut whole_bytes = 0;
+        let beyond = frames.look_beyond(|frame| {
+            whole_bytes += (HEADER_BYTES + frame.body.len()) as u64;
+            hear(&frame);
+        })?;
+        old.end(notes, "log: old records");
+        senseless.end(notes, "log: senseless records");
+        // A later record may prove that there was more than was found.
+        missing.made(beyond.promised);
+        let rest = frames.content_end()? - frames.offset();
+        notes.push(format!(
+            "log: {} stops making sense at byte {}: {fault}; whole records behind that: {}; bytes that are none: {}",
+            path.display(),
+            frames.offset(),
+            beyond.whole,
+            rest.saturating_sub(whole_bytes),
+        ));
+        Ok(None)
     }
-    let rest = frames.content_end()? - frames.offset();
-    salvaged.notes.push(format!(
-        "log: {} stops making sense at byte {}: {fault}; whole records behind that: {}; bytes that are none: {}",
-        path.display(),
-        frames.offset(),
-        beyond.whole,
-        rest.saturating_sub(whole_bytes),
-    ));
-    Ok(())
 }
 
 /// Hands over the entries of every whole block; returns how many.
@@ -286,7 +430,7 @@ fn read_blocks<'s>(
         flow
     };
     let walk = || -> Result<()> {
-        let mut frames = Frames::new(found.file, path, Kind::ENTRIES, found.salt, found.data_at, 0)?;
+        let mut frames = found.head.frames(found.file, path)?;
         let fault = loop {
             match frames.next()? {
                 Next::End => return Ok(()),

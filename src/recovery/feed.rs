@@ -1,8 +1,11 @@
-//! What opening reads, on its way into the state; and how far it has come.
+//! What opening reads, on its way into the state; how far it has come, and whether there is memory for it.
 
 use super::spread::Sink;
+use crate::error::{Error, Result};
+use crate::memory;
 use crate::state::{OpRef, tag};
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Told how far opening has come, in bytes read and bytes to read.
@@ -26,11 +29,21 @@ pub(super) struct Feed<'s, 'm> {
     total: u64,
     /// Where values are tagged, the memory to do it in.
     tagged: Option<Vec<u8>>,
+    /// Whether addresses are scarce.
+    scarce: bool,
+    /// What could not be had. Nothing is applied any more.
+    short: Option<u64>,
 }
+
+/// One operation that is so long asks whether there is memory for it.
+const LONG_BYTES: usize = 1 << 20;
+/// So much should be left over.
+const SPARE_BYTES: u64 = 2 << 20;
 
 impl<'s, 'm> Feed<'s, 'm> {
     pub(super) fn new(sink: &'s mut Sink<'m>, progress: &'s Progress, total: u64, tagged: bool) -> Feed<'s, 'm> {
-        Feed { sink, progress, before: 0, next: 0, total, tagged: tagged.then(Vec::new) }
+        let scarce = memory::is_scarce();
+        Feed { sink, progress, before: 0, next: 0, total, tagged: tagged.then(Vec::new), scarce, short: None }
     }
 
     /// A file of this length is done.
@@ -45,12 +58,40 @@ impl<'s, 'm> Feed<'s, 'm> {
         if at >= self.next {
             self.next = at + STEP_BYTES;
             self.progress.0.iter().for_each(|each| each(at, self.total));
+            if self.scarce {
+                // The map grows by as much as it has, at most, and by what is still to be read.
+                let more = self.sink.data_bytes().min(self.total.saturating_sub(at));
+                self.need(more + SPARE_BYTES);
+            }
         }
+    }
+
+    fn need(&mut self, bytes: u64) {
+        if self.short.is_none() && !memory::can_be_had(bytes) {
+            self.short = Some(bytes);
+        }
+    }
+
+    /// Whether there was memory for all that was applied.
+    pub(super) fn has_memory(&self) -> bool {
+        self.short.is_none()
+    }
+
+    /// # Errors
+    /// There was no memory for what the file at `path` holds. The state is of no use.
+    pub(super) fn check_memory(&self, path: &Path) -> Result<()> {
+        self.short.map_or(Ok(()), |bytes| Err(Error::io("reading into memory", path)(memory::too_little(bytes))))
     }
 
     /// The next operation, of the frame at byte `at`.
     pub(super) fn apply(&mut self, at: u64, op: OpRef<'_>) {
         self.look(at);
+        if op.encoded_len() > LONG_BYTES {
+            self.need(op.encoded_len() as u64 + SPARE_BYTES);
+        }
+        if self.short.is_some() {
+            return;
+        }
         match &mut self.tagged {
             None => self.sink.apply(op),
             Some(memory) => self.sink.apply(tag(op, memory)),

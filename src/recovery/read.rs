@@ -1,6 +1,7 @@
 //! Steps 2 to 4 of opening: the snapshot, the log, the verdict. Nothing is changed here.
 
 use super::feed::{Feed, Progress};
+use super::pair::diverged;
 use super::spread::{Plan, fill};
 use super::{Cut, RecoveryReport, Tail};
 use crate::disk::{File, Way, read_full_at};
@@ -97,8 +98,9 @@ fn load(
     let Keep::OnDisk { cache_bytes } = files.keep else {
         let header = snapshot::load_ahead(file, path, plan.ahead, Way::ThroughCache, |at, op| {
             feed.apply(at, op);
-            ControlFlow::Continue(())
+            if feed.has_memory() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
+        feed.check_memory(path)?;
         return Ok((header, None));
     };
     let base = Paged::open(Arc::clone(&file), path, cache_bytes)?;
@@ -118,6 +120,11 @@ fn replay(
     let path = files.wal_path;
     let header = read_header(&**file, path)?;
     check_pair(path, files.snapshot_path, &header, snapshot)?;
+    if let Some(held) = &files.snapshot
+        && let Some(error) = diverged(path, file, &header, files.snapshot_path, held)?
+    {
+        return Err(error);
+    }
     let mut frames = Frames::new(Arc::clone(file), path, Kind::WRITE, header.salt, wal::HEADER_BYTES as u64, header.base)?;
     frames.read_ahead(plan.ahead, Way::ThroughCache);
     let mut is_behind_write = false;
@@ -147,6 +154,7 @@ fn replay(
                     let reason = format!("{}, although its checksums hold; not opened, nothing changed", Fault::Content);
                     return Err(Error::damaged(path, frame.offset, reason));
                 }
+                feed.check_memory(path)?;
                 report.replayed += 1;
                 report.last_seq = frame.header.seq;
             }

@@ -13,9 +13,11 @@
 //!   error, the map is of no use.
 //! - Memory: [`BUFFERS`] batches of [`BATCH_BYTES`] for each worker, and of operations that are longer than
 //!   [`LARGE_BYTES`] one at a time.
-//! - Little is applied without workers, and so is everything where there is one core, or no thread to be had.
+//! - Little is applied without workers, and so is everything where there is one core, no thread to be had, or few
+//!   addresses (`memory.rs`).
 
 use crate::disk::WINDOW_BYTES;
+use crate::memory;
 use crate::state::{Map, OpRef, Part, Router, decode_maybe_tagged};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, Scope};
@@ -45,7 +47,7 @@ impl Plan {
         const SPREAD_BYTES: u64 = 4 << 20;
         const MOST_WORKERS: usize = 4;
         // Threads are not known to those who explore schedules.
-        let alone = bytes < SPREAD_BYTES || cfg!(shuttle);
+        let alone = bytes < SPREAD_BYTES || cfg!(shuttle) || memory::is_scarce();
         let cores = if alone { 1 } else { thread::available_parallelism().map_or(1, usize::from) };
         let workers = if cores == 1 { 0 } else { cores.min(MOST_WORKERS) };
         Plan { workers, ahead: if workers > 0 { WINDOW_BYTES } else { 0 }, batch_bytes: BATCH_BYTES, large_bytes: LARGE_BYTES }
@@ -119,6 +121,12 @@ impl<'a> Start<'a> {
 }
 
 impl Sink<'_> {
+    /// The bytes of the keys and values that are in the map, as far as no worker has it.
+    pub(super) fn data_bytes(&mut self) -> u64 {
+        let here = |lane: &mut Lane<'_>| if let Lane::Here(part) = lane { part.data_bytes() } else { 0 };
+        self.lanes.iter_mut().map(here).sum()
+    }
+
     /// Takes the next operation.
     pub(super) fn apply(&mut self, op: OpRef<'_>) {
         let (hash, part) = self.router.route(op.key);

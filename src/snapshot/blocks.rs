@@ -1,7 +1,7 @@
 //! [`Blocks`]: checking a snapshot block by block, whoever reads it.
 
 use super::index::{Builder, Ref};
-use super::{Header, block_ref, damage};
+use super::{BLOCK_BYTES, Header, block_ref, damage};
 use crate::error::{Error, Result};
 use crate::record::Kind;
 use crate::scan::{Frame, Frames, Next};
@@ -63,27 +63,33 @@ impl Blocks {
         frame: &Frame<'_>,
         each: &mut impl FnMut(u64, OpRef<'_>) -> ControlFlow<()>,
     ) -> std::result::Result<ControlFlow<()>, &'static str> {
-        let ops = state::decode(frame.body).ok_or("the block's content is not possible")?;
-        if let Some(index) = &mut self.index {
-            if index.due().is_some() || index.is_finishing() {
-                return Err("a block of the index is missing");
-            }
-            index.block(ops[0].key, place_of(frame));
-        }
-        let mut last = &self.last_key[..];
-        for op in &ops {
+        // Looked through before anything of it is handed over, and not kept as a list, which may be longer than the block.
+        state::decode_each(frame.body, |_| {}).ok_or("the block's content is not possible")?;
+        let mut rest = frame.body;
+        let ops = std::iter::from_fn(|| if rest.is_empty() { None } else { state::decode_one(&mut rest) });
+        let is_long = frame.body.len() > BLOCK_BYTES;
+        let mut last: &[u8] = &[]; // in this frame
+        for (number, op) in ops.enumerate() {
             let value = op.value.ok_or("the block holds a deletion")?;
-            if last >= op.key {
+            if let Some(index) = self.index.as_mut().filter(|_| number == 0) {
+                if index.due().is_some() || index.is_finishing() {
+                    return Err("a block of the index is missing");
+                }
+                index.block(op.key, place_of(frame));
+            }
+            if number > 0 && is_long && self.index.is_some() {
+                return Err("the block is longer than several entries make one");
+            }
+            if last.max(&self.last_key) >= op.key {
                 return Err("the keys are not in order"); // no key is empty, so any is behind none
             }
             self.digester.add(op.key, value);
             self.entries += 1;
             last = op.key;
-            if each(frame.offset, *op).is_break() {
+            if each(frame.offset, op).is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
-        let last = ops.last().map_or(&[][..], |op| op.key);
         self.last_key.clear();
         self.last_key.extend_from_slice(last);
         Ok(ControlFlow::Continue(()))

@@ -24,6 +24,9 @@ const CHECK_BYTES: usize = 4;
 pub(super) const REF_BYTES: usize = OFFSET_BYTES + LEN_BYTES + CHECK_BYTES;
 const KEY_LEN_BYTES: usize = 4;
 
+/// The longest block: it was not full before its last entry.
+pub(super) const MOST_BYTES: usize = BLOCK_BYTES + 2 * (REF_BYTES + KEY_LEN_BYTES + MAX_KEY_BYTES);
+
 /// Where a block is, and what its frame begins with. All zero: nowhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ref {
@@ -33,6 +36,11 @@ pub(crate) struct Ref {
 }
 
 impl Ref {
+    /// Where the block ends. `None`: nowhere.
+    pub(super) fn end(self) -> Option<u64> {
+        self.offset.checked_add(self.len.into())
+    }
+
     pub(super) fn to_bytes(self) -> [u8; REF_BYTES] {
         let mut bytes = [0; REF_BYTES];
         bytes[..OFFSET_BYTES].copy_from_slice(&self.offset.to_le_bytes());

@@ -16,6 +16,7 @@
 use super::{Blocks, Form, HEADER_BYTES, Header, Plan, check_meta, load};
 use crate::disk::{Aligned, DIRECT_BYTES, File, ReadOnly, Readable, Way, read_full_at, write_all_at, write_all_direct_at};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::record::Kind;
 use crate::scan::Frames;
 use std::io;
@@ -48,7 +49,7 @@ pub(super) struct Out {
 impl Out {
     /// Zeros take the place of the header.
     pub(super) fn new(file: Arc<dyn File>, path: &Path, plan: Plan, salt: u32, form: Form) -> Out {
-        let mut bytes = memory(plan, Aligned::with_capacity); // little may come
+        let mut bytes = piece(plan, Aligned::with_capacity); // little may come
         bytes.resize(HEADER_BYTES);
         let path = path.to_path_buf();
         Out { file, path, plan, salt, form, head: Vec::new(), bytes, at: 0, threads: None, may_start: true }
@@ -64,11 +65,23 @@ impl Out {
         self.bytes.end()
     }
 
+    /// Appends what may be long, and hands over what is whole pieces meanwhile.
+    pub(super) fn append(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            self.hand_over()?;
+            let room = self.plan.piece_bytes - self.bytes.len();
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            self.end().extend_from_slice(now);
+            bytes = later;
+        }
+        Ok(())
+    }
+
     /// Hands over what is whole pieces.
     pub(super) fn hand_over(&mut self) -> io::Result<()> {
         while self.bytes.len() >= self.plan.piece_bytes {
             let spare = self.threads.as_ref().and_then(|threads| threads.home.try_recv().ok());
-            let mut next = spare.unwrap_or_else(|| memory(self.plan, Aligned::for_much));
+            let mut next = spare.unwrap_or_else(|| piece(self.plan, Aligned::for_much));
             next.resize(0);
             next.end().extend_from_slice(&self.bytes[self.plan.piece_bytes..]);
             self.bytes.resize(self.plan.piece_bytes);
@@ -86,7 +99,7 @@ impl Out {
             from = self.head.len();
         } else if at >= self.plan.alone_bytes && self.may_start {
             self.may_start = false; // where threads cannot be had, they are not asked for again
-            self.threads = Threads::start(self, at).ok();
+            self.threads = if memory::is_scarce() { None } else { Threads::start(self, at).ok() };
         }
         if let Some(threads) = &mut self.threads {
             return threads.hand_over(at, piece);
@@ -130,7 +143,7 @@ impl Out {
 }
 
 /// For a piece and what is appended to it before it is handed over.
-fn memory(plan: Plan, make: fn(usize) -> Aligned) -> Aligned {
+fn piece(plan: Plan, make: fn(usize) -> Aligned) -> Aligned {
     make(plan.piece_bytes + 4 * super::BLOCK_BYTES)
 }
 
@@ -242,7 +255,7 @@ fn write(file: &dyn File, pieces: &Receiver<(u64, Aligned)>, used: &Sender<Align
 }
 
 fn check(file: Arc<dyn File>, path: &Path, salt: u32, form: Form, piece_bytes: usize) -> Result<(Blocks, u64)> {
-    let mut frames = Frames::new(file, path, Kind::ENTRIES, salt, HEADER_BYTES as u64, 0)?;
+    let mut frames = Frames::new(file, path, Kind::ENTRIES, salt, HEADER_BYTES as u64, 0)?.of_ours();
     frames.read_ahead(piece_bytes, Way::PastCache);
     let mut blocks = Blocks::new(form == Form::Indexed);
     let all = blocks.read(&mut frames, path, |_, _| std::ops::ControlFlow::Continue(()))?;

@@ -6,23 +6,46 @@
 //! the root. So an entry that is found was written there, and one that is not found was not; anything
 //! else is [`Error::Damaged`], which names the place.
 //!
+//! Checks tell accidents, not intent: a file can be made whose checks all hold and whose blocks name each other, or themselves.
+//! So no lookup trusts the shape of the tree either. The writer puts a block behind all that it lists, and what it lists
+//! one behind the other. Each way down asks for that:
+//!
+//! ```text
+//!        floor                                            a block of the index
+//!          ├── first below ──┤├── second below ──┤ …  ├── lists all of these ──┤
+//! ```
+//!
+//! - A block that is listed begins at or behind the floor, and ends before the block that lists it begins. What is in
+//!   and under it has the same end, and for its floor the end of the block that is listed before it. So a scan reads
+//!   each byte of the file once at most, and every way down has an end.
+//! - There are [`MOST_LEVELS`] levels at most: a block lists two others, so more do not fit into any file. Whoever goes down keeps a
+//!   list of what is still to be read, and does not call itself.
+//! - The keys in a block rise. It is checked when it is read, before it is kept. A scan asks that they rise from block to
+//!   block too, so it passes over entries in its first block only.
+//! - No block is longer than the writer makes one: behind 4 KiB there is one entry, or an index block's last two. A long one gets
+//!   memory when its check is known to hold.
+//!
 //! Blocks are read by position and not through a mapping of the file. The memory is the same, the page cache of the
 //! system. But a page of a mapping can change after it was checked, and when the file is cut, or a sector cannot
 //! be read, touching it kills the process by SIGBUS; a read says so. And to map is `unsafe`. What a read costs more, the
 //! copy and the check, blocks that are used again do not pay: so many bytes of them are kept as the cache may hold.
 //! A block that is kept was checked, and stays what it was.
 
-use super::index::{Ref, split_entry};
-use super::{HEADER_BYTES, Header, check_meta, read_header};
+use super::index::{self, Ref, split_entry};
+use super::{BLOCK_BYTES, HEADER_BYTES, Header, check_meta, read_header};
 use crate::disk::{File, read_full_at};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::record::{self, Kind};
-use crate::state::{Key, OpRef, Value, decode_one};
-use std::cmp::Ordering;
+use crate::scan::body_holds;
+use crate::state::{Key, MAX_PUT_BYTES, OpRef, Value, decode_one};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// The index of the longest file there can be has no more levels: of 2^63 bytes, if every block lists two others.
+const MOST_LEVELS: u32 = 64;
 
 /// A snapshot with an index, open for lookups.
 #[derive(Debug)]
@@ -30,8 +53,18 @@ pub(crate) struct Paged {
     file: Arc<dyn File>,
     path: PathBuf,
     header: Header,
-    root: Ref,
+    root: Option<Tree>,
     cache: Mutex<Cache>,
+}
+
+/// A block that another one lists, or the root, and where it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tree {
+    top: Ref,
+    /// Nothing in or under it begins before that.
+    floor: u64,
+    /// So many blocks are above it.
+    level: u32,
 }
 
 /// A block that was read and checked.
@@ -54,11 +87,15 @@ impl Paged {
         let header = read_header(&*file, path)?;
         let Some(root) = header.root else { return Ok(None) };
         check_meta(&*file, path, &header)?;
-        let paged = Paged { file, path: path.to_path_buf(), header, root, cache: Mutex::new(Cache::new(cache_bytes)) };
-        if root != Ref::default() {
-            paged.block(root)?;
-        } else if header.entries > 0 {
+        let floor = HEADER_BYTES as u64 + u64::from(header.meta_len);
+        let tree = Some(Tree { top: root, floor, level: 0 }).filter(|_| root != Ref::default());
+        let paged = Paged { file, path: path.to_path_buf(), header, root: tree, cache: Mutex::new(Cache::new(cache_bytes)) };
+        if tree.is_none() && (header.entries, header.data_len) != (0, 0) {
             return Err(paged.damage(0, "the header names no root of the index"));
+        }
+        paged.top()?;
+        if tree.is_some() && root.end() != header.file_len() {
+            return Err(paged.damage(root.offset, "the root of the index does not stand at the end"));
         }
         Ok(Some(paged))
     }
@@ -76,22 +113,22 @@ impl Paged {
         Ok(self.with(key, |_| ())?.is_some())
     }
 
-    fn with<T>(&self, key: &[u8], see: impl Fn(&[u8]) -> T) -> Result<Option<T>> {
-        let Some(mut block) = self.top()? else { return Ok(None) };
+    fn with<T>(&self, key: &[u8], see: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
+        let Some((mut tree, mut block)) = self.top()? else { return Ok(None) };
         while block.kind == Kind::INDEX {
-            let Some(below) = self.last_up_to(&block, key)? else { return Ok(None) };
-            block = self.block(below)?;
-        }
-        let mut found = None;
-        self.entries(&block, |entry| match entry.key.cmp(key) {
-            Ordering::Less => true,
-            Ordering::Equal => {
-                found = entry.value.map(&see);
-                false
+            let mut below = None;
+            for listed in self.listed(tree, &block) {
+                let (at, first) = listed?;
+                if first > key {
+                    break;
+                }
+                below = Some(at);
             }
-            Ordering::Greater => false,
-        })?;
-        Ok(found)
+            let Some(at) = below else { return Ok(None) };
+            (tree, block) = (at, self.block(at)?);
+        }
+        let found = entries(&block).take_while(|entry| entry.key <= key).last();
+        Ok(found.filter(|entry| entry.key == key).and_then(|entry| entry.value).map(see))
     }
 
     /// At most `count` entries whose keys begin with `prefix`, in order, those from `from` on.
@@ -100,89 +137,74 @@ impl Paged {
             Bound::Included(key) | Bound::Excluded(key) => key.max(prefix),
             Bound::Unbounded => prefix,
         };
-        let mut entries = Vec::new();
-        if let Some(top) = self.top()?.filter(|_| count > 0) {
-            self.collect(&top, from, start, prefix, count, &mut entries)?;
+        let mut out: Vec<(Key, Value)> = Vec::new();
+        if count == 0 {
+            return Ok(out);
         }
-        Ok(entries)
-    }
-
-    /// Adds what is in or under `block`. Whether there may be more behind it.
-    fn collect(
-        &self,
-        block: &Block,
-        from: Bound<&[u8]>,
-        start: &[u8],
-        prefix: &[u8],
-        count: usize,
-        out: &mut Vec<(Key, Value)>,
-    ) -> Result<bool> {
-        if block.kind == Kind::ENTRIES {
-            let mut more = true;
-            self.entries(block, |entry| {
-                if entry.key < start || matches!(from, Bound::Excluded(key) if key == entry.key) {
-                    return true;
+        // What is to be looked at, the next one last.
+        let mut open: Vec<Tree> = self.root.into_iter().collect();
+        let mut is_first = true;
+        while let Some(tree) = open.pop() {
+            let block = self.block(tree)?;
+            if block.kind == Kind::INDEX {
+                let begin = open.len();
+                for listed in self.listed(tree, &block) {
+                    let (below, first) = listed?;
+                    if first <= start {
+                        open.truncate(begin); // those before hold nothing behind it
+                    }
+                    open.push(below);
                 }
-                more = entry.key.starts_with(prefix);
-                if let (true, Some(value)) = (more, entry.value) {
-                    out.push((entry.key.into(), value.into()));
-                    more = out.len() < count;
-                }
-                more
-            })?;
-            return Ok(more);
-        }
-        let mut next = self.last_up_to(block, start)?;
-        let mut rest = block.body();
-        while !rest.is_empty() {
-            let (below, _, others) = split_entry(rest).ok_or_else(|| self.impossible(block))?;
-            rest = others;
-            // Those before the one that may hold `start` hold nothing behind it.
-            if next.is_some_and(|first| first != below) {
+                open[begin..].reverse();
                 continue;
             }
-            next = None;
-            let below = self.block(below)?;
-            if !self.collect(&below, from, start, prefix, count, out)? {
-                return Ok(false);
+            for entry in entries(&block) {
+                let is_before = entry.key < start || matches!(from, Bound::Excluded(key) if key == entry.key);
+                if is_before && is_first {
+                    continue;
+                }
+                if is_before || out.last().is_some_and(|(last, _)| **last >= *entry.key) {
+                    return Err(self.damage(block.at.offset, "the block's keys do not follow those before it"));
+                }
+                if !entry.key.starts_with(prefix) {
+                    return Ok(out);
+                }
+                out.extend(entry.value.map(|value| (entry.key.into(), value.into())));
+                if out.len() >= count {
+                    return Ok(out);
+                }
             }
+            is_first = false;
         }
-        Ok(true)
+        Ok(out)
     }
 
-    fn top(&self) -> Result<Option<Arc<Block>>> {
-        if self.root == Ref::default() { Ok(None) } else { self.block(self.root).map(Some) }
+    fn top(&self) -> Result<Option<(Tree, Arc<Block>)>> {
+        self.root.map(|root| Ok((root, self.block(root)?))).transpose()
     }
 
-    /// The last block that an index block lists whose first key is not behind `key`.
-    fn last_up_to(&self, index: &Block, key: &[u8]) -> Result<Option<Ref>> {
+    /// What an index block lists, each with the first key in or under it.
+    fn listed<'a>(&self, tree: Tree, index: &'a Block) -> impl Iterator<Item = Result<(Tree, &'a [u8])>> {
         let mut rest = index.body();
-        let mut found = None;
-        while !rest.is_empty() {
-            let (below, first, others) = split_entry(rest).ok_or_else(|| self.impossible(index))?;
-            if first > key {
-                break;
-            }
-            found = Some(below);
+        let mut floor = tree.floor;
+        std::iter::from_fn(move || {
+            let (top, first, others) = split_entry(rest)?;
             rest = others;
-        }
-        Ok(found)
-    }
-
-    /// Hands over the entries of a block while `each` wants more.
-    fn entries<'a>(&self, block: &'a Block, mut each: impl FnMut(OpRef<'a>) -> bool) -> Result<()> {
-        let mut rest = block.body();
-        while !rest.is_empty() {
-            if !each(decode_one(&mut rest).ok_or_else(|| self.impossible(block))?) {
-                break;
+            let fits = top.offset >= floor && top.end().is_some_and(|end| end <= index.at.offset);
+            if !fits || tree.level + 1 >= MOST_LEVELS {
+                return Some(Err(self.damage(index.at.offset, "the block lists another one where none can be")));
             }
-        }
-        Ok(())
+            let below = Tree { top, floor, level: tree.level + 1 };
+            floor = top.end().unwrap_or(floor);
+            Some(Ok((below, first)))
+        })
     }
 
-    fn block(&self, at: Ref) -> Result<Arc<Block>> {
+    /// Reads the topmost block of a tree, or has it already.
+    fn block(&self, tree: Tree) -> Result<Arc<Block>> {
+        let at = tree.top;
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(block) = cache.get(at.offset) {
+        if let Some(block) = cache.get(at.offset).filter(|block| block.at == at) {
             return Ok(block);
         }
         drop(cache); // others need not wait for the disk
@@ -199,22 +221,50 @@ impl Paged {
         if !inside || len < record::HEADER_BYTES {
             return Err(self.damage(at.offset, "a block is said to be where none can be"));
         }
-        let mut bytes = vec![0; len];
-        let got = read_full_at(&*self.file, at.offset, &mut bytes).map_err(Error::io("reading", &self.path))?;
-        if got < len {
+        let reading = || Error::io("reading", &self.path);
+        let salt = self.header.salt();
+        let mut head = [0; record::HEADER_BYTES];
+        let mut bytes = Vec::new();
+        let is_long = len > LONG_BYTES;
+        let got = if is_long {
+            read_full_at(&*self.file, at.offset, &mut head).map_err(reading())?
+        } else {
+            bytes.resize(len, 0);
+            let got = read_full_at(&*self.file, at.offset, &mut bytes).map_err(reading())?;
+            head.copy_from_slice(&bytes[..record::HEADER_BYTES]);
+            if got < len { 0 } else { got }
+        };
+        if got < head.len() {
             return Err(self.damage(at.offset, "the file ends inside the block"));
         }
-        let salt = self.header.salt();
-        let head = record::decode_header(&bytes, salt).map_err(|fault| self.damage(at.offset, &fault.to_string()))?;
+        let bad = |fault: record::Fault| self.damage(at.offset, &fault.to_string());
+        let head = record::decode_header(&head, salt).map_err(bad)?;
         if head.check != at.check || head.body_len != len - record::HEADER_BYTES {
             return Err(self.damage(at.offset, "another block stands there than the index says"));
         }
-        if ![Kind::ENTRIES, Kind::INDEX].contains(&head.kind) {
-            return Err(self.damage(at.offset, "the block is of a kind that has no place there"));
+        let most = match head.kind {
+            Kind::ENTRIES => MAX_PUT_BYTES.max(BLOCK_BYTES),
+            Kind::INDEX => index::MOST_BYTES,
+            _ => return Err(self.damage(at.offset, "the block is of a kind that has no place there")),
+        };
+        if head.body_len > most {
+            return Err(self.damage(at.offset, "the block is longer than any can be"));
         }
-        let body = &bytes[record::HEADER_BYTES..];
-        record::check_body(&head, salt, body).map_err(|fault| self.damage(at.offset, &fault.to_string()))?;
-        Ok(Block { at, kind: head.kind, bytes: bytes.into() })
+        if is_long {
+            let body_at = at.offset + record::HEADER_BYTES as u64;
+            body_holds(&*self.file, body_at, &head, salt).map_err(reading())?.map_err(bad)?;
+            bytes = memory::room_for(len).map_err(reading())?;
+            bytes.resize(len, 0);
+            read_full_at(&*self.file, at.offset, &mut bytes).map_err(reading())?;
+        }
+        record::check_body(&head, salt, &bytes[record::HEADER_BYTES..]).map_err(bad)?;
+        let block = Block { at, kind: head.kind, bytes: bytes.into() };
+        if is_in_order(&block) { Ok(block) } else { Err(self.damage(at.offset, "the block's content is not possible")) }
+    }
+
+    /// There are more of the keys that were written above than it says there are.
+    pub(crate) fn miscounted(&self) -> Error {
+        self.damage(0, "the header promises fewer entries than there are")
     }
 
     #[cfg(test)]
@@ -225,10 +275,6 @@ impl Paged {
         kept
     }
 
-    fn impossible(&self, block: &Block) -> Error {
-        self.damage(block.at.offset, "the block's content is not possible")
-    }
-
     fn damage(&self, offset: u64, what: &str) -> Error {
         let reason = format!(
             "{what}; a snapshot is never written in place, so no crash causes this; what this block holds is not served, \
@@ -236,6 +282,38 @@ impl Paged {
         );
         Error::damaged(&self.path, offset, reason)
     }
+}
+
+/// A block that is longer is read twice: first to see whether its check holds, before there is memory for it.
+const LONG_BYTES: usize = 1 << 20;
+
+/// Whether the content of a block is possible: entries, one at least, whose keys rise, and one only in a long block.
+fn is_in_order(block: &Block) -> bool {
+    let (mut rest, mut last) = (block.body(), &[][..]);
+    let is_long = rest.len() > BLOCK_BYTES;
+    let mut rises = |key| std::mem::replace(&mut last, key) < key; // no key is empty
+    while !rest.is_empty() {
+        let fine = match block.kind {
+            Kind::INDEX => split_entry(rest).is_some_and(|(_, first, others)| {
+                rest = others;
+                rises(first)
+            }),
+            _ => {
+                let entry = decode_one(&mut rest);
+                entry.is_some_and(|entry| entry.value.is_some() && rises(entry.key)) && (!is_long || rest.is_empty())
+            }
+        };
+        if !fine {
+            return false;
+        }
+    }
+    !block.body().is_empty()
+}
+
+/// The entries of a block, which was checked.
+fn entries(block: &Block) -> impl Iterator<Item = OpRef<'_>> {
+    let mut rest = block.body();
+    std::iter::from_fn(move || if rest.is_empty() { None } else { decode_one(&mut rest) })
 }
 
 /// Checked blocks, by their offsets; those that nobody asked for for the longest time make room.

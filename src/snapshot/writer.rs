@@ -1,9 +1,12 @@
 //! [`Writer`]: entries in key order become the frames of a snapshot.
+//!
+//! Short entries are collected until they fill a frame. An entry that does not fit into one with others has a frame of its own; its bytes go
+//! from where they are into the pieces that are written, so a long value is not copied as a whole.
 
 use super::index::{Builder, Ref};
 use super::out::Out;
 use super::{BLOCK_BYTES, Form, Header, block_ref};
-use crate::record::{self, Body, Kind, Place};
+use crate::record::{self, Body, Kind, Place, crc};
 use crate::state::{Digester, OpRef};
 use std::io;
 
@@ -33,12 +36,35 @@ impl Writer {
             self.close_block();
             self.out.hand_over()?;
         }
+        self.entries += 1;
+        self.digester.add(key, value);
+        if entry.encoded_len() > BLOCK_BYTES {
+            return self.add_alone(entry);
+        }
         if self.body.is_empty() && self.index.is_some() {
             self.first = key.to_vec();
         }
         entry.encode(&mut self.body);
-        self.entries += 1;
-        self.digester.add(key, value);
+        Ok(())
+    }
+
+    /// Writes a frame that holds one entry.
+    fn add_alone(&mut self, entry: OpRef<'_>) -> io::Result<()> {
+        let value = entry.value.expect("a snapshot holds no deletion");
+        let mut before = Vec::with_capacity(entry.encoded_len() - value.len());
+        entry.encode_head(&mut before);
+        self.place.seq += 1;
+        let (offset, len) = (self.out.len(), entry.encoded_len());
+        let body_check = crc(crc(self.place.salt, &before), value);
+        let (head, check) = record::encode_head(self.place, Kind::ENTRIES, len, body_check);
+        self.place.link = check;
+        self.out.end().extend_from_slice(&head);
+        self.out.end().extend_from_slice(&before);
+        self.out.append(value)?;
+        if let Some(index) = &mut self.index {
+            index.block(entry.key, block_ref(offset, len, check));
+            self.write_index();
+        }
         Ok(())
     }
 

@@ -47,6 +47,11 @@ impl Router<'_> {
 }
 
 impl Part<'_> {
+    /// Keys and values together.
+    pub(crate) fn data_bytes(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.0.read().data_bytes()).sum()
+    }
+
     /// Applies one operation, whose key has this hash.
     pub(crate) fn apply(&mut self, hash: u64, op: OpRef<'_>) {
         let hash = Hash { hash, hasher: self.hasher };

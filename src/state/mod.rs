@@ -107,6 +107,11 @@ pub(crate) struct OpRef<'a> {
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
 
+/// Before the key of a put.
+const PUT_HEAD_BYTES: usize = 9;
+/// The longest put.
+pub(crate) const MAX_PUT_BYTES: usize = PUT_HEAD_BYTES + MAX_KEY_BYTES + MAX_VALUE_BYTES;
+
 impl Op {
     pub(crate) fn put(key: &[u8], value: &[u8]) -> Op {
         Op { key: key.into(), value: Some(value.into()) }
@@ -124,27 +129,23 @@ impl Op {
 impl OpRef<'_> {
     /// Appends the bytes of this operation to `out`.
     pub(crate) fn encode(self, out: &mut Vec<u8>) {
+        self.encode_head(out);
+        out.extend_from_slice(self.value.unwrap_or_default());
+    }
+
+    /// Appends what comes before the value.
+    pub(crate) fn encode_head(self, out: &mut Vec<u8>) {
         let len = |bytes: &[u8]| u32::try_from(bytes.len()).expect("lengths are limited").to_le_bytes();
-        match self.value {
-            Some(value) => {
-                out.push(PUT);
-                out.extend_from_slice(&len(self.key));
-                out.extend_from_slice(&len(value));
-                out.extend_from_slice(self.key);
-                out.extend_from_slice(value);
-            }
-            None => {
-                out.push(DELETE);
-                out.extend_from_slice(&len(self.key));
-                out.extend_from_slice(self.key);
-            }
-        }
+        out.push(if self.value.is_some() { PUT } else { DELETE });
+        out.extend_from_slice(&len(self.key));
+        out.extend(self.value.iter().flat_map(|value| len(value)));
+        out.extend_from_slice(self.key);
     }
 
     /// How many bytes [`OpRef::encode`] appends.
     pub(crate) fn encoded_len(self) -> usize {
         match self.value {
-            Some(value) => 9 + self.key.len() + value.len(),
+            Some(value) => PUT_HEAD_BYTES + self.key.len() + value.len(),
             None => 5 + self.key.len(),
         }
     }

@@ -25,3 +25,6 @@ mod process;
 
 /// EXPORT, IMPORT, BENCH, `wal`.
 mod tools;
+
+/// What salvage, `verify`, `wal` and `replay` say of files that lack something, or whose first bytes are bad.
+mod salvage;

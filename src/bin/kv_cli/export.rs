@@ -15,7 +15,7 @@ use crate::outfile::{Kind, Store, Target};
 use crate::progress::Progress;
 use crate::render::{Output, Place};
 use crate::signals::{self, Flags};
-use crate::tools::BAD;
+use crate::tools::{BAD, BARE_END};
 use kv_engine::command::{Code, CommandError};
 use kv_engine::export::{self, Salvaged};
 use kv_engine::{Digest, Engine, Error, KeptCopy, Seq, Tail, inspect};
@@ -150,6 +150,19 @@ impl Failure {
                 let text = format!("{error}; nothing was exported; kv_cli export --salvage goes on behind what cannot be read");
                 CommandError::new(Code::Failed, text)
             }
+            Failure::Store(error @ Error::Foreign { .. }) => {
+                let text = format!(
+                    "{error}; nothing was exported; where it was a file of this store, kv_cli export --salvage finds the entries \
+                     that still stand in it"
+                );
+                CommandError::new(Code::Failed, text)
+            }
+            Failure::Store(error @ Error::Mismatch { .. }) => {
+                let text = format!(
+                    "{error}; nothing was exported; kv_cli export --salvage writes out what there is, and says what is missing"
+                );
+                CommandError::new(Code::Failed, text)
+            }
             Failure::Store(error) => CommandError::new(Code::Failed, format!("{error}; nothing was exported")),
             Failure::Output(error) => CommandError::new(Code::Failed, error.to_string()),
             Failure::Interrupted if request.file.is_some() => {
@@ -200,6 +213,9 @@ fn write<W: Write>(request: &Request<'_>, out: W, form: Form, flags: &Flags) -> 
                 request.wal.display()
             ));
         }
+        if export.ends_bare {
+            warning = Some(format!("{} {BARE_END}; the export is the state after write {seq}", request.wal.display()));
+        }
         let mut writer = Writer::begin(out, form, Origin::State { store_id, seq }).map_err(Failure::Output)?;
         export.each(|key, value| step(&mut writer, key, value)).map_err(Failure::Store)?;
         (writer, Some(seq), None)
@@ -240,7 +256,9 @@ fn explain_salvage(salvaged: &Salvaged, output: &mut Output) {
         "kv_cli: salvaged {} entries: {} from the snapshot (lost there: {lost_entries}), {} writes of the log (lost there: {})",
         salvaged.entries, salvaged.snapshot_entries, salvaged.writes, salvaged.lost_writes
     ));
-    if salvaged.notes.is_empty() {
+    if salvaged.notes.is_empty() && salvaged.ends_bare {
+        output.aside(&format!("kv_cli: no check fails and no number is missing, but the log {BARE_END}"));
+    } else if salvaged.notes.is_empty() {
         output.aside("kv_cli: nothing is wrong with these files; this is the state after the last write");
     } else {
         output.aside("kv_cli: this is NOT a prefix of what was written: entries may be missing, old, or deleted since");

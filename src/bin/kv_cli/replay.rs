@@ -56,6 +56,14 @@ fn work(args: &Args, replay_args: &ReplayArgs, out: &mut impl Write) -> Result<u
     })?;
     written?;
     let mut status = damage(log, &one, out)?;
+    if one.ends_bare {
+        writeln!(out, "{} {}", safe(&log.display().to_string()), crate::tools::BARE_END)?;
+    }
+    // Only the store's own log belongs to the snapshot.
+    if let Some(lacking) = one.lacking.as_ref().filter(|_| *log == args.wal) {
+        writeln!(out, "{}", safe(&lacking.to_string()))?;
+        status = 3;
+    }
     let kept = inspect::kept_copies(log, &args.snapshot);
     for said in inspect::said_of_kept_copies(&kept, &args.snapshot) {
         let _ = writeln!(io::stderr().lock(), "kv_cli: {}", safe(&said));

@@ -18,6 +18,9 @@ use std::time::Duration;
 
 /// Damaged, foreign or missing files.
 pub(crate) const BAD: u8 = 3;
+/// Of a log whose end says that something failed, or was cut off.
+pub(crate) const BARE_END: &str = "ends right behind its last write, without reserved space and without a mark: a write failed \
+                                   there, as on a full disk, or somebody cut the file";
 /// So much of a key or value is shown.
 const SHOWN_BYTES: usize = 60;
 /// A log that is followed is looked at so often.
@@ -43,8 +46,10 @@ pub(crate) fn wal(args: &Args, wal: &WalArgs, flags: &'static Flags) -> ExitCode
         return follow(path, printer, flags);
     }
     // Only the store's own log belongs to the snapshot, which may prove what it had promised.
-    let promised = if wal.file.is_none() { inspect::snapshot_seq(&args.snapshot) } else { 0 };
+    let is_own = *path == args.wal;
+    let promised = if is_own { inspect::snapshot_seq(&args.snapshot) } else { 0 };
     let seen = inspect::log(path, promised, |entry| printer.print(&entry));
+    let lacking = is_own.then(|| inspect::lacking(path, &args.snapshot, seen.as_ref().ok())).flatten();
     let status = match &seen {
         Ok(summary) => {
             if !args.json && wal.record.is_none() {
@@ -52,8 +57,11 @@ pub(crate) fn wal(args: &Args, wal: &WalArgs, flags: &'static Flags) -> ExitCode
             }
             u8::from(is_damaged(summary)) * BAD
         }
+        // That there is none, or nothing in it, is said below, with what follows.
+        Err(_) if lacking.is_some() => BAD,
         Err(error) => printer.fail(error),
     };
+    let status = lacking.map_or(status, |error| printer.fail(&error));
     if let (Some(seq), Ok(summary), 0) = (wal.record, &seen, printer.printed) {
         let range = match summary.writes {
             0 => "no writes".to_string(),
@@ -328,6 +336,7 @@ fn summarise(summary: &LogSummary) -> (String, Tone) {
         }
         Tail::Clean if summary.writes == 0 && summary.valid_bytes == summary.file_bytes => ("empty".to_string(), Tone::Good),
         Tail::Clean if summary.closed_cleanly => ("whole, and closed in order".to_string(), Tone::Good),
+        Tail::Clean if summary.ends_bare => (format!("whole; it {BARE_END}"), Tone::Torn),
         Tail::Clean => ("whole; not closed in order, or still open".to_string(), Tone::Good),
         Tail::Torn(cut) => (format!("then a torn tail of {} B, which the next opening cuts", cut.bytes), Tone::Torn),
         Tail::Damaged(cut) => {

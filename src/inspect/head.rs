@@ -1,0 +1,333 @@
+//! The first bytes of a log or a snapshot, and what can be known of them where they are damaged. The records behind them
+//! are not lost with them:
+//!
+//! 1. what must stand in a header does (its first bytes, its zeros), and one bit of the rest may be wrong: where the header's
+//!    own checksum holds then, that is the header;
+//! 2. else any whole record gives away the salt that begins all checks, wherever it stands; with it, 1. is tried again;
+//! 3. else the records are read from the first whole one on. Whose they are, and how many there were before, is not known.
+//!    Of a snapshot, the store and the number are, where the salt, which is made of them, says that they are right.
+//!
+//! A file whose first bytes are others, and in which no record stands, is no file of ours.
+
+use crate::disk::{File, read_full_at};
+use crate::error::{Error, Result};
+use crate::record::{self, Kind};
+use crate::recovery::read_header;
+use crate::scan::{Frames, find_salt};
+use crate::{Seq, StoreId, magic, snapshot, wal};
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+/// The header of a log, or what stands for it.
+#[derive(Debug)]
+pub(crate) struct LogHead {
+    /// With zeros for a store that is not known, and the number before the first whole record for a base that is not.
+    pub(crate) header: wal::Header,
+    /// Whether the header is all known.
+    pub(crate) is_known: bool,
+    /// What is wrong with it.
+    pub(crate) damage: Option<String>,
+    at: u64,
+    link: u32,
+}
+
+impl LogHead {
+    /// The records from the first on.
+    pub(crate) fn frames(&self, file: Arc<dyn File>, path: &Path) -> Result<Frames> {
+        let frames = Frames::new(file, path, Kind::WRITE, self.header.salt, self.at, self.header.base)?;
+        Ok(frames.behind(self.link))
+    }
+
+    /// Whether the log has its first record, so that nothing was before it.
+    pub(crate) fn begins(&self) -> bool {
+        self.is_known || self.link == self.header.salt
+    }
+
+    fn known(header: wal::Header, damage: Option<String>) -> LogHead {
+        LogHead { header, is_known: true, damage, at: wal::HEADER_BYTES as u64, link: header.salt }
+    }
+}
+
+/// Reads the header of a log, or finds its records without it.
+///
+/// # Errors
+/// What the header says, where there is no record; [`Error::Version`]; [`Error::Io`].
+pub(crate) fn log_head(file: &Arc<dyn File>, path: &Path) -> Result<LogHead> {
+    let (error, damage) = match read_header(&**file, path) {
+        Ok(header) => return Ok(LogHead::known(header, None)),
+        Err(error @ Error::Foreign { .. }) => (error, NOT_ITS_BEGIN.replace("FILE", "log")),
+        Err(Error::Damaged { path, offset, reason }) => (Error::damaged(&path, offset, reason.clone()), reason),
+        Err(other) => return Err(other),
+    };
+    let bytes = first_bytes::<{ wal::HEADER_BYTES }>(file, path)?;
+    let mended = |salt| bytes.and_then(|bytes| mended_log(bytes, salt));
+    if let Some(header) = mended(None) {
+        return Ok(LogHead::known(header, Some(damage)));
+    }
+    let found = find_salt(Arc::clone(file), path, 0)?;
+    let Some((salt, at, first)) = found.filter(|(.., first)| [Kind::WRITE, Kind::OPENED, Kind::CLOSED].contains(&first.kind))
+    else {
+        return Err(error);
+    };
+    if let Some(header) = mended(Some(salt)).filter(|header| header.base <= first.seq) {
+        return Ok(LogHead::known(header, Some(damage)));
+    }
+    let base = if first.kind == Kind::WRITE { first.seq.saturating_sub(1) } else { first.seq };
+    let header = wal::Header { store_id: StoreId([0; 16]), salt, base };
+    let damage = match damage.split_once("; ").unwrap_or((&damage, "")) {
+        _ if at == wal::HEADER_BYTES as u64 => damage,
+        (what, "") => format!("{what}; the first whole record stands at byte {at}"),
+        (what, rest) => format!("{what}; the first whole record stands at byte {at}; {rest}"),
+    };
+    Ok(LogHead { header, is_known: false, damage: Some(damage), at, link: first.link })
+}
+
+/// The header of a snapshot, or what stands for it.
+#[derive(Debug)]
+pub(crate) struct SnapshotHead {
+    /// Where it is all known.
+    pub(crate) header: Option<snapshot::Header>,
+    pub(crate) store_id: Option<StoreId>,
+    pub(crate) seq: Option<Seq>,
+    /// What is wrong with it.
+    pub(crate) damage: Option<String>,
+    salt: u32,
+    at: u64,
+    link: u32,
+    /// The number of the block before the first.
+    before: Seq,
+}
+
+impl SnapshotHead {
+    /// The blocks from the first on.
+    pub(crate) fn frames(&self, file: Arc<dyn File>, path: &Path) -> Result<Frames> {
+        Ok(Frames::new(file, path, Kind::ENTRIES, self.salt, self.at, self.before)?.behind(self.link))
+    }
+
+    fn known(header: snapshot::Header, damage: Option<String>) -> SnapshotHead {
+        let (salt, at) = (header.salt(), snapshot::HEADER_BYTES as u64 + u64::from(header.meta_len));
+        let (store_id, seq) = (Some(header.store_id), Some(header.seq));
+        SnapshotHead { header: Some(header), store_id, seq, damage, salt, at, link: salt, before: 0 }
+    }
+}
+
+/// Reads the header of a snapshot, or finds its blocks without it; `beside` is the header of the log.
+///
+/// # Errors
+/// What the header says, where there is no block; [`Error::Version`]; [`Error::Io`].
+pub(crate) fn snapshot_head(file: &Arc<dyn File>, path: &Path, beside: Option<&wal::Header>) -> Result<SnapshotHead> {
+    let (error, damage) = match snapshot::read_header(&**file, path) {
+        Ok(header) => return Ok(SnapshotHead::known(header, None)),
+        Err(error @ Error::Foreign { .. }) => (error, NOT_ITS_BEGIN.replace("FILE", "snapshot")),
+        Err(Error::Damaged { path, offset, reason }) => (Error::damaged(&path, offset, reason.clone()), reason),
+        Err(other) => return Err(other),
+    };
+    let bytes = first_bytes::<{ snapshot::HEADER_BYTES }>(file, path)?;
+    if let Some(header) = bytes.and_then(mended_snapshot) {
+        return Ok(SnapshotHead::known(header, Some(damage)));
+    }
+    let found = find_salt(Arc::clone(file), path, 0)?;
+    let Some((salt, at, first)) = found.filter(|(.., first)| [Kind::ENTRIES, Kind::INDEX].contains(&first.kind)) else {
+        return Err(error);
+    };
+    let claimed = bytes.and_then(claimed_by_snapshot);
+    let (ids, seqs) = (
+        [claimed.map(|header| header.store_id), beside.map(|log| log.store_id)],
+        [claimed.map(|header| header.seq), beside.map(|log| log.base)],
+    );
+    let pairs = ids.into_iter().flatten().flat_map(|id| seqs.into_iter().flatten().map(move |seq| (id, seq)));
+    let whose = pairs.into_iter().find(|(id, seq)| snapshot::salt_of(*id, *seq) == salt);
+    let before = if first.kind == Kind::ENTRIES { first.seq.saturating_sub(1) } else { first.seq };
+    let (store_id, seq) = (whose.map(|(id, _)| id), whose.map(|(_, seq)| seq));
+    Ok(SnapshotHead { header: None, store_id, seq, damage: Some(damage), salt, at, link: first.link, before })
+}
+
+const NOT_ITS_BEGIN: &str = "its first bytes are not those of a FILE, yet it is one by what stands behind them";
+
+/// `None` where the file is shorter.
+fn first_bytes<const LEN: usize>(file: &Arc<dyn File>, path: &Path) -> Result<Option<[u8; LEN]>> {
+    let mut bytes = [0; LEN];
+    let got = read_full_at(&**file, 0, &mut bytes).map_err(Error::io("reading", path))?;
+    Ok((got == LEN).then_some(bytes))
+}
+
+/// How the checksum of a header's bytes changes with each of their bits: those of a snapshot, which are more; of fewer
+/// bytes, the last ones of them.
+static CHANGES: LazyLock<Vec<u32>> = LazyLock::new(|| {
+    let mut bytes = [0; snapshot::HEADER_BYTES - CHECK_BYTES];
+    let none = record::crc(0, &bytes);
+    let bits = 0..bytes.len() * 8;
+    bits.map(|bit| {
+        bytes[bit / 8] = 1 << (bit % 8);
+        let change = record::crc(0, &bytes) ^ none;
+        bytes[bit / 8] = 0;
+        change
+    })
+    .collect()
+});
+
+const CHECK_BYTES: usize = 4;
+
+/// Changes the one bit with which the checksum at the end is right, where there is one to be changed. Whether it is right.
+fn mend(bytes: &mut [u8]) -> bool {
+    let (covered, check) = bytes.split_at_mut(bytes.len() - CHECK_BYTES);
+    let differs = record::le32(check, 0) ^ record::crc(0, covered);
+    if differs.count_ones() <= 1 {
+        check.copy_from_slice(&record::crc(0, covered).to_le_bytes());
+        return true;
+    }
+    let changes = &CHANGES[CHANGES.len() - covered.len() * 8..];
+    let bit = changes.iter().position(|&change| change == differs);
+    if let Some(bit) = bit {
+        covered[bit / 8] ^= 1 << (bit % 8);
+    }
+    bit.is_some()
+}
+
+fn mended_log(mut bytes: [u8; wal::HEADER_BYTES], salt: Option<u32>) -> Option<wal::Header> {
+    let sound = wal::Header { store_id: StoreId([0; 16]), salt: salt.unwrap_or(0), base: 0 }.encode();
+    let mut at = 0;
+    for (name, len) in wal::FIELDS {
+        if ["magic", "version", "zero"].contains(&name) || name == "salt" && salt.is_some() {
+            bytes[at..at + len].copy_from_slice(&sound[at..at + len]);
+        }
+        at += len;
+    }
+    mend(&mut bytes).then(|| wal::Header::decode(Path::new(""), &bytes).ok()).flatten()
+}
+
+fn mended_snapshot(mut bytes: [u8; snapshot::HEADER_BYTES]) -> Option<snapshot::Header> {
+    bytes[..magic::SNAPSHOT.len()].copy_from_slice(&magic::SNAPSHOT);
+    mend(&mut bytes).then(|| snapshot::Header::decode(Path::new(""), &bytes).ok()).flatten()
+}
+
+/// What a header says whose own check does not hold.
+fn claimed_by_snapshot(mut bytes: [u8; snapshot::HEADER_BYTES]) -> Option<snapshot::Header> {
+    const CHECK_AT: usize = snapshot::HEADER_BYTES - CHECK_BYTES;
+    bytes[..magic::SNAPSHOT.len()].copy_from_slice(&magic::SNAPSHOT);
+    bytes[magic::SNAPSHOT.len()..][..4].copy_from_slice(&crate::SNAPSHOT_FORMAT.to_le_bytes());
+    let check = record::crc(0, &bytes[..CHECK_AT]);
+    bytes[CHECK_AT..].copy_from_slice(&check.to_le_bytes());
+    snapshot::Header::decode(Path::new(""), &bytes).ok()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::Options;
+    use crate::disk::{Disk, OsDisk};
+    use std::path::PathBuf;
+
+    /// A log with a base, of some writes behind a snapshot.
+    fn files() -> (tempfile::TempDir, PathBuf, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+        let engine = Options::new(&log, &snapshot).open().unwrap();
+        for n in 0..3 {
+            engine.put(format!("key{n}"), "value").unwrap();
+        }
+        engine.snapshot().unwrap();
+        for n in 3..6 {
+            engine.put(format!("key{n}"), "value").unwrap();
+        }
+        engine.close().unwrap();
+        (dir, log, snapshot)
+    }
+
+    fn open(path: &Path) -> Arc<dyn File> {
+        OsDisk.open_read(path).unwrap().unwrap()
+    }
+
+    #[test]
+    fn case_04_any_bit_of_a_header_is_put_right() {
+        let (_dir, log, snapshot) = files();
+        let (due, held) =
+            (read_header(&*open(&log), &log).unwrap(), snapshot::read_header(&*open(&snapshot), &snapshot).unwrap());
+        let (of_log, of_snapshot) = (std::fs::read(&log).unwrap(), std::fs::read(&snapshot).unwrap());
+        for bit in 0..wal::HEADER_BYTES * 8 {
+            let mut bytes = of_log.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(&log, bytes).unwrap();
+            let head = log_head(&open(&log), &log).unwrap();
+            assert!(head.header == due && head.is_known && head.damage.is_some(), "bit {bit}: {head:?}");
+        }
+        for bit in 0..snapshot::HEADER_BYTES * 8 {
+            let mut bytes = of_snapshot.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(&snapshot, bytes).unwrap();
+            let head = snapshot_head(&open(&snapshot), &snapshot, None).unwrap();
+            assert!(head.header == Some(held) && head.damage.is_some(), "bit {bit}: {head:?}");
+        }
+    }
+
+    /// Each field of a log's header, all of it bad, and the whole header.
+    #[test]
+    fn case_04_a_field_that_is_lost_does_not_hide_the_records() {
+        let (_dir, log, _snapshot) = files();
+        let (good, due) = (std::fs::read(&log).unwrap(), read_header(&*open(&log), &log).unwrap());
+        let mut at = 0;
+        let fields = wal::FIELDS.map(|(name, len)| {
+            at += len;
+            (name, at - len..at)
+        });
+        for (name, field) in fields.into_iter().chain([("all", 0..wal::HEADER_BYTES)]) {
+            for junk in [0, b'?'] {
+                let mut bytes = good.clone();
+                bytes[field.clone()].fill(junk);
+                if bytes == good {
+                    continue;
+                }
+                std::fs::write(&log, bytes).unwrap();
+                let head = log_head(&open(&log), &log).unwrap();
+                let proven = ["magic", "version", "salt", "zero"].contains(&name);
+                assert_eq!(head.is_known, proven, "{name}");
+                assert_eq!((head.header.salt, head.header.base, head.begins()), (due.salt, due.base, true), "{name}");
+                assert_eq!(head.header.store_id == due.store_id, proven, "{name}");
+                assert_eq!(head.frames(open(&log), &log).unwrap().offset(), wal::HEADER_BYTES as u64);
+            }
+        }
+    }
+
+    #[test]
+    fn case_04_the_store_and_number_of_a_snapshot_are_known_by_its_salt() {
+        let (_dir, log, snapshot) = files();
+        let (good, held) = (std::fs::read(&snapshot).unwrap(), snapshot::read_header(&*open(&snapshot), &snapshot).unwrap());
+        let beside = read_header(&*open(&log), &log).unwrap();
+        for (lost, log, known) in [
+            (40..60, None, true), // entries and what follows
+            (12..28, None, false),
+            (12..28, Some(&beside), true),
+            (32..40, None, false),
+            (32..40, Some(&beside), true),
+            (0..96, None, false),
+            (0..96, Some(&beside), true),
+        ] {
+            let mut bytes = good.clone();
+            bytes[lost.clone()].fill(b'?');
+            std::fs::write(&snapshot, bytes).unwrap();
+            let head = snapshot_head(&open(&snapshot), &snapshot, log).unwrap();
+            let due = known.then_some((held.store_id, held.seq));
+            assert_eq!(head.store_id.zip(head.seq), due, "{lost:?}");
+            assert!(head.header.is_none());
+        }
+    }
+
+    #[test]
+    fn case_04_a_file_without_a_record_of_ours_is_foreign() {
+        let (_dir, log, snapshot) = files();
+        let foreign = |path: &Path, bytes: &[u8]| {
+            std::fs::write(path, bytes).unwrap();
+            let error = match path == log {
+                true => log_head(&open(path), path).unwrap_err(),
+                false => snapshot_head(&open(path), path, None).unwrap_err(),
+            };
+            matches!(error, Error::Foreign { .. })
+        };
+        let (of_log, of_snapshot) = (std::fs::read(&log).unwrap(), std::fs::read(&snapshot).unwrap());
+        for text in [&b"KVLG\x01\0"[..], b"#!/bin/sh\n", &[0; 500], &[b'a'; 5000]] {
+            assert!(foreign(&log, text) && foreign(&snapshot, text));
+        }
+        assert!(foreign(&log, &of_snapshot) && foreign(&snapshot, &of_log), "swapped");
+    }
+}

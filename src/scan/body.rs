@@ -1,0 +1,28 @@
+//! Whether a long body is what its head says, before memory is asked for it.
+
+use crate::disk::{File, read_full_at};
+use crate::record::{Fault, Header, crc};
+use std::io;
+
+/// So much is read at once. What is no longer needs no look beforehand.
+pub(super) const READ_BYTES: usize = 1 << 20;
+/// A body that is no longer is checked as it is, wherever it is looked for.
+pub(super) const SHORT_BYTES: usize = 4096;
+
+/// Whether the bytes from `at` on are the body that `header` was made for. They are read piece by piece, so a length that is wrong,
+/// in a file that is mostly a hole, costs no memory.
+pub(crate) fn body_holds(file: &dyn File, mut at: u64, header: &Header, salt: u32) -> io::Result<Result<(), Fault>> {
+    let mut bytes = vec![0; header.body_len.min(READ_BYTES)];
+    let (mut left, mut sum) = (header.body_len, salt);
+    while left > 0 {
+        let want = left.min(READ_BYTES);
+        let got = read_full_at(file, at, &mut bytes[..want])?;
+        if got < want {
+            return Ok(Err(Fault::Short));
+        }
+        sum = crc(sum, &bytes[..want]);
+        at += want as u64;
+        left -= want;
+    }
+    Ok(if sum == header.body_check { Ok(()) } else { Err(Fault::BodyChecksum) })
+}
