@@ -191,8 +191,11 @@ impl Paged {
             let (top, first, others) = split_entry(rest)?;
             rest = others;
             let fits = top.offset >= floor && top.end().is_some_and(|end| end <= index.at.offset);
-            if !fits || tree.level + 1 >= MOST_LEVELS {
+            if !fits {
                 return Some(Err(self.damage(index.at.offset, "the block lists another one where none can be")));
+            }
+            if tree.level + 1 >= MOST_LEVELS {
+                return Some(Err(self.damage(index.at.offset, "the index has more levels than any can have")));
             }
             let below = Tree { top, floor, level: tree.level + 1 };
             floor = top.end().unwrap_or(floor);

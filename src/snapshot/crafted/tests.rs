@@ -162,7 +162,7 @@ fn levels_come_to_an_end() {
             assert_eq!(paged.get(b"k").unwrap().as_deref(), Some(&b"value"[..]));
             assert_eq!(paged.range(Bound::Unbounded, b"", 9).unwrap().len(), 1);
         } else {
-            crafted.refused(top, b"k", bottom.unwrap(), NOWHERE);
+            crafted.refused(top, b"k", bottom.unwrap(), "more levels than any can have");
         }
     }
 }
