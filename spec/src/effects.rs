@@ -36,6 +36,12 @@ impl Protocol {
                 next.take_mark_back();
                 self.begin(&mut next, Task::CuttingBack);
             }
+            Action::Prove => {
+                next.used.proofs += 1;
+                let (nonce, last) = (next.nonce(), next.process.appended);
+                next.frame(Kind::Opened(nonce), last, last);
+                next.write_buffer();
+            }
             Action::Sync => self.sync(&mut next),
             Action::SyncFails(left) => self.sync_fails(&mut next, (**left).clone()),
             Action::LogSyncFails(left) => self.log_sync_fails(&mut next, (**left).clone()),
@@ -249,6 +255,7 @@ impl Protocol {
                 let nonce = state.nonce();
                 state.frame(Kind::Opened(nonce), state.process.appended, state.process.durable);
                 state.write_mark();
+                state.process.proven = task != Task::Closing;
             }
             Step::CopyReserve | Step::RestReserve => {
                 let tmp = named(state, Name::LogTmp);

@@ -31,6 +31,9 @@
 //! write that fails for lack of room is refused, its bytes are cut off, and the cut is synced; what goes on behind it
 //! begins with an OPENED mark, as a new life does.
 //!
+//! **Idle.** When all is durable and nobody writes, an OPENED mark is written behind the last write, without a sync. It
+//! proves to recovery that the frames before it were synced. A power cut may take it.
+//!
 //! **Snapshot.** Of everything up to write S, which is durable, while writers go on ([`SNAPSHOT`]): create a scratch file,
 //! write, sync, verify (read back), rename, sync the directory. Only then the new log with base S: the records
 //! behind S are copied into it and synced; in a pause, with everything durable, the rest; then it gets its name.
@@ -83,6 +86,8 @@ pub struct Bounds {
     pub full_disks: u8,
     /// Orderly closes.
     pub closes: u8,
+    /// Marks behind the last write of a store in which nobody writes.
+    pub proofs: u8,
     /// What new space of a file shows until something is written there.
     pub stale: Stale,
     /// Whether the file system reserves space ahead of what is written.
@@ -101,6 +106,7 @@ impl Bounds {
         sync_failures: 0,
         full_disks: 0,
         closes: 0,
+        proofs: 0,
         stale: Stale::Zeros,
         reserve: false,
         again: false,
@@ -312,6 +318,8 @@ pub struct Process {
     pub opened_in_file: bool,
     /// Whether the log ends as an orderly close leaves it.
     pub marked_closed: bool,
+    /// Whether a mark stands behind the last write in the file.
+    pub proven: bool,
     /// The last write given a number.
     pub appended: Seq,
     /// The last one handed to the operating system.
@@ -365,6 +373,7 @@ pub struct Used {
     pub sync_failures: u8,
     pub full_disks: u8,
     pub closes: u8,
+    pub proofs: u8,
     pub nonces: u8,
 }
 
@@ -418,6 +427,8 @@ pub enum Action {
         /// Whether a part of the next.
         torn: bool,
     },
+    /// All is durable and nobody writes: an OPENED mark is handed to the operating system, and not synced.
+    Prove,
     /// The sync of the log returns 0; what is durable is applied as far as the batch size allows.
     Sync,
     /// The sync that is due, of a file or the directory, fails, and leaves the disk like this.

@@ -48,6 +48,7 @@ impl State {
         self.disk.write(log, process.end, process.buffer.iter().copied().map(Piece::Frame));
         process.end += u8::try_from(process.buffer.len()).expect("few frames");
         process.opened_in_file = process.is_opened();
+        process.proven = process.buffer.last().map_or(process.proven, |frame| !matches!(frame.kind, Kind::Write(_)));
         process.end_link = process.buffer.last().map_or(process.end_link, Frame::check);
         process.marked_closed = false;
         process.buffer.clear();
@@ -135,10 +136,11 @@ impl State {
         };
         let process = &mut self.process;
         (process.log, process.salt, process.end, process.end_link) = (Some(log), salt, 1, u32::from(salt));
-        (process.opened_in_file, process.marked_closed, process.resumed) = (false, true, false);
+        (process.opened_in_file, process.marked_closed, process.resumed, process.proven) = (false, true, false, false);
         for piece in self.disk.file(log).cache() {
             let Piece::Frame(frame) = piece else { continue };
             (process.opened_in_file, process.marked_closed) = (true, false);
+            process.proven = !matches!(frame.kind, Kind::Write(_));
             process.end += 1;
             process.end_link = frame.check();
         }

@@ -13,10 +13,12 @@ pub struct Run {
 
 impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Bounds { batch_size, puts, snapshots, crashes, sync_failures, full_disks, closes, stale, reserve, again } =
+        let Bounds { batch_size, puts, snapshots, crashes, sync_failures, full_disks, closes, proofs, stale, reserve, again } =
             self.bounds;
         write!(f, "batch size {batch_size}, at most {puts} puts, {snapshots} snapshots, {crashes} crashes")?;
-        for (count, what) in [(sync_failures, "failed syncs"), (full_disks, "full disks"), (closes, "closes")] {
+        for (count, what) in
+            [(sync_failures, "failed syncs"), (full_disks, "full disks"), (closes, "closes"), (proofs, "marks of an idle store")]
+        {
             if count > 0 {
                 write!(f, ", {count} {what}")?;
             }
@@ -43,6 +45,8 @@ const SHORT: &[Run] = &[
     run(Bounds { batch_size: 1, puts: 2, snapshots: 1, crashes: 2, closes: 1, reserve: true, ..Bounds::NONE }),
     run(Bounds { batch_size: 2, puts: 2, snapshots: 1, crashes: 2, closes: 1, ..Bounds::NONE }),
     run(Bounds { batch_size: 1, puts: 2, snapshots: 2, crashes: 2, ..Bounds::NONE }),
+    run(Bounds { batch_size: 2, puts: 3, snapshots: 1, crashes: 2, proofs: 2, stale: Stale::CutOff, ..Bounds::NONE }),
+    run(Bounds { batch_size: 1, puts: 3, crashes: 2, proofs: 2, stale: Stale::NeverSeen, reserve: true, ..Bounds::NONE }),
     run(Bounds { batch_size: 1, puts: 2, snapshots: 1, crashes: 2, sync_failures: 1, ..Bounds::NONE }),
     run(Bounds { batch_size: 2, puts: 3, crashes: 2, full_disks: 1, stale: Stale::CutOff, ..Bounds::NONE }),
     run(Bounds { batch_size: 1, puts: 3, snapshots: 1, crashes: 2, stale: Stale::CutOff, again: true, ..Bounds::NONE }),

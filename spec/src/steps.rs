@@ -96,6 +96,16 @@ impl Protocol {
         if process.is_syncing() {
             actions.push(Action::Sync);
         }
+        if used.proofs < bounds.proofs && self.wants_proof(process) {
+            actions.push(Action::Prove);
+        }
+    }
+
+    /// Whether writes of this life are in the file, no mark is behind them, and nothing is under way.
+    fn wants_proof(&self, process: &Process) -> bool {
+        let is_quiet = process.durable == process.appended || self.is(Wrong::ProvenBeforeSync);
+        let in_file = process.buffer.is_empty() && process.opened_in_file && !process.proven;
+        is_quiet && in_file && !matches!(process.mark, Mark::Head | Mark::Written)
     }
 
     fn task_steps(&self, state: &State, task: Task, step: Step, actions: &mut Vec<Action>) {
@@ -218,7 +228,11 @@ impl Protocol {
                 Step::SyncCut => state.process.log.is_some_and(|log| !state.disk.file(log).is_synced()),
                 Step::HeadWrite | Step::HeadSync | Step::MarkWrite | Step::MarkSync if task == Task::Closing => {
                     let log = state.process.log.expect("an open store has a log");
-                    let due = if step == Step::MarkSync { !state.disk.file(log).is_synced() } else { !state.process.is_opened() };
+                    let due = match step {
+                        // The mark behind the last write of an idle store is not synced, here neither.
+                        Step::MarkSync => !state.disk.file(log).is_synced() && !state.process.proven,
+                        _ => !state.process.is_opened(),
+                    };
                     state.process.resumed && self.marks() && due
                 }
                 Step::HeadWrite | Step::HeadSync | Step::MarkWrite | Step::MarkSync => {

@@ -62,6 +62,8 @@ pub enum Wrong {
     RefusedNotCutDurably,
     /// What is written behind a write that was refused continues the chain in which that one stood.
     RefusedChainGoesOn,
+    /// The mark behind the last write is written before the sync of that write has ended.
+    ProvenBeforeSync,
 }
 
 /// A mistake, where to look for its consequence, and what that is.
@@ -237,5 +239,11 @@ pub const CASES: &[Case] = &[
         title: "the chain goes on behind a refused write: it comes back in the place of a later one",
         breaks: must::A_PREFIX_OF_WHAT_WAS_ISSUED,
         bounds: Bounds { batch_size: 2, puts: 4, crashes: 1, full_disks: 1, stale: Stale::CutOff, ..Bounds::NONE },
+    },
+    Case {
+        wrong: Some(Wrong::ProvenBeforeSync),
+        title: "the mark behind the last write does not wait for the sync of that write",
+        breaks: must::A_CRASH_IS_NEVER_CALLED_DAMAGE,
+        bounds: Bounds { proofs: 1, ..SMALL },
     },
 ];

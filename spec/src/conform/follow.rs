@@ -5,7 +5,7 @@ use crate::disk::{Disk, Kind, Name, Piece, RESERVED};
 use crate::model::{Action, Doing, Protocol, State, Step, Task};
 use kv_engine::disk::sim::{Change, Image, SimDisk, SyncFailure};
 use kv_engine::disk::{create_scratch, is_scratch_of};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 const LOG_HEADER_BYTES: usize = 64;
@@ -56,6 +56,11 @@ pub(super) struct Follower {
     /// Which file of the simulated disk has which name.
     names: BTreeMap<Name, usize>,
     files: usize,
+    /// Copies that opening keeps of a log whose torn end has whole writes behind it. They are not in the model, which they do
+    /// not change: which files they are, and the names that they have while they are written.
+    copies: (BTreeSet<usize>, BTreeSet<PathBuf>),
+    /// The sync of the directory that makes the name of such a copy durable has yet to come.
+    copy_is_named: bool,
     /// The bytes that the engine wrote for each piece.
     bytes: HashMap<Piece, Vec<u8>>,
     /// The lengths of the pieces of each log, by its salt in the model.
@@ -84,6 +89,8 @@ impl Follower {
             protocol,
             names: BTreeMap::new(),
             files: 0,
+            copies: Default::default(),
+            copy_is_named: false,
             bytes: HashMap::new(),
             lengths: HashMap::new(),
             newest_salt: 0,
@@ -102,6 +109,12 @@ impl Follower {
         self.state = self.protocol.after(&self.state, action);
     }
 
+    /// The files of the model on the simulated disk, with the names that scratch files have here.
+    pub(super) fn in_model(&self, image: Image) -> Image {
+        let files = image.into_iter().filter(|(path, _)| !self.copies.1.contains(path));
+        files.filter_map(|(path, bytes)| Some((path_of(named(&path)?), bytes))).collect()
+    }
+
     pub(super) fn die(&mut self) {
         self.act(&Action::Die { wrote: 0, torn: false });
     }
@@ -113,6 +126,7 @@ impl Follower {
         self.act(&Action::PowerCut(Box::new(left)));
         self.names = image.keys().zip(0..).map(|(path, file)| (named(path).expect("a file of the store"), file)).collect();
         self.files = image.len();
+        (self.copies, self.copy_is_named) = Default::default();
         image
     }
 
@@ -134,8 +148,41 @@ impl Follower {
         )
     }
 
+    /// Whether `change` is a part of keeping a copy of the log. It is no step of the model.
+    fn is_of_copy(&mut self, change: &Change) -> bool {
+        match change {
+            Change::Create(path) => {
+                let is_one = named(path) == Some(Name::LogTmp)
+                    && matches!(self.state.process.doing, Doing::Task(Task::Opening, _))
+                    && self.effect_of(change).is_ok_and(|effect| self.way_to(&effect, &self.state, 3).is_none());
+                if is_one {
+                    self.copies.0.insert(self.files);
+                    self.copies.1.insert(path.clone());
+                    self.files += 1;
+                }
+                is_one
+            }
+            Change::Rename(from, _) if self.copies.1.remove(from) => {
+                self.copy_is_named = true;
+                true
+            }
+            Change::Remove(path) => self.copies.1.remove(path),
+            Change::SyncDir(_) if std::mem::take(&mut self.copy_is_named) => {
+                self.state.disk.sync_dir();
+                true
+            }
+            Change::Write(file, ..) | Change::SetLen(file, _) | Change::Sync(file) | Change::DropCache(file) => {
+                self.copies.0.contains(file)
+            }
+            _ => false,
+        }
+    }
+
     /// Takes the step of the model that `change` is.
     pub(super) fn change(&mut self, change: &Change) -> Result<(), String> {
+        if self.is_of_copy(change) {
+            return Ok(());
+        }
         if let Change::Write(file, offset, bytes) = change
             && *offset > 0
             && self.name_of(*file) == Some(Name::SnapshotTmp)
@@ -215,7 +262,7 @@ impl Follower {
         let head = || Effect::Write(Name::Log, log_bytes(state.process.end), vec![Shape::Head]);
         let rest = || Effect::Write(Name::Log, log_bytes(state.process.end) + MARK_BYTES[0], vec![Shape::Rest]);
         Some(match action {
-            Action::Write => written(Name::Log, state.process.end),
+            Action::Write | Action::Prove => written(Name::Log, state.process.end),
             Action::WriteHead => head(),
             Action::WriteMark => rest(),
             Action::Reserve => Effect::SetLen(Name::Log, RESERVED_BYTES),
@@ -474,11 +521,6 @@ fn path_of(name: Name) -> PathBuf {
         Name::Snapshot => SNAPSHOT.into(),
         Name::SnapshotTmp => scratch(SNAPSHOT),
     }
-}
-
-/// The same with the names that scratch files have here.
-pub(super) fn plain(image: Image) -> Image {
-    image.into_iter().map(|(path, bytes)| (named(&path).map_or(path, path_of), bytes)).collect()
 }
 
 fn named(path: &Path) -> Option<Name> {

@@ -111,7 +111,15 @@ impl Workload<'_> {
         let mut random = Random::new(seed);
         let batch_size = [1, 1, 2, 3][random.below(4)];
         // Crashes and failed syncs are not left to the model here: they happen when the engine's do.
-        let bounds = Bounds { batch_size, puts: PUTS, snapshots: u8::MAX, closes: u8::MAX, reserve: true, ..Bounds::NONE };
+        let bounds = Bounds {
+            batch_size,
+            puts: PUTS,
+            snapshots: u8::MAX,
+            closes: u8::MAX,
+            proofs: u8::MAX,
+            reserve: true,
+            ..Bounds::NONE
+        };
         // Every fourth leaves values in the snapshot: the steps are the same.
         let follower = Follower::new(Protocol { bounds, wrong: None }, seed.is_multiple_of(4));
         Workload { random, follower, world: World::default(), seen: HashSet::new(), report }
@@ -185,7 +193,8 @@ impl Workload<'_> {
 
     /// Whether the model's disk is the simulated one: what is seen, and what is certain.
     fn same_disk(&self) -> Result<(), String> {
-        let real = [self.world.after_death(None), self.world.after_power_cut(&Cut::nothing())].map(follow::plain);
+        let real = [self.world.after_death(None), self.world.after_power_cut(&Cut::nothing())]
+            .map(|image| self.follower.in_model(image));
         let model = self.follower.seen_and_certain();
         for (what, (real, model)) in ["what is seen", "what is durable"].into_iter().zip(real.iter().zip(&model)) {
             if real != model {
