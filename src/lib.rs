@@ -55,6 +55,7 @@
 //! | `<snapshot>` | the state after exactly one write; absent until the first snapshot |
 //! | `<wal>.lock`, `<snapshot>.lock` | locked while the store is open; hold the process number; stay |
 //! | `<wal>.tmp-<random><check>`, the same of the snapshot | scratch files, being written; what a crash left over is removed at opening |
+//! | `<wal>.bench-<random><check>/` | the scratch store of a BENCH; gone at its end, or with the next one |
 //! | `<wal>.damaged-<n>` | a log that was damaged, kept whole; never recovered from, never removed; said at each opening |
 //! | `<wal>.damaged-<n>-torn` | a log with whole writes behind a torn record, kept whole; the same holds |
 //!
@@ -73,6 +74,11 @@
 //!   that holds it is synced, read back, renamed, and its directory synced.
 //! - A failed sync is never repeated: the store takes no more writes until it is opened again.
 //! - A failed write is taken back to the last good end of the log.
+//! - What is in use is known by what it is (device and inode, store id, sequence number, checksum), not by its name. A sync counts only while the
+//!   log's name shows the file that was synced. A checkpoint builds only on the snapshot that this opening loaded or wrote. No file is
+//!   removed or replaced that a store of this name did not make.
+//! - Behind the last write, once all is durable and nobody writes, a mark is written, and not synced. It proves to recovery that what stands
+//!   before it was synced. A power cut may take it.
 //! - Before the first record of an opening, a mark that begins a new chain of records is durable: what an
 //!   earlier life left behind the end of the log, and recovery did not see, can never come back.
 //! - Recovery ends where the log stops making sense, and says whether that is *torn* (never
