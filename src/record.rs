@@ -23,6 +23,7 @@
 //!
 //! The CRC-32 is that of IEEE 802.3, as in zip and Ethernet.
 
+use std::borrow::Cow;
 use std::fmt;
 
 const CHECK_BYTES: usize = 4;
@@ -139,22 +140,24 @@ pub(crate) struct Place {
 }
 
 /// The body of a frame to be made, and its check, which can be worked out before the frame's place is known.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Body<'a> {
-    pub(crate) bytes: &'a [u8],
+    pub(crate) bytes: Cow<'a, [u8]>,
     salt: u32,
     check: u32,
 }
 
 impl<'a> Body<'a> {
-    pub(crate) fn new(bytes: &'a [u8], salt: u32) -> Body<'a> {
+    pub(crate) fn new(bytes: impl Into<Cow<'a, [u8]>>, salt: u32) -> Body<'a> {
+        let bytes = bytes.into();
         assert!(bytes.len() <= MAX_BODY_BYTES, "a body of {} bytes passed the limits", bytes.len());
-        Body { bytes, salt, check: crc(salt, bytes) }
+        let check = crc(salt, &bytes);
+        Body { bytes, salt, check }
     }
 
     /// The check for a file with this salt.
     fn check(&self, salt: u32) -> u32 {
-        if salt == self.salt { self.check } else { crc(salt, self.bytes) }
+        if salt == self.salt { self.check } else { crc(salt, &self.bytes) }
     }
 }
 
@@ -162,7 +165,7 @@ impl<'a> Body<'a> {
 pub(crate) fn encode(out: &mut Vec<u8>, place: Place, kind: Kind, body: &Body<'_>) -> u32 {
     let (head, check) = encode_head(place, kind, body.bytes.len(), body.check(place.salt));
     out.extend_from_slice(&head);
-    out.extend_from_slice(body.bytes);
+    out.extend_from_slice(&body.bytes);
     check
 }
 

@@ -39,7 +39,7 @@ fn drawn() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("recovery", [&up_to_recovery[..], &["layers", "memory"]].concat()),
         ("sync", vec![]),
         ("checkpoint", [&up_to_recovery[..], &["memory"]].concat()),
-        ("engine", [&up_to_recovery[..], &["recovery", "layers", "sync", "checkpoint"]].concat()),
+        ("engine", [&up_to_recovery[..], &["memory", "recovery", "layers", "sync", "checkpoint"]].concat()),
         ("inspect", [&up_to_recovery[..], &["recovery", "magic"]].concat()),
         ("export", [&up_to_recovery[..], &["recovery", "inspect"]].concat()),
         ("replay", [&up_to_recovery[..], &["recovery"]].concat()),

@@ -256,7 +256,7 @@ impl Log {
 
 impl Shared {
     /// Steps 2 to 4 for one write, whose operations `body` holds, encoded.
-    pub(super) fn commit<'a>(&'a self, log: Guard<'a>, what: What, body: &Body<'_>) -> Result<Ack> {
+    pub(super) fn commit<'a>(&'a self, log: Guard<'a>, what: What, body: Body<'_>) -> Result<Ack> {
         let mut log = self.admit(log)?;
         while self.checkpointer.is_behind(log.wal.len_bytes()) {
             log = self.wait(log)?;
@@ -266,10 +266,11 @@ impl Shared {
             let what = "the number of the next write";
             return Err(Error::Limit { what, got: log.appended + 1, min: 1, max: MAX_SEQ });
         }
-        let waiting = self.append(&mut log, what, body);
+        let waiting = self.append(&mut log, what, &body);
+        drop(body); // the log has a copy, and it may be long
         let (seq, ticket) = (waiting.seq, waiting.ticket);
         if log.waiting.is_empty() && seq <= log.limit() {
-            self.state.apply_write(body.bytes);
+            self.state.apply_write(log.wal.body(waiting.end, waiting.body_len));
             self.applied(&mut log, &waiting);
             return Ok(log.ack(seq));
         }

@@ -38,6 +38,7 @@ pub use report::{Ack, Flushed, Snapshotted, Stats};
 use crate::disk::{Disk, is_scratch_of};
 use crate::error::{Error, Result};
 use crate::layers::Layers;
+use crate::memory;
 use crate::record::Body;
 use crate::recovery::{Recovered, RecoveryReport, recover};
 use crate::state::{OpRef, Value};
@@ -189,10 +190,11 @@ impl Engine {
     /// # Errors
     /// [`Error::Limit`] and [`Error::NoSpace`]: not stored. [`Error::Poisoned`]: in doubt when this
     /// call's sync failed, not stored when an earlier one did. [`Error::Lost`]: the log was removed, replaced or cut from
-    /// outside. [`Error::Closed`]: not stored.
+    /// outside. [`Error::Closed`]: not stored. [`Error::Io`]: not stored; of a long value, where there is no memory for it.
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Ack> {
         let op = OpRef { key: checked_key(key.as_ref())?, value: Some(checked_value(value.as_ref())?) };
-        self.shared().encoded(|out| op.encode(out), |body| self.shared().commit(self.shared().log()?, What::Put, body))
+        let encode = |out: &mut Vec<u8>| op.encode(out);
+        self.shared().encoded(op.encoded_len(), encode, |body| self.shared().commit(self.shared().log()?, What::Put, body))
     }
 
     /// Removes `key`. `None`: there was no such key, and nothing was logged. Durable as a put is.
@@ -210,7 +212,7 @@ impl Engine {
     /// As [`Engine::put`], with "not removed" for "not stored".
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<Option<Ack>> {
         let op = OpRef { key: checked_key(key.as_ref())?, value: None };
-        self.shared().encoded(|out| op.encode(out), |body| self.shared().delete(op.key, body))
+        self.shared().encoded(op.encoded_len(), |out| op.encode(out), |body| self.shared().delete(op.key, body))
     }
 
     /// Applies the operations of `batch` in order, as one write: all of them, or after any crash none.
@@ -241,7 +243,7 @@ impl Engine {
             return Ok(log.ack(log.applied));
         }
         let encode = |out: &mut Vec<u8>| batch.ops.iter().for_each(|op| op.as_ref().encode(out));
-        self.shared().encoded(encode, |body| self.shared().commit(self.shared().log()?, What::Batch, body))
+        self.shared().encoded(bytes, encode, |body| self.shared().commit(self.shared().log()?, What::Batch, body))
     }
 
     /// The value of `key`, durable or not yet. Never waits for a sync. Works after a failure and after
@@ -509,6 +511,8 @@ impl Engine {
 
 /// The memory in which a thread encodes its writes is kept up to this size.
 const KEEP_ENCODED_BYTES: usize = 64 << 10;
+/// From this length on it is asked first whether there is memory for a write.
+const ASK_FOR_BYTES: usize = 1 << 20;
 
 thread_local! {
     static ENCODED: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
@@ -516,19 +520,29 @@ thread_local! {
 
 impl Shared {
     /// Step 1 of a write: its body and the body's check, made without any lock; then `commit`.
-    fn encoded<T>(&self, encode: impl FnOnce(&mut Vec<u8>), commit: impl FnOnce(&Body<'_>) -> T) -> T {
-        let mut bytes = ENCODED.take();
+    ///
+    /// A long body is in memory twice at a time, besides the caller's own copy: here and in the log, then in the log and in
+    /// the map. Whether there is so much memory is asked before anything is done.
+    fn encoded<T>(&self, len: usize, encode: impl FnOnce(&mut Vec<u8>), commit: impl FnOnce(Body<'_>) -> Result<T>) -> Result<T> {
+        let copies = 2 * len as u64;
+        if len >= ASK_FOR_BYTES && !memory::can_be_had(copies) {
+            return Err(Error::io("writing", &self.wal_path)(memory::too_little(copies)));
+        }
+        let is_long = len > KEEP_ENCODED_BYTES;
+        let mut bytes = if is_long { Vec::with_capacity(len) } else { ENCODED.take() };
         bytes.clear();
         encode(&mut bytes);
-        let done = commit(&Body::new(&bytes, self.salt.load(Ordering::Relaxed)));
-        if bytes.capacity() <= KEEP_ENCODED_BYTES {
-            ENCODED.set(bytes);
+        let salt = self.salt.load(Ordering::Relaxed);
+        if is_long {
+            return commit(Body::new(bytes, salt));
         }
+        let done = commit(Body::new(&bytes, salt));
+        ENCODED.set(bytes);
         done
     }
 
     /// Logs the deletion that `body` holds, where `key` is there.
-    fn delete(&self, key: &[u8], body: &Body<'_>) -> Result<Option<Ack>> {
+    fn delete(&self, key: &[u8], body: Body<'_>) -> Result<Option<Ack>> {
         let mut log = self.log()?;
         loop {
             log = self.admit(log)?;

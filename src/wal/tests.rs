@@ -259,7 +259,7 @@ fn the_memory_of_a_large_group_is_given_back() {
     let dir = tempfile::tempdir().unwrap();
     let mut wal = Wal::create(&OsDisk, &dir.path().join("log"), ID, 0).unwrap();
     for (size, most) in [(9 << 20, KEEP_BUFFER_BYTES), (1 << 20, KEEP_BUFFER_BYTES)] {
-        wal.append(Kind::WRITE, 1, 0, || 9, &Body::new(&vec![0; size], 0));
+        wal.append(Kind::WRITE, 1, 0, || 9, &Body::new(vec![0; size], 0));
         write(&mut wal);
         assert!((1 << 20..=most).contains(&wal.spare.capacity()), "{}", wal.spare.capacity());
     }

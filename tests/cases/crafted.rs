@@ -337,6 +337,29 @@ fn case_29_a_long_value_is_not_copied_again_and_again() {
     }
 }
 
+/// A write that does not fit into memory is refused with a word; what is there stays, and the store goes on.
+#[test]
+fn case_29_a_long_value_for_which_there_is_no_memory_is_refused() {
+    let store = Store::new();
+    store.script("PUT kept 1\n");
+    for kilobytes in [40_000, 100_000, 150_000] {
+        let mut limited = store.program("sh");
+        let words = format!("ulimit -v {kilobytes}; exec \"$0\" -x PUT long");
+        let value = store.path("value");
+        fs::write(&value, vec![b'v'; 48 << 20]).unwrap();
+        let output = limited
+            .args(["-c", &words])
+            .arg(assert_cmd::cargo::cargo_bin!("kv_cli"))
+            .stdin(fs::File::open(&value).unwrap())
+            .output()
+            .unwrap();
+        let said = said(&output);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{kilobytes}: {said}");
+        assert!(said.contains("memory"), "{kilobytes}: {said}");
+        assert_eq!(store.script("SCAN\n"), "kept 1\n");
+    }
+}
+
 /// How many bytes `kv_engine` reads of a log to say what is wrong with it.
 fn bytes_read(log: &Path) -> u64 {
     use kv_engine::disk::File;
