@@ -6,7 +6,7 @@ use crate::record::{Fault, Kind};
 use crate::scan::Frames;
 use std::path::PathBuf;
 
-/// How a log ended; in [`RecoveryReport::tail`].
+/// How a log ended; in [`RecoveryReport::tail`](crate::RecoveryReport::tail).
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
