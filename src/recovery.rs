@@ -422,7 +422,7 @@ pub(crate) fn recover(
 
     // From here on files are changed.
     for path in [wal_path, snapshot_path] {
-        remove_left_over(disk, path).map_err(Error::io("removing what a crash left over beside", path))?;
+        remove_left_over(disk, path);
     }
     let indexed = |id, file: &Arc<dyn File>, cache_bytes| {
         let header = snapshot::save_again(disk, snapshot_path, Form::Indexed, id, Arc::clone(file))?;
@@ -465,8 +465,8 @@ pub(crate) fn recover(
             let is_older = report.log_older.is_some();
             match (snapshot, snapshot_file) {
                 (Some(header), Some(snapshot)) if report.log_missing || is_older => {
-                    let later = unbegun.insert(Unbegun { snapshot, header, log: file.clone(), is_older });
-                    Wal::not_begun(file, wal_path, header.store_id, later.seq())
+                    unbegun = Some(Unbegun::new((snapshot, header), file.clone(), is_older));
+                    Wal::not_begun(file, wal_path, header.store_id, header.seq)
                 }
                 _ => {
                     let id = log.map_or_else(|| new_id(disk), |log| log.header.store_id);

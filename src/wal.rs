@@ -326,8 +326,13 @@ impl Begun<'_> {
     /// [`Error::Io`]: the old log is as it was. When the rename was done but the directory could not be synced,
     /// which log a power cut leaves is unknown: [`Error::Poisoned`].
     pub(crate) fn take_over(self) -> Result<Wal> {
-        self.wal.file.sync().map_err(Error::io(NOT_BEGUN, self.scratch.path()))?;
+        self.sync()?;
         self.put_in_place()
+    }
+
+    /// Makes durable what is in it.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.wal.file.sync().map_err(Error::io(NOT_BEGUN, self.scratch.path()))
     }
 
     /// As [`Begun::take_over`], where all that is in the file is durable.
@@ -509,9 +514,10 @@ impl Wal {
 
     /// Where the file ends right behind a write, because one failed there and was cut off, leaves a zero behind it: the next
     /// opening can tell that from a file that somebody cut. Best effort.
-    pub(crate) fn leave_zero(&self) {
+    pub(crate) fn leave_zero(&mut self) {
         let is_behind_write = self.tail.at > HEADER_BYTES as u64 && !self.tail.proven && self.from == self.tail.at;
         if is_behind_write && self.file.size().is_ok_and(|len| len == self.tail.at) {
+            self.reserved = 0; // so long as it is now, it is known only at the least
             let _ = self.file.set_len(self.tail.at + 1);
         }
     }
@@ -562,8 +568,8 @@ impl Wal {
         let step = (RESERVED_GROUPS * self.buffer.len() as u64).clamp(*RESERVE_BYTES.start(), *RESERVE_BYTES.end());
         let step = step.min(end.at.max(RESERVE_UNIT));
         let present_len = self.reserved.max(self.tail.at);
-        let reserve =
-            (self.may_reserve && end.at > self.reserved).then(|| (present_len, (end.at + step).next_multiple_of(RESERVE_UNIT)));
+        let reserve = (self.may_reserve && end.at >= self.reserved && !self.buffer.is_empty())
+            .then(|| (present_len, (end.at + step).next_multiple_of(RESERVE_UNIT)));
         self.from = end.at;
         self.out = Arc::new(std::mem::replace(&mut self.buffer, std::mem::take(&mut self.spare)));
         Group {

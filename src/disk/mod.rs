@@ -296,14 +296,6 @@ pub(crate) fn is_still(disk: &dyn Disk, path: &Path, file: Option<&dyn File>) ->
     Ok(named.id.is_none() || file.id().is_none() || named.id == file.id())
 }
 
-/// Removes a name that may be taken.
-pub(crate) fn remove_if_there(disk: &dyn Disk, path: &Path) -> io::Result<()> {
-    match disk.remove(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        done => done,
-    }
-}
-
 /// Writes all of `bytes` at `offset`, finishing short writes.
 pub(crate) fn write_all_at(file: &dyn File, offset: u64, bytes: &[u8]) -> io::Result<()> {
     write_all(offset, bytes, |offset, bytes| file.write_at(offset, bytes))
@@ -440,17 +432,6 @@ mod tests {
         assert_eq!(read_full_at(&file, 18, &mut bytes).unwrap(), 2, "the file ends");
         let file = Told::new(20, &[Ok(1), Err(StorageFull)]);
         assert_eq!(read_full_at(&file, 3, &mut bytes).unwrap_err().kind(), StorageFull);
-    }
-
-    #[test]
-    fn only_a_name_that_is_not_there_may_be_missing_when_it_is_removed() {
-        let dir = tempfile::tempdir().unwrap();
-        remove_if_there(&OsDisk, &dir.path().join("nothing")).unwrap();
-        assert!(remove_if_there(&OsDisk, dir.path()).is_err(), "a directory is not removed");
-        let there = dir.path().join("there");
-        std::fs::write(&there, "left over").unwrap();
-        remove_if_there(&OsDisk, &there).unwrap();
-        assert!(!there.exists());
     }
 
     #[test]

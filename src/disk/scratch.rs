@@ -6,7 +6,7 @@
 //! - 32 bits of check, over the last part of `path` and the random bits. A crash may leave such a file over. The next
 //!   opening removes it, and removes nothing whose name does not have the right check.
 
-use super::{Disk, File, is_still, remove_if_there};
+use super::{Disk, File, is_still};
 use crate::with_suffix;
 use std::ffi::OsStr;
 use std::io;
@@ -120,14 +120,11 @@ impl Drop for Scratch<'_> {
     }
 }
 
-/// Removes the scratch files of `path` that a crash left over.
-pub(crate) fn remove_left_over(disk: &dyn Disk, path: &Path) -> io::Result<()> {
-    for candidate in disk.list(path)? {
-        if is_scratch_of(path, &candidate) {
-            remove_if_there(disk, &candidate)?;
-        }
-    }
-    Ok(())
+/// Removes the scratch files of `path` that a crash left over. One that cannot be removed, or not be found, is in nobody's
+/// way: another user's in a directory that is shared, say.
+pub(crate) fn remove_left_over(disk: &dyn Disk, path: &Path) {
+    let left_over = disk.list(path).unwrap_or_default();
+    left_over.iter().filter(|candidate| is_scratch_of(path, candidate)).for_each(|candidate| drop(disk.remove(candidate)));
 }
 
 #[cfg(test)]
@@ -184,7 +181,7 @@ mod tests {
         for name in names {
             std::fs::write(dir.path().join(name), name).unwrap();
         }
-        remove_left_over(&OsDisk, &path).unwrap();
+        remove_left_over(&OsDisk, &path);
         assert!(!left_over.exists() && of_another.exists());
         assert!(names.iter().all(|name| dir.path().join(name).exists()));
     }

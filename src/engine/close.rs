@@ -19,7 +19,7 @@ impl Shared {
         let ends = |done: &Result<()>| matches!(done, Ok(()) | Err(Error::Poisoned { .. } | Error::Lost { .. }));
         // No writer may come in between the last sync and `closed`.
         let done = self.while_paused(|log| self.shut(log, alone), |log, done| log.closed = ends(done));
-        if done.is_err() {
+        if done.is_err() && self.locks.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
             self.log_always().wal.leave_zero();
         }
         let done = match done {
@@ -74,7 +74,10 @@ impl Shared {
         let mut log = self.log()?;
         match written {
             Ok(()) => log.wal.complete(group),
-            Err(_) => log.wal.take_back(group, before, || self.disk.entropy()),
+            Err(_) => {
+                log.wal.take_back(group, before, || self.disk.entropy());
+                log.wal.leave_zero();
+            }
         }
         Ok(())
     }

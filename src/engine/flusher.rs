@@ -13,8 +13,8 @@
 
 use super::Shared;
 use super::log::{Guard, write_failed};
-use crate::sync::AtomicBool;
 use crate::sync::thread::{self, Thread};
+use crate::sync::{AtomicBool, park_timeout};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -57,7 +57,7 @@ pub(super) fn spawn(shared: &Arc<Shared>) -> std::io::Result<()> {
         loop {
             match pause {
                 None => thread::park(),
-                Some(pause) => thread::park_timeout(pause),
+                Some(pause) => park_timeout(pause),
             }
             let Some(shared) = weak.upgrade() else { return };
             match shared.flush_if_due() {

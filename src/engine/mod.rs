@@ -545,7 +545,7 @@ impl Shared {
     fn delete(&self, key: &[u8], body: Body<'_>) -> Result<Option<Ack>> {
         let mut log = self.log()?;
         loop {
-            log = self.admit(log)?;
+            log = self.wait_until_free(log)?;
             let there = match log.undecided(key) {
                 // Only an answer that cannot be taken back may say that the key is gone.
                 Some(false) => {
@@ -555,6 +555,10 @@ impl Shared {
                 Some(true) => true,
                 None => self.state.with(key, |_| ())?.is_some(),
             };
+            if there && log.unbegun.is_some() {
+                log = self.admit(log)?; // others may write while a log is begun
+                continue;
+            }
             return if there { self.commit(log, What::Delete, body).map(Some) } else { Ok(None) };
         }
     }

@@ -2,7 +2,7 @@
 
 use super::index::Builder;
 use super::*;
-use crate::disk::{Lock, OsDisk, remove_if_there, write_all_at};
+use crate::disk::{Lock, OsDisk, write_all_at};
 use crate::record::{Body, Place};
 use crate::state::{Map, Op, State};
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ fn place() -> (tempfile::TempDir, PathBuf) {
 
 /// An empty file in the place of what was there.
 fn made(path: &Path) -> Arc<dyn File> {
-    remove_if_there(&OsDisk, path).unwrap();
+    let _ = OsDisk.remove(path);
     OsDisk.create_new(path).unwrap()
 }
 

@@ -275,9 +275,7 @@ impl Run {
         }
         self.disk.put(wal, &self.bytes);
         let outcome = self.log(target, case, edit);
-        // Beside an empty log, the snapshot is saved once more, under the id of the store that begins.
-        let untouched = self.bytes.is_empty()
-            || life.snapshot.as_ref().is_none_or(|bytes| self.disk.file(snapshot).is_some_and(|file| file.holds(bytes)));
+        let untouched = life.snapshot.as_ref().is_none_or(|bytes| self.disk.file(snapshot).is_some_and(|file| file.holds(bytes)));
         self.disk.keep_only([wal, snapshot]);
         if untouched { outcome } else { Err(Wrong::Told("the snapshot was changed".into())) }
     }
@@ -418,13 +416,12 @@ impl Run {
         Ok(Outcome::Refused)
     }
 
-    /// An empty file holds nothing, as if there were none: a new store begins, or the snapshot misses its
-    /// log, which strict mode refuses.
+    /// An empty file holds nothing, and no crash leaves one: strict mode refuses it. Otherwise a new store begins, or the
+    /// snapshot misses its log, and nothing is changed before the first write.
     fn emptied(&self, life: &Life) -> std::result::Result<Outcome, Wrong> {
         let strict = self.recover(Recovery::Strict)?;
         let found = match (strict, &life.snapshot) {
-            (Ok(found), None) if found.report.created => found,
-            (Err(Error::Mismatch { .. }), Some(_)) => {
+            (Err(Error::Damaged { .. }), None) | (Err(Error::Mismatch { .. }), Some(_)) => {
                 self.recover(Recovery::Prefix)?.map_err(|error| Wrong::Told(format!("not opened: {error}")))?
             }
             (Ok(_), _) => return Err(Wrong::Unseen("opened without its log".into())),

@@ -126,14 +126,14 @@ fn space_is_reserved_for_groups_like_the_one_at_hand() {
     // A small log gets little, and nothing as long as that is enough.
     assert_eq!(reserved(4), (Some((64, 8192)), 142));
     assert_eq!(reserved(4), (None, 179));
-    assert_eq!(reserved(8192 - 179 - record::HEADER_BYTES), (None, 8192), "up to the last byte");
-    assert_eq!(reserved(4), (Some((8192, 20480)), 8229));
+    assert_eq!(reserved(8191 - 179 - record::HEADER_BYTES), (None, 8191), "but for the last byte, so that the end is not bare");
+    assert_eq!(reserved(4), (Some((8192, 20480)), 8228));
     // As much as the log has, then sixteen groups, then a megabyte.
-    assert_eq!(reserved(20_000 - record::HEADER_BYTES), (Some((20480, 57344)), 28_229));
-    assert_eq!(reserved(400_000 - record::HEADER_BYTES), (Some((57344, 856_064 + 4096)), 428_229));
-    assert_eq!(reserved(435_000 - record::HEADER_BYTES), (Some((860_160, 1_728_512)), 863_229));
-    assert_eq!(reserved(870_000 - record::HEADER_BYTES), (Some((1_728_512, 2_785_280)), 1_733_229));
-    assert_eq!(reserved(1_060_000 - record::HEADER_BYTES), (Some((2_785_280, 3_842_048)), 2_793_229));
+    assert_eq!(reserved(20_000 - record::HEADER_BYTES), (Some((20480, 57344)), 28_228));
+    assert_eq!(reserved(400_000 - record::HEADER_BYTES), (Some((57344, 856_064 + 4096)), 428_228));
+    assert_eq!(reserved(435_000 - record::HEADER_BYTES), (Some((860_160, 1_728_512)), 863_228));
+    assert_eq!(reserved(870_000 - record::HEADER_BYTES), (Some((1_728_512, 2_785_280)), 1_733_228));
+    assert_eq!(reserved(1_060_000 - record::HEADER_BYTES), (Some((2_785_280, 3_842_048)), 2_793_228));
 }
 
 #[test]

@@ -142,7 +142,7 @@ fn case_05_reading_without_the_log_changes_nothing() {
             fs::remove_file(store.path("kv.wal")).unwrap()
         }
         let before = bytes(&store);
-        for line in ["GET a", "SIZE", "KEYS", "SCAN", "STATS", "FLUSH", "EXPORT out.kv"] {
+        for line in ["GET a", "SIZE", "KEYS", "SCAN", "STATS", "FLUSH", "EXPORT out.kv", "DEL nosuch"] {
             let said = store.cli().args(line.split(' ')).assert().code(3);
             said.stderr(contains("later writes are missing"));
             let _ = fs::remove_file(store.path("out.kv"));
@@ -173,6 +173,40 @@ fn case_05_the_first_write_without_the_log_begins_a_new_one() {
         store.cli().arg("verify").assert().success();
         fs::write(store.path("kv.wal"), &log).unwrap();
         store.cli().args(["GET", "b"]).assert().code(3).stderr(contains("not one store"));
+    }
+}
+
+/// Where the new log cannot be made, the old one can still come back; and a later write begins one after all.
+#[test]
+fn case_05_a_log_that_cannot_be_begun_leaves_room_for_the_old_one() {
+    use crate::support::{Call, EIO, ENOSPC, FaultyDisk, Place, Plan};
+    use std::sync::Arc;
+    for plan in [Plan::fail(Call::Create, ".wal.tmp", ENOSPC), Plan::fail(Call::Rename, ".wal", EIO)] {
+        let (place, disk) = (Place::new(), FaultyDisk::default());
+        let engine = place.open();
+        engine.put("a", "1").unwrap();
+        engine.snapshot().unwrap();
+        engine.put("b", "2").unwrap();
+        drop(engine);
+        let (log, snapshot) = (fs::read(&place.wal).unwrap(), fs::read(&place.snapshot).unwrap());
+        fs::remove_file(&place.wal).unwrap();
+        let engine = place.options().disk(Arc::new(disk.clone())).open().unwrap();
+        disk.plan(plan.clone());
+        engine.put("c", "3").unwrap_err();
+        let is_full = plan.call == Call::Create;
+        assert!(!is_full || fs::read(&place.snapshot).unwrap() == snapshot, "a full disk is found out first");
+        disk.heal();
+        if is_full {
+            fs::write(&place.wal, &log).unwrap();
+            engine.put("c", "3").unwrap_err(); // what came back is not replaced
+            drop(engine);
+            assert_eq!(fs::read(&place.wal).unwrap(), log);
+            assert_eq!(place.open().len(), 2);
+            continue;
+        }
+        engine.put("c", "3").unwrap();
+        drop(engine);
+        assert_eq!(place.open().len(), 2, "a and c");
     }
 }
 

@@ -8,6 +8,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[path = "../support/mod.rs"]
+mod support;
+
 /// The store knows its files by what they are.
 mod identity;
 
