@@ -39,11 +39,15 @@
 //! - The mark of an opening is made durable in two steps, the first of which is shorter than any frame. So whatever a power
 //!   cut leaves in its place, there is no whole frame of old.
 
-use crate::disk::{Disk, File, FileId, Named, ReadOnly, Readable, Scratch, write_all_at};
+mod look;
+
+use crate::disk::{Disk, File, FileId, ReadOnly, Readable, Scratch, write_all_at};
 use crate::error::{Error, Result};
 use crate::magic::{LOG as MAGIC, describe};
 use crate::record::{self, Body, Kind, Place, crc, le32, le64};
 use crate::{LOG_FORMAT, MAX_SEQ, Seq, StoreId};
+use look::last_of;
+pub(crate) use look::{FileState, Last};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -218,36 +222,6 @@ pub(crate) struct Group {
     before: FileState,
 }
 
-/// What a look at the log's name has to show: this file, with all that was written to it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct FileState {
-    id: Option<FileId>,
-    least: u64,
-    exact: Option<u64>,
-}
-
-impl FileState {
-    /// The same without the length, which changes while a group is out.
-    pub(crate) fn by_name_alone(self) -> FileState {
-        FileState { least: 0, exact: None, ..self }
-    }
-
-    /// What is wrong with what the name shows, in words.
-    pub(crate) fn differs(&self, named: Option<Named>) -> Option<String> {
-        let Some(named) = named else {
-            return Some("the log was removed or renamed while the store was open".to_string());
-        };
-        if named.id.is_some() && self.id.is_some() && named.id != self.id {
-            return Some("another file was put in the place of the log while the store was open".to_string());
-        }
-        let wrong = named.len < self.least || self.exact.is_some_and(|exact| exact != named.len);
-        let expected = self.exact.unwrap_or(self.least);
-        wrong.then(|| {
-            format!("the log was changed while the store was open: it has {} bytes where there were {expected}", named.len)
-        })
-    }
-}
-
 impl Group {
     /// Whether the file becomes longer. Then its length afterwards does not show whether it was cut before.
     pub(crate) fn extends(&self) -> bool {
@@ -264,7 +238,13 @@ impl Group {
             Some((_, len)) => self.reserved.then_some(len),
             None => self.before.exact.filter(|&len| len >= self.end.at),
         };
+        // What stood before the group has to be there still; the group's own end is looked at with the next one.
         FileState { least: self.end.at, exact, ..self.before }
+    }
+
+    /// Where it is written to.
+    pub(crate) fn file(&self) -> &dyn File {
+        &*self.file
     }
 
     /// Hands the frames to the operating system in one write. On failure the file is durably as long as
@@ -361,6 +341,8 @@ pub(crate) struct Wal {
     id: Option<FileId>,
     path: PathBuf,
     header: Header,
+    /// Known once something was written.
+    last: Option<Last>,
     /// The end of what is in the file.
     tail: Mark,
     /// The length of the file, where space is reserved.
@@ -420,6 +402,7 @@ impl Wal {
     ) -> Wal {
         Wal {
             id: file.id(),
+            last: None,
             file,
             path: path.to_path_buf(),
             header,
@@ -464,7 +447,7 @@ impl Wal {
     /// least.
     pub(crate) fn expected(&self) -> FileState {
         let exact = (self.reserved >= self.tail.at).then_some(self.reserved);
-        FileState { id: self.id, least: self.tail.at, exact }
+        FileState { id: self.id, least: self.tail.at, exact, header: self.header, last: self.last }
     }
 
     /// Stands for the log of a store that has none yet; `file` is what has its name, or nothing.
@@ -590,6 +573,7 @@ impl Wal {
             self.may_reserve = group.reserved;
             self.reserved = if group.reserved { len } else { 0 };
         }
+        self.last = last_of(group.end.at, &group.bytes);
         self.tail = group.end;
         self.marked_closed = false;
         self.spare = self.bytes_of(group);

@@ -71,6 +71,8 @@ fn a_group_is_one_write_one_sync_and_one_look_at_the_name() {
         calls.dedup_by(|call, before| *call == "pwrite64" && before == call);
         let reserved = all - calls.len();
         assert!((1..=4).contains(&reserved), "{reserved} steps for {PUTS} short puts");
+        // The look at the name comes with one at the first and the last bytes of the log.
+        calls.retain(|call| call != "pread64");
         // Where the file becomes longer, its name is looked at before, too.
         calls.dedup_by(|call, before| *call == "statx" && before == call);
         let groups = PUTS / batch;

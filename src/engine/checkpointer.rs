@@ -113,8 +113,14 @@ impl Checkpointer {
 
     /// Notes how a checkpoint ended that nobody waits for, and tells whether it failed.
     fn note(&self, outcome: Result<()>) -> bool {
-        if matches!(outcome, Err(Error::Damaged { .. } | Error::Foreign { .. } | Error::Version { .. } | Error::Replaced { .. }))
-        {
+        if matches!(
+            outcome,
+            Err(Error::Damaged { .. }
+                | Error::Foreign { .. }
+                | Error::Version { .. }
+                | Error::Replaced { .. }
+                | Error::Lost { .. })
+        ) {
             self.met_damage.store(true, Ordering::Relaxed);
         }
         let failure = outcome.err().filter(|error| !matches!(error, Error::Closed)).map(|error| error.to_string());
@@ -319,7 +325,7 @@ impl Shared {
         };
         let (form, held) = (self.state.form(), held.as_ref());
         let merged = merge(&*self.disk, &behind, &self.wal_path, &self.snapshot_path, form, held, &go_on);
-        let header = self.failing_for_good(merged)?;
+        let header = self.failing_for_good(self.losing(merged))?;
         self.now_on(&header);
         let mut log = self.log()?;
         log.counts.snapshots += 1;
@@ -342,7 +348,7 @@ impl Shared {
             let end = log.wal.end(log.durable);
             drop(log);
             let close = next.is_close_to(&end);
-            next.catch_up(&*self.disk, &self.wal_path, end)?;
+            self.losing(next.catch_up(&*self.disk, &self.wal_path, end))?;
             if close {
                 break;
             }
@@ -355,7 +361,7 @@ impl Shared {
         let log = self.make_durable(log)?;
         let end = log.wal.end(log.durable);
         drop(log);
-        next.catch_up(&*self.disk, &self.wal_path, end)?;
+        self.losing(next.catch_up(&*self.disk, &self.wal_path, end))?;
         self.check_in_place()?;
         self.check_log(&mut self.log()?)?;
         let wal = self.failing_for_good(next.take_over())?;

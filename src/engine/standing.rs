@@ -1,15 +1,16 @@
 //! Whether the log is still the file that was opened, and the beginning of one where opening found none.
 //!
 //! A sync makes the bytes of a file durable, whatever its name. So after each sync, and before FLUSH, a snapshot and close
-//! answer, somebody looks whether the log's name still shows this file, with the length that it has to have. Somebody else
-//! may have removed, renamed, replaced or cut it. Then no OK is given any more: the next opening would not find what was
+//! answer, somebody looks whether the log's name still shows this file, with the length that it has to have, and whether it begins
+//! and ends as it has to. Somebody else may have removed, renamed, replaced, overwritten or cut it. Then no OK is given any more: the next opening would not find what was
 //! written. Where a group makes the file longer, the leader looks before it writes, too.
 //!
 //! Only what is seen counts. A name that cannot be looked at is no proof of anything.
 
 use super::Shared;
 use super::log::{Guard, Log, Unwound};
-use crate::error::Result;
+use crate::disk::File;
+use crate::error::{Error, Result};
 use crate::recovery::Unbegun;
 use crate::sync::Ordering;
 use crate::wal;
@@ -24,9 +25,21 @@ impl Log {
 
 impl Shared {
     /// What is wrong with what the log's name shows now, in words. What cannot be looked at is no proof of anything.
-    pub(super) fn lost(&self, expected: &wal::FileState) -> Option<String> {
+    pub(super) fn lost(&self, expected: &wal::FileState, file: &dyn File) -> Option<String> {
         let named = self.disk.named(&self.wal_path).ok()?;
-        expected.differs(named)
+        expected.differs(named, file)
+    }
+
+    /// After damage in the log itself no write behind it can be found again, so no more is taken.
+    pub(super) fn losing<T>(&self, result: Result<T>) -> Result<T> {
+        let Err(Error::Damaged { path, offset, reason }) = &result else { return result };
+        if *path != self.wal_path {
+            return result;
+        }
+        let mut log = self.log()?;
+        log.lose(format!("damaged at byte {offset}: {reason}"));
+        self.wake_all(&log);
+        log.poisoned().map_or(result, Err)
     }
 
     /// Finds out whether the log still has its name and all its bytes.
@@ -40,7 +53,8 @@ impl Shared {
         let expected = log.wal.expected();
         // A group that is out is looked after by whoever writes it.
         let expected = if log.running.is_some() { expected.by_name_alone() } else { expected };
-        if let Some(reason) = self.lost(&expected) {
+        let lost = self.lost(&expected, log.wal.file());
+        if let Some(reason) = lost {
             log.lose(reason);
             self.wake_all(log);
         }

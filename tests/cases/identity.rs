@@ -413,3 +413,54 @@ fn case_34_another_users_lock_is_named_with_what_to_do() {
         }
     }
 }
+
+/// Another log of the same length that is copied over the open one, and bytes that somebody changes in it.
+#[test]
+fn case_23_another_log_that_is_copied_over_the_open_one_is_found() {
+    let strange = Store::new();
+    let mut shell = Shell::on(&strange, &["--batch", "1"]);
+    assert_eq!(shell.ask("PUT z 1"), "OK");
+    let stranger = fs::read(strange.path("kv.wal")).unwrap();
+    drop(shell.end());
+    for how in ["of another store", "an older copy", "zeros", "a bad header", "the last record"] {
+        for asks in ["PUT c 3", "FLUSH", "SNAP", "EXIT"] {
+            let store = Store::new();
+            let mut shell = Shell::on(&store, &["--batch", "1"]);
+            assert_eq!(shell.ask("PUT a 1"), "OK");
+            let older = fs::read(store.path("kv.wal")).unwrap();
+            assert_eq!(shell.ask("PUT b 2"), "OK");
+            let mut log = fs::read(store.path("kv.wal")).unwrap();
+            assert_eq!((log.len(), log.len()), (older.len(), stranger.len()), "reserved space makes them as long");
+            match how {
+                "of another store" => log = stranger.clone(),
+                "an older copy" => log = older,
+                "zeros" => log.fill(0),
+                "a bad header" => log[20] ^= 1,
+                _ => log[192] ^= 1, // the last byte of the second write
+            }
+            fs::write(store.path("kv.wal"), &log).unwrap();
+            shell.say(asks);
+            let (answers, said, status) = shell.end();
+            assert!(!answers.contains("OK") && status == Some(4), "{how}, {asks}: {status:?} {answers}{said}");
+        }
+    }
+}
+
+/// Damage in the middle of the log that a checkpoint meets: nothing written behind it could be found again.
+#[test]
+fn case_23_no_ok_after_a_checkpoint_met_damage_in_the_log() {
+    for (options, asks) in [(&[][..], "SNAP"), (&["--snapshot-on-exit"], "EXIT"), (&["--checkpoint-log", "150"], "EXIT")] {
+        let store = Store::new();
+        store.script("PUT a 1\nPUT b 2\n");
+        let mut shell = Shell::on(&store, &[&["--batch", "1"], options].concat());
+        assert_eq!(shell.ask("GET a"), "1");
+        let mut log = fs::read(store.path("kv.wal")).unwrap();
+        log[64 + 41 + 36] ^= 1; // in the first record
+        fs::write(store.path("kv.wal"), &log).unwrap();
+        shell.say("PUT c 3"); // behind it, at a place that is right
+        shell.say(asks);
+        let (answers, said, status) = shell.end();
+        assert!(status == Some(4) && !answers.contains("SNAP"), "{options:?}: {status:?} {answers}{said}");
+        assert!(said.contains("damaged at byte 105"), "{options:?}: {said}");
+    }
+}

@@ -149,6 +149,10 @@ fn refused(error: &Error, args: &Args) -> String {
             format!("{error}{old_place}")
         }
         Error::Damaged { .. } => format!("{error}; what is whole in the files: kv_cli export --salvage"),
+        Error::Foreign { path, .. } if *path == args.wal => format!(
+            "{error}; where it was the log of this store, kv_cli verify says what stands in it, and kv_cli export --salvage writes \
+             that out"
+        ),
         _ => error.to_string(),
     }
 }

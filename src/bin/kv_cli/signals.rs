@@ -172,7 +172,12 @@ fn end(signal: i32, flags: &Flags, terminal: Option<&Terminal>) {
             }
             gate.end(signal)
         }
-        Some(Listener::Tool) => {}
+        // It looks at the flags by itself, unless nobody takes what it writes.
+        Some(Listener::Tool) => {
+            std::thread::sleep(PATIENCE);
+            crate::outfile::remove_all();
+            std::process::exit(128 + signal)
+        }
         // The store is still being opened: nothing has been promised to anybody.
         None => {
             crate::outfile::remove_all();
