@@ -103,7 +103,17 @@ impl Life {
     fn begin(start: World, before: Model, input: &mut Input<'_>) -> Life {
         let disk = SimDisk::of_world(start.clone(), u64::from(input.byte()));
         let (options, batch_size) = choose(input, &disk);
-        let engine = options.open().unwrap_or_else(|error| panic!("a crash is no reason to refuse: {error}"));
+        let refused = |error| panic!("a crash is no reason to refuse: {error}");
+        let engine = match options.clone().open() {
+            // Strict mode cuts no whole writes, not even those of a group that a power cut has torn.
+            Err(Error::Damaged { .. }) => {
+                let engine = options.recovery(Recovery::Prefix).open().unwrap_or_else(refused);
+                let tail = &engine.recovery().tail;
+                assert!(matches!(tail, Tail::Torn(cut) if cut.writes_beyond > 0), "refused in strict mode: {tail:?}");
+                engine
+            }
+            opened => opened.unwrap_or_else(refused),
+        };
         let report = engine.recovery();
         assert!(!matches!(report.tail, Tail::Damaged(_)) && !report.is_loss(), "a crash is taken for damage: {report:?}");
         let mut model = before.clone();

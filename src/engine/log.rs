@@ -426,13 +426,13 @@ impl Shared {
         let mut group = log.wal.take();
         drop(log);
 
-        let lost_before = if group.extends() { self.lost(group.expected_before(), group.file()) } else { None };
+        let lost_before = if group.extends() { self.lost(group.expected_before(), group.file(), false) } else { None };
         let written = if lost_before.is_none() { group.write() } else { Err(WriteFailure::not_tried()) };
         let began = self.disk.now();
         let synced = written.is_ok().then(|| group.sync());
         let took = self.disk.now().saturating_sub(began);
         let lost = match &synced {
-            Some(Ok(())) => self.lost(&group.expected_after(), group.file()),
+            Some(Ok(())) => self.lost(&group.expected_after(), group.file(), false),
             Some(Err(_)) => None, // a failed sync may shorten the file, and is told as what it is
             None => lost_before,
         };

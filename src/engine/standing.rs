@@ -1,8 +1,8 @@
 //! Whether the log is still the file that was opened, and the beginning of one where opening found none.
 //!
 //! A sync makes the bytes of a file durable, whatever its name. So after each sync, and before FLUSH, a snapshot and close
-//! answer, somebody looks whether the log's name still shows this file, with the length that it has to have, and whether it begins
-//! and ends as it has to. Somebody else may have removed, renamed, replaced, overwritten or cut it. Then no OK is given any more: the next opening would not find what was
+//! answer, somebody looks whether the log's name still shows this file, with the length that it has to have, and whether it ends
+//! as it has to; FLUSH, a snapshot, close and the flusher look at its header, too. Somebody else may have removed, renamed, replaced, overwritten or cut it. Then no OK is given any more: the next opening would not find what was
 //! written. Where a group makes the file longer, the leader looks before it writes, too.
 //!
 //! Only what is seen counts. A name that cannot be looked at is no proof of anything.
@@ -25,9 +25,9 @@ impl Log {
 
 impl Shared {
     /// What is wrong with what the log's name shows now, in words. What cannot be looked at is no proof of anything.
-    pub(super) fn lost(&self, expected: &wal::FileState, file: &dyn File) -> Option<String> {
+    pub(super) fn lost(&self, expected: &wal::FileState, file: &dyn File, header: bool) -> Option<String> {
         let named = self.disk.named(&self.wal_path).ok()?;
-        expected.differs(named, file)
+        expected.differs(named, file, header)
     }
 
     /// After damage in the log itself no write behind it can be found again, so no more is taken.
@@ -53,7 +53,7 @@ impl Shared {
         let expected = log.wal.expected();
         // A group that is out is looked after by whoever writes it.
         let expected = if log.running.is_some() { expected.by_name_alone() } else { expected };
-        let lost = self.lost(&expected, log.wal.file());
+        let lost = self.lost(&expected, log.wal.file(), true);
         if let Some(reason) = lost {
             log.lose(reason);
             self.wake_all(log);

@@ -31,9 +31,9 @@ impl FileState {
         FileState { least: 0, exact: None, ..self }
     }
 
-    /// What is wrong with what the name shows, and with how the file begins and ends, in words. Another log that is copied
-    /// over this one, be it an older copy of it, differs in one of these.
-    pub(crate) fn differs(&self, named: Option<Named>, file: &dyn File) -> Option<String> {
+    /// What is wrong with what the name shows, and with the file's last bytes, in words. Another log that is copied over this
+    /// one, be it an older copy of it, differs in one of these. With `header`, the file's first bytes are looked at, too.
+    pub(crate) fn differs(&self, named: Option<Named>, file: &dyn File, header: bool) -> Option<String> {
         let Some(named) = named else {
             return Some("the log was removed or renamed while the store was open".to_string());
         };
@@ -47,17 +47,19 @@ impl FileState {
             return Some(format!("the log was changed while the store was open: it has {len} bytes where there were {expected}"));
         }
         let other = "other bytes were written into the log while the store was open".to_string();
-        self.is_overwritten(file).then_some(other)
+        self.is_overwritten(file, header || self.last.is_none()).then_some(other)
     }
 
     /// What cannot be read is no proof of anything.
-    fn is_overwritten(&self, file: &dyn File) -> bool {
-        let mut header = [0; HEADER_BYTES];
-        let other_header = matches!(read_full_at(file, 0, &mut header), Ok(HEADER_BYTES) if header != self.header.encode());
+    fn is_overwritten(&self, file: &dyn File, header: bool) -> bool {
+        let other_header = || {
+            let mut found = [0; HEADER_BYTES];
+            matches!(read_full_at(file, 0, &mut found), Ok(HEADER_BYTES) if found != self.header.encode())
+        };
         let other_end = |(at, expected): Last| {
             let mut found = [0; LAST_BYTES];
             matches!(read_full_at(file, at, &mut found), Ok(LAST_BYTES) if found != expected)
         };
-        other_header || self.last.is_some_and(other_end)
+        header && other_header() || self.last.is_some_and(other_end)
     }
 }

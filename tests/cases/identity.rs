@@ -423,7 +423,9 @@ fn case_23_another_log_that_is_copied_over_the_open_one_is_found() {
     let stranger = fs::read(strange.path("kv.wal")).unwrap();
     drop(shell.end());
     for how in ["of another store", "an older copy", "zeros", "a bad header", "the last record"] {
-        for asks in ["PUT c 3", "FLUSH", "SNAP", "EXIT"] {
+        // A write looks at the end of what was written, the others at the header, too.
+        let asks = if how == "a bad header" { &["FLUSH", "SNAP", "EXIT"][..] } else { &["PUT c 3", "FLUSH", "SNAP", "EXIT"] };
+        for asks in asks {
             let store = Store::new();
             let mut shell = Shell::on(&store, &["--batch", "1"]);
             assert_eq!(shell.ask("PUT a 1"), "OK");
