@@ -45,7 +45,7 @@ const SHORT: &[Run] = &[
     run(Bounds { batch_size: 1, puts: 2, snapshots: 1, crashes: 2, closes: 1, reserve: true, ..Bounds::NONE }),
     run(Bounds { batch_size: 2, puts: 2, snapshots: 1, crashes: 2, closes: 1, ..Bounds::NONE }),
     run(Bounds { batch_size: 1, puts: 2, snapshots: 2, crashes: 2, ..Bounds::NONE }),
-    run(Bounds { batch_size: 2, puts: 3, snapshots: 1, crashes: 2, proofs: 2, stale: Stale::CutOff, ..Bounds::NONE }),
+    run(Bounds { batch_size: 2, puts: 2, snapshots: 1, crashes: 2, proofs: 2, stale: Stale::CutOff, ..Bounds::NONE }),
     run(Bounds { batch_size: 1, puts: 3, crashes: 2, proofs: 2, stale: Stale::NeverSeen, reserve: true, ..Bounds::NONE }),
     run(Bounds { batch_size: 1, puts: 2, snapshots: 1, crashes: 2, sync_failures: 1, ..Bounds::NONE }),
     run(Bounds { batch_size: 2, puts: 3, crashes: 2, full_disks: 1, stale: Stale::CutOff, ..Bounds::NONE }),
@@ -64,6 +64,7 @@ const LONG: &[Run] = &[
     run(Bounds { batch_size: 2, puts: 4, crashes: 2, full_disks: 2, closes: 1, stale: Stale::CutOff, ..Bounds::NONE }),
     run(Bounds { batch_size: 2, puts: 4, snapshots: 1, crashes: 2, stale: Stale::CutOff, again: true, ..Bounds::NONE }),
     run(Bounds { batch_size: 1, puts: 2, snapshots: 2, crashes: 3, sync_failures: 1, ..Bounds::NONE }),
+    run(Bounds { batch_size: 2, puts: 3, snapshots: 1, crashes: 2, proofs: 2, stale: Stale::CutOff, ..Bounds::NONE }),
 ];
 
 /// The bounds within which every state of the right protocol is visited.
