@@ -14,6 +14,11 @@ fn two_writes() -> (Store, Vec<u8>) {
     (store, log)
 }
 
+/// The log is gone, or an empty file.
+fn take_log_away(store: &Store, empty: bool) {
+    if empty { fs::write(store.path("kv.wal"), "").unwrap() } else { fs::remove_file(store.path("kv.wal")).unwrap() }
+}
+
 fn names(store: &Store) -> Vec<String> {
     let names = fs::read_dir(store.dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = names.collect();
@@ -136,11 +141,7 @@ fn case_02_what_a_crash_left_over_is_removed() {
 fn case_05_reading_without_the_log_changes_nothing() {
     for empty in [false, true] {
         let (store, log) = two_writes();
-        if empty {
-            fs::write(store.path("kv.wal"), "").unwrap()
-        } else {
-            fs::remove_file(store.path("kv.wal")).unwrap()
-        }
+        take_log_away(&store, empty);
         let before = bytes(&store);
         for line in ["GET a", "SIZE", "KEYS", "SCAN", "STATS", "FLUSH", "EXPORT out.kv", "DEL nosuch"] {
             let said = store.cli().args(line.split(' ')).assert().code(3);
@@ -163,11 +164,7 @@ fn case_05_reading_without_the_log_changes_nothing() {
 fn case_05_the_first_write_without_the_log_begins_a_new_one() {
     for empty in [false, true] {
         let (store, log) = two_writes();
-        if empty {
-            fs::write(store.path("kv.wal"), "").unwrap()
-        } else {
-            fs::remove_file(store.path("kv.wal")).unwrap()
-        }
+        take_log_away(&store, empty);
         store.cli().args(["PUT", "c", "3"]).assert().code(3).stdout("OK\n");
         store.cli().arg("KEYS").assert().success().stdout("a\nc\n");
         store.cli().arg("verify").assert().success();

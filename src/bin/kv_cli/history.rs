@@ -10,6 +10,7 @@
 //! alone: the shell says so once, and goes on without.
 
 use crate::assist::Assist;
+use crate::outfile::{directory, id, with_suffix};
 use kv_engine::command::is_hidden;
 use rustix::fs::OFlags;
 use rustyline::Editor;
@@ -17,7 +18,7 @@ use rustyline::history::MemHistory;
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Lines that are kept.
@@ -151,8 +152,8 @@ fn check(path: &Path, about: &Metadata, store: &[PathBuf]) -> io::Result<()> {
 
 /// Whatever its name: whether it is one of the store's files.
 fn is_one_of(about: &Metadata, store: &[PathBuf]) -> bool {
-    let names = store.iter().flat_map(|path| ["", ".lock"].map(|suffix| with(path, suffix)));
-    names.filter_map(|path| path.symlink_metadata().ok()).any(|file| (file.dev(), file.ino()) == (about.dev(), about.ino()))
+    let names = store.iter().flat_map(|path| ["", ".lock"].map(|suffix| with_suffix(path, suffix)));
+    names.filter_map(|path| path.symlink_metadata().ok()).any(|file| id(&file) == id(about))
 }
 
 /// Whether the store may come to use that name, under any spelling.
@@ -165,17 +166,6 @@ fn is_named_like_the_stores(path: &Path, store: &[PathBuf]) -> bool {
         Some(is_its && directory(path)? == directory(own)?)
     };
     [Some(path), real.as_deref()].into_iter().flatten().any(|path| store.iter().any(|own| is_like(path, own) == Some(true)))
-}
-
-fn directory(path: &Path) -> Option<(u64, u64)> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    parent.metadata().ok().map(|about| (about.dev(), about.ino()))
-}
-
-fn with(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 /// The lines that make sense, and whether the file is so long that older ones were left out.
@@ -209,7 +199,7 @@ fn ends_a_line(file: &File) -> io::Result<bool> {
 /// Replaces the file by one with these lines.
 fn shorten(path: &Path, lines: &[String]) -> io::Result<()> {
     let path = path.canonicalize()?;
-    let new = with(&path, &format!(".new-{}", std::process::id()));
+    let new = with_suffix(&path, &format!(".new-{}", std::process::id()));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
     let text = lines.iter().map(|line| escaped(line)).collect::<String>();
     let done = file.write_all(HEAD).and_then(|()| file.write_all(text.as_bytes())).and_then(|()| std::fs::rename(&new, &path));

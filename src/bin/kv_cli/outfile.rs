@@ -284,7 +284,8 @@ fn is_same(one: &Path, other: &Path) -> bool {
     }
 }
 
-fn directory(path: &Path) -> Option<(u64, u64)> {
+/// Which directory `path` is in.
+pub(crate) fn directory(path: &Path) -> Option<(u64, u64)> {
     parent(path).metadata().ok().map(|about| id(&about))
 }
 
