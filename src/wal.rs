@@ -500,7 +500,7 @@ impl Wal {
     pub(crate) fn leave_zero(&mut self) {
         let is_behind_write = self.tail.at > HEADER_BYTES as u64 && !self.tail.proven && self.from == self.tail.at;
         if is_behind_write && self.file.size().is_ok_and(|len| len == self.tail.at) {
-            self.reserved = 0; // so long as it is now, it is known only at the least
+            self.reserved = 0; // from now on the length is known only at the least
             let _ = self.file.set_len(self.tail.at + 1);
         }
     }
