@@ -6,14 +6,13 @@ use std::process::Command;
 use std::{env, fs};
 
 /// What makes another program when it changes.
-const SOURCES: [&str; 4] = ["src", "Cargo.toml", "Cargo.lock", "build.rs"];
+const SOURCES: [&str; 5] = ["src", "crates", "Cargo.toml", "Cargo.lock", "build.rs"];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    // Only the shell tells it; a program that embeds the library needs no git. And not while it is being
-    // worked on, where each commit would have everything compiled anew.
+    // Not while it is being worked on, where each commit would have everything compiled anew.
     let is_release = env::var_os("PROFILE").is_some_and(|profile| profile == "release");
-    if env::var_os("CARGO_FEATURE_CLI").is_none() || !is_release {
+    if !is_release {
         return;
     }
     if let Some(commit) = packaged().or_else(checked_out) {

@@ -1,178 +1,266 @@
-//! The entries of a store, streamed out of its files in key order: the state after exactly one write
-//! ([`read`]), or, of damaged files, whatever passes its check ([`salvage`]).
+//! EXPORT and `kv_cli export`: every entry, to a file or to stdout.
 //!
-//! Nothing here takes a lock or changes a byte, so it may read the files of a running store. In memory are only
-//! the keys that the log names, and short values; the others stay in the log until their turn comes, and the snapshot
-//! flows through.
+//! Both read the store's files, as [`kv_engine::export`] does: one state, that after the last write, while memory
+//! holds only what the log says. The prompt flushes first, so that this is everything it has accepted. Where that fails
+//! because the log has failed or is lost, it exports what is in memory. The tool takes no lock, so that it works beside a
+//! running store.
 //!
-//! Order of steps of [`read`]:
-//! 1. open the log, then the snapshot: a store that takes a snapshot meanwhile replaces the snapshot first, so
-//!    an older log always fits a newer snapshot, but not the other way round;
-//! 2. walk over the log, skipping what the snapshot holds. The state is that after the last whole write;
-//!    where the log is damaged there is none to be had;
-//! 3. merge the snapshot's entries with what the log says. The snapshot's own checks end with its last byte: what was
-//!    handed over before may not be used when [`Export::each`] fails.
+//! Order of steps for a file: 1. refuse a name of the store's own, and one that is taken by anything but an export;
+//! 2. write a scratch file, mode 0600; 3. sync it; 4. rename; 5. sync the directory. How no other file is lost: the
+//! head of `outfile.rs`.
 
-mod holed;
-mod missing;
-mod said;
-mod salvage;
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests;
-
-pub use salvage::{Salvage, Salvaged, salvage};
-
-use crate::disk::{Disk, File, OsDisk};
-use crate::error::{Error, Result};
-use crate::record::{Fault, Kind};
-use crate::recovery::{Beside, Cut, Tail, diverged, header_now, lacking, read_header};
-use crate::scan::{Frames, Next};
-use crate::state;
-use crate::{Seq, StoreId, snapshot, wal};
-use said::Said;
-use std::io;
+use crate::args::{Args, ExportArgs, Format};
+use crate::command::{Code, CommandError};
+use crate::dump::{self, Form, Origin, Writer};
+use crate::outfile::{Kind, Store, Target};
+use crate::progress::Progress;
+use crate::render::{Output, Place};
+use crate::signals::{self, Flags};
+use crate::tools::{BAD, BARE_END};
+use kv_engine::export::{self, Salvaged};
+use kv_engine::{Digest, Engine, Error, KeptCopy, Seq, Tail, inspect};
+use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::process::ExitCode;
 
-/// A damaged place of a log that is being written is looked at so often before it is believed: what was
-/// half there at the first look is whole at the next, and the damage elsewhere or gone.
-const LOOKS: u32 = 5;
+const BUFFER_BYTES: usize = 256 << 10;
+static EXPORT: Kind = Kind {
+    refusal: "there is a file that is not an export; remove it, or choose another name",
+    is_one: dump::is_export,
+    mode: 0o600,
+};
 
-/// The state after one write, ready to be streamed; from [`read`].
+/// What is to be exported, and to where.
 #[derive(Debug)]
-#[non_exhaustive]
-pub struct Export {
-    /// The last write in it.
-    pub seq: Seq,
-    /// Whose it is.
-    pub store_id: StoreId,
-    /// How the log ended: never damaged.
-    pub tail: Tail,
-    /// Whether the log ends with a write, and the file with it: without reserved space and without a mark, as a write that
-    /// failed leaves it, or somebody who cut the file.
-    pub ends_bare: bool,
-    said: Said,
-    snapshot: Option<Arc<dyn File>>,
-    snapshot_path: PathBuf,
+pub(crate) struct Request<'a> {
+    pub(crate) wal: &'a Path,
+    pub(crate) snapshot: &'a Path,
+    /// `None`: stdout.
+    pub(crate) file: Option<PathBuf>,
+    /// An open store whose log has failed: it takes no more writes, and its state is exported from memory.
+    pub(crate) memory: Option<&'a Engine>,
+    pub(crate) salvage: bool,
+    pub(crate) quiet: bool,
 }
 
-/// Reads the log at `wal` and looks at the snapshot at `snapshot`.
-///
-/// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
-/// use kv_engine::export;
-/// use std::ops::ControlFlow;
-///
-/// let engine = kv_engine::Options::new(&log, &snapshot).open()?;
-/// engine.put("x", "100")?;
-/// engine.snapshot()?;
-/// engine.put("y", "200")?;
-/// let export = export::read(&log, &snapshot)?; // while the store is open
-/// assert_eq!(export.seq, 2);
-/// let mut copy = Vec::new();
-/// export.each(|key, value| {
-///     copy.push((key.to_vec(), value.to_vec()));
-///     ControlFlow::Continue(())
-/// })?;
-/// assert_eq!(copy, [(b"x".to_vec(), b"100".to_vec()), (b"y".to_vec(), b"200".to_vec())]);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
-/// # Errors
-/// [`Error::Damaged`], [`Error::Mismatch`] also when the log beside the snapshot is missing, empty, or older than it,
-/// [`Error::Foreign`], [`Error::Version`], [`Error::Io`] also when there is neither file.
-pub fn read(wal: &Path, snapshot: &Path) -> Result<Export> {
-    let mut damage = None;
-    for _ in 0..LOOKS {
-        let begun = header_now(wal);
-        match read_once(wal, snapshot) {
-            Err(Error::Damaged { path, offset, .. }) if path == wal && damage != Some(offset) => {
-                damage = Some(offset);
-            }
-            // The store put a new log in place, perhaps twice.
-            Err(Error::Mismatch { .. }) if header_now(wal) != begun => {}
-            done => return done,
-        }
+/// `kv_cli export`. Status 3 when the files are damaged, also when something was salvaged.
+pub(crate) fn tool(args: &Args, export: &ExportArgs, flags: &'static Flags) -> io::Result<ExitCode> {
+    signals::heed(flags)?;
+    let mut output = Output::new(args.format(), args.color, false);
+    let file = export.file.clone().filter(|file| file.as_os_str() != "-");
+    let request =
+        Request { wal: &args.wal, snapshot: &args.snapshot, memory: None, file, salvage: export.salvage, quiet: args.quiet };
+    let kept = inspect::kept_copies(&args.wal, &args.snapshot);
+    let lost = kept.iter().any(|copy| matches!(copy, KeptCopy::Damaged(_)));
+    // A salvage says it in its notes.
+    if !export.salvage && (lost || !args.quiet) {
+        inspect::said_of_kept_copies(&kept, &args.snapshot).iter().for_each(|said| output.warn(said));
     }
-    read_once(wal, snapshot)
-}
-
-fn read_once(wal_path: &Path, snapshot_path: &Path) -> Result<Export> {
-    let file = OsDisk.open_read(wal_path).map_err(Error::io("opening", wal_path))?;
-    let snapshot = OsDisk.open_read(snapshot_path).map_err(Error::io("opening", snapshot_path))?;
-    let held = snapshot.as_deref().map(|file| snapshot::read_header(file, snapshot_path)).transpose()?;
-    let lack = |log: Beside<'_>| lacking(wal_path, snapshot_path, log, held.as_ref()).map_or(Ok(()), Err);
-    let Some(log) = file.clone().map(|file| not_empty(file, wal_path)).transpose()?.flatten() else {
-        lack(if file.is_some() { Beside::Empty } else { Beside::Nothing })?;
-        return Err(Error::io("opening", wal_path)(io::Error::new(io::ErrorKind::NotFound, "there is no such file")));
-    };
-    let header = read_header(&*log, wal_path)?;
-    lack(Beside::Log(&header, None))?;
-    if let Some(snapshot) = &snapshot
-        && let Some(error) = diverged(wal_path, &log, &header, snapshot_path, snapshot)?
-    {
-        return Err(error);
-    }
-    let held_seq = held.map_or(0, |header| header.seq);
-    let mut said = Said::of(Arc::clone(&log), wal_path);
-    let mut frames = Frames::new(log, wal_path, Kind::WRITE, header.salt, wal::HEADER_BYTES as u64, header.base)?;
-    let (mut is_behind_write, mut ends_bare) = (false, false);
-    let tail = loop {
-        match frames.next()? {
-            Next::End => {
-                ends_bare = is_behind_write && frames.offset() == frames.file_len();
-                break Tail::Clean;
+    let status = match run(&request, &mut output, flags) {
+        Ok(done) => u8::from(done.is_some_and(|done| done.salvaged.is_some_and(|salvaged| !salvaged.notes.is_empty()))) * BAD,
+        Err(error) => {
+            output.error(&Place::Words, &error);
+            if let Some(text) = args.old_place().filter(|_| error.code == Code::Failed) {
+                output.aside(&format!("kv_cli: {text}"));
             }
-            Next::Bad(fault) => break Cut::judge(&mut frames, fault, held_seq)?,
-            Next::Frame(frame) if frame.header.kind != Kind::WRITE => is_behind_write = false,
-            Next::Frame(frame) if frame.header.seq > held_seq => {
-                is_behind_write = true;
-                let heard = state::decode_each(frame.body, |op| said.hear(&frame, op, true));
-                heard.ok_or_else(|| Error::damaged(wal_path, frame.offset, Fault::Content.to_string()))?;
-            }
-            Next::Frame(_) => is_behind_write = true,
+            flags
+                .stop_signal()
+                .map_or(if error.code == Code::Failed { BAD } else { 1 }, |signal| 128 + u8::try_from(signal).unwrap_or(0))
         }
     };
-    if let Tail::Damaged(cut) = &tail {
-        return Err(Error::damaged(wal_path, cut.offset, format!("{}, and {}", cut.fault, cut.proof)));
-    }
-    lack(Beside::Log(&header, Some(frames.last())))?;
-    let (seq, store_id) = (frames.last(), header.store_id);
-    Ok(Export { seq, store_id, tail, ends_bare, said, snapshot, snapshot_path: snapshot_path.to_path_buf() })
+    // What it exported lacks writes that had been promised.
+    let status = if lost { status.max(BAD) } else { status };
+    Ok(ExitCode::from(output.finish(status)))
 }
 
-/// `None` when there is none, or an empty one, as opening sees it.
-fn open(disk: &dyn Disk, wal: &Path) -> Result<Option<Arc<dyn File>>> {
-    let Some(file) = disk.open_read(wal).map_err(Error::io("opening", wal))? else { return Ok(None) };
-    not_empty(file, wal)
+/// What an export came to.
+#[derive(Debug)]
+pub(crate) struct Done {
+    entries: u64,
+    /// `None` of what was salvaged.
+    seq: Option<Seq>,
+    digest: Digest,
+    salvaged: Option<Salvaged>,
+    warning: Option<String>,
 }
 
-fn not_empty(file: Arc<dyn File>, wal: &Path) -> Result<Option<Arc<dyn File>>> {
-    Ok(if file.size().map_err(Error::io("reading", wal))? == 0 { None } else { Some(file) })
-}
-
-/// Why two files are not one store, without their names.
-fn reason_of(error: &Error) -> String {
-    match error {
-        Error::Mismatch { reason, .. } => reason.clone(),
-        other => other.to_string(),
-    }
-}
-
-impl Export {
-    /// Hands over the entries in key order, until all were or `each` breaks off.
-    ///
-    /// # Errors
-    /// [`Error::Damaged`] and [`Error::Io`]: of the snapshot, or of a log that changed since it was read, as one does
-    /// whose writes fail. Nothing that `each` got may be used then.
-    pub fn each(mut self, mut each: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
-        let mut merge = self.said.merge(&mut each);
-        if let Some(file) = self.snapshot {
-            snapshot::load_while(file, &self.snapshot_path, |_, entry| merge.entry(entry))?;
+/// Exports and answers; `Ok(None)` when stdout takes no more, which `output` knows.
+pub(crate) fn run(request: &Request<'_>, output: &mut Output, flags: &Flags) -> Result<Option<Done>, CommandError> {
+    let by_name =
+        |file: &PathBuf| file.extension().is_some_and(|ext| ["jsonl", "ndjson", "json"].iter().any(|json| ext == *json));
+    let form = match output.format {
+        Format::Json => Form::Json,
+        _ if request.file.as_ref().is_some_and(by_name) => Form::Json,
+        _ => Form::Text,
+    };
+    let done = match &request.file {
+        None => match write(request, output.stream(), form, flags) {
+            Ok((_, done)) => done,
+            Err(Failure::Output(error)) => {
+                output.keep(Err(error));
+                return Ok(None);
+            }
+            Err(failure) => return Err(failure.explain(request)),
+        },
+        Some(file) => {
+            let store = Store { wal: request.wal, snapshot: request.snapshot };
+            let target = Target::claim(file, store, &EXPORT).map_err(|error| refused(file, &error))?;
+            let out = BufWriter::with_capacity(BUFFER_BYTES, target);
+            let failed = |failure: Failure| match failure {
+                Failure::Output(error) => refused(file, &error),
+                failure => failure.explain(request),
+            };
+            let (out, done) = write(request, out, form, flags).map_err(failed)?;
+            let target = out.into_inner().map_err(|error| refused(file, error.error()))?;
+            target.put_in_place().map_err(|error| refused(file, &error))?;
+            done
         }
-        merge.finish().into_iter().next().map_or(Ok(()), Err)
+    };
+    if let Some(warning) = done.warning.as_ref().filter(|_| !request.quiet) {
+        output.warn(warning);
+    }
+    answer(request, &done, output);
+    Ok(Some(done))
+}
+
+fn refused(file: &Path, error: &io::Error) -> CommandError {
+    let text = format!("{}: {error}; nothing was exported", file.display());
+    CommandError::new(Code::BadArgument, text)
+}
+
+/// Why there is no export.
+enum Failure {
+    Store(Error),
+    Output(io::Error),
+    Interrupted,
+}
+
+impl Failure {
+    fn explain(self, request: &Request<'_>) -> CommandError {
+        match self {
+            Failure::Store(error @ Error::Damaged { .. }) => {
+                let text = format!(
+                    "{error}; nothing was exported; kv_cli export --salvage writes out every entry whose check holds, and \
+                     opening the store recovers what stands before damage in the log"
+                );
+                CommandError::new(Code::Failed, text)
+            }
+            Failure::Store(error @ Error::Io { doing: "reading", .. }) => {
+                let text = format!("{error}; nothing was exported; kv_cli export --salvage goes on behind what cannot be read");
+                CommandError::new(Code::Failed, text)
+            }
+            Failure::Store(error @ Error::Foreign { .. }) => {
+                let text = format!(
+                    "{error}; nothing was exported; where it was a file of this store, kv_cli export --salvage finds the entries \
+                     that still stand in it"
+                );
+                CommandError::new(Code::Failed, text)
+            }
+            Failure::Store(error @ Error::Mismatch { .. }) => {
+                let text = format!(
+                    "{error}; nothing was exported; kv_cli export --salvage writes out what there is, and says what is missing"
+                );
+                CommandError::new(Code::Failed, text)
+            }
+            Failure::Store(error) => CommandError::new(Code::Failed, format!("{error}; nothing was exported")),
+            Failure::Output(error) => CommandError::new(Code::Failed, error.to_string()),
+            Failure::Interrupted if request.file.is_some() => {
+                CommandError::new(Code::Interrupted, "interrupted; nothing was exported")
+            }
+            Failure::Interrupted => CommandError::new(Code::Interrupted, "interrupted; what was written has no end line"),
+        }
+    }
+}
+
+/// Streams everything into `out`.
+fn write<W: Write>(request: &Request<'_>, out: W, form: Form, flags: &Flags) -> Result<(W, Done), Failure> {
+    let mut progress = Progress::new("EXPORT {human_pos} entries, {elapsed}", None, request.quiet);
+    let mut failed = None;
+    let mut step = |writer: &mut Writer<W>, key: &[u8], value: &[u8]| {
+        progress.step(|| writer.entries());
+        failed =
+            if flags.interrupted() { Some(Failure::Interrupted) } else { writer.entry(key, value).err().map(Failure::Output) };
+        if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let mut warning = None;
+    let (writer, seq, salvaged) = if request.salvage {
+        let salvage = export::salvage(request.wal, request.snapshot);
+        let mut writer = Writer::begin(out, form, Origin::Salvage).map_err(Failure::Output)?;
+        let salvaged = salvage.each(|key, value| step(&mut writer, key, value));
+        (writer, None, Some(salvaged))
+    } else if let Some(engine) = request.memory {
+        let stats = engine.stats();
+        let (store_id, seq) = (stats.store_id, stats.durable + stats.pending);
+        warning = Some(format!(
+            "the log has failed, so this is the state in memory, after write {seq}; the next opening of the store may find less"
+        ));
+        let mut writer = Writer::begin(out, form, Origin::State { store_id, seq }).map_err(Failure::Output)?;
+        for entry in engine.scan("") {
+            let (key, value) = entry.map_err(Failure::Store)?;
+            if step(&mut writer, &key, &value).is_break() {
+                break;
+            }
+        }
+        (writer, Some(seq), None)
+    } else {
+        let export = export::read(request.wal, request.snapshot).map_err(Failure::Store)?;
+        let (store_id, seq) = (export.store_id, export.seq);
+        if let Tail::Torn(cut) = &export.tail {
+            warning = Some(format!(
+                "the record at byte {} of {} is torn or just being written; the export is the state before it, after write {seq}",
+                cut.offset,
+                request.wal.display()
+            ));
+        }
+        if export.ends_bare {
+            warning = Some(format!("{} {BARE_END}; the export is the state after write {seq}", request.wal.display()));
+        }
+        let mut writer = Writer::begin(out, form, Origin::State { store_id, seq }).map_err(Failure::Output)?;
+        export.each(|key, value| step(&mut writer, key, value)).map_err(Failure::Store)?;
+        (writer, Some(seq), None)
+    };
+    drop(progress);
+    if let Some(failure) = failed {
+        return Err(failure);
+    }
+    let (out, entries, digest) = writer.end().map_err(Failure::Output)?;
+    Ok((out, Done { entries, seq, digest, salvaged, warning }))
+}
+
+/// On stdout where that is not the export itself; what was salvaged on stderr in any case.
+fn answer(request: &Request<'_>, done: &Done, output: &mut Output) {
+    if let Some(salvaged) = &done.salvaged {
+        explain_salvage(salvaged, output);
+    }
+    let Some(file) = &request.file else { return };
+    if output.format == Format::Json {
+        output.line_json(&[
+            ("cmd", "EXPORT".into()),
+            ("ok", true.into()),
+            ("entries", done.entries.into()),
+            ("seq", done.seq.into()),
+            ("digest", done.digest.to_string().into()),
+            ("file", file.display().to_string().into()),
+        ]);
+        return;
+    }
+    let what = done.seq.map_or("salvaged".to_string(), |seq| format!("seq={seq}"));
+    output.line(&format!("EXPORT OK entries={} {what}", done.entries));
+}
+
+fn explain_salvage(salvaged: &Salvaged, output: &mut Output) {
+    salvaged.notes.iter().for_each(|note| output.warn(note));
+    let lost_entries = salvaged.lost_entries.map_or("an unknown number".to_string(), |lost| lost.to_string());
+    output.aside(&format!(
+        "kv_cli: salvaged {} entries: {} from the snapshot (lost there: {lost_entries}), {} writes of the log (lost there: {})",
+        salvaged.entries, salvaged.snapshot_entries, salvaged.writes, salvaged.lost_writes
+    ));
+    if salvaged.notes.is_empty() && salvaged.ends_bare {
+        output.aside(&format!("kv_cli: no check fails and no number is missing, but the log {BARE_END}"));
+    } else if salvaged.notes.is_empty() {
+        output.aside("kv_cli: nothing is wrong with these files; this is the state after the last write");
+    } else {
+        output.aside("kv_cli: this is NOT a prefix of what was written: entries may be missing, old, or deleted since");
     }
 }

@@ -1,264 +1,272 @@
-//! A crash-consistent key-value store: **after any crash, the state is exactly a prefix of what was
-//! written, and everything that was promised durable is in it.**
+//! `kv_cli`: the store at a prompt, in a script, or one command at a time.
 //!
-//! Keys and values are bytes. The whole map is kept in memory, unless values are to stay in the snapshot
-//! ([`Options::values_in_snapshot`]); a write-ahead log and a snapshot keep it on disk. One process at a time, any number of threads.
-//!
-//! ```
-//! # let dir = tempfile::tempdir()?;
-//! # let (log, snapshot) = (dir.path().join("kv.wal"), dir.path().join("kv.snapshot"));
-//! use kv_engine::{Batch, Options};
-//!
-//! let engine = Options::new(log, snapshot).open()?;     // batch size 1: every OK is durable
-//! engine.put("x", "100")?;                              // on the disk when this returns
-//! assert_eq!(engine.get("x")?.as_deref(), Some(&b"100"[..]));
-//!
-//! let mut batch = Batch::new();
-//! batch.put("a", "1").put("b", "2").delete("x");
-//! engine.write(batch)?;                                 // all three or none
-//!
-//! engine.close()?;                                      // reports what dropping cannot
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
-//!
-//! # What is durable when
-//!
-//! A *write* is one put or delete, or one atomic [`Batch`]; it has a sequence number 1, 2, 3 …
-//! without gaps. It is *durable* once an `fdatasync` that covers it has returned 0. With the batch
-//! size `n` ([`Options::batch_size`]):
-//!
-//! | n | OK of a write means | SIGKILL or power cut can take back |
-//! |---|---|---|
-//! | 1 | durable, and only now visible to readers | nothing that was acknowledged |
-//! | more | accepted in order, visible; the write that makes n wait for a sync waits for it | at most the last n − 1 acknowledged writes |
-//!
-//! OK of [`Engine::flush`], [`Engine::snapshot`] and [`Engine::close`]: everything acknowledged
-//! before is durable. A background flush bounds the age of what is not
-//! ([`Options::flush_interval`]). Assumed is a local file system whose `fdatasync` and `fsync`
-//! tell the truth.
-//!
-//! # The two flows
-//!
-//! ```text
-//! writing   write → append (buffer) → write (file) → sync (disk) → apply (map) → OK
-//! opening   snapshot → map,  then the log's writes above the snapshot's sequence number → map
-//! ```
-//!
-//! Beside them, when the log is long or somebody asks: *checkpoint*, old snapshot + log → new snapshot,
-//! from the files, while both flows go on; then a new log that begins behind it.
-//!
-//! # The files
-//!
-//! | file | what it is |
+//! | module | what it does |
 //! |---|---|
-//! | `<wal>` | the log: every write since the snapshot, in order |
-//! | `<snapshot>` | the state after exactly one write; absent until the first snapshot |
-//! | `<wal>.lock`, `<snapshot>.lock` | locked while the store is open; hold the process number; stay |
-//! | `<wal>.tmp-<random><check>`, the same of the snapshot | scratch files, being written; what a crash left over is removed at opening |
-//! | `<wal>.bench-<random><check>/` | the scratch store of a BENCH; gone at its end, or with the next one |
-//! | `<wal>.damaged-<n>` | a log that was damaged, kept whole; never recovered from, never removed; said at each opening |
-//! | `<wal>.damaged-<n>-torn` | a log with whole writes behind a torn record, kept whole; the same holds |
-//!
-//! Both files are only ever replaced whole, in one way: written as a scratch file, synced, renamed,
-//! directory synced. Between, the log only grows at its end, into space that is reserved there (zeros), or is
-//! cut back to its last good record. The log itself is locked too, whatever name it is found under.
-//! The byte layouts stand at the head of `src/record.rs`, `src/wal.rs` and `src/snapshot.rs`.
-//!
-//! # Invariants
-//!
-//! - The watermarks: `durable ≤ written ≤ appended`, and
-//!   `applied = min(appended, durable + n − 1)`: a write is applied, and so acknowledged, once
-//!   fewer than n writes up to and including it are not durable. That one rule is the table above.
-//! - Log order = apply order = sequence order, whatever the number of threads.
-//! - The snapshot holds only durable writes, and the log lets go of a write only when a snapshot
-//!   that holds it is synced, read back, renamed, and its directory synced.
-//! - A failed sync is never repeated: the store takes no more writes until it is opened again.
-//! - A failed write is taken back to the last good end of the log.
-//! - What is in use is known by what it is (device and inode, store id, sequence number, checksum), not by its name. A sync counts only while the
-//!   log's name shows the file that was synced. A checkpoint builds only on the snapshot that this opening loaded or wrote. No file is
-//!   removed or replaced that a store of this name did not make.
-//! - Behind the last write, once all is durable and nobody writes, a mark is written, and not synced. It proves to recovery that what stands
-//!   before it was synced. A power cut may take it.
-//! - Before the first record of an opening, a mark that begins a new chain of records is durable: what an
-//!   earlier life left behind the end of the log, and recovery did not see, can never come back.
-//! - Recovery ends where the log stops making sense, and says whether that is *torn* (never
-//!   promised to anyone; cut) or *damaged* (promised; everything before it is kept, the damaged
-//!   file too). Nothing is dropped without a word.
-//!
-//! # The modules
-//!
-//! | module | its one responsibility | uses |
-//! |---|---|---|
-//! | [`disk`] | the seam to the operating system | memory |
-//! | `magic` | the first bytes of each file; what a foreign file is | – |
-//! | `memory` | large buffers that go back to the system; memory that cannot be had | – |
-//! | `record` | the bytes of one frame | – |
-//! | `state` | the map as a pure function of the writes | record, sync |
-//! | `scan` | reading frames back; torn or damaged | disk, record |
-//! | `wal` | append, write, sync of opaque frames | disk, magic, record |
-//! | `snapshot` | save and load one state | disk, magic, memory, record, scan, state |
-//! | `layers` | what readers see: writes in memory, over a snapshot in memory or on the disk | disk, snapshot, state, sync |
-//! | `recovery` | snapshot + log → state | all above |
-//! | `checkpoint` | old snapshot + log → new snapshot, and a new log | disk, memory, record, scan, wal, snapshot, state |
-//! | `sync` | locks and threads: the standard library's, or shuttle's to explore schedules | – |
-//! | `engine` | the order of steps, group commit, the locks | all above |
-//! | [`torture`] | crashing the engine everywhere, and damaging its files, in memory | engine and below |
-//! | [`replay`] | the state at any sequence number, from the files | all but engine |
-//! | [`inspect`] | the files as a person reads them | all but engine |
-//! | [`export`] | the entries of a store, streamed out of its files, whole or damaged | all but engine |
-//! | [`command`] | text → command → reply → text | engine |
-//!
-//! # What it is not
-//!
-//! Not for several processes at once; no transactions across reads and
-//! writes; not a defence against disks that lie about a sync or people who edit the files.
+//! | `args`, `pages` | flags; `--help`, the man page, completions |
+//! | `session` | runs a line, answers, keeps the exit status; all modes share it |
+//! | `repl`, `assist`, `history` | the prompt, help while typing, lines typed before |
+//! | `script` | commands from a pipe or a file, as bytes |
+//! | `render`, `stats` | text, raw and JSON; stdout before stderr; nothing harmful to a terminal |
+//! | `bench` | BENCH |
+//! | `export`, `import` | EXPORT and IMPORT |
+//! | `outfile` | files that are put in place whole, and scratch files |
+//! | `dump`, `cpp` | the forms of an export; the files of the C++ store |
+//! | `progress` | how far a long command has come |
+//! | `signals`, `streams` | orderly ends; pipes that do not wait |
+//! | `tools`, `hex`, `replay` | `wal`, `verify` and `replay`: looking at the files |
+//! | `torture` | crashing the engine on a simulated disk |
+//! | `kills` | killing this program, as a process of its own |
 
-mod checkpoint;
+mod args;
+mod assist;
+mod bench;
 pub mod command;
-pub mod disk;
-mod engine;
-mod error;
-pub mod export;
-pub mod inspect;
-mod layers;
-mod magic;
-mod memory;
-mod record;
-mod recovery;
-pub mod replay;
-mod scan;
-mod snapshot;
-mod state;
-mod sync;
-pub mod torture;
-mod wal;
+mod cpp;
+mod dump;
+mod export;
+mod hex;
+mod history;
+mod import;
+mod kills;
+mod outfile;
+mod pages;
+mod progress;
+mod render;
+mod repl;
+mod replay;
+mod script;
+mod session;
+mod signals;
+mod stats;
+mod streams;
+mod tools;
+mod torture;
 
-pub use engine::{Ack, Batch, Engine, Flushed, Keys, Options, Scan, Snapshotted, Stats, SyncTimes};
-pub use error::{Error, Result};
-pub use record::Fault;
-pub use recovery::{Cut, KeptCopy, Recovery, RecoveryReport, Tail};
-#[doc(hidden)]
-pub use snapshot::lookups;
-pub use state::{Digest, Digester, Value};
+use crate::command::{Code, CommandError, Reply, displayed, parse_words};
+use anyhow::Context;
+use args::{Args, Words};
+use clap::CommandFactory;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use kv_engine::{Engine, Error, MAX_VALUE_BYTES};
+use render::{Output, Place};
+use session::{Ending, Flow, Session, Settings};
+use signals::{Flags, Gate, Terminal};
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStringExt;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use streams::Patient;
 
-use std::fmt;
-use std::path::{Path, PathBuf};
+static FLAGS: Flags = Flags::new();
 
-/// A sequence number: 1 for the first write of a store, then without gaps. 0 is before the first.
-///
-/// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
-/// let last: kv_engine::Seq = engine.put("x", "100")?.seq;
-/// assert_eq!(last, 1);
-/// assert_eq!(engine.stats().durable, last);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub type Seq = u64;
+/// Runs the program with the arguments of this process, to its end.
+pub fn run() -> ExitCode {
+    // Before anything is written, by whatever command.
+    if let Err(error) = signals::survive_file_size_limit() {
+        streams::say(&format!("kv_cli: error: SIGXFSZ cannot be handled: {error}; nothing was done"));
+        return ExitCode::FAILURE;
+    }
+    let args = Args::of_process();
+    let done = match &args.words {
+        _ if args.generate.is_some() => generate(&args),
+        Some(Words::Wal(wal)) => Ok(tools::wal(&args, wal, &FLAGS)),
+        Some(Words::Export(export)) => export::tool(&args, export, &FLAGS).context("export"),
+        Some(Words::Verify) => Ok(tools::verify(&args)),
+        Some(Words::Replay(replay)) => Ok(replay::run(&args, replay)),
+        Some(Words::Torture(torture)) => Ok(torture::run(torture, args.json)),
+        _ => converse(&args),
+    };
+    done.unwrap_or_else(|error| {
+        streams::say(&format!("kv_cli: error: {}", render::safe(&format!("{error:#}"))));
+        ExitCode::FAILURE
+    })
+}
 
-/// The last sequence number a store gives out.
-pub(crate) const MAX_SEQ: Seq = 1 << 62;
+fn generate(args: &Args) -> anyhow::Result<ExitCode> {
+    let text = args.generate.map(pages::generate).transpose()?.unwrap_or_default();
+    Ok(ExitCode::from(streams::finish(streams::stdout().write_all(&text), 0)))
+}
 
-/// The longest key, in bytes: 64 KiB. The shortest has one.
-///
-/// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
-/// use kv_engine::{Error, MAX_KEY_BYTES};
-///
-/// let key = vec![b'k'; MAX_KEY_BYTES + 1];
-/// assert!(matches!(engine.put(key, ""), Err(Error::Limit { max: 65_536, .. })));
-/// assert!(matches!(engine.put("", ""), Err(Error::Limit { min: 1, .. })));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub const MAX_KEY_BYTES: usize = 64 << 10;
-/// The longest value, in bytes: 256 MiB. It may be empty.
-///
-/// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
-/// use kv_engine::{Error, MAX_VALUE_BYTES};
-///
-/// let value = vec![0; MAX_VALUE_BYTES + 1];
-/// assert!(matches!(engine.put("x", value), Err(Error::Limit { .. })));
-/// assert!(engine.put("x", "").is_ok());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub const MAX_VALUE_BYTES: usize = 256 << 20;
-/// The largest batch size, in writes per sync. The smallest is 1.
-///
-/// ```
-/// use kv_engine::{Error, MAX_BATCH_SIZE, Options};
-///
-/// let options = Options::new("log", "snapshot").batch_size(MAX_BATCH_SIZE + 1);
-/// assert!(matches!(options.open(), Err(Error::Limit { .. }))); // and no file was touched
-/// ```
-pub const MAX_BATCH_SIZE: u64 = 1_000_000;
-/// The largest atomic [`Batch`], in bytes as encoded: keys, values, 9 bytes for each put and 5 for each
-/// delete. 1 GiB.
-///
-/// ```
-/// use kv_engine::MAX_ATOMIC_BYTES;
-///
-/// const PUT_BYTES: usize = 9 + 16 + 100; // a key of 16 bytes, a value of 100
-/// assert!(MAX_ATOMIC_BYTES / PUT_BYTES > 8_000_000);
-/// ```
-pub const MAX_ATOMIC_BYTES: usize = record::MAX_BODY_BYTES;
-/// The format version of the logs this crate writes, and the newest it reads.
-///
-/// ```
-/// use kv_engine::{Error, LOG_FORMAT};
-///
-/// let (path, found) = ("kv.wal".into(), "format version 2".into());
-/// let error = Error::Version { path, found, supported: LOG_FORMAT };
-/// assert!(error.to_string().contains("reads up to format version 1"));
-/// ```
-pub const LOG_FORMAT: u32 = 1;
-/// The newest format version of the snapshots that this crate reads. It writes 1, and 2, which has an index, where
-/// values stay in the snapshot ([`Options::values_in_snapshot`]).
-///
-/// ```
-/// use kv_engine::{Error, SNAPSHOT_FORMAT};
-///
-/// let (path, found) = ("kv.snapshot".into(), "format version 3".into());
-/// let error = Error::Version { path, found, supported: SNAPSHOT_FORMAT };
-/// assert!(error.to_string().ends_with("use a newer program"));
-/// ```
-pub const SNAPSHOT_FORMAT: u32 = 2;
+/// Opens the store and runs what there is to run.
+fn converse(args: &Args) -> anyhow::Result<ExitCode> {
+    let words = words(args)?;
+    let import = if let Some(Words::Import(import)) = &args.words { Some(import) } else { None };
+    let reads_stdin = words.is_none() && import.is_none() && args.command.is_empty() && args.file.is_empty();
+    let interactive = reads_stdin && io::stdin().is_terminal();
+    let mut output = Output::new(args.format(), args.color, interactive);
+    if let Some(status) = words.as_deref().and_then(|words| without_store(words, &mut output)) {
+        return Ok(ExitCode::from(status));
+    }
+    let terminal: Option<&Terminal> = Terminal::save().filter(|_| interactive).map(|terminal| &*Box::leak(Box::new(terminal)));
+    signals::begin(&FLAGS, terminal).context("signals cannot be listened to, so the store was not opened")?;
+    let engine = match opening(args).open() {
+        Ok(engine) => engine,
+        Err(error) => {
+            output.complain(&Place::Words, &refused(&error, args));
+            return Ok(ExitCode::from(3));
+        }
+    };
+    let settings = Settings {
+        wal: args.wal.clone(),
+        snapshot: args.snapshot.clone(),
+        interactive,
+        bail: args.bail,
+        timing: args.timing,
+        quiet: args.quiet,
+        verbose: args.verbose,
+    };
+    // Never freed: the process ends with them, and freeing a large map takes time.
+    let session = Session::new(engine.clone(), output, settings, &FLAGS);
+    let gate: &Gate = Box::leak(Box::new(Gate::new(session, engine.clone())));
+    greet(&mut gate.hold(), &engine);
+    signals::listen(gate);
+    let asked_to_end = gate.hold().next();
+    let flow = match words {
+        _ if asked_to_end != Flow::On => asked_to_end,
+        Some(words) => gate.hold().words(&Place::Words, &words),
+        None if let Some(import) = import => gate.hold().import(&Place::Words, &import.files, import.from, import.salvage),
+        None if !args.command.is_empty() => run_commands(gate, args),
+        None if !args.file.is_empty() => run_files(gate, args),
+        None if interactive => repl::run(gate, engine, &FLAGS, terminal),
+        None => script::run(gate, Patient(stdin()?), "<stdin>"),
+    };
+    let mut session = gate.hold();
+    let ending = match flow {
+        Flow::On => Ending::Input,
+        Flow::End(ending) => ending,
+    };
+    // Still holding the gate, so that no signal ends the process a second time.
+    let status = session.end(ending);
+    std::process::exit(status.into())
+}
 
-/// Says which files belong together: drawn at random when a store begins, kept for its life. Shown as 32
-/// hexadecimal digits.
-///
-/// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
-/// # use kv_engine::Options;
-/// let id = Options::new(&log, &snapshot).open()?.stats().store_id;
-/// assert_eq!(Options::new(&log, &snapshot).open()?.stats().store_id, id);
-/// assert_eq!(id.to_string().len(), 32);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct StoreId(pub(crate) [u8; 16]);
-
-impl fmt::Display for StoreId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+/// Why the store is not open, and what is left to do with damaged files.
+fn refused(error: &Error, args: &Args) -> String {
+    match error {
+        Error::Mismatch { .. } => {
+            let old_place = args.old_place().map(|text| format!("; {text}")).unwrap_or_default();
+            format!("{error}{old_place}")
+        }
+        Error::Damaged { .. } => format!("{error}; what is whole in the files: kv_cli export --salvage"),
+        Error::Foreign { path, .. } if *path == args.wal => format!(
+            "{error}; where it was the log of this store, kv_cli verify says what stands in it, and kv_cli export --salvage writes \
+             that out"
+        ),
+        _ => error.to_string(),
     }
 }
 
-impl fmt::Debug for StoreId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "StoreId({self})")
+/// How to open the store: with a bar when that takes over a second and somebody looks.
+fn opening(args: &Args) -> kv_engine::Options {
+    if args.quiet || !io::stderr().is_terminal() {
+        return args.options();
+    }
+    let style = ProgressStyle::with_template("opening {wide_bar} {bytes} of {total_bytes}").expect("a good template");
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()).with_style(style);
+    let began = Instant::now();
+    args.options().progress(move |read, total| {
+        if bar.is_hidden() && began.elapsed() > Duration::from_secs(1) {
+            bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(5));
+            bar.set_length(total);
+        }
+        bar.set_position(read);
+    })
+}
+
+/// The words of a one-shot command, the last one from stdin with `-x`.
+fn words(args: &Args) -> anyhow::Result<Option<Vec<Vec<u8>>>> {
+    let Some(Words::Command(words)) = &args.words else { return Ok(None) };
+    let mut words: Vec<_> = words.iter().cloned().map(OsStringExt::into_vec).collect();
+    if args.stdin_argument {
+        let mut last = Vec::new();
+        // One byte more than a value may have, so that the engine can refuse it.
+        Patient(stdin()?).take(MAX_VALUE_BYTES as u64 + 1).read_to_end(&mut last).context("<stdin>")?;
+        words.push(last);
+    }
+    Ok(Some(words))
+}
+
+/// A mistake and HELP need no store, and must not wait for one.
+fn without_store(words: &[Vec<u8>], output: &mut Output) -> Option<u8> {
+    let status = match parse_words(words.iter().map(|word| Cow::Borrowed(word.as_slice()))) {
+        Ok(Some(crate::command::Command::Help(spec))) => {
+            let text = spec.map_or_else(crate::command::help, crate::command::Spec::help);
+            output.reply(crate::command::Verb::Help, &Reply::Help(text), &FLAGS, || None);
+            0
+        }
+        Ok(_) => return None,
+        Err(error) => {
+            output.error(&Place::Words, &or_a_tool(error, &words[0]));
+            1
+        }
+    };
+    Some(output.finish(status))
+}
+
+/// What is no command may be a tool, mistyped.
+fn or_a_tool(error: CommandError, word: &[u8]) -> CommandError {
+    if error.code != Code::UnknownCommand || error.text.contains("did you mean") {
+        return error;
+    }
+    let (program, typed) = (Args::command(), String::from_utf8_lossy(word).to_lowercase());
+    let near = program.get_subcommands().find(|tool| strsim::osa_distance(&typed, tool.get_name()) <= 2);
+    near.map_or(error, |tool| {
+        let text = format!("unknown command '{}'; did you mean {}?", displayed(word), tool.get_name());
+        CommandError::new(Code::UnknownCommand, text)
+    })
+}
+
+fn greet(session: &mut Session, engine: &Engine) {
+    let Settings { quiet, verbose, .. } = session.settings;
+    if session.output.interactive && !quiet {
+        repl::banner(session, engine);
+        return;
+    }
+    // A lost write is said in any case: quiet is not silent.
+    if !quiet || engine.recovery().is_loss() {
+        for warning in engine.recovery().warnings() {
+            session.output.warn(&warning);
+        }
+    }
+    if verbose {
+        session.output.aside(&format!("kv_cli: {}", render::safe(&engine.recovery().to_string())));
     }
 }
 
-/// `path` with `suffix` put behind its whole name (`with_extension` would give `kv.wal` and
-/// `kv.snapshot` the same temporary file).
-pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
+fn run_commands(gate: &Gate, args: &Args) -> Flow {
+    let mut session = gate.hold();
+    for (at, text) in args.command.iter().cloned().map(OsStringExt::into_vec).enumerate() {
+        for line in text.split(|&b| b == b'\n') {
+            let place = Place::Option(at + 1);
+            let flow = session.line(&place, line);
+            session.tell_background(&place);
+            if flow != Flow::On {
+                return flow;
+            }
+        }
+    }
+    Flow::On
+}
+
+fn run_files(gate: &Gate, args: &Args) -> Flow {
+    for path in &args.file {
+        let flow = match stdin() {
+            Ok(stdin) if path.as_os_str() == "-" => script::run(gate, Patient(stdin), "<stdin>"),
+            _ => script::run_file(gate, path),
+        };
+        if flow != Flow::On {
+            return flow;
+        }
+    }
+    Flow::On
+}
+
+/// stdin without the standard library's buffer and lock; to be read as [`Patient`].
+fn stdin() -> io::Result<File> {
+    io::stdin().as_fd().try_clone_to_owned().map(File::from)
 }
 
 /// The example of the README is a test.

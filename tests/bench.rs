@@ -1,6 +1,5 @@
 //! BENCH: the work it was asked for is the work it counts, in text and JSON; its page stands alone and
 //! is readable on a light and a dark ground; its picture fits a terminal. No test looks at a time.
-#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;

@@ -1,6 +1,5 @@
 //! `kv_cli` as scripts and other programs meet it: streams, exit statuses, bytes, ends.
 
-#![cfg(feature = "cli")]
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
@@ -370,7 +369,7 @@ fn bench_stops_at_a_signal_and_cleans_up() {
 #[test]
 fn every_example_of_help_runs() {
     let store = Store::new();
-    let examples: Vec<String> = kv_engine::command::COMMANDS
+    let examples: Vec<String> = kv_cli::command::COMMANDS
         .iter()
         .map(|spec| match spec.name {
             "BENCH" => "BENCH 10 1,5,50".to_string(),

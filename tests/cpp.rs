@@ -1,6 +1,5 @@
 //! The log and the snapshot of the C++ store are imported as that store would read them, and better where it would lose
 //! something. Their bytes are made here from the description of the formats, one after the other.
-#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;

@@ -1,5 +1,4 @@
 //! What the tables of `docs` say, against what the program does.
-#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;

@@ -1,6 +1,5 @@
 //! EXPORT and IMPORT as a person, a script and a cron job meet them: round trips of any bytes, files that are put in
 //! place whole, bad lines, kills in the middle, and what can be salvaged.
-#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;

@@ -1,6 +1,6 @@
 //! The shipped program on a system whose calls fail: strace puts the errors in, into the calls on one file. No OK
 //! behind a failed sync, the right exit status, and nothing that was promised is missing afterwards.
-#![cfg(all(feature = "cli", target_os = "linux"))]
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
 
 mod common;

@@ -18,7 +18,7 @@ fn build_script(dir: &TempDir) -> PathBuf {
 
 /// The commit that the script tells of the sources in `place`; `None`: it tells none.
 fn told(script: &Path, place: &Path, profile: &str) -> Option<String> {
-    let output = Command::new(script).current_dir(place).env("PROFILE", profile).env("CARGO_FEATURE_CLI", "1").output().unwrap();
+    let output = Command::new(script).current_dir(place).env("PROFILE", profile).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said = String::from_utf8(output.stdout).unwrap();
     // What it asks cargo to watch is there; a name that is not would run it at each build.
@@ -41,7 +41,8 @@ fn the_commit_is_that_of_these_sources_or_none() {
     let script = build_script(&dir);
     let sources = dir.path().join("sources");
     fs::create_dir_all(sources.join("src")).unwrap();
-    for name in ["src/lib.rs", "Cargo.toml", "Cargo.lock", "build.rs"] {
+    fs::create_dir_all(sources.join("crates")).unwrap();
+    for name in ["src/lib.rs", "crates/lib.rs", "Cargo.toml", "Cargo.lock", "build.rs"] {
         fs::write(sources.join(name), "").unwrap();
     }
     assert_eq!(told(&script, &sources, "release"), None, "neither a repository nor a package");
@@ -71,7 +72,7 @@ fn the_commit_is_that_of_these_sources_or_none() {
 #[test]
 fn the_library_alone_brings_in_what_the_readme_names() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let options = ["tree", "--offline", "--no-default-features", "--edges", "normal", "--depth", "1", "--prefix", "none"];
+    let options = ["tree", "--offline", "--package", "kv_engine", "--edges", "normal", "--depth", "1", "--prefix", "none"];
     let tree = Command::new(env!("CARGO")).current_dir(root).args(options).output().unwrap();
     assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
     let tree = String::from_utf8(tree.stdout).unwrap();

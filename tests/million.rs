@@ -1,8 +1,8 @@
 //! A million piped PUT lines, and SIGKILL: what comes back is exactly a prefix of the script, and
 //! everything that was acknowledged as durable is in it.
-#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "../crates/kv_engine/tests/support/mod.rs"]
 mod support;
 
 use std::collections::BTreeMap;

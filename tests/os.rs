@@ -1,6 +1,6 @@
 //! The shipped program on real file systems in bad states: full, read-only, immutable, replaced, too large; and under
-//! the limits, signals and neighbours that a process can have. `scripts/real-os` counts what was skipped here.
-#![cfg(all(feature = "cli", target_os = "linux"))]
+//! the limits, signals and neighbours that a process can have. `scripts/dev/real-os` counts what was skipped here.
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
 
 mod common;

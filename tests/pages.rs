@@ -1,12 +1,11 @@
 //! What there is to read beside the README: `--help`, `--version`, the man page; and completions, in the shells
 //! they are for.
-#![cfg(feature = "cli")]
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
 
 use common::{Store, skipped};
-use kv_engine::command::COMMANDS;
+use kv_cli::command::COMMANDS;
 use predicates::prelude::*;
 use std::fs;
 use std::io::Write;
@@ -78,7 +77,7 @@ fn every_variable_is_told_in_help_the_man_page_and_the_readme() {
         assert!(man.contains(&name.replace('-', "\\-")), "{name} is not in the man page");
     }
     // And what the program reads is told.
-    let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bin/kv_cli")];
+    let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
     while let Some(path) = open.pop() {
         if path.is_dir() {
             open.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));

@@ -1,6 +1,5 @@
 //! `kv_cli` at a terminal.
 
-#![cfg(feature = "cli")]
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;

@@ -3,7 +3,6 @@
 //!
 //! A `console` block is one story: `$ ` lines go to a shell, `kv> ` lines (`kv*> ` while a group is open) to the
 //! prompt of the command before them, on a terminal.
-#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use predicates::Predicate;
@@ -20,7 +19,7 @@ const BIN: &str = env!("CARGO_BIN_EXE_kv_cli");
 const PROMPT: &str = r"kv\*?> ";
 const LIMIT_MS: Option<u64> = Some(120_000);
 
-/// Commands that a test cannot run inside itself: `scripts/check` or `.ci/run` runs them as they stand.
+/// Commands that a test cannot run inside itself: `scripts/dev/check` or `.ci/run` runs them as they stand.
 const RUN_ELSEWHERE: [&str; 3] = ["cargo test", "cargo doc", "cargo install"];
 
 fn file(name: &str) -> String {
@@ -218,7 +217,7 @@ fn run_block(place: String, lines: &[&str]) {
 #[test]
 fn commands_in_the_text_are_run_too() {
     let text = file("README.md");
-    let checks = file("scripts/check") + &file(".ci/run");
+    let checks = file("scripts/dev/check") + &file(".ci/run");
     let mut fenced = false;
     let mut seen = 0;
     for line in text.lines() {
@@ -234,7 +233,7 @@ fn commands_in_the_text_are_run_too() {
                     seen += 1;
                 }
                 [script, ..] if script.starts_with("scripts/") => {
-                    assert!(checks.contains(script) || *script == "scripts/check", "`{quoted}` is run nowhere");
+                    assert!(checks.contains(script) || *script == "scripts/dev/check", "`{quoted}` is run nowhere");
                     seen += 1;
                 }
                 ["kv_cli", "--help" | "--generate", ..] => {

@@ -1,6 +1,5 @@
 //! `kv_cli replay`: the same writes give the same digest whatever the batch sizes, snapshots and
 //! restarts between them, and the state of any write can be had again.
-#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;

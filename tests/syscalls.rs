@@ -1,8 +1,9 @@
 //! What the writes cost in system calls, counted by strace on the real binary: with batch size n
 //! one `pwrite64`, one `fdatasync` and one look at the name of the log for n PUTs.
-#![cfg(all(feature = "cli", target_os = "linux"))]
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
 
+#[path = "../crates/kv_engine/tests/support/mod.rs"]
 mod support;
 
 use std::fmt::Write as _;

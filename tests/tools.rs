@@ -1,6 +1,5 @@
 //! `kv_cli wal` and `kv_cli verify`: what a person sees of good, torn, damaged and foreign files;
 //! and neither changes a byte or needs the lock.
-#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;

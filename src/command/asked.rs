@@ -1,14 +1,15 @@
 //! What a command says that was refused because the log has no room: what was not done, in the command's own words.
 
 use super::{Code, CommandError};
-use crate::error::{Error, waiting};
+use kv_engine::{Error, waiting};
 
 impl CommandError {
     /// As `From<Error>`, in the words of the command. Where the log has no room, the text
     /// says what was `not_done`, what becomes of the acknowledged writes, and what to do when there is room: `again`.
     ///
     /// ```
-    /// use kv_engine::{Error, command::CommandError};
+    /// use kv_engine::Error;
+    /// use kv_cli::command::CommandError;
     ///
     /// let source = std::io::Error::other("disk full");
     /// let error = CommandError::asked(Error::NoSpace { path: "w".into(), pending: 2, source }, "nothing was exported", "export again");

@@ -3,7 +3,7 @@
 use super::table::{Opt, Spec};
 use super::words::displayed;
 use super::{Code, CommandError, MAX_BENCH_WRITES, Word, number};
-use crate::{MAX_BATCH_SIZE, MAX_KEY_BYTES};
+use kv_engine::{MAX_BATCH_SIZE, MAX_KEY_BYTES};
 use std::fmt;
 use std::time::Duration;
 
@@ -39,13 +39,13 @@ pub(super) static OPTIONS: &[Opt] = &[
 /// One BENCH, read and checked. Its [`Display`](fmt::Display) is the line that repeats it.
 ///
 /// ```
-/// use kv_engine::command::{Amount, Command, parse};
+/// use kv_cli::command::{Amount, Command, parse};
 ///
 /// let Some(Command::Bench(bench)) = parse(b"bench 2s 1,5 --ops mixed:90 --threads 4")? else { panic!() };
 /// assert_eq!(bench.amount, Amount::Time(std::time::Duration::from_secs(2)));
 /// assert_eq!((bench.gets_percent, bench.threads, bench.key_bytes), (90, 4, 16));
 /// assert_eq!(bench.to_string(), "BENCH 2s 1,5 --ops mixed:90 --threads 4");
-/// # Ok::<(), kv_engine::command::CommandError>(())
+/// # Ok::<(), kv_cli::command::CommandError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -77,7 +77,7 @@ pub struct Bench {
 /// How much work: so many operations, or as many as fit in a time.
 ///
 /// ```
-/// use kv_engine::command::Amount;
+/// use kv_cli::command::Amount;
 /// use std::time::Duration;
 ///
 /// assert_eq!(Amount::Time(Duration::from_millis(1500)).to_string(), "1500ms");
@@ -94,7 +94,7 @@ pub enum Amount {
 /// How the key of an operation is chosen.
 ///
 /// ```
-/// use kv_engine::command::Dist;
+/// use kv_cli::command::Dist;
 ///
 /// assert_eq!(Dist::Zipfian.to_string(), "zipfian");
 /// ```
@@ -129,11 +129,11 @@ impl Bench {
     /// What is done: `puts`, `gets`, or `mixed:95`.
     ///
     /// ```
-    /// use kv_engine::command::{Command, parse};
+    /// use kv_cli::command::{Command, parse};
     ///
     /// let Some(Command::Bench(bench)) = parse(b"BENCH 10 --ops mixed")? else { panic!() };
     /// assert_eq!(bench.ops(), "mixed:50");
-    /// # Ok::<(), kv_engine::command::CommandError>(())
+    /// # Ok::<(), kv_cli::command::CommandError>(())
     /// ```
     #[must_use]
     pub fn ops(&self) -> String {
@@ -348,7 +348,6 @@ mod tests {
             bench("BENCH 1 --value-size 9"),
             Err("bad_argument: BENCH has no option '--value-size'; did you mean --value-bytes?".to_string())
         );
-        #[cfg(feature = "cli")]
         assert_eq!(
             bench("BENCH 1 --thread 2"),
             Err("bad_argument: BENCH has no option '--thread'; did you mean --threads?".to_string())

@@ -6,7 +6,7 @@
 //! ```
 //! # let dir = tempfile::tempdir()?;
 //! # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
-//! use kv_engine::command::{Interpreter, parse};
+//! use kv_cli::command::{Interpreter, parse};
 //!
 //! let mut interpreter = Interpreter::new(engine);
 //! let mut out = Vec::new();
@@ -34,14 +34,14 @@ pub use reply::{Reply, figures};
 pub use table::{COMMANDS, Opt, Spec, Verb, find, help};
 pub use words::{Words, displayed, is_hidden, write_escaped, write_value, write_word};
 
-use crate::{Batch, Engine, Error, MAX_BATCH_SIZE, MAX_KEY_BYTES, MAX_VALUE_BYTES, Value};
+use kv_engine::{Batch, Engine, Error, MAX_BATCH_SIZE, MAX_KEY_BYTES, MAX_VALUE_BYTES, Value};
 use std::borrow::Cow;
 use std::fmt;
 
 /// The most operations that one BENCH may be asked for, for each batch size.
 ///
 /// ```
-/// use kv_engine::command::{MAX_BENCH_WRITES, parse};
+/// use kv_cli::command::{MAX_BENCH_WRITES, parse};
 ///
 /// assert!(parse(format!("BENCH {MAX_BENCH_WRITES}").as_bytes()).is_ok());
 /// assert!(parse(format!("BENCH {}", MAX_BENCH_WRITES + 1).as_bytes()).is_err());
@@ -52,7 +52,7 @@ pub const MAX_BENCH_WRITES: u64 = 100_000_000;
 /// and some 4 KiB for the rest. For whoever reads lines; [`parse`] takes any length.
 ///
 /// ```
-/// use kv_engine::command::MAX_LINE_BYTES;
+/// use kv_cli::command::MAX_LINE_BYTES;
 ///
 /// let too_long = |line: &[u8]| line.len() > MAX_LINE_BYTES; // refuse it before `parse`, which does not
 /// assert!(!too_long(b"PUT x 100"));
@@ -65,12 +65,12 @@ type Word<'a> = Cow<'a, [u8]>;
 /// [`COMMANDS`].
 ///
 /// ```
-/// use kv_engine::command::{Command, parse};
+/// use kv_cli::command::{Command, parse};
 ///
 /// let command = parse(b"PUT name 'Ada Lovelace'")?;
 /// assert!(matches!(command, Some(Command::Put { key, value }) if *key == *b"name" && *value == *b"Ada Lovelace"));
 /// assert_eq!(parse(b"SETBATCH 100")?, Some(Command::SetBatch(Some(100))));
-/// # Ok::<(), kv_engine::command::CommandError>(())
+/// # Ok::<(), kv_cli::command::CommandError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -99,11 +99,11 @@ pub enum Command<'a> {
 /// Which keys KEYS and SCAN list.
 ///
 /// ```
-/// use kv_engine::command::{Command, Range, parse};
+/// use kv_cli::command::{Command, Range, parse};
 ///
 /// let range = Range { prefix: b"user:".into(), limit: Some(10) };
 /// assert_eq!(parse(b"KEYS user: LIMIT 10")?, Some(Command::Keys(range)));
-/// # Ok::<(), kv_engine::command::CommandError>(())
+/// # Ok::<(), kv_cli::command::CommandError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Range<'a> {
@@ -117,7 +117,7 @@ pub struct Range<'a> {
 /// made of an [`Error`] has its text.
 ///
 /// ```
-/// use kv_engine::command::{Code, parse};
+/// use kv_cli::command::{Code, parse};
 ///
 /// let error = parse(b"SETBATCH many").expect_err("not a number");
 /// assert_eq!(error.code, Code::BadNumber);
@@ -136,7 +136,7 @@ pub struct CommandError {
 /// The kinds of [`CommandError`]; the name of each, as JSON has it, is its [`Display`](fmt::Display).
 ///
 /// ```
-/// use kv_engine::command::{Code, parse};
+/// use kv_cli::command::{Code, parse};
 ///
 /// assert_eq!(parse(b"GET").expect_err("no key").code, Code::WrongArity);
 /// assert_eq!(Code::WrongArity.to_string(), "wrong_arity");
@@ -194,7 +194,7 @@ impl CommandError {
     /// An error of this kind, for what the caller itself refuses.
     ///
     /// ```
-    /// use kv_engine::command::{Code, CommandError};
+    /// use kv_cli::command::{Code, CommandError};
     ///
     /// let refused = CommandError::new(Code::TooLong, "the line is longer than a line can be");
     /// assert_eq!(refused.to_string(), "the line is longer than a line can be");
@@ -232,13 +232,13 @@ impl From<Error> for CommandError {
 /// are checked when the command is run.
 ///
 /// ```
-/// use kv_engine::command::{Command, parse};
+/// use kv_cli::command::{Command, parse};
 ///
 /// assert_eq!(parse(b"set color #fff")?, parse(b"PUT color '#fff'")?);
 /// assert_eq!(parse(b"  # only a comment")?, None);
 /// let error = parse(b"PUT name Ada Lovelace").expect_err("three words");
 /// assert_eq!(error.text, "PUT takes a key and a value, got 3 words; quote a value that has blanks: PUT name \"Ada Lovelace\"");
-/// # Ok::<(), kv_engine::command::CommandError>(())
+/// # Ok::<(), kv_cli::command::CommandError>(())
 /// ```
 ///
 /// # Errors
@@ -257,12 +257,12 @@ pub fn parse(line: &[u8]) -> Result<Option<Command<'_>>, CommandError> {
 /// quotes, escapes or comments; `None` when there are none.
 ///
 /// ```
-/// use kv_engine::command::{Command, parse_words};
+/// use kv_cli::command::{Command, parse_words};
 ///
 /// let words = ["PUT", "name", "Ada \"Lovelace\""]; // as std::env::args_os gives them
 /// let command = parse_words(words.map(|word| word.as_bytes().into()))?;
 /// assert!(matches!(command, Some(Command::Put { value, .. }) if *value == *b"Ada \"Lovelace\""));
-/// # Ok::<(), kv_engine::command::CommandError>(())
+/// # Ok::<(), kv_cli::command::CommandError>(())
 /// ```
 ///
 /// # Errors
@@ -370,10 +370,10 @@ impl Command<'_> {
     /// Which command it is.
     ///
     /// ```
-    /// use kv_engine::command::{Verb, parse};
+    /// use kv_cli::command::{Verb, parse};
     ///
     /// assert_eq!(parse(b"SET x 100")?.map(|command| command.verb()), Some(Verb::Put));
-    /// # Ok::<(), kv_engine::command::CommandError>(())
+    /// # Ok::<(), kv_cli::command::CommandError>(())
     /// ```
     #[must_use]
     pub fn verb(&self) -> Verb {
@@ -406,7 +406,7 @@ impl Command<'_> {
 /// ```
 /// # let dir = tempfile::tempdir()?;
 /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
-/// # use kv_engine::command::*;
+/// # use kv_cli::command::*;
 /// let mut client = Interpreter::new(engine.clone());
 /// for line in ["BEGIN", "PUT from 90", "PUT to 110"] {
 ///     client.run(parse(line.as_bytes())?.expect("a command"))?;
@@ -437,7 +437,7 @@ impl Interpreter {
     /// ```
     /// # let dir = tempfile::tempdir()?;
     /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
-    /// # use kv_engine::command::*;
+    /// # use kv_cli::command::*;
     /// let mut client = Interpreter::new(engine);
     /// assert!(matches!(client.run(Command::Size)?, Reply::Size(0)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -452,7 +452,7 @@ impl Interpreter {
     /// ```
     /// # let dir = tempfile::tempdir()?;
     /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
-    /// # use kv_engine::command::*;
+    /// # use kv_cli::command::*;
     /// engine.put("a", "1")?;
     /// engine.put("b", "2")?;
     /// let mut client = Interpreter::new(engine).default_limit(1);
@@ -471,7 +471,7 @@ impl Interpreter {
     /// ```
     /// # let dir = tempfile::tempdir()?;
     /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
-    /// # use kv_engine::command::*;
+    /// # use kv_cli::command::*;
     /// let mut client = Interpreter::new(engine);
     /// assert_eq!(client.open_group(), None);
     /// client.run(Command::Begin)?;
@@ -489,7 +489,7 @@ impl Interpreter {
     /// ```
     /// # let dir = tempfile::tempdir()?;
     /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
-    /// # use kv_engine::command::*;
+    /// # use kv_cli::command::*;
     /// let mut client = Interpreter::new(engine);
     /// client.run(Command::Begin)?;
     /// if parse(b"PUT x").is_err() {
@@ -510,7 +510,7 @@ impl Interpreter {
     /// ```
     /// # let dir = tempfile::tempdir()?;
     /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
-    /// # use kv_engine::command::*;
+    /// # use kv_cli::command::*;
     /// let mut client = Interpreter::new(engine);
     /// match client.run(Command::Put { key: b"x".into(), value: b"100".into() }) {
     ///     Ok(Reply::Written(ack)) => assert!(ack.durable), // with batch size 1
@@ -595,7 +595,7 @@ impl Interpreter {
     /// Collects before anything is answered: a reply is whole or an error.
     fn list<T>(
         &self,
-        mut found: impl Iterator<Item = crate::Result<T>>,
+        mut found: impl Iterator<Item = kv_engine::Result<T>>,
         limit: Option<usize>,
         reply: fn(Vec<T>, bool) -> Reply,
     ) -> Result<Reply, CommandError> {

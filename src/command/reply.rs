@@ -2,7 +2,7 @@
 
 use super::Bench;
 use super::words::{write_quoted, write_value, write_word};
-use crate::{Ack, Flushed, Snapshotted, Stats, Value};
+use kv_engine::{Ack, Flushed, Snapshotted, Stats, Value};
 use std::io::{self, Write};
 
 /// The answer to one command, from [`Interpreter::run`](super::Interpreter::run).
@@ -10,7 +10,7 @@ use std::io::{self, Write};
 /// ```
 /// # let dir = tempfile::tempdir()?;
 /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
-/// # use kv_engine::command::*;
+/// # use kv_cli::command::*;
 /// # let mut client = Interpreter::new(engine);
 /// match client.run(Command::Flush)? {
 ///     Reply::Flushed(flushed) => println!("{} writes became durable", flushed.writes),
@@ -50,7 +50,7 @@ pub enum Reply {
     Help(String),
     /// BENCH is for the caller to run.
     Bench(Box<Bench>),
-    /// EXPORT is for the caller to do: see [`export`](crate::export).
+    /// EXPORT is for the caller to do: see [`export`](kv_engine::export).
     Export {
         /// The name of the file; `None`: to where replies go.
         file: Option<Vec<u8>>,
@@ -71,7 +71,7 @@ impl Reply {
     /// ```
     /// # let dir = tempfile::tempdir()?;
     /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
-    /// # use kv_engine::command::*;
+    /// # use kv_cli::command::*;
     /// # let mut client = Interpreter::new(engine);
     /// let mut out = Vec::new();
     /// client.run(parse(b"PUT x (nil)")?.expect("a command"))?.write_text(&mut out)?;
@@ -130,7 +130,7 @@ impl Reply {
     /// ```
     /// # let dir = tempfile::tempdir()?;
     /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
-    /// # use kv_engine::command::*;
+    /// # use kv_cli::command::*;
     /// # let mut client = Interpreter::new(engine);
     /// let mut out = Vec::new();
     /// client.run(parse(br#"PUT x "two\nlines""#)?.expect("a command"))?;
@@ -161,7 +161,7 @@ impl Reply {
 /// # let dir = tempfile::tempdir()?;
 /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
 /// engine.put("x", "100")?;
-/// let figures = kv_engine::command::figures(&engine.stats());
+/// let figures = kv_cli::command::figures(&engine.stats());
 /// assert!(figures.contains(&("keys", 1)) && figures.contains(&("durable", 1)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -6,7 +6,7 @@ use super::{Code, CommandError};
 /// Which command. What each does is told in [`COMMANDS`].
 ///
 /// ```
-/// use kv_engine::command::{Verb, find};
+/// use kv_cli::command::{Verb, find};
 ///
 /// assert_eq!(find(b"quit").map(|spec| spec.verb), Some(Verb::Exit));
 /// ```
@@ -37,7 +37,7 @@ pub enum Verb {
 /// What there is to know about one command; a row of [`COMMANDS`].
 ///
 /// ```
-/// use kv_engine::command::find;
+/// use kv_cli::command::find;
 ///
 /// let put = find(b"PUT").expect("a command");
 /// assert_eq!((put.args, put.arity, put.aliases), (&["key", "value"][..], (2, 2), &["SET"][..]));
@@ -68,7 +68,7 @@ pub struct Spec {
 /// All commands, in the order HELP lists them.
 ///
 /// ```
-/// use kv_engine::command::COMMANDS;
+/// use kv_cli::command::COMMANDS;
 ///
 /// let names: Vec<_> = COMMANDS.iter().map(|spec| spec.name).collect(); // to complete, say
 /// assert!(names.starts_with(&["PUT", "GET", "DEL"]));
@@ -299,7 +299,7 @@ pub static COMMANDS: &[Spec] = &[
 /// The command of this name or alias, in any letter case.
 ///
 /// ```
-/// use kv_engine::command::find;
+/// use kv_cli::command::find;
 ///
 /// assert_eq!(find(b"rollback").map(|spec| spec.name), Some("ABORT"));
 /// assert!(find(b"DROP").is_none());
@@ -328,23 +328,16 @@ fn first_part(option: &[u8]) -> &[u8] {
     &option[..end]
 }
 
-#[cfg(feature = "cli")]
 fn nearest(word: &[u8], names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     let word = std::str::from_utf8(word).ok().filter(|word| word.len() <= 16)?.to_ascii_uppercase();
     let near = names.map(|name| (strsim::osa_distance(&word, &name.to_ascii_uppercase()), name));
     near.filter(|&(d, name)| d <= 2 && d < name.len() - 1).min_by_key(|&(distance, _)| distance).map(|(_, name)| name)
 }
 
-/// Guessing is the shell's comfort; the library alone does without the crate for it.
-#[cfg(not(feature = "cli"))]
-fn nearest(_: &[u8], _: impl Iterator<Item = &'static str>) -> Option<&'static str> {
-    None
-}
-
 /// One `--option` of a command.
 ///
 /// ```
-/// use kv_engine::command::Verb;
+/// use kv_cli::command::Verb;
 ///
 /// let threads = Verb::Bench.spec().options().iter().find(|option| option.name == "--threads").expect("has it");
 /// assert_eq!((threads.usage(), threads.choices), ("--threads N".to_string(), &[][..]));
@@ -366,7 +359,7 @@ impl Opt {
     /// Its name and what it takes.
     ///
     /// ```
-    /// use kv_engine::command::Verb;
+    /// use kv_cli::command::Verb;
     ///
     /// assert_eq!(Verb::Bench.spec().options()[0].usage(), "--ops OPS");
     /// ```
@@ -380,7 +373,7 @@ impl Verb {
     /// Its row of the table.
     ///
     /// ```
-    /// use kv_engine::command::Verb;
+    /// use kv_cli::command::Verb;
     ///
     /// assert_eq!(Verb::Del.spec().summary, "remove key; (nil) when there is none");
     /// ```
@@ -392,7 +385,7 @@ impl Verb {
     /// Its name, in upper case.
     ///
     /// ```
-    /// use kv_engine::command::Verb;
+    /// use kv_cli::command::Verb;
     ///
     /// assert_eq!(Verb::SetBatch.name(), "SETBATCH");
     /// ```
@@ -406,7 +399,7 @@ impl Spec {
     /// Its name and arguments.
     ///
     /// ```
-    /// use kv_engine::command::Verb;
+    /// use kv_cli::command::Verb;
     ///
     /// assert_eq!(Verb::Keys.spec().usage(), "KEYS [prefix] [LIMIT n]");
     /// ```
@@ -418,7 +411,7 @@ impl Spec {
     /// Its options. Where there are some, a word that begins with `--` is one.
     ///
     /// ```
-    /// use kv_engine::command::Verb;
+    /// use kv_cli::command::Verb;
     ///
     /// assert!(Verb::Put.spec().options().is_empty());
     /// ```
@@ -466,7 +459,7 @@ impl Spec {
     /// The text of `HELP name`; lines without the last line feed.
     ///
     /// ```
-    /// use kv_engine::command::Verb;
+    /// use kv_cli::command::Verb;
     ///
     /// let help = Verb::Del.spec().help();
     /// assert!(help.starts_with("DEL key   remove key") && help.ends_with("\nexample: DEL name"));
@@ -484,7 +477,7 @@ impl Spec {
 /// The text of HELP: a line for each command, without the last line feed.
 ///
 /// ```
-/// use kv_engine::command::help;
+/// use kv_cli::command::help;
 ///
 /// assert!(help().lines().any(|line| line.starts_with("FLUSH ")));
 /// ```
@@ -517,7 +510,6 @@ mod tests {
         }
     }
 
-    #[cfg(feature = "cli")]
     #[test]
     fn a_near_miss_is_guessed() {
         let text = |word: &[u8]| find_or_explain(word).expect_err("unknown").text;

@@ -1,7 +1,7 @@
 //! The language as transcripts: a line in, a line out.
 
 use super::*;
-use crate::Options;
+use kv_engine::Options;
 use proptest::prelude::*;
 
 /// A store of its own, and the answers to lines as a script would see them.
@@ -69,7 +69,6 @@ fn the_words_people_know() {
 #[test]
 fn errors_say_what_was_expected() {
     Client::new().transcript(&[
-        #[cfg(feature = "cli")]
         ("PTU x 1", "unknown_command: unknown command 'PTU'; did you mean PUT?"),
         (
             "PUT name Ada Lovelace",
@@ -88,7 +87,6 @@ fn errors_say_what_was_expected() {
         ("BENCH 0", "bad_number: BENCH takes a whole number from 1 to 100000000, got '0'"),
         ("BENCH 10 1,,5", "bad_number: BENCH takes a whole number from 1 to 1000000, got ''"),
         ("EXIT 256", "bad_number: EXIT takes a whole number from 0 to 255, got '256'"),
-        #[cfg(feature = "cli")]
         ("HELP PTU", "unknown_command: unknown command 'PTU'; did you mean PUT?"),
         ("KEYS a b c", "bad_argument: KEYS expects LIMIT, got 'b'; usage: KEYS [prefix] [LIMIT n]"),
         ("KEYS LIMIT 0", "bad_number: KEYS takes a whole number from 1 to 4294967295, got '0'"),

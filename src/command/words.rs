@@ -16,13 +16,13 @@ use std::io::{self, Write};
 /// by itself begins a comment. An error is the last item: where a quote ends is then unknown.
 ///
 /// ```
-/// use kv_engine::command::Words;
+/// use kv_cli::command::Words;
 ///
 /// let words = Words::of(br#"PUT "two words" it's  # a comment"#).collect::<Result<Vec<_>, _>>()?;
 /// assert_eq!(words, [&b"PUT"[..], b"two words", b"it's"]);
 /// let error = Words::of(b"PUT 'x").nth(1).expect("a word").expect_err("no closing quote");
 /// assert_eq!(error.text, "column 5: the quote opened here is never closed");
-/// # Ok::<(), kv_engine::command::CommandError>(())
+/// # Ok::<(), kv_cli::command::CommandError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Words<'a> {
@@ -35,11 +35,11 @@ impl<'a> Words<'a> {
     /// return at the line's end.
     ///
     /// ```
-    /// use kv_engine::command::Words;
+    /// use kv_cli::command::Words;
     ///
     /// let mut words = Words::of(b"kv> GET x\r");
     /// assert_eq!(words.next().expect("a word")?, &b"GET"[..]);
-    /// # Ok::<(), kv_engine::command::CommandError>(())
+    /// # Ok::<(), kv_cli::command::CommandError>(())
     /// ```
     #[must_use]
     pub fn of(line: &'a [u8]) -> Words<'a> {
@@ -57,7 +57,7 @@ impl<'a> Words<'a> {
     /// blank or a comment.
     ///
     /// ```
-    /// use kv_engine::command::Words;
+    /// use kv_cli::command::Words;
     ///
     /// assert!(Words::of(b"#!/usr/bin/env kv_cli").is_at_end());
     /// assert!(!Words::of(b"GET x # a comment").is_at_end());
@@ -185,7 +185,7 @@ fn at_column(at: usize, code: Code, text: &str) -> CommandError {
 /// cannot be taken for something else, else quoted so that PUT reads the same bytes back.
 ///
 /// ```
-/// use kv_engine::command::write_value;
+/// use kv_cli::command::write_value;
 ///
 /// let mut out = Vec::new();
 /// for value in ["Ada Lovelace", "(nil)", "", "a\nb"] {
@@ -211,7 +211,7 @@ pub fn write_value(bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
 /// Writes `bytes` as one word of a command: as [`write_value`], and quoted when they hold a blank.
 ///
 /// ```
-/// use kv_engine::command::write_word;
+/// use kv_cli::command::write_word;
 ///
 /// let mut out = Vec::new();
 /// write_word(b"Ada Lovelace", &mut out)?;
@@ -235,7 +235,7 @@ pub(super) fn write_quoted(bytes: &[u8], out: &mut impl Write) -> io::Result<()>
 /// that a terminal obeys, and of more than 60 bytes only the beginning.
 ///
 /// ```
-/// use kv_engine::command::displayed;
+/// use kv_cli::command::displayed;
 ///
 /// assert_eq!(displayed(b"a\x1b[2J"), r"a\x1b[2J"); // clears no screen
 /// assert!(displayed(&[b'x'; 1000]).ends_with("x…"));
@@ -257,7 +257,7 @@ pub fn displayed(bytes: &[u8]) -> String {
 /// `quoting` for `"` and `\` too.
 ///
 /// ```
-/// use kv_engine::command::write_escaped;
+/// use kv_cli::command::write_escaped;
 ///
 /// let mut out = Vec::new();
 /// write_escaped("é \"\t\u{7}".as_bytes(), true, &mut out)?;
@@ -303,7 +303,7 @@ fn is_shown(bytes: &[u8]) -> bool {
 /// and the marks that override, embed or isolate the direction of text.
 ///
 /// ```
-/// use kv_engine::command::is_hidden;
+/// use kv_cli::command::is_hidden;
 ///
 /// assert!(is_hidden('\x1b') && is_hidden('\u{202e}'));
 /// assert!(!is_hidden('é') && !is_hidden(' '));

@@ -2,13 +2,12 @@
 //!
 //! `cargo test --test cases` runs all of them, `cargo test --test cases case_23` those of one.
 
-#![cfg(feature = "cli")]
 #![allow(missing_docs, clippy::unwrap_used)]
 
 #[path = "../common/mod.rs"]
 mod common;
 
-#[path = "../support/mod.rs"]
+#[path = "../../crates/kv_engine/tests/support/mod.rs"]
 mod support;
 
 /// The store knows its files by what they are.

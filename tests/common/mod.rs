@@ -20,7 +20,7 @@ impl Store {
     /// The files of format version 1.
     pub fn golden() -> Store {
         let store = Store::new();
-        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/kv_engine/tests/data");
         for (golden, name) in [("v1.wal", "kv.wal"), ("v1.snapshot", "kv.snapshot")] {
             std::fs::copy(data.join(golden), store.path(name)).unwrap();
         }
@@ -129,7 +129,7 @@ pub fn signal(child: &Child, signal: rustix::process::Signal) {
     rustix::process::kill_process(rustix::process::Pid::from_child(child), signal).unwrap();
 }
 
-/// Says why a test does not run here; `scripts/real-os` counts these lines.
+/// Says why a test does not run here; `scripts/dev/real-os` counts these lines.
 #[allow(clippy::print_stderr)]
 pub fn skipped(why: &str) {
     eprintln!("skipped: {why}");

@@ -2,7 +2,7 @@
 //!
 //! A file served from memory carries a loop device, that a file system, that the store. The disk records
 //! every write and every flush; power cuts are made from the record, mounted and opened. See
-//! `scripts/real-disk`, which runs this in a mount namespace of its own.
+//! `scripts/dev/real-disk`, which runs this in a mount namespace of its own.
 
 mod blocks;
 mod check;

@@ -2,16 +2,16 @@
 //! lock, wait and disk operation which one goes on; random choices for one half, PCT with 3 changes of
 //! priority for the other (Burckhardt et al., "A Randomized Scheduler with Probabilistic Guarantees of
 //! Finding Bugs", ASPLOS 2010). Every schedule follows from a seed; one that fails is printed and can be
-//! repeated. Start it as `scripts/schedules`, which builds the store for it.
+//! repeated. Start it as `scripts/dev/schedules`, which builds the store for it.
 //!
 //! ```text
-//! scripts/schedules [SCHEDULES]                   all scenes, a table
-//! scripts/schedules --scene NAME [SCHEDULES]      one of them
-//! scripts/schedules --replay NAME SCHEDULE        one schedule, as it was printed
-//! scripts/schedules --all [AT MOST]               every schedule of the smallest scenes
+//! scripts/dev/schedules [SCHEDULES]                   all scenes, a table
+//! scripts/dev/schedules --scene NAME [SCHEDULES]      one of them
+//! scripts/dev/schedules --replay NAME SCHEDULE        one schedule, as it was printed
+//! scripts/dev/schedules --all [AT MOST]               every schedule of the smallest scenes
 //! ```
 #[cfg(not(shuttle))]
-compile_error!("the store has to be built with --cfg shuttle: scripts/schedules does");
+compile_error!("the store has to be built with --cfg shuttle: scripts/dev/schedules does");
 
 mod draw;
 mod history;
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
         ["--all", n] if number(n).is_some() => all(number(n)),
         _ => {
             eprintln!(
-                "usage: scripts/schedules [SCHEDULES] | --scene NAME [SCHEDULES] | --replay NAME SCHEDULE | --all [AT MOST]"
+                "usage: scripts/dev/schedules [SCHEDULES] | --scene NAME [SCHEDULES] | --replay NAME SCHEDULE | --all [AT MOST]"
             );
             eprintln!("scenes: {}", SCENES.map(|(name, _)| name).join("; "));
             ExitCode::from(2)
@@ -180,7 +180,7 @@ fn job((name, scene): Named, way: usize, seed: u64, many: u64, opening: u64, cou
     count.tried.fetch_add(tried, Ordering::Relaxed);
     if failed && !count.failed.swap(true, Ordering::Relaxed) {
         *count.at.lock().expect("never poisoned") = Some((tried, seed));
-        eprintln!("scene '{name}' failed; repeat: scripts/schedules --replay '{name}' SCHEDULE, with the schedule printed above");
+        eprintln!("scene '{name}' failed; repeat: scripts/dev/schedules --replay '{name}' SCHEDULE, with the schedule printed above");
     }
 }
 

@@ -1,0 +1,281 @@
+//! [`Options`]: how to open a store.
+
+use super::Engine;
+use crate::disk::{Disk, OsDisk};
+use crate::error::Result;
+use crate::recovery::{Keep, Progress, Recovery};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How to open a store; a builder.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+/// use kv_engine::{Options, Recovery};
+/// use std::time::Duration;
+///
+/// let engine = Options::new(log, snapshot)
+///     .batch_size(100)                                // sync every 100 writes …
+///     .flush_interval(Duration::from_millis(200))     // … or when one is 200 ms old
+///     .recovery(Recovery::Strict)
+///     .snapshot_on_close(true)
+///     .open()?;
+/// # engine.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Options {
+    pub(super) wal: PathBuf,
+    pub(super) snapshot: PathBuf,
+    pub(super) batch_size: u64,
+    pub(super) flush_interval: Duration,
+    pub(super) recovery: Recovery,
+    pub(super) snapshot_on_close: bool,
+    pub(super) checkpoint_log_bytes: u64,
+    pub(super) checkpoint_interval: Duration,
+    pub(super) keep: Keep,
+    pub(super) progress: Progress,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) by_hand: bool,
+}
+
+impl Options {
+    /// A store whose log is `wal` and whose snapshot is `snapshot`, in directories that exist. Batch
+    /// size 1, flush interval one second, [`Recovery::Prefix`], no snapshot on close, a checkpoint when the log
+    /// has 64 MiB. Nothing is touched before [`Options::open`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+    /// # use kv_engine::Options;
+    /// let engine = Options::new(log, snapshot).open()?;
+    /// assert_eq!(engine.batch_size(), 1); // every write is durable when it returns
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn new(wal: impl Into<PathBuf>, snapshot: impl Into<PathBuf>) -> Options {
+        Options {
+            wal: wal.into(),
+            snapshot: snapshot.into(),
+            batch_size: 1,
+            flush_interval: Duration::from_secs(1),
+            recovery: Recovery::default(),
+            snapshot_on_close: false,
+            checkpoint_log_bytes: 64 << 20,
+            checkpoint_interval: Duration::ZERO,
+            keep: Keep::InMemory,
+            progress: Progress::default(),
+            disk: Arc::new(OsDisk),
+            by_hand: false,
+        }
+    }
+
+    /// The flusher is no thread: whoever opens the store gives it its turns.
+    #[cfg(feature = "torture")]
+    pub(crate) fn by_hand(mut self) -> Options {
+        self.by_hand = true;
+        self
+    }
+
+    /// Writes per sync, from 1 (every write is durable when it returns) to
+    /// [`MAX_BATCH_SIZE`](crate::MAX_BATCH_SIZE); checked by [`Options::open`]. A crash can take back
+    /// the last `writes` − 1 acknowledged ones.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+    /// # use kv_engine::Options;
+    /// let engine = Options::new(log, snapshot).batch_size(100).open()?;
+    /// assert!(!engine.put("x", "100")?.durable); // visible; a later sync covers it
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn batch_size(mut self, writes: u64) -> Options {
+        self.batch_size = writes;
+        self
+    }
+
+    /// The age at which an acknowledged write that is not durable is synced in the background;
+    /// zero turns that off. Means nothing with batch size 1.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+    /// # use kv_engine::Options;
+    /// # use std::time::Duration;
+    /// let engine = Options::new(log, snapshot).batch_size(100).flush_interval(Duration::from_millis(5)).open()?;
+    /// engine.put("x", "100")?;
+    /// while engine.pending() > 0 {
+    ///     std::thread::yield_now(); // some 5 ms
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn flush_interval(mut self, age: Duration) -> Options {
+        self.flush_interval = age;
+        self
+    }
+
+    /// What [`Options::open`] does with a damaged log.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+    /// # use kv_engine::{Options, Recovery};
+    /// let engine = Options::new(log, snapshot).recovery(Recovery::Strict).open()?; // no damage, or an error
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn recovery(mut self, recovery: Recovery) -> Options {
+        self.recovery = recovery;
+        self
+    }
+
+    /// The length of the log, in bytes, at which a snapshot is taken in the background and the log let go; not
+    /// before it is as long as the snapshot. Writers go on meanwhile. 0 turns that off. While a snapshot is being
+    /// taken the log may grow to eight times the length; then writers wait.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+    /// # use kv_engine::Options;
+    /// let engine = Options::new(log, snapshot).checkpoint_log_bytes(1000).open()?;
+    /// for n in 0..100_u32 {
+    ///     engine.put(n.to_be_bytes(), "value")?;
+    /// }
+    /// while engine.stats().snapshots == 0 {
+    ///     std::thread::yield_now(); // soon: the log has more than a thousand bytes
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn checkpoint_log_bytes(mut self, bytes: u64) -> Options {
+        self.checkpoint_log_bytes = bytes;
+        self
+    }
+
+    /// How often a snapshot is taken in the background, where there were writes; zero, as it is unless set, turns
+    /// that off.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+    /// # use kv_engine::Options;
+    /// # use std::time::Duration;
+    /// let engine = Options::new(log, snapshot).checkpoint_interval(Duration::from_millis(5)).open()?;
+    /// engine.put("x", "100")?;
+    /// while engine.stats().snapshot_seq == 0 {
+    ///     std::thread::yield_now(); // some 5 ms
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn checkpoint_interval(mut self, every: Duration) -> Options {
+        self.checkpoint_interval = every;
+        self
+    }
+
+    /// Whether [`Engine::close`] takes a snapshot and empties the log, so that the next opening
+    /// reads the snapshot alone.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+    /// # use kv_engine::Options;
+    /// let options = Options::new(log, snapshot).snapshot_on_close(true);
+    /// let engine = options.clone().open()?;
+    /// engine.put("x", "100")?;
+    /// engine.close()?;
+    /// let found = options.open()?.recovery().clone();
+    /// assert_eq!((found.snapshot_keys, found.replayed), (1, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn snapshot_on_close(mut self, yes: bool) -> Options {
+        self.snapshot_on_close = yes;
+        self
+    }
+
+    /// Leaves values in the snapshot, and reads them when they are asked for: opening takes milliseconds whatever the
+    /// snapshot's length, and it may be longer than memory is large. What was written since the last snapshot is in
+    /// memory; `cache_bytes` more are for blocks that were read.
+    ///
+    /// Nothing is served that was not checked: each block is, when it is read. Where one is damaged, reading what is in
+    /// it is [`Error::Damaged`](crate::Error::Damaged), which names the place; the rest of the store can be read, and written. (With all
+    /// values in memory such a store is not opened.) A lookup may wait for the disk, and so may a delete, with the writers behind it; to count
+    /// the keys ([`Engine::count`]) takes a lookup for each key written since the snapshot, and [`Stats::keys`](crate::Stats::keys) is an
+    /// upper bound. Nothing is mapped into memory: a file that is cut under a mapping kills the process. A snapshot
+    /// that was saved without this option is saved anew, with an index, by the first opening with it.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+    /// # use kv_engine::Options;
+    /// # let engine = Options::new(&log, &snapshot).open()?;
+    /// # engine.put("x", "100")?; engine.snapshot()?; engine.close()?;
+    /// let engine = Options::new(log, snapshot).values_in_snapshot(64 << 20).open()?;
+    /// assert_eq!(engine.get("x")?.as_deref(), Some(&b"100"[..])); // read from the disk
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn values_in_snapshot(mut self, cache_bytes: usize) -> Options {
+        self.keep = Keep::OnDisk { cache_bytes };
+        self
+    }
+
+    /// Calls `each` while the store is being opened, with the bytes read so far and the bytes to read,
+    /// about once for each MiB: a large log takes its time.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+    /// # kv_engine::Options::new(&log, &snapshot).open()?.put("x", "100")?;
+    /// let engine = kv_engine::Options::new(log, snapshot)
+    ///     .progress(|read, total| assert!(read <= total))
+    ///     .open()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn progress(mut self, each: impl Fn(u64, u64) + Send + Sync + 'static) -> Options {
+        self.progress = Progress(Some(Arc::new(each)));
+        self
+    }
+
+    /// Another disk than the operating system's, to count, to delay or to fail: [`Disk`] shows how.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+    /// # use kv_engine::Options;
+    /// # use std::sync::Arc;
+    /// use kv_engine::disk::OsDisk;
+    /// let engine = Options::new(log, snapshot).disk(Arc::new(OsDisk)).open()?; // the default
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn disk(mut self, disk: Arc<dyn Disk>) -> Options {
+        self.disk = disk;
+        self
+    }
+
+    /// Opens the store: takes its locks, recovers its state, and begins a new store where there is
+    /// neither log nor snapshot. What was recovered is durable. [`Engine::recovery`] tells what was
+    /// found.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+    /// # use kv_engine::Options;
+    /// let engine = Options::new(&log, &snapshot).open()?;
+    /// engine.put("x", "100")?;
+    /// engine.close()?;
+    ///
+    /// let again = Options::new(&log, &snapshot).open()?;
+    /// assert_eq!(again.get("x")?.as_deref(), Some(&b"100"[..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Locked`](crate::Error::Locked), [`Foreign`](crate::Error::Foreign),
+    /// [`Version`](crate::Error::Version), [`Damaged`](crate::Error::Damaged),
+    /// [`Mismatch`](crate::Error::Mismatch) and [`Limit`](crate::Error::Limit) (a batch size out of
+    /// range) change nothing, but may leave the `.lock` files; [`Io`](crate::Error::Io) and
+    /// [`Poisoned`](crate::Error::Poisoned) (a new log whose directory could not be synced) for
+    /// everything else.
+    pub fn open(self) -> Result<Engine> {
+        Engine::open(self)
+    }
+}

@@ -1,0 +1,176 @@
+//! Real threads on the real disk: a short stress of everything that threads may do to one store at the same
+//! time, which `scripts/dev/thread-sanitizer` repeats under the ThreadSanitizer; and what schedules have found.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod support;
+
+use kv_engine::disk::{Disk, File, Lock, Named, OsDisk};
+use kv_engine::{Batch, Engine, Error};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use support::{Otherwise, Place, Wrapped};
+
+const WRITERS: u64 = 8;
+
+/// Puts, groups and deletes until the store is closed; returns how many writes were acknowledged and
+/// how many keys they left.
+fn write_until_closed(engine: &Engine, writer: u64) -> (u64, u64) {
+    let (mut writes, mut keys) = (0, 0);
+    for n in 0_u64.. {
+        let key = |suffix: &str| format!("{writer} {n} {suffix}");
+        let mut batch = Batch::new();
+        batch.put(key("b"), "v").put("shared", key("")).put(key("c"), "v");
+        let done = (|| {
+            engine.put(key("a"), "v")?;
+            (writes, keys) = (writes + 1, keys + 1);
+            engine.write(batch)?;
+            (writes, keys) = (writes + 1, keys + 2);
+            assert!(engine.delete(key("a"))?.is_some());
+            (writes, keys) = (writes + 1, keys - 1);
+            Ok(())
+        })();
+        match done {
+            Ok(()) => {}
+            Err(Error::Closed) => return (writes, keys),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    unreachable!("the store is closed some time")
+}
+
+/// Rounds of it: three, or as many as `KV_THREADS_ROUNDS` says.
+#[test]
+fn writers_readers_snapshots_and_closes_at_the_same_time() {
+    let rounds = std::env::var("KV_THREADS_ROUNDS").map_or(3, |n| n.parse().unwrap());
+    for round in 0..rounds {
+        let place = Place::new();
+        let batch_size = [1, 3, 100][round % 3];
+        let options = place.options().batch_size(batch_size).flush_interval(Duration::from_millis(1));
+        let engine = options.snapshot_on_close(round % 2 == 1).open().unwrap();
+        let counts: Vec<(u64, u64)> = std::thread::scope(|scope| {
+            let engine = &engine;
+            let writers: Vec<_> = (0..WRITERS).map(|writer| scope.spawn(move || write_until_closed(engine, writer))).collect();
+            scope.spawn(|| (0..500).for_each(|_| drop(engine.get("shared").unwrap())));
+            scope.spawn(|| (0..20).for_each(|_| assert!(engine.scan("").map(Result::unwrap).is_sorted())));
+            let watcher = scope.spawn(|| {
+                let stats = (0..200).map(|_| engine.stats());
+                stats.fold(0, |before, now| {
+                    assert!(before <= now.durable && now.durable <= now.appended && now.pending < now.batch_size);
+                    now.durable
+                })
+            });
+            for turn in 0..6 {
+                engine.snapshot().unwrap();
+                engine.set_batch_size(1 + turn % 3).unwrap();
+                engine.flush().unwrap();
+            }
+            watcher.join().unwrap();
+            let closers: Vec<_> = (0..2).map(|_| scope.spawn(|| engine.close())).collect();
+            closers.into_iter().for_each(|closer| closer.join().unwrap().unwrap());
+            writers.into_iter().map(|writer| writer.join().unwrap()).collect()
+        });
+        let digest = engine.digest();
+        drop(engine);
+        let again = place.open();
+        let writes: u64 = counts.iter().map(|(writes, _)| writes).sum();
+        let keys: u64 = counts.iter().map(|(_, keys)| keys).sum();
+        assert_eq!((again.recovery().last_seq, again.digest()), (writes, digest));
+        assert_eq!(again.len() as u64, keys + u64::from(again.get("shared").unwrap().is_some()));
+    }
+}
+
+/// A disk whose next sync says when it has begun and ends when it is told to, and whose clock panics once.
+#[derive(Clone, Debug)]
+struct Gate {
+    begun: Arc<Mutex<Option<Sender<()>>>>,
+    end: Arc<Mutex<Option<Receiver<()>>>>,
+    clock_panics: Arc<AtomicBool>,
+}
+
+impl Otherwise for Gate {
+    fn sync(&self, file: &dyn File) -> io::Result<()> {
+        if let Some(begun) = self.begun.lock().unwrap().take() {
+            let end = self.end.lock().unwrap().take().unwrap();
+            begun.send(()).unwrap();
+            end.recv().unwrap();
+        }
+        file.sync()
+    }
+}
+
+impl Disk for Gate {
+    fn open(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
+        Ok(OsDisk.open(path)?.map(|file| Arc::new(Wrapped(file, self.clone())) as _))
+    }
+    fn open_read(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
+        OsDisk.open_read(path)
+    }
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(Wrapped(OsDisk.create_new(path)?, self.clone())))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        OsDisk.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        OsDisk.remove(path)
+    }
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        OsDisk.sync_dir(path)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
+        OsDisk.lock(path)
+    }
+    fn named(&self, path: &Path) -> io::Result<Option<Named>> {
+        OsDisk.named(path)
+    }
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        OsDisk.list(path)
+    }
+    fn now(&self) -> Duration {
+        assert!(!self.clock_panics.swap(false, Ordering::Relaxed), "the clock panics");
+        OsDisk.now()
+    }
+    fn entropy(&self) -> u64 {
+        OsDisk.entropy()
+    }
+}
+
+/// A sync is under way, a writer waits for its end, and a third thread panics while it holds the log's
+/// lock. Found by schedules: the one that synced met the poisoned lock and left without a word.
+#[test]
+fn whoever_waits_for_a_sync_is_told_when_another_thread_has_panicked() {
+    let place = Place::new();
+    let gate = Gate { begun: Arc::default(), end: Arc::default(), clock_panics: Arc::default() };
+    let engine = place.options().disk(Arc::new(gate.clone())).open().unwrap();
+    let ((begun, has_begun), (let_end, end)) = (channel(), channel());
+    *gate.end.lock().unwrap() = Some(end);
+    *gate.begun.lock().unwrap() = Some(begun);
+
+    let put = |key: &'static str| {
+        let (engine, (answer, answered)) = (engine.clone(), channel());
+        std::thread::spawn(move || answer.send(engine.put(key, "1").map(drop)));
+        answered
+    };
+    let leads = put("leads");
+    has_begun.recv().unwrap();
+    let follows = put("follows");
+    while engine.stats().appended < 2 {
+        std::thread::yield_now(); // then it sleeps, since the lock is free
+    }
+    // The larger batch makes the first write visible at once, and its age is taken under the lock.
+    gate.clock_panics.store(true, Ordering::Relaxed);
+    let clone = engine.clone();
+    assert!(std::thread::spawn(move || clone.set_batch_size(3)).join().is_err());
+    let_end.send(()).unwrap();
+
+    let answer = |who: Receiver<Result<(), Error>>| match who.recv_timeout(Duration::from_secs(60)) {
+        Err(RecvTimeoutError::Timeout) => panic!("it waits for ever"),
+        answer => answer.unwrap(),
+    };
+    assert!(matches!(answer(leads), Err(Error::Poisoned { .. })));
+    assert!(matches!(answer(follows), Err(Error::Poisoned { .. })));
+}

@@ -1,0 +1,555 @@
+//! The command line: flags, their environment variables, and the texts of `--help` and `--version`.
+
+use crate::command::is_hidden;
+use crate::outfile::with_suffix;
+use crate::render::safe;
+use crate::streams;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use kv_engine::inspect;
+use kv_engine::torture::Case;
+use kv_engine::{LOG_FORMAT, MAX_BATCH_SIZE, SNAPSHOT_FORMAT};
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+/// `0.1.0 (1375a3a0c2d1, log format 1, snapshot format 2)`; the commit only where the build knew it.
+pub(crate) static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let commit = option_env!("KV_ENGINE_COMMIT").map(|commit| format!("{commit}, ")).unwrap_or_default();
+    format!("{} ({commit}log format {LOG_FORMAT}, snapshot format {SNAPSHOT_FORMAT})", env!("CARGO_PKG_VERSION"))
+});
+
+/// A shorter one would keep the disk busy with nothing else.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
+
+/// A crash-consistent key-value store.
+///
+/// Without COMMAND it reads commands: from a terminal at a prompt, else one to a line from stdin.
+#[derive(Debug, Parser)]
+#[command(name = "kv_cli", version = VERSION.as_str(), after_help = crate::pages::after_help(), disable_help_subcommand = true)]
+#[command(
+    override_usage = "kv_cli [OPTIONS] [COMMAND [ARG]...]\n       kv_cli [OPTIONS] wal [FILE] [--follow] [--record <SEQ>] [--hex]\n       kv_cli [OPTIONS] verify\n       kv_cli [OPTIONS] export [FILE] [--salvage]\n       kv_cli [OPTIONS] import <FILE>...\n       kv_cli [OPTIONS] replay [LOG] [--until <SEQ>] [--digest]\n       kv_cli [OPTIONS] torture [--rung <RUNG>] [--states <N>]"
+)]
+pub(crate) struct Args {
+    /// Write-ahead log
+    #[arg(long, value_name = "PATH", env = "KV_WAL", hide_env_values = true, default_value = "/tmp/kv.wal", global = true)]
+    pub(crate) wal: PathBuf,
+
+    /// Snapshot; it does not move the log [default: beside the log, its name without .wal and with .snapshot]
+    #[arg(long = "snapshot", value_name = "PATH", env = "KV_SNAPSHOT", hide_env_values = true, global = true)]
+    given_snapshot: Option<PathBuf>,
+
+    /// The one that was given, or that beside the log.
+    #[arg(skip)]
+    pub(crate) snapshot: PathBuf,
+
+    /// Sync the log after every N writes; 1 makes every OK durable
+    #[arg(long, value_name = "N", env = "KV_BATCH", hide_env_values = true, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=MAX_BATCH_SIZE))]
+    pub(crate) batch: u64,
+
+    /// Sync what was accepted when it is so old, such as 500ms; 0 or off is never
+    #[arg(long, value_name = "TIME", env = "KV_FLUSH_INTERVAL_MS", hide_env_values = true, default_value = "1s", value_parser = milliseconds)]
+    pub(crate) flush_interval: Duration,
+
+    /// What to do with a log that is damaged where it had been synced
+    #[arg(long, value_name = "POLICY", default_value = "prefix")]
+    pub(crate) recovery: Policy,
+
+    /// Take a snapshot in the background when the log has this size, such as 1GiB; 0 or off is never
+    #[arg(long, value_name = "SIZE", env = "KV_CHECKPOINT_LOG", hide_env_values = true, default_value = "64MiB", value_parser = size)]
+    pub(crate) checkpoint_log: u64,
+
+    /// Take one this often as well where there were writes, such as 10min; 0 or off is never
+    #[arg(long, value_name = "TIME", env = "KV_CHECKPOINT_INTERVAL", hide_env_values = true, default_value = "off", value_parser = interval)]
+    pub(crate) checkpoint_interval: Duration,
+
+    /// Leave the values in the snapshot, for stores larger than memory; keep blocks of it up to this size, such as 64MiB
+    #[arg(long, value_name = "SIZE", env = "KV_VALUES_IN_SNAPSHOT", hide_env_values = true, value_parser = size)]
+    pub(crate) values_in_snapshot: Option<u64>,
+
+    /// Take a snapshot when the store is closed
+    #[arg(long)]
+    pub(crate) snapshot_on_exit: bool,
+
+    /// Run LINE; repeatable
+    #[arg(short, long, value_name = "LINE")]
+    pub(crate) command: Vec<OsString>,
+
+    /// Run the lines of FILE; - is stdin; repeatable
+    #[arg(short, long, value_name = "FILE", conflicts_with = "command")]
+    pub(crate) file: Vec<PathBuf>,
+
+    /// Take the last argument of COMMAND from stdin, every byte of it
+    #[arg(short = 'x', conflicts_with_all = ["command", "file"])]
+    pub(crate) stdin_argument: bool,
+
+    /// Stop at the first failing command
+    #[arg(long)]
+    pub(crate) bail: bool,
+
+    /// How replies are written
+    #[arg(long, value_name = "FORMAT", default_value = "text", conflicts_with_all = ["raw", "json"])]
+    pub(crate) output: Format,
+
+    /// Short for --output raw: values as their own bytes
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) raw: bool,
+
+    /// Short for --output json: one object to a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// When to use colour; NO_COLOR is obeyed
+    #[arg(long, value_name = "WHEN", default_value = "auto", global = true)]
+    pub(crate) color: When,
+
+    /// Print how long each command took
+    #[arg(long)]
+    pub(crate) timing: bool,
+
+    /// No banner, no warnings but of lost writes
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+
+    /// Say more: how opening went, why history is off, the lines behind a table
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+
+    /// Print a man page or a shell's completions
+    #[arg(long, value_name = "KIND")]
+    pub(crate) generate: Option<Generate>,
+
+    #[command(subcommand)]
+    pub(crate) words: Option<Words>,
+}
+
+/// What follows the flags.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Words {
+    /// Print the log, record by record, without opening the store
+    Wal(WalArgs),
+    /// Check every byte of log and snapshot, without opening the store
+    Verify,
+    /// Write every entry to a file or stdout, without opening the store
+    Export(ExportArgs),
+    /// Read entries from files; what is there already is not written again
+    Import(ImportArgs),
+    /// Rebuild the state at any write from the files, without opening the store
+    Replay(ReplayArgs),
+    /// Crash, fail and damage the store in memory, and check what it recovers; touches no file
+    Torture(TortureArgs),
+    #[command(external_subcommand)]
+    Command(Vec<OsString>),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct WalArgs {
+    /// Another log than --wal, for example one kept as damaged
+    pub(crate) file: Option<PathBuf>,
+
+    /// Go on as the log grows, through checkpoints, until Ctrl-C
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+
+    /// Only the records with this sequence number
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) record: Option<u64>,
+
+    /// Show the bytes, with the fields of the format named; not in JSON
+    #[arg(long)]
+    pub(crate) hex: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExportArgs {
+    /// Put in place when it is whole; without it, or as -, stdout. A name that ends in .jsonl, and --json, ask for
+    /// JSON Lines, else it is PUT lines, which kv_cli < FILE runs
+    pub(crate) file: Option<PathBuf>,
+
+    /// From damaged files, write whatever passes its check; this is no state the store ever had
+    #[arg(long)]
+    pub(crate) salvage: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ImportArgs {
+    /// Exports, in either form, or the log or snapshot of the C++ store; - is stdin
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// What they are, where that is not seen from how they begin
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) from: Option<Import>,
+
+    /// Take what is there of an export that was cut or changed, and of a log of the C++ store also what stands behind a
+    /// bad record, which that store never reads
+    #[arg(long)]
+    pub(crate) salvage: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Import {
+    /// PUT and DEL lines
+    Text,
+    /// JSON Lines
+    Json,
+    /// A log of the C++ store
+    CppLog,
+    /// A snapshot of the C++ store
+    CppSnapshot,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReplayArgs {
+    /// Another log than --wal
+    pub(crate) log: Option<PathBuf>,
+
+    /// Stop after this write
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) until: Option<u64>,
+
+    /// Show the state after every write
+    #[arg(long)]
+    pub(crate) steps: bool,
+
+    /// Show the digest of the state: the same on two machines that hold the same entries
+    #[arg(long)]
+    pub(crate) digest: bool,
+
+    /// Compare with the state of another log
+    #[arg(long, value_name = "OTHER")]
+    pub(crate) diff: Option<PathBuf>,
+
+    /// The other log's snapshot
+    #[arg(long, value_name = "PATH", requires = "diff")]
+    pub(crate) diff_snapshot: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TortureArgs {
+    /// What is done to the store
+    #[arg(long, value_name = "RUNG", default_value = "engine")]
+    pub(crate) rung: Rung,
+
+    /// Stop when so many different states were tried; damaged files with rot, fault plans with faults, kills with kills
+    /// [default: 100000; 1000 kills]
+    #[arg(long, value_name = "N")]
+    pub(crate) states: Option<u64>,
+
+    /// Another seed gives other workloads; the same one, the same run
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub(crate) seed: u64,
+
+    /// Repeat a single workload, as a failure names it
+    #[arg(long, value_name = "W", conflicts_with_all = ["states", "seed"])]
+    pub(crate) workload: Option<u64>,
+
+    /// Repeat a single case, as a failure names it: make it small, and tell it
+    #[arg(long, value_name = "CASE", conflicts_with_all = ["states", "seed", "workload"])]
+    pub(crate) case: Option<Case>,
+
+    /// With the engine, also kill so many processes of this program, over scratch stores in the directory for temporary files
+    #[arg(long, value_name = "N", default_value_t = 10, conflicts_with = "workload")]
+    pub(crate) kills: u64,
+
+    /// End with a line for a program: rung NAME tried=N failed=F skipped=S
+    #[arg(long)]
+    pub(crate) ledger: bool,
+}
+
+/// One way to torture the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Rung {
+    /// The whole engine crashes at every change it makes to a simulated disk
+    Engine,
+    /// The end of a log is cut at every byte, with every kind of rest, and loses every set of sectors
+    Log,
+    /// Bits, bytes, sectors and records of log and snapshot are damaged
+    Rot,
+    /// Recovery crashes at every change it makes, and so does the recovery behind it
+    Recovery,
+    /// Every operation of the engine and of recovery fails with every error, and then it crashes
+    Faults,
+    /// Processes of this program are killed with SIGKILL under load, in recovery and in SNAP
+    Kills,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// A line for each reply; values are quoted where they must be
+    Text,
+    /// Values as their own bytes, nothing for a missing one
+    Raw,
+    /// One object to a line
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum When {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Policy {
+    /// Recover what stands before the damage, keep the damaged log beside it
+    Prefix,
+    /// Refuse to open, change nothing
+    Strict,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Generate {
+    Man,
+    CompleteBash,
+    CompleteZsh,
+    CompleteFish,
+}
+
+impl Args {
+    /// The command line of this process; ends the process where there is nothing to run.
+    pub(crate) fn of_process() -> Args {
+        let args = Args::try_parse().unwrap_or_else(|error| nothing_to_run(error)).with_snapshot();
+        let words = matches!(args.words, Some(Words::Command(_)));
+        if words && !(args.command.is_empty() && args.file.is_empty()) {
+            fail(ErrorKind::ArgumentConflict, "COMMAND cannot be used together with -c or -f");
+        }
+        if args.stdin_argument && !words {
+            fail(ErrorKind::MissingRequiredArgument, "-x needs a COMMAND whose last argument it reads");
+        }
+        args
+    }
+
+    fn with_snapshot(mut self) -> Args {
+        self.snapshot = self.given_snapshot.clone().unwrap_or_else(|| beside(&self.wal));
+        self
+    }
+
+    /// The snapshot that belongs to another log: the one that was given, or that beside it, where there is one.
+    pub(crate) fn snapshot_of(&self, log: &Path) -> PathBuf {
+        let beside = beside(log);
+        if self.given_snapshot.is_some() || !beside.exists() { self.snapshot.clone() } else { beside }
+    }
+
+    /// What to do when log and snapshot are not one store because the snapshot lies where an older version looked for it.
+    pub(crate) fn old_place(&self) -> Option<String> {
+        if self.given_snapshot.is_some() {
+            return None;
+        }
+        stray(&self.wal, &self.snapshot, Path::new(OLD_PLACE))
+    }
+
+    pub(crate) fn format(&self) -> Format {
+        match (self.raw, self.json) {
+            (true, _) => Format::Raw,
+            (_, true) => Format::Json,
+            _ => self.output,
+        }
+    }
+
+    pub(crate) fn options(&self) -> kv_engine::Options {
+        let options = kv_engine::Options::new(&self.wal, &self.snapshot);
+        let options = match self.values_in_snapshot {
+            Some(cache) => options.values_in_snapshot(usize::try_from(cache).unwrap_or(usize::MAX)),
+            None => options,
+        };
+        options
+            .batch_size(self.batch)
+            .flush_interval(self.flush_interval)
+            .checkpoint_log_bytes(self.checkpoint_log)
+            .checkpoint_interval(self.checkpoint_interval)
+            .snapshot_on_close(self.snapshot_on_exit)
+            .recovery(match self.recovery {
+                Policy::Prefix => kv_engine::Recovery::Prefix,
+                Policy::Strict => kv_engine::Recovery::Strict,
+            })
+    }
+}
+
+/// Where the snapshot was, whatever the log, unless it was given: up to version 0.1.0.
+const OLD_PLACE: &str = "/tmp/kv.snapshot";
+
+/// `d/a.wal` has `d/a.snapshot`, and `d/a` too.
+fn beside(wal: &Path) -> PathBuf {
+    let stem = if wal.extension().is_some_and(|end| end == "wal") { wal.with_extension("") } else { wal.to_path_buf() };
+    with_suffix(&stem, ".snapshot")
+}
+
+/// Says how the log is opened with the snapshot at `old`, if that is one store and there is none at `snapshot`.
+fn stray(wal: &Path, snapshot: &Path, old: &Path) -> Option<String> {
+    if snapshot == old || snapshot.symlink_metadata().is_ok() || !inspect::verify(wal, old).is_sound() {
+        return None;
+    }
+    let (word, old) = (|path: &Path| shell_word(&path.display().to_string()), old);
+    Some(format!(
+        "the snapshot of this log is {}, where it used to be put; use --snapshot {}, or once: mv {} {}",
+        old.display(),
+        word(old),
+        word(old),
+        word(snapshot)
+    ))
+}
+
+/// As `sh` takes it.
+fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-+".contains(c);
+    if !text.is_empty() && text.chars().all(plain) { text.to_string() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+/// `64MiB`, `1G`, `4096` bytes; 0 for `off`.
+fn size(text: &str) -> Result<u64, String> {
+    if text == "off" {
+        return Ok(0);
+    }
+    let size = text.parse::<bytesize::ByteSize>().map_err(|_| "expected a size such as 64MiB, 1G or 0".to_string())?;
+    Ok(size.as_u64())
+}
+
+/// `30s`, `1h 30min`; zero for `0` and `off`.
+fn interval(text: &str) -> Result<Duration, String> {
+    if matches!(text, "off" | "0") {
+        return Ok(Duration::ZERO);
+    }
+    let wrong = || format!("expected a time such as 500ms, 30s or 10min, {SHORTEST_INTERVAL:?} at least, or off");
+    humantime::parse_duration(text).ok().filter(|time| *time >= SHORTEST_INTERVAL).ok_or_else(wrong)
+}
+
+/// As [`interval`]; a bare number is in milliseconds.
+fn milliseconds(text: &str) -> Result<Duration, String> {
+    text.parse().map(Duration::from_millis).or_else(|_| interval(text))
+}
+
+fn fail(kind: ErrorKind, text: &str) -> ! {
+    nothing_to_run(Args::command().error(kind, text))
+}
+
+/// Says what there is to say instead: a mistake on stderr, help and the version on stdout.
+fn nothing_to_run(error: clap::Error) -> ! {
+    let is_mistake = error.use_stderr();
+    let color = When::Auto.on(if is_mistake { io::stderr().is_terminal() } else { io::stdout().is_terminal() });
+    let text = harmless(error, color);
+    let status = if is_mistake {
+        let _ = streams::stderr().write_all(text.as_bytes());
+        2
+    } else {
+        streams::finish(streams::stdout().write_all(text.as_bytes()), 0)
+    };
+    std::process::exit(status.into())
+}
+
+/// What the parser says. It repeats arguments and variables as they are, which a terminal would obey.
+fn harmless(mut error: clap::Error, color: bool) -> String {
+    let is_hostile = |text: &String| text.contains(is_hidden);
+    let hostile: Vec<_> = error
+        .context()
+        .filter_map(|(kind, value)| match value {
+            ContextValue::String(text) if is_hostile(text) => Some((kind, ContextValue::String(safe(text)))),
+            ContextValue::Strings(texts) if texts.iter().any(is_hostile) => {
+                Some((kind, ContextValue::Strings(texts.iter().map(|text| safe(text)).collect())))
+            }
+            _ => None,
+        })
+        .collect();
+    if hostile.is_empty() {
+        let text = error.render();
+        return if color { text.ansi().to_string() } else { text.to_string() };
+    }
+    // What is suggested repeats it in words of its own.
+    let hostile = hostile.into_iter().chain([(ContextKind::Suggested, ContextValue::None)]);
+    hostile.for_each(|(kind, value)| drop(error.insert(kind, value)));
+    error.render().to_string().lines().map(|line| safe(line) + "\n").collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn words_may_look_like_flags_behind_the_first() {
+        let args = Args::try_parse_from(["kv_cli", "--batch", "1", "PUT", "n", "-5"]).expect("parses");
+        assert!(matches!(args.words, Some(Words::Command(words)) if words == ["PUT", "n", "-5"]));
+        assert_eq!(args.batch, 1);
+    }
+
+    #[test]
+    fn sizes_and_times_are_read_as_people_write_them() {
+        let read = |args: &[&str]| Args::try_parse_from([&["kv_cli"], args].concat());
+        let args = read(&[]).expect("defaults");
+        assert_eq!((args.checkpoint_log, args.checkpoint_interval), (64 << 20, Duration::ZERO));
+        assert_eq!(args.flush_interval, Duration::from_secs(1));
+        for (text, bytes) in [("64M", 64_000_000), ("1GiB", 1 << 30), ("512k", 512_000), ("4096", 4096), ("0", 0), ("off", 0)] {
+            assert_eq!(read(&["--checkpoint-log", text]).expect(text).checkpoint_log, bytes, "{text}");
+        }
+        for (text, ms) in [("30s", 30_000), ("1h 30min", 5_400_000), ("1ms", 1), ("0", 0), ("off", 0)] {
+            let args = read(&["--checkpoint-interval", text, "--flush-interval", text]).expect(text);
+            assert_eq!(args.checkpoint_interval, Duration::from_millis(ms), "{text}");
+            assert_eq!(args.flush_interval, args.checkpoint_interval, "{text}");
+        }
+        assert_eq!(read(&["--flush-interval", "250"]).expect("ms").flush_interval, Duration::from_millis(250));
+        for wrong in ["30", "1ns", "-1s", "soon", ""] {
+            assert!(read(&["--checkpoint-interval", wrong]).is_err(), "{wrong}");
+        }
+        for wrong in ["64X", "-1", "many", ""] {
+            assert!(read(&["--checkpoint-log", wrong]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn case_41_the_snapshot_is_beside_the_log_unless_it_is_given() {
+        let snapshot = |args: &[&str]| {
+            let args = Args::try_parse_from([&["kv_cli"], args].concat()).expect("parses").with_snapshot();
+            args.snapshot.to_str().expect("text").to_string()
+        };
+        if std::env::var_os("KV_SNAPSHOT").or(std::env::var_os("KV_WAL")).is_none() {
+            assert_eq!(snapshot(&[]), "/tmp/kv.snapshot");
+        }
+        for (wal, beside) in [
+            ("d/a.wal", "d/a.snapshot"),
+            ("w", "w.snapshot"),
+            ("a.b.wal", "a.b.snapshot"),
+            ("a.wal.wal", "a.wal.snapshot"),
+            ("a.log", "a.log.snapshot"),
+            ("/d.wal/a", "/d.wal/a.snapshot"),
+            (".wal", ".wal.snapshot"),
+        ] {
+            if std::env::var_os("KV_SNAPSHOT").is_none() {
+                assert_eq!(snapshot(&["--wal", wal]), beside);
+                assert_eq!(snapshot(&["verify", "--wal", wal]), beside);
+            }
+            assert_eq!(snapshot(&["--wal", wal, "--snapshot", "s"]), "s");
+        }
+    }
+
+    #[test]
+    fn case_41_a_snapshot_in_the_old_place_is_found_if_it_is_of_this_log() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let [wal, beside, old] = ["it's.wal", "it's.snapshot", "old"].map(|name| dir.path().join(name));
+        let open = |wal: &Path, snapshot: &Path| kv_engine::Options::new(wal, snapshot).open().expect("opens");
+        let engine = open(&wal, &old);
+        engine.put("a", "1").and_then(|_| engine.snapshot()).expect("a snapshot");
+        engine.close().expect("closes");
+        let says = stray(&wal, &beside, &old).expect("found");
+        assert!(says.contains(&format!("use --snapshot {}, or once: mv {} '", old.display(), old.display())), "{says}");
+        assert!(says.ends_with("/it'\\''s.snapshot'"), "{says}");
+        assert_eq!(stray(&wal, &old, &old), None);
+        let other = dir.path().join("other.wal");
+        open(&other, &dir.path().join("other")).put("b", "2").expect("a write");
+        assert_eq!(stray(&other, &beside, &old), None, "not of this log");
+        std::fs::write(&beside, "").expect("writes");
+        assert_eq!(stray(&wal, &beside, &old), None, "there is one beside it");
+    }
+
+    #[test]
+    fn a_mistyped_flag_is_not_a_command() {
+        assert!(Args::try_parse_from(["kv_cli", "--wla", "x"]).is_err());
+        assert!(Args::try_parse_from(["kv_cli", "--batch", "0"]).is_err());
+    }
+}

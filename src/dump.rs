@@ -1,0 +1,341 @@
+//! The two forms of an export. Both have a line for each entry, in key order, between a first and a last line:
+//!
+//! ```text
+//! # kv_cli export 1 of store 0123…,
+//! # the state after write 3; to restore it: kv_cli import FILE
+//! PUT name "Ada Lovelace"
+//! # end of 1 entry, digest 4567…
+//!
+//! {"export":1,"store_id":"0123…","seq":3}
+//! {"key":"name","value":"Ada Lovelace"}
+//! {"end":true,"entries":1,"digest":"4567…"}
+//! ```
+//!
+//! - The text is a script of the shell: words are quoted as PUT reads them, any byte can be in them.
+//! - In JSON a key or value that is not UTF-8 stands in base64 as `key_base64` or `value_base64`, as in `--json`.
+//! - The first line has the version of the form, and everything above the entries fits a terminal.
+//! - The last line tells a whole export from one that was cut, and the digest, which is that of the state, from one
+//!   that was changed. What was salvaged has no sequence number, as it is no state: `salvage` stands for it.
+
+use crate::command::{Code, Command, Words, displayed, parse, write_word};
+use crate::render::{bytes, object};
+use base64::Engine as _;
+use kv_engine::{Digest, Digester, Seq, StoreId};
+use serde_json::Value as Json;
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::io::{self, Write};
+
+/// The version of both forms.
+const VERSION: u64 = 1;
+const TEXT_BEGINS: &str = "# kv_cli export ";
+const TEXT_ENDS: &str = "# end of ";
+const JSON_BEGINS: &str = "{\"export\":";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Text,
+    Json,
+}
+
+/// What an export is of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Origin {
+    State { store_id: StoreId, seq: Seq },
+    Salvage,
+}
+
+/// Whether a file that begins so was written by an export.
+pub(crate) fn is_export(begin: &[u8]) -> bool {
+    begin.starts_with(TEXT_BEGINS.as_bytes()) || begin.starts_with(JSON_BEGINS.as_bytes())
+}
+
+/// Writes an export.
+pub(crate) struct Writer<W> {
+    out: W,
+    form: Form,
+    entries: u64,
+    digester: Digester,
+}
+
+impl<W: Write> Writer<W> {
+    pub(crate) fn begin(mut out: W, form: Form, origin: Origin) -> io::Result<Writer<W>> {
+        match (form, origin) {
+            (Form::Text, Origin::State { store_id, seq }) => writeln!(
+                out,
+                "{TEXT_BEGINS}{VERSION} of store {store_id},\n# the state after write {seq}; to restore it: kv_cli import FILE"
+            )?,
+            (Form::Text, Origin::Salvage) => writeln!(
+                out,
+                "{TEXT_BEGINS}{VERSION}, salvaged from damaged files:\n\
+                 # NOT the state after any write; entries may be missing, old, or deleted since"
+            )?,
+            (Form::Json, Origin::State { store_id, seq }) => out.write_all(
+                object(&[("export", VERSION.into()), ("store_id", store_id.to_string().into()), ("seq", seq.into())]).as_bytes(),
+            )?,
+            (Form::Json, Origin::Salvage) => {
+                out.write_all(object(&[("export", VERSION.into()), ("salvage", true.into())]).as_bytes())?;
+            }
+        }
+        Ok(Writer { out, form, entries: 0, digester: Digester::default() })
+    }
+
+    pub(crate) fn entry(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
+        self.entries += 1;
+        self.digester.add(key, value);
+        match self.form {
+            Form::Text => {
+                self.out.write_all(b"PUT ")?;
+                write_word(key, &mut self.out)?;
+                self.out.write_all(b" ")?;
+                write_word(value, &mut self.out)?;
+                self.out.write_all(b"\n")
+            }
+            Form::Json => {
+                let fields = [bytes("key", "key_base64", key), bytes("value", "value_base64", value)];
+                self.out.write_all(object(&fields).as_bytes())
+            }
+        }
+    }
+
+    pub(crate) fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    /// Only what has its last line is whole.
+    pub(crate) fn end(mut self) -> io::Result<(W, u64, Digest)> {
+        let (entries, digest) = (self.entries, self.digester.digest());
+        let plural = if entries == 1 { "entry" } else { "entries" };
+        match self.form {
+            Form::Text => writeln!(self.out, "{TEXT_ENDS}{entries} {plural}, digest {digest}")?,
+            Form::Json => {
+                let fields = [("end", true.into()), ("entries", entries.into()), ("digest", digest.to_string().into())];
+                self.out.write_all(object(&fields).as_bytes())?;
+            }
+        }
+        self.out.flush()?;
+        Ok((self.out, entries, digest))
+    }
+}
+
+/// What a line of an export says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Line<'l> {
+    Blank,
+    Begin,
+    Put { key: Cow<'l, [u8]>, value: Cow<'l, [u8]> },
+    Delete { key: Cow<'l, [u8]> },
+    End { entries: u64, digest: String },
+}
+
+impl Form {
+    /// Reads one line, without its line feed. The error begins with the column.
+    pub(crate) fn read(self, line: &[u8]) -> Result<Line<'_>, String> {
+        match self {
+            Form::Text => read_text(line),
+            Form::Json => read_json(line),
+        }
+    }
+}
+
+fn read_text(line: &[u8]) -> Result<Line<'_>, String> {
+    if Words::of(line).is_at_end() {
+        return read_comment(&String::from_utf8_lossy(line));
+    }
+    match parse(line) {
+        Ok(Some(Command::Put { key, value })) => Ok(Line::Put { key, value }),
+        Ok(Some(Command::Del { key })) => Ok(Line::Delete { key }),
+        Ok(_) => Err("column 1: only PUT and DEL can be imported; kv_cli < FILE runs any command".into()),
+        Err(error) => match error.code {
+            Code::UnfinishedQuote | Code::BadQuote | Code::BadEscape => Err(error.text),
+            _ => Err(format!("column 1: {}", error.text)),
+        },
+    }
+}
+
+fn read_comment(text: &str) -> Result<Line<'static>, String> {
+    if let Some(rest) = text.strip_prefix(TEXT_BEGINS) {
+        let version = rest.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+        return check_version(version.parse().ok()).map(|()| Line::Begin);
+    }
+    let end = text.trim_end().strip_prefix(TEXT_ENDS).and_then(|rest| rest.split_once(", digest "));
+    Ok(match end.map(|(count, digest)| (count.split(' ').next().unwrap_or_default().parse(), digest)) {
+        Some((Ok(entries), digest)) => Line::End { entries, digest: digest.to_string() },
+        _ => Line::Blank,
+    })
+}
+
+fn check_version(version: Option<u64>) -> Result<(), String> {
+    match version {
+        Some(VERSION) => Ok(()),
+        Some(newer) => Err(format!("column 1: an export of version {newer}; this kv_cli reads version {VERSION}")),
+        None => Err("column 1: an export without a version".into()),
+    }
+}
+
+fn read_json(line: &[u8]) -> Result<Line<'_>, String> {
+    if line.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Line::Blank);
+    }
+    let object = match serde_json::from_slice(line) {
+        Ok(Json::Object(object)) => {
+            if let Some(name) = said_twice(line) {
+                return Err(format!("column 1: {} is there twice", displayed(name.as_bytes())));
+            }
+            object
+        }
+        Ok(_) => return Err("column 1: an entry is an object, such as {\"key\":\"x\",\"value\":\"100\"}".into()),
+        Err(error) => {
+            let text = error.to_string();
+            let what = text.split(" at line ").next().unwrap_or_default();
+            return Err(format!("column {}: not JSON: {what}", error.column()));
+        }
+    };
+    if let Some(version) = object.get("export") {
+        return check_version(version.as_u64()).map(|()| Line::Begin);
+    }
+    if object.get("end") == Some(&Json::Bool(true)) {
+        let entries = object.get("entries").and_then(Json::as_u64).ok_or("column 1: an end without the count of entries")?;
+        let digest = object.get("digest").and_then(Json::as_str).unwrap_or_default().to_string();
+        return Ok(Line::End { entries, digest });
+    }
+    let (mut key, mut value) = (None, None);
+    for (name, data) in object {
+        let (slot, base64) = match name.as_str() {
+            "key" => (&mut key, false),
+            "key_base64" => (&mut key, true),
+            "value" => (&mut value, false),
+            "value_base64" => (&mut value, true),
+            _ => return Err(format!("column 1: an entry has no field '{}'", displayed(name.as_bytes()))),
+        };
+        let Json::String(text) = data else { return Err(format!("column 1: {name} must be a string")) };
+        let data = match base64 {
+            false => text.into_bytes(),
+            true => base64::prelude::BASE64_STANDARD
+                .decode(text)
+                .map_err(|error| format!("column 1: {name} is not base64: {error}"))?,
+        };
+        if slot.replace(data).is_some() {
+            return Err(format!("column 1: {name} is there twice, once in base64"));
+        }
+    }
+    match (key, value) {
+        (Some(key), Some(value)) => Ok(Line::Put { key: key.into(), value: value.into() }),
+        (None, _) => Err("column 1: the entry has no key".into()),
+        (_, None) => Err("column 1: the entry has no value".into()),
+    }
+}
+
+/// A name that the object of this line has twice. The parser, which has found nothing wrong with the line, keeps the
+/// last one only.
+fn said_twice(line: &[u8]) -> Option<String> {
+    let (mut names, mut depth, mut at) = (HashSet::new(), 0_u32, 0);
+    let mut text = None;
+    while let Some(&byte) = line.get(at) {
+        let begin = at;
+        at += 1;
+        match byte {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b'"' => {
+                while line.get(at).is_some_and(|&byte| byte != b'"') {
+                    at += if line[at] == b'\\' { 2 } else { 1 };
+                }
+                at += 1;
+                text = line.get(begin..at);
+            }
+            b':' if depth == 1 => {
+                let name: String = serde_json::from_slice(text.take()?).ok()?;
+                if names.contains(&name) {
+                    return Some(name);
+                }
+                names.insert(name);
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn written(form: Form, entries: &[(Vec<u8>, Vec<u8>)]) -> (Vec<u8>, Digest) {
+        let mut writer = Writer::begin(Vec::new(), form, Origin::Salvage).unwrap();
+        entries.iter().for_each(|(key, value)| writer.entry(key, value).unwrap());
+        let (out, count, digest) = writer.end().unwrap();
+        assert_eq!(count, entries.len() as u64);
+        (out, digest)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn every_entry_is_one_line_and_comes_back(
+            entries in proptest::collection::vec(
+                (proptest::collection::vec(any::<u8>(), 1..12), proptest::collection::vec(any::<u8>(), 0..20)), 0..5)
+        ) {
+            for form in [Form::Text, Form::Json] {
+                let (out, digest) = written(form, &entries);
+                prop_assert!(is_export(&out));
+                let lines: Vec<&[u8]> = out.strip_suffix(b"\n").unwrap().split(|&b| b == b'\n').collect();
+                let head = if form == Form::Text { 2 } else { 1 };
+                prop_assert_eq!(lines.len(), head + entries.len() + 1);
+                prop_assert_eq!(form.read(lines[0]), Ok(Line::Begin));
+                prop_assert!(head == 1 || form.read(lines[1]) == Ok(Line::Blank));
+                for (line, (key, value)) in lines[head..].iter().zip(&entries) {
+                    prop_assert_eq!(form.read(line), Ok(Line::Put { key: key.into(), value: value.into() }));
+                }
+                let end = Line::End { entries: entries.len() as u64, digest: digest.to_string() };
+                prop_assert_eq!(form.read(lines[lines.len() - 1]), Ok(end));
+            }
+        }
+
+        /// Any text in words that look like ours.
+        #[test]
+        fn strings_come_back(key in "[ -~\u{a0}-\u{2fff}#\"'\\\\]{1,8}", value in "(kv> |#|PUT |\\(nil\\)|é|\u{9b}|\r|\t| ){0,6}") {
+            let entries = [(key.into_bytes(), value.into_bytes())];
+            for form in [Form::Text, Form::Json] {
+                let (out, _) = written(form, &entries);
+                let line = out.split(|&b| b == b'\n').rev().nth(2).unwrap();
+                let [(key, value)] = &entries;
+                prop_assert_eq!(form.read(line), Ok(Line::Put { key: key.into(), value: value.into() }));
+            }
+        }
+
+        #[test]
+        fn no_line_is_too_odd_to_be_read(line in proptest::collection::vec(any::<u8>(), 0..60), head in "(PUT |DEL |\\{\"|# end of |# kv_cli export )?") {
+            let line = [head.as_bytes(), &line].concat();
+            for form in [Form::Text, Form::Json] {
+                if let Err(text) = form.read(&line) {
+                    prop_assert!(text.starts_with("column "), "{}", text);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_bad_line_is_told_with_its_column() {
+        let text = |line: &str| Form::Text.read(line.as_bytes()).unwrap_err();
+        assert_eq!(text(r#"PUT a "b\q""#), r"column 9: unknown escape \q; use \\ for a backslash");
+        assert!(text("PUT a").starts_with("column 1: PUT takes a key and a value, got 1 word"));
+        assert!(text("GET a").starts_with("column 1: only PUT and DEL"));
+        assert!(text("# kv_cli export 2 of").contains("an export of version 2; this kv_cli reads version 1"));
+        let json = |line: &str| Form::Json.read(line.as_bytes()).unwrap_err();
+        assert_eq!(json(r#"{"key":"a","value":"b"#), "column 21: not JSON: EOF while parsing a string");
+        assert_eq!(json(r#"{"key":"a","value":1}"#), "column 1: value must be a string");
+        assert_eq!(json(r#"{"key":"a","val":"b"}"#), "column 1: an entry has no field 'val'");
+        assert_eq!(json(r#"{"key":"a","key_base64":"YQ==","value":"b"}"#), "column 1: key_base64 is there twice, once in base64");
+        assert_eq!(json(r#"{"key":"a","value":"b","key":"c"}"#), "column 1: key is there twice");
+        assert_eq!(json(r#"{"key":"a\"\\","value":"\\\":","\u006bey":"c"}"#), "column 1: key is there twice");
+        assert_eq!(json(r#"{"end":true,"entries":1,"entries":2,"digest":"x"}"#), "column 1: entries is there twice");
+        assert!(Form::Json.read(br#"{"key":"value","value":"key"}"#).is_ok());
+        assert!(json(r#"{"key_base64":"=","value":"b"}"#).starts_with("column 1: key_base64 is not base64: "));
+        assert_eq!(json(r#"{"key":"a"}"#), "column 1: the entry has no value");
+        assert_eq!(json(r#"["a"]"#), "column 1: an entry is an object, such as {\"key\":\"x\",\"value\":\"100\"}");
+    }
+}
