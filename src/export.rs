@@ -18,7 +18,7 @@ use crate::render::{Output, Place};
 use crate::signals::{self, Flags};
 use crate::tools::{BAD, BARE_END};
 use kv_engine::export::{self, Salvaged};
-use kv_engine::{Digest, Engine, Error, KeptCopy, Seq, Tail, inspect};
+use kv_engine::{Digest, Engine, Error, KeptCopy, LogTail, Seq, inspect};
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -206,7 +206,7 @@ fn write<W: Write>(request: &Request<'_>, out: W, form: Form, flags: &Flags) -> 
     } else {
         let export = export::read(request.wal, request.snapshot).map_err(Failure::Store)?;
         let (store_id, seq) = (export.store_id, export.seq);
-        if let Tail::Torn(cut) = &export.tail {
+        if let LogTail::Torn(cut) = &export.tail {
             warning = Some(format!(
                 "the record at byte {} of {} is torn or just being written; the export is the state before it, after write {seq}",
                 cut.offset,

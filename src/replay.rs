@@ -5,7 +5,7 @@ use crate::command::write_word;
 use crate::render::safe;
 use crate::streams;
 use kv_engine::replay::{Replayed, replay};
-use kv_engine::{Error, KeptCopy, Tail, inspect};
+use kv_engine::{Error, KeptCopy, LogTail, inspect};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -101,7 +101,7 @@ fn summary(state: &Replayed, digest: bool, out: &mut impl Write) -> io::Result<(
 
 fn damage(log: &Path, state: &Replayed, out: &mut impl Write) -> io::Result<u8> {
     match &state.tail {
-        Tail::Damaged(cut) => {
+        LogTail::Damaged(cut) => {
             let log = safe(&log.display().to_string());
             writeln!(out, "{log}: damaged at byte {}: {}, and {}; the rest is left out", cut.offset, cut.fault, cut.proof)?;
             Ok(3)

@@ -4,7 +4,7 @@ use crate::command::figures;
 use crate::render::{fit, human_bytes, human_time, safe};
 use crate::session::counted;
 use humantime::format_duration;
-use kv_engine::{RecoveryReport, Stats, Tail};
+use kv_engine::{LogTail, RecoveryReport, Stats};
 use serde_json::{Value as Json, json};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -135,9 +135,9 @@ pub(crate) fn fields(stats: &Stats, found: &RecoveryReport) -> Vec<(&'static str
 
 fn recovered(found: &RecoveryReport) -> Json {
     let (tail, cut) = match &found.tail {
-        Tail::Clean => ("clean", None),
-        Tail::Torn(cut) => ("torn", Some(cut)),
-        Tail::Damaged(cut) => ("damaged", Some(cut)),
+        LogTail::Clean => ("clean", None),
+        LogTail::Torn(cut) => ("torn", Some(cut)),
+        LogTail::Damaged(cut) => ("damaged", Some(cut)),
         _ => ("unknown", None),
     };
     json!({

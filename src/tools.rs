@@ -8,7 +8,7 @@ use crate::render::{Fitted, Tone, bytes, object, safe, toned};
 use crate::signals::{self, Flags};
 use crate::streams;
 use kv_engine::inspect::{self, Content, Entry, Follow, Followed, Health, LogSummary, Operation, Record};
-use kv_engine::{Error, Tail};
+use kv_engine::{Error, LogTail};
 use serde_json::Value as Json;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::ops::ControlFlow;
@@ -243,10 +243,10 @@ impl<W: Write> Printer<W> {
             Entry::Beyond(record) => self.row(record, "not applied: ", Tone::Dim),
             Entry::Stop(tail) => {
                 let (cut, text, tone) = match tail {
-                    Tail::Torn(cut) => {
+                    LogTail::Torn(cut) => {
                         (cut, format!("TORN: {}; no sync that covers it is known to have ended", cut.fault), Tone::Torn)
                     }
-                    Tail::Damaged(cut) => (cut, format!("DAMAGED: {}, and {}", cut.fault, cut.proof), Tone::Bad),
+                    LogTail::Damaged(cut) => (cut, format!("DAMAGED: {}, and {}", cut.fault, cut.proof), Tone::Bad),
                     _ => return Ok(()),
                 };
                 let text = toned(&text, tone, self.color);
@@ -334,12 +334,12 @@ fn summarise(summary: &LogSummary) -> (String, Tone) {
         _ if summary.header_damage.is_some() => {
             ("the header is damaged; the store will not open this file".to_string(), Tone::Bad)
         }
-        Tail::Clean if summary.writes == 0 && summary.valid_bytes == summary.file_bytes => ("empty".to_string(), Tone::Good),
-        Tail::Clean if summary.closed_cleanly => ("whole, and closed in order".to_string(), Tone::Good),
-        Tail::Clean if summary.ends_bare => (format!("whole; it {BARE_END}"), Tone::Torn),
-        Tail::Clean => ("whole; not closed in order, or still open".to_string(), Tone::Good),
-        Tail::Torn(cut) => (format!("then a torn tail of {} B, which the next opening cuts", cut.bytes), Tone::Torn),
-        Tail::Damaged(cut) => {
+        LogTail::Clean if summary.writes == 0 && summary.valid_bytes == summary.file_bytes => ("empty".to_string(), Tone::Good),
+        LogTail::Clean if summary.closed_cleanly => ("whole, and closed in order".to_string(), Tone::Good),
+        LogTail::Clean if summary.ends_bare => (format!("whole; it {BARE_END}"), Tone::Torn),
+        LogTail::Clean => ("whole; not closed in order, or still open".to_string(), Tone::Good),
+        LogTail::Torn(cut) => (format!("then a torn tail of {} B, which the next opening cuts", cut.bytes), Tone::Torn),
+        LogTail::Damaged(cut) => {
             let text =
                 format!("then damaged from byte {}; whole records out of reach behind it: {}", cut.offset, cut.whole_beyond);
             (text, Tone::Bad)
@@ -348,14 +348,14 @@ fn summarise(summary: &LogSummary) -> (String, Tone) {
     };
     // Behind a torn record they may be a part of it that never arrived.
     let reserved = match summary.reserved_bytes {
-        n if n > 0 && summary.tail == Tail::Clean => format!("; the last {n} B are reserved space"),
+        n if n > 0 && summary.tail == LogTail::Clean => format!("; the last {n} B are reserved space"),
         _ => String::new(),
     };
     (format!("{writes} in {} B of {}: {verdict}{reserved}", summary.valid_bytes, summary.file_bytes), tone)
 }
 
 fn is_damaged(summary: &LogSummary) -> bool {
-    summary.header_damage.is_some() || matches!(summary.tail, Tail::Damaged(_))
+    summary.header_damage.is_some() || matches!(summary.tail, LogTail::Damaged(_))
 }
 fn json(out: &mut impl Write, entry: &Entry<'_>) -> io::Result<()> {
     let line = match entry {
@@ -376,14 +376,14 @@ fn json(out: &mut impl Write, entry: &Entry<'_>) -> io::Result<()> {
         ]),
         Entry::Record(record) => json_record(record, true),
         Entry::Beyond(record) => json_record(record, false),
-        Entry::Stop(Tail::Torn(cut)) => json_stop("torn", cut),
-        Entry::Stop(Tail::Damaged(cut)) => json_stop("damaged", cut),
+        Entry::Stop(LogTail::Torn(cut)) => json_stop("torn", cut),
+        Entry::Stop(LogTail::Damaged(cut)) => json_stop("damaged", cut),
         _ => return Ok(()),
     };
     out.write_all(line.as_bytes())
 }
 
-fn json_stop(verdict: &str, cut: &kv_engine::Cut) -> String {
+fn json_stop(verdict: &str, cut: &kv_engine::Truncation) -> String {
     object(&[
         ("offset", cut.offset.into()),
         ("bytes", cut.bytes.into()),

@@ -7,7 +7,7 @@ use crate::streams;
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use kv_engine::torture::{Case, ROT_PARTS, Report, Tally, fault_plans, log_tails, recovery, regressions, replay, rot, story};
+use kv_engine::torture::{Case, ROT_PARTS, Report, Tally, fault_plans, recovery, regressions, replay, rot, story, torn_tails};
 use kv_engine::torture::{weak_disks, workload};
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -127,7 +127,7 @@ impl Rung {
                 let report = fault_plans(number);
                 tally(&report, report.fault_plans + report.recovery_fault_plans, &figures(&report)[8..])
             }
-            Rung::Log => log_tails(number),
+            Rung::Log => torn_tails(number),
             Rung::Rot => rot(number),
             Rung::Kills => unreachable!("not a workload"),
         }

@@ -1,7 +1,7 @@
 //! `kv_cli torture` runs each rung of the ladder, and says what the library counts.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use kv_engine::torture::{log_tails, rot};
+use kv_engine::torture::{rot, torn_tails};
 
 /// Runs one workload of a rung; returns the last line.
 fn last_line(words: &[&str]) -> String {
@@ -13,7 +13,7 @@ fn last_line(words: &[&str]) -> String {
 
 #[test]
 fn the_shell_runs_each_rung_and_ends_with_a_line_for_a_ledger() {
-    let tried = log_tails(1).tried;
+    let tried = torn_tails(1).tried;
     let ledger = ["--rung", "log", "--workload", "1", "--ledger"];
     assert_eq!(last_line(&ledger), format!("rung log tried={tried} failed=0 skipped=0"));
     assert!(last_line(&ledger[..4]).starts_with("each state held exactly a prefix, with every promised write ("));

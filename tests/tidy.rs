@@ -35,15 +35,15 @@ fn drawn() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("magic", vec![]),
         ("wal", vec!["disk", "magic", "record"]),
         ("snapshot", vec!["disk", "magic", "memory", "record", "scan", "state"]),
-        ("layers", vec!["disk", "state", "snapshot", "sync"]),
-        ("recovery", [&up_to_recovery[..], &["layers", "memory"]].concat()),
+        ("merge_view", vec!["disk", "state", "snapshot", "sync"]),
+        ("recovery", [&up_to_recovery[..], &["merge_view", "memory"]].concat()),
         ("sync", vec![]),
         ("checkpoint", [&up_to_recovery[..], &["memory"]].concat()),
-        ("engine", [&up_to_recovery[..], &["memory", "recovery", "layers", "sync", "checkpoint"]].concat()),
+        ("engine", [&up_to_recovery[..], &["memory", "recovery", "merge_view", "sync", "checkpoint"]].concat()),
         ("inspect", [&up_to_recovery[..], &["recovery", "magic"]].concat()),
         ("export", [&up_to_recovery[..], &["recovery", "inspect"]].concat()),
         ("replay", [&up_to_recovery[..], &["recovery"]].concat()),
-        ("torture", [&up_to_recovery[..], &["recovery", "engine", "layers"]].concat()),
+        ("torture", [&up_to_recovery[..], &["recovery", "engine", "merge_view"]].concat()),
     ])
 }
 

@@ -4,7 +4,7 @@ use super::Kills;
 use super::model::{BATCH_SIZES, Line, Meaning, Model, Promise, Random, Wrong};
 use anyhow::Context;
 use kv_engine::disk::{Disk, OsDisk, is_scratch_of};
-use kv_engine::{Engine, Options, Recovery, Tail, replay};
+use kv_engine::{Engine, LogTail, Options, Recovery, replay};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -71,12 +71,12 @@ enum Aim {
 /// What the threads of a round tell each other.
 #[derive(Default)]
 struct Talk {
-    said: Mutex<Said>,
+    said: Mutex<LogIndex>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Said {
+struct LogIndex {
     answers: usize,
     snap_sent: bool,
     snap_answered: bool,
@@ -85,17 +85,17 @@ struct Said {
 }
 
 impl Talk {
-    fn said(&self) -> MutexGuard<'_, Said> {
+    fn said(&self) -> MutexGuard<'_, LogIndex> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, change: impl FnOnce(&mut Said)) {
+    fn tell(&self, change: impl FnOnce(&mut LogIndex)) {
         change(&mut self.said());
         self.changed.notify_all();
     }
 
     /// Waits at most `time` until `done` or the process is over.
-    fn wait(&self, time: Duration, done: impl Fn(&Said) -> bool) -> bool {
+    fn wait(&self, time: Duration, done: impl Fn(&LogIndex) -> bool) -> bool {
         let wait = self.changed.wait_timeout_while(self.said(), time, |said| !done(said) && !said.over);
         done(&wait.unwrap_or_else(PoisonError::into_inner).0)
     }
@@ -343,12 +343,12 @@ impl Store {
             return Ok(false);
         }
         let found = replay::replay(&self.wal, &self.snapshot, None, |_| {}).context("reading the files")?;
-        if let Tail::Damaged(cut) = &found.tail {
+        if let LogTail::Damaged(cut) = &found.tail {
             let text = format!("the log is called damaged at byte {}: {}", cut.offset, cut.proof);
             return Err(Trouble { lost: 0, text });
         }
         self.model.settle(found.seq, promised, found.entries())?;
-        Ok(matches!(found.tail, Tail::Torn(_)))
+        Ok(matches!(found.tail, LogTail::Torn(_)))
     }
 
     /// Opens the store in this process.
@@ -451,7 +451,7 @@ fn feed(mut to: impl Write, model: &mut Model, aim: Aim, window: usize, random: 
         let written = to.write_all(text.as_bytes());
         talk.tell(|said| said.snap_sent = snap_sent);
         let full = lines.len() >= MOST_LINES;
-        let answered = |said: &Said| !full && lines.len() - said.answers.min(lines.len()) < window;
+        let answered = |said: &LogIndex| !full && lines.len() - said.answers.min(lines.len()) < window;
         if written.is_err() || !talk.wait(PATIENCE, answered) {
             // The process keeps its input until it is dead: an end of it would be a reason to close in order.
             talk.wait(PATIENCE, |_| false);
@@ -482,7 +482,7 @@ fn read(from: impl Read, talk: &Talk) -> Vec<Vec<u8>> {
 }
 
 /// Looks again and again until `seen`, or what `late` says makes it pointless, or for a while.
-fn poll(talk: &Talk, seen: impl Fn() -> bool, late: impl Fn(&Said) -> bool) {
+fn poll(talk: &Talk, seen: impl Fn() -> bool, late: impl Fn(&LogIndex) -> bool) {
     const A_WHILE: Duration = Duration::from_secs(5);
     let began = Instant::now();
     while !seen() && began.elapsed() < A_WHILE {

@@ -2,7 +2,7 @@
 
 use crate::common::{Store, eventually, signal};
 use kv_engine::inspect::{self, Content, Entry};
-use kv_engine::{Options, Tail};
+use kv_engine::{LogTail, Options};
 use rustix::process::Signal;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -65,7 +65,7 @@ fn told(store: &Store, bytes: &[u8], step: usize) -> (usize, usize) {
         fs::write(&wal, &rotten).unwrap();
         let seen = inspect::log(&wal, 0, |_| ControlFlow::Continue(())).unwrap();
         flipped += 1;
-        told += usize::from(matches!(seen.tail, Tail::Damaged(_)));
+        told += usize::from(matches!(seen.tail, LogTail::Damaged(_)));
     }
     (told, flipped)
 }
@@ -194,7 +194,7 @@ fn case_24_a_hole_inside_an_unsynced_group_is_torn_not_damaged() {
     fs::write(&wal, &bytes).unwrap();
     let engine = options.open().unwrap();
     let report = engine.recovery();
-    let Tail::Torn(cut) = &report.tail else { panic!("{:?}", report.tail) };
+    let LogTail::Torn(cut) = &report.tail else { panic!("{:?}", report.tail) };
     assert_eq!((cut.offset, cut.whole_beyond, cut.writes_beyond, cut.last_beyond), (starts[5] as u64, 6, 6, 11));
     assert!(fs::read(cut.kept_as.as_ref().unwrap()).unwrap() == bytes);
     assert!(report.warnings()[0].contains("(among them 6 whole but unpromised)"), "{:?}", report.warnings());

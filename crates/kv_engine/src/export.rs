@@ -13,9 +13,9 @@
 //! 3. merge the snapshot's entries with what the log says. The snapshot's own checks end with its last byte: what was
 //!    handed over before may not be used when [`Export::each`] fails.
 
-mod holed;
+mod bad_blocks;
+mod log_index;
 mod missing;
-mod said;
 mod salvage;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -26,11 +26,11 @@ pub use salvage::{Salvage, Salvaged, salvage};
 use crate::disk::{Disk, File, OsDisk};
 use crate::error::{Error, Result};
 use crate::record::{Fault, Kind};
-use crate::recovery::{Beside, Cut, Tail, diverged, header_now, lacking, read_header};
+use crate::recovery::{Beside, LogTail, Truncation, diverged, header_now, lacking, read_header};
 use crate::scan::{Frames, Next};
 use crate::state;
 use crate::{Seq, StoreId, snapshot, wal};
-use said::Said;
+use log_index::LogIndex;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -49,11 +49,11 @@ pub struct Export {
     /// Whose it is.
     pub store_id: StoreId,
     /// How the log ended: never damaged.
-    pub tail: Tail,
+    pub tail: LogTail,
     /// Whether the log ends with a write, and the file with it: without reserved space and without a mark, as a write that
     /// failed leaves it, or somebody who cut the file.
     pub ends_bare: bool,
-    said: Said,
+    said: LogIndex,
     snapshot: Option<Arc<dyn File>>,
     snapshot_path: PathBuf,
 }
@@ -117,16 +117,16 @@ fn read_once(wal_path: &Path, snapshot_path: &Path) -> Result<Export> {
         return Err(error);
     }
     let held_seq = held.map_or(0, |header| header.seq);
-    let mut said = Said::of(Arc::clone(&log), wal_path);
+    let mut said = LogIndex::of(Arc::clone(&log), wal_path);
     let mut frames = Frames::new(log, wal_path, Kind::WRITE, header.salt, wal::HEADER_BYTES as u64, header.base)?;
     let (mut is_behind_write, mut ends_bare) = (false, false);
     let tail = loop {
         match frames.next()? {
             Next::End => {
                 ends_bare = is_behind_write && frames.offset() == frames.file_len();
-                break Tail::Clean;
+                break LogTail::Clean;
             }
-            Next::Bad(fault) => break Cut::judge(&mut frames, fault, held_seq)?,
+            Next::Bad(fault) => break Truncation::judge(&mut frames, fault, held_seq)?,
             Next::Frame(frame) if frame.header.kind != Kind::WRITE => is_behind_write = false,
             Next::Frame(frame) if frame.header.seq > held_seq => {
                 is_behind_write = true;
@@ -136,7 +136,7 @@ fn read_once(wal_path: &Path, snapshot_path: &Path) -> Result<Export> {
             Next::Frame(_) => is_behind_write = true,
         }
     };
-    if let Tail::Damaged(cut) = &tail {
+    if let LogTail::Damaged(cut) = &tail {
         return Err(Error::damaged(wal_path, cut.offset, format!("{}, and {}", cut.fault, cut.proof)));
     }
     lack(Beside::Log(&header, Some(frames.last())))?;

@@ -6,19 +6,19 @@
 mod fields;
 mod follow;
 mod head;
-mod kept;
+mod kept_copies;
 mod verify;
 
 pub use fields::{Field, header_fields, record_fields};
 pub use follow::{Follow, Followed};
 pub(crate) use head::{LogHead, SnapshotHead, log_head, snapshot_head};
-pub use kept::{kept_copies, said_of_kept_copies};
+pub use kept_copies::{kept_copies, said_of_kept_copies};
 pub use verify::{Health, Verification, lacking, verify};
 
 use crate::disk::{Disk, File, OsDisk, read_full_at};
 use crate::error::{Error, Result};
 use crate::record::{HEADER_BYTES, Kind};
-use crate::recovery::{Cut, Tail};
+use crate::recovery::{LogTail, Truncation};
 use crate::scan::{Frame, Next};
 use crate::state;
 use crate::{LOG_FORMAT, Seq, StoreId, snapshot, wal};
@@ -68,7 +68,7 @@ pub enum Entry<'a> {
     /// A whole record.
     Record(Record<'a>),
     /// The first place that is not a record; what follows is not part of the state.
-    Stop(Tail),
+    Stop(LogTail),
     /// A whole record behind that place. It would not be applied.
     Beyond(Record<'a>),
     /// From [`Follow`] only: these writes were checkpointed, and their log replaced, before they could be shown.
@@ -215,7 +215,7 @@ pub enum Operation<'a> {
 ///
 /// let seen = inspect::log(&log, 0, |_| ControlFlow::Continue(()))?;
 /// assert_eq!((seen.writes, seen.last_seq, seen.closed_cleanly), (2, 2, true));
-/// assert_eq!((seen.valid_bytes, seen.tail), (seen.file_bytes, kv_engine::Tail::Clean));
+/// assert_eq!((seen.valid_bytes, seen.tail), (seen.file_bytes, kv_engine::LogTail::Clean));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -242,7 +242,7 @@ pub struct LogSummary {
     /// leaves it, or somebody who cut the file.
     pub ends_bare: bool,
     /// How it ends.
-    pub tail: Tail,
+    pub tail: LogTail,
     /// What is wrong with the header, when the records could be found all the same.
     pub header_damage: Option<String>,
 }
@@ -317,7 +317,7 @@ pub fn log_in(
         reserved_bytes: 0,
         closed_cleanly: false,
         ends_bare: false,
-        tail: Tail::Clean,
+        tail: LogTail::Clean,
         header_damage: damage.clone(),
     };
     let mut flow = each(Entry::Header {
@@ -350,7 +350,7 @@ pub fn log_in(
     };
     if let Some(fault) = fault {
         summary.closed_cleanly = false;
-        summary.tail = Cut::judge(&mut frames, fault, snapshot_seq)?;
+        summary.tail = Truncation::judge(&mut frames, fault, snapshot_seq)?;
         flow = each(Entry::Stop(summary.tail.clone()));
         frames.look_beyond(|frame| {
             if flow.is_continue() {

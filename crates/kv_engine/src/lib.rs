@@ -97,7 +97,7 @@
 //! | `scan` | reading frames back; torn or damaged | disk, record |
 //! | `wal` | append, write, sync of opaque frames | disk, magic, record |
 //! | `snapshot` | save and load one state | disk, magic, memory, record, scan, state |
-//! | `layers` | what readers see: writes in memory, over a snapshot in memory or on the disk | disk, snapshot, state, sync |
+//! | `merge_view` | what readers see: writes in memory, over a snapshot in memory or on the disk | disk, snapshot, state, sync |
 //! | `recovery` | snapshot + log → state | all above |
 //! | `checkpoint` | old snapshot + log → new snapshot, and a new log | disk, memory, record, scan, wal, snapshot, state |
 //! | `sync` | locks and threads: the standard library's, or shuttle's to explore schedules | – |
@@ -118,9 +118,9 @@ mod engine;
 mod error;
 pub mod export;
 pub mod inspect;
-mod layers;
 mod magic;
 mod memory;
+mod merge_view;
 mod record;
 mod recovery;
 pub mod replay;
@@ -137,7 +137,7 @@ pub use engine::{Ack, Batch, Engine, Flushed, Keys, Options, Scan, Snapshotted, 
 pub use error::waiting;
 pub use error::{Error, Result};
 pub use record::Fault;
-pub use recovery::{Cut, KeptCopy, Recovery, RecoveryReport, Tail};
+pub use recovery::{KeptCopy, LogTail, Recovery, RecoveryReport, Truncation};
 #[doc(hidden)]
 pub use snapshot::lookups;
 pub use state::{Digest, Digester, Value};

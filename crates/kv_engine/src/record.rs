@@ -93,7 +93,7 @@ pub(crate) struct Header {
     pub(crate) kind: Kind,
 }
 
-/// Why bytes are not the record that should stand there; from [`Cut::fault`](crate::Cut::fault). Its
+/// Why bytes are not the record that should stand there; from [`Truncation::fault`](crate::Truncation::fault). Its
 /// [`Display`](fmt::Display) is a clause.
 ///
 /// ```

@@ -7,7 +7,7 @@
 //!    medium before it got its name, and nothing is written to it afterwards;
 //! 2. load the snapshot, every byte checked, or, where values stay in it, its header and the root of its index; 3. walk over the log, skipping the writes that the
 //!    snapshot holds; 4. the verdict on where the log ends. Up to here nothing has been changed; how long
-//!    files are spread over the cores: `recovery/spread.rs`;
+//!    files are spread over the cores: `recovery/parallel_replay.rs`;
 //! 5. remove scratch files that a crash left over; 6. a damaged log is first copied to `<wal>.damaged-<n>`;
 //! 7. what follows the last good frame, reserved space too, is cut off, and the cut synced, before any
 //!    new write;
@@ -15,7 +15,7 @@
 //!    full disk is no reason to refuse, then the first write does it;
 //! 8. where a damaged log ends before the snapshot, a new one is put in place;
 //! 9. where there is neither log nor snapshot, a new store begins. Where there is a snapshot, and no log to go on with,
-//!    nothing is changed before the first write: `recovery/unbegun.rs`.
+//!    nothing is changed before the first write: `recovery/deferred_log.rs`.
 //!
 //! | where the log stops | policy `Prefix` | policy `Strict` |
 //! |---|---|---|
@@ -26,39 +26,39 @@
 //! | there is none, or an empty or older one, but a snapshot | report; begin a new one at the first write | refuse, change nothing |
 //! | it is empty, and there is no snapshot | begin a new store, report | refuse, change nothing |
 //!
-//! The copies stay, and each opening names those that are there: `recovery/kept.rs`. One of a damaged log is a loss until
+//! The copies stay, and each opening names those that are there: `recovery/kept_copies.rs`. One of a damaged log is a loss until
 //! somebody has dealt with it, in either policy; it is no reason to refuse.
 //!
 //! A damaged snapshot, a damaged log header, a read error, a foreign or newer file: always refuse.
 
-mod cut;
-mod feed;
-mod keep;
-mod kept;
+mod applier;
+mod deferred_log;
+mod keep_copy;
+mod kept_copies;
+mod log_tail;
 mod pair;
+mod parallel_replay;
 mod read;
-mod spread;
-mod unbegun;
 
-pub use cut::{Cut, Tail};
-pub(crate) use feed::Progress;
-pub use kept::KeptCopy;
-use kept::kept_copies;
-pub(crate) use kept::{kept_beside, said as said_of_kept};
+pub(crate) use applier::Progress;
+pub(crate) use deferred_log::DeferredLog;
+pub use kept_copies::KeptCopy;
+use kept_copies::kept_copies;
+pub(crate) use kept_copies::{kept_beside, said as said_of_kept};
+pub use log_tail::{LogTail, Truncation};
 pub(crate) use pair::{Beside, diverged, header_now, lacking};
 pub(crate) use read::{Keep, check_pair, read_header};
-pub(crate) use unbegun::Unbegun;
 
 use crate::disk::{Disk, File, is_still, remove_left_over};
 use crate::error::{Error, Result};
-use crate::layers::Layers;
+use crate::merge_view::MergeView;
 use crate::snapshot::{self, Form};
 use crate::wal::{self, Wal};
 use crate::{Seq, StoreId};
-use keep::{keep_as, keep_copy};
-use kept::Sort;
+use keep_copy::{keep_as, keep_copy};
+use kept_copies::Sort;
+use parallel_replay::Plan;
 use read::{Files, Found, read};
-use spread::Plan;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -72,7 +72,7 @@ use std::time::Duration;
 /// # let dir = tempfile::tempdir()?;
 /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
 /// # use kv_engine::disk::{Disk, OsDisk};
-/// use kv_engine::{Error, Options, Recovery, Tail};
+/// use kv_engine::{Error, Options, Recovery, LogTail};
 ///
 /// # let engine = Options::new(&log, &snapshot).open()?;
 /// # engine.put("x", "100")?; engine.put("y", "200")?; engine.close()?;
@@ -82,7 +82,7 @@ use std::time::Duration;
 /// let refused = options.clone().recovery(Recovery::Strict).open();
 /// assert!(matches!(refused, Err(Error::Damaged { offset: 105, .. })));
 /// let engine = options.open()?; // Recovery::Prefix
-/// assert!(matches!(&engine.recovery().tail, Tail::Damaged(cut) if cut.kept_as.is_some()));
+/// assert!(matches!(&engine.recovery().tail, LogTail::Damaged(cut) if cut.kept_as.is_some()));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -150,7 +150,7 @@ pub struct RecoveryReport {
     /// Whether the log ended with the mark of an orderly close.
     pub closed_cleanly: bool,
     /// How the log ended.
-    pub tail: Tail,
+    pub tail: LogTail,
     /// Whether the log ends right behind a write: without the space that is reserved there, and without a mark. A write that
     /// failed leaves that, as on a full disk, and so does somebody who cuts the file.
     pub ends_bare: bool,
@@ -180,7 +180,7 @@ impl RecoveryReport {
             log_older: None,
             was_opened_before: false,
             closed_cleanly: false,
-            tail: Tail::Clean,
+            tail: LogTail::Clean,
             ends_bare: false,
             kept: Vec::new(),
             took: Duration::ZERO,
@@ -202,7 +202,7 @@ impl RecoveryReport {
     pub fn is_loss(&self) -> bool {
         let kept = self.kept.iter().any(|copy| matches!(copy, KeptCopy::Damaged(_)));
         let emptied = self.log_empty && self.was_opened_before;
-        kept || self.log_missing || self.log_older.is_some() || emptied || matches!(self.tail, Tail::Damaged(_))
+        kept || self.log_missing || self.log_older.is_some() || emptied || matches!(self.tail, LogTail::Damaged(_))
     }
 
     /// A full sentence for everything that was cut or repaired, and for the copies that earlier openings kept; empty when
@@ -231,7 +231,7 @@ impl RecoveryReport {
 
     /// Notes the copies that earlier openings of this store kept.
     fn look_at_kept(&mut self, disk: &dyn Disk, id: StoreId) {
-        let made = if let Tail::Damaged(cut) | Tail::Torn(cut) = &self.tail { cut.kept_as.as_deref() } else { None };
+        let made = if let LogTail::Damaged(cut) | LogTail::Torn(cut) = &self.tail { cut.kept_as.as_deref() } else { None };
         self.kept = kept_copies(disk, &self.wal, id, made);
     }
 
@@ -259,9 +259,9 @@ impl RecoveryReport {
             return vec![format!("{wal}: the log was an empty file, which no crash leaves{was}; a new store was begun")];
         }
         match &self.tail {
-            Tail::Clean if self.ends_bare => vec![said_of_bare_end(&self.wal, self.last_seq)],
-            Tail::Clean => Vec::new(),
-            Tail::Torn(cut) => {
+            LogTail::Clean if self.ends_bare => vec![said_of_bare_end(&self.wal, self.last_seq)],
+            LogTail::Clean => Vec::new(),
+            LogTail::Torn(cut) => {
                 let dropped = match cut.whole_beyond {
                     0 => String::new(),
                     n => format!(" (among them {n} whole but unpromised)"),
@@ -279,7 +279,7 @@ impl RecoveryReport {
                 });
                 std::iter::once(torn).chain(copy).collect()
             }
-            Tail::Damaged(cut) => {
+            LogTail::Damaged(cut) => {
                 let lost = match cut.lost_to(self.last_seq) {
                     None => "no write is lost".to_string(),
                     Some(last) if last == self.last_seq + 1 => format!("write {last} is lost"),
@@ -330,10 +330,10 @@ impl fmt::Display for RecoveryReport {
 
 /// An opened store: its state, and the log to go on with.
 pub(crate) struct Recovered {
-    pub(crate) state: Layers,
+    pub(crate) state: MergeView,
     pub(crate) wal: Wal,
     /// Where there is no log to go on with, and `wal` only stands for it.
-    pub(crate) unbegun: Option<Unbegun>,
+    pub(crate) deferred_log: Option<DeferredLog>,
     /// What the snapshot says of itself.
     pub(crate) snapshot: Option<snapshot::Header>,
     pub(crate) report: RecoveryReport,
@@ -374,7 +374,7 @@ pub(crate) fn recover(
     let Found { state, mut snapshot, mut base, log } = read(&files, Plan::of, progress, &mut report)?;
     let wal_file = files.wal.clone();
     if policy == Recovery::Strict
-        && let Tail::Damaged(cut) = &report.tail
+        && let LogTail::Damaged(cut) = &report.tail
     {
         let reason = format!(
             "{}, and {}; write {} is the last good one; opened in strict mode, so not opened, nothing changed; \
@@ -388,7 +388,7 @@ pub(crate) fn recover(
     }
 
     if policy == Recovery::Strict
-        && let Tail::Torn(cut) = &report.tail
+        && let LogTail::Torn(cut) = &report.tail
         && cut.writes_beyond > 0
     {
         let reason = format!(
@@ -407,8 +407,10 @@ pub(crate) fn recover(
     report.log_missing = log.is_none() && snapshot.is_some();
     report.log_empty = log.is_none() && wal_file.is_some();
     report.was_opened_before = noted.opened_before;
-    report.log_older =
-        log.as_ref().map(|log| log.last).filter(|&last| last < report.snapshot_seq && !matches!(report.tail, Tail::Damaged(_)));
+    report.log_older = log
+        .as_ref()
+        .map(|log| log.last)
+        .filter(|&last| last < report.snapshot_seq && !matches!(report.tail, LogTail::Damaged(_)));
     if let Some(other) = noted.other_log.as_deref().filter(|_| report.log_missing) {
         let reason = format!(
             "the snapshot was last used with the log {other}, and there is none at {}; open that one, or choose another snapshot",
@@ -438,13 +440,13 @@ pub(crate) fn recover(
         (snapshot, snapshot_file, base) = (Some(saved.header), Some(saved.file), saved.base);
     }
     match (&wal_file, &mut report.tail) {
-        (Some(file), Tail::Damaged(cut)) => cut.kept_as = Some(keep_copy(disk, file, wal_path)?),
-        (Some(file), Tail::Torn(cut)) if cut.writes_beyond > 0 && report.log_older.is_none() => {
+        (Some(file), LogTail::Damaged(cut)) => cut.kept_as = Some(keep_copy(disk, file, wal_path)?),
+        (Some(file), LogTail::Torn(cut)) if cut.writes_beyond > 0 && report.log_older.is_none() => {
             cut.kept_as = Some(keep_as(disk, file, wal_path, Sort::Torn)?);
         }
         _ => {}
     }
-    let mut unbegun = None;
+    let mut deferred_log = None;
     let wal = match (wal_file, log) {
         (Some(file), Some(log)) if log.last >= report.snapshot_seq => {
             if file.size().map_err(Error::io("reading", wal_path))? > log.end {
@@ -465,7 +467,7 @@ pub(crate) fn recover(
             let is_older = report.log_older.is_some();
             match (snapshot, snapshot_file) {
                 (Some(header), Some(snapshot)) if report.log_missing || is_older => {
-                    unbegun = Some(Unbegun::new((snapshot, header), file.clone(), is_older));
+                    deferred_log = Some(DeferredLog::new((snapshot, header), file.clone(), is_older));
                     Wal::not_begun(file, wal_path, header.store_id, header.seq)
                 }
                 _ => {
@@ -477,13 +479,13 @@ pub(crate) fn recover(
         }
     };
     let state = match keep {
-        Keep::InMemory => Layers::Memory(state),
-        Keep::OnDisk { cache_bytes } => Layers::over(base, state, cache_bytes),
+        Keep::InMemory => MergeView::Memory(state),
+        Keep::OnDisk { cache_bytes } => MergeView::over(base, state, cache_bytes),
     };
     report.look_at_kept(disk, wal.store_id());
     report.keys = state.at_most().0;
     report.took = disk.now().saturating_sub(began);
-    Ok(Recovered { state, wal, unbegun, snapshot, report })
+    Ok(Recovered { state, wal, deferred_log, snapshot, report })
 }
 
 /// A snapshot that was saved again, with an index.

@@ -4,7 +4,7 @@
 use crate::disk::{Disk, File, OsDisk};
 use crate::error::{Error, Result};
 use crate::record::{Fault, Kind};
-use crate::recovery::{Beside, Cut, Tail, check_pair, diverged, header_now, lacking, read_header};
+use crate::recovery::{Beside, LogTail, Truncation, check_pair, diverged, header_now, lacking, read_header};
 use crate::scan::{Frames, Next};
 use crate::state::{self, Digest, OpRef, State, Value};
 use crate::{Seq, snapshot, wal};
@@ -18,8 +18,8 @@ use std::sync::Arc;
 pub struct Replayed {
     /// The last write in it.
     pub seq: Seq,
-    /// How the log ended; [`Tail::Clean`] too where the replay stopped before its end.
-    pub tail: Tail,
+    /// How the log ended; [`LogTail::Clean`] too where the replay stopped before its end.
+    pub tail: LogTail,
     /// Whether the log ends with a write, and the file with it: without reserved space and without a mark, as a write that
     /// failed leaves it, or somebody who cut the file.
     pub ends_bare: bool,
@@ -89,7 +89,8 @@ pub fn replay(wal: &Path, snapshot: &Path, until: Option<Seq>, mut each: impl Fn
         return Err(lack(what).or_else(|| lacking(wal, snapshot, what, None)).unwrap_or_else(missing));
     };
     let header = read_header(&*file, wal)?;
-    let mut replayed = Replayed { seq: header.base, tail: Tail::Clean, ends_bare: false, lacking: None, state: State::default() };
+    let mut replayed =
+        Replayed { seq: header.base, tail: LogTail::Clean, ends_bare: false, lacking: None, state: State::default() };
     if header.base > 0 {
         let loaded = load(held_file.clone(), snapshot, &mut replayed.state)?;
         check_pair(wal, snapshot, &header, loaded.as_ref())?;
@@ -110,7 +111,7 @@ pub fn replay(wal: &Path, snapshot: &Path, until: Option<Seq>, mut each: impl Fn
                 break;
             }
             Next::Bad(fault) => {
-                replayed.tail = Cut::judge(&mut frames, fault, replayed.seq)?;
+                replayed.tail = Truncation::judge(&mut frames, fault, replayed.seq)?;
                 break;
             }
             Next::Frame(frame) if frame.header.kind != Kind::WRITE => is_behind_write = false,
@@ -130,7 +131,7 @@ pub fn replay(wal: &Path, snapshot: &Path, until: Option<Seq>, mut each: impl Fn
     if until != Seq::MAX && replayed.seq < until {
         return Err(not_there(format!("the state after write {until} is not in them: the last write is {}", replayed.seq)));
     }
-    let last = (until == Seq::MAX && !matches!(replayed.tail, Tail::Damaged(_))).then_some(frames.last());
+    let last = (until == Seq::MAX && !matches!(replayed.tail, LogTail::Damaged(_))).then_some(frames.last());
     replayed.lacking = match lack(Beside::Log(&header, last)) {
         // The store put a new log in place meanwhile.
         Some(_) if header_now(wal) != Some(header) => None,

@@ -39,15 +39,15 @@
 //! - The mark of an opening is made durable in two steps, the first of which is shorter than any frame. So whatever a power
 //!   cut leaves in its place, there is no whole frame of old.
 
-mod look;
+mod identity;
 
 use crate::disk::{Disk, File, FileId, ReadOnly, Readable, Scratch, write_all_at};
 use crate::error::{Error, Result};
 use crate::magic::{LOG as MAGIC, describe};
 use crate::record::{self, Body, Kind, Place, crc, le32, le64};
 use crate::{LOG_FORMAT, MAX_SEQ, Seq, StoreId};
-use look::last_of;
-pub(crate) use look::{FileState, Last};
+use identity::last_of;
+pub(crate) use identity::{FileState, Last};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

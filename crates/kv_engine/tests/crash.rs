@@ -5,7 +5,7 @@
 
 mod support;
 
-use kv_engine::{Batch, Engine, Error, Tail};
+use kv_engine::{Batch, Engine, Error, LogTail};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use support::{Call, FaultyDisk, Place, contents};
@@ -93,7 +93,7 @@ fn dying_before_any_change_to_the_disk_leaves_a_prefix_with_everything_promised(
                 let k = engine.recovery().last_seq as usize;
                 assert!(model.promised <= k && k < model.states.len(), "died at {first}: {} promised, {k} back", model.promised);
                 assert_eq!(contents(&engine), model.states[k], "died at {first}");
-                assert!(!matches!(engine.recovery().tail, Tail::Damaged(_)), "died at {first}: a crash is not damage");
+                assert!(!matches!(engine.recovery().tail, LogTail::Damaged(_)), "died at {first}: a crash is not damage");
                 model.states.truncate(k + 1);
                 model.promised = k;
                 let _ = live(&engine, &mut model, 2);

@@ -5,7 +5,7 @@
 mod support;
 
 use kv_engine::disk::{OsDisk, create_scratch};
-use kv_engine::{Batch, Error, MAX_BATCH_SIZE, MAX_KEY_BYTES, MAX_VALUE_BYTES, Tail};
+use kv_engine::{Batch, Error, LogTail, MAX_BATCH_SIZE, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use std::sync::Arc;
 use std::time::Duration;
 use support::{Call, FaultyDisk, Place, contents, kill};
@@ -28,7 +28,7 @@ fn what_was_put_is_there_after_reopening() {
     assert_eq!(contents(&engine), before);
     assert_eq!(engine.len(), 3);
     let report = engine.recovery();
-    assert_eq!((report.replayed, report.last_seq, &report.tail), (5, 5, &Tail::Clean));
+    assert_eq!((report.replayed, report.last_seq, &report.tail), (5, 5, &LogTail::Clean));
     assert!(report.closed_cleanly && report.warnings().is_empty());
 }
 

@@ -4,7 +4,7 @@
 
 mod support;
 
-use kv_engine::{Batch, Engine, Error, Tail};
+use kv_engine::{Batch, Engine, Error, LogTail};
 use std::sync::Arc;
 use support::{Call, EDQUOT, EIO, ENOSPC, FaultyDisk, PANIC, Place, Plan, contents, kill};
 
@@ -37,7 +37,7 @@ fn a_full_disk_refuses_the_write_and_takes_it_when_space_returns() {
         assert_eq!(engine.put("after", "1").unwrap().seq, 2, "the refused one's number is used again");
         kill(engine, &disk);
         let engine = place.open();
-        assert_eq!(engine.recovery().tail, Tail::Clean);
+        assert_eq!(engine.recovery().tail, LogTail::Clean);
         assert_eq!(contents(&engine).into_keys().collect::<Vec<_>>(), [b"after".to_vec(), b"before".to_vec()]);
     }
 }
@@ -79,7 +79,7 @@ fn ending_while_the_disk_is_full_loses_only_what_was_said_to_be_unsaved() {
     assert!(no_space(&engine.close().unwrap_err(), 3));
     drop(engine);
     let engine = place.open();
-    assert_eq!((engine.len(), &engine.recovery().tail), (5, &Tail::Clean));
+    assert_eq!((engine.len(), &engine.recovery().tail), (5, &LogTail::Clean));
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn a_write_error_that_is_not_about_room_and_a_cut_that_fails_poison() {
     assert!(matches!(engine.put("x", "1"), Err(Error::Poisoned { .. })));
     drop(engine);
     let engine = place.open();
-    assert!(matches!(engine.recovery().tail, Tail::Torn(_)));
+    assert!(matches!(engine.recovery().tail, LogTail::Torn(_)));
     assert_eq!(engine.len(), 1);
 }
 
@@ -422,7 +422,7 @@ fn a_part_of_a_large_store_that_cannot_be_read_refuses_all_of_it() {
                 Err(error) => error,
                 Ok(engine) => {
                     assert!(!disk.is_spent(), "{call:?} {refused} of {file} failed, and was passed over");
-                    assert_eq!((engine.recovery().tail != Tail::Clean, engine.len() < 75), (log != sound, log != sound));
+                    assert_eq!((engine.recovery().tail != LogTail::Clean, engine.len() < 75), (log != sound, log != sound));
                     let kept = std::fs::read(place.beside(".damaged-1")).ok();
                     assert!(kept.as_deref() == (log == damaged).then_some(log));
                     break;

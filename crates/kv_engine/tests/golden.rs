@@ -6,7 +6,7 @@
 
 mod support;
 
-use kv_engine::{Batch, Engine, Options, Tail, inspect};
+use kv_engine::{Batch, Engine, LogTail, Options, inspect};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -84,7 +84,7 @@ fn files_of_every_version_open_with_all_in_memory_and_with_values_on_disk() {
             assert_eq!(engine.count().unwrap(), 4);
             let report = engine.recovery();
             assert_eq!((report.snapshot_seq, report.snapshot_keys, report.replayed, report.last_seq), (5, 3, 3, 8));
-            assert!(report.closed_cleanly && report.tail == Tail::Clean);
+            assert!(report.closed_cleanly && report.tail == LogTail::Clean);
             // The first opening with values on disk gives a snapshot without an index one.
             let expected = if on_disk { "v2.snapshot" } else { snapshot };
             assert_eq!(fs::read(&place.snapshot).unwrap(), fs::read(data(expected)).unwrap());

@@ -4,7 +4,7 @@
 
 mod support;
 
-use kv_engine::{Batch, Engine, Error, Options, Tail, inspect};
+use kv_engine::{Batch, Engine, Error, LogTail, Options, inspect};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -207,7 +207,7 @@ fn a_damaged_block_is_an_error_where_it_is_met_and_the_rest_is_served_and_writte
     assert!(engine.get(model.keys().next().unwrap()).unwrap().is_some());
     engine.close().unwrap();
     let engine = on_disk(&place).open().unwrap();
-    assert_eq!((engine.recovery().tail.clone(), engine.get(&damaged[0]).unwrap()), (Tail::Clean, None));
+    assert_eq!((engine.recovery().tail.clone(), engine.get(&damaged[0]).unwrap()), (LogTail::Clean, None));
     assert!(!inspect::verify(&place.wal, &place.snapshot).is_sound());
 }
 

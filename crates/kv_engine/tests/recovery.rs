@@ -4,7 +4,7 @@
 
 mod support;
 
-use kv_engine::{Batch, Error, Fault, Recovery, Tail, disk::OsDisk, inspect};
+use kv_engine::{Batch, Error, Fault, LogTail, Recovery, disk::OsDisk, inspect};
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::ControlFlow;
@@ -77,8 +77,8 @@ fn a_log_cut_at_any_byte_gives_the_prefix_before_the_cut_and_goes_on() {
         let content = whole[..cut].iter().rposition(|&byte| byte != 0).unwrap() as u64 + 1;
         let last = *offsets.iter().rfind(|&&end| end <= cut as u64).unwrap();
         match &report.tail {
-            Tail::Clean => assert!(content <= last, "cut {cut}"),
-            Tail::Torn(torn) => {
+            LogTail::Clean => assert!(content <= last, "cut {cut}"),
+            LogTail::Torn(torn) => {
                 assert!(content > last, "cut {cut}");
                 assert_eq!((torn.offset + torn.bytes, torn.fault, torn.whole_beyond), (content, Fault::Short, 0));
                 assert_eq!(report.warnings().len(), 1);
@@ -89,7 +89,7 @@ fn a_log_cut_at_any_byte_gives_the_prefix_before_the_cut_and_goes_on() {
         engine.put("after", "the cut").unwrap();
         drop(engine);
         let engine = place.open();
-        assert_eq!(engine.recovery().tail, Tail::Clean, "cut {cut}");
+        assert_eq!(engine.recovery().tail, LogTail::Clean, "cut {cut}");
         assert_eq!(engine.get("after").unwrap().unwrap().to_vec(), b"the cut");
         assert_eq!(engine.len(), states[kept].len() + 1);
     }
@@ -112,8 +112,8 @@ fn check_flip(place: &Place, whole: &[u8], bit: usize, states: &[Contents], offs
     assert_eq!(contents(&engine), states[kept.min(states.len() - 1)], "bit {bit}: the state before the record that was hit");
     let records = offsets.len() - 1;
     let (cut, damaged) = match &engine.recovery().tail {
-        Tail::Torn(cut) => (cut.clone(), false),
-        Tail::Damaged(cut) => (cut.clone(), true),
+        LogTail::Torn(cut) => (cut.clone(), false),
+        LogTail::Damaged(cut) => (cut.clone(), true),
         tail => panic!("bit {bit}: {tail:?}"),
     };
     assert_eq!(cut.offset, offsets[hit], "bit {bit}");
@@ -238,7 +238,7 @@ fn strict_recovery_refuses_damage_and_changes_nothing_but_still_cuts_a_torn_tail
 
     fs::write(&place.wal, &whole[..whole.len() - 1]).unwrap();
     let engine = place.options().recovery(Recovery::Strict).open().unwrap();
-    assert!(matches!(engine.recovery().tail, Tail::Torn(_)));
+    assert!(matches!(engine.recovery().tail, LogTail::Torn(_)));
     assert!(!left_over.exists());
 }
 
@@ -276,7 +276,7 @@ fn zeros_behind_the_log_are_reserved_space_and_zeros_inside_are_damage() {
     for zeros in [1, 32, 33, 4096, 300_000] {
         let engine = open_with(&place, &[&whole[..], &vec![0; zeros]].concat()).unwrap();
         assert_eq!(contents(&engine), states[6]);
-        assert_eq!(engine.recovery().tail, Tail::Clean);
+        assert_eq!(engine.recovery().tail, LogTail::Clean);
         drop(engine);
         let now = fs::read(&place.wal).unwrap();
         assert!(now.starts_with(&whole) && now.len() < whole.len() + 100, "given back; two marks follow");
@@ -285,7 +285,7 @@ fn zeros_behind_the_log_are_reserved_space_and_zeros_inside_are_damage() {
     bytes[offsets[2] as usize..offsets[3] as usize].fill(0);
     let engine = open_with(&place, &bytes).unwrap();
     assert_eq!(contents(&engine), states[1]);
-    assert!(matches!(engine.recovery().tail, Tail::Damaged(_)));
+    assert!(matches!(engine.recovery().tail, LogTail::Damaged(_)));
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn records_deleted_doubled_or_swapped_are_damage_and_never_replayed_out_of_order
         let engine = open_with(&place, bytes).unwrap();
         let expected = if case == 1 { 2 } else { 1 };
         assert_eq!(contents(&engine), states[expected], "case {case}");
-        assert!(matches!(engine.recovery().tail, Tail::Damaged(_)), "case {case}");
+        assert!(matches!(engine.recovery().tail, LogTail::Damaged(_)), "case {case}");
     }
 }
 
@@ -325,7 +325,7 @@ fn a_bad_close_mark_before_a_later_session_is_damage() {
     let mut bytes = fs::read(&place.wal).unwrap();
     bytes[end - 10] ^= 1;
     let engine = open_with(&place, &bytes).unwrap();
-    assert!(matches!(engine.recovery().tail, Tail::Damaged(_)), "{:?}", engine.recovery().tail);
+    assert!(matches!(engine.recovery().tail, LogTail::Damaged(_)), "{:?}", engine.recovery().tail);
     assert!(engine.recovery().warnings()[0].contains("write 2 is lost"), "{:?}", engine.recovery().warnings());
     assert_eq!(fs::read(place.beside(".damaged-1")).unwrap(), bytes);
 }
@@ -339,7 +339,11 @@ fn a_record_missing_before_the_last_is_damage() {
     let offsets = record_offsets(&place.wal);
     let (from, to) = (offsets[5] as usize, offsets[6] as usize);
     let engine = open_with(&place, &[&whole[..from], &whole[to..]].concat()).unwrap();
-    assert!(matches!(&engine.recovery().tail, Tail::Damaged(cut) if cut.fault == Fault::Chain), "{:?}", engine.recovery().tail);
+    assert!(
+        matches!(&engine.recovery().tail, LogTail::Damaged(cut) if cut.fault == Fault::Chain),
+        "{:?}",
+        engine.recovery().tail
+    );
     assert!(engine.recovery().warnings()[0].contains("writes 5 to 6 are lost"), "{:?}", engine.recovery().warnings());
 }
 
@@ -381,7 +385,7 @@ fn bytes_of_an_earlier_log_behind_the_tail_never_validate() {
         let engine = open_with(&place, &[&new[..], &old[from as usize..]].concat()).unwrap();
         assert_eq!(engine.get("old").unwrap().unwrap().to_vec(), b"2");
         assert_eq!(engine.len(), 2);
-        assert!(matches!(engine.recovery().tail, Tail::Torn(_) | Tail::Clean));
+        assert!(matches!(engine.recovery().tail, LogTail::Torn(_) | LogTail::Clean));
     }
     // The same log, after a torn tail was cut: what stood there cannot come back.
     let second = Place::new();
@@ -427,7 +431,7 @@ fn a_crash_between_snapshot_and_new_log_skips_what_the_snapshot_holds() {
         bytes[offsets[hit] as usize + 5] ^= 1;
         let engine = open_with(&place, &bytes).unwrap();
         assert_eq!(contents(&engine).len(), 1);
-        assert!(matches!(engine.recovery().tail, Tail::Damaged(_)));
+        assert!(matches!(engine.recovery().tail, LogTail::Damaged(_)));
         assert!(engine.recovery().warnings()[0].contains("no write is lost"), "{:?}", engine.recovery().warnings());
         assert_eq!(engine.put("y", "1").unwrap().seq, 5);
         drop(engine);
@@ -451,7 +455,11 @@ fn a_huge_length_is_a_torn_tail_and_takes_no_memory() {
         hasher.update(&bytes[at + 4..at + 33]);
         bytes[at..at + 4].copy_from_slice(&hasher.finalize().to_le_bytes());
         let engine = open_with(&place, &bytes).unwrap();
-        assert!(matches!(&engine.recovery().tail, Tail::Torn(cut) if cut.offset == offsets[6]), "{:?}", engine.recovery().tail);
+        assert!(
+            matches!(&engine.recovery().tail, LogTail::Torn(cut) if cut.offset == offsets[6]),
+            "{:?}",
+            engine.recovery().tail
+        );
     }
 }
 
@@ -472,7 +480,7 @@ fn a_record_with_a_wrong_sequence_number_is_not_applied() {
         let engine = open_with(&place, &bytes).unwrap();
         assert_eq!(contents(&engine), states[5], "number {wrong}");
         assert!(
-            matches!(&engine.recovery().tail, Tail::Torn(cut) if cut.fault == Fault::Sequence),
+            matches!(&engine.recovery().tail, LogTail::Torn(cut) if cut.fault == Fault::Sequence),
             "{:?}",
             engine.recovery().tail
         );
@@ -514,7 +522,7 @@ fn a_number_that_no_record_has_is_not_counted_from_where_the_header_is_damaged()
         bytes[64..68].copy_from_slice(&hasher.finalize().to_le_bytes());
         fs::write(&place.wal, &bytes).unwrap();
         let seen = inspect::log(&place.wal, 0, |_| ControlFlow::Continue(())).unwrap();
-        let Tail::Damaged(cut) = &seen.tail else { panic!("{seen:?}") };
+        let LogTail::Damaged(cut) = &seen.tail else { panic!("{seen:?}") };
         assert_eq!((seen.base, cut.whole_beyond, cut.last_beyond), (0, 6, 6), "{seen:?}");
     }
 }

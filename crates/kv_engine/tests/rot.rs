@@ -1,7 +1,7 @@
 //! The short runs of two rungs of torture: the end of a log as crashes leave it, and damaged files.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use kv_engine::torture::{LOG_SHAPES, ROT_PARTS, Tally, log_tails, rot};
+use kv_engine::torture::{LOG_SHAPES, ROT_PARTS, Tally, rot, torn_tails};
 
 fn sum(tallies: impl Iterator<Item = Tally>) -> Tally {
     let mut total = Tally::default();
@@ -16,7 +16,7 @@ fn figure(tally: &Tally, name: &str) -> u64 {
 
 #[test]
 fn whatever_a_crash_leaves_of_the_last_group_a_prefix_is_recovered() {
-    let total = sum((0..LOG_SHAPES).map(log_tails));
+    let total = sum((0..LOG_SHAPES).map(torn_tails));
     assert!(total.tried > 200_000, "{total:?}");
     assert!(figure(&total, "opened by the whole engine too") > 300, "{total:?}");
     let parts = ["a first part left", "a last part left", "some sectors left"].map(|name| figure(&total, name));
@@ -43,12 +43,12 @@ fn a_cut_that_leaves_a_zero_of_the_next_record_is_an_earlier_end() {
 
 #[test]
 fn the_same_number_is_the_same_run() {
-    assert_eq!(format!("{:?}", log_tails(3)), format!("{:?}", log_tails(3)));
+    assert_eq!(format!("{:?}", torn_tails(3)), format!("{:?}", torn_tails(3)));
     assert_eq!(format!("{:?}", rot(5)), format!("{:?}", rot(5)));
 }
 
 #[test]
 fn logs_of_different_numbers_are_different() {
-    let of = |number: u64| format!("{:?}", log_tails(number));
+    let of = |number: u64| format!("{:?}", torn_tails(number));
     assert_ne!(of(2), of(2 + LOG_SHAPES));
 }

@@ -3,7 +3,7 @@
 use crate::run::options;
 use crate::workload::{Workload, fingerprint};
 use anyhow::{Context, Result, ensure};
-use kv_engine::{Engine, Tail};
+use kv_engine::{Engine, LogTail};
 use std::path::Path;
 
 /// A store that was opened and is as it must be.
@@ -18,7 +18,7 @@ pub(crate) struct Opened {
 pub(crate) fn open(directory: &Path, workload: &Workload, promised: u64, issued: u64) -> Result<Opened> {
     let engine = options(directory).open().context("not opened")?;
     let writes = engine.recovery().last_seq;
-    if let Tail::Damaged(cut) = &engine.recovery().tail {
+    if let LogTail::Damaged(cut) = &engine.recovery().tail {
         anyhow::bail!("a crash is taken for damage: {cut:?}");
     }
     ensure!(writes >= promised, "LOST: write {promised} was promised, {writes} are there");

@@ -4,7 +4,7 @@
 use crate::input::Input;
 use crate::{bounded, forge, reference, store};
 use kv_engine::disk::sim::{Image, SimDisk};
-use kv_engine::{Error, Recovery, Tail};
+use kv_engine::{Error, Recovery, LogTail};
 use std::path::Path;
 
 const NAMES: [&str; 10] = [
@@ -87,7 +87,7 @@ fn opens(before: &Image, policy: Recovery) {
     let added: Vec<&Path> = after.keys().filter(|path| !before.contains_key(*path)).map(|path| &**path).collect();
     for path in &added {
         let kept =
-            matches!(&engine.recovery().tail, Tail::Damaged(cut) | Tail::Torn(cut) if cut.kept_as.as_deref() == Some(path));
+            matches!(&engine.recovery().tail, LogTail::Damaged(cut) | LogTail::Torn(cut) if cut.kept_as.as_deref() == Some(path));
         assert!(kept || *path == Path::new(store::LOG), "opening left {}", path.display());
     }
     let own = |path: &Path| [store::LOG, store::SNAPSHOT].map(Path::new).contains(&path);

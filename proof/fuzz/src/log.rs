@@ -88,13 +88,13 @@ fn verify_agrees(bytes: &[u8], snapshot: Option<&[u8]>, read: &Result<reference:
     // An older log than the snapshot.
     let older = read.as_ref().is_ok_and(|log| log.last < promised);
     // What no sync is known to cover is not lost, and yet strict mode does not cut it.
-    let cut = matches!(read.as_ref().map(|log| log.tail), Ok(Some(reference::Tail::Torn(cut))) if cut.writes_beyond > 0);
+    let cut = matches!(read.as_ref().map(|log| log.tail), Ok(Some(reference::LogTail::Torn(cut))) if cut.writes_beyond > 0);
     let opened = if cut { reference::open(Some(bytes), snapshot, Recovery::Prefix) } else { opened };
     assert_eq!(found.is_sound(), opened.is_ok() && possible && !empty && !older, "{found}{opened:?}");
     match &found.log.1 {
         Health::Empty => assert!(bytes.is_empty()),
-        Health::Torn(_) => assert!(matches!(read.as_ref().map(|log| log.tail), Ok(Some(reference::Tail::Torn(_))))),
-        Health::Sound(_) => assert_eq!(read.as_ref().map(|log| log.tail), Ok(Some(reference::Tail::Clean))),
+        Health::Torn(_) => assert!(matches!(read.as_ref().map(|log| log.tail), Ok(Some(reference::LogTail::Torn(_))))),
+        Health::Sound(_) => assert_eq!(read.as_ref().map(|log| log.tail), Ok(Some(reference::LogTail::Clean))),
         Health::Bad(error) => assert!(!error.to_string().is_empty()),
         other => panic!("unknown: {other:?}"),
     }

@@ -6,7 +6,7 @@ use crate::input::Input;
 use crate::store::{self, options};
 use crate::{bounded, reference};
 use kv_engine::disk::sim::{Cut, Fate, Rest, SimDisk, World};
-use kv_engine::{Ack, Batch, Engine, Error, Options, Recovery, Tail};
+use kv_engine::{Ack, Batch, Engine, Error, Options, Recovery, LogTail};
 use std::collections::BTreeMap;
 
 /// More calls than that teach nothing new.
@@ -109,13 +109,13 @@ impl Life {
             Err(Error::Damaged { .. }) => {
                 let engine = options.recovery(Recovery::Prefix).open().unwrap_or_else(refused);
                 let tail = &engine.recovery().tail;
-                assert!(matches!(tail, Tail::Torn(cut) if cut.writes_beyond > 0), "refused in strict mode: {tail:?}");
+                assert!(matches!(tail, LogTail::Torn(cut) if cut.writes_beyond > 0), "refused in strict mode: {tail:?}");
                 engine
             }
             opened => opened.unwrap_or_else(refused),
         };
         let report = engine.recovery();
-        assert!(!matches!(report.tail, Tail::Damaged(_)) && !report.is_loss(), "a crash is taken for damage: {report:?}");
+        assert!(!matches!(report.tail, LogTail::Damaged(_)) && !report.is_loss(), "a crash is taken for damage: {report:?}");
         let mut model = before.clone();
         model.cut(usize::try_from(report.last_seq).expect("few writes"));
         let map = model.map.iter().map(|(key, value)| (&**key, &**value)).collect();
@@ -124,7 +124,7 @@ impl Life {
         let log = reference::log(store::file(&files, store::LOG).expect("it is open"), 0).expect("a sound log");
         assert_eq!(
             (log.tail, log.last),
-            (Some(reference::Tail::Clean), report.last_seq),
+            (Some(reference::LogTail::Clean), report.last_seq),
             "something is left behind the log's end"
         );
         let opened = disk.changes();
@@ -230,7 +230,7 @@ impl Life {
         self.model.promised = self.model.writes.len();
         let life = Life::begin(self.disk.world(), self.model.clone(), input);
         let report = life.engine.recovery();
-        assert!(report.closed_cleanly && report.tail == Tail::Clean, "closed in order, and found otherwise: {report:?}");
+        assert!(report.closed_cleanly && report.tail == LogTail::Clean, "closed in order, and found otherwise: {report:?}");
         life
     }
 

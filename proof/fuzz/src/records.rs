@@ -3,7 +3,7 @@
 
 use crate::input::Input;
 use crate::layout::{CLOSED, HEAD, LOG_HEADER, OPENED, WRITE};
-use crate::reference::{self, Frame, Log, Refusal, Tail};
+use crate::reference::{self, Frame, Log, Refusal, LogTail};
 use crate::{bounded, forge, store};
 use kv_engine::disk::File;
 use kv_engine::inspect::{self, Content, Entry, LogSummary, Operation, Record};
@@ -77,7 +77,7 @@ pub fn agree(
     assert_eq!((store::tail(&seen.tail), seen.closed_cleanly, seen.header_damage.is_some()), (tail, log.closed, is_damaged));
     let zeros = bytes[log.end..].iter().rev().take_while(|&&byte| byte == 0).count();
     assert_eq!(seen.reserved_bytes, zeros as u64);
-    assert!(beyond.next().is_none() && stops == (tail != Tail::Clean).then_some(tail), "{stops:?} where it is {tail:?}");
+    assert!(beyond.next().is_none() && stops == (tail != LogTail::Clean).then_some(tail), "{stops:?} where it is {tail:?}");
 }
 
 fn is_frame(record: &Record<'_>, frame: &Frame<'_>) {

@@ -209,8 +209,8 @@ pub struct Cut {
 
 /// How a log ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "as in kv_engine::Tail")]
-pub enum Tail {
+#[expect(missing_docs, reason = "as in kv_engine::LogTail")]
+pub enum LogTail {
     Clean,
     Torn(Cut),
     Damaged(Cut),
@@ -234,7 +234,7 @@ pub struct Log<'a> {
     /// Whether the last of them is the mark of a close, and nothing but zeros is behind.
     pub closed: bool,
     /// How it ends; `None`: with a record of a newer format.
-    pub tail: Option<Tail>,
+    pub tail: Option<LogTail>,
     /// The whole frames behind a bad place, which are not part of it.
     pub beyond: Vec<Frame<'a>>,
     /// Whether its header is known.
@@ -350,12 +350,12 @@ fn frames<'a>(mut chain: Chain<'a>, snapshot_seq: u64) -> Log<'a> {
     let tail = loop {
         match chain.step() {
             Step::Frame(frame) => frames.push(frame),
-            Step::End => break Some(Tail::Clean),
+            Step::End => break Some(LogTail::Clean),
             Step::Newer => break None,
             Step::Bad(fault) => {
                 let (proven, cut, found) = chain.cut(fault, snapshot_seq);
                 beyond = found;
-                break Some(if proven { Tail::Damaged(cut) } else { Tail::Torn(cut) });
+                break Some(if proven { LogTail::Damaged(cut) } else { LogTail::Torn(cut) });
             }
         }
     };
@@ -364,7 +364,7 @@ fn frames<'a>(mut chain: Chain<'a>, snapshot_seq: u64) -> Log<'a> {
         known: true,
         base,
         writes: frames.iter().filter(|frame| frame.kind == WRITE).count() as u64,
-        closed: tail == Some(Tail::Clean) && frames.last().is_some_and(|frame| frame.kind == CLOSED),
+        closed: tail == Some(LogTail::Clean) && frames.last().is_some_and(|frame| frame.kind == CLOSED),
         frames,
         last: chain.last,
         end: chain.at,
@@ -553,7 +553,7 @@ pub struct Opened<'a> {
     /// Where the log's whole part ends; 0 without one.
     pub log_bytes: u64,
     /// How the log ends.
-    pub tail: Tail,
+    pub tail: LogTail,
     /// Whether it was closed in order, or never written to.
     pub closed: bool,
     /// Whether the log goes on in the same file.
@@ -570,7 +570,7 @@ impl Opened<'_> {
     /// Whether there is a snapshot, and no log to go on with: nothing is changed before the first write.
     #[must_use]
     pub fn is_unbegun(&self) -> bool {
-        self.has_snapshot && (!self.has_log || !self.resumed && !matches!(self.tail, Tail::Damaged(_)))
+        self.has_snapshot && (!self.has_log || !self.resumed && !matches!(self.tail, LogTail::Damaged(_)))
     }
 }
 
@@ -590,7 +590,7 @@ pub fn open<'a>(log_bytes: Option<&'a [u8]>, snapshot_bytes: Option<&'a [u8]>, p
         replayed: 0,
         skipped: 0,
         log_bytes: 0,
-        tail: Tail::Clean,
+        tail: LogTail::Clean,
         closed: false,
         resumed: false,
         has_log: log.is_some(),
@@ -612,15 +612,15 @@ pub fn open<'a>(log_bytes: Option<&'a [u8]>, snapshot_bytes: Option<&'a [u8]>, p
         opened.replayed = log.writes - opened.skipped;
         opened.last = log.last.max(snapshot_seq);
         opened.log_bytes = log.end as u64;
-        opened.closed = log.closed || (opened.tail == Tail::Clean && log.frames.is_empty());
+        opened.closed = log.closed || (opened.tail == LogTail::Clean && log.frames.is_empty());
         opened.resumed = log.last >= snapshot_seq;
     }
     opened.empty = log_bytes.is_some_and(<[u8]>::is_empty);
     if policy == Recovery::Strict {
-        if matches!(opened.tail, Tail::Damaged(_)) || opened.empty && !opened.has_snapshot {
+        if matches!(opened.tail, LogTail::Damaged(_)) || opened.empty && !opened.has_snapshot {
             return Err(Refusal::Damaged);
         }
-        if matches!(opened.tail, Tail::Torn(cut) if cut.writes_beyond > 0) {
+        if matches!(opened.tail, LogTail::Torn(cut) if cut.writes_beyond > 0) {
             return Err(Refusal::Damaged);
         }
         if opened.is_unbegun() {

@@ -4,7 +4,7 @@
 use crate::layout::{LOG_HEADER, OPENED_LENGTH};
 use crate::reference::{self, Map, Opened, Refusal};
 use kv_engine::disk::sim::{Image, SimDisk};
-use kv_engine::{Cut, Engine, Error, Options, Recovery, Tail};
+use kv_engine::{Cut, Engine, Error, Options, Recovery, LogTail};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,11 +79,11 @@ pub fn facts(cut: &Cut) -> reference::Cut {
 
 /// The facts of a log's end.
 #[must_use]
-pub fn tail(tail: &Tail) -> reference::Tail {
+pub fn tail(tail: &LogTail) -> reference::LogTail {
     match tail {
-        Tail::Clean => reference::Tail::Clean,
-        Tail::Torn(cut) => reference::Tail::Torn(facts(cut)),
-        Tail::Damaged(cut) => reference::Tail::Damaged(facts(cut)),
+        LogTail::Clean => reference::LogTail::Clean,
+        LogTail::Torn(cut) => reference::LogTail::Torn(facts(cut)),
+        LogTail::Damaged(cut) => reference::LogTail::Damaged(facts(cut)),
         other => panic!("unknown: {other:?}"),
     }
 }
@@ -118,7 +118,7 @@ pub fn open_as<'a>(disk: &SimDisk, policy: Recovery, expected: &Result<Opened<'a
     assert_eq!(report.log_missing, expected.has_snapshot && !expected.has_log);
     assert_eq!(report.created, !expected.has_snapshot && !expected.has_log);
     assert_eq!(report.log_empty, expected.empty);
-    let is_quiet = expected.tail == reference::Tail::Clean
+    let is_quiet = expected.tail == reference::LogTail::Clean
         && !expected.is_unbegun()
         && !expected.empty
         && !report.ends_bare
@@ -142,9 +142,9 @@ pub fn open_as<'a>(disk: &SimDisk, policy: Recovery, expected: &Result<Opened<'a
         assert!(in_order || (new.ends_opened(log) && new.last == reference::log(old, 0).expect("it opened").last));
     } else {
         let new = reference::log(log, 0).expect("a sound log");
-        assert_eq!((new.base, new.last, new.tail), (expected.snapshot_seq, expected.snapshot_seq, Some(reference::Tail::Clean)));
+        assert_eq!((new.base, new.last, new.tail), (expected.snapshot_seq, expected.snapshot_seq, Some(reference::LogTail::Clean)));
     }
-    if let Tail::Damaged(cut) = &report.tail {
+    if let LogTail::Damaged(cut) = &report.tail {
         let kept = cut.kept_as.as_ref().expect("a damaged log is kept");
         assert_eq!(after.get(kept).map(|bytes| &**bytes), file(&before, LOG), "the damaged log is not kept whole");
     }

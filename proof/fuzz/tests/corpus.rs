@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use kv_engine_fuzz::input::Input;
-use kv_engine_fuzz::reference::{self, Tail};
+use kv_engine_fuzz::reference::{self, LogTail};
 use kv_engine_fuzz::{TARGETS, forge, store};
 use std::collections::BTreeSet;
 use std::fs;
@@ -40,8 +40,8 @@ fn forged_logs_end_in_every_way() {
     for (_, data) in inputs("frame") {
         let bytes = forge::log(&mut Input::new(&data));
         match reference::open(Some(&bytes), None, kv_engine::Recovery::Prefix).map(|opened| opened.tail) {
-            Ok(Tail::Clean) => drop(ends.insert("clean".to_string())),
-            Ok(Tail::Torn(cut) | Tail::Damaged(cut)) => {
+            Ok(LogTail::Clean) => drop(ends.insert("clean".to_string())),
+            Ok(LogTail::Torn(cut) | LogTail::Damaged(cut)) => {
                 ends.insert(if cut.promised > 0 { "promised" } else { "unpromised" }.to_string());
                 faults.insert(format!("{:?}", cut.fault));
             }
@@ -69,6 +69,6 @@ fn the_reference_reads_what_the_engine_writes() {
     let files = store::files(&disk);
     let (log, snapshot) = (store::file(&files, store::LOG), store::file(&files, store::SNAPSHOT));
     let opened = reference::open(log, snapshot, kv_engine::Recovery::Strict).unwrap();
-    assert_eq!((opened.snapshot_seq, opened.replayed, opened.last, opened.tail), (11, 9, 20, Tail::Clean));
+    assert_eq!((opened.snapshot_seq, opened.replayed, opened.last, opened.tail), (11, 9, 20, LogTail::Clean));
     assert!(opened.closed && opened.map.len() == 7);
 }

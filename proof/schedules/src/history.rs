@@ -9,7 +9,7 @@ use crate::draw::Draw;
 use crate::stage::Stage;
 use kv_engine::disk::Disk;
 use kv_engine::disk::sim::{Image, SimDisk};
-use kv_engine::{Engine, Options, Seq, Tail};
+use kv_engine::{Engine, Options, Seq, LogTail};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -311,7 +311,7 @@ impl Record {
     fn check(&self, what: &str, engine: &Engine, at: u64, floor: Seq, wrong: &mut Vec<String>) -> Seq {
         let last = engine.recovery().last_seq;
         let mut say = |text: String| wrong.push(format!("{what}: {text}"));
-        if matches!(engine.recovery().tail, Tail::Damaged(_)) {
+        if matches!(engine.recovery().tail, LogTail::Damaged(_)) {
             say("a crash is taken for damage".into());
         }
         if last < floor {

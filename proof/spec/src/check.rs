@@ -10,7 +10,7 @@ pub type History = Vec<(State, Option<Action>)>;
 
 /// What visiting every state has shown.
 #[derive(Debug)]
-pub struct Visited {
+pub struct Interleaved {
     /// Different states.
     pub states: usize,
     /// Ways into them.
@@ -26,11 +26,11 @@ pub struct Visited {
 }
 
 /// Visits every state of the right protocol within `bounds`.
-pub fn every_state(bounds: Bounds, threads: usize) -> Visited {
+pub fn every_state(bounds: Bounds, threads: usize) -> Interleaved {
     let protocol = Protocol { bounds, wrong: None };
     let checker = protocol.checker().threads(threads).spawn_bfs().join();
     let mut discoveries = checker.discoveries();
-    let mut visited = Visited {
+    let mut visited = Interleaved {
         states: checker.unique_state_count(),
         steps: checker.state_count(),
         depth: checker.max_depth(),

@@ -2,7 +2,7 @@
 
 use crate::disk::{Disk, Frame, Kind, Name, Piece, RESERVED, Seq};
 use crate::model::{Action, Broken, Doing, Mark, Process, Protocol, State, Step, Task};
-use crate::replay::{Tail, replay};
+use crate::replay::{LogTail, replay};
 use crate::wrong::Wrong;
 
 impl Protocol {
@@ -306,7 +306,7 @@ impl Protocol {
             Some(Broken::NotAPrefix { found: found.writes })
         } else if k < state.promised {
             Some(Broken::Lost { found: k })
-        } else if found.tail == Tail::Damaged {
+        } else if found.tail == LogTail::Damaged {
             Some(Broken::CalledDamage)
         } else {
             None

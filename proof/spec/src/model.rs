@@ -66,7 +66,7 @@
 //! processes (there is a lock). States are told apart by a hash of 64 bits, as the checker does it.
 
 use crate::disk::{Disk, FileId, Frame, Seq, Stale, Writes};
-use crate::replay::{Refusal, Tail};
+use crate::replay::{Refusal, LogTail};
 use crate::wrong::Wrong;
 
 /// How much may happen in one history.
@@ -339,7 +339,7 @@ pub struct Process {
     /// A sync has failed: so many writes had been answered, or were durable, at that moment.
     pub failed: Option<Seq>,
     /// How the log ended, while opening.
-    pub tail: Option<Tail>,
+    pub tail: Option<LogTail>,
     /// Whole frames seen behind a bad one, while opening.
     pub beyond: u8,
 }

@@ -3,7 +3,7 @@
 
 use crate::disk::{Name, Piece, Stale};
 use crate::model::{Bounds, Broken, Doing, Protocol, State, Step, Task};
-use crate::replay::{Tail, replay_durable};
+use crate::replay::{LogTail, replay_durable};
 use stateright::Property;
 
 /// See [`all`].
@@ -30,7 +30,7 @@ fn is_open(state: &State) -> bool {
 }
 
 fn found_torn(state: &State) -> bool {
-    state.process.tail == Some(Tail::Torn)
+    state.process.tail == Some(LogTail::Torn)
 }
 
 /// The invariants, and the things that have to happen within these bounds.
@@ -91,7 +91,7 @@ fn invariants() -> Vec<Property<Protocol>> {
                 || process.failed.is_some()
                 || [crate::replay::replay(&state.disk, None), replay_durable(&state.disk)]
                     .iter()
-                    .all(|found| found.is_ok_and(|found| found.writes == state.issued && (found.tail == Tail::Clean || stale)))
+                    .all(|found| found.is_ok_and(|found| found.writes == state.issued && (found.tail == LogTail::Clean || stale)))
         }),
     ]
 }
@@ -141,7 +141,7 @@ fn occurrences_of(bounds: &Bounds) -> Vec<Property<Protocol>> {
             matches!(state.process.doing, Doing::Task(Task::Snapshot, _)) && state.acknowledged > state.process.snapshot_of
         }));
         also.push(sometimes("a store is opened from its snapshot alone", |_, state| {
-            state.process.tail == Some(Tail::Clean)
+            state.process.tail == Some(LogTail::Clean)
                 && state.process.appended > 0
                 && matches!(state.disk.read(Name::Log), Some([Piece::Header { .. }]))
         }));

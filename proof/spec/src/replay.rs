@@ -6,7 +6,7 @@ use crate::wrong::Wrong;
 
 /// How a log ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Tail {
+pub enum LogTail {
     /// With its last frame.
     Clean,
     /// With pieces that no sync is known to cover: cut.
@@ -38,7 +38,7 @@ pub struct Found {
     /// The log to go on with; none where a new one is due.
     pub log: Option<FoundLog>,
     /// How the log ends.
-    pub tail: Tail,
+    pub tail: LogTail,
     /// Whole frames behind the bad one.
     pub beyond: u8,
 }
@@ -81,7 +81,7 @@ fn read(snapshot: Option<&[Piece]>, log: Option<&[Piece]>, wrong: Option<Wrong>)
         Some([Piece::Snapshot { seq, writes }]) => (*seq, *writes),
         Some(_) => return Err(Refusal::Snapshot),
     };
-    let mut found = Found { writes, snapshot_seq, log: None, tail: Tail::Clean, beyond: 0 };
+    let mut found = Found { writes, snapshot_seq, log: None, tail: LogTail::Clean, beyond: 0 };
     let Some(pieces) = log else {
         return if snapshot.is_some() { Err(Refusal::LogMissing) } else { Ok(found) };
     };
@@ -135,5 +135,5 @@ fn judge(found: &mut Found, rest: &[Piece], salt: u8, last: Seq, wrong: Option<W
             found.writes.push(put);
         }
     }
-    found.tail = if proven { Tail::Damaged } else { Tail::Torn };
+    found.tail = if proven { LogTail::Damaged } else { LogTail::Torn };
 }

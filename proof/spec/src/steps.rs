@@ -2,7 +2,7 @@
 
 use crate::disk::{Disk, FileId, Name, RESERVED, Stale};
 use crate::model::{Action, Doing, Mark, Process, Protocol, State, Step, Task};
-use crate::replay::Tail;
+use crate::replay::LogTail;
 use crate::wrong::Wrong;
 
 impl Protocol {
@@ -210,7 +210,7 @@ impl Protocol {
             Some(Wrong::AppendedAfterTornTail) => matches!(step, Step::CutTail | Step::SyncCut),
             Some(Wrong::CutNotSynced) => step == Step::SyncCut || is_of_mark(step),
             Some(Wrong::ReadBeforeSync) => {
-                let clean = state.process.tail == Some(Tail::Clean); // then there is no cut to sync
+                let clean = state.process.tail == Some(LogTail::Clean); // then there is no cut to sync
                 matches!(step, Step::SyncSnapshot | Step::SyncLog | Step::HeadWrite | Step::HeadSync)
                     || clean && step == Step::SyncCut
             }

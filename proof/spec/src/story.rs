@@ -4,7 +4,7 @@
 use crate::check::History;
 use crate::disk::{Disk, Kind, Name, Piece, Writes};
 use crate::model::{Action, Broken, Doing, State, Step, Task};
-use crate::replay::{Refusal, Tail};
+use crate::replay::{Refusal, LogTail};
 
 /// The sentences. Steps of one task that follow one another are one sentence.
 pub fn sentences(history: &History) -> Vec<String> {
@@ -112,8 +112,8 @@ fn step_clause(before: &State, step: Step, after: &State) -> String {
         _ => row(&after.issued.prefix(after.process.appended)),
     };
     let tail = match after.process.tail {
-        Some(Tail::Torn) => ", and behind it a torn tail",
-        Some(Tail::Damaged) => ", and behind it what it takes for damage",
+        Some(LogTail::Torn) => ", and behind it a torn tail",
+        Some(LogTail::Damaged) => ", and behind it what it takes for damage",
         _ => "",
     };
     format!("finds {found}{tail}")

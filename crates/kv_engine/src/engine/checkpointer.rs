@@ -248,7 +248,7 @@ impl Shared {
     fn checkpoint_once(&self) -> Result<Snapshotted> {
         let began = self.disk.now();
         let log = self.log()?;
-        if log.unbegun.is_some() {
+        if log.deferred_log.is_some() {
             drop(self.admit(log)?); // begins it, before this thread is alone
         } else {
             drop(log);

@@ -46,7 +46,7 @@ impl Shared {
 
     /// With the log paused: everything durable, then the snapshot or the mark of an orderly close.
     fn shut(&self, log: Guard<'_>, alone: &Alone<'_>) -> Result<()> {
-        if log.unbegun.is_some() {
+        if log.deferred_log.is_some() {
             return Ok(()); // nothing was written
         }
         if self.snapshot_on_close {

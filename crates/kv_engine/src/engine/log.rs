@@ -20,7 +20,7 @@
 //! decides them, and find their answer in it: they never come back for the lock. So a write waits for
 //! the rest of one sync and for its own, and waking costs two system calls a round however many wait.
 //!
-//! After each sync the leader looks whether the log is still there: `engine/standing.rs`.
+//! After each sync the leader looks whether the log is still there: `engine/identity.rs`.
 //!
 //! When the write fails for lack of room, the file is cut back, the writes that were not applied
 //! are refused, and the buffer keeps the acknowledged ones: the log is *stalled*, and takes no
@@ -30,7 +30,7 @@ use super::gather::Expected;
 use super::{Ack, Shared, SyncTimes};
 use crate::error::{Error, Result};
 use crate::record::{Body, Kind};
-use crate::recovery::Unbegun;
+use crate::recovery::DeferredLog;
 use crate::state;
 use crate::sync::{MutexGuard, Signal};
 use crate::wal::{Group, Mark, Wal, WriteFailure, is_no_space};
@@ -82,7 +82,7 @@ pub(super) struct Log {
     /// Whether that is because the log has lost its name or its bytes.
     pub(super) is_lost: bool,
     /// Where opening found no log to go on with. The first write begins one.
-    pub(super) unbegun: Option<Arc<Unbegun>>,
+    pub(super) deferred_log: Option<Arc<DeferredLog>>,
     pub(super) closed: bool,
     /// When the oldest write that is acknowledged and not durable was acknowledged, or earlier.
     pub(super) oldest_pending: Option<Duration>,
@@ -173,7 +173,7 @@ impl Cause {
 pub(super) type Guard<'a> = MutexGuard<'a, Log>;
 
 impl Log {
-    pub(super) fn new(wal: Wal, unbegun: Option<Unbegun>, batch_size: u64, last: Seq, snapshot_seq: Seq) -> Log {
+    pub(super) fn new(wal: Wal, deferred_log: Option<DeferredLog>, batch_size: u64, last: Seq, snapshot_seq: Seq) -> Log {
         Log {
             keep: wal.mark(),
             wal,
@@ -194,7 +194,7 @@ impl Log {
             stalled: None,
             failure: None,
             is_lost: false,
-            unbegun: unbegun.map(Arc::new),
+            deferred_log: deferred_log.map(Arc::new),
             closed: false,
             oldest_pending: None,
             looked_at: last,
@@ -284,8 +284,8 @@ impl Shared {
     pub(super) fn admit<'a>(&'a self, mut log: Guard<'a>) -> Result<Guard<'a>> {
         loop {
             log = self.wait_until_free(log)?;
-            let Some(unbegun) = log.unbegun.clone() else { return Ok(log) };
-            log = self.begin_log(log, &unbegun)?;
+            let Some(deferred_log) = log.deferred_log.clone() else { return Ok(log) };
+            log = self.begin_log(log, &deferred_log)?;
         }
     }
 

@@ -21,13 +21,13 @@ mod close;
 mod count;
 mod flusher;
 mod gather;
+mod identity;
 mod iter;
 mod latency;
 mod locks;
 mod log;
 mod options;
 mod report;
-mod standing;
 
 pub use batch::Batch;
 pub use iter::{Keys, Scan};
@@ -37,8 +37,8 @@ pub use report::{Ack, Flushed, Snapshotted, Stats};
 
 use crate::disk::{Disk, is_scratch_of};
 use crate::error::{Error, Result};
-use crate::layers::Layers;
 use crate::memory;
+use crate::merge_view::MergeView;
 use crate::record::Body;
 use crate::recovery::{Recovered, RecoveryReport, recover};
 use crate::state::{OpRef, Value};
@@ -116,7 +116,7 @@ struct Shared {
     log: Mutex<Log>,
     /// Signalled when a sync, a pause or the store ends: all who wait look again.
     settled: Condvar,
-    state: Layers,
+    state: MergeView,
     arrivals: Arrivals,
     flusher: Flusher,
     checkpointer: Checkpointer,
@@ -132,7 +132,7 @@ impl Engine {
         let locks = Locks::take(&*disk, &options.wal, &options.snapshot)?;
         let (wal, snapshot) = (&options.wal, &options.snapshot);
         let recovered = recover(&*disk, wal, snapshot, options.recovery, options.keep, &locks.noted, &options.progress);
-        let Recovered { state, wal, unbegun, snapshot, report } = recovered.inspect_err(|_| locks.undo())?;
+        let Recovered { state, wal, deferred_log, snapshot, report } = recovered.inspect_err(|_| locks.undo())?;
         locks.note_pair(&options.wal);
         let shared = Arc::new_cyclic(|me| Shared {
             me: Weak::clone(me),
@@ -142,7 +142,7 @@ impl Engine {
             snapshot_path: options.snapshot,
             flush_interval: options.flush_interval,
             snapshot_on_close: options.snapshot_on_close,
-            log: Mutex::new(Log::new(wal, unbegun, options.batch_size, report.last_seq, report.snapshot_seq)),
+            log: Mutex::new(Log::new(wal, deferred_log, options.batch_size, report.last_seq, report.snapshot_seq)),
             settled: Condvar::new(),
             state,
             arrivals: Arrivals::default(),
@@ -557,7 +557,7 @@ impl Shared {
                 Some(true) => true,
                 None => self.state.with(key, |_| ())?.is_some(),
             };
-            if there && log.unbegun.is_some() {
+            if there && log.deferred_log.is_some() {
                 log = self.admit(log)?; // others may write while a log is begun
                 continue;
             }

@@ -17,9 +17,9 @@
 //! 3. a file is missing, empty, older than the other, or of another store or copy (`recovery/pair.rs`);
 //! 4. a damaged log was kept beside this one: writes may be in it alone.
 
-use super::holed::Holed;
+use super::bad_blocks::BadBlocks;
+use super::log_index::{LogIndex, Merge};
 use super::missing::{Few, Missing};
-use super::said::{Merge, Said};
 use super::{LOOKS, reason_of};
 use crate::disk::{Disk, File, OsDisk, ReadOnly};
 use crate::error::{Error, Result};
@@ -36,8 +36,8 @@ use std::sync::Arc;
 /// What could be read of damaged files, ready to be streamed; from [`salvage`].
 #[derive(Debug)]
 pub struct Salvage {
-    said: Said,
-    log: Option<Arc<ReadOnly<Holed>>>,
+    said: LogIndex,
+    log: Option<Arc<ReadOnly<BadBlocks>>>,
     log_path: PathBuf,
     snapshot: Option<Snapshot>,
     path: PathBuf,
@@ -70,7 +70,7 @@ pub struct Salvaged {
 /// A snapshot of which something can be read.
 #[derive(Debug)]
 struct Snapshot {
-    file: Arc<ReadOnly<Holed>>,
+    file: Arc<ReadOnly<BadBlocks>>,
     /// Whether every check of it holds.
     sound: bool,
     head: SnapshotHead,
@@ -138,7 +138,7 @@ fn look(disk: &dyn Disk, wal: &Path, snapshot: &Path) -> Salvage {
     }
     let held = found.as_ref().and_then(|found| found.head.header);
     let lack = |log: Beside<'_>| lacking(wal, snapshot, log, held.as_ref()).map(|error| reason_of(&error));
-    let mut said = Said::default();
+    let mut said = LogIndex::default();
     let log = match (log, head) {
         (Err(error), _) => {
             salvaged.notes.push(format!("log: {error}"));
@@ -151,7 +151,7 @@ fn look(disk: &dyn Disk, wal: &Path, snapshot: &Path) -> Salvage {
             None
         }
         (Ok(Some(file)), head) => {
-            said = Said::of(Arc::clone(&file) as Arc<dyn File>, wal);
+            said = LogIndex::of(Arc::clone(&file) as Arc<dyn File>, wal);
             let read = head.unwrap_or_else(|| unreachable!("a log that is open was looked at")).and_then(|head| {
                 let files = Pair { log: &file, wal, head, snapshot: found.as_ref(), path: snapshot };
                 files.read_log(&mut said, &mut salvaged)
@@ -255,20 +255,20 @@ impl Salvage {
 /// `Ok(None)` when there is none.
 fn look_at_snapshot(disk: &dyn Disk, path: &Path, beside: Option<&wal::Header>) -> Result<Option<Snapshot>> {
     let Some(file) = disk.open_read(path).map_err(Error::io("opening", path))? else { return Ok(None) };
-    let file = Holed::new(file);
+    let file = BadBlocks::new(file);
     let head = snapshot_head(&(Arc::clone(&file) as Arc<dyn File>), path, beside)?;
     let sound = snapshot::load(Arc::clone(&file) as Arc<dyn File>, path, |_, _| {}).is_ok();
     Ok(Some(Snapshot { file, sound, head }))
 }
 
 /// `Ok(None)` when there is none, or an empty one.
-fn open_log(disk: &dyn Disk, path: &Path) -> Result<Option<Arc<ReadOnly<Holed>>>> {
-    Ok(super::open(disk, path)?.map(Holed::new))
+fn open_log(disk: &dyn Disk, path: &Path) -> Result<Option<Arc<ReadOnly<BadBlocks>>>> {
+    Ok(super::open(disk, path)?.map(BadBlocks::new))
 }
 
 /// A log that can be read, and what is beside it.
 struct Pair<'a> {
-    log: &'a Arc<ReadOnly<Holed>>,
+    log: &'a Arc<ReadOnly<BadBlocks>>,
     wal: &'a Path,
     head: LogHead,
     snapshot: Option<&'a Snapshot>,
@@ -280,7 +280,7 @@ impl Pair<'_> {
         Arc::clone(self.log) as Arc<dyn File>
     }
 
-    fn read_log(&self, said: &mut Said, salvaged: &mut Salvaged) -> Result<()> {
+    fn read_log(&self, said: &mut LogIndex, salvaged: &mut Salvaged) -> Result<()> {
         let Pair { wal, head, snapshot, .. } = self;
         if let Some(damage) = &head.damage {
             let whose = match (head.is_known, head.begins()) {
@@ -340,7 +340,7 @@ impl Pair<'_> {
         skip_to: Seq,
         held: Seq,
         missing: &mut Missing,
-        said: &mut Said,
+        said: &mut LogIndex,
         salvaged: &mut Salvaged,
     ) -> Result<Option<Seq>> {
         let path = self.wal;

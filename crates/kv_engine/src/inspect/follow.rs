@@ -17,7 +17,7 @@ use super::{Entry, Record};
 use crate::disk::{Disk, File, OsDisk, read_full_at};
 use crate::error::{Error, Result};
 use crate::record::{self, HEADER_BYTES, Kind};
-use crate::recovery::{Cut, Tail, read_header};
+use crate::recovery::{LogTail, Truncation, read_header};
 use crate::scan::{Frames, Next};
 use crate::{LOG_FORMAT, Seq, wal};
 use std::io;
@@ -82,7 +82,7 @@ pub enum Followed {
     End,
     /// Bytes that are no whole record, which may be about to become one: with the same offset at the next
     /// look, they are torn or damaged as this says.
-    Bad(Tail),
+    Bad(LogTail),
     /// There is no log under the name at the moment.
     Gone,
     /// `each` broke off.
@@ -173,7 +173,7 @@ impl Follow {
             let at = frames.offset();
             match frames.next()? {
                 Next::End => return Ok(Followed::End),
-                Next::Bad(fault) => return Cut::judge(&mut frames, fault, 0).map(Followed::Bad),
+                Next::Bad(fault) => return Truncation::judge(&mut frames, fault, 0).map(Followed::Bad),
                 Next::Frame(frame) => {
                     let (seq, link) = (frame.header.seq, frame.header.check);
                     // A new log begins with copies of what stood in the old one.

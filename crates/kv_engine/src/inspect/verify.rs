@@ -6,7 +6,7 @@ use super::{
 use crate::disk::{Disk, File, OsDisk};
 use crate::error::Error;
 use crate::record::Fault;
-use crate::recovery::{self, Beside, Tail, diverged, header_now};
+use crate::recovery::{self, Beside, LogTail, diverged, header_now};
 use crate::{KeptCopy, snapshot};
 use std::fmt;
 use std::ops::ControlFlow;
@@ -188,7 +188,7 @@ pub fn lacking(wal: &Path, snapshot: &Path, seen: Option<&LogSummary>) -> Option
     // Damaged or not, where it still says whose log it is.
     let head = |file| log_head(file, wal).ok().filter(|head| head.is_known).map(|head| head.header);
     let header = log.as_ref().filter(|_| seen.is_some()).and_then(head);
-    let last = seen.filter(|seen| !matches!(seen.tail, Tail::Damaged(_))).map(|seen| seen.last_seq);
+    let last = seen.filter(|seen| !matches!(seen.tail, LogTail::Damaged(_))).map(|seen| seen.last_seq);
     let beside = match (&log, &header) {
         (None, _) => Beside::Nothing,
         (Some(file), _) if file.size().ok()? == 0 => Beside::Empty,
@@ -231,19 +231,21 @@ fn check_log(file: Arc<dyn File>, path: &Path, promised: crate::Seq) -> (Health,
     }
     let health = match (&summary.header_damage, &summary.tail) {
         (Some(reason), _) => Health::Bad(Error::damaged(path, 0, reason.clone())),
-        (None, Tail::Clean) if summary.ends_bare => Health::Sound(format!(
+        (None, LogTail::Clean) if summary.ends_bare => Health::Sound(format!(
             "{}; ends right behind its last write, without reserved space and without a mark: a write failed there, as on \
              a full disk, or somebody cut the file",
             describe(&summary)
         )),
-        (None, Tail::Clean) => Health::Sound(describe(&summary)),
-        (None, Tail::Torn(cut)) => Health::Torn(format!(
+        (None, LogTail::Clean) => Health::Sound(describe(&summary)),
+        (None, LogTail::Torn(cut)) => Health::Torn(format!(
             "{}; then {} B that are no whole record ({}): no sync that covers them is known to have ended; cut at the next opening",
             describe(&summary),
             cut.bytes,
             cut.fault
         )),
-        (None, Tail::Damaged(cut)) => Health::Bad(Error::damaged(path, cut.offset, format!("{}, and {}", cut.fault, cut.proof))),
+        (None, LogTail::Damaged(cut)) => {
+            Health::Bad(Error::damaged(path, cut.offset, format!("{}, and {}", cut.fault, cut.proof)))
+        }
     };
     (health, Some(summary))
 }

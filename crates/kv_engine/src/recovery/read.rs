@@ -1,9 +1,9 @@
 //! Steps 2 to 4 of opening: the snapshot, the log, the verdict. Nothing is changed here.
 
-use super::feed::{Feed, Progress};
+use super::applier::{Applier, Progress};
 use super::pair::diverged;
-use super::spread::{Plan, fill};
-use super::{Cut, RecoveryReport, Tail};
+use super::parallel_replay::{Plan, fill};
+use super::{LogTail, RecoveryReport, Truncation};
 use crate::disk::{File, Way, read_full_at};
 use crate::error::{Error, Result};
 use crate::record::{Fault, Kind};
@@ -67,10 +67,10 @@ pub(super) fn read(
     let plan = plan(total);
     let mut state = Map::default();
     let (snapshot, base, log) = fill(&mut state, plan, |sink| {
-        let mut feed = Feed::new(sink, progress, total, files.keep != Keep::InMemory);
+        let mut applier = Applier::new(sink, progress, total, files.keep != Keep::InMemory);
         let (snapshot, base) = match files.snapshot.clone() {
             None => (None, None),
-            Some(file) => load(file, files, plan, &mut feed)?,
+            Some(file) => load(file, files, plan, &mut applier)?,
         };
         if let Some(header) = snapshot {
             report.snapshot_seq = header.seq;
@@ -78,10 +78,10 @@ pub(super) fn read(
             report.snapshot_bytes = header.file_len().unwrap_or(0);
             report.last_seq = header.seq;
         }
-        feed.next_file(snapshot_bytes);
+        applier.next_file(snapshot_bytes);
         // An empty file, as `mktemp` makes one, holds nothing; a log is never left empty by a crash.
         let file = files.wal.as_ref().filter(|_| log_bytes > 0);
-        let log = file.map(|file| replay(file, files, snapshot.as_ref(), plan, &mut feed, report)).transpose()?;
+        let log = file.map(|file| replay(file, files, snapshot.as_ref(), plan, &mut applier, report)).transpose()?;
         Ok::<_, Error>((snapshot, base, log))
     })?;
     Ok(Found { state, snapshot, base, log })
@@ -92,15 +92,15 @@ fn load(
     file: Arc<dyn File>,
     files: &Files<'_>,
     plan: Plan,
-    feed: &mut Feed<'_, '_>,
+    applier: &mut Applier<'_, '_>,
 ) -> Result<(Option<snapshot::Header>, Option<Paged>)> {
     let path = files.snapshot_path;
     let Keep::OnDisk { cache_bytes } = files.keep else {
         let header = snapshot::load_ahead(file, path, plan.ahead, Way::ThroughCache, |at, op| {
-            feed.apply(at, op);
-            if feed.has_memory() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            applier.apply(at, op);
+            if applier.has_memory() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
-        feed.check_memory(path)?;
+        applier.check_memory(path)?;
         return Ok((header, None));
     };
     let base = Paged::open(Arc::clone(&file), path, cache_bytes)?;
@@ -114,7 +114,7 @@ fn replay(
     files: &Files<'_>,
     snapshot: Option<&snapshot::Header>,
     plan: Plan,
-    feed: &mut Feed<'_, '_>,
+    applier: &mut Applier<'_, '_>,
     report: &mut RecoveryReport,
 ) -> Result<LogEnd> {
     let path = files.wal_path;
@@ -135,12 +135,12 @@ fn replay(
                 break;
             }
             Next::Bad(fault) => {
-                report.tail = Cut::judge(&mut frames, fault, report.snapshot_seq)?;
+                report.tail = Truncation::judge(&mut frames, fault, report.snapshot_seq)?;
                 report.closed_cleanly = false;
                 break;
             }
             Next::Frame(frame) => {
-                feed.look(frame.offset);
+                applier.look(frame.offset);
                 is_behind_write = frame.header.kind == Kind::WRITE;
                 report.closed_cleanly = frame.header.kind == Kind::CLOSED;
                 if frame.header.kind != Kind::WRITE {
@@ -150,11 +150,11 @@ fn replay(
                     report.skipped += 1;
                     continue;
                 }
-                if state::decode_each(frame.body, |op| feed.apply(frame.offset, op)).is_none() {
+                if state::decode_each(frame.body, |op| applier.apply(frame.offset, op)).is_none() {
                     let reason = format!("{}, although its checksums hold; not opened, nothing changed", Fault::Content);
                     return Err(Error::damaged(path, frame.offset, reason));
                 }
-                feed.check_memory(path)?;
+                applier.check_memory(path)?;
                 report.replayed += 1;
                 report.last_seq = frame.header.seq;
             }
@@ -165,7 +165,7 @@ fn replay(
         return Err(Error::io("reading", path)(io::ErrorKind::UnexpectedEof.into()));
     }
     report.log_bytes = frames.offset();
-    report.closed_cleanly |= report.log_bytes == wal::HEADER_BYTES as u64 && report.tail == Tail::Clean; // nothing was written
+    report.closed_cleanly |= report.log_bytes == wal::HEADER_BYTES as u64 && report.tail == LogTail::Clean; // nothing was written
     Ok(LogEnd { header, end: frames.offset(), link: frames.link(), last: frames.last() })
 }
 

@@ -5,9 +5,9 @@
 #[allow(unreachable_pub)]
 mod random;
 
-use super::feed::Progress;
+use super::applier::Progress;
+use super::parallel_replay::Plan;
 use super::read::{Files, Keep, LogEnd, read};
-use super::spread::Plan;
 use super::*;
 use crate::disk::sim::{Cut, EIO, Fault, FaultPlan, Image, Lasts, SimDisk};
 use crate::disk::{read_full_at, write_all_at};
@@ -297,8 +297,8 @@ fn an_opening_that_fails_anywhere_leaves_the_same_store() {
         let digest = |disk: &SimDisk| {
             let opened = recover(disk, wal_path, snapshot_path, Recovery::Prefix, keep, &Noted::default(), &Progress::default());
             opened.and_then(|opened| {
-                let unbegun = opened.unbegun.as_ref();
-                let begun = unbegun.map(|unbegun| unbegun.begin(disk, wal_path, snapshot_path, Form::Plain));
+                let deferred_log = opened.deferred_log.as_ref();
+                let begun = deferred_log.map(|deferred_log| deferred_log.begin(disk, wal_path, snapshot_path, Form::Plain));
                 begun.transpose().and_then(|_| opened.state.digest())
             })
         };
@@ -323,7 +323,7 @@ fn an_opening_that_fails_anywhere_leaves_the_same_store() {
 #[test]
 fn a_report_says_in_words_what_was_found() {
     let report = RecoveryReport::new(Path::new("kv.wal"), Path::new("kv.snapshot"));
-    let cut = super::Cut {
+    let cut = super::Truncation {
         offset: 105,
         bytes: 33,
         fault: record::Fault::BodyChecksum,
@@ -369,12 +369,12 @@ fn a_report_says_in_words_what_was_found() {
     let known = RecoveryReport { was_opened_before: true, ..new };
     assert!(known.is_loss() && known.warnings()[0].contains("a store was open here before"));
 
-    let said = |tail: Tail| RecoveryReport { tail, ..more.clone() };
-    let torn = said(Tail::Torn(cut.clone()));
+    let said = |tail: LogTail| RecoveryReport { tail, ..more.clone() };
+    let torn = said(LogTail::Torn(cut.clone()));
     let text = "kv.wal: torn record at byte 105: the checksum of the record's body does not match; kept 4 records, cut 33 bytes";
     assert_eq!(torn.warnings(), [format!("{text}; no sync that covers them is known to have ended")]);
     assert!(!torn.is_loss());
-    let torn = said(Tail::Torn(super::Cut { whole_beyond: 2, ..cut.clone() }));
+    let torn = said(LogTail::Torn(super::Truncation { whole_beyond: 2, ..cut.clone() }));
     let text = format!("{text} (among them 2 whole but unpromised); no sync that covers them is known to have ended");
     assert_eq!(torn.warnings(), [text]);
 
@@ -385,12 +385,12 @@ fn a_report_says_in_words_what_was_found() {
         (0, 4, "write 4 is lost"),
         (4, 6, "writes 4 to 6 are lost"),
     ] {
-        let damaged = said(Tail::Damaged(super::Cut { last_beyond, promised, ..cut.clone() }));
+        let damaged = said(LogTail::Damaged(super::Truncation { last_beyond, promised, ..cut.clone() }));
         assert!(damaged.is_loss());
         let text = "kv.wal: damaged at byte 105: the checksum of the record's body does not match, and PROOF; ";
         let kept = "the damaged log is kept as kv.wal; read the rest with: kv_cli wal kv.wal";
         assert_eq!(damaged.warnings(), [format!("{text}{lost}"), kept.to_string()]);
     }
-    let kept = said(Tail::Damaged(super::Cut { kept_as: Some("kv.wal.damaged-1".into()), ..cut }));
+    let kept = said(LogTail::Damaged(super::Truncation { kept_as: Some("kv.wal.damaged-1".into()), ..cut }));
     assert!(kept.warnings()[1].ends_with("kept as kv.wal.damaged-1; read the rest with: kv_cli wal kv.wal.damaged-1"));
 }

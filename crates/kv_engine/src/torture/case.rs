@@ -29,12 +29,12 @@ pub struct Case {
     /// How truthful the disk is from which change on.
     pub(super) weak: Option<(Model, usize)>,
     /// At least one.
-    pub(super) lives: Vec<Life>,
+    pub(super) lives: Vec<Session>,
 }
 
 /// How one process ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Life {
+pub(super) struct Session {
     pub(super) plan: Option<FaultPlan>,
     /// Behind so many changes.
     pub(super) at: usize,
@@ -94,7 +94,7 @@ impl fmt::Display for Case {
         if let Some((model, from)) = self.weak {
             write!(f, ":{model}@{from}")?;
         }
-        for Life { plan, at, end } in &self.lives {
+        for Session { plan, at, end } in &self.lives {
             f.write_str(":")?;
             if let Some(plan) = plan {
                 write!(f, "{plan}@")?;
@@ -141,7 +141,7 @@ impl FromStr for Case {
                     _ => return Err(wrong(end)),
                 },
             };
-            case.lives.push(Life { plan, at: number(at)?, end });
+            case.lives.push(Session { plan, at: number(at)?, end });
         }
         if case.lives.is_empty() { Err(format!("{text:?} names no crash, such as 17:45.die")) } else { Ok(case) }
     }

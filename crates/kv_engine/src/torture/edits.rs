@@ -1,7 +1,7 @@
 //! [`Edit`]: one way to damage a file, and the numbering of all of them.
 
-use super::life::{Life, Record};
 use super::rot::{idle_group, unwitnessed_from};
+use super::session::{Record, Session};
 use crate::record::{self, Kind, le32};
 use crate::snapshot;
 use std::ops::Range;
@@ -11,7 +11,7 @@ const SECTOR_BYTES: usize = 512;
 /// A file that is damaged.
 pub(super) struct Target {
     pub(super) name: &'static str,
-    pub(super) life: Life,
+    pub(super) life: Session,
     pub(super) is_snapshot: bool,
     /// Whether it is opened with its values on the disk, too.
     pub(super) is_indexed: bool,
@@ -52,14 +52,14 @@ pub(super) enum Edit {
 
 impl Target {
     /// `cuts`: whether the log is also cut to every length, which of one that was not closed is a crash.
-    pub(super) fn log(name: &'static str, life: Life, other: Vec<u8>, cuts: bool) -> Target {
+    pub(super) fn log(name: &'static str, life: Session, other: Vec<u8>, cuts: bool) -> Target {
         let records: Vec<_> = life.records.iter().map(|record| (record.start, record.end)).collect();
         let (unwitnessed_from, idle_group) = (unwitnessed_from(&life), idle_group(&life));
         let counts = counts(life.log.len(), records.len(), other.len(), cuts);
         Target { name, life, is_snapshot: false, is_indexed: false, unwitnessed_from, idle_group, records, other, counts }
     }
 
-    pub(super) fn snapshot(name: &'static str, life: Life, other: Vec<u8>) -> Target {
+    pub(super) fn snapshot(name: &'static str, life: Session, other: Vec<u8>) -> Target {
         let bytes = life.snapshot.as_deref().expect("one was taken");
         let mut records = Vec::new();
         let mut start = snapshot::HEADER_BYTES;

@@ -4,7 +4,7 @@
 //! power. What was promised, before the fault or after it, has to be there. The same with the operations
 //! of recovery, which then may refuse to open, and must not make anything worse.
 
-use super::case::{End, Life};
+use super::case::{End, Session};
 use super::choices::{Random, power_cuts, some};
 use super::workload::record;
 use super::{Effort, Place, Report, Run, Script};
@@ -106,7 +106,7 @@ impl Script {
                 let found = end.leaves(&world);
                 let mut run = Run::new(self, &recorded, &AFTER_FAULT);
                 let (oracle, bounds) = (run.oracle, recorded.bounds(at));
-                let past = [Life { plan: None, at, end }];
+                let past = [Session { plan: None, at, end }];
                 let healthy = match oracle.live(found.clone(), bounds, 1, at, None) {
                     Ok(lived) => lived,
                     Err(_) => continue, // told by the enumeration without faults

@@ -22,7 +22,7 @@
 //! | [`recovery`] | recovery itself, of every state that [`workload`] opens; and some third lives |
 //! | [`fault_plans`] | the same workload when operations fail: in the first life, and in recovery |
 //! | [`weak_disks`] | disks that lie about a sync, or damage a torn sector's neighbours |
-//! | [`log_tails`] | the log alone: its end is left in every way |
+//! | [`torn_tails`] | the log alone: its end is left in every way |
 //! | [`rot`](rot()) | nothing: log and snapshot are damaged |
 //! | [`regressions`] | the cases that have found a bug before |
 //!
@@ -33,16 +33,16 @@ mod case;
 mod choices;
 mod edits;
 mod faults;
-mod life;
-mod meanwhile;
+mod interleaved;
 mod memory;
 mod oracle;
 mod regressions;
 mod rot;
+mod session;
 mod shapes;
 mod shrink;
-mod tails;
 mod tally;
+mod torn_tails;
 mod weak;
 mod workload;
 
@@ -51,13 +51,13 @@ pub use faults::fault_plans;
 pub use regressions::regressions;
 pub use rot::{ROT_PARTS, rot};
 pub use shrink::{replay, story};
-pub use tails::{LOG_SHAPES, log_tails};
 pub use tally::Tally;
+pub use torn_tails::{LOG_SHAPES, torn_tails};
 pub use weak::weak_disks;
 
 use crate::disk::is_scratch_of;
 use crate::disk::sim::{Change, FaultPlan, Image, World};
-use case::{End, Life};
+use case::{End, Session};
 use choices::{power_cuts, some};
 use oracle::{Bounds, Oracle, Wrong};
 use std::collections::{BTreeMap, HashSet};
@@ -276,7 +276,7 @@ struct Run<'a> {
 /// Where a crash is.
 struct Place<'a> {
     /// The lives before.
-    past: &'a [Life],
+    past: &'a [Session],
     /// What was planned to fail in the one that ends.
     plan: Option<FaultPlan>,
     at: usize,
@@ -351,7 +351,7 @@ impl<'a> Run<'a> {
 
     fn fail(&mut self, wrong: &Wrong, place: &Place<'_>, end: Option<&End>) {
         let mut lives = place.past.to_vec();
-        lives.extend(end.map(|end| Life { plan: place.plan, at: place.at, end: end.clone() }));
+        lives.extend(end.map(|end| Session { plan: place.plan, at: place.at, end: end.clone() }));
         let Script { seed, dropped, .. } = self.script;
         let case = Case { workload: *seed, dropped: dropped.clone(), weak: None, lives };
         self.report.fail(wrong, &format!("workload {seed}, life {}, change {}", place.past.len() + 1, place.at), case);
@@ -360,7 +360,7 @@ impl<'a> Run<'a> {
     /// Goes on with the state that `end` leaves: opens it, writes once, and is crashed at each change.
     fn next_life(&mut self, place: &Place<'_>, world: &World, end: End) {
         let mut world = end.leaves(world);
-        let past = [place.past, &[Life { plan: place.plan, at: place.at, end }]].concat();
+        let past = [place.past, &[Session { plan: place.plan, at: place.at, end }]].concat();
         let number = past.len();
         let lived = match self.oracle.live(world.clone(), place.bounds, number, place.at, None) {
             Ok(lived) => lived,

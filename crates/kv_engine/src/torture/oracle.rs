@@ -6,7 +6,7 @@ use super::workload::{CACHE_BYTES, leaves_values_in_snapshot, on_disk};
 use crate::disk::sim::{Change, FaultPlan, Model, Operation, SimDisk, World};
 use crate::engine::{Engine, Options};
 use crate::error::Error;
-use crate::recovery::{Keep, Tail};
+use crate::recovery::{Keep, LogTail};
 use crate::state::{Digest, Op, State};
 use std::ops::Bound;
 use std::path::Path;
@@ -128,7 +128,7 @@ impl Oracle<'_> {
     /// Whether an opened store holds what it must; its last write.
     fn judge(&self, engine: &Engine, bounds: Bounds) -> Result<u64, Wrong> {
         let k = engine.recovery().last_seq;
-        if let Tail::Damaged(cut) = &engine.recovery().tail {
+        if let LogTail::Damaged(cut) = &engine.recovery().tail {
             return Err(Wrong::Refused(format!("a crash is taken for damage: {cut:?}")));
         }
         let Bounds { promised, issued, .. } = bounds;

@@ -18,8 +18,8 @@
 //! least 99 % have to be told from a torn write; how many were is counted and said.
 
 use super::edits::{Edit, Target};
-use super::life::Life;
 use super::memory::Memory;
+use super::session::Session;
 use super::shapes::{OPENED_BYTES, PUT_BYTES, Pen};
 use super::tally::{IDLE, Tally};
 use super::{SNAPSHOT, WAL};
@@ -28,7 +28,7 @@ use crate::disk::{Disk, read_full_at};
 use crate::engine::Batch;
 use crate::error::{Error, Result};
 use crate::record::Kind;
-use crate::recovery::{Keep, Noted, Progress, Recovered, Recovery, Tail, recover};
+use crate::recovery::{Keep, LogTail, Noted, Progress, Recovered, Recovery, recover};
 use crate::snapshot::{self, Form};
 use crate::wal::HEADER_BYTES;
 use std::ops::Bound;
@@ -163,7 +163,7 @@ fn targets(seed: u64) -> [Target; 7] {
 
 /// More than two hundred records: single writes, groups, batches, deletes, several lives; groups issued
 /// during a sync; at the end a group with nothing behind it, or the mark of an orderly close.
-fn long_log(seed: u64, closed: bool) -> Life {
+fn long_log(seed: u64, closed: bool) -> Session {
     let mut pen = Pen::new(seed * 4 + u64::from(closed));
     let mut driver = pen.driver(1);
     (0..40).for_each(|_| pen.put(&mut driver, 0, 30));
@@ -198,7 +198,7 @@ fn long_log(seed: u64, closed: bool) -> Life {
 
 /// Records that begin and end with sectors, and one of four sectors: a sector written to the wrong place
 /// shows a sound head there.
-fn in_sectors(seed: u64) -> Life {
+fn in_sectors(seed: u64) -> Session {
     let mut pen = Pen::new(seed * 4 + 3);
     let mut driver = pen.driver(1);
     let lengths = [128 - OPENED_BYTES].into_iter().chain([64; 5]).chain([2048]).chain([64; 24]);
@@ -209,7 +209,7 @@ fn in_sectors(seed: u64) -> Life {
 }
 
 /// Each write is a group, and so is the last one, behind which the flusher has put its mark.
-fn single_writes(seed: u64) -> Life {
+fn single_writes(seed: u64) -> Session {
     let mut pen = Pen::new(seed * 4 + 1);
     let mut driver = pen.driver(1);
     (0..5).for_each(|_| pen.put(&mut driver, 0, 30));
@@ -220,7 +220,7 @@ fn single_writes(seed: u64) -> Life {
 }
 
 /// A snapshot of 1,200 keys, and a dozen writes behind it.
-fn with_snapshot(seed: u64) -> Life {
+fn with_snapshot(seed: u64) -> Session {
     let mut pen = Pen::new(seed * 4 + 2);
     let mut driver = pen.driver(2);
     for block in 0..4 {
@@ -238,7 +238,7 @@ fn with_snapshot(seed: u64) -> Life {
 }
 
 /// The same, with an index.
-fn indexed(life: Life) -> Life {
+fn indexed(life: Session) -> Session {
     let path = Path::new(SNAPSHOT);
     let plain = life.snapshot.clone().expect("one was taken");
     let disk = SimDisk::new(&Image::from([(path.to_path_buf(), plain)]), 1);
@@ -247,7 +247,7 @@ fn indexed(life: Life) -> Life {
     let header = snapshot::save_again(&disk, path, Form::Indexed, header.store_id, open()).expect("no faults");
     let mut bytes = vec![0; usize::try_from(header.file_len().expect("short")).expect("short")];
     read_full_at(&*open(), 0, &mut bytes).expect("no faults");
-    Life { snapshot: Some(bytes), ..life }
+    Session { snapshot: Some(bytes), ..life }
 }
 
 struct Run {
@@ -281,7 +281,7 @@ impl Run {
     }
 
     /// A snapshot that is not as it was written is refused, whatever the log says.
-    fn snapshot(&self, life: &Life, case: u64) -> std::result::Result<Outcome, Wrong> {
+    fn snapshot(&self, life: &Session, case: u64) -> std::result::Result<Outcome, Wrong> {
         let mut policies = vec![Recovery::Prefix];
         policies.extend(case.is_multiple_of(AGAIN_EVERY).then_some(Recovery::Strict));
         for policy in policies {
@@ -298,7 +298,7 @@ impl Run {
     }
 
     /// Opened with its values on the disk such a snapshot gives right values, or errors, and one at least.
-    fn values_on_disk(&self, life: &Life) -> std::result::Result<(), Wrong> {
+    fn values_on_disk(&self, life: &Session) -> std::result::Result<(), Wrong> {
         let found = match self.recover_to(Keep::OnDisk { cache_bytes: 1 << 20 }, Recovery::Strict)? {
             Err(Error::Damaged { .. } | Error::Foreign { .. }) => return Ok(()),
             Err(error) => return Err(Wrong::Told(format!("with values on disk refused with {error}"))),
@@ -353,16 +353,16 @@ impl Run {
         let shorter = same == bytes.len();
         let outcome = match &report.tail {
             // A record's check may begin with zeros, and what is left of it then is space that was reserved.
-            Tail::Clean if shorter && bytes[end..].iter().all(|&byte| byte == 0) => Outcome::EarlierEnd,
-            Tail::Torn(cut) if shorter && cut.offset == end as u64 => Outcome::EarlierEnd,
-            Tail::Damaged(cut) if !shorter && cut.offset == end as u64 && cut.expected == k + 1 => {
+            LogTail::Clean if shorter && bytes[end..].iter().all(|&byte| byte == 0) => Outcome::EarlierEnd,
+            LogTail::Torn(cut) if shorter && cut.offset == end as u64 => Outcome::EarlierEnd,
+            LogTail::Damaged(cut) if !shorter && cut.offset == end as u64 && cut.expected == k + 1 => {
                 let kept = cut.kept_as.as_deref().and_then(|path| self.disk.file(path));
                 if kept.is_none_or(|file| !file.holds(bytes)) {
                     return Err(Wrong::Told("the damaged log was not kept whole".into()));
                 }
                 Outcome::Damaged
             }
-            Tail::Torn(cut) if !shorter && cut.offset == end as u64 && cut.expected == k + 1 && !witnessed => {
+            LogTail::Torn(cut) if !shorter && cut.offset == end as u64 && cut.expected == k + 1 && !witnessed => {
                 if end >= target.unwitnessed_from {
                     Outcome::LastGroup
                 } else if edit.is_small() {
@@ -372,14 +372,14 @@ impl Run {
                 }
             }
             // Zeros to the end are space that was reserved; of a last group that was lost they say as little as a torn one.
-            Tail::Clean if !shorter && !witnessed && bytes[end..].iter().all(|&byte| byte == 0) => {
+            LogTail::Clean if !shorter && !witnessed && bytes[end..].iter().all(|&byte| byte == 0) => {
                 if end >= target.unwitnessed_from { Outcome::LastGroup } else { Outcome::NoWitness }
             }
-            Tail::Torn(_) if witnessed => return Err(Wrong::Unseen("damage was taken for a torn tail".into())),
-            Tail::Clean => return Err(Wrong::Unseen("nothing was said".into())),
+            LogTail::Torn(_) if witnessed => return Err(Wrong::Unseen("damage was taken for a torn tail".into())),
+            LogTail::Clean => return Err(Wrong::Unseen("nothing was said".into())),
             tail => return Err(Wrong::Told(format!("the log is whole up to byte {end}, and told is {tail:?}"))),
         };
-        if !matches!(report.tail, Tail::Clean) && report.warnings().is_empty() {
+        if !matches!(report.tail, LogTail::Clean) && report.warnings().is_empty() {
             return Err(Wrong::Told("there is no warning".into()));
         }
         self.cut_and_stays(&found, end, case)?;
@@ -394,7 +394,7 @@ impl Run {
         }
         if case.is_multiple_of(AGAIN_EVERY) {
             let again = self.recover(Recovery::Strict)?.map_err(|error| Wrong::Told(format!("not opened again: {error}")))?;
-            if again.report.tail != Tail::Clean
+            if again.report.tail != LogTail::Clean
                 || again.state.digest().ok() != found.state.digest().ok()
                 || !file.is_cut(&self.bytes[..end])
             {
@@ -418,7 +418,7 @@ impl Run {
 
     /// An empty file holds nothing, and no crash leaves one: strict mode refuses it. Otherwise a new store begins, or the
     /// snapshot misses its log, and nothing is changed before the first write.
-    fn emptied(&self, life: &Life) -> std::result::Result<Outcome, Wrong> {
+    fn emptied(&self, life: &Session) -> std::result::Result<Outcome, Wrong> {
         let strict = self.recover(Recovery::Strict)?;
         let found = match (strict, &life.snapshot) {
             (Err(Error::Damaged { .. }), None) | (Err(Error::Mismatch { .. }), Some(_)) => {
@@ -451,7 +451,7 @@ impl Run {
 }
 
 /// Where a log ends that nothing behind it proves: its last group, or the mark of closing.
-pub(super) fn unwitnessed_from(life: &Life) -> usize {
+pub(super) fn unwitnessed_from(life: &Session) -> usize {
     // Two marks with no write between are synced together, so the second proves nothing of the first.
     let mut behind = life.records.iter().rev().take_while(|record| record.kind != Kind::WRITE).peekable();
     let is_closed = behind.peek().is_some_and(|record| record.kind == Kind::CLOSED);
@@ -463,7 +463,7 @@ pub(super) fn unwitnessed_from(life: &Life) -> usize {
 }
 
 /// The last group that was synced before a store that was idle was killed; of another one nothing.
-pub(super) fn idle_group(life: &Life) -> std::ops::Range<usize> {
+pub(super) fn idle_group(life: &Session) -> std::ops::Range<usize> {
     match (life.groups.as_slice(), life.records.last()) {
         ([.., group, mark], Some(last)) if last.kind == Kind::OPENED && last.start == mark.start => group.start..group.end,
         _ => 0..0,

@@ -5,11 +5,11 @@
 //! offsets, so that what one leaves in a block fits the other as well as stale bytes ever can.
 
 use super::choices::Random;
-use super::life::{Driver, Life};
+use super::session::{Driver, Session};
 use crate::engine::Batch;
 use crate::record::Kind;
 
-type Shape = (&'static str, fn(&mut Pen) -> Life);
+type Shape = (&'static str, fn(&mut Pen) -> Session);
 
 /// Every shape, with its name.
 pub(super) const SHAPES: [Shape; 13] = [
@@ -33,7 +33,7 @@ pub(super) const OPENED_BYTES: usize = 41;
 pub(super) const PUT_BYTES: usize = 44;
 
 /// The log of a number and a twist.
-pub(super) fn draw(number: u64, twist: u8) -> Life {
+pub(super) fn draw(number: u64, twist: u8) -> Session {
     let (_, shape) = shape_of(number);
     let seed = number.wrapping_mul(2) + u64::from(twist & 1);
     shape(&mut Pen { random: Random::new(number), twist, seed })
@@ -96,7 +96,7 @@ impl Pen {
     }
 }
 
-fn one_large(pen: &mut Pen) -> Life {
+fn one_large(pen: &mut Pen) -> Session {
     let mut driver = pen.driver(1);
     pen.put(&mut driver, 0, 20);
     pen.put(&mut driver, 4200, 4500);
@@ -104,19 +104,19 @@ fn one_large(pen: &mut Pen) -> Life {
     driver.life()
 }
 
-fn many_small(pen: &mut Pen) -> Life {
+fn many_small(pen: &mut Pen) -> Session {
     let mut driver = pen.driver(1);
     (0..25).for_each(|_| pen.put(&mut driver, 0, 12));
     driver.life()
 }
 
-fn batches(pen: &mut Pen) -> Life {
+fn batches(pen: &mut Pen) -> Session {
     let mut driver = pen.driver(1);
     (0..8).for_each(|_| driver.batch(pen.batch()));
     driver.life()
 }
 
-fn deletes(pen: &mut Pen) -> Life {
+fn deletes(pen: &mut Pen) -> Session {
     let mut driver = pen.driver(2);
     for round in 0..3 {
         let keys = ["k0", "k1", "k2", "k3"];
@@ -129,25 +129,25 @@ fn deletes(pen: &mut Pen) -> Life {
     driver.life()
 }
 
-fn across_sectors(pen: &mut Pen) -> Life {
+fn across_sectors(pen: &mut Pen) -> Session {
     let mut driver = pen.driver(1);
     (0..6).for_each(|_| pen.put(&mut driver, 150, 900));
     driver.life()
 }
 
-fn groups(pen: &mut Pen) -> Life {
+fn groups(pen: &mut Pen) -> Session {
     let mut driver = pen.driver(8);
     (0..24).for_each(|_| pen.put(&mut driver, 0, 200));
     driver.life()
 }
 
-fn wide_group(pen: &mut Pen) -> Life {
+fn wide_group(pen: &mut Pen) -> Session {
     let mut driver = pen.driver(12);
     (0..12).for_each(|_| pen.put(&mut driver, 250, 360));
     driver.life()
 }
 
-fn issued_during_a_sync(pen: &mut Pen) -> Life {
+fn issued_during_a_sync(pen: &mut Pen) -> Session {
     let mut driver = pen.driver(100);
     for _ in 0..4 {
         (0..3).for_each(|_| pen.put(&mut driver, 0, 120));
@@ -158,7 +158,7 @@ fn issued_during_a_sync(pen: &mut Pen) -> Life {
     driver.life()
 }
 
-fn lives(pen: &mut Pen) -> Life {
+fn lives(pen: &mut Pen) -> Session {
     let mut driver = pen.driver(3);
     for life in 0..4 {
         (0..4).for_each(|_| pen.put(&mut driver, 0, 60));
@@ -176,7 +176,7 @@ fn lives(pen: &mut Pen) -> Life {
     driver.life()
 }
 
-fn behind_a_snapshot(pen: &mut Pen) -> Life {
+fn behind_a_snapshot(pen: &mut Pen) -> Session {
     let mut driver = pen.driver(4);
     (0..8).for_each(|_| pen.put(&mut driver, 0, 50));
     driver.snapshot();
@@ -188,7 +188,7 @@ fn behind_a_snapshot(pen: &mut Pen) -> Life {
 /// The last group of a life is lost but for some records. The next life writes records of the same
 /// lengths: behind its mark and its first one, each stands where one of the lost ones stood, with
 /// the same sequence number and the same salt. Only the chain of links tells them apart.
-fn written_again(pen: &mut Pen) -> Life {
+fn written_again(pen: &mut Pen) -> Session {
     let mut driver = pen.driver(100);
     (0..4).for_each(|_| pen.put(&mut driver, 0, 40));
     driver.flush();
@@ -214,7 +214,7 @@ fn written_again(pen: &mut Pen) -> Life {
     driver.life()
 }
 
-fn snapshot_ahead(pen: &mut Pen) -> Life {
+fn snapshot_ahead(pen: &mut Pen) -> Session {
     let mut driver = pen.driver(2);
     (0..8).for_each(|_| pen.put(&mut driver, 0, 50));
     let mut driver = driver.snapshot_and_power_cut(pen.seed ^ 1 << 60, 4);
@@ -223,7 +223,7 @@ fn snapshot_ahead(pen: &mut Pen) -> Life {
 }
 
 /// Records of 64 and 128 bytes and of a sector, none of which crosses the end of a sector by chance.
-fn aligned(pen: &mut Pen) -> Life {
+fn aligned(pen: &mut Pen) -> Session {
     let mut driver = pen.driver(6);
     driver.put("k0", &pen.value(128 - OPENED_BYTES - PUT_BYTES));
     for _ in 0..23 {

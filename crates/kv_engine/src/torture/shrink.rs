@@ -1,7 +1,7 @@
 //! A failing case again, and made small: steps are left out and lost pieces restored as long as it still
 //! fails. What is left is told as a story.
 
-use super::case::{Case, End, Life};
+use super::case::{Case, End, Session};
 use super::oracle::{Bounds, Lived, Oracle, SNAPSHOT, WAL, Wrong};
 use super::workload::{Recorded, record, run};
 use super::{Effort, Report, Script};
@@ -224,7 +224,7 @@ fn tell(case: &Case) -> String {
         let word = if model == Model::Lying { "lies about each sync" } else { "damages a torn sector's neighbours" };
         line(format!("the disk {word} behind change {from}"));
     }
-    for (n, ((before, changes), Life { plan, end, .. })) in played.lives.iter().zip(&case.lives).enumerate() {
+    for (n, ((before, changes), Session { plan, end, .. })) in played.lives.iter().zip(&case.lives).enumerate() {
         line(format!("life {}: {} changes to the disk{}", n + 1, changes.len(), if n == 0 { "" } else { ", opening first" }));
         if let Some(plan) = plan {
             line(format!("  fault plan {plan}"));

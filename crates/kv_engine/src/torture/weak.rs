@@ -3,7 +3,7 @@
 //! No store can keep its promise there. This one promises to notice: it serves no state that never was,
 //! refuses, or says that something is wrong.
 
-use super::case::{Case, End, Life};
+use super::case::{Case, End, Session};
 use super::choices::Random;
 use super::oracle::Oracle;
 use super::workload::record;
@@ -62,7 +62,7 @@ impl Script {
                     match oracle.check_weak(World::of(&image), model, bounds) {
                         Ok(refused) => report.weak_refused += u64::from(refused),
                         Err(wrong) => {
-                            let lives = vec![Life { plan: None, at, end: End::Cut(cut) }];
+                            let lives = vec![Session { plan: None, at, end: End::Cut(cut) }];
                             let (workload, dropped) = (self.seed, self.dropped.clone());
                             let case = Case { workload, dropped, weak: Some((model, from)), lives };
                             report.fail(&wrong, &format!("workload {workload}, change {at}"), case);

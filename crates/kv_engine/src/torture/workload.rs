@@ -8,7 +8,7 @@
 //! key, and must see what was written last.
 
 use super::choices::Random;
-use super::meanwhile::Visited;
+use super::interleaved::Interleaved;
 use super::oracle::{Bounds, options};
 use crate::disk::Disk;
 use crate::disk::sim::{Change, Image, SimDisk};
@@ -307,7 +307,7 @@ pub(super) fn run(steps: &[Step], disk: &SimDisk, mut on_error: impl FnMut(&Erro
     let (times, marks) = (Vec::new(), Vec::new());
     let model = Model { state, digests, times, promised: 0, marks, step: 0, meanwhile: 0, misread: None, ended: None };
     let client = Client { disk: disk.clone(), model: Arc::new(Mutex::new(model)) };
-    let seam = Visited::new(disk);
+    let seam = Interleaved::new(disk);
     let mut process = Process { client, seam, engine: None, batch_size: 1, snapshot_on_close: false, keep: Keep::InMemory };
     let mut failed_by = None;
     for (number, step) in steps.iter().enumerate() {
@@ -333,7 +333,7 @@ pub(super) fn run(steps: &[Step], disk: &SimDisk, mut on_error: impl FnMut(&Erro
 
 struct Process {
     client: Client,
-    seam: Visited,
+    seam: Interleaved,
     engine: Option<Engine>,
     batch_size: u64,
     snapshot_on_close: bool,

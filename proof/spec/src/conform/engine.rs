@@ -2,7 +2,7 @@
 
 use super::Random;
 use crate::disk::{Seq, Writes};
-use crate::replay::Tail;
+use crate::replay::LogTail;
 use kv_engine::disk::sim::{Change, FaultPlan, Image, SimDisk, World};
 use kv_engine::{Engine, Error, Options, RecoveryReport};
 use std::collections::BTreeMap;
@@ -157,11 +157,11 @@ pub(super) fn holds(engine: &Engine, writes: &Writes) -> Result<(), String> {
 
 /// What recovery says: the last write, the end of the log, whole frames behind a bad one, the last
 /// write of the snapshot, and how many writes of the log were applied.
-pub(super) fn found(report: &RecoveryReport) -> (Seq, Tail, u8, Seq, u8) {
+pub(super) fn found(report: &RecoveryReport) -> (Seq, LogTail, u8, Seq, u8) {
     let (tail, beyond) = match &report.tail {
-        kv_engine::Tail::Clean => (Tail::Clean, 0),
-        kv_engine::Tail::Torn(cut) => (Tail::Torn, cut.whole_beyond),
-        kv_engine::Tail::Damaged(cut) => (Tail::Damaged, cut.whole_beyond),
+        kv_engine::LogTail::Clean => (LogTail::Clean, 0),
+        kv_engine::LogTail::Torn(cut) => (LogTail::Torn, cut.whole_beyond),
+        kv_engine::LogTail::Damaged(cut) => (LogTail::Damaged, cut.whole_beyond),
         _ => unreachable!("the engine has three"),
     };
     let small = |number: u64| Seq::try_from(number).expect("few writes");

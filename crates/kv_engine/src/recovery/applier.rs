@@ -1,6 +1,6 @@
 //! What opening reads, on its way into the state; how far it has come, and whether there is memory for it.
 
-use super::spread::Sink;
+use super::parallel_replay::Sink;
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::state::{OpRef, tag};
@@ -19,7 +19,7 @@ impl fmt::Debug for Progress {
 }
 
 /// Hands operations on, and tells at each mebibyte of the files, not at each record.
-pub(super) struct Feed<'s, 'm> {
+pub(super) struct Applier<'s, 'm> {
     sink: &'s mut Sink<'m>,
     progress: &'s Progress,
     /// Length of the files that are done.
@@ -40,10 +40,10 @@ const LONG_BYTES: usize = 1 << 20;
 /// So much should be left over.
 const SPARE_BYTES: u64 = 2 << 20;
 
-impl<'s, 'm> Feed<'s, 'm> {
-    pub(super) fn new(sink: &'s mut Sink<'m>, progress: &'s Progress, total: u64, tagged: bool) -> Feed<'s, 'm> {
+impl<'s, 'm> Applier<'s, 'm> {
+    pub(super) fn new(sink: &'s mut Sink<'m>, progress: &'s Progress, total: u64, tagged: bool) -> Applier<'s, 'm> {
         let scarce = memory::is_scarce();
-        Feed { sink, progress, before: 0, next: 0, total, tagged: tagged.then(Vec::new), scarce, short: None }
+        Applier { sink, progress, before: 0, next: 0, total, tagged: tagged.then(Vec::new), scarce, short: None }
     }
 
     /// A file of this length is done.
@@ -102,7 +102,7 @@ impl<'s, 'm> Feed<'s, 'm> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::spread::{Plan, fill};
+    use super::super::parallel_replay::{Plan, fill};
     use super::*;
     use crate::state::Map;
     use std::sync::Mutex;
@@ -114,12 +114,12 @@ mod tests {
         let progress = Progress(Some(Arc::new(move |at, total| seen.lock().unwrap().push((at, total)))));
         const MIB: u64 = 1 << 20;
         fill(&mut Map::default(), Plan::of(0), |sink| {
-            let mut feed = Feed::new(sink, &progress, 9, false);
-            [0, 5, MIB - 1, MIB, MIB + 1].into_iter().for_each(|at| feed.look(at));
-            feed.next_file(2 * MIB);
-            [0, 1].into_iter().for_each(|at| feed.look(at));
-            feed.next_file(MIB);
-            feed.look(7);
+            let mut applier = Applier::new(sink, &progress, 9, false);
+            [0, 5, MIB - 1, MIB, MIB + 1].into_iter().for_each(|at| applier.look(at));
+            applier.next_file(2 * MIB);
+            [0, 1].into_iter().for_each(|at| applier.look(at));
+            applier.next_file(MIB);
+            applier.look(7);
         });
         assert_eq!(*told.lock().unwrap(), [(0, 9), (MIB, 9), (2 * MIB, 9), (3 * MIB + 7, 9)]);
         assert_eq!(format!("{progress:?} {:?}", Progress::default()), "Progress(…) Progress(none)");

@@ -1,4 +1,4 @@
-//! [`Holed`]: a file of which some blocks cannot be read. They read as bytes that pass no check, so that what stands
+//! [`BadBlocks`]: a file of which some blocks cannot be read. They read as bytes that pass no check, so that what stands
 //! behind them is found, and they are counted.
 
 use crate::disk::{File, ReadOnly, Readable, read_full_at};
@@ -13,7 +13,7 @@ const BLOCK_BYTES: u64 = 4096;
 const FILLER: u8 = 0xff;
 
 #[derive(Debug)]
-pub(super) struct Holed {
+pub(super) struct BadBlocks {
     file: Arc<dyn File>,
     holes: Mutex<Holes>,
 }
@@ -26,9 +26,9 @@ struct Holes {
     error: String,
 }
 
-impl Holed {
-    pub(super) fn new(file: Arc<dyn File>) -> Arc<ReadOnly<Holed>> {
-        Arc::new(ReadOnly(Holed { file, holes: Mutex::default() }))
+impl BadBlocks {
+    pub(super) fn new(file: Arc<dyn File>) -> Arc<ReadOnly<BadBlocks>> {
+        Arc::new(ReadOnly(BadBlocks { file, holes: Mutex::default() }))
     }
 
     fn holes(&self) -> MutexGuard<'_, Holes> {
@@ -73,7 +73,7 @@ impl Holed {
     }
 }
 
-impl Readable for Holed {
+impl Readable for BadBlocks {
     fn size(&self) -> io::Result<u64> {
         self.file.size()
     }

@@ -1,4 +1,4 @@
-//! [`Visited`]: the simulated disk, before each of whose operations somebody may do something else: in the
+//! [`Interleaved`]: the simulated disk, before each of whose operations somebody may do something else: in the
 //! middle of a checkpoint another writer puts, in the middle of a sync another one goes on. All of it
 //! happens on one thread, so a run is repeated by its seed; only what would not have to wait is possible.
 
@@ -14,14 +14,14 @@ type Visit = Box<dyn FnMut() + Send>;
 
 /// A simulated disk with visits. Clones are the same disk.
 #[derive(Clone)]
-pub(super) struct Visited {
+pub(super) struct Interleaved {
     disk: SimDisk,
     visit: Arc<Mutex<Option<Visit>>>,
 }
 
-impl Visited {
-    pub(super) fn new(disk: &SimDisk) -> Visited {
-        Visited { disk: disk.clone(), visit: Arc::default() }
+impl Interleaved {
+    pub(super) fn new(disk: &SimDisk) -> Interleaved {
+        Interleaved { disk: disk.clone(), visit: Arc::default() }
     }
 
     /// Does `work`, and before each operation of it on the disk `visit`, whose own operations are not visited.
@@ -44,17 +44,17 @@ impl Visited {
     }
 
     fn file(&self, file: Arc<dyn File>) -> Arc<dyn File> {
-        Arc::new(VisitedFile { file, disk: self.clone() })
+        Arc::new(InterleavedFile { file, disk: self.clone() })
     }
 }
 
-impl fmt::Debug for Visited {
+impl fmt::Debug for Interleaved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.disk.fmt(f)
     }
 }
 
-impl Disk for Visited {
+impl Disk for Interleaved {
     fn open(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
         self.operation();
         Ok(self.disk.open(path)?.map(|file| self.file(file)))
@@ -107,12 +107,12 @@ impl Disk for Visited {
 }
 
 #[derive(Debug)]
-struct VisitedFile {
+struct InterleavedFile {
     file: Arc<dyn File>,
-    disk: Visited,
+    disk: Interleaved,
 }
 
-impl File for VisitedFile {
+impl File for InterleavedFile {
     fn id(&self) -> Option<FileId> {
         self.file.id()
     }

@@ -1,4 +1,4 @@
-//! [`Said`]: what a log says of each key that it touches, the last word only; and [`Merge`], which puts it together
+//! [`LogIndex`]: what a log says of each key that it touches, the last word only; and [`Merge`], which puts it together
 //! with the entries of a snapshot.
 //!
 //! In memory are the keys, and values that are shorter than what it takes to find them again. A longer one stays in
@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 /// Keys, each with the word on it, one behind another as they came: two large pieces of memory instead of many small ones.
 #[derive(Debug, Default)]
-pub(super) struct Said {
+pub(super) struct LogIndex {
     bytes: Vec<u8>,
     places: Vec<Place>,
     log: Log,
@@ -45,10 +45,10 @@ struct Log {
     path: PathBuf,
 }
 
-impl Said {
+impl LogIndex {
     /// Nothing yet, of the log `file`.
-    pub(super) fn of(file: Arc<dyn File>, path: &Path) -> Said {
-        Said { log: Log { file: Some(file), path: path.to_path_buf() }, ..Said::default() }
+    pub(super) fn of(file: Arc<dyn File>, path: &Path) -> LogIndex {
+        LogIndex { log: Log { file: Some(file), path: path.to_path_buf() }, ..LogIndex::default() }
     }
 
     /// One operation of a write.

@@ -1,4 +1,4 @@
-//! [`Life`]: a log as the engine wrote it on a healthy disk, with what is known about every byte of it:
+//! [`Session`]: a log as the engine wrote it on a healthy disk, with what is known about every byte of it:
 //! which record it is in, which group was written with one call, what had been issued and promised
 //! then, and the state after every write. [`Driver`] is the process that wrote it.
 
@@ -6,7 +6,7 @@ use super::memory::Memory;
 use super::{SNAPSHOT, WAL};
 use crate::disk::Disk;
 use crate::engine::{Ack, Batch, Engine, Options};
-use crate::layers::Layers;
+use crate::merge_view::MergeView;
 use crate::record::Kind;
 use crate::recovery::read_header;
 use crate::scan::{Frames, Next};
@@ -40,7 +40,7 @@ pub(super) struct Record {
 }
 
 /// A log, and what is known about it.
-pub(super) struct Life {
+pub(super) struct Session {
     pub(super) log: Vec<u8>,
     pub(super) snapshot: Option<Vec<u8>>,
     pub(super) groups: Vec<Group>,
@@ -61,7 +61,7 @@ pub(super) struct Earlier {
     pub(super) cut: usize,
 }
 
-impl Life {
+impl Session {
     /// What is whole of the log when its first `bytes` are as they were written: the last write, where
     /// the last record ends, and whether that is the mark of an orderly close.
     pub(super) fn whole(&self, bytes: usize) -> (u64, usize, bool) {
@@ -73,7 +73,7 @@ impl Life {
     }
 
     /// Whether `state` is the one after write `seq`, entry by entry.
-    pub(super) fn is_state(&self, seq: u64, state: &Layers) -> bool {
+    pub(super) fn is_state(&self, seq: u64, state: &MergeView) -> bool {
         let expected = usize::try_from(seq).ok().and_then(|at| self.states.get(at));
         expected.is_some_and(|expected| {
             let is = |key: &[u8], value: &[u8]| matches!(state.with(key, |found| found == value), Ok(Some(true)));
@@ -253,7 +253,7 @@ impl Driver {
         next
     }
 
-    fn revive(&self, life: &Life, bytes: usize, seed: u64, batch_size: u64) -> Driver {
+    fn revive(&self, life: &Session, bytes: usize, seed: u64, batch_size: u64) -> Driver {
         let disk = Memory::new(seed);
         disk.put(Path::new(WAL), &life.log[..bytes]);
         life.snapshot.iter().for_each(|snapshot| disk.put(Path::new(SNAPSHOT), snapshot));
@@ -272,7 +272,7 @@ impl Driver {
     }
 
     /// What was written so far.
-    pub(super) fn life(&self) -> Life {
+    pub(super) fn life(&self) -> Session {
         let path = Path::new(WAL);
         let file = self.disk.open(path).expect("a healthy disk").expect("there is a log");
         let log = self.disk.file(path).expect("there is a log").bytes();
@@ -291,7 +291,7 @@ impl Driver {
         }
         assert_eq!(records.last().map_or(HEADER_BYTES, |record| record.end), log.len(), "every record is sound");
         let (groups, states) = (self.groups.clone(), model.states.clone());
-        Life { log, snapshot, groups, records, base: self.base, states, earlier: self.earlier.clone() }
+        Session { log, snapshot, groups, records, base: self.base, states, earlier: self.earlier.clone() }
     }
 }
 

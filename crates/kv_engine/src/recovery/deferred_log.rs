@@ -11,7 +11,7 @@
 //!
 //! Where one of the steps fails, a later write tries again. It does not save the snapshot a second time.
 
-use super::keep::keep_copy;
+use super::keep_copy::keep_copy;
 use super::new_id;
 use crate::disk::{Disk, File, is_still};
 use crate::error::{Error, Result};
@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What opening found.
 #[derive(Debug)]
-pub(crate) struct Unbegun {
+pub(crate) struct DeferredLog {
     snapshot: Mutex<Saved>,
     /// What has the name of the log: nothing, an empty file, or a log of this store that ends before the snapshot.
     log: Option<Arc<dyn File>>,
@@ -39,10 +39,10 @@ struct Saved {
     is_renewed: bool,
 }
 
-impl Unbegun {
-    pub(super) fn new(snapshot: (Arc<dyn File>, snapshot::Header), log: Option<Arc<dyn File>>, is_older: bool) -> Unbegun {
+impl DeferredLog {
+    pub(super) fn new(snapshot: (Arc<dyn File>, snapshot::Header), log: Option<Arc<dyn File>>, is_older: bool) -> DeferredLog {
         let (file, header) = snapshot;
-        Unbegun { snapshot: Mutex::new(Saved { file, header, is_renewed: false }), log, is_older }
+        DeferredLog { snapshot: Mutex::new(Saved { file, header, is_renewed: false }), log, is_older }
     }
 
     /// Begins the log.

@@ -1,6 +1,6 @@
 //! Keeping a damaged log: a copy beside it, before anything of it is cut off.
 
-use super::kept::{Sort, name};
+use super::kept_copies::{Sort, name};
 use crate::disk::{Disk, File, Scratch, is_still, read_full_at, write_all_at};
 use crate::error::{Error, Result};
 use std::io;

@@ -1,4 +1,4 @@
-//! [`Layers`]: what readers see. Either all of it is in memory, one [`Map`]; or the snapshot stays on the disk, and in
+//! [`MergeView`]: what readers see. Either all of it is in memory, one [`Map`]; or the snapshot stays on the disk, and in
 //! memory is what was written since:
 //!
 //! ```text
@@ -9,8 +9,8 @@
 //!
 //! - Each layer hides what those below say of a key. So a deletion has to be known in the layers above the base: there a value
 //!   begins with a byte that says whether it is one.
-//! - A checkpoint of the state after write S [freezes](Layers::freeze) the top at exactly S, saves the snapshot, and then
-//!   [puts it](Layers::rebase) in the place of the old one and of everything frozen, which it holds. Where it fails, or the
+//! - A checkpoint of the state after write S [freezes](MergeView::freeze) the top at exactly S, saves the snapshot, and then
+//!   [puts it](MergeView::rebase) in the place of the old one and of everything frozen, which it holds. Where it fails, or the
 //!   new snapshot cannot be opened, nothing is taken away: what there is says the same.
 //! - A reader takes the stack as it is and goes through it without a lock. Writes go to the top, one at a time, never while it is
 //!   frozen: for both the caller holds the log's lock.
@@ -28,7 +28,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
 #[derive(Debug)]
-pub(crate) enum Layers {
+pub(crate) enum MergeView {
     Memory(Map),
     Stack(Stacked),
 }
@@ -46,65 +46,65 @@ struct Stack {
     base: Option<Arc<Paged>>,
 }
 
-impl Layers {
+impl MergeView {
     /// `top` holds tagged values.
-    pub(crate) fn over(base: Option<Paged>, top: Map, cache_bytes: usize) -> Layers {
+    pub(crate) fn over(base: Option<Paged>, top: Map, cache_bytes: usize) -> MergeView {
         let stack = Stack { top: Arc::new(top), frozen: Vec::new(), base: base.map(Arc::new) };
-        Layers::Stack(Stacked { now: RwLock::new(Arc::new(stack)), cache_bytes })
+        MergeView::Stack(Stacked { now: RwLock::new(Arc::new(stack)), cache_bytes })
     }
 
     /// How its snapshots have to be.
     pub(crate) fn form(&self) -> Form {
         match self {
-            Layers::Memory(_) => Form::Plain,
-            Layers::Stack(_) => Form::Indexed,
+            MergeView::Memory(_) => Form::Plain,
+            MergeView::Stack(_) => Form::Indexed,
         }
     }
 
     /// Calls `see` with the value of `key`.
     pub(crate) fn with<T>(&self, key: &[u8], see: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
         match self {
-            Layers::Memory(map) => Ok(map.with(key, see)),
-            Layers::Stack(_) => Ok(self.get(key)?.map(|value| see(&value))),
+            MergeView::Memory(map) => Ok(map.with(key, see)),
+            MergeView::Stack(_) => Ok(self.get(key)?.map(|value| see(&value))),
         }
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Value>> {
         match self {
-            Layers::Memory(map) => Ok(map.get(key)),
-            Layers::Stack(stacked) => stacked.now().get(key),
+            MergeView::Memory(map) => Ok(map.get(key)),
+            MergeView::Stack(stacked) => stacked.now().get(key),
         }
     }
 
     /// Applies a write whose body this program encoded: all of it at once, for every reader.
     pub(crate) fn apply_write(&self, body: &[u8]) {
         match self {
-            Layers::Memory(map) => map.apply_write(body),
-            Layers::Stack(stacked) => stacked.now().top.apply_tagged(&tagged(body)),
+            MergeView::Memory(map) => map.apply_write(body),
+            MergeView::Stack(stacked) => stacked.now().top.apply_tagged(&tagged(body)),
         }
     }
 
     /// At most `count` entries whose keys begin with `prefix`, in order, those from `from` on.
     pub(crate) fn range(&self, from: Bound<&[u8]>, prefix: &[u8], count: usize) -> Result<Vec<(Key, Value)>> {
         match self {
-            Layers::Memory(map) => Ok(map.range(from, prefix, count)),
-            Layers::Stack(stacked) => stacked.now().range(from, prefix, count),
+            MergeView::Memory(map) => Ok(map.range(from, prefix, count)),
+            MergeView::Stack(stacked) => stacked.now().range(from, prefix, count),
         }
     }
 
     /// Number of keys.
     pub(crate) fn count(&self) -> Result<u64> {
         match self {
-            Layers::Memory(map) => Ok(map.len() as u64),
-            Layers::Stack(stacked) => stacked.now().count(),
+            MergeView::Memory(map) => Ok(map.len() as u64),
+            MergeView::Stack(stacked) => stacked.now().count(),
         }
     }
 
     /// Number of keys, those in several layers counted for each; and the bytes of keys and values, or of what holds them.
     pub(crate) fn at_most(&self) -> (u64, u64) {
         match self {
-            Layers::Memory(map) => (map.len() as u64, map.data_bytes()),
-            Layers::Stack(stacked) => {
+            MergeView::Memory(map) => (map.len() as u64, map.data_bytes()),
+            MergeView::Stack(stacked) => {
                 let stack = stacked.now();
                 let base = stack.base.as_ref().map_or((0, 0), |base| (base.header().entries, base.header().data_len));
                 let add = |sum: (u64, u64), map: &Map| (sum.0 + map.len() as u64, sum.1 + map.data_bytes());
@@ -115,14 +115,14 @@ impl Layers {
 
     pub(crate) fn digest(&self) -> Result<Digest> {
         match self {
-            Layers::Memory(map) => Ok(map.digest()),
-            Layers::Stack(stacked) => stacked.now().digest(),
+            MergeView::Memory(map) => Ok(map.digest()),
+            MergeView::Stack(stacked) => stacked.now().digest(),
         }
     }
 
     /// What is in memory is the state after some write, of which a snapshot is about to be saved.
     pub(crate) fn freeze(&self) {
-        let Layers::Stack(stacked) = self else { return };
+        let MergeView::Stack(stacked) = self else { return };
         stacked.change(|stack| {
             let top = std::mem::take(&mut stack.top);
             stack.frozen.insert(0, top);
@@ -131,7 +131,7 @@ impl Layers {
 
     /// The snapshot with this header, of what was frozen last, is in place.
     pub(crate) fn rebase(&self, disk: &dyn Disk, path: &Path, header: &Header) {
-        let Layers::Stack(stacked) = self else { return };
+        let MergeView::Stack(stacked) = self else { return };
         let Ok(Some(file)) = disk.open_read(path) else { return };
         match Paged::open(file, path, stacked.cache_bytes) {
             Ok(Some(base)) if base.header() == header => stacked.change(|stack| {
@@ -267,13 +267,13 @@ mod tests {
         save(&OsDisk, path, Draft::new(form, ID, 7), fill_from(&map(entries))).unwrap()
     }
 
-    fn written(layers: &Layers, ops: &[Op]) {
+    fn written(layers: &MergeView, ops: &[Op]) {
         let mut body = Vec::new();
         ops.iter().for_each(|op| op.as_ref().encode(&mut body));
         layers.apply_write(&body);
     }
 
-    fn all(layers: &Layers) -> Vec<(Vec<u8>, Vec<u8>)> {
+    fn all(layers: &MergeView) -> Vec<(Vec<u8>, Vec<u8>)> {
         let entries = layers.range(Bound::Unbounded, b"", usize::MAX).unwrap();
         entries.into_iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect()
     }
@@ -285,7 +285,7 @@ mod tests {
         let path = dir.path().join("snap");
         saved(&path, Form::Indexed, &[(b"a", b"base"), (b"b", b"base"), (b"c", b"base"), (b"d", b"base")]);
         let open = || Paged::open(OsDisk.open_read(&path).unwrap().unwrap(), &path, 0).unwrap();
-        let layers = Layers::over(open(), Map::default(), 0);
+        let layers = MergeView::over(open(), Map::default(), 0);
         written(&layers, &[Op::put(b"b", b"first"), Op::delete(b"c"), Op::put(b"e", b"first")]);
         layers.freeze();
         written(&layers, &[Op::delete(b"b"), Op::put(b"c", b"second")]);
@@ -341,7 +341,7 @@ mod tests {
         expected.extend(base.iter().cloned());
         saved(&path, Form::Indexed, &base.iter().map(|(key, value)| (&key[..], &value[..])).collect::<Vec<_>>());
         let base = Paged::open(OsDisk.open_read(&path).unwrap().unwrap(), &path, 0).unwrap();
-        let layers = Layers::over(base, Map::default(), 0);
+        let layers = MergeView::over(base, Map::default(), 0);
         for n in (0..70).step_by(2) {
             written(&layers, &[Op::put(&key(n), &value(n, 2))]);
             expected.insert(key(n), value(n, 2));

@@ -11,29 +11,29 @@ use std::path::PathBuf;
 /// ```
 /// # let dir = tempfile::tempdir()?;
 /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
-/// use kv_engine::Tail;
+/// use kv_engine::LogTail;
 ///
 /// match &engine.recovery().tail {
-///     Tail::Clean => {}
-///     Tail::Torn(cut) => println!("{} B cut that nobody was promised", cut.bytes),
-///     Tail::Damaged(cut) => println!("damaged; the whole log is kept as {:?}", cut.kept_as),
+///     LogTail::Clean => {}
+///     LogTail::Torn(cut) => println!("{} B cut that nobody was promised", cut.bytes),
+///     LogTail::Damaged(cut) => println!("damaged; the whole log is kept as {:?}", cut.kept_as),
 ///     _ => println!("see the warnings"),
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Tail {
+pub enum LogTail {
     /// With its last record.
     Clean,
     /// With bytes that no sync is known to cover, as a crash leaves them: as far as the
     /// log can tell, promised to nobody.
-    Torn(Cut),
-    /// With a bad record of which [`Cut::proof`] shows that it had been synced.
-    Damaged(Cut),
+    Torn(Truncation),
+    /// With a bad record of which [`Truncation::proof`] shows that it had been synced.
+    Damaged(Truncation),
 }
 
-/// Where a log stopped making sense; from [`Tail`].
+/// Where a log stopped making sense; from [`LogTail`].
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -44,13 +44,13 @@ pub enum Tail {
 /// let file = OsDisk.open(&log)?.expect("a log");
 /// file.set_len(140)?; // as a crash in the middle of a write may leave it
 /// let engine = options.open()?;
-/// let kv_engine::Tail::Torn(cut) = &engine.recovery().tail else { panic!("not torn") };
+/// let kv_engine::LogTail::Torn(cut) = &engine.recovery().tail else { panic!("not torn") };
 /// assert_eq!((cut.offset, cut.bytes, cut.expected), (105, 35, 1));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Cut {
+pub struct Truncation {
     /// Where the first bad record begins, in bytes from the start of the file.
     pub offset: u64,
     /// Bytes from there on, without the zeros that the file ends with.
@@ -73,10 +73,10 @@ pub struct Cut {
     pub kept_as: Option<PathBuf>,
 }
 
-impl Cut {
+impl Truncation {
     /// The verdict on a log that stops with `fault` at the reader's place; `snapshot_seq` is the
     /// last write that a snapshot holds.
-    pub(crate) fn judge(frames: &mut Frames, fault: Fault, snapshot_seq: Seq) -> Result<Tail> {
+    pub(crate) fn judge(frames: &mut Frames, fault: Fault, snapshot_seq: Seq) -> Result<LogTail> {
         let (at, expected) = (frames.offset(), frames.last() + 1);
         // A whole record that does not follow the one before it is of an earlier life of the file, and so is what follows it.
         let mut stale = (fault == Fault::Chain).then_some((at, None));
@@ -90,7 +90,7 @@ impl Cut {
                 _ => writes_beyond += u64::from(header.kind == Kind::WRITE && header.seq >= expected),
             }
         })?;
-        let mut cut = Cut {
+        let mut cut = Truncation {
             offset: frames.offset(),
             bytes: frames.content_end()? - frames.offset(),
             fault,
@@ -107,9 +107,9 @@ impl Cut {
         } else if expected <= snapshot_seq {
             cut.proof = format!("the snapshot of write {snapshot_seq} proves that it had been synced");
         } else {
-            return Ok(Tail::Torn(cut));
+            return Ok(LogTail::Torn(cut));
         }
-        Ok(Tail::Damaged(cut))
+        Ok(LogTail::Damaged(cut))
     }
 
     /// The last write that is known to be lost, when `recovered` was the last one recovered.

@@ -11,7 +11,7 @@ use super::Shared;
 use super::log::{Guard, Log, Unwound};
 use crate::disk::File;
 use crate::error::{Error, Result};
-use crate::recovery::Unbegun;
+use crate::recovery::DeferredLog;
 use crate::sync::Ordering;
 use crate::wal;
 
@@ -47,7 +47,7 @@ impl Shared {
     /// # Errors
     /// [`Error::Lost`], and then to every caller.
     pub(super) fn check_log(&self, log: &mut Guard<'_>) -> Result<()> {
-        if log.unbegun.is_some() {
+        if log.deferred_log.is_some() {
             return Ok(());
         }
         let expected = log.wal.expected();
@@ -75,16 +75,17 @@ impl Shared {
     }
 
     /// Begins the log of a store that was opened without one. Writers wait meanwhile.
-    pub(super) fn begin_log<'a>(&'a self, mut log: Guard<'a>, unbegun: &Unbegun) -> Result<Guard<'a>> {
+    pub(super) fn begin_log<'a>(&'a self, mut log: Guard<'a>, deferred_log: &DeferredLog) -> Result<Guard<'a>> {
         log.paused = true;
         let unwound = Unwound { shared: self, what: "the beginning of a log" };
         drop(log);
-        let begun = self.failing_for_good(unbegun.begin(&*self.disk, &self.wal_path, &self.snapshot_path, self.state.form()));
+        let begun =
+            self.failing_for_good(deferred_log.begin(&*self.disk, &self.wal_path, &self.snapshot_path, self.state.form()));
         let mut log = self.log()?;
         let done = begun.map(|(wal, header)| {
             self.salt.store(wal.salt(), Ordering::Relaxed);
             log.switch(wal);
-            log.unbegun = None;
+            log.deferred_log = None;
             header
         });
         log.paused = false;

@@ -21,14 +21,14 @@
 //! store id, which every state holds.
 
 use super::choices::Random;
-use super::life::{Group, Life};
 use super::memory::Memory;
+use super::session::{Group, Session};
 use super::shapes::{SHAPES, draw, shape_of};
 use super::tally::Tally;
 use super::{SNAPSHOT, WAL};
 use crate::disk::sim::{Image, SimDisk};
 use crate::engine::Options;
-use crate::recovery::{Keep, Noted, Progress, Recovered, Recovery, Tail, recover};
+use crate::recovery::{Keep, LogTail, Noted, Progress, Recovered, Recovery, recover};
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::path::Path;
@@ -54,12 +54,12 @@ pub const LOG_SHAPES: u64 = SHAPES.len() as u64;
 /// number gives the same tally.
 ///
 /// ```
-/// let tally = kv_engine::torture::log_tails(1);
+/// let tally = kv_engine::torture::torn_tails(1);
 /// assert!(tally.tried > 5_000);
 /// assert_eq!(tally.failed, 0, "{:?}", tally.failures);
 /// ```
 #[must_use]
-pub fn log_tails(number: u64) -> Tally {
+pub fn torn_tails(number: u64) -> Tally {
     let (name, _) = shape_of(number);
     let life = draw(number, 0);
     let mut run = Run {
@@ -92,7 +92,7 @@ const SECTORS: usize = 3;
 const WHOLE_ENGINE: usize = 4;
 
 /// What may stand in lost places, as long as the log and more.
-fn fillings(life: &Life, older: &Life, seed: u64) -> Vec<Vec<u8>> {
+fn fillings(life: &Session, older: &Session, seed: u64) -> Vec<Vec<u8>> {
     let bytes = life.log.len() + BEYOND_BYTES;
     let mut random = Random::new(seed);
     let garbage = (0..bytes).map(|_| u8::try_from(random.below(256)).expect("a byte")).collect();
@@ -105,7 +105,7 @@ fn fillings(life: &Life, older: &Life, seed: u64) -> Vec<Vec<u8>> {
 struct Run<'a> {
     place: String,
     disk: Memory,
-    life: &'a Life,
+    life: &'a Session,
     fillings: Vec<Vec<u8>>,
     seen: HashSet<u64, BuildHasherDefault<AsItIs>>,
     image: Vec<u8>,
@@ -214,7 +214,7 @@ impl Run<'_> {
         }
         if hash.is_multiple_of(TWICE_EVERY) {
             let again = self::recovered(&self.disk)?;
-            if again.report.tail != Tail::Clean
+            if again.report.tail != LogTail::Clean
                 || again.report.last_seq != recovered.report.last_seq
                 || !file.is_cut(&self.image[..end])
             {
@@ -246,7 +246,7 @@ impl Run<'_> {
 
     fn judge(&self, group: &Group, same: usize, recovered: &Recovered) -> Result<(), String> {
         let report = &recovered.report;
-        if let Tail::Damaged(cut) = &report.tail {
+        if let LogTail::Damaged(cut) = &report.tail {
             return Err(format!("a crash is taken for damage: {cut:?}"));
         }
         let alike = self.image[same..].iter().zip(&self.life.log[same..]).take_while(|(a, b)| a == b).count();
@@ -257,7 +257,7 @@ impl Run<'_> {
                 return Err(format!("write {k} is the last, {} were promised and {} issued", group.promised, group.issued));
             }
             let torn = self.image[end..].iter().any(|&byte| byte != 0); // zeros are space that was reserved
-            let told = if let Tail::Torn(cut) = &report.tail { Some(cut.offset) } else { None };
+            let told = if let LogTail::Torn(cut) = &report.tail { Some(cut.offset) } else { None };
             let replayed = k - self.life.base;
             if told != torn.then_some(end as u64) || report.closed_cleanly != (closed && !torn) || report.replayed != replayed {
                 return Err(format!("the log is whole up to byte {end} of {}, and told is {report:?}", self.image.len()));
