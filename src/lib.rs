@@ -18,29 +18,20 @@
 //! | `kills` | killing this program, as a process of its own |
 
 mod args;
-mod assist;
 mod bench;
 pub mod command;
-mod cpp;
-mod dump;
-mod export;
-mod hex;
-mod history;
-mod import;
-mod kills;
 mod outfile;
 mod pages;
 mod progress;
+mod prompt;
 mod render;
-mod repl;
-mod replay;
 mod script;
 mod session;
 mod signals;
 mod stats;
 mod streams;
 mod tools;
-mod torture;
+mod transfer;
 
 use crate::command::{Code, CommandError, Reply, displayed, parse_words};
 use anyhow::Context;
@@ -73,10 +64,10 @@ pub fn run() -> ExitCode {
     let done = match &args.words {
         _ if args.generate.is_some() => generate(&args),
         Some(Words::Wal(wal)) => Ok(tools::wal(&args, wal, &FLAGS)),
-        Some(Words::Export(export)) => export::tool(&args, export, &FLAGS).context("export"),
+        Some(Words::Export(export)) => transfer::export::tool(&args, export, &FLAGS).context("export"),
         Some(Words::Verify) => Ok(tools::verify(&args)),
-        Some(Words::Replay(replay)) => Ok(replay::run(&args, replay)),
-        Some(Words::Torture(torture)) => Ok(torture::run(torture, args.json)),
+        Some(Words::Replay(replay)) => Ok(tools::replay::run(&args, replay)),
+        Some(Words::Torture(torture)) => Ok(tools::torture::run(torture, args.json)),
         _ => converse(&args),
     };
     done.unwrap_or_else(|error| {
@@ -130,7 +121,7 @@ fn converse(args: &Args) -> anyhow::Result<ExitCode> {
         None if let Some(import) = import => gate.hold().import(&Place::Words, &import.files, import.from, import.salvage),
         None if !args.command.is_empty() => run_commands(gate, args),
         None if !args.file.is_empty() => run_files(gate, args),
-        None if interactive => repl::run(gate, engine, &FLAGS, terminal),
+        None if interactive => prompt::run(gate, engine, &FLAGS, terminal),
         None => script::run(gate, Patient(stdin()?), "<stdin>"),
     };
     let mut session = gate.hold();
@@ -222,7 +213,7 @@ fn or_a_tool(error: CommandError, word: &[u8]) -> CommandError {
 fn greet(session: &mut Session, engine: &Engine) {
     let Settings { quiet, verbose, .. } = session.settings;
     if session.output.interactive && !quiet {
-        repl::banner(session, engine);
+        prompt::banner(session, engine);
         return;
     }
     // A lost write is said in any case: quiet is not silent.

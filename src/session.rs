@@ -4,7 +4,8 @@
 use crate::command::{Bench, Code, Command, CommandError, Interpreter, Reply, parse, parse_words};
 use crate::render::{Output, Place, human_bytes, human_time};
 use crate::signals::Flags;
-use crate::{args, bench, export, import};
+use crate::transfer::{export, import};
+use crate::{args, bench};
 use kv_engine::{Engine, Error};
 use std::borrow::Cow;
 use std::ffi::OsString;

@@ -1,7 +1,10 @@
 //! The prompt. Only a terminal is read through the line editor, which would alter a script's bytes.
 
-use crate::assist::Assist;
-use crate::history::{self, History, Trouble};
+mod assist;
+mod history;
+
+use crate::prompt::assist::Assist;
+use crate::prompt::history::{History, Trouble};
 use crate::render::{Place, columns, safe};
 use crate::session::{Ending, Flow, Session};
 use crate::signals::{Flags, Gate, Terminal};

@@ -1,9 +1,9 @@
 //! `kv_cli torture`: the rungs of the library's torture, on every core, with a bar and a table.
 
 use crate::args::{Rung, TortureArgs};
-use crate::kills::{self, Kills};
 use crate::render::{object, safe};
 use crate::streams;
+use crate::tools::kills::{self, Kills};
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};

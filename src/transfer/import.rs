@@ -15,14 +15,14 @@
 
 use crate::args::Import as From;
 use crate::command::{Code, CommandError, MAX_LINE_BYTES, Words, displayed};
-use crate::cpp;
-use crate::dump::{Form, Line};
 use crate::outfile;
 use crate::progress::Progress;
 use crate::render::Output;
 use crate::script::{BYTE_ORDER_MARK, Lines, Next};
 use crate::signals::Flags;
 use crate::streams::Patient;
+use crate::transfer::cpp;
+use crate::transfer::dump::{Form, Line};
 use kv_engine::{Batch, Digester, Engine, Error, MAX_KEY_BYTES, MAX_VALUE_BYTES, Seq};
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -1,9 +1,13 @@
 //! `kv_cli wal` and `kv_cli verify`: looking at the files without opening the store. Neither takes
 //! the lock or changes a byte, so both may look at a running store.
 
+mod hex;
+mod kills;
+pub(crate) mod replay;
+pub(crate) mod torture;
+
 use crate::args::{Args, WalArgs};
 use crate::command::write_word;
-use crate::hex;
 use crate::render::{Fitted, Tone, bytes, object, safe, toned};
 use crate::signals::{self, Flags};
 use crate::streams;

@@ -11,12 +11,12 @@
 
 use crate::args::{Args, ExportArgs, Format};
 use crate::command::{Code, CommandError};
-use crate::dump::{self, Form, Origin, Writer};
 use crate::outfile::{Kind, Store, Target};
 use crate::progress::Progress;
 use crate::render::{Output, Place};
 use crate::signals::{self, Flags};
 use crate::tools::{BAD, BARE_END};
+use crate::transfer::dump::{self, Form, Origin, Writer};
 use kv_engine::export::{self, Salvaged};
 use kv_engine::{Digest, Engine, Error, KeptCopy, LogTail, Seq, inspect};
 use std::io::{self, BufWriter, Write};

@@ -26,8 +26,8 @@
 
 use crate::args::Import as From;
 use crate::command::displayed;
-use crate::import::{Importer, Stop, entries, in_line, is_binary};
 use crate::script::{Lines, Next};
+use crate::transfer::import::{Importer, Stop, entries, in_line, is_binary};
 use kv_engine::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use std::io::{self, Read};
 
