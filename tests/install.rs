@@ -45,7 +45,7 @@ fn the_commit_is_that_of_these_sources_or_none() {
     for name in ["src/lib.rs", "crates/lib.rs", "Cargo.toml", "Cargo.lock", "build.rs"] {
         fs::write(sources.join(name), "").unwrap();
     }
-    assert_eq!(told(&script, &sources, "release"), None, "neither a repository nor a package");
+    assert_eq!(told(&script, &sources, "release"), None, "not a repository, and not a package");
 
     git(&sources, &["init", "--quiet"]);
     assert_eq!(told(&script, &sources, "release"), None, "a repository without a commit");

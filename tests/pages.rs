@@ -1,5 +1,5 @@
-//! What there is to read beside the README: `--help`, `--version`, the man page; and completions, in the shells
-//! they are for.
+//! The pages that the program prints: `--help`, `--version` and the manual page. Also the completions, each in its
+//! shell.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;

@@ -1,5 +1,5 @@
-//! The house rules that a compiler does not know: the arrows between modules are those that
-//! `lib.rs` draws, files stay readable in one sitting, and only one file names `std::fs`.
+//! Rules of this code that a compiler does not check: a module uses only what the table in `lib.rs` allows, no file is
+//! too long to read at once, and only one file uses `std::fs`.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ fn sources(under: &str) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// What each module may use, besides `error` and the items of `lib.rs`: the table of `lib.rs`.
+/// The modules that each module may use, as in the table of `lib.rs`. All may use `error` and the items of `lib.rs`.
 fn drawn() -> BTreeMap<&'static str, Vec<&'static str>> {
     let up_to_recovery = ["disk", "record", "state", "scan", "wal", "snapshot"];
     BTreeMap::from([
@@ -58,7 +58,7 @@ fn the_arrows_between_modules_are_as_drawn() {
             continue;
         }
         let allowed = drawn.get(module).unwrap_or_else(|| panic!("{module} is not in the table"));
-        // Every path through the crate's root names a module or one of its re-exports.
+        // A path that begins with `crate::` names a module, or an item that `lib.rs` re-exports.
         let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
         for piece in code.join("\n").split("crate::").skip(1) {
             for target in first_names(piece) {
@@ -70,7 +70,7 @@ fn the_arrows_between_modules_are_as_drawn() {
     }
 }
 
-/// The names that follow `crate::`: one, or those at the top level of a `{…}` list.
+/// The names after `crate::`: a single one, or those at the top level of a list in braces.
 fn first_names(piece: &str) -> Vec<String> {
     let name = |text: &str| text.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
     match piece.strip_prefix('{').and_then(|list| list.split_once("};")) {
@@ -108,8 +108,8 @@ fn files_stay_readable_in_one_sitting() {
     for under in ["src", "tests", "crates", "proof/peers/src"] {
         for (path, text) in sources(under) {
             let lines = text.lines().count();
-            assert!(lines <= MAX_LINES, "{} has {lines} lines; cut it along an idea", path.display());
-            assert!(text.starts_with("//!"), "{} does not say what it is for", path.display());
+            assert!(lines <= MAX_LINES, "{} has {lines} lines; split it by topic", path.display());
+            assert!(text.starts_with("//!"), "{} has no head (`//!`)", path.display());
         }
     }
 }
