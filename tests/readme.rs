@@ -1,7 +1,7 @@
 //! The documents are true: every command line in the README and in `docs` works.
 //!
-//! A `console` block is one story, and it is run. `$ ` lines go to a shell. `kv> ` lines (`kv*> ` while a group is open)
-//! go to the prompt of the command before them, on a terminal. The answers must be those of the document. Numbers may
+//! A `console` block is one story, and it is run. `$ ` lines go to a shell. `kv> ` lines (or `kv*> `, while a group is
+//! open) go to the prompt of the command before them, on a terminal. The answers must be those of the document. Numbers may
 //! differ, except for lengths in bytes (`99 B`), and `…` is any text. A test uses its own temporary files instead of
 //! `/tmp/kv.wal`.
 //!
@@ -222,8 +222,8 @@ fn run_block(place: String, lines: &[&str]) {
     }
 }
 
-/// The command lines of a document that are not in a `console` block: `$ ` lines of `text` blocks, lines of `sh` blocks,
-/// and code in the text. Each is split where a shell splits it.
+/// The command lines of a document that are not in a `console` block: `$ ` lines of `text` blocks, lines of `sh`
+/// blocks, and code in the text. Each is split where a shell splits it.
 fn other_commands(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut block = None;
