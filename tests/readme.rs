@@ -1,9 +1,9 @@
 //! The documents are true: every command line in the README and in `docs` works.
 //!
 //! A `console` block is one story, and it is run. `$ ` lines go to a shell. `kv> ` lines (or `kv*> `, while a group is
-//! open) go to the prompt of the command before them, on a terminal. The answers must be those of the document. Numbers may
-//! differ, except for lengths in bytes (`99 B`), and `…` is any text. A test uses its own temporary files instead of
-//! `/tmp/kv.wal`.
+//! open) go to the prompt of the command before them, on a terminal. The answers must be those of the document. Numbers
+//! may differ, except for lengths in bytes (`99 B`), and `…` is any text. A test uses its own temporary files instead
+//! of `/tmp/kv.wal`.
 //!
 //! Every other command line, in the text, in a table or in another block, is checked as far as a test can, see `check`.
 #![allow(clippy::unwrap_used, missing_docs)]

@@ -59,7 +59,7 @@ enum Kind {
     Words,
 }
 
-/// Collects lines to paragraphs.
+/// Puts lines together to paragraphs.
 #[derive(Default)]
 struct Paragraphs {
     done: Vec<Paragraph>,
@@ -71,7 +71,7 @@ impl Paragraphs {
         self.done.push(Paragraph { lines: vec![(number, text.to_string())], kind: Kind::Words });
     }
 
-    /// One line of Markdown; `follows`: it continues the line before it.
+    /// Adds one line of Markdown. `follows` is false if it cannot continue the line before it.
     fn markdown(&mut self, number: usize, line: &str, follows: bool) {
         let text = line.trim();
         if text.starts_with("```") {
@@ -86,15 +86,12 @@ impl Paragraphs {
         if text.starts_with('|') || line.starts_with("   ") && !self.done.last().is_some_and(in_list) {
             return self.words(number, text);
         }
-        match self.done.last_mut() {
-            Some(last)
-                if follows
-                    && !begins_paragraph(text)
-                    && last.kind == Kind::Prose
-                    && last.lines.last().unwrap().0 + 1 == number =>
-            {
-                last.lines.push((number, text.to_string()));
-            }
+        let continues = |last: &&mut Paragraph| {
+            let (before, _) = last.lines[last.lines.len() - 1];
+            last.kind == Kind::Prose && before + 1 == number
+        };
+        match self.done.last_mut().filter(continues) {
+            Some(last) if follows && !begins_paragraph(text) => last.lines.push((number, text.to_string())),
             _ => self.done.push(Paragraph { lines: vec![(number, text.to_string())], kind: Kind::Prose }),
         }
     }
@@ -132,39 +129,50 @@ fn of_script(text: &str) -> Vec<Paragraph> {
 /// The comments and the strings of a file of Rust.
 fn of_rust(text: &str) -> Vec<Paragraph> {
     let mut found = Paragraphs::default();
-    let mut number = 1;
-    let mut own_line = true;
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        let length = if rest.starts_with("//") {
-            let line = rest.lines().next().unwrap();
-            let comment = line.trim_start_matches('/').trim_start_matches('!');
-            found.in_code &= own_line; // a block of code ends with its comment
-            found.markdown(number, comment, own_line);
-            line.len()
-        } else if c == '"' || raw_string(rest).is_some() {
-            let (open, close) = raw_string(rest).unwrap_or((1, "\"".to_string()));
-            let inside = &rest[open..];
-            let end = if open == 1 { end_of_string(inside) } else { inside.find(&close).unwrap() };
-            if inside[..end].contains(' ') {
-                for (at, line) in (number..).zip(inside[..end].lines()) {
-                    found.words(at, line.trim());
-                }
+    let (mut number, mut own_line, mut rest) = (1, true, text);
+    while !rest.is_empty() {
+        let (token, length) = first_token(rest);
+        match token {
+            Token::Comment(comment) => found.markdown(number, comment, own_line),
+            Token::Text(text) if text.contains(' ') => {
+                (number..).zip(text.lines()).for_each(|(number, line)| found.words(number, line.trim()));
             }
-            open + end + close.len()
-        } else if let Some(length) = literal_char(rest) {
-            length
-        } else {
-            c.len_utf8()
-        };
-        for c in rest[..length].chars() {
-            number += usize::from(c == '\n');
-            own_line = c == '\n' || own_line && c == ' ';
+            _ => {}
         }
-        found.in_code &= own_line || rest.starts_with("//");
+        own_line = rest.starts_with('\n') || own_line && rest.starts_with(' ');
+        // A block of code in a comment ends with the comment.
+        found.in_code &= own_line || matches!(token, Token::Comment(_));
+        number += rest[..length].matches('\n').count();
         rest = &rest[length..];
     }
     found.done
+}
+
+enum Token<'a> {
+    /// A comment, without the slashes at its beginning.
+    Comment(&'a str),
+    /// The text of a string, without its quotes.
+    Text(&'a str),
+    /// One character of anything else, or a literal like `'"'`.
+    Other,
+}
+
+/// The first token, and its length.
+fn first_token(text: &str) -> (Token<'_>, usize) {
+    if text.starts_with("//") {
+        let line = text.lines().next().unwrap();
+        return (Token::Comment(line.trim_start_matches('/').trim_start_matches('!')), line.len());
+    }
+    if let Some((open, close)) = raw_string(text) {
+        let end = open + text[open..].find(&close).unwrap();
+        return (Token::Text(&text[open..end]), end + close.len());
+    }
+    if let Some(inside) = text.strip_prefix('"') {
+        let end = end_of_string(inside);
+        return (Token::Text(&inside[..end]), end + 2);
+    }
+    let one = text.chars().next().map_or(0, char::len_utf8);
+    (Token::Other, literal_char(text).unwrap_or(one))
 }
 
 /// Where the string that begins here ends.
