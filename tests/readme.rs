@@ -348,6 +348,27 @@ fn a_wrong_command_line_is_found() {
     assert_eq!(other_commands("a `b c` `d`\n```sh\ne && f # g\n```\n```console\n$ h\n```\n"), ["b c", "d", "e", "f"]);
 }
 
+#[test]
+fn every_link_leads_to_a_file_and_to_a_heading() {
+    let mut followed = 0;
+    for name in documents() {
+        let text = file(&name);
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|target| !target.contains("://")) {
+            let (path, heading) = target.split_once('#').unwrap_or((target, ""));
+            let path = Path::new(&name).parent().unwrap().join(path);
+            let path = if target.starts_with('#') { Path::new(&name) } else { &path };
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+            assert!(path.exists(), "{name}: {target}");
+            let wanted = heading.replace('-', "");
+            let is_wanted = |line: &str| line.starts_with('#') && line.to_lowercase().replace(['#', ' '], "") == wanted;
+            assert!(heading.is_empty() || fs::read_to_string(&path).unwrap().lines().any(is_wanted), "{name}: {target}");
+            followed += 1;
+        }
+    }
+    assert!(followed > 40, "{followed}");
+}
+
 /// The picture shows the session that the README shows, and that a test runs.
 #[test]
 fn the_picture_is_the_first_session() {
