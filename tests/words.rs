@@ -288,7 +288,7 @@ fn check(name: &str, text: &str) -> Vec<String> {
     let lines: Vec<&str> = text.lines().collect();
     for paragraph in &paragraphs {
         if paragraph.kind == Kind::Prose {
-            // A comment behind code is as wide as the formatter lets it be.
+            // The formatter decides how wide a line of code with a comment is.
             let wide = paragraph.lines.iter().map(|(number, _)| (*number, lines[number - 1])).filter(|(_, line)| {
                 let is_whole = !name.ends_with(".rs") || line.trim_start().starts_with("//");
                 is_whole && columns(line) > MAX_COLUMNS
