@@ -264,3 +264,8 @@ fn stdin() -> io::Result<File> {
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The example of the page about the library is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/library.md")]
+struct Library;

@@ -1,5 +1,5 @@
-//! What there is to read beside the README: `--help`, `--version`, the man page; and completions, in the shells
-//! they are for.
+//! The pages that the program prints: `--help`, `--version` and the manual page. Also the completions, each in its
+//! shell.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
@@ -67,13 +67,13 @@ fn every_example_of_the_command_line_runs() {
 }
 
 #[test]
-fn every_variable_is_told_in_help_the_man_page_and_the_readme() {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+fn every_variable_is_in_help_in_the_man_page_and_in_the_page_of_the_shell() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/shell.md")).unwrap();
     let (help, man) = (said(&["--help"]), said(&["--generate", "man"]));
     let variables = rows(&help, "Environment");
     assert!(variables.len() >= 9);
     for (name, _) in variables {
-        assert!(readme.contains(&format!("`{name}`")), "{name} is not in the README");
+        assert!(page.contains(&format!("`{name}`")), "{name} is not in docs/shell.md");
         assert!(man.contains(&name.replace('-', "\\-")), "{name} is not in the man page");
     }
     // And what the program reads is told.

@@ -1,5 +1,5 @@
-//! The house rules that a compiler does not know: files stay readable in one sitting, each says what it is for, and only
-//! one file of the library names `std::fs`. The imports have a test of their own, `tests/graph.rs`.
+//! Rules of this code that a compiler does not check: no file is too long to read at once, each has a head that says what
+//! it is for, and only one file of the library uses `std::fs`. `tests/graph.rs` checks the imports.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::fs;
@@ -37,8 +37,8 @@ fn files_stay_readable_in_one_sitting() {
     for under in ["src", "tests", "crates", "proof"] {
         for (path, text) in sources(under) {
             let lines = text.lines().count();
-            assert!(lines <= MAX_LINES, "{} has {lines} lines; cut it along an idea", path.display());
-            assert!(text.starts_with("//!"), "{} does not say what it is for", path.display());
+            assert!(lines <= MAX_LINES, "{} has {lines} lines; split it by topic", path.display());
+            assert!(text.starts_with("//!"), "{} has no head (`//!`)", path.display());
         }
     }
 }
