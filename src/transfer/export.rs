@@ -11,7 +11,7 @@
 
 use crate::args::{Args, ExportArgs, Format};
 use crate::command::{Code, CommandError};
-use crate::outfile::{Kind, Store, Target};
+use crate::outfile::{Kind, StoreFiles, Target};
 use crate::progress::Progress;
 use crate::render::{Output, Place};
 use crate::signals::{self, Flags};
@@ -104,7 +104,7 @@ pub(crate) fn run(request: &Request<'_>, output: &mut Output, flags: &Flags) -> 
             Err(failure) => return Err(failure.explain(request)),
         },
         Some(file) => {
-            let store = Store { wal: request.wal, snapshot: request.snapshot };
+            let store = StoreFiles { wal: request.wal, snapshot: request.snapshot };
             let target = Target::claim(file, store, &EXPORT).map_err(|error| refused(file, &error))?;
             let out = BufWriter::with_capacity(BUFFER_BYTES, target);
             let failed = |failure: Failure| match failure {
