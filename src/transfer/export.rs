@@ -16,7 +16,7 @@ use crate::progress::Progress;
 use crate::render::{Output, Place};
 use crate::signals::{self, Flags};
 use crate::tools::{BAD, BARE_END};
-use crate::transfer::dump::{self, Form, Origin, Writer};
+use crate::transfer::form::{self, Form, Origin, Writer};
 use kv_engine::export::{self, Salvaged};
 use kv_engine::{Digest, Engine, Error, KeptCopy, LogTail, Seq, inspect};
 use std::io::{self, BufWriter, Write};
@@ -27,7 +27,7 @@ use std::process::ExitCode;
 const BUFFER_BYTES: usize = 256 << 10;
 static EXPORT: Kind = Kind {
     refusal: "there is a file that is not an export; remove it, or choose another name",
-    is_one: dump::is_export,
+    is_one: form::is_export,
     mode: 0o600,
 };
 
