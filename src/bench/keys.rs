@@ -2,7 +2,7 @@
 //!
 //! Seeded by the number of the thread, so that two runs of one line do the same work.
 
-use crate::command::{Bench, Dist};
+use super::options::{Bench, Dist};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, Zipf};

@@ -10,11 +10,12 @@
 //! Keys are drawn in blocks before the clock of an operation starts; the total has the drawing in it.
 
 use super::keys::{self, Draw, Key, Op};
+use super::options::{Amount, Bench};
 use super::progress::Progress;
 use super::scratch::Scratch;
-use crate::command::{Amount, Bench, Code, CommandError};
-use crate::session::counted;
+use crate::error::{Code, CommandError};
 use crate::signals::Flags;
+use crate::text::counted;
 use hdrhistogram::Histogram;
 use kv_engine::{Engine, Error};
 use std::io;

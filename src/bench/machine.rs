@@ -64,7 +64,7 @@ fn processor() -> String {
 fn memory() -> String {
     let info = read("/proc/meminfo");
     let kib = info.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    kib.map(|kib| crate::render::human_bytes(kib * 1024)).unwrap_or_default()
+    kib.map(|kib| crate::text::human_bytes(kib * 1024)).unwrap_or_default()
 }
 
 fn kernel() -> String {

@@ -17,18 +17,19 @@ mod keys;
 mod lines;
 mod load;
 mod machine;
+mod options;
 mod picture;
 mod progress;
 mod report;
 mod scratch;
 
 pub(crate) use machine::{is_on_tmpfs, tmpfs_warning};
+pub use options::{Amount, Bench, Dist};
 
-use crate::args::Format;
-use crate::command::{Amount, Bench, Code, CommandError};
+use crate::error::{Code, CommandError};
 use crate::outfile::Store;
-use crate::render::Output;
-use crate::session::Settings;
+use crate::output::Output;
+use crate::settings::{Format, Settings};
 use crate::signals::Flags;
 use load::Run;
 use report::Report;

@@ -7,9 +7,9 @@
 
 use super::lines;
 use super::load::Run;
-use crate::command::Bench;
-use crate::render::Output;
-use crate::session::Settings;
+use super::options::Bench;
+use crate::output::Output;
+use crate::settings::Settings;
 use hdrhistogram::Histogram;
 use std::io;
 
@@ -95,7 +95,7 @@ fn compare(runs: &[Run], glyphs: Glyphs, columns: usize, out: &mut Output) {
     let scale = Scale::of(runs);
     let paint = Paint { on: out.color };
     let layout = Layout::of(runs, columns);
-    let dim = |text: &str| crate::render::dimmed(text, paint.on);
+    let dim = |text: &str| crate::text::dimmed(text, paint.on);
     out.line(&dim(layout.header().trim_end()));
     for run in runs {
         let (p50, p99) = (run.all.value_at_quantile(0.5), run.all.value_at_quantile(0.99));
@@ -183,7 +183,7 @@ fn one(run: &Run, bench: &Bench, glyphs: Glyphs, columns: usize, out: &mut Outpu
     let most = bins.iter().map(|(_, n)| *n).max().unwrap_or(1).max(1);
     let bar = columns.saturating_sub(8 + 2 + 2 + 10 + 2 + 6).min(48);
     let head = format!("{:>8}  {:<bar$}  {:>10}  {:>6}", "up to", "", super::noun(bench, 2), "share");
-    out.line(&crate::render::dimmed(&head, paint.on));
+    out.line(&crate::text::dimmed(&head, paint.on));
     for (until, n) in bins {
         let share = 100.0 * n as f64 / run.operations().max(1) as f64;
         let bar = match n {

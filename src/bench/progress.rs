@@ -1,6 +1,6 @@
 //! A bar on stderr, when that is a terminal that can move back and the run takes a while.
 
-use crate::command::Amount;
+use super::options::Amount;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, IsTerminal};
 use std::time::Duration;

@@ -4,11 +4,12 @@
 //! looks at an old page sees it until the new one is whole; any other file is left as it is (`outfile.rs`).
 
 use super::load::Run;
+use super::options::Bench;
 use super::picture::{human_ns, rate};
 use super::{charts, lines, machine};
-use crate::command::{Bench, Code, CommandError, displayed};
+use crate::error::{Code, CommandError};
 use crate::outfile::{Kind, Store, Target};
-use crate::render::human_bytes;
+use crate::text::{displayed, human_bytes};
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStringExt;
@@ -65,7 +66,7 @@ fn refused(path: &Path, error: &io::Error) -> CommandError {
 fn facts(bench: &Bench, wal: &Path) -> Vec<(&'static str, String)> {
     let mut facts = vec![("command", format!("kv_cli {bench}"))];
     facts.extend(machine::facts(wal));
-    let version = format!("kv_cli {}, {} build", crate::args::VERSION.as_str(), build());
+    let version = format!("kv_cli {}, {} build", crate::about::VERSION.as_str(), build());
     facts.push(("version", version));
     facts.push(("date", humantime::format_rfc3339_seconds(SystemTime::now()).to_string()));
     facts

@@ -1,7 +1,7 @@
 //! The files of a BENCH, in a scratch directory beside the real log: so on the same disk, never anybody else's, and gone
 //! however the run ends. Those of a killed run go with the next one; how they are known: the head of `outfile.rs`.
 
-use crate::command::{Code, CommandError};
+use crate::error::{Code, CommandError};
 use crate::outfile::ScratchDir;
 use kv_engine::Options;
 use std::path::{Path, PathBuf};

@@ -24,9 +24,9 @@
 //! the time is in proportion to the length of the file, each byte is read, moved and hashed a few times at most:
 //! [`Sums`] has the checksum of any stretch out of the checksums from the beginning on.
 
-use crate::args::Import as From;
-use crate::command::displayed;
-use crate::script::{Lines, Next};
+use crate::lines::{Lines, Next};
+use crate::settings::Import as From;
+use crate::text::displayed;
 use crate::transfer::import::{Importer, Stop, entries, in_line, is_binary};
 use kv_engine::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use std::io::{self, Read};

@@ -17,8 +17,9 @@
 //! - The last line tells a whole export from one that was cut, and the digest, which is that of the state, from one
 //!   that was changed. What was salvaged has no sequence number, as it is no state: `salvage` stands for it.
 
-use crate::command::{Code, Command, Words, displayed, parse, write_word};
-use crate::render::{bytes, object};
+use crate::command::{Command, parse};
+use crate::error::Code;
+use crate::text::{Words, bytes, displayed, object, write_word};
 use base64::Engine as _;
 use kv_engine::{Digest, Digester, Seq, StoreId};
 use serde_json::Value as Json;

@@ -13,14 +13,15 @@
 //! meanwhile in a file without a name beside the log. With `--salvage` an export that was cut or changed is taken for
 //! what is there, which is said.
 
-use crate::args::Import as From;
-use crate::command::{Code, CommandError, MAX_LINE_BYTES, Words, displayed};
+use crate::error::{Code, CommandError};
+use crate::lines::{BYTE_ORDER_MARK, Lines, MAX_LINE_BYTES, Next};
 use crate::outfile;
+use crate::output::Output;
 use crate::progress::Progress;
-use crate::render::Output;
-use crate::script::{BYTE_ORDER_MARK, Lines, Next};
+use crate::settings::{Format, Import as From};
 use crate::signals::Flags;
 use crate::streams::Patient;
+use crate::text::{Words, displayed};
 use crate::transfer::cpp;
 use crate::transfer::dump::{Form, Line};
 use kv_engine::{Batch, Digester, Engine, Error, MAX_KEY_BYTES, MAX_VALUE_BYTES, Seq};
@@ -140,7 +141,7 @@ pub(crate) fn run(request: &Request<'_>, engine: &Engine, output: &mut Output, f
         return Err(CommandError::new(Code::Failed, text));
     }
     let written = tally.entries - tally.unchanged;
-    if output.format == crate::args::Format::Json {
+    if output.format == Format::Json {
         output.line_json(&[
             ("cmd", "IMPORT".into()),
             ("ok", true.into()),
