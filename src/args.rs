@@ -1,25 +1,19 @@
 //! The command line: flags, their environment variables, and the texts of `--help` and `--version`.
 
-use crate::command::is_hidden;
+use crate::about::{self, VERSION};
 use crate::outfile::with_suffix;
-use crate::render::safe;
+use crate::settings::{Format, Import, When};
 use crate::streams;
+use crate::text::{is_hidden, safe};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use kv_engine::MAX_BATCH_SIZE;
 use kv_engine::inspect;
 use kv_engine::torture::Case;
-use kv_engine::{LOG_FORMAT, MAX_BATCH_SIZE, SNAPSHOT_FORMAT};
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 use std::time::Duration;
-
-/// `0.1.0 (1375a3a0c2d1, log format 1, snapshot format 2)`; the commit only where the build knew it.
-pub(crate) static VERSION: LazyLock<String> = LazyLock::new(|| {
-    let commit = option_env!("KV_ENGINE_COMMIT").map(|commit| format!("{commit}, ")).unwrap_or_default();
-    format!("{} ({commit}log format {LOG_FORMAT}, snapshot format {SNAPSHOT_FORMAT})", env!("CARGO_PKG_VERSION"))
-});
 
 /// A shorter one would keep the disk busy with nothing else.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
@@ -28,7 +22,7 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
 ///
 /// Without COMMAND it reads commands: from a terminal at a prompt, else one to a line from stdin.
 #[derive(Debug, Parser)]
-#[command(name = "kv_cli", version = VERSION.as_str(), after_help = crate::pages::after_help(), disable_help_subcommand = true)]
+#[command(name = "kv_cli", version = VERSION.as_str(), after_help = about::after_help(), disable_help_subcommand = true)]
 #[command(
     override_usage = "kv_cli [OPTIONS] [COMMAND [ARG]...]\n       kv_cli [OPTIONS] wal [FILE] [--follow] [--record <SEQ>] [--hex]\n       kv_cli [OPTIONS] verify\n       kv_cli [OPTIONS] export [FILE] [--salvage]\n       kv_cli [OPTIONS] import <FILE>...\n       kv_cli [OPTIONS] replay [LOG] [--until <SEQ>] [--digest]\n       kv_cli [OPTIONS] torture [--rung <RUNG>] [--states <N>]"
 )]
@@ -189,18 +183,6 @@ pub(crate) struct ImportArgs {
     pub(crate) salvage: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Import {
-    /// PUT and DEL lines
-    Text,
-    /// JSON Lines
-    Json,
-    /// A log of the C++ store
-    CppLog,
-    /// A snapshot of the C++ store
-    CppSnapshot,
-}
-
 #[derive(Debug, clap::Args)]
 pub(crate) struct ReplayArgs {
     /// Another log than --wal
@@ -274,23 +256,6 @@ pub(crate) enum Rung {
     Faults,
     /// Processes of this program are killed with SIGKILL under load, in recovery and in SNAP
     Kills,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// A line for each reply; values are quoted where they must be
-    Text,
-    /// Values as their own bytes, nothing for a missing one
-    Raw,
-    /// One object to a line
-    Json,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum When {
-    Auto,
-    Always,
-    Never,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -17,39 +17,47 @@
 //! | `torture` | crashing the engine on a simulated disk |
 //! | `kills` | killing this program, as a process of its own |
 
+mod about;
 mod args;
 mod bench;
 pub mod command;
+mod error;
+mod gate;
+mod lines;
 mod outfile;
+mod output;
 mod pages;
 mod progress;
 mod prompt;
-mod render;
 mod script;
 mod session;
+mod settings;
 mod signals;
 mod stats;
 mod streams;
+mod text;
 mod tools;
 mod transfer;
 
-use crate::command::{Code, CommandError, Reply, displayed, parse_words};
+use crate::command::{Reply, parse_words};
 use anyhow::Context;
 use args::{Args, Words};
 use clap::CommandFactory;
+use error::{Code, CommandError};
+use gate::Gate;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kv_engine::{Engine, Error, MAX_VALUE_BYTES};
-use render::{Output, Place};
-use session::{Ending, Flow, Session, Settings};
-use signals::{Flags, Gate, Terminal};
+use output::{Output, Place};
+use session::{Ending, Flow, Session};
+use settings::Settings;
+use signals::{Flags, Terminal};
 use std::borrow::Cow;
-use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use streams::Patient;
+use streams::{Patient, stdin};
+use text::{displayed, safe};
 
 static FLAGS: Flags = Flags::new();
 
@@ -71,7 +79,7 @@ pub fn run() -> ExitCode {
         _ => converse(&args),
     };
     done.unwrap_or_else(|error| {
-        streams::say(&format!("kv_cli: error: {}", render::safe(&format!("{error:#}"))));
+        streams::say(&format!("kv_cli: error: {}", safe(&format!("{error:#}"))));
         ExitCode::FAILURE
     })
 }
@@ -113,7 +121,7 @@ fn converse(args: &Args) -> anyhow::Result<ExitCode> {
     let session = Session::new(engine.clone(), output, settings, &FLAGS);
     let gate: &Gate = Box::leak(Box::new(Gate::new(session, engine.clone())));
     greet(&mut gate.hold(), &engine);
-    signals::listen(gate);
+    gate.listen();
     let asked_to_end = gate.hold().next();
     let flow = match words {
         _ if asked_to_end != Flow::On => asked_to_end,
@@ -223,7 +231,7 @@ fn greet(session: &mut Session, engine: &Engine) {
         }
     }
     if verbose {
-        session.output.aside(&format!("kv_cli: {}", render::safe(&engine.recovery().to_string())));
+        session.output.aside(&format!("kv_cli: {}", safe(&engine.recovery().to_string())));
     }
 }
 
@@ -253,11 +261,6 @@ fn run_files(gate: &Gate, args: &Args) -> Flow {
         }
     }
     Flow::On
-}
-
-/// stdin without the standard library's buffer and lock; to be read as [`Patient`].
-fn stdin() -> io::Result<File> {
-    io::stdin().as_fd().try_clone_to_owned().map(File::from)
 }
 
 /// The example of the README is a test.

@@ -1,11 +1,14 @@
 //! One conversation with the store: a line is read, run, answered, and remembered for the exit
 //! status. Prompt, script, `-c` and words of the command line all come through here.
 
-use crate::command::{Bench, Code, Command, CommandError, Interpreter, Reply, parse, parse_words};
-use crate::render::{Output, Place, human_bytes, human_time};
+use crate::bench::{self, Bench};
+use crate::command::{Command, Interpreter, Reply, parse, parse_words};
+use crate::error::{Code, CommandError};
+use crate::output::{Output, Place};
+use crate::settings::{Import, Settings};
 use crate::signals::Flags;
+use crate::text::{counted, human_bytes, human_time};
 use crate::transfer::{export, import};
-use crate::{args, bench};
 use kv_engine::{Engine, Error};
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -18,19 +21,6 @@ use std::time::{Duration, Instant};
 const TERMINAL_LIMIT: usize = 100;
 /// A command that took longer says so at the prompt.
 const SLOW: Duration = Duration::from_millis(500);
-
-/// What the flags ask of a session.
-#[derive(Debug)]
-pub(crate) struct Settings {
-    pub(crate) wal: PathBuf,
-    pub(crate) snapshot: PathBuf,
-    /// At a prompt: errors do not count for the exit status, and a failed store can still be read.
-    pub(crate) interactive: bool,
-    pub(crate) bail: bool,
-    pub(crate) timing: bool,
-    pub(crate) quiet: bool,
-    pub(crate) verbose: bool,
-}
 
 pub(crate) struct Session {
     engine: Engine,
@@ -144,14 +134,14 @@ impl Session {
     }
 
     /// `kv_cli import`.
-    pub(crate) fn import(&mut self, place: &Place, files: &[PathBuf], from: Option<args::Import>, salvage: bool) -> Flow {
+    pub(crate) fn import(&mut self, place: &Place, files: &[PathBuf], from: Option<Import>, salvage: bool) -> Flow {
         match self.import_files(files, from, salvage) {
             Ok(()) => self.next(),
             Err(error) => self.refuse(place, &error),
         }
     }
 
-    fn import_files(&mut self, files: &[PathBuf], from: Option<args::Import>, salvage: bool) -> Result<(), CommandError> {
+    fn import_files(&mut self, files: &[PathBuf], from: Option<Import>, salvage: bool) -> Result<(), CommandError> {
         let request = import::Request { wal: &self.settings.wal, files, from, salvage, quiet: self.settings.quiet };
         import::run(&request, &self.engine, &mut self.output, self.flags)
     }
@@ -161,7 +151,7 @@ impl Session {
         let memory = match self.engine.flush() {
             Ok(_) => None,
             Err(Error::Lost { .. } | Error::Poisoned { .. }) => Some(&self.engine),
-            Err(error) => return Err(CommandError::asked(error, "nothing was exported", "export again")),
+            Err(error) => return Err(CommandError::of_command(error, "nothing was exported", "export again")),
         };
         let Settings { wal, snapshot, quiet, .. } = &self.settings;
         let request = export::Request { wal, snapshot, memory, file, salvage: false, quiet: *quiet };
@@ -313,12 +303,4 @@ fn note(engine: &Engine, reply: &Reply, took: Option<Duration>) -> Option<String
 
 fn more(listed: usize) -> String {
     format!("({listed} shown, there are more: try LIMIT {})", listed.saturating_mul(10))
-}
-
-/// `1 key`, `2 keys`.
-pub(crate) fn counted(n: impl TryInto<u64>, what: &str) -> String {
-    match n.try_into().unwrap_or(u64::MAX) {
-        1 => format!("1 {what}"),
-        n => format!("{n} {what}s"),
-    }
 }

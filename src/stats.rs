@@ -1,8 +1,7 @@
 //! STATS: grouped for the eyes, one object for scripts.
 
 use crate::command::figures;
-use crate::render::{fit, human_bytes, human_time, safe};
-use crate::session::counted;
+use crate::text::{counted, fit, human_bytes, human_time, safe};
 use humantime::format_duration;
 use kv_engine::{LogTail, RecoveryReport, Stats};
 use serde_json::{Value as Json, json};

@@ -6,12 +6,18 @@
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use std::fs::File;
 use std::io::{self, Read, Stderr, Stdout, Write};
 use std::os::fd::AsFd;
 
 /// A file that waits where it would block.
 #[derive(Debug)]
 pub(crate) struct Patient<F>(pub(crate) F);
+
+/// stdin, without the standard library's buffer and lock; to be read as [`Patient`].
+pub(crate) fn stdin() -> io::Result<File> {
+    io::stdin().as_fd().try_clone_to_owned().map(File::from)
+}
 
 /// stdout, without the standard library's buffer and lock.
 pub(crate) fn stdout() -> Patient<Stdout> {

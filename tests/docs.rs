@@ -45,7 +45,7 @@ fn the_fields_of_stats_are_those_of_the_table_in_its_order() {
 
 #[test]
 fn every_code_of_an_error_is_in_the_table() {
-    let source = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/command/mod.rs")).unwrap();
+    let source = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/error.rs")).unwrap();
     let (_, shown) = source.split_once("impl fmt::Display for Code").unwrap();
     let shown = shown.split("\n}\n").next().unwrap();
     let mut codes: Vec<_> = shown.split('"').skip(1).step_by(2).map(str::to_string).collect();

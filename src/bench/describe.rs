@@ -1,8 +1,8 @@
 //! The work and the syncs in sentences, for the terminal and for the page.
 
 use super::figures::human_ns;
+use super::options::{Amount, Bench, Dist};
 use super::run::Run;
-use crate::command::{Amount, Bench, Dist};
 
 /// `writes`, `reads`, `operations`.
 pub(super) fn noun(bench: &Bench, n: u64) -> &'static str {

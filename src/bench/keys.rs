@@ -2,7 +2,7 @@
 //!
 //! The number of the thread is the seed, so two runs of the same command do the same work.
 
-use crate::command::{Bench, Dist};
+use super::options::{Bench, Dist};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, Zipf};

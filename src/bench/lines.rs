@@ -3,9 +3,10 @@
 //! Text and JSON have the same names and figures. JSON always lists the options of the work. Text lists, at the end of
 //! the line, only those that are not the default.
 
+use super::options::{Bench, Dist};
 use super::run::{Run, best};
-use crate::command::{Bench, write_word};
-use crate::render::Output;
+use crate::output::Output;
+use crate::text::write_word;
 use hdrhistogram::Histogram;
 use serde_json::Value as Json;
 use std::path::Path;
@@ -93,7 +94,7 @@ fn options(run: &Run, bench: &Bench) -> Vec<(&'static str, Field, bool)> {
         ("key_bytes", Field::Whole(bench.key_bytes as u64), bench.key_bytes == 16),
         ("value_bytes", Field::Whole(bench.value_bytes as u64), bench.value_bytes == 100),
         ("keys", Field::Whole(run.keys), bench.keys.is_none()),
-        ("dist", Field::Word(bench.dist.to_string()), bench.dist == crate::command::Dist::Uniform),
+        ("dist", Field::Word(bench.dist.to_string()), bench.dist == Dist::Uniform),
         ("warm_up", Field::Whole(run.warm_up), bench.warm_up.is_none()),
     ]
 }
@@ -144,7 +145,7 @@ pub(super) fn print_best(runs: &[Run], json: bool, out: &mut Output) {
 pub(super) fn print_report(path: &Path, json: bool, out: &mut Output) {
     let path = path.as_os_str().as_encoded_bytes();
     if json {
-        let (name, path) = crate::render::bytes("report", "report_base64", path);
+        let (name, path) = crate::text::bytes("report", "report_base64", path);
         out.line_json(&[("cmd", "BENCH".into()), ("ok", true.into()), (name, path)]);
     } else {
         let mut word = Vec::new();

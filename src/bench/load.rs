@@ -9,12 +9,13 @@
 //! Keys are drawn in blocks before the clock of an operation starts. The total includes the drawing.
 
 use super::keys::{self, Draw, Key, Op};
+use super::options::{Amount, Bench};
 use super::run::Run;
 use super::scratch::Scratch;
-use crate::command::{Amount, Bench, Code, CommandError};
+use crate::error::{Code, CommandError};
 use crate::progress::Progress;
-use crate::session::counted;
 use crate::signals::Flags;
+use crate::text::counted;
 use hdrhistogram::Histogram;
 use kv_engine::{Engine, Error};
 use std::io;

@@ -4,7 +4,7 @@
 //! pages on.
 
 use crate::outfile::parent;
-use crate::render::human_bytes;
+use crate::text::human_bytes;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};

@@ -5,6 +5,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | `options` | the work that was requested, as data |
 //! | `figures` | rates and times as people read them |
 //! | `floor` | the same bytes written to a bare file, for comparison |
 //! | `run` | what was measured for one batch size |
@@ -23,18 +24,19 @@ mod keys;
 mod lines;
 mod load;
 mod machine;
+mod options;
 mod picture;
 mod report;
 mod run;
 mod scratch;
 
 pub(crate) use machine::{is_on_tmpfs, tmpfs_warning};
+pub use options::{Amount, Bench, Dist};
 
-use crate::args::Format;
-use crate::command::{Bench, Code, CommandError};
+use crate::error::{Code, CommandError};
 use crate::outfile::StoreFiles;
-use crate::render::Output;
-use crate::session::Settings;
+use crate::output::Output;
+use crate::settings::{Format, Settings};
 use crate::signals::Flags;
 use report::Report;
 use scratch::Scratch;

@@ -6,11 +6,12 @@
 
 use super::describe::{self, NOTHING_SYNCED};
 use super::figures::{human_ns, rate};
+use super::options::Bench;
 use super::run::Run;
 use super::{lines, machine};
-use crate::command::Bench;
-use crate::render::{self, Output, dimmed};
-use crate::session::Settings;
+use crate::output::Output;
+use crate::settings::Settings;
+use crate::text::{self, dimmed};
 use hdrhistogram::Histogram;
 use std::io;
 
@@ -65,7 +66,7 @@ impl Glyphs {
 
 pub(super) fn draw(runs: &[Run], bench: &Bench, settings: &Settings, out: &mut Output) {
     let glyphs = Glyphs::of_environment();
-    let columns = render::columns(io::stdout()).min(MOST_COLUMNS);
+    let columns = text::columns(io::stdout()).min(MOST_COLUMNS);
     match runs {
         [run] if bench.batch_sizes.len() == 1 => {
             if !settings.verbose {

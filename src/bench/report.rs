@@ -6,11 +6,13 @@
 use super::describe::{self, NOTHING_SYNCED};
 use super::figures::{human_ns, rate};
 use super::floor::Floor;
+use super::options::Bench;
 use super::run::{Run, best};
 use super::{charts, lines, machine};
-use crate::command::{Bench, Code, CommandError, displayed};
+use crate::about::VERSION;
+use crate::error::{Code, CommandError};
 use crate::outfile::{Kind, StoreFiles, Target};
-use crate::render::{fit, human_bytes};
+use crate::text::{displayed, fit, human_bytes};
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStringExt;
@@ -67,7 +69,7 @@ fn refused(path: &Path, error: &io::Error) -> CommandError {
 fn facts(bench: &Bench, wal: &Path) -> Vec<(&'static str, String)> {
     let mut facts = vec![("command", format!("kv_cli {bench}"))];
     facts.extend(machine::facts(wal));
-    let version = format!("kv_cli {}, {} build", crate::args::VERSION.as_str(), build());
+    let version = format!("kv_cli {}, {} build", VERSION.as_str(), build());
     facts.push(("version", version));
     facts.push(("date", humantime::format_rfc3339_seconds(SystemTime::now()).to_string()));
     facts

@@ -1,7 +1,7 @@
 //! The files of a BENCH, in a scratch directory beside the real log, on the same disk. They are removed when the run
 //! ends. The next BENCH removes those of a killed run (see `outfile`).
 
-use crate::command::{Code, CommandError};
+use crate::error::{Code, CommandError};
 use crate::outfile::{ScratchDir, is_store_suffix};
 use kv_engine::Options;
 use std::path::{Path, PathBuf};

@@ -1,10 +1,11 @@
 //! What BENCH can be asked for: its options, read and checked. Running it is the program's part.
 
 use super::table::{Opt, Spec};
-use super::words::displayed;
-use super::{Code, CommandError, MAX_BENCH_WRITES, Word, number};
+use super::{MAX_BENCH_WRITES, Word, number};
+use crate::bench::{Amount, Bench, Dist};
+use crate::error::{Code, CommandError};
+use crate::text::displayed;
 use kv_engine::{MAX_BATCH_SIZE, MAX_KEY_BYTES};
-use std::fmt;
 use std::time::Duration;
 
 /// Ten digits tell the keys apart, so a key has at least so many bytes.
@@ -36,114 +37,7 @@ pub(super) static OPTIONS: &[Opt] = &[
     Opt { name: "--json", value: "", choices: &[], summary: "results as JSON, one object to a line" },
 ];
 
-/// One BENCH, read and checked. Its [`Display`](fmt::Display) is the line that repeats it.
-///
-/// ```
-/// use kv_cli::command::{Amount, Command, parse};
-///
-/// let Some(Command::Bench(bench)) = parse(b"bench 2s 1,5 --ops mixed:90 --threads 4")? else { panic!() };
-/// assert_eq!(bench.amount, Amount::Time(std::time::Duration::from_secs(2)));
-/// assert_eq!((bench.gets_percent, bench.threads, bench.key_bytes), (90, 4, 16));
-/// assert_eq!(bench.to_string(), "BENCH 2s 1,5 --ops mixed:90 --threads 4");
-/// # Ok::<(), kv_cli::command::CommandError>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Bench {
-    /// How much for each batch size.
-    pub amount: Amount,
-    /// Empty: the current one.
-    pub batch_sizes: Vec<u64>,
-    /// So many operations in 100 are GETs, the others PUTs.
-    pub gets_percent: u64,
-    /// The length of every key.
-    pub key_bytes: usize,
-    /// The length of every value.
-    pub value_bytes: usize,
-    /// How many different keys there are; `None`: as many as suit the operations.
-    pub keys: Option<u64>,
-    /// Which keys are taken.
-    pub dist: Dist,
-    /// How many threads work at once; they share the amount.
-    pub threads: u64,
-    /// What is done before and not counted; `None`: a little.
-    pub warm_up: Option<Amount>,
-    /// Where a page is to be written: a path whose end is `.html` or `.svg`.
-    pub report: Option<Vec<u8>>,
-    /// Results as JSON, whatever the format of other replies.
-    pub json: bool,
-}
-
-/// How much work: so many operations, or as many as fit in a time.
-///
-/// ```
-/// use kv_cli::command::Amount;
-/// use std::time::Duration;
-///
-/// assert_eq!(Amount::Time(Duration::from_millis(1500)).to_string(), "1500ms");
-/// assert_eq!(Amount::Count(10_000).to_string(), "10000");
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Amount {
-    /// Operations.
-    Count(u64),
-    /// From the first operation on.
-    Time(Duration),
-}
-
-/// How the key of an operation is chosen.
-///
-/// ```
-/// use kv_cli::command::Dist;
-///
-/// assert_eq!(Dist::Zipfian.to_string(), "zipfian");
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dist {
-    /// Every key as often as any other.
-    Uniform,
-    /// The r-th most popular key 1/r^0.99 as often as the first.
-    Zipfian,
-}
-
-impl fmt::Display for Amount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Amount::Count(n) => write!(f, "{n}"),
-            Amount::Time(time) if time.subsec_millis() == 0 => write!(f, "{}s", time.as_secs()),
-            Amount::Time(time) => write!(f, "{}ms", time.as_millis()),
-        }
-    }
-}
-
-impl fmt::Display for Dist {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Dist::Uniform => "uniform",
-            Dist::Zipfian => "zipfian",
-        })
-    }
-}
-
 impl Bench {
-    /// What is done: `puts`, `gets`, or `mixed:95`.
-    ///
-    /// ```
-    /// use kv_cli::command::{Command, parse};
-    ///
-    /// let Some(Command::Bench(bench)) = parse(b"BENCH 10 --ops mixed")? else { panic!() };
-    /// assert_eq!(bench.ops(), "mixed:50");
-    /// # Ok::<(), kv_cli::command::CommandError>(())
-    /// ```
-    #[must_use]
-    pub fn ops(&self) -> String {
-        match self.gets_percent {
-            0 => "puts".to_string(),
-            100 => "gets".to_string(),
-            percent => format!("mixed:{percent}"),
-        }
-    }
-
     /// Reads the words behind the command's name.
     pub(super) fn read(spec: &Spec, words: &[Word<'_>]) -> Result<Bench, CommandError> {
         let (plain, options) = split(spec, words)?;
@@ -197,27 +91,6 @@ impl Bench {
             other => unreachable!("{other} is in the table only"),
         }
         Ok(())
-    }
-}
-
-/// The line that repeats it, without where the results go.
-impl fmt::Display for Bench {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "BENCH {}", self.amount)?;
-        for (at, size) in self.batch_sizes.iter().enumerate() {
-            write!(f, "{}{size}", if at == 0 { ' ' } else { ',' })?;
-        }
-        let mut option = |name: &str, given: bool, value: &dyn fmt::Display| match given {
-            true => write!(f, " {name} {value}"),
-            false => Ok(()),
-        };
-        option("--ops", self.gets_percent != 0, &self.ops())?;
-        option("--key-bytes", self.key_bytes != 16, &self.key_bytes)?;
-        option("--value-bytes", self.value_bytes != 100, &self.value_bytes)?;
-        option("--keys", self.keys.is_some(), &self.keys.unwrap_or(0))?;
-        option("--dist", self.dist != Dist::Uniform, &self.dist)?;
-        option("--threads", self.threads != 1, &self.threads)?;
-        option("--warm-up", self.warm_up.is_some(), &self.warm_up.unwrap_or(Amount::Count(0)))
     }
 }
 

@@ -23,20 +23,19 @@
 //! changes nothing, except that it spoils an open group ([`Interpreter::spoil_group`]). Reading a PUT
 //! allocates nothing unless a word has escapes.
 
-mod asked;
 mod bench;
+mod refused;
 mod reply;
 mod table;
-mod words;
 
-pub use bench::{Amount, Bench, Dist};
+pub use crate::bench::{Amount, Bench, Dist};
+pub use crate::error::{Code, CommandError};
+pub use crate::text::{Words, displayed, is_hidden, write_escaped, write_value, write_word};
 pub use reply::{Reply, figures};
 pub use table::{COMMANDS, Opt, Spec, Verb, find, help};
-pub use words::{Words, displayed, is_hidden, write_escaped, write_value, write_word};
 
 use kv_engine::{Batch, Engine, Error, MAX_BATCH_SIZE, MAX_KEY_BYTES, MAX_VALUE_BYTES, Value};
 use std::borrow::Cow;
-use std::fmt;
 
 /// The most operations that one BENCH may be asked for, for each batch size.
 ///
@@ -47,17 +46,6 @@ use std::fmt;
 /// assert!(parse(format!("BENCH {}", MAX_BENCH_WRITES + 1).as_bytes()).is_err());
 /// ```
 pub const MAX_BENCH_WRITES: u64 = 100_000_000;
-
-/// The longest line that can make sense, in bytes: the longest key and value with every byte as `\xHH`,
-/// and some 4 KiB for the rest. For whoever reads lines; [`parse`] takes any length.
-///
-/// ```
-/// use kv_cli::command::MAX_LINE_BYTES;
-///
-/// let too_long = |line: &[u8]| line.len() > MAX_LINE_BYTES; // refuse it before `parse`, which does not
-/// assert!(!too_long(b"PUT x 100"));
-/// ```
-pub const MAX_LINE_BYTES: usize = 4 * (MAX_KEY_BYTES + MAX_VALUE_BYTES) + 4096;
 
 type Word<'a> = Cow<'a, [u8]>;
 
@@ -111,120 +99,6 @@ pub struct Range<'a> {
     pub prefix: Word<'a>,
     /// How many at most; `None`: as [`Interpreter::default_limit`] says.
     pub limit: Option<usize>,
-}
-
-/// Why a line was not run, in words for whoever wrote it. From [`parse`] and [`Interpreter::run`]; one
-/// made of an [`Error`] has its text.
-///
-/// ```
-/// use kv_cli::command::{Code, parse};
-///
-/// let error = parse(b"SETBATCH many").expect_err("not a number");
-/// assert_eq!(error.code, Code::BadNumber);
-/// assert_eq!(error.to_string(), "SETBATCH takes a whole number from 1 to 1000000, got 'many'");
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CommandError {
-    /// The kind, for programs.
-    pub code: Code,
-    /// What, why, what is still true, what to do: one line. Words of the user are [`displayed`] in
-    /// it; paths and what the operating system says stand as they are.
-    pub text: String,
-}
-
-/// The kinds of [`CommandError`]; the name of each, as JSON has it, is its [`Display`](fmt::Display).
-///
-/// ```
-/// use kv_cli::command::{Code, parse};
-///
-/// assert_eq!(parse(b"GET").expect_err("no key").code, Code::WrongArity);
-/// assert_eq!(Code::WrongArity.to_string(), "wrong_arity");
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Code {
-    UnknownCommand,
-    WrongArity,
-    UnfinishedQuote,
-    BadQuote,
-    BadEscape,
-    BadNumber,
-    BadArgument,
-    TooLong,
-    NoGroup,
-    GroupOpen,
-    GroupSpoilt,
-    SnapshotFailed,
-    Interrupted,
-    /// The log has no room; the next write may succeed.
-    NoSpace,
-    /// The store takes no more writes.
-    LogFailed,
-    Closed,
-    Failed,
-}
-
-impl fmt::Display for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Code::UnknownCommand => "unknown_command",
-            Code::WrongArity => "wrong_arity",
-            Code::UnfinishedQuote => "unfinished_quote",
-            Code::BadQuote => "bad_quote",
-            Code::BadEscape => "bad_escape",
-            Code::BadNumber => "bad_number",
-            Code::BadArgument => "bad_argument",
-            Code::TooLong => "too_long",
-            Code::NoGroup => "no_group",
-            Code::GroupOpen => "group_open",
-            Code::GroupSpoilt => "group_spoilt",
-            Code::SnapshotFailed => "snapshot_failed",
-            Code::Interrupted => "interrupted",
-            Code::NoSpace => "no_space",
-            Code::LogFailed => "log_failed",
-            Code::Closed => "closed",
-            Code::Failed => "failed",
-        })
-    }
-}
-
-impl CommandError {
-    /// An error of this kind, for what the caller itself refuses.
-    ///
-    /// ```
-    /// use kv_cli::command::{Code, CommandError};
-    ///
-    /// let refused = CommandError::new(Code::TooLong, "the line is longer than a line can be");
-    /// assert_eq!(refused.to_string(), "the line is longer than a line can be");
-    /// ```
-    #[must_use]
-    pub fn new(code: Code, text: impl Into<String>) -> CommandError {
-        CommandError { code, text: text.into() }
-    }
-}
-
-impl fmt::Display for CommandError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl std::error::Error for CommandError {}
-
-impl From<Error> for CommandError {
-    fn from(error: Error) -> CommandError {
-        let code = match &error {
-            Error::Limit { got, max, .. } if got > max => Code::TooLong,
-            Error::Limit { .. } => Code::BadArgument,
-            Error::NoSpace { .. } => Code::NoSpace,
-            Error::Poisoned { .. } | Error::Lost { .. } => Code::LogFailed,
-            Error::Closed => Code::Closed,
-            _ => Code::Failed,
-        };
-        CommandError::new(code, error.to_string())
-    }
 }
 
 /// Reads one line, given without its line feed (a carriage return at its end is passed over); `None`
@@ -537,7 +411,7 @@ impl Interpreter {
         Ok(match command {
             Command::Put { key, value } => match &mut self.group {
                 Some(group) => group.put(&key, &value)?,
-                None => Reply::Written(self.engine.put(key, value).map_err(asked::write_failed)?),
+                None => Reply::Written(self.engine.put(key, value).map_err(refused::write_failed)?),
             },
             Command::Get { key } => match self.group.as_ref().and_then(|group| group.batch.get(&key)) {
                 Some(value) => Reply::Value(value.map(Value::from)),
@@ -545,7 +419,7 @@ impl Interpreter {
             },
             Command::Del { key } => match &mut self.group {
                 Some(group) => group.delete(&key)?,
-                None => self.engine.delete(key).map_err(asked::write_failed)?.map_or(Reply::NotThere, Reply::Written),
+                None => self.engine.delete(key).map_err(refused::write_failed)?.map_or(Reply::NotThere, Reply::Written),
             },
             Command::Keys(range) => self.list(self.engine.keys(&range.prefix), range.limit, Reply::Keys)?,
             Command::Scan(range) => self.list(self.engine.scan(&range.prefix), range.limit, Reply::Entries)?,
@@ -562,12 +436,12 @@ impl Interpreter {
                 self.group.take().ok_or_else(no_group)?;
                 Reply::Done
             }
-            Command::Flush => Reply::Flushed(self.engine.flush().map_err(asked::flush_failed)?),
-            Command::Snap => Reply::Snapshotted(self.engine.snapshot().map_err(asked::snapshot_failed)?),
+            Command::Flush => Reply::Flushed(self.engine.flush().map_err(refused::flush_failed)?),
+            Command::Snap => Reply::Snapshotted(self.engine.snapshot().map_err(refused::snapshot_failed)?),
             Command::SetBatch(size) => {
                 size.map(|size| self.engine.set_batch_size(size))
                     .transpose()
-                    .map_err(|e| asked::size_kept(e, self.engine.batch_size()))?;
+                    .map_err(|e| refused::size_kept(e, self.engine.batch_size()))?;
                 Reply::BatchSize(self.engine.batch_size())
             }
             Command::Stats => Reply::Stats(Box::new(self.engine.stats())),
@@ -589,7 +463,7 @@ impl Interpreter {
             let text = "a command failed since BEGIN, so nothing of the group was written; begin it again";
             return Err(CommandError::new(Code::GroupSpoilt, text));
         }
-        Ok(Reply::Written(self.engine.write(group.batch).map_err(asked::commit_failed)?))
+        Ok(Reply::Written(self.engine.write(group.batch).map_err(refused::commit_failed)?))
     }
 
     /// Collects before anything is answered: a reply is whole or an error.

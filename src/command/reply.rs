@@ -1,7 +1,7 @@
 //! [`Reply`]: what a command answers, and its text form.
 
-use super::Bench;
-use super::words::{write_quoted, write_value, write_word};
+use crate::bench::Bench;
+use crate::text::{write_quoted, write_value, write_word};
 use kv_engine::{Ack, Flushed, Snapshotted, Stats, Value};
 use std::io::{self, Write};
 

@@ -1,7 +1,7 @@
 //! The one table of commands: it drives parsing, errors, HELP, completion and hints.
 
-use super::words::displayed;
-use super::{Code, CommandError};
+use crate::error::{Code, CommandError};
+use crate::text::displayed;
 
 /// Which command. What each does is told in [`COMMANDS`].
 ///
@@ -318,7 +318,7 @@ pub(super) fn find_or_explain(word: &[u8]) -> Result<&'static Spec, CommandError
             Some(name) => format!("did you mean {name}?"),
             None => "HELP lists the commands".to_string(),
         };
-        CommandError { code: Code::UnknownCommand, text: format!("unknown command '{}'; {advice}", displayed(word)) }
+        CommandError::new(Code::UnknownCommand, format!("unknown command '{}'; {advice}", displayed(word)))
     })
 }
 
@@ -433,7 +433,7 @@ impl Spec {
                 None => format!("HELP {} lists them", self.name),
             };
             let text = format!("{} has no option '{}'; {advice}", self.name, displayed(name));
-            CommandError { code: Code::BadArgument, text }
+            CommandError::new(Code::BadArgument, text)
         })
     }
 
@@ -453,7 +453,7 @@ impl Spec {
         };
         let shown = if advice.starts_with("quote a value") { self.example.to_string() } else { self.usage() };
         let text = format!("{} takes {}, got {got_words}; {advice}{shown}", self.name, self.takes);
-        Err(CommandError { code: Code::WrongArity, text })
+        Err(CommandError::new(Code::WrongArity, text))
     }
 
     /// The text of `HELP name`; lines without the last line feed.

@@ -3,7 +3,9 @@
 //! The line editor calls these for every key. Pasted lines can be long, so each of them looks at
 //! no more than [`HINTED_BYTES`], and asks for a redraw only while the first word or a quote is typed.
 
-use crate::command::{COMMANDS, Spec, Words, displayed, find, is_hidden, write_escaped, write_word};
+use crate::command::{COMMANDS, Spec, find};
+use crate::error::Code;
+use crate::text::{Words, displayed, is_hidden, write_escaped, write_word};
 use kv_engine::Engine;
 use rustyline::completion::{Completer, Pair};
 use rustyline::highlight::{CmdKind, Highlighter};
@@ -293,7 +295,7 @@ impl Highlighter for Assist {
         let rest = &line[end..];
         let open = Words::of(line.as_bytes()).find_map(Result::err).and_then(|error| {
             let column = error.text.strip_prefix("column ")?.split(':').next()?.parse::<usize>().ok()?;
-            (error.code == crate::command::Code::UnfinishedQuote && column > end).then(|| column - 1 - end)
+            (error.code == Code::UnfinishedQuote && column > end).then(|| column - 1 - end)
         });
         match open.filter(|&open| rest.is_char_boundary(open)) {
             Some(open) => {

@@ -9,9 +9,9 @@
 //! stands for something else (a directory, a pipe, a device, a file of the store, somebody's notes) that is left
 //! alone: the shell says so once, and goes on without.
 
-use crate::command::is_hidden;
 use crate::outfile::{directory, id, with_suffix};
 use crate::prompt::assist::Assist;
+use crate::text::is_hidden;
 use rustix::fs::OFlags;
 use rustyline::Editor;
 use rustyline::history::MemHistory;

@@ -3,12 +3,14 @@
 mod assist;
 mod history;
 
+use crate::gate::Gate;
+use crate::output::Place;
 use crate::prompt::assist::Assist;
 use crate::prompt::history::{History, Trouble};
-use crate::render::{Place, columns, safe};
 use crate::session::{Ending, Flow, Session};
-use crate::signals::{Flags, Gate, Terminal};
+use crate::signals::{Flags, Terminal};
 use crate::streams;
+use crate::text::{columns, safe};
 use kv_engine::Engine;
 use rustix::event::PollFlags;
 use rustyline::error::ReadlineError;

@@ -1,7 +1,6 @@
 //! The bytes of a log with their meaning beside them: `kv_cli wal --hex`.
 
-use crate::command::write_escaped;
-use crate::render::{Tone, toned};
+use crate::text::{Tone, toned, write_escaped};
 use kv_engine::inspect::{Field, header_fields, record_fields};
 use std::fs::File;
 use std::io::{self, Write};

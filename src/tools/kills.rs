@@ -9,8 +9,8 @@ mod model;
 mod round;
 
 use crate::args::TortureArgs;
-use crate::render::{object, safe};
 use crate::streams;
+use crate::text::{object, safe};
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use round::{Pace, Store};

@@ -7,10 +7,9 @@ pub(crate) mod replay;
 pub(crate) mod torture;
 
 use crate::args::{Args, WalArgs};
-use crate::command::write_word;
-use crate::render::{Fitted, Tone, bytes, object, safe, toned};
 use crate::signals::{self, Flags};
 use crate::streams;
+use crate::text::{Fitted, Tone, bytes, object, safe, toned, write_word};
 use kv_engine::inspect::{self, Content, Entry, Follow, Followed, Health, LogSummary, Operation, Record};
 use kv_engine::{Error, LogTail};
 use serde_json::Value as Json;
@@ -79,7 +78,7 @@ pub(crate) fn wal(args: &Args, wal: &WalArgs, flags: &'static Flags) -> ExitCode
 
 /// Prints a log and what is appended to it, until Ctrl-C, which is how this ends in order.
 fn follow(path: &Path, mut printer: Printer<impl Write>, flags: &'static Flags) -> ExitCode {
-    if let Err(error) = signals::heed(flags) {
+    if let Err(error) = signals::note_only(flags) {
         printer.complain(&format!("error: signals cannot be listened to: {error}"));
         return ExitCode::FAILURE;
     }

@@ -1,9 +1,8 @@
 //! `kv_cli replay`: the state at any sequence number, its digest, and what two stores differ in.
 
 use crate::args::{Args, ReplayArgs};
-use crate::command::write_word;
-use crate::render::safe;
 use crate::streams;
+use crate::text::{safe, write_word};
 use kv_engine::replay::{Replayed, replay};
 use kv_engine::{Error, KeptCopy, LogTail, inspect};
 use std::io::{self, BufWriter, Write};

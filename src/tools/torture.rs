@@ -1,8 +1,8 @@
 //! `kv_cli torture`: the rungs of the library's torture, on every core, with a bar and a table.
 
 use crate::args::{Rung, TortureArgs};
-use crate::render::{object, safe};
 use crate::streams;
+use crate::text::{object, safe};
 use crate::tools::kills::{self, Kills};
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};

@@ -25,9 +25,9 @@
 mod sums;
 
 use super::importer::{Importer, Stop, entries, in_line};
-use crate::args::Import as Source;
-use crate::command::displayed;
-use crate::script::{Lines, Next};
+use crate::lines::{Lines, Next};
+use crate::settings::Import as Source;
+use crate::text::displayed;
 use kv_engine::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use std::io::{self, Read};
 use sums::{BLOCK_BYTES, Sums};

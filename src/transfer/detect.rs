@@ -2,9 +2,9 @@
 
 use super::cpp;
 use super::form::Form;
-use crate::args::Import as Source;
-use crate::command::{Words, displayed};
-use crate::script::BYTE_ORDER_MARK;
+use crate::lines::BYTE_ORDER_MARK;
+use crate::settings::Import as Source;
+use crate::text::{Words, displayed};
 
 /// Files that people have beside exports: the place of some bytes, the bytes, and the kind of file.
 const KNOWN: &[(usize, &[u8], &str)] = &[

@@ -9,11 +9,12 @@
 //! 2. write a scratch file, mode 0600; 3. sync it; 4. rename; 5. sync the directory. How no other file is lost: the
 //! head of `outfile.rs`.
 
-use crate::args::{Args, ExportArgs, Format};
-use crate::command::{Code, CommandError};
+use crate::args::{Args, ExportArgs};
+use crate::error::{Code, CommandError};
 use crate::outfile::{Kind, StoreFiles, Target};
 use crate::progress::Progress;
-use crate::render::{Output, Place};
+use crate::output::{Output, Place};
+use crate::settings::Format;
 use crate::signals::{self, Flags};
 use crate::tools::{BAD, BARE_END};
 use crate::transfer::form::{self, Form, Origin, Writer};
@@ -46,7 +47,7 @@ pub(crate) struct Request<'a> {
 
 /// `kv_cli export`. Status 3 when the files are damaged, also when something was salvaged.
 pub(crate) fn tool(args: &Args, export: &ExportArgs, flags: &'static Flags) -> io::Result<ExitCode> {
-    signals::heed(flags)?;
+    signals::note_only(flags)?;
     let mut output = Output::new(args.format(), args.color, false);
     let file = export.file.clone().filter(|file| file.as_os_str() != "-");
     let request =

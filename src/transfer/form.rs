@@ -18,8 +18,7 @@
 //! - An export without its last line was cut off. The digest is that of the state. If it differs, the export was changed.
 //! - Salvaged entries are not a state of the store. So their export has `salvage` instead of a sequence number.
 
-use crate::command::{Words, displayed, write_word};
-use crate::render::{bytes, object};
+use crate::text::{Words, bytes, displayed, object, write_word};
 use base64::Engine as _;
 use kv_engine::{Digest, Digester, Seq, StoreId};
 use serde_json::Value as Json;

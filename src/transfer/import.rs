@@ -17,14 +17,15 @@ use super::cpp;
 use super::detect::detect;
 use super::form::{Form, Line};
 use super::importer::{Importer, Stop, entries, in_line};
-use crate::args::{Format, Import as Source};
-use crate::command::{Code, CommandError, MAX_LINE_BYTES, displayed};
+use crate::error::{Code, CommandError};
+use crate::lines::{BYTE_ORDER_MARK, Lines, MAX_LINE_BYTES, Next};
 use crate::outfile;
 use crate::progress::Progress;
-use crate::render::Output;
-use crate::script::{BYTE_ORDER_MARK, Lines, Next};
+use crate::output::Output;
+use crate::settings::{Format, Import as Source};
 use crate::signals::Flags;
-use crate::streams::Patient;
+use crate::streams::{self, Patient};
+use crate::text::displayed;
 use kv_engine::{Digester, Engine};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -126,7 +127,7 @@ impl Again {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    let file = if path.as_os_str() == "-" { crate::stdin()? } else { File::open(path)? };
+    let file = if path.as_os_str() == "-" { streams::stdin()? } else { File::open(path)? };
     if file.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(file) }
 }
 

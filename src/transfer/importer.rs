@@ -4,7 +4,7 @@
 //! the first groups, and no part of the next one. An entry that the store already holds is not written again. So an
 //! import can be repeated: it reads past the entries that are stored, and goes on after them.
 
-use crate::command::{Code, CommandError};
+use crate::error::{Code, CommandError};
 use crate::progress::Progress;
 use crate::signals::Flags;
 use kv_engine::{Batch, Engine, Error, MAX_KEY_BYTES, MAX_VALUE_BYTES, Seq};

@@ -5,7 +5,7 @@
 //! A closing quote ends the word. A bare `#` ends the line. A word without escapes is borrowed
 //! from the line: the common path allocates nothing.
 
-use super::{Code, CommandError};
+use crate::error::{Code, CommandError};
 use std::borrow::Cow;
 use std::io::{self, Write};
 
@@ -178,7 +178,7 @@ fn unfinished(open: usize) -> CommandError {
 
 /// Columns count bytes from 1: what an editor shows for ASCII, and exact for anything.
 fn at_column(at: usize, code: Code, text: &str) -> CommandError {
-    CommandError { code, text: format!("column {}: {text}", at + 1) }
+    CommandError::new(code, format!("column {}: {text}", at + 1))
 }
 
 /// Writes `bytes` as the answer to a GET: themselves when they can be shown as one line that
@@ -225,7 +225,7 @@ pub fn write_word(bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
     if bytes.contains(&b' ') { write_quoted(bytes, out) } else { write_value(bytes, out) }
 }
 
-pub(super) fn write_quoted(bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
+pub(crate) fn write_quoted(bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
     out.write_all(b"\"")?;
     write_escaped(bytes, true, out)?;
     out.write_all(b"\"")
@@ -293,6 +293,13 @@ pub fn write_escaped(bytes: &[u8], quoting: bool, out: &mut impl Write) -> io::R
 fn write_hex(byte: u8, out: &mut impl Write) -> io::Result<()> {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     out.write_all(&[b'\\', b'x', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]])
+}
+
+/// `text` with everything that a terminal would obey made visible; for texts with paths or data in them.
+pub(crate) fn safe(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let _ = write_escaped(text.as_bytes(), false, &mut out);
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 fn is_shown(bytes: &[u8]) -> bool {

@@ -3,23 +3,19 @@
 //! Replies go to stdout through one buffer, which is written out before anything goes to stderr and
 //! before a read that may block. Nothing from data reaches a terminal as anything but text.
 
-use crate::args::{Format, When};
-use crate::command::{CommandError, Reply, Verb, is_hidden, write_escaped, write_word};
+use crate::command::{Reply, Verb};
+use crate::error::CommandError;
+use crate::settings::{Format, When};
 use crate::signals::Flags;
 use crate::stats;
 use crate::streams::{self, Patient};
-use base64::Engine as _;
+use crate::text::{bytes, columns, dimmed, fit, object, safe, without_controls, write_escaped, write_word};
 use kv_engine::{RecoveryReport, Stats};
-use rustix::termios::tcgetwinsize;
 use serde_json::Value as Json;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
-use std::os::fd::AsFd;
 use std::path::Path;
-use std::time::Duration;
 
 const BUFFER_BYTES: usize = 64 << 10;
-/// Where the text of a row begins in the tables of `kv_cli wal`.
-const RECORD_COLUMN: usize = 40;
 
 /// Where a line came from, for errors.
 #[derive(Clone, Debug)]
@@ -290,130 +286,6 @@ fn write_raw(bytes: &[u8], terminal: bool, out: &mut impl Write) -> io::Result<(
     Ok(())
 }
 
-fn is_set(variable: &str) -> bool {
-    std::env::var_os(variable).is_some_and(|value| !value.is_empty())
-}
-
-/// `text` with what a terminal would obey made visible; for texts with paths or data in them.
-pub(crate) fn safe(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let _ = write_escaped(text.as_bytes(), false, &mut out);
-    String::from_utf8_lossy(&out).into_owned()
-}
-
-/// Columns of the terminal behind `stream`; 80 where it does not say.
-pub(crate) fn columns(stream: impl AsFd) -> usize {
-    tcgetwinsize(stream).ok().map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0).unwrap_or(80)
-}
-
-/// One line broken between words so that none has more than `columns`; what follows the first is indented.
-/// A number and its unit stay together, and so do longer words, such as paths: they can be copied.
-pub(crate) fn fit(line: &str, columns: usize, indent: usize) -> String {
-    const GLUE: &str = "\u{e000}"; // of private use, and as wide as a blank
-    const UNITS: [&str; 8] = ["B", "KiB", "MiB", "GiB", "µs", "ms", "s", "%"];
-    let mut glued = String::with_capacity(line.len());
-    for word in line.split_inclusive(' ') {
-        let unit = word.trim_end().trim_end_matches([',', ';', '.', ')']);
-        if UNITS.contains(&unit) && glued.trim_end().ends_with(|c: char| c.is_ascii_digit()) && glued.ends_with(' ') {
-            glued.pop();
-            glued.push_str(GLUE);
-        }
-        glued.push_str(word);
-    }
-    let indent = " ".repeat(indent);
-    let options = textwrap::Options::new(columns).subsequent_indent(&indent).break_words(false);
-    textwrap::fill(&glued, options).replace(GLUE, " ")
-}
-
-/// Passes text on in lines that fit the terminal, where there is one. The rows of a table, which begin with a blank,
-/// go on under their last column.
-pub(crate) struct Fitted<W: Write> {
-    out: W,
-    columns: Option<usize>,
-    under: usize,
-    line: Vec<u8>,
-}
-
-impl<W: Write> Fitted<W> {
-    /// For stdout; JSON is left as it is.
-    pub(crate) fn stdout(out: W, json: bool) -> Fitted<W> {
-        let is_read = !json && io::stdout().is_terminal();
-        Fitted { out, columns: is_read.then(|| columns(io::stdout())), under: RECORD_COLUMN, line: Vec::new() }
-    }
-}
-
-impl<W: Write> Write for Fitted<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Some(columns) = self.columns else { return self.out.write(bytes) };
-        for &byte in bytes {
-            if byte != b'\n' {
-                self.line.push(byte);
-                continue;
-            }
-            let line = String::from_utf8_lossy(&self.line).into_owned();
-            let indent = if line.starts_with(' ') { self.under } else { 2 };
-            writeln!(self.out, "{}", fit(&line, columns, indent))?;
-            self.line.clear();
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
-}
-
-impl When {
-    /// Whether to colour what goes to a terminal, or to something else.
-    pub(crate) fn on(self, terminal: bool) -> bool {
-        match self {
-            When::Always => true,
-            When::Never => false,
-            When::Auto => terminal && !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
-        }
-    }
-}
-
-/// What a colour says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tone {
-    Plain,
-    Good,
-    /// To be expected after a crash.
-    Torn,
-    Bad,
-    /// Beside the point.
-    Dim,
-}
-
-pub(crate) fn toned(text: &str, tone: Tone, color: bool) -> String {
-    let code = match tone {
-        _ if !color => return text.to_string(),
-        Tone::Plain => return text.to_string(),
-        Tone::Good => "32",
-        Tone::Torn => "33",
-        Tone::Bad => "31",
-        Tone::Dim => "2",
-    };
-    format!("\x1b[{code}m{text}\x1b[0m")
-}
-
-pub(crate) fn dimmed(text: &str, color: bool) -> String {
-    toned(text, Tone::Dim, color)
-}
-
-/// One line of JSON, its fields in this order.
-pub(crate) fn object(fields: &[(&str, Json)]) -> String {
-    let fields: Vec<_> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
-    without_controls(format!("{{{}}}", fields.join(","))) + "\n"
-}
-
-/// serde_json leaves the higher controls as they are, which a terminal would obey.
-fn without_controls(json: String) -> String {
-    let escaped = |c: char| if is_hidden(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
-    if json.contains(is_hidden) { json.chars().map(escaped).collect() } else { json }
-}
-
 fn json_reply(verb: Verb, reply: &Reply) -> String {
     let mut fields: Vec<(&str, Json)> = vec![("cmd", verb.name().into()), ("ok", true.into())];
     match reply {
@@ -438,37 +310,6 @@ fn json_reply(verb: Verb, reply: &Reply) -> String {
         _ => {}
     }
     object(&fields)
-}
-
-/// Bytes as a string where they are one, else in base64 under another name.
-pub(crate) fn bytes<'n>(name: &'n str, name_base64: &'n str, bytes: &[u8]) -> (&'n str, Json) {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => (name, text.into()),
-        Err(_) => (name_base64, base64::prelude::BASE64_STANDARD.encode(bytes).into()),
-    }
-}
-
-/// `82 B`, `1.5 MiB`.
-pub(crate) fn human_bytes(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let (mut size, mut unit) = (bytes as f64 / 1024.0, 0);
-    while size >= 1024.0 && unit + 1 < UNITS.len() {
-        (size, unit) = (size / 1024.0, unit + 1);
-    }
-    format!("{size:.1} {}", UNITS[unit])
-}
-
-/// `0.90 ms`, `12.0 µs`, `3.2 s`.
-pub(crate) fn human_time(time: Duration) -> String {
-    match time.as_secs_f64() {
-        s if s >= 1.0 => format!("{s:.2} s"),
-        s if s >= 0.001 => format!("{:.1} ms", s * 1e3),
-        s if s >= 0.000_1 => format!("{:.2} ms", s * 1e3),
-        s => format!("{:.1} µs", s * 1e6),
-    }
 }
 
 #[cfg(test)]
@@ -506,23 +347,5 @@ mod tests {
         let object: Json = serde_json::from_str(&object).expect("an object");
         assert_eq!((written, object["entries"].as_array().map(Vec::len)), (2, Some(2)));
         assert_eq!(object["more"], true);
-    }
-
-    #[test]
-    fn lines_are_broken_between_words_and_units_stay_with_their_numbers() {
-        assert_eq!(fit("recovered 12 keys in 14.2 ms; fine", 26, 2), "recovered 12 keys in\n  14.2 ms; fine");
-        assert_eq!(fit("short", 5, 2), "short");
-        assert_eq!(fit("see /a/very/long/path now", 8, 2), "see\n  /a/very/long/path\n  now");
-        let mut out = Fitted { out: Vec::new(), columns: Some(12), under: 6, line: Vec::new() };
-        out.write_all(b"  1  a word or two\nand a sentence\n").expect("memory");
-        assert_eq!(String::from_utf8_lossy(&out.out), "  1  a word\n      or two\nand a\n  sentence\n");
-    }
-
-    #[test]
-    fn sizes_and_times_are_readable() {
-        assert_eq!(human_bytes(82), "82 B");
-        assert_eq!(human_bytes(1536 * 1024), "1.5 MiB");
-        assert_eq!(human_time(Duration::from_micros(900)), "0.90 ms");
-        assert_eq!(human_time(Duration::from_nanos(1200)), "1.2 µs");
     }
 }
