@@ -219,9 +219,7 @@ fn read_json(line: &[u8]) -> Result<Line<'_>, String> {
         let Json::String(text) = data else { return Err(format!("column 1: {name} must be a string")) };
         let data = match base64 {
             false => text.into_bytes(),
-            true => base64::prelude::BASE64_STANDARD
-                .decode(text)
-                .map_err(|_| format!("column 1: {name} is not valid base64"))?,
+            true => base64::prelude::BASE64_STANDARD.decode(text).map_err(|_| format!("column 1: {name} is not valid base64"))?,
         };
         if slot.replace(data).is_some() {
             return Err(format!("column 1: {name} appears twice, once in base64"));
