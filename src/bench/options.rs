@@ -1,9 +1,9 @@
-//! What BENCH measures: its options as data. `command/bench.rs` reads them from a line.
+//! The options of BENCH as data. `command/bench.rs` reads them from a line.
 
 use std::fmt;
 use std::time::Duration;
 
-/// One BENCH, read and checked. Its [`Display`](fmt::Display) is the line that repeats it.
+/// One BENCH, checked. Its [`Display`](fmt::Display) is a line that does the same work again.
 ///
 /// ```
 /// use kv_cli::command::{Amount, Command, parse};
@@ -17,31 +17,31 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Bench {
-    /// How much for each batch size.
+    /// How much work, for each batch size.
     pub amount: Amount,
-    /// Empty: the current one.
+    /// The batch sizes to measure. Empty: the current one.
     pub batch_sizes: Vec<u64>,
-    /// So many operations in 100 are GETs, the others PUTs.
+    /// The percentage of GETs. The other operations are PUTs.
     pub gets_percent: u64,
     /// The length of every key.
     pub key_bytes: usize,
     /// The length of every value.
     pub value_bytes: usize,
-    /// How many different keys there are; `None`: as many as suit the operations.
+    /// The number of different keys. `None`: a default that depends on the operations.
     pub keys: Option<u64>,
-    /// Which keys are taken.
+    /// How the keys are chosen.
     pub dist: Dist,
-    /// How many threads work at once; they share the amount.
+    /// The number of threads. They share the work.
     pub threads: u64,
-    /// What is done before and not counted; `None`: a little.
+    /// The work before the measurement, which is not counted. `None`: a little.
     pub warm_up: Option<Amount>,
-    /// Where a page is to be written: a path whose end is `.html` or `.svg`.
+    /// The path of a page to write. It ends in `.html` or `.svg`.
     pub report: Option<Vec<u8>>,
-    /// Results as JSON, whatever the format of other replies.
+    /// Print the results as JSON, also if other replies are text.
     pub json: bool,
 }
 
-/// How much work: so many operations, or as many as fit in a time.
+/// How much work: a number of operations, or a time.
 ///
 /// ```
 /// use kv_cli::command::Amount;
@@ -52,9 +52,9 @@ pub struct Bench {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Amount {
-    /// Operations.
+    /// The number of operations.
     Count(u64),
-    /// From the first operation on.
+    /// The time from the first operation on.
     Time(Duration),
 }
 
@@ -67,9 +67,9 @@ pub enum Amount {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dist {
-    /// Every key as often as any other.
+    /// Every key is equally likely.
     Uniform,
-    /// The r-th most popular key 1/r^0.99 as often as the first.
+    /// A few keys are used often: the r-th most popular one 1/r^0.99 times as often as the first.
     Zipfian,
 }
 
@@ -93,7 +93,7 @@ impl fmt::Display for Dist {
 }
 
 impl Bench {
-    /// What is done: `puts`, `gets`, or `mixed:95`.
+    /// The operations: `puts`, `gets`, or `mixed:95`.
     ///
     /// ```
     /// use kv_cli::command::{Command, parse};
@@ -112,7 +112,7 @@ impl Bench {
     }
 }
 
-/// The line that repeats it, without where the results go.
+/// A line that does the same work again, without the options for the results.
 impl fmt::Display for Bench {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "BENCH {}", self.amount)?;

@@ -1,8 +1,8 @@
 //! Runs drawn on a terminal. Several batch sizes: a bar of throughput and a bar of latency for each. One batch size: a
 //! histogram of its latencies.
 //!
-//! Every line fits the terminal. Colour only repeats what the characters show. The bars are ASCII if the terminal may not
-//! know other characters (`TERM=dumb`, or a locale without UTF-8).
+//! Every line fits the terminal. Colour only repeats what the characters show. The bars are ASCII if the terminal may
+//! not know other characters (`TERM=dumb`, or a locale without UTF-8).
 
 use super::describe::{self, NOTHING_SYNCED};
 use super::figures::{human_ns, rate};

@@ -1,8 +1,8 @@
 //! The tools: `kv_cli wal`, `verify`, `export`, `replay` and `torture`. Each takes the settings of the command line and
 //! returns an exit status.
 //!
-//! All but `torture` read the store's files without opening the store. They take no lock and change no byte, so they may
-//! look at a store that is open. `kv_cli import` writes to the store, so it is a session like a script.
+//! All but `torture` read the store's files without opening the store. They take no lock and change no byte, so they
+//! may look at a store that is open. `kv_cli import` writes to the store, so it is a session like a script.
 //!
 //! | module | what it does |
 //! |---|---|

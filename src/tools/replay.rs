@@ -1,6 +1,6 @@
 //! `kv_cli replay`: rebuilds the state at any write from the files, shows its digest, and compares two stores.
 //!
-//! Status 0; 1 if `--diff` found a difference; 3 if the files are damaged or do not have that write.
+//! Status 1 if `--diff` found a difference, 3 if the files are damaged or do not have that write.
 
 use crate::args::{Args, ReplayArgs};
 use crate::findings::{BARE_END, DAMAGED};

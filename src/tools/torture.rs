@@ -168,8 +168,8 @@ fn tally(report: &Report, tried: u64, figures: &[(&'static str, u64)]) -> Tally 
     tally
 }
 
-/// Runs workloads in rounds until enough states were tried. The size of a round depends only on the results before it, so
-/// a run with the same seed and the same number is the same on any number of cores.
+/// Runs workloads in rounds until enough states were tried. The size of a round depends only on the results before it,
+/// so a run with the same seed and the same number is the same on any number of cores.
 fn enumerate(rung: Rung, states: u64, seed: u64) -> Tally {
     let template = format!("torture {{wide_bar}} {{human_pos}} of {{human_len}} {}", rung.unit());
     let progress = Progress::new(&template, Some(states), false);

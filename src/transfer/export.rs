@@ -1,9 +1,9 @@
 //! EXPORT and `kv_cli export`: every entry, to a file or to stdout.
 //!
 //! An export is a consistent view of the store right after its last write. Both commands read the store's files with
-//! [`kv_engine::export`], so memory holds only the entries of the log. EXPORT flushes first, so that every accepted write
-//! is in the files. If that fails because the log has failed or is lost, it exports the state in memory. The tool takes
-//! no lock, so it works beside an open store.
+//! [`kv_engine::export`], so memory holds only the entries of the log. EXPORT flushes first, so that every accepted
+//! write is in the files. If that fails because the log has failed or is lost, it exports the state in memory. The tool
+//! takes no lock, so it works beside an open store.
 //!
 //! Steps for a file (see `outfile` for how no other file is lost):
 //!

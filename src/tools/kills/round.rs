@@ -319,8 +319,8 @@ impl Store {
         Ok(engine)
     }
 
-    /// Makes the log torn, as after a power cut before the sync of a few more writes. In one of four cases it writes garbage
-    /// after the log instead.
+    /// Makes the log torn, as after a power cut before the sync of a few more writes. In one of four cases it writes
+    /// garbage after the log instead.
     fn tear(&mut self, random: &mut Random, kills: &mut Kills) -> Result<(), Trouble> {
         let engine = self.recover(kills)?;
         let length = || fs::metadata(&self.wal).map(|meta| meta.len()).context("the log's length");

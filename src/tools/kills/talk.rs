@@ -1,5 +1,5 @@
-//! The conversation with the process that will be killed: one thread sends commands, another reads the answers, and a third
-//! waits for the right moment.
+//! The conversation with the process that will be killed: one thread sends commands, another reads the answers, and a
+//! third waits for the right moment.
 
 use super::model::{Line, Meaning, Model, Random};
 use std::fmt::Write as _;
@@ -52,8 +52,8 @@ impl Talk {
     }
 }
 
-/// Sends lines until the end of the process, never more than `window` unanswered ones. Returns what was sent, and whether
-/// SNAP was among it.
+/// Sends lines until the end of the process, never more than `window` unanswered ones. Returns what was sent, and
+/// whether SNAP was among it.
 pub(super) fn feed(
     mut to: impl Write,
     model: &mut Model,

@@ -32,7 +32,8 @@ impl<W: Write> Printer<W> {
         self.printed
     }
 
-    /// How many writes were checkpointed before they could be shown. `None` in JSON, where each was printed as an entry.
+    /// How many writes were checkpointed before they could be shown. `None` in JSON, where each was printed as an
+    /// entry.
     pub(super) fn missed_writes(&self) -> Option<u64> {
         (!self.json).then_some(self.missed)
     }
