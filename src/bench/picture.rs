@@ -108,7 +108,7 @@ fn compare(runs: &[Run], glyphs: Glyphs, columns: usize, out: &mut Output) {
     if layout.latency_bar.is_some() {
         let key = format!("latency: {} to the median, {} to the 99th percentile;", glyphs.full, glyphs.shade);
         let (low, high) = (time(scale.low, glyphs), time(scale.high, glyphs));
-        out.dim_line(&format!("{key} logarithmic, from {low} to {high}"));
+        out.dim_line(&format!("{key} log scale, {low} to {high}"));
     }
 }
 

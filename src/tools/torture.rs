@@ -88,7 +88,7 @@ impl Rung {
     fn verdict(self) -> &'static str {
         match self {
             Rung::Engine | Rung::Log | Rung::Recovery | Rung::Faults | Rung::Kills => {
-                "every recovered state was a prefix of the writes, with every promised write"
+                "every recovered state was a prefix, with every promised write"
             }
             Rung::Rot => "no wrong value was served, and all damage was detected",
         }
