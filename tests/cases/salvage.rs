@@ -160,7 +160,10 @@ fn case_30_a_log_that_was_cut_off_after_a_record_is_reported() {
     for args in TOOLS {
         let (out, err, status) = run(&store, args);
         let report = out + &err;
-        assert!(report.contains("ends right after its last write") && status == 0, "{args:?} {status}: {report}");
+        assert!(
+            report.contains("its last write, without reserved space and without a mark") && status == 0,
+            "{args:?} {status}: {report}"
+        );
         assert!(!report.contains("these files are undamaged"), "{report}");
     }
 }
