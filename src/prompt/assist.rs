@@ -61,7 +61,7 @@ impl Completer for Assist {
         let typed = Typed::of(&line[..pos]);
         let found = match typed.command {
             None => commands(typed.word),
-            Some(spec) if !spec.options().is_empty() => options(spec, &line[..pos], typed.word),
+            Some(spec) if !spec.options.is_empty() => options(spec, &line[..pos], typed.word),
             Some(spec) if spec.name == "HELP" && typed.args == 0 => commands(typed.word),
             Some(spec) if spec.args.first().is_some_and(|arg| matches!(*arg, "file" | "[file]")) && typed.args == 0 => {
                 files(typed.word)
@@ -87,7 +87,7 @@ fn commands(prefix: &str) -> Vec<Pair> {
 fn options(spec: &Spec, line: &str, word: &str) -> Vec<Pair> {
     let before = line[..line.len() - word.len()].split_whitespace().next_back();
     let pair = |text: &str| Pair { display: text.into(), replacement: format!("{text} ") };
-    let all = spec.options();
+    let all = spec.options;
     match all.iter().find(|option| Some(option.name) == before) {
         Some(option) if !option.value.is_empty() => {
             option.choices.iter().filter(|choice| choice.starts_with(word)).map(|choice| pair(choice)).collect()
@@ -255,7 +255,7 @@ fn arguments(line: &str) -> Option<Grey> {
 fn options_hint(spec: &Spec, line: &str) -> Option<Option<String>> {
     let mut words = line.split_whitespace().rev();
     let (last, before) = (words.next()?, words.next());
-    let find = |word: &str| spec.options().iter().find(|option| option.name == word);
+    let find = |word: &str| spec.options.iter().find(|option| option.name == word);
     let takes = |word: &str| find(word).map(|option| option.value).filter(|value| !value.is_empty());
     let blank = if line.ends_with([' ', '\t']) { "" } else { " " };
     match takes(last) {

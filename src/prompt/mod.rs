@@ -3,6 +3,7 @@
 mod assist;
 mod history;
 
+use crate::command::run_line;
 use crate::gate::Gate;
 use crate::output::Place;
 use crate::prompt::assist::Assist;
@@ -46,7 +47,7 @@ pub(crate) fn run(gate: &Gate, engine: Engine, flags: &Flags, terminal: Option<&
         // The gate is open here: a signal may end the process while somebody thinks.
         let prompt = {
             let mut session = gate.hold();
-            session.tell_background(&Place::Prompt);
+            session.report_background(&Place::Prompt);
             prompt(&session)
         };
         let typed = match terminal {
@@ -98,7 +99,7 @@ fn run_lines(gate: &Gate, flags: &Flags, editor: &mut Editor<Assist, MemHistory>
             let prompt = prompt(&session);
             session.output.dim_line(&format!("{prompt}{}", line.strip_prefix(prompt).unwrap_or(line)));
         }
-        let flow = session.line(&Place::Prompt, line.as_bytes());
+        let flow = run_line(&mut session, &Place::Prompt, line.as_bytes());
         session.output.flush();
         if flow != Flow::On {
             return flow;
@@ -119,7 +120,7 @@ fn tell(session: &mut Session, trouble: Option<Trouble>) {
 }
 
 fn prompt(session: &Session) -> &'static str {
-    if session.open_group().is_some() { GROUP_PROMPT } else { PROMPT }
+    if session.group.is_some() { GROUP_PROMPT } else { PROMPT }
 }
 
 fn editor(gate: &Gate, engine: Engine) -> rustyline::Result<Editor<Assist, MemHistory>> {
