@@ -11,13 +11,13 @@
 
 use crate::args::{Args, ExportArgs};
 use crate::error::{Code, CommandError};
-use crate::outfile::{Kind, Store, Target};
-use crate::output::{Output, Place};
+use crate::outfile::{Kind, StoreFiles, Target};
 use crate::progress::Progress;
+use crate::output::{Output, Place};
 use crate::settings::Format;
 use crate::signals::{self, Flags};
 use crate::tools::{BAD, BARE_END};
-use crate::transfer::dump::{self, Form, Origin, Writer};
+use crate::transfer::form::{self, Form, Origin, Writer};
 use kv_engine::export::{self, Salvaged};
 use kv_engine::{Digest, Engine, Error, KeptCopy, LogTail, Seq, inspect};
 use std::io::{self, BufWriter, Write};
@@ -28,7 +28,7 @@ use std::process::ExitCode;
 const BUFFER_BYTES: usize = 256 << 10;
 static EXPORT: Kind = Kind {
     refusal: "there is a file that is not an export; remove it, or choose another name",
-    is_one: dump::is_export,
+    is_one: form::is_export,
     mode: 0o600,
 };
 
@@ -105,7 +105,7 @@ pub(crate) fn run(request: &Request<'_>, output: &mut Output, flags: &Flags) -> 
             Err(failure) => return Err(failure.explain(request)),
         },
         Some(file) => {
-            let store = Store { wal: request.wal, snapshot: request.snapshot };
+            let store = StoreFiles { wal: request.wal, snapshot: request.snapshot };
             let target = Target::claim(file, store, &EXPORT).map_err(|error| refused(file, &error))?;
             let out = BufWriter::with_capacity(BUFFER_BYTES, target);
             let failed = |failure: Failure| match failure {
