@@ -187,20 +187,13 @@ pub(crate) fn write_raw(bytes: &[u8], terminal: bool, out: &mut impl Write) -> i
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
     use std::sync::{Arc, Mutex};
 
     /// Keeps what is written to it.
     #[derive(Clone, Default)]
-    pub(crate) struct Shown(Arc<Mutex<Vec<u8>>>);
-
-    impl Shown {
-        /// What was written since the last call.
-        pub(crate) fn take(&self) -> Vec<u8> {
-            std::mem::take(&mut *self.0.lock().expect("no panic"))
-        }
-    }
+    struct Shown(Arc<Mutex<Vec<u8>>>);
 
     impl Write for Shown {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -214,13 +207,13 @@ pub(crate) mod tests {
     }
 
     impl Output {
-        /// An output into memory, for tests. Errors still go to stderr.
-        pub(crate) fn to_memory(format: Format) -> (Output, Shown) {
+        /// An output into memory for tests, and a function that takes what was written. Errors still go to stderr.
+        pub(crate) fn to_memory(format: Format) -> (Output, Box<dyn Fn() -> Vec<u8>>) {
             let shown = Shown::default();
             let mut output = Output::new(format, When::Never, false);
             output.out = BufWriter::new(Box::new(shown.clone()));
             output.terminal = false;
-            (output, shown)
+            (output, Box::new(move || std::mem::take(&mut *shown.0.lock().expect("no panic"))))
         }
     }
 
@@ -234,7 +227,7 @@ pub(crate) mod tests {
         ] {
             output.noted(text.as_bytes().to_vec(), note.map(str::to_string));
             output.flush();
-            assert_eq!(String::from_utf8_lossy(&shown.take()), expected);
+            assert_eq!(String::from_utf8_lossy(&shown()), expected);
         }
     }
 }

@@ -73,11 +73,16 @@ impl Session {
         Session { engine, group, output, settings, flags, list_limit, leaving, failed: false, reported }
     }
 
-    /// Reports why a line was not run, or failed. An open group must not be written without that line.
-    pub(crate) fn refuse(&mut self, place: &Place, error: &CommandError) -> Flow {
+    /// Makes COMMIT refuse, because a line of the open group failed. Does nothing if no group is open.
+    pub(crate) fn spoil_group(&mut self) {
         if let Some(group) = &mut self.group {
             group.spoilt = true;
         }
+    }
+
+    /// Reports why a line was not run, or failed. An open group must not be written without that line.
+    pub(crate) fn refuse(&mut self, place: &Place, error: &CommandError) -> Flow {
+        self.spoil_group();
         self.failed = true;
         self.output.error(place, error);
         if error.code == Code::LogFailed && !self.settings.interactive {

@@ -248,7 +248,12 @@ pub(super) fn percentiles(area: &Area<'_>, runs: &[Run]) -> Drawn {
     let curves: Vec<_> = runs.iter().map(points).collect();
     let y_range = around(curves.iter().flatten().map(|(_, y)| *y));
     let styles = Curve::all(runs);
-    title(area, "Latency percentiles", "time of one operation, on a logarithmic scale; the slowest ones are on the right", &styles)?;
+    title(
+        area,
+        "Latency percentiles",
+        "time of one operation, on a logarithmic scale; the slowest ones are on the right",
+        &styles,
+    )?;
     let x_ticks: Vec<f64> = [0.0, log(2.0)].into_iter().chain(decades(&(1.0..most))).collect();
     let mut chart = ChartBuilder::on(area)
         .margin_top(62)

@@ -107,7 +107,9 @@ impl Page<'_> {
         let work = describe::workload(self.bench, self.runs);
         let warm_up = self.runs.iter().map(|run| run.warm_up).max().unwrap_or(0);
         let stopped = if self.runs.iter().any(|run| run.stopped) { " The run was stopped before its end." } else { "" };
-        format!("{work} Each batch size has a fresh store. The first {warm_up} operations are a warm-up and do not count.{stopped}")
+        format!(
+            "{work} Each batch size has a fresh store. The first {warm_up} operations are a warm-up and do not count.{stopped}"
+        )
     }
 
     fn synced(&self) -> String {

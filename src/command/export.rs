@@ -25,10 +25,10 @@ impl<'a> Verb<'a> for Export<'a> {
         takes: "at most a file",
         summary: "write every entry to file, or show it",
         details: "A consistent view of the store after its last write, in key order. The file is\n\
-            put in place when it is complete. It has PUT lines, which kv_cli < file runs, or\n\
-            JSON Lines if its name ends in .jsonl or with --json. Writes of an open group are\n\
-            not in it. An older export is replaced, no other file. kv_cli export does the\n\
-            same without opening the store.",
+            put in place when it is complete. It has PUT lines, which kv_cli < file runs;\n\
+            with --json, or if its name ends in .jsonl, it has JSON Lines. Writes of an\n\
+            open group are not in it. An older export is replaced, no other file. kv_cli\n\
+            export does the same without opening the store.",
         example: "EXPORT kv.backup",
         ..Spec::NO_ARGUMENTS
     };

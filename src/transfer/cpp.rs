@@ -245,9 +245,10 @@ pub(super) fn snapshot(input: &mut impl Read, sure: bool, importer: &mut Importe
         number += 1;
         read += line.len() as u64 + 1;
         let Some(tab) = line.iter().position(|&byte| byte == b'\t') else {
-            let text = "column 1: there is no tab between key and value; this may be the rest of a value with a line feed, which \
+            let text =
+                "column 1: there is no tab between key and value; this may be the rest of a value with a line feed, which \
                         this format cannot mark"
-                .to_string();
+                    .to_string();
             return Err(Stop::Bad { place: number.to_string(), text });
         };
         if let Some(at) = line.iter().position(|&byte| !sure && is_binary(byte)) {

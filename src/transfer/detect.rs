@@ -33,7 +33,7 @@ pub(super) fn detect(begin: &[u8]) -> Result<Source, String> {
     }
     if begin.starts_with(b"\x89kv") {
         return Err(
-            "this is a file of a kv-engine store, not an export; to export that store: kv_cli --wal … --snapshot … export".into()
+            "this is a file of a kv-engine store, not an export; to export that store: kv_cli --wal … --snapshot … export".into(),
         );
     }
     if let Some((_, _, name)) = KNOWN.iter().find(|(at, bytes, _)| begin.get(*at..).is_some_and(|rest| rest.starts_with(bytes))) {

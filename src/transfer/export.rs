@@ -12,8 +12,8 @@
 use crate::args::{Args, ExportArgs};
 use crate::error::{Code, CommandError};
 use crate::outfile::{Kind, StoreFiles, Target};
-use crate::progress::Progress;
 use crate::output::{Output, Place};
+use crate::progress::Progress;
 use crate::settings::Format;
 use crate::signals::{self, Flags};
 use crate::tools::{BAD, BARE_END};

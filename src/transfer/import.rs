@@ -20,8 +20,8 @@ use super::importer::{Importer, Stop, entries, in_line};
 use crate::error::{Code, CommandError};
 use crate::lines::{BYTE_ORDER_MARK, Lines, MAX_LINE_BYTES, Next};
 use crate::outfile;
-use crate::progress::Progress;
 use crate::output::Output;
+use crate::progress::Progress;
 use crate::settings::{Format, Import as Source};
 use crate::signals::Flags;
 use crate::streams::{self, Patient};
@@ -209,12 +209,7 @@ fn source(request: &Request<'_>, input: &mut BufReader<Counted>) -> Result<Sourc
     }
 }
 
-fn read(
-    input: &mut BufReader<Counted>,
-    source: Source,
-    request: &Request<'_>,
-    importer: &mut Importer<'_>,
-) -> Result<(), Stop> {
+fn read(input: &mut BufReader<Counted>, source: Source, request: &Request<'_>, importer: &mut Importer<'_>) -> Result<(), Stop> {
     match source {
         Source::Text | Source::Json => {
             // Some editors write a mark of the encoding before the text.
