@@ -31,6 +31,7 @@ mod args;
 mod bench;
 pub mod command;
 mod error;
+mod findings;
 mod gate;
 mod lines;
 mod outfile;
@@ -52,16 +53,15 @@ use args::{Args, ImportArgs, Words};
 use clap::CommandFactory;
 use error::{Code, CommandError};
 use gate::Gate;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kv_engine::{Engine, Error, MAX_VALUE_BYTES};
 use output::{Output, Place};
+use progress::Progress;
 use session::{Ending, Flow, Session};
 use settings::Settings;
 use signals::{Flags, Terminal};
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 use streams::{Patient, stdin};
 use text::{displayed, safe};
 
@@ -75,14 +75,9 @@ pub fn run() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let args = Args::of_process();
-    let done = match &args.words {
-        _ if args.generate.is_some() => generate(&args),
-        Some(Words::Wal(wal)) => Ok(tools::wal(&args, wal, &FLAGS)),
-        Some(Words::Export(export)) => transfer::export::tool(&args, export, &FLAGS).context("export"),
-        Some(Words::Verify) => Ok(tools::verify(&args)),
-        Some(Words::Replay(replay)) => Ok(tools::replay::run(&args, replay)),
-        Some(Words::Torture(torture)) => Ok(tools::torture::run(torture, args.json)),
-        _ => with_store(&args),
+    let done = match args.generate {
+        Some(_) => generate(&args),
+        None => tools::run(&args, &FLAGS).map_or_else(|| with_store(&args), Ok),
     };
     done.unwrap_or_else(|error| {
         streams::say(&format!("kv_cli: error: {}", safe(&format!("{error:#}"))));
@@ -167,18 +162,13 @@ fn refused(error: &Error, args: &Args) -> String {
 
 /// The options to open the store with. On a terminal a bar shows the progress if it takes over a second.
 fn opening(args: &Args) -> kv_engine::Options {
-    if args.quiet || !io::stderr().is_terminal() {
+    let progress = Progress::new("opening {wide_bar} {bytes} of {total_bytes}", None, args.quiet);
+    if !progress.is_wanted() {
         return args.options();
     }
-    let style = ProgressStyle::with_template("opening {wide_bar} {bytes} of {total_bytes}").expect("a good template");
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()).with_style(style);
-    let began = Instant::now();
     args.options().progress(move |read, total| {
-        if bar.is_hidden() && began.elapsed() > Duration::from_secs(1) {
-            bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(5));
-            bar.set_length(total);
-        }
-        bar.set_position(read);
+        progress.set_total(total);
+        progress.set(read);
     })
 }
 

@@ -1,15 +1,15 @@
 //! Files that the shell writes for its user: exports and the pages of BENCH. No other file is ever lost to one of them.
 //!
-//! - A [`Target`] is written to a scratch file in the same directory, synced, and only then renamed. Until then the name
-//!   keeps its old file. Afterwards it has the whole new one. A failure leaves nothing behind (`scratch`).
+//! - A [`Target`] is written to a scratch file in the same directory, synced, and only then renamed. Until then the
+//!   name keeps its old file. Afterwards it has the whole new one. A failure leaves nothing behind (`scratch`).
 //! - It never takes a name of the store: the log, the snapshot, or a file that the store makes beside them (`names`).
-//! - It replaces only an empty file, or a file of its own [`Kind`] (an export replaces an export), and none that another
-//!   program has locked.
+//! - It replaces only an empty file, or a file of its own [`Kind`] (an export replaces an export), and none that
+//!   another program has locked.
 
 mod names;
 mod scratch;
 
-pub(crate) use names::{StoreFiles, directory, id, is_store_suffix, parent, with_suffix};
+pub(crate) use names::{StoreFiles, begins_like_store_suffix, directory, id, is_store_suffix, parent, with_suffix};
 pub(crate) use scratch::{ScratchDir, nameless, remove_all};
 
 use scratch::Scratch;

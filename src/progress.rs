@@ -1,7 +1,7 @@
 //! How far a long command has come: a bar or a line on stderr.
 //!
-//! It is shown only if stderr is a terminal that can move its cursor back, and only after a second. All commands use it,
-//! from any thread.
+//! It is shown only if stderr is a terminal that can move its cursor back, and only after a second. All commands use
+//! it, from any thread.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, IsTerminal};

@@ -91,8 +91,8 @@ pub(super) fn text(area: &Area<'_>, text: &str, (x, y): (u32, u32), size: f64, f
     area.draw_text(text, &at(&style, HPos::Left, VPos::Center), (x as i32, y as i32))
 }
 
-/// Draws the name of a drawing, the names of its curves, and a line about it. If there are many curves, the line is left
-/// out.
+/// Draws the name of a drawing, the names of its curves, and a line about it. If there are many curves, the line is
+/// left out.
 fn title(area: &Area<'_>, name: &str, about: &str, curves: &[Curve]) -> Drawn {
     let style = at(&font(16.0, INK).with_weight(), HPos::Left, VPos::Center);
     area.draw_text(name, &style, (16, 20))?;
@@ -216,7 +216,8 @@ pub(super) fn throughput(area: &Area<'_>, runs: &[Run]) -> Drawn {
         let label = rate(run.ops_per_sec()) + &share.unwrap_or_default();
         let width = (label.chars().count() as f64 * LETTER) as i32 + 6;
         let (x, y) = place(point);
-        // Below the line, because it rises. Above it if that place is taken. If no place is free, the table has the figure.
+        // Below the line, because it rises. Above it if that place is taken. If no place is free, the table has the
+        // figure.
         let (right, left) = ((x + 8, x + 8 + width), (x - 8 - width, x - 8));
         let places =
             [(right, y + 5), (left, y - 25), (right, y - 25), (left, y + 5)].map(|((from, to), top)| [from, top, to, top + 18]);
@@ -237,7 +238,8 @@ fn touch(a: &[i32; 4], b: &[i32; 4]) -> bool {
 
 /// For each run: the latency that a share of its operations does not exceed.
 pub(super) fn percentiles(area: &Area<'_>, runs: &[Run]) -> Drawn {
-    // The x axis is the logarithm of n where one in n operations is slower. So 90 %, 99 % and 99.9 % are equally far apart.
+    // The x axis is the logarithm of n where one in n operations is slower. So 90 %, 99 % and 99.9 % are equally far
+    // apart.
     let end = |run: &Run| log(run.operations().max(10) as f64).clamp(1.0, 6.0);
     let most = runs.iter().map(end).fold(2.0, f64::max).ceil();
     let points = |run: &Run| -> Vec<(f64, f64)> {

@@ -1,8 +1,8 @@
 //! The sync floor: how long this disk takes to write and sync the same bytes in the same groups, without a store.
 //!
 //! A file is first filled with zeros and synced, so that no later sync has to record a length or an extent. Then each
-//! group is one `pwrite` and one `fdatasync`, from one thread. Half of the groups are written before a run and half after
-//! it, because the speed of a disk changes with time.
+//! group is one `pwrite` and one `fdatasync`, from one thread. Half of the groups are written before a run and half
+//! after it, because the speed of a disk changes with time.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

@@ -1,50 +1,50 @@
-//! What BENCH measures: its options as data. `command/bench.rs` reads them from a line.
+//! The options of BENCH as data. `command/bench.rs` reads them from a line.
 
 use std::fmt;
 use std::time::Duration;
 
-/// One BENCH, read and checked. Its [`Display`](fmt::Display) is the line that repeats it.
+/// One BENCH, checked. Its [`Display`](fmt::Display) is a line that does the same work again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Bench {
-    /// How much for each batch size.
+    /// How much work, for each batch size.
     pub(crate) amount: Amount,
-    /// Empty: the current one.
+    /// The batch sizes to measure. Empty: the current one.
     pub(crate) batch_sizes: Vec<u64>,
-    /// So many operations in 100 are GETs, the others PUTs.
+    /// The percentage of GETs. The other operations are PUTs.
     pub(crate) gets_percent: u64,
     /// The length of every key.
     pub(crate) key_bytes: usize,
     /// The length of every value.
     pub(crate) value_bytes: usize,
-    /// How many different keys there are; `None`: as many as suit the operations.
+    /// The number of different keys. `None`: a default that depends on the operations.
     pub(crate) keys: Option<u64>,
-    /// Which keys are taken.
+    /// How the keys are chosen.
     pub(crate) dist: Dist,
-    /// How many threads work at once; they share the amount.
+    /// The number of threads. They share the work.
     pub(crate) threads: u64,
-    /// What is done before and not counted; `None`: a little.
+    /// The work before the measurement, which is not counted. `None`: a little.
     pub(crate) warm_up: Option<Amount>,
-    /// Where a page is to be written: a path whose end is `.html` or `.svg`.
+    /// The path of a page to write. It ends in `.html` or `.svg`.
     pub(crate) report: Option<Vec<u8>>,
-    /// Results as JSON, whatever the format of other replies.
+    /// Print the results as JSON, also if other replies are text.
     pub(crate) json: bool,
 }
 
-/// How much work: so many operations, or as many as fit in a time.
+/// How much work: a number of operations, or a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Amount {
-    /// Operations.
+    /// The number of operations.
     Count(u64),
-    /// From the first operation on.
+    /// The time from the first operation on.
     Time(Duration),
 }
 
 /// How the key of an operation is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dist {
-    /// Every key as often as any other.
+    /// Every key is equally likely.
     Uniform,
-    /// The r-th most popular key 1/r^0.99 as often as the first.
+    /// A few keys are used often: the r-th most popular one 1/r^0.99 times as often as the first.
     Zipfian,
 }
 
@@ -68,7 +68,7 @@ impl fmt::Display for Dist {
 }
 
 impl Bench {
-    /// What is done: `puts`, `gets`, or `mixed:95`.
+    /// The operations: `puts`, `gets`, or `mixed:95`.
     #[must_use]
     pub(crate) fn ops(&self) -> String {
         match self.gets_percent {
@@ -79,7 +79,7 @@ impl Bench {
     }
 }
 
-/// The line that repeats it, without where the results go.
+/// A line that does the same work again, without the options for the results.
 impl fmt::Display for Bench {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "BENCH {}", self.amount)?;

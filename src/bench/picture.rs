@@ -1,8 +1,8 @@
 //! Runs drawn on a terminal. Several batch sizes: a bar of throughput and a bar of latency for each. One batch size: a
 //! histogram of its latencies.
 //!
-//! Every line fits the terminal. Colour only repeats what the characters show. The bars are ASCII if the terminal may not
-//! know other characters (`TERM=dumb`, or a locale without UTF-8).
+//! Every line fits the terminal. Colour only repeats what the characters show. The bars are ASCII if the terminal may
+//! not know other characters (`TERM=dumb`, or a locale without UTF-8).
 
 use super::describe::{self, NOTHING_SYNCED};
 use super::figures::{human_ns, rate};
@@ -108,7 +108,7 @@ fn compare(runs: &[Run], glyphs: Glyphs, columns: usize, out: &mut Output) {
     if layout.latency_bar.is_some() {
         let key = format!("latency: {} to the median, {} to the 99th percentile;", glyphs.full, glyphs.shade);
         let (low, high) = (time(scale.low, glyphs), time(scale.high, glyphs));
-        out.dim_line(&format!("{key} logarithmic, from {low} to {high}"));
+        out.dim_line(&format!("{key} log scale, {low} to {high}"));
     }
 }
 

@@ -1,7 +1,7 @@
 //! A page to look at and to send on: one file that needs no other, HTML or SVG by its name.
 //!
-//! The path is checked before the work, so that a path that cannot be written is refused at once. An old page stays until
-//! the new one is complete. A file that is not a page is never replaced (see `outfile`).
+//! The path is checked before the work, so that a path that cannot be written is refused at once. An old page stays
+//! until the new one is complete. A file that is not a page is never replaced (see `outfile`).
 
 use super::describe::{self, NOTHING_SYNCED};
 use super::figures::{human_ns, rate};

@@ -6,10 +6,9 @@
 //!   left over: a name with the right check, owned by this user, and not locked. No other file is removed.
 //! - A process that a signal ends in the middle of a command removes its own with [`remove_all`].
 //!
-//! The library's temporary files (`kv_engine::disk::create_scratch`) are not used here, because the store's lock
-//! protects them: a store removes those of its own names without looking for a lock, so it would remove an export that
-//! is just being written beside it. They also cannot be directories, or have names near the longest that a file system
-//! allows.
+//! The library's temporary files (`kv_engine::disk::create_scratch`) cannot be used for this. Only the store's own lock
+//! protects them, so opening a store removes all of them that have its name, also those that another process still
+//! writes. They also cannot be directories, and a long name has none.
 
 use super::names::{id, is_still, parent, with_suffix};
 use kv_engine::disk::{Disk, OsDisk};

@@ -9,7 +9,7 @@
 //! stands for something else (a directory, a pipe, a device, a file of the store, somebody's notes) that is left
 //! alone: the shell says so once, and goes on without.
 
-use crate::outfile::{directory, id, with_suffix};
+use crate::outfile::{begins_like_store_suffix, directory, id, with_suffix};
 use crate::prompt::assist::Assist;
 use crate::text::is_hidden;
 use rustix::fs::OFlags;
@@ -29,8 +29,6 @@ const LINE_BYTES: usize = 4096;
 const MOST_BYTES: u64 = 4 << 20;
 /// What the file begins with.
 const HEAD: &[u8] = b"#V2\n";
-/// What the store puts behind its names, and BENCH behind that of the log.
-const HELPERS: [&[u8]; 4] = [b".lock", b".tmp", b".damaged-", b".bench"];
 
 /// The history file, when there is one.
 #[derive(Debug)]
@@ -161,8 +159,7 @@ fn is_named_like_the_stores(path: &Path, store: &[PathBuf]) -> bool {
     let real = path.canonicalize().ok();
     let is_like = |path: &Path, own: &PathBuf| -> Option<bool> {
         let rest = path.file_name()?.as_bytes().strip_prefix(own.file_name()?.as_bytes())?;
-        let is_segment = rest.len() > 1 && rest[0] == b'.' && rest[1..].iter().all(u8::is_ascii_digit);
-        let is_its = rest.is_empty() || is_segment || HELPERS.iter().any(|helper| rest.starts_with(helper));
+        let is_its = rest.is_empty() || begins_like_store_suffix(rest);
         Some(is_its && directory(path)? == directory(own)?)
     };
     [Some(path), real.as_deref()].into_iter().flatten().any(|path| store.iter().any(|own| is_like(path, own) == Some(true)))
@@ -287,6 +284,8 @@ mod tests {
             "s.tmp-0123456789abcdef",
             "w.damaged-1",
             "w.bench.bare",
+            "w.benchmark",
+            "w.import-1",
             "w.17",
         ] {
             assert!(is_named_like_the_stores(&at(name), &store), "{name}");

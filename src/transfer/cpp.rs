@@ -16,8 +16,8 @@
 //! snapshot := (key TAB value LF)*     no header, count, checksum or escapes
 //! ```
 //!
-//! - The C++ store reads its log up to the first bad record. Records that it appended later stay in the file and are never
-//!   read. An import does the same and reports how many records follow. With `--salvage` it reads those too.
+//! - The C++ store reads its log up to the first bad record. Records that it appended later stay in the file and are
+//!   never read. An import does the same and reports how many records follow. With `--salvage` it reads those too.
 //! - The snapshot does not mark the end of a value that has a line feed. So a line without a tab is an error.
 //! - After a bad record, any four bytes may look like a length of up to 256 MiB. Even so, the time of an import is in
 //!   proportion to the length of the file: each byte is read, moved and hashed only a few times (see `sums`).
@@ -156,8 +156,8 @@ impl<'r, R: Read> Reader<'r, R> {
         Ok(self.fill(1)? < 1)
     }
 
-    /// Reads until the window has `count` bytes or the input ends. Returns the size of the window. A false length takes no
-    /// more memory than the input has bytes.
+    /// Reads until the window has `count` bytes or the input ends. Returns the size of the window. A false length takes
+    /// no more memory than the input has bytes.
     fn fill(&mut self, count: usize) -> io::Result<usize> {
         const STEP_BYTES: usize = 256 << 10;
         while self.bytes.len() - self.start < count && !self.at_end {

@@ -55,7 +55,7 @@ pub(super) fn detect(begin: &[u8]) -> Result<Source, String> {
             displayed(line)
         )),
         _ => Err(format!(
-            "this is binary, but neither an export nor a log of the C++ store; it begins with '{}'; if it is a snapshot of the \
+            "this is binary, but not an export, and not a log of the C++ store; it begins with '{}'; if it is a snapshot of the \
              C++ store with binary values, import it with --from cpp-snapshot",
             displayed(&line[..line.len().min(40)])
         )),

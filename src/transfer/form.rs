@@ -15,7 +15,8 @@
 //! - The text is a script for the shell. Words are quoted as PUT reads them, and can hold any byte.
 //! - In JSON a key or value that is not UTF-8 is written in base64, as `key_base64` or `value_base64`, as in `--json`.
 //! - The first line has the version of the form. The lines before the entries fit on a terminal.
-//! - An export without its last line was cut off. The digest is that of the state. If it differs, the export was changed.
+//! - An export without its last line was cut off. The digest is that of the state. If it differs, the export was
+//!   changed.
 //! - Salvaged entries are not a state of the store. So their export has `salvage` instead of a sequence number.
 
 use crate::text::{Words, bytes, displayed, object, write_word};

@@ -7,7 +7,8 @@
 //! Every input is read twice:
 //!
 //! 1. The first reading only checks: the format, each line, and the last line of an export, which shows that it is
-//!    complete. If any input fails, nothing is written. So a file that is not an export, or was cut off, changes nothing.
+//!    complete. If any input fails, nothing is written. So a file that is not an export, or was cut off, changes
+//!    nothing.
 //! 2. The second reading writes. An input that can be read only once, for example a pipe, is kept in between in a file
 //!    without a name beside the log.
 //!

@@ -1,8 +1,8 @@
 //! Takes entries one by one and writes them to the store in groups. The readers of all formats use it.
 //!
-//! Each group is atomic, and the groups are written in order. So after a kill, a power cut or a full disk the store holds
-//! the first groups, and no part of the next one. An entry that the store already holds is not written again. So an
-//! import can be repeated: it reads past the entries that are stored, and goes on after them.
+//! Each group is atomic, and the groups are written in order. So after a kill, a power cut or a full disk the store
+//! holds the first groups, and no part of the next one. An entry that the store already holds is not written again. So
+//! an import can be repeated: it reads past the entries that are stored, and goes on after them.
 
 use crate::error::{Code, CommandError};
 use crate::progress::Progress;

@@ -1,8 +1,8 @@
 //! The CRC-32 of any part of a stream, from the sums of its beginnings. Each block is hashed once, and each sum adds at
 //! most a part of a block at either end.
 //!
-//! The library has the same for log files (`scan/sums.rs`). That one reads a file at any place. This one works on a window
-//! that moves along a stream.
+//! The library has the same for log files (`scan/sums.rs`). That one reads a file at any place. This one works on a
+//! window that moves along a stream.
 
 /// A sum is kept for every block of this size.
 pub(super) const BLOCK_BYTES: usize = 512;
@@ -52,8 +52,8 @@ impl Sums {
     }
 }
 
-/// Shifts a checksum by `count` bytes, so that the checksum of `a` followed by `b` is the shifted checksum of `a`, xor the
-/// checksum of `b`.
+/// Shifts a checksum by `count` bytes, so that the checksum of `a` followed by `b` is the shifted checksum of `a`, xor
+/// the checksum of `b`.
 fn followed_by_zeros(sum: u32, count: usize) -> u32 {
     let mut hasher = crc32fast::Hasher::new_with_initial(sum);
     hasher.combine(&crc32fast::Hasher::new_with_initial_len(0, count as u64));
