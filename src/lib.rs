@@ -1,8 +1,8 @@
 //! `kv_cli`: the store at a prompt, in a script, or one command at a time.
 //!
-//! The way is one way: [`run`] makes the settings from the flags, opens the store, and hands a session to the prompt, the
-//! script, or the one command of the command line. Tools such as `kv_cli verify` open no store. Every part imports only
-//! parts above it in this table:
+//! [`run`] makes the settings from the flags, opens the store, and hands a session to the prompt, the script, or the one
+//! command of the command line. Tools (for example `kv_cli verify`) open no store. Each module may use only the modules
+//! that the last column names; none imports, directly or through others, a module that imports it:
 //!
 //! | module | what it does | what it may use |
 //! |---|---|---|

@@ -1,7 +1,7 @@
 //! What goes to stdout and stderr, and in which order.
 //!
-//! Replies go to stdout through one buffer. It is written out before anything goes to stderr, and before a read that may
-//! block. Data reaches a terminal only as text: every character that a terminal would obey is escaped.
+//! Replies go to stdout through one buffer. The buffer is written out before anything goes to stderr, and before a read
+//! that may block. Data reaches a terminal only as text: every character that a terminal would obey is escaped.
 
 use crate::error::CommandError;
 use crate::settings::{Format, When};

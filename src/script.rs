@@ -3,9 +3,9 @@
 //! stdout is written out only before a read, because a read may block. So a program that sends one line and waits gets
 //! its reply, and a long script costs no system call for each line.
 //!
-//! Memory is limited by the longest line that can be a command. A line that can be no command is refused as soon as that
-//! is known, and the rest of it is skipped. There are two reasons: its first word is no command's name, as its first
-//! [`READ_BYTES`] show, or it is longer than any command.
+//! Memory is limited by the longest line that can be a command. A line that cannot be a command is refused as soon as
+//! that is known, and the rest of it is skipped. There are two reasons. The line is longer than any command, or its first
+//! word names no command, which its first [`READ_BYTES`] show.
 
 use crate::command::{find, parse, run_line};
 use crate::error::{Code, CommandError};
@@ -43,7 +43,7 @@ pub(crate) fn run(gate: &Gate, input: impl Read, name: &str) -> Flow {
             Next::Read => match no_command(lines.begun()) {
                 Some(error) => {
                     count(&mut place);
-                    lines.pass_over();
+                    lines.skip_line();
                     session.refuse(&place, &error)
                 }
                 None => {
@@ -82,7 +82,7 @@ fn no_command(begun: &[u8]) -> Option<CommandError> {
     }
 }
 
-/// As [`run`], for a path.
+/// Runs every line of a file.
 pub(crate) fn run_file(gate: &Gate, path: &std::path::Path) -> Flow {
     let name = path.display().to_string();
     match File::open(path) {

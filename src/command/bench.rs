@@ -12,32 +12,32 @@ use std::time::Duration;
 
 /// The most operations for each batch size.
 const MAX_OPERATIONS: u64 = 100_000_000;
-/// Ten digits tell the keys apart, so a key has at least so many bytes.
+/// A key has a number of ten digits, which makes it different from the others.
 const MIN_KEY_BYTES: u64 = 10;
 const MAX_VALUE_BYTES: u64 = 16 << 20;
 const MAX_THREADS: u64 = 256;
 const MAX_TIME: Duration = Duration::from_secs(24 * 3600);
 
-/// Beside `n` and the sizes; the order is that of HELP.
+/// In the order of HELP.
 static OPTIONS: &[Opt] = &[
     Opt {
         name: "--ops",
         value: "OPS",
         choices: &["puts", "gets", "mixed:50", "mixed:95"],
-        summary: "puts (the default), gets, or mixed:95, of 100 95 gets",
+        summary: "puts (the default), gets, or mixed:95 (95 % gets)",
     },
     Opt { name: "--key-bytes", value: "N", choices: &[], summary: "length of every key; 16" },
     Opt { name: "--value-bytes", value: "N", choices: &[], summary: "length of every value; 100" },
-    Opt { name: "--keys", value: "N", choices: &[], summary: "different keys; 1000000, with gets 100000, put before" },
+    Opt { name: "--keys", value: "N", choices: &[], summary: "different keys; 1000000, with gets 100000 (put first)" },
     Opt {
         name: "--dist",
         value: "DIST",
         choices: &["uniform", "zipfian"],
-        summary: "uniform (the default), or zipfian: few are hot (s = 0.99)",
+        summary: "uniform (the default), or zipfian: few keys are hot (s = 0.99)",
     },
-    Opt { name: "--threads", value: "N", choices: &[], summary: "threads, which share the n; 1" },
-    Opt { name: "--warm-up", value: "N", choices: &[], summary: "done before, not counted: a number or a time; n/10 to 1000" },
-    Opt { name: "--report", value: "FILE", choices: &[], summary: "a page to look at and send on: FILE.html or FILE.svg" },
+    Opt { name: "--threads", value: "N", choices: &[], summary: "number of threads, which share the n; 1" },
+    Opt { name: "--warm-up", value: "N", choices: &[], summary: "work before, not counted: a number or a time; n/10 to 1000" },
+    Opt { name: "--report", value: "FILE", choices: &[], summary: "write a page with charts: FILE.html or FILE.svg" },
     Opt { name: "--json", value: "", choices: &[], summary: "results as JSON, one object to a line" },
 ];
 
@@ -53,10 +53,11 @@ impl<'a> Verb<'a> for Bench {
         takes: "a number or a time, and a list of batch sizes",
         options: OPTIONS,
         summary: "time n writes, for each of the batch sizes",
-        details: "n from 1 to 100000000, or a time such as 10s; sizes such as 1,5,50, without\n\
-            them the current one. It runs in a scratch store beside the log (same disk),\n\
-            which is removed; your data is not touched. The last flush is timed too, so\n\
-            everything counted is durable. Ctrl-C gives the result so far.",
+        details: "n is a number from 1 to 100000000, or a time, for example 10s. sizes is a list,\n\
+            for example 1,5,50; without it the current size. BENCH runs in a scratch store\n\
+            beside the log (same disk) and removes it; your data is not touched. The last\n\
+            flush is timed too, so every counted write is durable. Ctrl-C stops it and\n\
+            prints the result so far.",
         example: "BENCH 10000 1,5,50",
         ..Spec::NO_ARGUMENTS
     };
@@ -129,10 +130,10 @@ fn set(options: &mut bench::Bench, spec: &Spec, option: &Opt, value: &[u8]) -> R
     Ok(())
 }
 
-/// The words that are no options, and the options with their values.
+/// The words that are not options, and the options with their values.
 type Split<'w> = (Vec<&'w [u8]>, Vec<(&'static Opt, &'w [u8])>);
 
-/// `--name VALUE` and `--name=VALUE`, anywhere behind the command.
+/// Options are `--name VALUE` or `--name=VALUE`, anywhere after the command.
 fn split<'w>(spec: &Spec, words: &'w [Word<'_>]) -> Result<Split<'w>, CommandError> {
     let (mut plain, mut options): Split<'w> = Default::default();
     let mut words = words.iter().map(|word| &**word);
@@ -191,7 +192,7 @@ fn amount(spec: &Spec, word: &[u8], min: u64) -> Result<Amount, CommandError> {
     let time = scale_ms.zip(count).and_then(|(scale, count)| count.checked_mul(scale)).map(Duration::from_millis);
     time.filter(|time| *time <= MAX_TIME && (min == 0 || !time.is_zero())).map(Amount::Time).ok_or_else(|| {
         let text = format!(
-            "{} takes a whole number from {min} to {MAX_OPERATIONS}, or a time such as 10s, 500ms or 2m, got '{}'",
+            "{} takes a whole number from {min} to {MAX_OPERATIONS}, or a time (10s, 500ms, 2m), got '{}'",
             spec.name,
             displayed(word)
         );
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_is_shown_as_the_line_that_repeats_it() {
+    fn options_are_shown_as_the_line_that_repeats_them() {
         for line in [
             "BENCH 10000",
             "BENCH 10000 1,5,50",
@@ -229,20 +230,14 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_says_what_would() {
+    fn an_error_says_what_is_expected() {
         for (line, text) in [
             (
                 "BENCH",
                 "wrong_arity: BENCH takes a number or a time, and a list of batch sizes, got no words; usage: BENCH n [sizes] [options]",
             ),
-            (
-                "BENCH 0s",
-                "bad_number: BENCH takes a whole number from 1 to 100000000, or a time such as 10s, 500ms or 2m, got '0s'",
-            ),
-            (
-                "BENCH 25h",
-                "bad_number: BENCH takes a whole number from 1 to 100000000, or a time such as 10s, 500ms or 2m, got '25h'",
-            ),
+            ("BENCH 0s", "bad_number: BENCH takes a whole number from 1 to 100000000, or a time (10s, 500ms, 2m), got '0s'"),
+            ("BENCH 25h", "bad_number: BENCH takes a whole number from 1 to 100000000, or a time (10s, 500ms, 2m), got '25h'"),
             ("BENCH 1 --threads", "wrong_arity: --threads needs a value; usage: --threads N"),
             ("BENCH 1 --json=yes", "wrong_arity: --json takes no value; usage: --json"),
             ("BENCH 1 --threads 0", "bad_number: --threads: BENCH takes a whole number from 1 to 256, got '0'"),

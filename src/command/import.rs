@@ -27,9 +27,9 @@ impl<'a> Verb<'a> for Import<'a> {
         summary: "read entries from file",
         details: "The file is an export in either form, or the log or snapshot of the C++ store;\n\
             its beginning says which. It is checked completely before anything is written.\n\
-            Then it is written in atomic groups of 1000 entries or 1 MiB, in order. All of it\n\
-            is durable when IMPORT answers. Entries that are there already are not written\n\
-            again: after a crash, IMPORT again.",
+            Then it is written in order, in atomic groups of 1000 entries or 1 MiB. All\n\
+            of it is durable when IMPORT answers. Entries that are there already are not\n\
+            written again: after a crash, IMPORT again.",
         example: "IMPORT kv.backup",
         ..Spec::NO_ARGUMENTS
     };

@@ -1,9 +1,12 @@
 //! The command language: a line of bytes is read as a [`Command`], which runs on a session and writes its reply there.
 //!
-//! **To add a command**, write one file and add one line to the list below. The file has the command's [`Spec`] (name,
-//! arguments, help), how its arguments are read, how it runs, and its reply as text, raw bytes, JSON and the note at a
-//! prompt: an implementation of the trait `Verb`, and one of `Reply`. `size.rs` is a short example. Parsing, errors,
-//! HELP, completion, hints, the man page and the completions of shells follow from the list.
+//! **To add a command**, write one file and add one line to the list below. The file implements two traits:
+//!
+//! - `Verb`: the command's [`Spec`] (name, arguments, help), how its arguments are read, and how it runs.
+//! - `Reply`: its reply as text, as raw bytes, as JSON, and the note at a prompt.
+//!
+//! `size.rs` is a short example. Everything else follows from the list: parsing, errors, HELP, completion, hints, the man
+//! page and the completions of shells.
 //!
 //! ```
 //! use kv_cli::command::{Command, Put, parse};

@@ -1,5 +1,6 @@
-//! What is known about a command before it runs: names, arguments, options and help. The commands' own files fill it in;
-//! parsing, errors, HELP, the man page, completion and hints read it.
+//! The description of a command: names, arguments, options and help.
+//!
+//! The files of the commands have the descriptions. Parsing, errors, HELP, the man page, completion and hints read them.
 
 use crate::error::{Code, CommandError};
 use crate::text::displayed;
