@@ -22,9 +22,12 @@ use std::time::SystemTime;
 /// Near the beginning of every page.
 const MARK: &str = "<!-- kv_cli BENCH report -->";
 const STYLE: &str = include_str!("report.css");
-const FLOOR_METHOD: &str = "Sync floor: how fast this disk writes and syncs the same amount of data without a store. It is \
-    measured before and after each run, in a file beside the log that was filled with zeros and synced. Each group of writes is \
-    one pwrite and one fdatasync, from one thread. The floor is the mean of up to 1000 groups.";
+const COLUMNS: &str = "The batch size is the number of writes that one sync makes durable. p50, p90, p99 and p99.9 are the times \
+    that 50, 90, 99 and 99.9 % of the operations did not exceed.";
+const FLOOR_METHOD: &str = "Sync floor: how fast this disk writes and syncs the same amount of data without a store. The column \
+    'of floor' shows how much of that the store reached. The floor is measured before and after each run, in a file beside the \
+    log that was filled with zeros and synced. Each group of writes is one pwrite and one fdatasync, from one thread. The floor \
+    is the mean of up to 1000 groups.";
 
 static PAGE: Kind = Kind {
     refusal: "this file exists and was not written by BENCH; choose another name",
@@ -69,14 +72,14 @@ fn refused(path: &Path, error: &io::Error) -> CommandError {
 fn facts(bench: &Bench, wal: &Path) -> Vec<(&'static str, String)> {
     let mut facts = vec![("command", format!("kv_cli {bench}"))];
     facts.extend(machine::facts(wal));
-    let version = format!("kv_cli {}, {} build", VERSION.as_str(), build());
+    let version = format!("kv_cli {}, {}", VERSION.as_str(), build());
     facts.push(("version", version));
     facts.push(("date", humantime::format_rfc3339_seconds(SystemTime::now()).to_string()));
     facts
 }
 
 fn build() -> &'static str {
-    if cfg!(debug_assertions) { "debug (slow; do not use its figures)" } else { "release" }
+    if cfg!(debug_assertions) { "debug build (slow: its figures mean little)" } else { "release build" }
 }
 
 struct Page<'a> {
@@ -92,15 +95,16 @@ const HEADS: [&str; 11] = ["batch", "ops/s", "floor", "of floor", "p50", "p90", 
 impl Page<'_> {
     fn headline(&self) -> String {
         let (Some(first), Some(best)) = (self.runs.first(), best(self.runs)) else { return String::new() };
-        let floor = best.floor_ops_per_sec().map(|floor| 100.0 * best.ops_per_sec() / floor);
-        let share = floor.map(|share| format!("{share:.0} % of the sync floor of this disk")).unwrap_or_default();
-        let speed = format!("Batch size {}: {}", best.batch, rate(best.ops_per_sec()));
-        let faster = best.ops_per_sec() / first.ops_per_sec().max(1e-9);
-        let against = match first.batch == best.batch {
-            true => String::new(),
-            false => format!("{faster:.1} times as fast as batch size {}", first.batch),
-        };
-        [speed, against, share].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ") + "."
+        let fastest = if self.runs.len() > 1 { " was the fastest" } else { "" };
+        let mut text = format!("Batch size {}{fastest}: {:.0} operations per second", best.batch, best.ops_per_sec());
+        if first.batch != best.batch {
+            let faster = best.ops_per_sec() / first.ops_per_sec().max(1e-9);
+            text += &format!(", {faster:.1} times as many as batch size {}", first.batch);
+        }
+        if let Some(floor) = best.floor_ops_per_sec() {
+            text += &format!(", {:.0} % of what this disk can do (its sync floor)", 100.0 * best.ops_per_sec() / floor);
+        }
+        text + "."
     }
 
     fn what(&self) -> String {
@@ -169,7 +173,7 @@ impl Page<'_> {
              <meta name=\"viewport\" content=\"width=device-width\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
              <title>{command}</title>\n<style>\n{STYLE}@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n</style>\n</head>\n<body>\n\
              <h1>{command}</h1>\n<p class=\"lead\">{headline}</p>\n{figures}\
-             <div class=\"wide\"><table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n\
+             <div class=\"wide\"><table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n<p>{COLUMNS}</p>\n\
              <h2>What was measured</h2>\n<p>{what}</p>\n<p>{synced}</p>\n{floor}\
              <h2>Where it was measured</h2>\n<dl>\n{facts}</dl>\n\
              <details><summary>The same figures, for a program</summary>\n<pre>{lines}</pre></details>\n</body>\n</html>\n",
@@ -184,11 +188,12 @@ impl Page<'_> {
     /// Everything in one drawing, for places that show only pictures.
     fn svg(&self) -> Drawing {
         const LINE: u32 = 20;
-        const COLUMNS: usize = 128;
+        const LETTERS: usize = 128;
         let histogram = charts::histogram_height(self.runs);
         let mut below: Vec<(Option<&str>, String)> = Vec::new();
-        for text in [Some(self.what()), Some(self.synced()), self.floor_method()].into_iter().flatten() {
-            below.extend(fit(&text, COLUMNS, 0).lines().map(|line| (None, line.to_string())));
+        for text in [Some(COLUMNS.to_string()), Some(self.what()), Some(self.synced()), self.floor_method()].into_iter().flatten()
+        {
+            below.extend(fit(&text, LETTERS, 0).lines().map(|line| (None, line.to_string())));
         }
         below.push((None, String::new()));
         below.extend(self.facts.iter().map(|(name, found)| (Some(*name), found.clone())));
