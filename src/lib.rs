@@ -1,30 +1,35 @@
 //! `kv_cli`: the store at a prompt, in a script, or one command at a time.
 //!
 //! [`run`] makes the settings from the flags, opens the store, and hands a session to the prompt, the script, or the one
-//! command of the command line. Tools (for example `kv_cli verify`) open no store. Each module may use only the modules
-//! that the last column names; none imports, directly or through others, a module that imports it:
+//! command of the command line. Tools (for example `kv_cli verify`) open no store.
 //!
-//! | module | what it does | what it may use |
+//! Every module uses only modules above it in this table, and exactly those in the last column. All may use `error`.
+//!
+//! | module | what it does | uses |
 //! |---|---|---|
-//! | `error` | why a command failed: a text and a code | |
-//! | `text` | words of a line, quoting, units, width, colour, JSON | `error` |
-//! | `streams` | stdin, stdout and stderr, also when they do not block | |
-//! | `lines` | lines of bytes from a pipe or a file | |
-//! | `outfile` | files that are put in place when they are complete, and scratch files | |
-//! | `progress` | the progress of a long command, on a terminal | |
-//! | `signals` | flags of signals, the saved terminal | `streams`, `outfile` |
-//! | `settings` | what the flags ask for, as data | |
-//! | `about`, `args` | the version and the end of `--help`; the command line | `text`, `streams`, `outfile`, `settings` |
-//! | `output` | replies to stdout, then errors to stderr | `error`, `text`, `streams`, `settings` |
-//! | `session` | engine, open group, output, exit status | all above but `args` |
-//! | `gate` | the lock that decides whether the main thread or a signal ends the process | `session`, `signals` |
-//! | `bench`, `transfer` | the work of BENCH, EXPORT and IMPORT | all above but `args`, `session`, `gate` |
-//! | `command` | the language; one file for each command | all above but `args`, `gate` |
-//! | `prompt`, `script` | lines from a terminal; lines from a pipe or a file | all above but `args` |
-//! | `pages` | the man page and the completions of shells | `about`, `args`, `command` |
-//! | `tools` | `wal`, `verify`, `replay`, `torture`: no store is opened | all but `session` and what uses it |
+//! | `error` | why a command failed: a text and a code | – |
+//! | `text` | words of a line, quoting, units, width, colour, JSON | – |
+//! | `streams` | stdin, stdout and stderr, also if they are non-blocking | – |
+//! | `lines` | lines of bytes from a pipe or a file | – |
+//! | `outfile` | files that are put in place when they are complete; scratch files; names that belong to a store | – |
+//! | `progress` | the progress of a long command, on a terminal | – |
+//! | `findings` | findings about the files of a store that several commands report | – |
+//! | `signals` | which signals came; the listener; the saved terminal | streams, outfile |
+//! | `settings` | what the flags ask for, as data | – |
+//! | `about` | the version, and the tables at the end of `--help` | – |
+//! | `args` | the command line and `--help` | text, streams, outfile, settings, about |
+//! | `output` | replies on stdout, errors on stderr, and their order | text, streams, settings |
+//! | `session` | engine, open group, output, exit status | text, signals, settings, output |
+//! | `gate` | the lock that decides whether the main thread or a signal ends the process | outfile, signals, session |
+//! | `bench` | the work of BENCH | text, outfile, progress, signals, settings, about, output |
+//! | `transfer` | the work of EXPORT and IMPORT | text, streams, lines, outfile, progress, findings, signals, settings, output |
+//! | [`command`] | the language: one file for each command | text, signals, settings, output, session, bench, transfer |
+//! | `script` | commands from a pipe or a file | text, streams, lines, output, session, gate, command |
+//! | `prompt` | commands from a terminal; completion, hints, history | text, streams, outfile, signals, output, session, gate, bench, command |
+//! | `pages` | the man page and the completions of shells | about, args, command |
+//! | `tools` | `wal`, `verify`, `export`, `replay`, `torture`: they open no store | text, streams, progress, findings, signals, args, output, transfer |
 //!
-//! A new command: see the head of [`command`].
+//! How to add a command: see the head of [`command`].
 
 mod about;
 mod args;
