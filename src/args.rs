@@ -1,7 +1,7 @@
 //! The command line: flags, their environment variables, and the texts of `--help`.
 //!
-//! [`Args`] is what `clap` reads. Its texts are the texts of `--help`. Mistakes are reported here, with everything escaped
-//! that a terminal would obey, and end the process with status 2.
+//! [`Args`] is what `clap` reads. Its texts are the texts of `--help`. Mistakes are reported here, with everything
+//! escaped that a terminal would obey, and end the process with status 2.
 
 use crate::about::{self, VERSION};
 use crate::outfile::with_suffix;
@@ -62,7 +62,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", env = "KV_CHECKPOINT_INTERVAL", hide_env_values = true, default_value = "off", value_parser = interval)]
     pub(crate) checkpoint_interval: Duration,
 
-    /// For stores larger than memory: leave the values in the snapshot, and cache up to this size of it (for example 64MiB)
+    /// For stores larger than memory: leave the values in the snapshot, and cache up to this size of it (for example
+    /// 64MiB)
     #[arg(long, value_name = "SIZE", env = "KV_VALUES_IN_SNAPSHOT", hide_env_values = true, value_parser = size)]
     pub(crate) values_in_snapshot: Option<u64>,
 
@@ -235,8 +236,8 @@ pub(crate) struct TortureArgs {
     #[arg(long, value_name = "CASE", conflicts_with_all = ["states", "seed", "workload"])]
     pub(crate) case: Option<Case>,
 
-    /// With the rung engine, also kill this number of processes of this program. They use scratch stores in the directory
-    /// for temporary files
+    /// With the rung engine, also kill this number of processes of this program. They use scratch stores in the
+    /// directory for temporary files
     #[arg(long, value_name = "N", default_value = "10", value_parser = whole, conflicts_with = "workload")]
     pub(crate) kills: u64,
 

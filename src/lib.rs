@@ -1,7 +1,7 @@
 //! `kv_cli`: the store at a prompt, in a script, or one command at a time.
 //!
-//! [`run`] makes the settings from the flags, opens the store, and hands a session to the prompt, the script, or the one
-//! command of the command line. Tools (for example `kv_cli verify`) open no store.
+//! [`run`] makes the settings from the flags, opens the store, and hands a session to the prompt, the script, or the
+//! one command of the command line. Tools (for example `kv_cli verify`) open no store.
 //!
 //! Every module uses only modules above it in this table, and exactly those in the last column. All may use `error`.
 //!

@@ -4,8 +4,8 @@
 //! its reply, and a long script costs no system call for each line.
 //!
 //! Memory is limited by the longest line that can be a command. A line that cannot be a command is refused as soon as
-//! that is known, and the rest of it is skipped. There are two reasons. The line is longer than any command, or its first
-//! word names no command, which its first [`READ_BYTES`] show.
+//! that is known, and the rest of it is skipped. There are two reasons. The line is longer than any command, or its
+//! first word names no command, which its first [`READ_BYTES`] show.
 
 use crate::command::{find, parse, run_line};
 use crate::error::{Code, CommandError};

@@ -1,8 +1,8 @@
 //! A session: one user's conversation with the open store.
 //!
 //! Commands run on a session. They come from a prompt, a script, `-c` or the words of the command line. The session has
-//! the engine, the open group, the output, the settings and the flags of signals. It remembers whether a command failed.
-//! [`Session::end`] closes the store and returns the exit status.
+//! the engine, the open group, the output, the settings and the flags of signals. It remembers whether a command
+//! failed. [`Session::end`] closes the store and returns the exit status.
 
 use crate::error::{Code, CommandError};
 use crate::output::{Output, Place};

@@ -5,8 +5,8 @@
 //! - `Verb`: the command's [`Spec`] (name, arguments, help), how its arguments are read, and how it runs.
 //! - `Reply`: its reply as text, as raw bytes, as JSON, and the note at a prompt.
 //!
-//! `size.rs` is a short example. Everything else follows from the list: parsing, errors, HELP, completion, hints, the man
-//! page and the completions of shells.
+//! `size.rs` is a short example. Everything else follows from the list: parsing, errors, HELP, completion, hints, the
+//! man page and the completions of shells.
 //!
 //! ```
 //! use kv_cli::command::{Command, Put, parse};

@@ -1,6 +1,7 @@
 //! The description of a command: names, arguments, options and help.
 //!
-//! The files of the commands have the descriptions. Parsing, errors, HELP, the man page, completion and hints read them.
+//! The files of the commands have the descriptions. Parsing, errors, HELP, the man page, completion and hints read
+//! them.
 
 use crate::error::{Code, CommandError};
 use crate::text::displayed;

@@ -1,9 +1,9 @@
 //! The words of a line, and bytes as words: the quoting rules in both directions.
 //!
 //! Blanks and tabs separate words. Outside quotes no character is special, so `PUT url a=b\c` needs no quotes. `'…'` is
-//! literal. `"…"` takes `\n \r \t \0 \\ \" \xHH`; any other escape is an error. A closing quote ends the word. A `#` that
-//! is a word by itself begins a comment. A word without escapes is borrowed from the line, so the common path allocates
-//! nothing.
+//! literal. `"…"` takes `\n \r \t \0 \\ \" \xHH`; any other escape is an error. A closing quote ends the word. A `#`
+//! that is a word by itself begins a comment. A word without escapes is borrowed from the line, so the common path
+//! allocates nothing.
 
 use crate::error::{Code, CommandError};
 use std::borrow::Cow;
@@ -11,9 +11,9 @@ use std::io::{self, Write};
 
 /// The words of one line, left to right.
 ///
-/// Blanks and tabs separate them. Outside quotes no character is special: `a=b\c` is a word. `'…'` is literal, `"…"` takes
-/// `\n \r \t \0 \\ \" \xHH`, and a closing quote ends the word. A `#` that is a word by itself begins a comment. An error
-/// is the last item, because it is unknown then where the quote ends.
+/// Blanks and tabs separate them. Outside quotes no character is special: `a=b\c` is a word. `'…'` is literal, `"…"`
+/// takes `\n \r \t \0 \\ \" \xHH`, and a closing quote ends the word. A `#` that is a word by itself begins a comment.
+/// An error is the last item, because it is unknown then where the quote ends.
 ///
 /// ```
 /// use kv_cli::command::Words;
@@ -181,8 +181,8 @@ fn at_column(at: usize, code: Code, text: &str) -> CommandError {
     CommandError::new(code, format!("column {}: {text}", at + 1))
 }
 
-/// Writes `bytes` as the reply of GET: unchanged if they fit on one line and are unambiguous, otherwise quoted in the form
-/// that PUT accepts.
+/// Writes `bytes` as the reply of GET: unchanged if they fit on one line and are unambiguous, otherwise quoted in the
+/// form that PUT accepts.
 ///
 /// ```
 /// use kv_cli::command::write_value;
@@ -231,8 +231,8 @@ pub(crate) fn write_quoted(bytes: &[u8], out: &mut impl Write) -> io::Result<()>
     out.write_all(b"\"")
 }
 
-/// A word of the user, or a text with data in it, for an error message: one line, with everything escaped that a terminal
-/// would obey. Only the first 60 bytes are shown.
+/// A word of the user, or a text with data in it, for an error message: one line, with everything escaped that a
+/// terminal would obey. Only the first 60 bytes are shown.
 ///
 /// ```
 /// use kv_cli::command::displayed;
@@ -253,8 +253,8 @@ pub fn displayed(bytes: &[u8]) -> String {
     text
 }
 
-/// Writes `bytes` with the escapes of `"…"` for everything that a terminal would obey, and with `quoting` also for `"` and
-/// `\`.
+/// Writes `bytes` with the escapes of `"…"` for everything that a terminal would obey, and with `quoting` also for `"`
+/// and `\`.
 ///
 /// ```
 /// use kv_cli::command::write_escaped;
@@ -306,8 +306,8 @@ fn is_shown(bytes: &[u8]) -> bool {
     bytes.iter().all(|b| matches!(b, 0x20..=0x7e)) || std::str::from_utf8(bytes).is_ok_and(|text| !text.contains(is_hidden))
 }
 
-/// Whether a terminal would obey the character and not show it: controls (C0, DEL, C1), line and paragraph separators, and
-/// the marks that override, embed or isolate the direction of text.
+/// Whether a terminal would obey the character and not show it: controls (C0, DEL, C1), line and paragraph separators,
+/// and the marks that override, embed or isolate the direction of text.
 ///
 /// ```
 /// use kv_cli::command::is_hidden;

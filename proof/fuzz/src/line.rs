@@ -1,5 +1,5 @@
-//! One line of the shell. Its words are the words that the reference finds. It is read as the command that they name, or
-//! refused with one line of text that a terminal does not obey.
+//! One line of the shell. Its words are the words that the reference finds. It is read as the command that they name,
+//! or refused with one line of text that a terminal does not obey.
 
 use crate::bounded;
 use crate::words::words;

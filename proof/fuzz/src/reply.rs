@@ -50,7 +50,7 @@ fn prints(key: &[u8], value: &[u8]) {
             get.escape_ascii()
         );
     } else {
-        assert_eq!(shown, value, "neither quoted nor as it is");
+        assert_eq!(shown, value, "a reply that is not quoted is the value itself");
     }
     let mut same = Vec::new();
     write_value(value, &mut same).expect("memory");
