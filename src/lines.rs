@@ -1,6 +1,6 @@
 //! Lines of bytes from a pipe or a file, in a buffer that grows to the longest line.
 //!
-//! A line that is too long is refused as soon as that is known, and the rest of it is skipped, so memory does not grow
+//! A line that is too long is refused as soon as that is known, and the rest of it is skipped. So memory does not grow
 //! with the input. A byte order mark before the first line is skipped too. The caller decides when to read:
 //! [`Lines::next`] never blocks, and asks for [`Lines::read`] or [`Lines::fill`] with [`Next::Read`].
 
@@ -10,25 +10,25 @@ use std::io::{self, Read};
 /// The longest line that can be a command, in bytes: the longest key and value with every byte written as `\xHH`, and
 /// 4 KiB for the rest.
 pub(crate) const MAX_LINE_BYTES: usize = 4 * (MAX_KEY_BYTES + MAX_VALUE_BYTES) + 4096;
-/// The buffer begins with this size, and each read asks for at least one byte of it.
+/// The size of the buffer at the beginning.
 pub(crate) const READ_BYTES: usize = 256 << 10;
 /// The buffer grows by this much at most.
 const GROW_BYTES: usize = 32 << 20;
 /// Some editors put this in front of a text in UTF-8.
 pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Cuts what it reads into lines, in a buffer that grows to the longest one.
+/// Reads lines.
 pub(crate) struct Lines<R> {
     input: R,
     buffer: Vec<u8>,
-    /// What was read and not handed out is `start..end`; up to `seen` there is no newline in it.
+    /// `start..end` was read and not returned yet. Up to `seen` it has no line feed.
     start: usize,
     seen: usize,
     end: usize,
     longest: usize,
-    /// Backslashes in the line that has begun, where it is long.
+    /// Backslashes in the current line, if it is long.
     escapes: usize,
-    /// Inside a line that was refused, of which nothing is kept.
+    /// The current line was refused; the rest of it is skipped.
     skipping: bool,
     at_start: bool,
     at_end: bool,
@@ -37,32 +37,32 @@ pub(crate) struct Lines<R> {
 pub(crate) enum Next<'a> {
     Line(&'a [u8]),
     TooLong,
-    /// More has to be read first.
+    /// Call [`Lines::read`] or [`Lines::fill`] first.
     Read,
     End,
 }
 
 impl<R: Read> Lines<R> {
-    /// No line may be longer than `longest`, nor than a third of that where nothing in it is escaped: an escape takes
-    /// up to six bytes for one.
+    /// No line may be longer than `longest`. A line without escapes may only have a third of that, because an escape
+    /// takes up to six bytes for one.
     pub(crate) fn new(input: R, longest: usize) -> Lines<R> {
         let buffer = vec![0; READ_BYTES];
         Lines { input, buffer, start: 0, seen: 0, end: 0, longest, escapes: 0, skipping: false, at_start: true, at_end: false }
     }
 
-    /// What there is of the line that has begun.
+    /// The part of the current line that was read.
     pub(crate) fn begun(&self) -> &[u8] {
         if self.skipping { &[] } else { &self.buffer[self.start..self.end] }
     }
 
-    /// The rest of the line that has begun is of no use.
-    pub(crate) fn pass_over(&mut self) {
+    /// Skips the rest of the current line.
+    pub(crate) fn skip_line(&mut self) {
         self.skipping = true;
         (self.start, self.seen, self.escapes) = (self.end, self.end, 0);
     }
 
-    /// The line that has begun goes on behind what was read.
-    fn note_begun(&mut self) {
+    /// Notes that the current line does not end in the bytes that were read.
+    fn note_unfinished(&mut self) {
         if self.skipping {
             self.start = self.end;
         } else if self.end - self.start >= READ_BYTES {
@@ -76,12 +76,12 @@ impl<R: Read> Lines<R> {
         length > self.longest || length.saturating_sub(5 * self.escapes) > self.longest / 3 + READ_BYTES
     }
 
-    /// What it reads from.
+    /// The input that it reads from.
     pub(crate) fn input(&self) -> &R {
         &self.input
     }
 
-    /// Whether the next line is the last, and lacks its newline. To be asked before [`Lines::next`].
+    /// Whether the next line is the last one and has no line feed. To be called before [`Lines::next`].
     pub(crate) fn next_is_cut(&self) -> bool {
         self.at_end && self.start < self.end && !self.buffer[self.seen..self.end].contains(&b'\n')
     }
@@ -102,14 +102,14 @@ impl<R: Read> Lines<R> {
         let (line, rest) = match newline {
             Some(length) => (self.start..self.seen + length, self.seen + length + 1),
             None if !self.at_end => {
-                self.note_begun();
+                self.note_unfinished();
                 if self.is_too_long() {
-                    self.pass_over();
+                    self.skip_line();
                     return Next::TooLong;
                 }
                 return Next::Read;
             }
-            // The last line may lack its newline.
+            // The last line may have no line feed.
             None if self.start < self.end => (self.start..self.end, self.end),
             None => return Next::End,
         };
@@ -121,10 +121,10 @@ impl<R: Read> Lines<R> {
         }
     }
 
-    /// Reads until [`Lines::next`] has a line, or refuses one, or the end.
+    /// Reads until [`Lines::next`] returns a line, refuses one, or finds the end.
     pub(crate) fn fill(&mut self) -> io::Result<()> {
         while !self.at_end && !self.buffer[self.seen..self.end].contains(&b'\n') {
-            self.note_begun();
+            self.note_unfinished();
             if self.is_too_long() {
                 break;
             }
@@ -133,7 +133,7 @@ impl<R: Read> Lines<R> {
         Ok(())
     }
 
-    /// Reads once. Call it after [`Next::Read`] only.
+    /// Reads once. To be called after [`Next::Read`] only.
     pub(crate) fn read(&mut self) -> io::Result<()> {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_too_long_is_left_out_and_the_next_one_is_whole() {
+    fn a_line_that_is_too_long_is_skipped_and_the_next_one_is_complete() {
         for step in 1..30 {
             assert_eq!(lines(b"12345678901\nab\n12345", step, 4), [None, Some(b"ab".to_vec()), None], "{step} at a time");
         }
@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(lines(&text, usize::MAX, 3 * text.len()), [Some(text)]);
     }
 
-    /// Bytes without an end, and how many were asked for.
+    /// Bytes without an end, and how many were requested.
     struct Endless<'a>(&'a mut usize);
 
     impl Read for Endless<'_> {
@@ -218,14 +218,14 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_an_end_is_refused_where_it_is_too_long() {
+    fn a_line_without_an_end_is_refused_when_it_is_too_long() {
         const LONGEST: usize = 24 * READ_BYTES;
         let mut count = 0;
         let mut lines = Lines::new(Endless(&mut count), LONGEST);
         while matches!(lines.next(), Next::Read) {
             lines.read().expect("memory");
         }
-        // From here on nothing is kept.
+        // From here on the line is skipped.
         let buffer = lines.buffer.len();
         (0..100).for_each(|_| {
             assert!(matches!(lines.next(), Next::Read));
@@ -239,13 +239,13 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_escapes_may_be_as_long_as_it_takes() {
+    fn a_line_of_escapes_may_be_longer() {
         let text = b"\\x00".repeat(4 * READ_BYTES);
         assert_eq!(lines(&text, READ_BYTES, text.len()), [Some(text)]);
     }
 
     #[test]
-    fn a_byte_order_mark_is_passed_over_at_the_start_alone() {
+    fn a_byte_order_mark_is_skipped_only_at_the_start() {
         for step in 1..9 {
             let found = lines(b"\xef\xbb\xbfab\n\xef\xbb\xbfcd", step, 100);
             assert_eq!(found, [Some(b"ab".to_vec()), Some(b"\xef\xbb\xbfcd".to_vec())], "{step} at a time");

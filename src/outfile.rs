@@ -9,7 +9,7 @@
 mod names;
 mod scratch;
 
-pub(crate) use names::{StoreFiles, directory, id, is_store_suffix, parent, with_suffix};
+pub(crate) use names::{StoreFiles, begins_like_store_suffix, directory, id, is_store_suffix, parent, with_suffix};
 pub(crate) use scratch::{ScratchDir, nameless, remove_all};
 
 use scratch::Scratch;

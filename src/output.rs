@@ -1,23 +1,18 @@
 //! What goes to stdout and stderr, and in which order.
 //!
-//! Replies go to stdout through one buffer, which is written out before anything goes to stderr and
-//! before a read that may block. Nothing from data reaches a terminal as anything but text.
+//! Replies go to stdout through one buffer. The buffer is written out before anything goes to stderr, and before a read
+//! that may block. Data reaches a terminal only as text: every character that a terminal would obey is escaped.
 
-use crate::command::{Reply, Verb};
 use crate::error::CommandError;
 use crate::settings::{Format, When};
-use crate::signals::Flags;
-use crate::stats;
-use crate::streams::{self, Patient};
-use crate::text::{bytes, columns, dimmed, fit, object, safe, without_controls, write_escaped, write_word};
-use kv_engine::{RecoveryReport, Stats};
+use crate::streams;
+use crate::text::{columns, dimmed, fit, object, safe, write_escaped};
 use serde_json::Value as Json;
-use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
-use std::path::Path;
+use std::io::{self, BufWriter, IsTerminal, Write};
 
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// Where a line came from, for errors.
+/// Where a line came from; errors begin with it.
 #[derive(Clone, Debug)]
 pub(crate) enum Place {
     Prompt,
@@ -47,11 +42,14 @@ impl Place {
     }
 }
 
+/// Where replies go: a buffer in front of stdout.
+type Out = BufWriter<Box<dyn Write + Send>>;
+
 /// The two streams.
 pub(crate) struct Output {
-    out: BufWriter<Patient<Stdout>>,
+    out: Out,
     pub(crate) format: Format,
-    /// Somebody types and reads at this moment: replies get a dimmed note.
+    /// A person types commands and reads the replies: replies get a dimmed note.
     pub(crate) interactive: bool,
     /// stdout is a terminal.
     pub(crate) terminal: bool,
@@ -63,11 +61,11 @@ impl Output {
     pub(crate) fn new(format: Format, color: When, interactive: bool) -> Output {
         let terminal = io::stdout().is_terminal();
         let color = color.on(terminal);
-        let out = BufWriter::with_capacity(BUFFER_BYTES, streams::stdout());
+        let out = BufWriter::with_capacity(BUFFER_BYTES, Box::new(streams::stdout()) as Box<_>);
         Output { out, format, interactive: interactive && terminal, terminal, color, broken: None }
     }
 
-    /// Writes out what was said; the exit status is that of [`streams::finish`].
+    /// Writes out the replies, and returns the exit status as [`streams::finish`] does.
     pub(crate) fn finish(&mut self, status: u8) -> u8 {
         self.flush();
         streams::finish(self.broken.take().map_or(Ok(()), Err), status)
@@ -82,87 +80,35 @@ impl Output {
         self.keep(done);
     }
 
-    /// stdout, for what is written in a stream; an error goes to [`Output::keep`].
-    pub(crate) fn stream(&mut self) -> &mut BufWriter<Patient<Stdout>> {
+    /// stdout, for long replies. The caller gives the result to [`Output::keep`].
+    pub(crate) fn stream(&mut self) -> &mut Out {
         &mut self.out
     }
 
+    /// Writes a reply.
+    pub(crate) fn write(&mut self, write: impl FnOnce(&mut Out) -> io::Result<()>) {
+        let done = write(&mut self.out);
+        self.keep(done);
+    }
+
+    /// Keeps the first error of writing to stdout. The session ends because of it.
     pub(crate) fn keep(&mut self, done: io::Result<()>) {
         if let Err(error) = done {
             self.broken.get_or_insert(error);
         }
     }
 
-    /// Writes a reply; `note` is for the person at the prompt. Whether it was written whole: a list ends early when
-    /// `flags` ask for that, behind an entry.
-    pub(crate) fn reply(&mut self, verb: Verb, reply: &Reply, flags: &Flags, note: impl FnOnce() -> Option<String>) -> bool {
-        let (format, terminal) = (self.format, self.terminal);
-        let listed = match reply {
-            Reply::Keys(keys, more) => {
-                let entries = keys.iter().map(|key| (&key[..], None));
-                Some((list(&mut self.out, format, terminal, verb, entries, *more, flags), keys.len()))
-            }
-            Reply::Entries(entries, more) => {
-                let all = entries.iter().map(|(key, value)| (&key[..], Some(&value[..])));
-                Some((list(&mut self.out, format, terminal, verb, all, *more, flags), entries.len()))
-            }
-            _ => None,
-        };
-        if let Some((written, due)) = listed {
-            let whole = written.as_ref().map_or(true, |&written| written == due);
-            let note = if whole && self.format == Format::Text && self.interactive { note() } else { None };
-            let noted = note.map_or(Ok(()), |note| writeln!(self.out, "{}", dimmed(&note, self.color)));
-            self.keep(written.and(noted));
-            return whole;
-        }
-        let done = match self.format {
-            Format::Json => {
-                let object = json_reply(verb, reply);
-                self.out.write_all(object.as_bytes())
-            }
-            Format::Text if !self.interactive => reply.write_text(&mut self.out),
-            Format::Text => self.reply_at_prompt(reply, note()),
-            Format::Raw if !self.terminal => reply.write_raw(&mut self.out),
-            Format::Raw => {
-                let mut bytes = Vec::new();
-                reply.write_raw(&mut bytes).and_then(|()| write_raw(&bytes, true, &mut self.out))
-            }
-        };
-        self.keep(done);
-        true
-    }
-
-    fn reply_at_prompt(&mut self, reply: &Reply, note: Option<String>) -> io::Result<()> {
-        let Some(note) = note else { return reply.write_text(&mut self.out) };
-        let mut text = Vec::new();
-        reply.write_text(&mut text)?;
-        // Behind one line; under several.
-        if text.iter().filter(|&&b| b == b'\n').count() == 1 {
+    /// Writes a reply and a note for the person at the prompt: after one line, below several.
+    pub(crate) fn noted(&mut self, mut text: Vec<u8>, note: Option<String>) {
+        if note.is_some() && text.iter().filter(|&&b| b == b'\n').count() == 1 {
             text.pop();
             text.push(b' ');
         }
-        self.out.write_all(&text)?;
-        writeln!(self.out, "{}", dimmed(&note, self.color))
-    }
-
-    /// STATS: in groups on a terminal, as one line of text elsewhere.
-    pub(crate) fn stats(&mut self, stats: &Stats, found: &RecoveryReport, snapshot: &Path) {
-        let done = match self.format {
-            Format::Json => {
-                let fields: [(&str, Json); 2] = [("cmd", Verb::Stats.name().into()), ("ok", true.into())];
-                let fields: Vec<_> = fields.into_iter().chain(stats::fields(stats, found)).collect();
-                self.out.write_all(object(&fields).as_bytes())
-            }
-            _ if self.terminal => {
-                let text = stats::listed(stats, found, snapshot, columns(io::stdout()));
-                text.lines().try_for_each(|line| {
-                    let (name, value) = line.split_at(stats::VALUE_COLUMN.min(line.len()));
-                    writeln!(self.out, "{}{value}", dimmed(name, self.color))
-                })
-            }
-            _ => Reply::Stats(Box::new(stats.clone())).write_text(&mut self.out),
-        };
-        self.keep(done);
+        let color = self.color;
+        self.write(|out| {
+            out.write_all(&text)?;
+            note.map_or(Ok(()), |note| writeln!(out, "{}", dimmed(&note, color)))
+        });
     }
 
     /// A line of its own on stdout.
@@ -171,18 +117,18 @@ impl Output {
         self.keep(done);
     }
 
-    /// `text` as it is shown on stdout: harmless, and on a terminal broken between words.
+    /// `text` as it is shown on stdout: safe for a terminal, and broken between words on one.
     pub(crate) fn fitted(&self, text: &str, indent: usize) -> String {
         if self.terminal { fit(&safe(text), columns(io::stdout()), indent) } else { safe(text) }
     }
 
-    /// A line for people on stdout, less important than a reply.
+    /// A line on stdout for people, less important than a reply.
     pub(crate) fn dim_line(&mut self, text: &str) {
         let text = self.fitted(text, 0);
         text.lines().for_each(|line| self.line(&dimmed(line, self.color)));
     }
 
-    /// A failed command: on stderr, and in JSON an object on stdout as well.
+    /// A failed command: on stderr, and in JSON also as an object on stdout.
     pub(crate) fn error(&mut self, place: &Place, error: &CommandError) {
         if self.format == Format::Json {
             let mut fields: Vec<(&str, Json)> = place.line().map(|line| ("line", line.into())).into_iter().collect();
@@ -197,7 +143,7 @@ impl Output {
         self.keep(done);
     }
 
-    /// Anything else that went wrong: on stderr.
+    /// Any other error: on stderr.
     pub(crate) fn complain(&mut self, place: &Place, text: &str) {
         let red = self.interactive && self.color;
         self.labelled(&safe(&place.prefix()), "error:", if red { "\x1b[31m" } else { "" }, text);
@@ -214,68 +160,22 @@ impl Output {
             line = fit(&line, columns(io::stderr()), 2);
         }
         let reset = if style.is_empty() { "" } else { "\x1b[0m" };
-        // Where the line was not broken inside it.
+        // If the line was not broken inside the label.
         if let Some((before, after)) = line.split_once(label) {
             line = format!("{before}{style}{label}{reset}{after}");
         }
         self.aside(&line);
     }
 
-    /// A line on stderr, after everything that was said on stdout before.
+    /// A line on stderr, after everything that was written to stdout before.
     pub(crate) fn aside(&mut self, line: &str) {
         self.flush();
         streams::say(line);
     }
 }
 
-/// Writes keys, or keys and values, until `flags` ask for an end, and returns how many it came to.
-fn list<'e>(
-    out: &mut impl Write,
-    format: Format,
-    terminal: bool,
-    verb: Verb,
-    entries: impl Iterator<Item = (&'e [u8], Option<&'e [u8]>)>,
-    more: bool,
-    flags: &Flags,
-) -> io::Result<usize> {
-    if format == Format::Json {
-        write!(out, "{{\"cmd\":\"{}\",\"ok\":true,\"entries\":[", verb.name())?;
-    }
-    let mut written = 0;
-    for (key, value) in entries.take_while(|_| !flags.interrupted()) {
-        match format {
-            Format::Json => {
-                let fields = [Some(bytes("key", "key_base64", key)), value.map(|value| bytes("value", "value_base64", value))];
-                let entry = Json::from_iter(fields.into_iter().flatten()).to_string();
-                write!(out, "{}{}", if written == 0 { "" } else { "," }, without_controls(entry))?;
-            }
-            Format::Text => {
-                write_word(key, out)?;
-                if let Some(value) = value {
-                    out.write_all(b" ")?;
-                    write_word(value, out)?;
-                }
-                out.write_all(b"\n")?;
-            }
-            Format::Raw => {
-                write_raw(key, terminal, out)?;
-                if let Some(value) = value {
-                    out.write_all(b" ")?;
-                    write_raw(value, terminal, out)?;
-                }
-                out.write_all(b"\n")?;
-            }
-        }
-        written += 1;
-    }
-    if format == Format::Json {
-        writeln!(out, "],\"more\":{}}}", more || flags.interrupted())?;
-    }
-    Ok(written)
-}
-
-/// The bytes themselves; on a terminal only what it does not obey, and line feeds.
-fn write_raw(bytes: &[u8], terminal: bool, out: &mut impl Write) -> io::Result<()> {
+/// Writes the bytes unchanged, but on a terminal with everything escaped that it would obey, except line feeds.
+pub(crate) fn write_raw(bytes: &[u8], terminal: bool, out: &mut impl Write) -> io::Result<()> {
     if !terminal {
         return out.write_all(bytes);
     }
@@ -286,66 +186,48 @@ fn write_raw(bytes: &[u8], terminal: bool, out: &mut impl Write) -> io::Result<(
     Ok(())
 }
 
-fn json_reply(verb: Verb, reply: &Reply) -> String {
-    let mut fields: Vec<(&str, Json)> = vec![("cmd", verb.name().into()), ("ok", true.into())];
-    match reply {
-        Reply::Written(ack) => {
-            fields.push(("durable", ack.durable.into()));
-            if verb == Verb::Del {
-                fields.push(("existed", true.into()));
-            }
-        }
-        Reply::NotThere => fields.push(("existed", false.into())),
-        Reply::Queued(writes) => fields.push(("queued", (*writes).into())),
-        Reply::Value(None) => fields.push(("value", Json::Null)),
-        Reply::Value(Some(value)) => {
-            let (name, value) = bytes("value", "value_base64", value);
-            fields.push((name, value));
-        }
-        Reply::Size(keys) => fields.push(("keys", (*keys).into())),
-        Reply::Flushed(flushed) => fields.extend([("records", flushed.writes.into()), ("bytes", flushed.bytes.into())]),
-        Reply::Snapshotted(snapshot) => fields.extend([("keys", snapshot.keys.into()), ("bytes", snapshot.bytes.into())]),
-        Reply::BatchSize(size) => fields.push(("batch", (*size).into())),
-        Reply::Help(text) => fields.push(("text", text.as_str().into())),
-        _ => {}
-    }
-    object(&fields)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kv_engine::Value;
+    use std::sync::{Arc, Mutex};
 
-    #[test]
-    fn json_keeps_the_order_and_hides_controls() {
-        let get = |value: &[u8]| json_reply(Verb::Get, &Reply::Value(Some(Value::from(value))));
-        assert_eq!(get(b"100"), "{\"cmd\":\"GET\",\"ok\":true,\"value\":\"100\"}\n");
-        assert_eq!(get(b"\xff"), "{\"cmd\":\"GET\",\"ok\":true,\"value_base64\":\"/w==\"}\n");
-        assert_eq!(get("\u{9b}\u{202e}\x1b".as_bytes()), "{\"cmd\":\"GET\",\"ok\":true,\"value\":\"\\u009b\\u202e\\u001b\"}\n");
-        assert_eq!(json_reply(Verb::Get, &Reply::Value(None)), "{\"cmd\":\"GET\",\"ok\":true,\"value\":null}\n");
-        assert_eq!(json_reply(Verb::Del, &Reply::NotThere), "{\"cmd\":\"DEL\",\"ok\":true,\"existed\":false}\n");
+    /// Keeps what is written to it.
+    #[derive(Clone, Default)]
+    struct Shown(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shown {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Output {
+        /// An output into memory for tests, and a function that takes what was written. Errors still go to stderr.
+        pub(crate) fn to_memory(format: Format) -> (Output, Box<dyn Fn() -> Vec<u8>>) {
+            let shown = Shown::default();
+            let mut output = Output::new(format, When::Never, false);
+            output.out = BufWriter::new(Box::new(shown.clone()));
+            output.terminal = false;
+            (output, Box::new(move || std::mem::take(&mut *shown.0.lock().expect("no panic"))))
+        }
     }
 
     #[test]
-    fn a_list_ends_behind_an_entry_when_that_is_asked_for() {
-        let listed = |format, ends_at: usize| {
-            let (flags, mut out) = (Flags::new(), Vec::new());
-            let entries = (0..4).map(|at| {
-                if at == ends_at {
-                    flags.interrupt();
-                }
-                (&b"a key"[..], Some(&b"v\x1b"[..]))
-            });
-            let written = list(&mut out, format, true, Verb::Scan, entries, false, &flags).expect("memory");
-            (written, String::from_utf8(out).expect("text"))
-        };
-        assert_eq!(listed(Format::Text, 1), (1, "\"a key\" \"v\\x1b\"\n".into()));
-        assert_eq!(listed(Format::Text, 9).0, 4);
-        assert_eq!(listed(Format::Raw, 2), (2, "a key v\\x1b\n".repeat(2)));
-        let (written, object) = listed(Format::Json, 2);
-        let object: Json = serde_json::from_str(&object).expect("an object");
-        assert_eq!((written, object["entries"].as_array().map(Vec::len)), (2, Some(2)));
-        assert_eq!(object["more"], true);
+    fn a_note_follows_one_line_and_is_below_several() {
+        let (mut output, shown) = Output::to_memory(Format::Text);
+        for (text, note, expected) in [
+            ("OK\n", Some("1 of 5 buffered"), "OK 1 of 5 buffered\n"),
+            ("a\nb\n", Some("(2 shown)"), "a\nb\n(2 shown)\n"),
+            ("OK\n", None, "OK\n"),
+        ] {
+            output.noted(text.as_bytes().to_vec(), note.map(str::to_string));
+            output.flush();
+            assert_eq!(String::from_utf8_lossy(&shown()), expected);
+        }
     }
 }

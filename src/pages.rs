@@ -9,7 +9,7 @@ use clap_mangen::Man;
 use roff::{Inline, Roff, bold, italic, roman};
 use std::io::{self, Write};
 
-/// The page or script, for stdout.
+/// The man page, or the script for a shell.
 pub(crate) fn generate(kind: Generate) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     let mut complete = |shell| clap_complete::generate(shell, &mut with_commands(), "kv_cli", &mut out);
@@ -22,7 +22,7 @@ pub(crate) fn generate(kind: Generate) -> io::Result<Vec<u8>> {
     Ok(out)
 }
 
-/// The command line as a person types it: the parser takes any word for a command and checks it later.
+/// The flags, with the commands as subcommands. The parser itself accepts any word as a command and checks it later.
 fn with_commands() -> Command {
     let command = |name: &'static str, about: &'static str| Command::new(name).about(about).disable_help_flag(true);
     let help = COMMANDS.iter().map(|spec| command(spec.name, spec.summary));
@@ -65,7 +65,7 @@ fn man(out: &mut impl Write) -> io::Result<()> {
     page.render_version_section(out)
 }
 
-/// A program of its own, such as `kv_cli wal`, with the options that only it has.
+/// A tool, for example `kv_cli wal`, with its own options.
 fn render_tool(out: &mut impl Write, tool: &Command) -> io::Result<()> {
     let mut roff = Roff::new();
     let about = tool.get_about().map(ToString::to_string).unwrap_or_default();

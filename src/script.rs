@@ -1,18 +1,18 @@
-//! Commands from a pipe or a file: one to a line, as bytes.
+//! Runs commands from a pipe or a file, one to a line.
 //!
-//! stdout is written out only before a read, which may block: a program that sends one line and
-//! waits gets its answer, and a long script costs no system call for each line.
+//! stdout is written out only before a read, because a read may block. So a program that sends one line and waits gets
+//! its reply, and a long script costs no system call for each line.
 //!
-//! Memory is as the longest line that can be a command. A line that cannot become one is refused as soon as that is
-//! seen, and the rest of it is passed over, however long: it begins with no command's name ([`READ_BYTES`] decide that),
-//! or it is longer than any command. A byte order mark in front of the first line is passed over, too.
+//! Memory is limited by the longest line that can be a command. A line that cannot be a command is refused as soon as
+//! that is known, and the rest of it is skipped. There are two reasons. The line is longer than any command, or its
+//! first word names no command, which its first [`READ_BYTES`] show.
 
-use crate::command::{find, parse};
+use crate::command::{find, parse, run_line};
 use crate::error::{Code, CommandError};
 use crate::gate::Gate;
 use crate::lines::{Lines, MAX_LINE_BYTES, Next, READ_BYTES};
 use crate::output::Place;
-use crate::session::{Ending, Flow};
+use crate::session::Flow;
 use crate::streams::Patient;
 use crate::text::Words;
 use kv_engine::MAX_VALUE_BYTES;
@@ -28,7 +28,7 @@ pub(crate) fn run(gate: &Gate, input: impl Read, name: &str) -> Flow {
         let flow = match lines.next() {
             Next::Line(line) => {
                 count(&mut place);
-                session.line(&place, line)
+                run_line(&mut session, &place, line)
             }
             Next::TooLong => {
                 count(&mut place);
@@ -37,17 +37,17 @@ pub(crate) fn run(gate: &Gate, input: impl Read, name: &str) -> Flow {
                 session.refuse(&place, &CommandError::new(Code::TooLong, text))
             }
             Next::End => {
-                session.tell_background(&place);
+                session.report_background(&place);
                 return Flow::On;
             }
-            Next::Read => match hopeless(lines.begun()) {
+            Next::Read => match no_command(lines.begun()) {
                 Some(error) => {
                     count(&mut place);
-                    lines.pass_over();
-                    session.line_error(&place, &error)
+                    lines.skip_line();
+                    session.refuse(&place, &error)
                 }
                 None => {
-                    session.tell_background(&place);
+                    session.report_background(&place);
                     session.output.flush();
                     match session.next() {
                         Flow::On => {}
@@ -56,13 +56,10 @@ pub(crate) fn run(gate: &Gate, input: impl Read, name: &str) -> Flow {
                     drop(session);
                     let read = lines.read();
                     session = gate.hold();
-                    session.tell_background(&place);
+                    session.report_background(&place);
                     match read {
                         Ok(()) => session.next(),
-                        Err(error) => match session.unreadable(&Place::Whole(name.to_string()), &error) {
-                            Flow::On => Flow::End(Ending::Input),
-                            end => end,
-                        },
+                        Err(error) => session.unreadable(name, &error),
                     }
                 }
             },
@@ -73,11 +70,11 @@ pub(crate) fn run(gate: &Gate, input: impl Read, name: &str) -> Flow {
     }
 }
 
-/// Why a line that began like this, and is long, can be no command.
-fn hopeless(begun: &[u8]) -> Option<CommandError> {
+/// Why a long line that begins like this can be no command.
+fn no_command(begun: &[u8]) -> Option<CommandError> {
     let words = Words::of(begun);
     if begun.len() < READ_BYTES || words.is_at_end() {
-        return None; // a comment may be as long as it likes
+        return None; // a comment may have any length
     }
     match words.clone().next() {
         Some(Ok(word)) if find(&word).is_some() => None,
@@ -85,15 +82,12 @@ fn hopeless(begun: &[u8]) -> Option<CommandError> {
     }
 }
 
-/// As [`run`], for a path.
+/// Runs every line of a file.
 pub(crate) fn run_file(gate: &Gate, path: &std::path::Path) -> Flow {
     let name = path.display().to_string();
     match File::open(path) {
         Ok(file) => run(gate, Patient(file), &name),
-        Err(error) => match gate.hold().unreadable(&Place::Whole(name), &error) {
-            Flow::On => Flow::End(Ending::Input),
-            end => end,
-        },
+        Err(error) => gate.hold().unreadable(&name, &error),
     }
 }
 

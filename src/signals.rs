@@ -183,8 +183,8 @@ pub(crate) struct Terminal {
 struct Typing {
     is_under_way: bool,
     was_stopped: bool,
-    /// Has the editor draw the line again; `None` if the editor does not change the terminal. It may wait for the editor,
-    /// so it runs in a thread of its own.
+    /// Has the editor draw the line again; `None` if the editor does not change the terminal. It may wait for the
+    /// editor, so it runs in a thread of its own.
     redraw: Option<Arc<Mutex<Redraw>>>,
 }
 

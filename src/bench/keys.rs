@@ -100,7 +100,7 @@ mod tests {
 
     fn bench(line: &str) -> Bench {
         match parse(line.as_bytes()) {
-            Ok(Some(Command::Bench(bench))) => *bench,
+            Ok(Some(Command::Bench(bench))) => *bench.0,
             other => panic!("{other:?}"),
         }
     }

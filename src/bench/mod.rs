@@ -31,7 +31,7 @@ mod run;
 mod scratch;
 
 pub(crate) use machine::{is_on_tmpfs, tmpfs_warning};
-pub use options::{Amount, Bench, Dist};
+pub(crate) use options::{Amount, Bench, Dist};
 
 use crate::error::{Code, CommandError};
 use crate::outfile::StoreFiles;

@@ -4,54 +4,35 @@ use std::fmt;
 use std::time::Duration;
 
 /// One BENCH, checked. Its [`Display`](fmt::Display) is a line that does the same work again.
-///
-/// ```
-/// use kv_cli::command::{Amount, Command, parse};
-///
-/// let Some(Command::Bench(bench)) = parse(b"bench 2s 1,5 --ops mixed:90 --threads 4")? else { panic!() };
-/// assert_eq!(bench.amount, Amount::Time(std::time::Duration::from_secs(2)));
-/// assert_eq!((bench.gets_percent, bench.threads, bench.key_bytes), (90, 4, 16));
-/// assert_eq!(bench.to_string(), "BENCH 2s 1,5 --ops mixed:90 --threads 4");
-/// # Ok::<(), kv_cli::command::CommandError>(())
-/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Bench {
+pub(crate) struct Bench {
     /// How much work, for each batch size.
-    pub amount: Amount,
+    pub(crate) amount: Amount,
     /// The batch sizes to measure. Empty: the current one.
-    pub batch_sizes: Vec<u64>,
+    pub(crate) batch_sizes: Vec<u64>,
     /// The percentage of GETs. The other operations are PUTs.
-    pub gets_percent: u64,
+    pub(crate) gets_percent: u64,
     /// The length of every key.
-    pub key_bytes: usize,
+    pub(crate) key_bytes: usize,
     /// The length of every value.
-    pub value_bytes: usize,
+    pub(crate) value_bytes: usize,
     /// The number of different keys. `None`: a default that depends on the operations.
-    pub keys: Option<u64>,
+    pub(crate) keys: Option<u64>,
     /// How the keys are chosen.
-    pub dist: Dist,
+    pub(crate) dist: Dist,
     /// The number of threads. They share the work.
-    pub threads: u64,
+    pub(crate) threads: u64,
     /// The work before the measurement, which is not counted. `None`: a little.
-    pub warm_up: Option<Amount>,
+    pub(crate) warm_up: Option<Amount>,
     /// The path of a page to write. It ends in `.html` or `.svg`.
-    pub report: Option<Vec<u8>>,
+    pub(crate) report: Option<Vec<u8>>,
     /// Print the results as JSON, also if other replies are text.
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// How much work: a number of operations, or a time.
-///
-/// ```
-/// use kv_cli::command::Amount;
-/// use std::time::Duration;
-///
-/// assert_eq!(Amount::Time(Duration::from_millis(1500)).to_string(), "1500ms");
-/// assert_eq!(Amount::Count(10_000).to_string(), "10000");
-/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Amount {
+pub(crate) enum Amount {
     /// The number of operations.
     Count(u64),
     /// The time from the first operation on.
@@ -59,14 +40,8 @@ pub enum Amount {
 }
 
 /// How the key of an operation is chosen.
-///
-/// ```
-/// use kv_cli::command::Dist;
-///
-/// assert_eq!(Dist::Zipfian.to_string(), "zipfian");
-/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dist {
+pub(crate) enum Dist {
     /// Every key is equally likely.
     Uniform,
     /// A few keys are used often: the r-th most popular one 1/r^0.99 times as often as the first.
@@ -94,16 +69,8 @@ impl fmt::Display for Dist {
 
 impl Bench {
     /// The operations: `puts`, `gets`, or `mixed:95`.
-    ///
-    /// ```
-    /// use kv_cli::command::{Command, parse};
-    ///
-    /// let Some(Command::Bench(bench)) = parse(b"BENCH 10 --ops mixed")? else { panic!() };
-    /// assert_eq!(bench.ops(), "mixed:50");
-    /// # Ok::<(), kv_cli::command::CommandError>(())
-    /// ```
     #[must_use]
-    pub fn ops(&self) -> String {
+    pub(crate) fn ops(&self) -> String {
         match self.gets_percent {
             0 => "puts".to_string(),
             100 => "gets".to_string(),

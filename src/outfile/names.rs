@@ -60,6 +60,12 @@ pub(crate) fn is_store_suffix(suffix: &[u8]) -> bool {
     HELPERS.contains(&suffix) || HELPER_STEMS.iter().any(|stem| suffix.starts_with(stem)) || is_segment
 }
 
+/// As [`is_store_suffix`], and also for every suffix that begins like one. For a file whose name need not be close to
+/// those of the store.
+pub(crate) fn begins_like_store_suffix(suffix: &[u8]) -> bool {
+    is_store_suffix(suffix) || HELPERS.iter().any(|helper| suffix.starts_with(helper))
+}
+
 fn is_helper_of(own: &Path, name: &OsStr) -> bool {
     let suffix = name.as_encoded_bytes().strip_prefix(own.file_name().unwrap_or_default().as_encoded_bytes());
     suffix.is_some_and(is_store_suffix)

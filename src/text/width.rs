@@ -12,8 +12,8 @@ pub(crate) fn columns(stream: impl AsFd) -> usize {
     tcgetwinsize(stream).ok().map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0).unwrap_or(80)
 }
 
-/// One line, broken between words so that no part has more than `columns`. All parts but the first are indented.
-/// A number and its unit stay together. A word that is longer, for example a path, stays whole so that it can be copied.
+/// One line, broken between words so that no part has more than `columns`. All parts but the first are indented. A
+/// number and its unit stay together. A longer word, for example a path, stays whole so that it can be copied.
 pub(crate) fn fit(line: &str, columns: usize, indent: usize) -> String {
     const GLUE: &str = "\u{e000}"; // of private use, and as wide as a blank
     const UNITS: [&str; 8] = ["B", "KiB", "MiB", "GiB", "µs", "ms", "s", "%"];

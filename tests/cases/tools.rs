@@ -336,7 +336,7 @@ fn case_41_a_store_that_was_split_is_refused_with_the_command_that_opens_it() {
         _ => return skipped("a /tmp of its own cannot be mounted here"),
     }
     let split = "K='/mnt/kv_cli --wal d/a.wal'; $K --snapshot /tmp/kv.snapshot -c 'PUT a 1' -c SNAP -c 'PUT b 2' >/tmp/out";
-    let says = "the snapshot of this log is /tmp/kv.snapshot, where it used to be put; use --snapshot /tmp/kv.snapshot, or once: \
+    let says = "the snapshot of this log is /tmp/kv.snapshot, where older versions put it; use --snapshot /tmp/kv.snapshot, or once: \
                 mv /tmp/kv.snapshot d/a.snapshot";
     for command in ["GET a", "verify", "export"] {
         let (out, err, status) = mounted(&format!("{split}; $K {command}; s=$?; ls d; exit $s")).unwrap();

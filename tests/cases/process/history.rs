@@ -33,7 +33,7 @@ fn case_11_the_shell_works_without_a_usable_file() {
     works_without(&store.path("socket"), "that is not a plain file");
     drop(socket);
     fs::write(store.path("notes"), "mine\n").unwrap();
-    works_without(&store.path("notes"), "there is a file that is no history of kv_cli");
+    works_without(&store.path("notes"), "the file is not a history of kv_cli");
     assert_eq!(fs::read(store.path("notes")).unwrap(), b"mine\n");
     works_without(&store.path("notes/history"), "(os error");
 }
