@@ -1,34 +1,31 @@
-//! The command line: flags, their environment variables, and the texts of `--help` and `--version`.
+//! The command line: flags, their environment variables, and the texts of `--help`.
+//!
+//! [`Args`] is what `clap` reads. Its texts are the texts of `--help`. Mistakes are reported here, with everything
+//! escaped that a terminal would obey, and end the process with status 2.
 
-use crate::command::is_hidden;
+use crate::about::{self, VERSION};
 use crate::outfile::with_suffix;
-use crate::render::safe;
+use crate::settings::{Format, Import, When};
 use crate::streams;
+use crate::text::{is_hidden, safe};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use kv_engine::MAX_BATCH_SIZE;
 use kv_engine::inspect;
 use kv_engine::torture::Case;
-use kv_engine::{LOG_FORMAT, MAX_BATCH_SIZE, SNAPSHOT_FORMAT};
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 use std::time::Duration;
 
-/// `0.1.0 (1375a3a0c2d1, log format 1, snapshot format 2)`; the commit only where the build knew it.
-pub(crate) static VERSION: LazyLock<String> = LazyLock::new(|| {
-    let commit = option_env!("KV_ENGINE_COMMIT").map(|commit| format!("{commit}, ")).unwrap_or_default();
-    format!("{} ({commit}log format {LOG_FORMAT}, snapshot format {SNAPSHOT_FORMAT})", env!("CARGO_PKG_VERSION"))
-});
-
-/// A shorter one would keep the disk busy with nothing else.
+/// With a shorter one the disk would do nothing else.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
 
 /// A crash-consistent key-value store.
 ///
-/// Without COMMAND it reads commands: from a terminal at a prompt, else one to a line from stdin.
+/// Without COMMAND it reads commands: at a prompt from a terminal, otherwise from stdin, one to a line.
 #[derive(Debug, Parser)]
-#[command(name = "kv_cli", version = VERSION.as_str(), after_help = crate::pages::after_help(), disable_help_subcommand = true)]
+#[command(name = "kv_cli", version = VERSION.as_str(), after_help = about::after_help(), disable_help_subcommand = true)]
 #[command(
     override_usage = "kv_cli [OPTIONS] [COMMAND [ARG]...]\n       kv_cli [OPTIONS] wal [FILE] [--follow] [--record <SEQ>] [--hex]\n       kv_cli [OPTIONS] verify\n       kv_cli [OPTIONS] export [FILE] [--salvage]\n       kv_cli [OPTIONS] import <FILE>...\n       kv_cli [OPTIONS] replay [LOG] [--until <SEQ>] [--digest]\n       kv_cli [OPTIONS] torture [--rung <RUNG>] [--states <N>]"
 )]
@@ -37,19 +34,19 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH", env = "KV_WAL", hide_env_values = true, default_value = "/tmp/kv.wal", global = true)]
     pub(crate) wal: PathBuf,
 
-    /// Snapshot; it does not move the log [default: beside the log, its name without .wal and with .snapshot]
+    /// Snapshot [default: beside the log, with .snapshot instead of .wal at the end of its name]
     #[arg(long = "snapshot", value_name = "PATH", env = "KV_SNAPSHOT", hide_env_values = true, global = true)]
     given_snapshot: Option<PathBuf>,
 
-    /// The one that was given, or that beside the log.
+    /// The given one, or the one beside the log.
     #[arg(skip)]
     pub(crate) snapshot: PathBuf,
 
     /// Sync the log after every N writes; 1 makes every OK durable
-    #[arg(long, value_name = "N", env = "KV_BATCH", hide_env_values = true, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=MAX_BATCH_SIZE))]
+    #[arg(long, value_name = "N", env = "KV_BATCH", hide_env_values = true, default_value = "5", value_parser = batch_size)]
     pub(crate) batch: u64,
 
-    /// Sync what was accepted when it is so old, such as 500ms; 0 or off is never
+    /// Sync pending writes after this time (for example 500ms; 0 or off: never)
     #[arg(long, value_name = "TIME", env = "KV_FLUSH_INTERVAL_MS", hide_env_values = true, default_value = "1s", value_parser = milliseconds)]
     pub(crate) flush_interval: Duration,
 
@@ -57,15 +54,16 @@ pub(crate) struct Args {
     #[arg(long, value_name = "POLICY", default_value = "prefix")]
     pub(crate) recovery: Policy,
 
-    /// Take a snapshot in the background when the log has this size, such as 1GiB; 0 or off is never
+    /// Take a snapshot in the background when the log has this size (for example 1GiB; 0 or off: never)
     #[arg(long, value_name = "SIZE", env = "KV_CHECKPOINT_LOG", hide_env_values = true, default_value = "64MiB", value_parser = size)]
     pub(crate) checkpoint_log: u64,
 
-    /// Take one this often as well where there were writes, such as 10min; 0 or off is never
+    /// Take a snapshot in the background this often, if there were writes (for example 10min; 0 or off: never)
     #[arg(long, value_name = "TIME", env = "KV_CHECKPOINT_INTERVAL", hide_env_values = true, default_value = "off", value_parser = interval)]
     pub(crate) checkpoint_interval: Duration,
 
-    /// Leave the values in the snapshot, for stores larger than memory; keep blocks of it up to this size, such as 64MiB
+    /// For stores larger than memory: leave the values in the snapshot, and cache up to this size of it (for example
+    /// 64MiB)
     #[arg(long, value_name = "SIZE", env = "KV_VALUES_IN_SNAPSHOT", hide_env_values = true, value_parser = size)]
     pub(crate) values_in_snapshot: Option<u64>,
 
@@ -77,11 +75,11 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "LINE")]
     pub(crate) command: Vec<OsString>,
 
-    /// Run the lines of FILE; - is stdin; repeatable
+    /// Run the lines of FILE (- is stdin); repeatable
     #[arg(short, long, value_name = "FILE", conflicts_with = "command")]
     pub(crate) file: Vec<PathBuf>,
 
-    /// Take the last argument of COMMAND from stdin, every byte of it
+    /// Read the last argument of COMMAND from stdin, byte for byte
     #[arg(short = 'x', conflicts_with_all = ["command", "file"])]
     pub(crate) stdin_argument: bool,
 
@@ -101,7 +99,7 @@ pub(crate) struct Args {
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
-    /// When to use colour; NO_COLOR is obeyed
+    /// When to use colour; auto also looks at NO_COLOR
     #[arg(long, value_name = "WHEN", default_value = "auto", global = true)]
     pub(crate) color: When,
 
@@ -109,11 +107,11 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) timing: bool,
 
-    /// No banner, no warnings but of lost writes
+    /// No banner, and no warnings except about lost writes
     #[arg(short, long, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
 
-    /// Say more: how opening went, why history is off, the lines behind a table
+    /// Print more: what opening found, why no history is kept, the figures of BENCH as lines too
     #[arg(short, long)]
     pub(crate) verbose: bool,
 
@@ -134,11 +132,11 @@ pub(crate) enum Words {
     Verify,
     /// Write every entry to a file or stdout, without opening the store
     Export(ExportArgs),
-    /// Read entries from files; what is there already is not written again
+    /// Read entries from files; entries that are there already are not written again
     Import(ImportArgs),
     /// Rebuild the state at any write from the files, without opening the store
     Replay(ReplayArgs),
-    /// Crash, fail and damage the store in memory, and check what it recovers; touches no file
+    /// Crash, fail and damage stores in memory, and check what is recovered; your store is not opened
     Torture(TortureArgs),
     #[command(external_subcommand)]
     Command(Vec<OsString>),
@@ -146,29 +144,29 @@ pub(crate) enum Words {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct WalArgs {
-    /// Another log than --wal, for example one kept as damaged
+    /// Another log than --wal, for example one that was kept as damaged
     pub(crate) file: Option<PathBuf>,
 
-    /// Go on as the log grows, through checkpoints, until Ctrl-C
+    /// Continue as the log grows, also after checkpoints, until Ctrl-C
     #[arg(short, long)]
     pub(crate) follow: bool,
 
     /// Only the records with this sequence number
-    #[arg(long, value_name = "SEQ")]
+    #[arg(long, value_name = "SEQ", value_parser = whole)]
     pub(crate) record: Option<u64>,
 
-    /// Show the bytes, with the fields of the format named; not in JSON
+    /// Show the bytes, with the name of each field; not in JSON
     #[arg(long)]
     pub(crate) hex: bool,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExportArgs {
-    /// Put in place when it is whole; without it, or as -, stdout. A name that ends in .jsonl, and --json, ask for
-    /// JSON Lines, else it is PUT lines, which kv_cli < FILE runs
+    /// Put in place when it is complete. Without it, or as -, stdout. It has PUT lines, which kv_cli < FILE runs. With
+    /// --json, or if its name ends in .jsonl, it has JSON Lines
     pub(crate) file: Option<PathBuf>,
 
-    /// From damaged files, write whatever passes its check; this is no state the store ever had
+    /// Write every entry of damaged files that passes its check. The result is not a state that the store ever had
     #[arg(long)]
     pub(crate) salvage: bool,
 }
@@ -179,26 +177,14 @@ pub(crate) struct ImportArgs {
     #[arg(required = true)]
     pub(crate) files: Vec<PathBuf>,
 
-    /// What they are, where that is not seen from how they begin
+    /// The format of the files, if their beginning does not show it
     #[arg(long, value_name = "FORMAT")]
     pub(crate) from: Option<Import>,
 
-    /// Take what is there of an export that was cut or changed, and of a log of the C++ store also what stands behind a
-    /// bad record, which that store never reads
+    /// Import the entries that are left in an export that was cut or changed. In a log of the C++ store, also read the
+    /// records after a bad one, which that store never reads
     #[arg(long)]
     pub(crate) salvage: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Import {
-    /// PUT and DEL lines
-    Text,
-    /// JSON Lines
-    Json,
-    /// A log of the C++ store
-    CppLog,
-    /// A snapshot of the C++ store
-    CppSnapshot,
 }
 
 #[derive(Debug, clap::Args)]
@@ -207,14 +193,14 @@ pub(crate) struct ReplayArgs {
     pub(crate) log: Option<PathBuf>,
 
     /// Stop after this write
-    #[arg(long, value_name = "SEQ")]
+    #[arg(long, value_name = "SEQ", value_parser = whole)]
     pub(crate) until: Option<u64>,
 
     /// Show the state after every write
     #[arg(long)]
     pub(crate) steps: bool,
 
-    /// Show the digest of the state: the same on two machines that hold the same entries
+    /// Show the digest of the state; two stores with the same entries have the same digest
     #[arg(long)]
     pub(crate) digest: bool,
 
@@ -233,25 +219,26 @@ pub(crate) struct TortureArgs {
     #[arg(long, value_name = "RUNG", default_value = "engine")]
     pub(crate) rung: Rung,
 
-    /// Stop when so many different states were tried; damaged files with rot, fault plans with faults, kills with kills
+    /// Stop after this number of different states (rot: damaged files, faults: fault plans, kills: kills)
     /// [default: 100000; 1000 kills]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) states: Option<u64>,
 
-    /// Another seed gives other workloads; the same one, the same run
-    #[arg(long, value_name = "S", default_value_t = 1)]
+    /// The same seed gives the same run, another seed gives other workloads
+    #[arg(long, value_name = "S", default_value = "1", value_parser = whole)]
     pub(crate) seed: u64,
 
-    /// Repeat a single workload, as a failure names it
-    #[arg(long, value_name = "W", conflicts_with_all = ["states", "seed"])]
+    /// Repeat one workload; a failure names it
+    #[arg(long, value_name = "W", value_parser = whole, conflicts_with_all = ["states", "seed"])]
     pub(crate) workload: Option<u64>,
 
-    /// Repeat a single case, as a failure names it: make it small, and tell it
+    /// Repeat one case, make it as small as possible, and show it; a failure names it
     #[arg(long, value_name = "CASE", conflicts_with_all = ["states", "seed", "workload"])]
     pub(crate) case: Option<Case>,
 
-    /// With the engine, also kill so many processes of this program, over scratch stores in the directory for temporary files
-    #[arg(long, value_name = "N", default_value_t = 10, conflicts_with = "workload")]
+    /// With the rung engine, also kill this number of processes of this program. They use scratch stores in the
+    /// directory for temporary files
+    #[arg(long, value_name = "N", default_value = "10", value_parser = whole, conflicts_with = "workload")]
     pub(crate) kills: u64,
 
     /// End with a line for a program: rung NAME tried=N failed=F skipped=S
@@ -262,40 +249,23 @@ pub(crate) struct TortureArgs {
 /// One way to torture the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Rung {
-    /// The whole engine crashes at every change it makes to a simulated disk
+    /// The engine crashes at every change it makes to a simulated disk
     Engine,
-    /// The end of a log is cut at every byte, with every kind of rest, and loses every set of sectors
+    /// The end of a log is cut at every byte, with every kind of bytes after it, and loses every set of sectors
     Log,
     /// Bits, bytes, sectors and records of log and snapshot are damaged
     Rot,
-    /// Recovery crashes at every change it makes, and so does the recovery behind it
+    /// Recovery crashes at every change it makes, and so does the recovery after it
     Recovery,
-    /// Every operation of the engine and of recovery fails with every error, and then it crashes
+    /// Every operation of the engine and of recovery fails with every error, and then the engine crashes
     Faults,
     /// Processes of this program are killed with SIGKILL under load, in recovery and in SNAP
     Kills,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// A line for each reply; values are quoted where they must be
-    Text,
-    /// Values as their own bytes, nothing for a missing one
-    Raw,
-    /// One object to a line
-    Json,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum When {
-    Auto,
-    Always,
-    Never,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Policy {
-    /// Recover what stands before the damage, keep the damaged log beside it
+    /// Recover every record before the damage, and keep the damaged log beside the new one
     Prefix,
     /// Refuse to open, change nothing
     Strict,
@@ -310,9 +280,9 @@ pub(crate) enum Generate {
 }
 
 impl Args {
-    /// The command line of this process; ends the process where there is nothing to run.
+    /// The command line of this process. Ends the process after a mistake, help, or the version.
     pub(crate) fn of_process() -> Args {
-        let args = Args::try_parse().unwrap_or_else(|error| nothing_to_run(error)).with_snapshot();
+        let args = Args::try_parse().unwrap_or_else(|error| end_early(error)).with_snapshot();
         let words = matches!(args.words, Some(Words::Command(_)));
         if words && !(args.command.is_empty() && args.file.is_empty()) {
             fail(ErrorKind::ArgumentConflict, "COMMAND cannot be used together with -c or -f");
@@ -328,13 +298,13 @@ impl Args {
         self
     }
 
-    /// The snapshot that belongs to another log: the one that was given, or that beside it, where there is one.
+    /// The snapshot that belongs to another log: the given one, or the one beside that log if there is one.
     pub(crate) fn snapshot_of(&self, log: &Path) -> PathBuf {
         let beside = beside(log);
         if self.given_snapshot.is_some() || !beside.exists() { self.snapshot.clone() } else { beside }
     }
 
-    /// What to do when log and snapshot are not one store because the snapshot lies where an older version looked for it.
+    /// What to do if log and snapshot do not belong together because the snapshot is where an older version put it.
     pub(crate) fn old_place(&self) -> Option<String> {
         if self.given_snapshot.is_some() {
             return None;
@@ -369,7 +339,7 @@ impl Args {
     }
 }
 
-/// Where the snapshot was, whatever the log, unless it was given: up to version 0.1.0.
+/// Up to version 0.1.0 the snapshot was here for every log, unless it was given.
 const OLD_PLACE: &str = "/tmp/kv.snapshot";
 
 /// `d/a.wal` has `d/a.snapshot`, and `d/a` too.
@@ -378,14 +348,14 @@ fn beside(wal: &Path) -> PathBuf {
     with_suffix(&stem, ".snapshot")
 }
 
-/// Says how the log is opened with the snapshot at `old`, if that is one store and there is none at `snapshot`.
+/// How to open the log with the snapshot at `old`, if they belong together and there is no snapshot at `snapshot`.
 fn stray(wal: &Path, snapshot: &Path, old: &Path) -> Option<String> {
     if snapshot == old || snapshot.symlink_metadata().is_ok() || !inspect::verify(wal, old).is_sound() {
         return None;
     }
     let (word, old) = (|path: &Path| shell_word(&path.display().to_string()), old);
     Some(format!(
-        "the snapshot of this log is {}, where it used to be put; use --snapshot {}, or once: mv {} {}",
+        "the snapshot of this log is {}, where older versions put it; use --snapshot {}, or once: mv {} {}",
         old.display(),
         word(old),
         word(old),
@@ -393,7 +363,7 @@ fn stray(wal: &Path, snapshot: &Path, old: &Path) -> Option<String> {
     ))
 }
 
-/// As `sh` takes it.
+/// One word for `sh`.
 fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/._-+".contains(c);
     if !text.is_empty() && text.chars().all(plain) { text.to_string() } else { format!("'{}'", text.replace('\'', "'\\''")) }
@@ -404,7 +374,7 @@ fn size(text: &str) -> Result<u64, String> {
     if text == "off" {
         return Ok(0);
     }
-    let size = text.parse::<bytesize::ByteSize>().map_err(|_| "expected a size such as 64MiB, 1G or 0".to_string())?;
+    let size = text.parse::<bytesize::ByteSize>().map_err(|_| "expected a size, for example 64MiB or 1G, or off".to_string())?;
     Ok(size.as_u64())
 }
 
@@ -413,7 +383,7 @@ fn interval(text: &str) -> Result<Duration, String> {
     if matches!(text, "off" | "0") {
         return Ok(Duration::ZERO);
     }
-    let wrong = || format!("expected a time such as 500ms, 30s or 10min, {SHORTEST_INTERVAL:?} at least, or off");
+    let wrong = || format!("expected a time of at least {SHORTEST_INTERVAL:?}, for example 500ms, 30s or 10min, or off");
     humantime::parse_duration(text).ok().filter(|time| *time >= SHORTEST_INTERVAL).ok_or_else(wrong)
 }
 
@@ -422,15 +392,25 @@ fn milliseconds(text: &str) -> Result<Duration, String> {
     text.parse().map(Duration::from_millis).or_else(|_| interval(text))
 }
 
-fn fail(kind: ErrorKind, text: &str) -> ! {
-    nothing_to_run(Args::command().error(kind, text))
+/// A whole number of any size.
+fn whole(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("expected a whole number up to {}", u64::MAX))
 }
 
-/// Says what there is to say instead: a mistake on stderr, help and the version on stdout.
-fn nothing_to_run(error: clap::Error) -> ! {
+fn batch_size(text: &str) -> Result<u64, String> {
+    let size = text.parse().ok().filter(|size| (1..=MAX_BATCH_SIZE).contains(size));
+    size.ok_or_else(|| format!("expected a whole number from 1 to {MAX_BATCH_SIZE}"))
+}
+
+fn fail(kind: ErrorKind, text: &str) -> ! {
+    end_early(Args::command().error(kind, text))
+}
+
+/// Ends the process without a command: reports a mistake on stderr, or prints help or the version on stdout.
+fn end_early(error: clap::Error) -> ! {
     let is_mistake = error.use_stderr();
     let color = When::Auto.on(if is_mistake { io::stderr().is_terminal() } else { io::stdout().is_terminal() });
-    let text = harmless(error, color);
+    let text = safe_text(error, color);
     let status = if is_mistake {
         let _ = streams::stderr().write_all(text.as_bytes());
         2
@@ -440,26 +420,26 @@ fn nothing_to_run(error: clap::Error) -> ! {
     std::process::exit(status.into())
 }
 
-/// What the parser says. It repeats arguments and variables as they are, which a terminal would obey.
-fn harmless(mut error: clap::Error, color: bool) -> String {
-    let is_hostile = |text: &String| text.contains(is_hidden);
-    let hostile: Vec<_> = error
+/// The text of the parser. The parser repeats arguments and variables unchanged, and a terminal would obey them.
+fn safe_text(mut error: clap::Error, color: bool) -> String {
+    let is_unsafe = |text: &String| text.contains(is_hidden);
+    let unsafe_values: Vec<_> = error
         .context()
         .filter_map(|(kind, value)| match value {
-            ContextValue::String(text) if is_hostile(text) => Some((kind, ContextValue::String(safe(text)))),
-            ContextValue::Strings(texts) if texts.iter().any(is_hostile) => {
+            ContextValue::String(text) if is_unsafe(text) => Some((kind, ContextValue::String(safe(text)))),
+            ContextValue::Strings(texts) if texts.iter().any(is_unsafe) => {
                 Some((kind, ContextValue::Strings(texts.iter().map(|text| safe(text)).collect())))
             }
             _ => None,
         })
         .collect();
-    if hostile.is_empty() {
+    if unsafe_values.is_empty() {
         let text = error.render();
         return if color { text.ansi().to_string() } else { text.to_string() };
     }
-    // What is suggested repeats it in words of its own.
-    let hostile = hostile.into_iter().chain([(ContextKind::Suggested, ContextValue::None)]);
-    hostile.for_each(|(kind, value)| drop(error.insert(kind, value)));
+    // The suggestion repeats the argument too.
+    let unsafe_values = unsafe_values.into_iter().chain([(ContextKind::Suggested, ContextValue::None)]);
+    unsafe_values.for_each(|(kind, value)| drop(error.insert(kind, value)));
     error.render().to_string().lines().map(|line| safe(line) + "\n").collect()
 }
 
@@ -468,12 +448,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_definition_holds_together() {
+    fn the_definition_is_consistent() {
         Args::command().debug_assert();
     }
 
     #[test]
-    fn words_may_look_like_flags_behind_the_first() {
+    fn words_after_the_first_may_look_like_flags() {
         let args = Args::try_parse_from(["kv_cli", "--batch", "1", "PUT", "n", "-5"]).expect("parses");
         assert!(matches!(args.words, Some(Words::Command(words)) if words == ["PUT", "n", "-5"]));
         assert_eq!(args.batch, 1);

@@ -1,77 +1,91 @@
 //! `kv_cli`: the store at a prompt, in a script, or one command at a time.
 //!
-//! | module | what it does |
-//! |---|---|
-//! | `args`, `pages` | flags; `--help`, the man page, completions |
-//! | `session` | runs a line, answers, keeps the exit status; all modes share it |
-//! | `repl`, `assist`, `history` | the prompt, help while typing, lines typed before |
-//! | `script` | commands from a pipe or a file, as bytes |
-//! | `render`, `stats` | text, raw and JSON; stdout before stderr; nothing harmful to a terminal |
-//! | `bench` | BENCH |
-//! | `export`, `import` | EXPORT and IMPORT |
-//! | `outfile` | files that are put in place whole, and scratch files |
-//! | `dump`, `cpp` | the forms of an export; the files of the C++ store |
-//! | `progress` | how far a long command has come |
-//! | `signals`, `streams` | orderly ends; pipes that do not wait |
-//! | `tools`, `hex`, `replay` | `wal`, `verify` and `replay`: looking at the files |
-//! | `torture` | crashing the engine on a simulated disk |
-//! | `kills` | killing this program, as a process of its own |
+//! [`run`] makes the settings from the flags, opens the store, and hands a session to the prompt, the script, or the
+//! one command of the command line. Tools (for example `kv_cli verify`) open no store.
+//!
+//! Every module uses only modules above it in this table, and exactly those in the last column. All may use `error`.
+//!
+//! | module | what it does | uses |
+//! |---|---|---|
+//! | `error` | why a command failed: a text and a code | – |
+//! | `text` | words of a line, quoting, units, width, colour, JSON | – |
+//! | `streams` | stdin, stdout and stderr, also if they are non-blocking | – |
+//! | `lines` | lines of bytes from a pipe or a file | – |
+//! | `outfile` | files that are put in place when they are complete; scratch files; names that belong to a store | – |
+//! | `progress` | the progress of a long command, on a terminal | – |
+//! | `findings` | findings about the files of a store that several commands report | – |
+//! | `signals` | which signals came; the listener; the saved terminal | streams, outfile |
+//! | `settings` | what the flags ask for, as data | – |
+//! | `about` | the version, and the tables at the end of `--help` | – |
+//! | `args` | the command line and `--help` | text, streams, outfile, settings, about |
+//! | `output` | replies on stdout, errors on stderr, and their order | text, streams, settings |
+//! | `session` | engine, open group, output, exit status | text, signals, settings, output |
+//! | `gate` | the lock that decides whether the main thread or a signal ends the process | outfile, signals, session |
+//! | `bench` | the work of BENCH | text, outfile, progress, signals, settings, about, output |
+//! | `transfer` | the work of EXPORT and IMPORT | text, streams, lines, outfile, progress, findings, signals, settings, output |
+//! | [`command`] | the language: one file for each command | text, signals, settings, output, session, bench, transfer |
+//! | `script` | commands from a pipe or a file | text, streams, lines, output, session, gate, command |
+//! | `prompt` | commands from a terminal; completion, hints, history | text, streams, outfile, signals, output, session, gate, bench, command |
+//! | `pages` | the man page and the completions of shells | about, args, command |
+//! | `tools` | `wal`, `verify`, `export`, `replay`, `torture`: they open no store | text, streams, progress, findings, signals, args, output, transfer |
+//!
+//! How to add a command: see the head of [`command`].
 
+mod about;
 mod args;
 mod bench;
 pub mod command;
+mod error;
+mod findings;
+mod gate;
+mod lines;
 mod outfile;
+mod output;
 mod pages;
 mod progress;
 mod prompt;
-mod render;
 mod script;
 mod session;
+mod settings;
 mod signals;
-mod stats;
 mod streams;
+mod text;
 mod tools;
 mod transfer;
 
-use crate::command::{Code, CommandError, Reply, displayed, parse_words};
 use anyhow::Context;
-use args::{Args, Words};
+use args::{Args, ImportArgs, Words};
 use clap::CommandFactory;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use error::{Code, CommandError};
+use gate::Gate;
 use kv_engine::{Engine, Error, MAX_VALUE_BYTES};
-use render::{Output, Place};
-use session::{Ending, Flow, Session, Settings};
-use signals::{Flags, Gate, Terminal};
-use std::borrow::Cow;
-use std::fs::File;
+use output::{Output, Place};
+use progress::Progress;
+use session::{Ending, Flow, Session};
+use settings::Settings;
+use signals::{Flags, Terminal};
 use std::io::{self, IsTerminal, Read, Write};
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
-use streams::Patient;
+use streams::{Patient, stdin};
+use text::{displayed, safe};
 
 static FLAGS: Flags = Flags::new();
 
 /// Runs the program with the arguments of this process, to its end.
 pub fn run() -> ExitCode {
-    // Before anything is written, by whatever command.
+    // Before any command writes anything.
     if let Err(error) = signals::survive_file_size_limit() {
         streams::say(&format!("kv_cli: error: SIGXFSZ cannot be handled: {error}; nothing was done"));
         return ExitCode::FAILURE;
     }
     let args = Args::of_process();
-    let done = match &args.words {
-        _ if args.generate.is_some() => generate(&args),
-        Some(Words::Wal(wal)) => Ok(tools::wal(&args, wal, &FLAGS)),
-        Some(Words::Export(export)) => transfer::export::tool(&args, export, &FLAGS).context("export"),
-        Some(Words::Verify) => Ok(tools::verify(&args)),
-        Some(Words::Replay(replay)) => Ok(tools::replay::run(&args, replay)),
-        Some(Words::Torture(torture)) => Ok(tools::torture::run(torture, args.json)),
-        _ => converse(&args),
+    let done = match args.generate {
+        Some(_) => generate(&args),
+        None => tools::run(&args, &FLAGS).map_or_else(|| with_store(&args), Ok),
     };
     done.unwrap_or_else(|error| {
-        streams::say(&format!("kv_cli: error: {}", render::safe(&format!("{error:#}"))));
+        streams::say(&format!("kv_cli: error: {}", safe(&format!("{error:#}"))));
         ExitCode::FAILURE
     })
 }
@@ -81,13 +95,14 @@ fn generate(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(streams::finish(streams::stdout().write_all(&text), 0)))
 }
 
-/// Opens the store and runs what there is to run.
-fn converse(args: &Args) -> anyhow::Result<ExitCode> {
+/// Opens the store and runs the commands.
+fn with_store(args: &Args) -> anyhow::Result<ExitCode> {
     let words = words(args)?;
     let import = if let Some(Words::Import(import)) = &args.words { Some(import) } else { None };
     let reads_stdin = words.is_none() && import.is_none() && args.command.is_empty() && args.file.is_empty();
     let interactive = reads_stdin && io::stdin().is_terminal();
     let mut output = Output::new(args.format(), args.color, interactive);
+    // A mistake and HELP do not wait for the store.
     if let Some(status) = words.as_deref().and_then(|words| without_store(words, &mut output)) {
         return Ok(ExitCode::from(status));
     }
@@ -113,12 +128,12 @@ fn converse(args: &Args) -> anyhow::Result<ExitCode> {
     let session = Session::new(engine.clone(), output, settings, &FLAGS);
     let gate: &Gate = Box::leak(Box::new(Gate::new(session, engine.clone())));
     greet(&mut gate.hold(), &engine);
-    signals::listen(gate);
-    let asked_to_end = gate.hold().next();
+    gate.listen();
+    let before = gate.hold().next();
     let flow = match words {
-        _ if asked_to_end != Flow::On => asked_to_end,
-        Some(words) => gate.hold().words(&Place::Words, &words),
-        None if let Some(import) = import => gate.hold().import(&Place::Words, &import.files, import.from, import.salvage),
+        _ if before != Flow::On => before,
+        Some(words) => command::run_words(&mut gate.hold(), &Place::Words, &words),
+        None if let Some(import) = import => run_import(&mut gate.hold(), import),
         None if !args.command.is_empty() => run_commands(gate, args),
         None if !args.file.is_empty() => run_files(gate, args),
         None if interactive => prompt::run(gate, engine, &FLAGS, terminal),
@@ -129,41 +144,36 @@ fn converse(args: &Args) -> anyhow::Result<ExitCode> {
         Flow::On => Ending::Input,
         Flow::End(ending) => ending,
     };
-    // Still holding the gate, so that no signal ends the process a second time.
+    // The gate is still held, so no signal ends the process a second time.
     let status = session.end(ending);
     std::process::exit(status.into())
 }
 
-/// Why the store is not open, and what is left to do with damaged files.
+/// Why the store is not open, and what can be done with damaged files.
 fn refused(error: &Error, args: &Args) -> String {
     match error {
         Error::Mismatch { .. } => {
             let old_place = args.old_place().map(|text| format!("; {text}")).unwrap_or_default();
             format!("{error}{old_place}")
         }
-        Error::Damaged { .. } => format!("{error}; what is whole in the files: kv_cli export --salvage"),
+        Error::Damaged { .. } => format!("{error}; kv_cli export --salvage writes the entries that are not damaged"),
         Error::Foreign { path, .. } if *path == args.wal => format!(
-            "{error}; where it was the log of this store, kv_cli verify says what stands in it, and kv_cli export --salvage writes \
-             that out"
+            "{error}; if this was the log of the store, kv_cli verify shows what is left in it, and kv_cli export --salvage \
+             writes the entries that are left"
         ),
         _ => error.to_string(),
     }
 }
 
-/// How to open the store: with a bar when that takes over a second and somebody looks.
+/// The options to open the store with. On a terminal a bar shows the progress if it takes over a second.
 fn opening(args: &Args) -> kv_engine::Options {
-    if args.quiet || !io::stderr().is_terminal() {
+    let progress = Progress::new("opening {wide_bar} {bytes} of {total_bytes}", None, args.quiet);
+    if !progress.is_wanted() {
         return args.options();
     }
-    let style = ProgressStyle::with_template("opening {wide_bar} {bytes} of {total_bytes}").expect("a good template");
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()).with_style(style);
-    let began = Instant::now();
     args.options().progress(move |read, total| {
-        if bar.is_hidden() && began.elapsed() > Duration::from_secs(1) {
-            bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(5));
-            bar.set_length(total);
-        }
-        bar.set_position(read);
+        progress.set_total(total);
+        progress.set(read);
     })
 }
 
@@ -180,15 +190,11 @@ fn words(args: &Args) -> anyhow::Result<Option<Vec<Vec<u8>>>> {
     Ok(Some(words))
 }
 
-/// A mistake and HELP need no store, and must not wait for one.
+/// Answers HELP and words that are no command, and returns the exit status; `None` if the words need the store.
 fn without_store(words: &[Vec<u8>], output: &mut Output) -> Option<u8> {
-    let status = match parse_words(words.iter().map(|word| Cow::Borrowed(word.as_slice()))) {
-        Ok(Some(crate::command::Command::Help(spec))) => {
-            let text = spec.map_or_else(crate::command::help, crate::command::Spec::help);
-            output.reply(crate::command::Verb::Help, &Reply::Help(text), &FLAGS, || None);
-            0
-        }
-        Ok(_) => return None,
+    let status = match command::run_without_store(words, output, &FLAGS) {
+        Ok(true) => 0,
+        Ok(false) => return None,
         Err(error) => {
             output.error(&Place::Words, &or_a_tool(error, &words[0]));
             1
@@ -197,7 +203,7 @@ fn without_store(words: &[Vec<u8>], output: &mut Output) -> Option<u8> {
     Some(output.finish(status))
 }
 
-/// What is no command may be a tool, mistyped.
+/// A word that is no command may be a mistyped tool.
 fn or_a_tool(error: CommandError, word: &[u8]) -> CommandError {
     if error.code != Code::UnknownCommand || error.text.contains("did you mean") {
         return error;
@@ -216,14 +222,21 @@ fn greet(session: &mut Session, engine: &Engine) {
         prompt::banner(session, engine);
         return;
     }
-    // A lost write is said in any case: quiet is not silent.
+    // Lost writes are reported even with --quiet.
     if !quiet || engine.recovery().is_loss() {
         for warning in engine.recovery().warnings() {
             session.output.warn(&warning);
         }
     }
     if verbose {
-        session.output.aside(&format!("kv_cli: {}", render::safe(&engine.recovery().to_string())));
+        session.output.aside(&format!("kv_cli: {}", safe(&engine.recovery().to_string())));
+    }
+}
+
+fn run_import(session: &mut Session, import: &ImportArgs) -> Flow {
+    match command::import_files(session, &import.files, import.from, import.salvage) {
+        Ok(()) => session.next(),
+        Err(error) => session.refuse(&Place::Words, &error),
     }
 }
 
@@ -232,8 +245,8 @@ fn run_commands(gate: &Gate, args: &Args) -> Flow {
     for (at, text) in args.command.iter().cloned().map(OsStringExt::into_vec).enumerate() {
         for line in text.split(|&b| b == b'\n') {
             let place = Place::Option(at + 1);
-            let flow = session.line(&place, line);
-            session.tell_background(&place);
+            let flow = command::run_line(&mut session, &place, line);
+            session.report_background(&place);
             if flow != Flow::On {
                 return flow;
             }
@@ -253,11 +266,6 @@ fn run_files(gate: &Gate, args: &Args) -> Flow {
         }
     }
     Flow::On
-}
-
-/// stdin without the standard library's buffer and lock; to be read as [`Patient`].
-fn stdin() -> io::Result<File> {
-    io::stdin().as_fd().try_clone_to_owned().map(File::from)
 }
 
 /// The example of the README is a test.

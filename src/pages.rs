@@ -1,7 +1,6 @@
-//! What there is to read about `kv_cli` beside its flags: the end of `--help`, the man page, completions.
-//!
-//! Examples, variables, files and exit statuses stand here once, as tables.
+//! The man page and the completions of shells, made from the flags, the tables of `about` and the list of commands.
 
+use crate::about::{ENVIRONMENT, EXAMPLES, EXIT_STATUS, FILES};
 use crate::args::{Args, Generate};
 use crate::command::COMMANDS;
 use clap::{Command, CommandFactory};
@@ -10,69 +9,7 @@ use clap_mangen::Man;
 use roff::{Inline, Roff, bold, italic, roman};
 use std::io::{self, Write};
 
-type Rows = &'static [(&'static str, &'static str)];
-
-/// Command lines, each of which is run by a test, and what they do.
-const EXAMPLES: Rows = &[
-    ("kv_cli", "talk to the store at a prompt"),
-    ("kv_cli PUT name 'Ada Lovelace'", "one command, likewise GET, DEL …"),
-    ("kv_cli -x PUT photo < cat.jpg", "the value from stdin, every byte"),
-    ("kv_cli --raw GET photo > cat2.jpg", "and back, with a line end behind"),
-    ("kv_cli < script.kv", "the commands of a file"),
-    ("kv_cli --json SCAN | jq", "an object to a line"),
-    ("kv_cli -c 'BENCH 10000 1,5,50'", "what a sync costs on this disk"),
-    ("kv_cli wal", "the log, record by record"),
-    ("kv_cli export backup.kv", "every entry, also of an open store"),
-    ("kv_cli import backup.kv", "and back; again is safe"),
-    ("kv_cli HELP PUT", "more of one command"),
-];
-
-/// What is read from the environment. A flag comes before its variable.
-const ENVIRONMENT: Rows = &[
-    ("KV_WAL", "--wal, the log"),
-    ("KV_SNAPSHOT", "--snapshot"),
-    ("KV_BATCH", "--batch, writes per sync"),
-    ("KV_FLUSH_INTERVAL_MS", "--flush-interval; a bare number is in milliseconds"),
-    ("KV_CHECKPOINT_LOG", "--checkpoint-log"),
-    ("KV_CHECKPOINT_INTERVAL", "--checkpoint-interval"),
-    ("KV_VALUES_IN_SNAPSHOT", "--values-in-snapshot"),
-    ("KV_HISTORY", "file of the lines typed before; empty: none is kept"),
-    ("NO_COLOR", "not empty: no colour, whatever the terminal"),
-    ("TERM", "dumb: no colour, no line editing"),
-];
-
-const EXIT_STATUS: Rows = &[
-    ("0", "every command succeeded (a missing key is a success)"),
-    ("1", "at least one command failed"),
-    ("2", "wrong usage"),
-    ("3", "the store could not be opened, or its files are damaged"),
-    ("4", "writes could not be saved"),
-    ("128+n", "ended by signal n, after an orderly flush"),
-    ("n", "after EXIT n"),
-];
-
-const FILES: Rows = &[
-    ("/tmp/kv.wal", "the log, unless --wal says otherwise"),
-    ("/tmp/kv.snapshot", "the snapshot, unless --wal or --snapshot says otherwise"),
-    ("~/.local/state/kv_cli/history", "lines typed before (below XDG_STATE_HOME where that is set)"),
-];
-
-/// The end of `--help`; no line is longer than 79 columns.
-pub(crate) fn after_help() -> String {
-    let table = |title: &str, width: usize, rows: Rows| {
-        let rows = rows.iter().map(|(name, what)| format!("\n  {name:<width$} {what}"));
-        format!("{title}:{}", rows.collect::<String>())
-    };
-    [
-        table("Examples", 34, EXAMPLES),
-        "Options come before COMMAND: what follows it belongs to it.".to_string(),
-        table("Environment", 23, ENVIRONMENT),
-        table("Exit status", 8, EXIT_STATUS),
-    ]
-    .join("\n\n")
-}
-
-/// The page or script, for stdout.
+/// The man page, or the script for a shell.
 pub(crate) fn generate(kind: Generate) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     let mut complete = |shell| clap_complete::generate(shell, &mut with_commands(), "kv_cli", &mut out);
@@ -85,7 +22,7 @@ pub(crate) fn generate(kind: Generate) -> io::Result<Vec<u8>> {
     Ok(out)
 }
 
-/// The command line as a person types it: the parser takes any word for a command and checks it later.
+/// The flags, with the commands as subcommands. The parser itself accepts any word as a command and checks it later.
 fn with_commands() -> Command {
     let command = |name: &'static str, about: &'static str| Command::new(name).about(about).disable_help_flag(true);
     let help = COMMANDS.iter().map(|spec| command(spec.name, spec.summary));
@@ -128,7 +65,7 @@ fn man(out: &mut impl Write) -> io::Result<()> {
     page.render_version_section(out)
 }
 
-/// A program of its own, such as `kv_cli wal`, with the options that only it has.
+/// A tool, for example `kv_cli wal`, with its own options.
 fn render_tool(out: &mut impl Write, tool: &Command) -> io::Result<()> {
     let mut roff = Roff::new();
     let about = tool.get_about().map(ToString::to_string).unwrap_or_default();
@@ -159,13 +96,6 @@ fn entry(roff: &mut Roff, name: &str, what: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_end_of_help_fits_a_terminal() {
-        for line in after_help().lines() {
-            assert!(line.chars().count() < 80, "{line}");
-        }
-    }
 
     #[test]
     fn every_variable_of_a_flag_is_in_the_table_and_names_its_flag() {

@@ -1,49 +1,64 @@
-//! How far a long command has come, on a terminal only.
+//! How far a long command has come: a bar or a line on stderr.
+//!
+//! It is shown only if stderr is a terminal that can move its cursor back, and only after a second. All commands use
+//! it, from any thread.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
-/// What is over sooner shows nothing.
+/// A shorter command shows nothing.
 const AFTER: Duration = Duration::from_secs(1);
-const EVERY: Duration = Duration::from_millis(100);
-/// The clock is looked at when so many steps have been made.
+const DRAWS_PER_SECOND: u8 = 10;
+/// [`Progress::step`] looks at the clock once in this many steps.
 const STEPS: u32 = 64;
 
-/// A line on stderr, when that is a terminal and it takes a while.
 pub(crate) struct Progress {
+    /// `None`: nobody is to see it.
     bar: Option<ProgressBar>,
-    template: &'static str,
-    total: Option<u64>,
     began: Instant,
-    next: Duration,
     steps: u32,
 }
 
 impl Progress {
-    /// `template` is that of indicatif; with a total, a bar makes sense in it.
-    pub(crate) fn new(template: &'static str, total: Option<u64>, quiet: bool) -> Progress {
-        let next = if io::stderr().is_terminal() && !quiet { AFTER } else { Duration::MAX };
-        Progress { bar: None, template, total, began: Instant::now(), next, steps: 0 }
+    /// `template` is one of indicatif. A bar in it needs a `total`.
+    pub(crate) fn new(template: &str, total: Option<u64>, quiet: bool) -> Progress {
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let is_wanted = io::stderr().is_terminal() && !is_dumb && !quiet;
+        let bar = is_wanted.then(|| {
+            let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+            ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden()).with_style(style)
+        });
+        Progress { bar, began: Instant::now(), steps: 0 }
     }
 
-    /// To be told of each step.
-    pub(crate) fn step(&mut self, at: impl FnOnce() -> u64) {
+    /// Whether it may be shown. If not, nobody has to count.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.bar.is_some()
+    }
+
+    /// For a total that is known late.
+    pub(crate) fn set_total(&self, total: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(total);
+        }
+    }
+
+    /// The command has come to `position`.
+    pub(crate) fn set(&self, position: u64) {
+        let Some(bar) = self.bar.as_ref().filter(|_| self.began.elapsed() >= AFTER) else { return };
+        if bar.is_hidden() {
+            bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(DRAWS_PER_SECOND));
+        }
+        bar.set_position(position);
+    }
+
+    /// As [`Progress::set`], for many small steps: most of them cost nothing.
+    pub(crate) fn step(&mut self, position: impl FnOnce() -> u64) {
         self.steps = (self.steps + 1) % STEPS;
-        if self.steps != 0 || self.next == Duration::MAX {
-            return;
+        if self.steps == 0 && self.is_wanted() {
+            self.set(position());
         }
-        let elapsed = self.began.elapsed();
-        if elapsed < self.next {
-            return;
-        }
-        self.next = elapsed + EVERY;
-        let (template, total) = (self.template, self.total);
-        let bar = self.bar.get_or_insert_with(|| {
-            let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-            ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr()).with_style(style).with_elapsed(elapsed)
-        });
-        bar.set_position(at());
     }
 }
 

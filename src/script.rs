@@ -1,26 +1,23 @@
-//! Commands from a pipe or a file: one to a line, as bytes.
+//! Runs commands from a pipe or a file, one to a line.
 //!
-//! stdout is written out only before a read, which may block: a program that sends one line and
-//! waits gets its answer, and a long script costs no system call for each line.
+//! stdout is written out only before a read, because a read may block. So a program that sends one line and waits gets
+//! its reply, and a long script costs no system call for each line.
 //!
-//! Memory is as the longest line that can be a command. A line that cannot become one is refused as soon as that is
-//! seen, and the rest of it is passed over, however long: it begins with no command's name ([`READ_BYTES`] decide that),
-//! or it is longer than any command. A byte order mark in front of the first line is passed over, too.
+//! Memory is limited by the longest line that can be a command. A line that cannot be a command is refused as soon as
+//! that is known, and the rest of it is skipped. There are two reasons. The line is longer than any command, or its
+//! first word names no command, which its first [`READ_BYTES`] show.
 
-use crate::command::{Code, CommandError, MAX_LINE_BYTES, Words, find, parse};
-use crate::render::Place;
-use crate::session::{Ending, Flow};
-use crate::signals::Gate;
+use crate::command::{find, parse, run_line};
+use crate::error::{Code, CommandError};
+use crate::gate::Gate;
+use crate::lines::{Lines, MAX_LINE_BYTES, Next, READ_BYTES};
+use crate::output::Place;
+use crate::session::Flow;
 use crate::streams::Patient;
+use crate::text::Words;
 use kv_engine::MAX_VALUE_BYTES;
 use std::fs::File;
-use std::io::{self, Read};
-
-const READ_BYTES: usize = 256 << 10;
-/// The buffer grows by so much at most.
-const GROW_BYTES: usize = 32 << 20;
-/// What some editors put in front of a text in UTF-8.
-pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+use std::io::Read;
 
 /// Runs every line of `input`, which is called `name` in errors.
 pub(crate) fn run(gate: &Gate, input: impl Read, name: &str) -> Flow {
@@ -31,7 +28,7 @@ pub(crate) fn run(gate: &Gate, input: impl Read, name: &str) -> Flow {
         let flow = match lines.next() {
             Next::Line(line) => {
                 count(&mut place);
-                session.line(&place, line)
+                run_line(&mut session, &place, line)
             }
             Next::TooLong => {
                 count(&mut place);
@@ -40,17 +37,17 @@ pub(crate) fn run(gate: &Gate, input: impl Read, name: &str) -> Flow {
                 session.refuse(&place, &CommandError::new(Code::TooLong, text))
             }
             Next::End => {
-                session.tell_background(&place);
+                session.report_background(&place);
                 return Flow::On;
             }
-            Next::Read => match hopeless(lines.begun()) {
+            Next::Read => match no_command(lines.begun()) {
                 Some(error) => {
                     count(&mut place);
-                    lines.pass_over();
-                    session.line_error(&place, &error)
+                    lines.skip_line();
+                    session.refuse(&place, &error)
                 }
                 None => {
-                    session.tell_background(&place);
+                    session.report_background(&place);
                     session.output.flush();
                     match session.next() {
                         Flow::On => {}
@@ -59,13 +56,10 @@ pub(crate) fn run(gate: &Gate, input: impl Read, name: &str) -> Flow {
                     drop(session);
                     let read = lines.read();
                     session = gate.hold();
-                    session.tell_background(&place);
+                    session.report_background(&place);
                     match read {
                         Ok(()) => session.next(),
-                        Err(error) => match session.unreadable(&Place::Whole(name.to_string()), &error) {
-                            Flow::On => Flow::End(Ending::Input),
-                            end => end,
-                        },
+                        Err(error) => session.unreadable(name, &error),
                     }
                 }
             },
@@ -76,11 +70,11 @@ pub(crate) fn run(gate: &Gate, input: impl Read, name: &str) -> Flow {
     }
 }
 
-/// Why a line that began like this, and is long, can be no command.
-fn hopeless(begun: &[u8]) -> Option<CommandError> {
+/// Why a long line that begins like this can be no command.
+fn no_command(begun: &[u8]) -> Option<CommandError> {
     let words = Words::of(begun);
     if begun.len() < READ_BYTES || words.is_at_end() {
-        return None; // a comment may be as long as it likes
+        return None; // a comment may have any length
     }
     match words.clone().next() {
         Some(Ok(word)) if find(&word).is_some() => None,
@@ -88,259 +82,17 @@ fn hopeless(begun: &[u8]) -> Option<CommandError> {
     }
 }
 
-/// As [`run`], for a path.
+/// Runs every line of a file.
 pub(crate) fn run_file(gate: &Gate, path: &std::path::Path) -> Flow {
     let name = path.display().to_string();
     match File::open(path) {
         Ok(file) => run(gate, Patient(file), &name),
-        Err(error) => match gate.hold().unreadable(&Place::Whole(name), &error) {
-            Flow::On => Flow::End(Ending::Input),
-            end => end,
-        },
+        Err(error) => gate.hold().unreadable(&name, &error),
     }
 }
 
 fn count(place: &mut Place) {
     if let Place::Line { line, .. } = place {
         *line += 1;
-    }
-}
-
-/// Cuts what it reads into lines, in a buffer that grows to the longest one.
-pub(crate) struct Lines<R> {
-    input: R,
-    buffer: Vec<u8>,
-    /// What was read and not handed out is `start..end`; up to `seen` there is no newline in it.
-    start: usize,
-    seen: usize,
-    end: usize,
-    longest: usize,
-    /// Backslashes in the line that has begun, where it is long.
-    escapes: usize,
-    /// Inside a line that was refused, of which nothing is kept.
-    skipping: bool,
-    at_start: bool,
-    at_end: bool,
-}
-
-pub(crate) enum Next<'a> {
-    Line(&'a [u8]),
-    TooLong,
-    /// More has to be read first.
-    Read,
-    End,
-}
-
-impl<R: Read> Lines<R> {
-    /// No line may be longer than `longest`, nor than a third of that where nothing in it is escaped: an escape takes
-    /// up to six bytes for one.
-    pub(crate) fn new(input: R, longest: usize) -> Lines<R> {
-        let buffer = vec![0; READ_BYTES];
-        Lines { input, buffer, start: 0, seen: 0, end: 0, longest, escapes: 0, skipping: false, at_start: true, at_end: false }
-    }
-
-    /// What there is of the line that has begun.
-    pub(crate) fn begun(&self) -> &[u8] {
-        if self.skipping { &[] } else { &self.buffer[self.start..self.end] }
-    }
-
-    /// The rest of the line that has begun is of no use.
-    pub(crate) fn pass_over(&mut self) {
-        self.skipping = true;
-        (self.start, self.seen, self.escapes) = (self.end, self.end, 0);
-    }
-
-    /// The line that has begun goes on behind what was read.
-    fn note_begun(&mut self) {
-        if self.skipping {
-            self.start = self.end;
-        } else if self.end - self.start >= READ_BYTES {
-            self.escapes += self.buffer[self.seen..self.end].iter().filter(|&&b| b == b'\\').count();
-        }
-        self.seen = self.end;
-    }
-
-    fn is_too_long(&self) -> bool {
-        let length = self.end - self.start;
-        length > self.longest || length.saturating_sub(5 * self.escapes) > self.longest / 3 + READ_BYTES
-    }
-
-    /// What it reads from.
-    pub(crate) fn input(&self) -> &R {
-        &self.input
-    }
-
-    /// Whether the next line is the last, and lacks its newline. To be asked before [`Lines::next`].
-    pub(crate) fn next_is_cut(&self) -> bool {
-        self.at_end && self.start < self.end && !self.buffer[self.seen..self.end].contains(&b'\n')
-    }
-
-    pub(crate) fn next(&mut self) -> Next<'_> {
-        if self.at_start {
-            let begun = &self.buffer[self.start..self.end];
-            if !self.at_end && begun.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(begun) {
-                return Next::Read;
-            }
-            self.at_start = false;
-            if begun.starts_with(BYTE_ORDER_MARK) {
-                self.start += BYTE_ORDER_MARK.len();
-                self.seen = self.start;
-            }
-        }
-        let newline = self.buffer[self.seen..self.end].iter().position(|&b| b == b'\n');
-        let (line, rest) = match newline {
-            Some(length) => (self.start..self.seen + length, self.seen + length + 1),
-            None if !self.at_end => {
-                self.note_begun();
-                if self.is_too_long() {
-                    self.pass_over();
-                    return Next::TooLong;
-                }
-                return Next::Read;
-            }
-            // The last line may lack its newline.
-            None if self.start < self.end => (self.start..self.end, self.end),
-            None => return Next::End,
-        };
-        (self.start, self.seen, self.escapes) = (rest, rest, 0);
-        match std::mem::take(&mut self.skipping) {
-            true => self.next(),
-            false if line.len() > self.longest => Next::TooLong,
-            false => Next::Line(&self.buffer[line]),
-        }
-    }
-
-    /// Reads until [`Lines::next`] has a line, or refuses one, or the end.
-    pub(crate) fn fill(&mut self) -> io::Result<()> {
-        while !self.at_end && !self.buffer[self.seen..self.end].contains(&b'\n') {
-            self.note_begun();
-            if self.is_too_long() {
-                break;
-            }
-            self.read()?;
-        }
-        Ok(())
-    }
-
-    /// Reads once. Call it after [`Next::Read`] only.
-    pub(crate) fn read(&mut self) -> io::Result<()> {
-        self.buffer.copy_within(self.start..self.end, 0);
-        self.end -= self.start;
-        (self.start, self.seen) = (0, self.end);
-        if self.end == self.buffer.len() {
-            self.buffer.resize(self.buffer.len() + self.buffer.len().min(GROW_BYTES), 0);
-        }
-        loop {
-            match self.input.read(&mut self.buffer[self.end..]) {
-                Ok(0) => self.at_end = true,
-                Ok(length) => self.end += length,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            }
-            return Ok(());
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Hands out a few bytes at a time.
-    struct Drops<'a>(&'a [u8], usize);
-
-    impl Read for Drops<'_> {
-        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-            let length = self.1.min(self.0.len()).min(out.len());
-            out[..length].copy_from_slice(&self.0[..length]);
-            self.0 = &self.0[length..];
-            Ok(length)
-        }
-    }
-
-    fn lines(text: &[u8], step: usize, longest: usize) -> Vec<Option<Vec<u8>>> {
-        let mut lines = Lines::new(Drops(text, step), longest);
-        let mut found = Vec::new();
-        loop {
-            match lines.next() {
-                Next::Line(line) => found.push(Some(line.to_vec())),
-                Next::TooLong => found.push(None),
-                Next::End => return found,
-                Next::Read => lines.read().expect("memory"),
-            }
-        }
-    }
-
-    #[test]
-    fn lines_are_the_same_however_they_arrive() {
-        let text = b"one\n\ntwo three\nlast";
-        for step in 1..=text.len() {
-            let expected = [b"one" as &[u8], b"", b"two three", b"last"].map(|line| Some(line.to_vec()));
-            assert_eq!(lines(text, step, 100), expected, "{step} at a time");
-        }
-        assert!(lines(b"", 1, 100).is_empty());
-        assert_eq!(lines(b"\n", 1, 100), [Some(Vec::new())]);
-    }
-
-    #[test]
-    fn a_line_that_is_too_long_is_left_out_and_the_next_one_is_whole() {
-        for step in 1..30 {
-            assert_eq!(lines(b"12345678901\nab\n12345", step, 4), [None, Some(b"ab".to_vec()), None], "{step} at a time");
-        }
-    }
-
-    #[test]
-    fn a_long_line_grows_the_buffer() {
-        let text = vec![b'x'; 3 * READ_BYTES + 1];
-        assert_eq!(lines(&text, usize::MAX, 3 * text.len()), [Some(text)]);
-    }
-
-    /// Bytes without an end, and how many were asked for.
-    struct Endless<'a>(&'a mut usize);
-
-    impl Read for Endless<'_> {
-        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-            *self.0 += out.len();
-            out.fill(b'x');
-            Ok(out.len())
-        }
-    }
-
-    #[test]
-    fn a_line_without_an_end_is_refused_where_it_is_too_long() {
-        const LONGEST: usize = 24 * READ_BYTES;
-        let mut count = 0;
-        let mut lines = Lines::new(Endless(&mut count), LONGEST);
-        while matches!(lines.next(), Next::Read) {
-            lines.read().expect("memory");
-        }
-        // From here on nothing is kept.
-        let buffer = lines.buffer.len();
-        (0..100).for_each(|_| {
-            assert!(matches!(lines.next(), Next::Read));
-            lines.read().expect("memory");
-        });
-        assert_eq!(lines.buffer.len(), buffer);
-        assert!(buffer <= LONGEST && count < LONGEST + 110 * buffer);
-        let mut lines = Lines::new(Endless(&mut count), LONGEST);
-        lines.fill().expect("memory");
-        assert!(matches!(lines.next(), Next::TooLong));
-    }
-
-    #[test]
-    fn a_line_of_escapes_may_be_as_long_as_it_takes() {
-        let text = b"\\x00".repeat(4 * READ_BYTES);
-        assert_eq!(lines(&text, READ_BYTES, text.len()), [Some(text)]);
-    }
-
-    #[test]
-    fn a_byte_order_mark_is_passed_over_at_the_start_alone() {
-        for step in 1..9 {
-            let found = lines(b"\xef\xbb\xbfab\n\xef\xbb\xbfcd", step, 100);
-            assert_eq!(found, [Some(b"ab".to_vec()), Some(b"\xef\xbb\xbfcd".to_vec())], "{step} at a time");
-            assert_eq!(lines(b"\xef\xbb", step, 100), [Some(b"\xef\xbb".to_vec())], "{step} at a time");
-            assert!(lines(b"\xef\xbb\xbf", step, 100).is_empty(), "{step} at a time");
-            assert_eq!(lines(b"a\n\xef\xbb\xbf", step, 100)[1], Some(b"\xef\xbb\xbf".to_vec()), "{step} at a time");
-        }
     }
 }

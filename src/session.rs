@@ -1,56 +1,51 @@
-//! One conversation with the store: a line is read, run, answered, and remembered for the exit
-//! status. Prompt, script, `-c` and words of the command line all come through here.
+//! A session: one user's conversation with the open store.
+//!
+//! Commands run on a session. They come from a prompt, a script, `-c` or the words of the command line. The session has
+//! the engine, the open group, the output, the settings and the flags of signals. It remembers whether a command
+//! failed. [`Session::end`] closes the store and returns the exit status.
 
-use crate::command::{Bench, Code, Command, CommandError, Interpreter, Reply, parse, parse_words};
-use crate::render::{Output, Place, human_bytes, human_time};
+use crate::error::{Code, CommandError};
+use crate::output::{Output, Place};
+use crate::settings::Settings;
 use crate::signals::Flags;
-use crate::transfer::{export, import};
-use crate::{args, bench};
-use kv_engine::{Engine, Error};
-use std::borrow::Cow;
-use std::ffi::OsString;
+use crate::text::counted;
+use kv_engine::{Batch, Engine, Error, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use std::io;
-use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
-/// KEYS and SCAN list so many on a terminal when nothing else is asked for.
+/// KEYS and SCAN without LIMIT list this many entries on a terminal.
 const TERMINAL_LIMIT: usize = 100;
-/// A command that took longer says so at the prompt.
-const SLOW: Duration = Duration::from_millis(500);
-
-/// What the flags ask of a session.
-#[derive(Debug)]
-pub(crate) struct Settings {
-    pub(crate) wal: PathBuf,
-    pub(crate) snapshot: PathBuf,
-    /// At a prompt: errors do not count for the exit status, and a failed store can still be read.
-    pub(crate) interactive: bool,
-    pub(crate) bail: bool,
-    pub(crate) timing: bool,
-    pub(crate) quiet: bool,
-    pub(crate) verbose: bool,
-}
 
 pub(crate) struct Session {
-    engine: Engine,
-    interpreter: Interpreter,
+    pub(crate) engine: Engine,
+    /// Between BEGIN and COMMIT.
+    pub(crate) group: Option<Group>,
     pub(crate) output: Output,
     pub(crate) settings: Settings,
-    flags: &'static Flags,
+    pub(crate) flags: &'static Flags,
+    /// How many entries KEYS and SCAN list without LIMIT.
+    pub(crate) list_limit: usize,
+    leaving: Option<Ending>,
     failed: bool,
-    told: Told,
+    reported: Reported,
 }
 
-/// The last checkpoint that failed in the background, of those that were told.
+/// The writes since BEGIN.
 #[derive(Debug, Default)]
-struct Told {
+pub(crate) struct Group {
+    pub(crate) batch: Batch,
+    /// A line failed since BEGIN. The group without that line is not what the user meant, so COMMIT refuses.
+    pub(crate) spoilt: bool,
+}
+
+/// The last failed checkpoint that was reported.
+#[derive(Debug, Default)]
+struct Reported {
     failures: u64,
     snapshots: u64,
     reason: Option<String>,
 }
 
-/// Whether there is more to do.
+/// Whether the session continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Flow {
@@ -61,130 +56,33 @@ pub(crate) enum Flow {
 /// Why a session ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// The input's end, or `--bail`.
+    /// The end of the input, or a failed command with `--bail`.
     Input,
     Exit(Option<u8>),
-    /// stdout takes no more.
+    /// stdout cannot be written.
     Output,
-    /// The store takes no more, which has been said.
+    /// The store takes no more writes; an error has said so.
     Store,
     Signal(i32),
 }
 
 impl Session {
     pub(crate) fn new(engine: Engine, output: Output, settings: Settings, flags: &'static Flags) -> Session {
-        let mut interpreter = Interpreter::new(engine.clone());
-        if output.interactive {
-            interpreter = interpreter.default_limit(TERMINAL_LIMIT);
-        }
-        Session { engine, interpreter, output, settings, flags, failed: false, told: Told::default() }
+        let list_limit = if output.interactive { TERMINAL_LIMIT } else { usize::MAX };
+        let (group, leaving, reported) = (None, None, Reported::default());
+        Session { engine, group, output, settings, flags, list_limit, leaving, failed: false, reported }
     }
 
-    /// How many commands wait for COMMIT; `None` when no group is open.
-    pub(crate) fn open_group(&self) -> Option<usize> {
-        self.interpreter.open_group()
-    }
-
-    /// Runs one line.
-    pub(crate) fn line(&mut self, place: &Place, line: &[u8]) -> Flow {
-        match parse(line) {
-            Ok(Some(command)) => self.command(place, command),
-            Ok(None) => self.next(),
-            Err(error) => self.line_error(place, &error),
+    /// Makes COMMIT refuse, because a line of the open group failed. Does nothing if no group is open.
+    pub(crate) fn spoil_group(&mut self) {
+        if let Some(group) = &mut self.group {
+            group.spoilt = true;
         }
     }
 
-    /// Says why a line cannot be run.
-    pub(crate) fn line_error(&mut self, place: &Place, error: &CommandError) -> Flow {
-        self.interpreter.spoil_group();
-        self.refuse(place, error)
-    }
-
-    /// Runs a command whose words the user's own shell has split.
-    pub(crate) fn words(&mut self, place: &Place, words: &[Vec<u8>]) -> Flow {
-        match parse_words(words.iter().map(|word| Cow::Borrowed(word.as_slice()))) {
-            Ok(Some(command)) => self.command(place, command),
-            Ok(None) => self.next(),
-            Err(error) => self.refuse(place, &error),
-        }
-    }
-
-    fn command(&mut self, place: &Place, command: Command<'_>) -> Flow {
-        let verb = command.verb();
-        let timed = self.settings.timing || self.output.interactive;
-        let began = timed.then(Instant::now);
-        let done = self.interpreter.run(command);
-        let done = match done {
-            Ok(Reply::Bench(bench)) => self.bench(*bench).map(|()| None),
-            Ok(Reply::Export { file }) => self.export(file.map(path)).map(|()| None),
-            Ok(Reply::Import { file }) => self.import_files(&[path(file)], None, false).map(|()| None),
-            done => done.map(Some),
-        };
-        let took = began.map(|began| began.elapsed());
-        match done {
-            Err(error) => return self.refuse(place, &error),
-            Ok(None) => {}
-            Ok(Some(Reply::Stats(stats))) => self.output.stats(&stats, self.engine.recovery(), &self.settings.snapshot),
-            Ok(Some(reply)) => {
-                let (engine, timing) = (&self.engine, self.settings.timing);
-                let note = || note(engine, &reply, took.filter(|&took| timing || took >= SLOW));
-                if !self.output.reply(verb, &reply, self.flags, note) {
-                    self.interpreter.spoil_group();
-                    return self.refuse(place, &CommandError::new(Code::Interrupted, "interrupted; there are more entries"));
-                }
-                if let Reply::Exit(status) = reply {
-                    return Flow::End(Ending::Exit(status));
-                }
-            }
-        }
-        if let Some(took) = took.filter(|_| self.settings.timing && !self.output.interactive) {
-            self.output.aside(&format!("kv_cli: {} took {:.6} s", verb.name(), took.as_secs_f64()));
-        }
-        self.next()
-    }
-
-    /// `kv_cli import`.
-    pub(crate) fn import(&mut self, place: &Place, files: &[PathBuf], from: Option<args::Import>, salvage: bool) -> Flow {
-        match self.import_files(files, from, salvage) {
-            Ok(()) => self.next(),
-            Err(error) => self.refuse(place, &error),
-        }
-    }
-
-    fn import_files(&mut self, files: &[PathBuf], from: Option<args::Import>, salvage: bool) -> Result<(), CommandError> {
-        let request = import::Request { wal: &self.settings.wal, files, from, salvage, quiet: self.settings.quiet };
-        import::run(&request, &self.engine, &mut self.output, self.flags)
-    }
-
-    fn export(&mut self, file: Option<PathBuf>) -> Result<(), CommandError> {
-        // What was accepted and is only in memory is not in the files. Where the log has failed, memory is all there is.
-        let memory = match self.engine.flush() {
-            Ok(_) => None,
-            Err(Error::Lost { .. } | Error::Poisoned { .. }) => Some(&self.engine),
-            Err(error) => return Err(CommandError::asked(error, "nothing was exported", "export again")),
-        };
-        let Settings { wal, snapshot, quiet, .. } = &self.settings;
-        let request = export::Request { wal, snapshot, memory, file, salvage: false, quiet: *quiet };
-        let done = export::run(&request, &mut self.output, self.flags).map(drop);
-        if done.is_err() {
-            self.interpreter.spoil_group();
-        }
-        done
-    }
-
-    fn bench(&mut self, mut bench: Bench) -> Result<(), CommandError> {
-        if bench.batch_sizes.is_empty() {
-            bench.batch_sizes.push(self.engine.batch_size());
-        }
-        let done = bench::run(&bench, &self.settings, &mut self.output, self.flags);
-        if done.is_err() {
-            self.interpreter.spoil_group();
-        }
-        done
-    }
-
-    /// Says why a command failed.
+    /// Reports why a line was not run, or failed. An open group must not be written without that line.
     pub(crate) fn refuse(&mut self, place: &Place, error: &CommandError) -> Flow {
+        self.spoil_group();
         self.failed = true;
         self.output.error(place, error);
         if error.code == Code::LogFailed && !self.settings.interactive {
@@ -196,44 +94,59 @@ impl Session {
         }
     }
 
-    /// Says that an input cannot be read; the store is unharmed.
-    pub(crate) fn unreadable(&mut self, place: &Place, error: &io::Error) -> Flow {
-        self.refuse(place, &CommandError::new(Code::Failed, error.to_string()))
+    /// Reports that an input cannot be read, and ends the session. The store is unharmed.
+    pub(crate) fn unreadable(&mut self, input: &str, error: &io::Error) -> Flow {
+        let error = CommandError::new(Code::Failed, error.to_string());
+        match self.refuse(&Place::Whole(input.to_string()), &error) {
+            Flow::On => Flow::End(Ending::Input),
+            end => end,
+        }
     }
 
-    /// Says that a checkpoint in the background has failed: once, and again when another one fails for another reason,
-    /// or after one that succeeded. To be asked where the user looks next.
-    pub(crate) fn tell_background(&mut self, place: &Place) {
+    /// Reports that a checkpoint in the background has failed: once, and again if a later one fails for another reason
+    /// or after one that succeeded. To be called when the user looks at the output next.
+    pub(crate) fn report_background(&mut self, place: &Place) {
         let stats = self.engine.stats();
-        if stats.checkpoint_failures == self.told.failures {
+        if stats.checkpoint_failures == self.reported.failures {
             return;
         }
         let now =
-            Told { failures: stats.checkpoint_failures, snapshots: stats.snapshots, reason: stats.checkpoint_failed.clone() };
-        let before = std::mem::replace(&mut self.told, now);
+            Reported { failures: stats.checkpoint_failures, snapshots: stats.snapshots, reason: stats.checkpoint_failed.clone() };
+        let before = std::mem::replace(&mut self.reported, now);
         if before.failures > 0 && before.snapshots == stats.snapshots && before.reason == stats.checkpoint_failed {
             return;
         }
         let text = match &stats.checkpoint_failed {
             Some(reason) => format!(
-                "a checkpoint in the background failed: {reason}; the log keeps what it holds and is not shortened; STATS \
-                 tells whether a later one succeeds"
+                "a checkpoint in the background failed: {reason}; the log keeps its records and is not shortened; STATS shows \
+                 whether a later one succeeds"
             ),
             None => "a checkpoint in the background failed; a later one has succeeded".to_string(),
         };
         self.output.complain(place, &text);
     }
 
-    /// Between two commands, and before a read that may block after `output.flush()`.
+    /// Makes EXIT the end of the session, after its reply.
+    pub(crate) fn leave(&mut self, status: Option<u8>) {
+        self.leaving = Some(Ending::Exit(status));
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.is_some()
+    }
+
+    /// Whether the session continues. To be called between two commands, and after `output.flush()` before a read that
+    /// may block.
     pub(crate) fn next(&self) -> Flow {
-        match self.flags.stop_signal() {
+        match (self.leaving, self.flags.stop_signal()) {
+            (Some(ending), _) => Flow::End(ending),
             _ if self.output.is_broken() => Flow::End(Ending::Output),
-            Some(signal) => Flow::End(Ending::Signal(signal)),
-            None => Flow::On,
+            (None, Some(signal)) => Flow::End(Ending::Signal(signal)),
+            (None, None) => Flow::On,
         }
     }
 
-    /// Closes the store, writes out what was said, and returns the exit status.
+    /// Closes the store, writes out the replies, and returns the exit status.
     pub(crate) fn end(&mut self, ending: Ending) -> u8 {
         let mut status = match ending {
             Ending::Exit(Some(status)) => status,
@@ -243,20 +156,20 @@ impl Session {
             Ending::Input | Ending::Exit(None) => u8::from(self.failed && !self.settings.interactive),
         };
         let place = if self.settings.interactive { Place::Prompt } else { Place::Words };
-        if let Some(writes) = self.interpreter.open_group()
+        if let Some(group) = &self.group
             && !matches!(ending, Ending::Output | Ending::Store)
         {
-            let text =
-                format!("the group begun with BEGIN was never committed: {} in it, none written", counted(writes, "command"));
+            let commands = counted(group.batch.len(), "command");
+            let text = format!("the group begun with BEGIN was never committed: {commands} in it, none written");
             self.output.error(&place, &CommandError::new(Code::GroupOpen, text));
             status = status.max(1);
         }
         if self.engine.recovery().is_loss() {
-            status = status.max(3); // it went on without writes that had been promised
+            status = status.max(3); // acknowledged durable writes are missing
         }
         let closed = self.engine.close();
-        // Closing ends a checkpoint that is under way, and may take one.
-        self.tell_background(&place);
+        // Closing waits for a running checkpoint, and may take one.
+        self.report_background(&place);
         if self.engine.stats().checkpoint_met_damage {
             status = status.max(1);
         }
@@ -279,46 +192,34 @@ impl Session {
             }
             Error::Poisoned { .. } | Error::Lost { .. } => (error.to_string(), 4),
             _ => match self.engine.pending() {
-                0 => (format!("not closed in order, but every write is saved: {error}"), 1),
+                0 => (format!("the store did not close cleanly, but every write is saved: {error}"), 1),
                 pending => (format!("{} not saved: {error}", counted(pending, "accepted write")), 4),
             },
         }
     }
 }
 
-/// A file as it was named in a line.
-fn path(name: Vec<u8>) -> PathBuf {
-    OsString::from_vec(name).into()
-}
-
-/// What the person at the prompt may want to know beyond the reply.
-fn note(engine: &Engine, reply: &Reply, took: Option<Duration>) -> Option<String> {
-    let about = match reply {
-        Reply::Written(ack) if !ack.durable => Some(format!("{} of {} buffered", ack.pending, engine.batch_size())),
-        Reply::Queued(writes) => Some(format!("{writes} in the group")),
-        Reply::Size(1) => Some("key".into()),
-        Reply::Size(_) => Some("keys".into()),
-        Reply::Flushed(f) if f.writes == 0 => Some("nothing was pending".into()),
-        Reply::Flushed(f) => Some(format!("{}, {}, {}", counted(f.writes, "write"), human_bytes(f.bytes), human_time(f.took))),
-        Reply::Snapshotted(s) => Some(format!("{}, {}; log emptied", counted(s.keys, "key"), human_bytes(s.bytes))),
-        Reply::Keys(listed, true) => Some(more(listed.len())),
-        Reply::Entries(listed, true) => Some(more(listed.len())),
-        _ => None,
-    };
-    let slow =
-        took.map(|took| if took >= SLOW { format!("({:.2}s)", took.as_secs_f64()) } else { format!("({})", human_time(took)) });
-    let parts: Vec<_> = about.into_iter().chain(slow).collect();
-    (!parts.is_empty()).then(|| parts.join(" "))
-}
-
-fn more(listed: usize) -> String {
-    format!("({listed} shown, there are more: try LIMIT {})", listed.saturating_mul(10))
-}
-
-/// `1 key`, `2 keys`.
-pub(crate) fn counted(n: impl TryInto<u64>, what: &str) -> String {
-    match n.try_into().unwrap_or(u64::MAX) {
-        1 => format!("1 {what}"),
-        n => format!("{n} {what}s"),
+impl Group {
+    /// Adds a PUT and returns how many commands are in the group.
+    pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) -> Result<usize, Error> {
+        check("the key's length in bytes", key.len(), 1, MAX_KEY_BYTES)?;
+        check("the value's length in bytes", value.len(), 0, MAX_VALUE_BYTES)?;
+        self.batch.put(key, value);
+        Ok(self.batch.len())
     }
+
+    /// Adds a DEL and returns how many commands are in the group.
+    pub(crate) fn delete(&mut self, key: &[u8]) -> Result<usize, Error> {
+        check("the key's length in bytes", key.len(), 1, MAX_KEY_BYTES)?;
+        self.batch.delete(key);
+        Ok(self.batch.len())
+    }
+}
+
+/// The engine's own limits, checked when the command is queued and not only at COMMIT.
+fn check(what: &'static str, got: usize, min: usize, max: usize) -> Result<(), Error> {
+    if (min..=max).contains(&got) {
+        return Ok(());
+    }
+    Err(Error::Limit { what, got: got as u64, min: min as u64, max: max as u64 })
 }

@@ -1,24 +1,22 @@
-//! Signals, and who ends the process.
+//! Signals: which ones are taken, and what they ask for.
 //!
-//! SIGTERM, SIGHUP and, outside the prompt, SIGINT let the command that runs finish, close the
-//! store, write out the replies and exit with 128 + signal. A thread takes them, because the main
-//! thread may be blocked in a read. The [`Gate`] decides which of the two ends the process: whoever
-//! holds it. The main thread holds it while it works and looks at the flags after every command; it
-//! lets go only while it waits for input. A second signal ends the process at once.
+//! SIGTERM, SIGHUP and, outside the prompt, SIGINT let the running command finish, close the store, write out the
+//! replies and exit with 128 + signal. A thread takes them, because the main thread may be blocked in a read. It notes
+//! them in the [`Flags`] and calls the listener, which ends the process. A second signal ends the process at once.
 //!
-//! None is swallowed, however early. Up to [`begin`] a signal does what it always does: it ends the process. `begin`
-//! comes before the store is opened. From then on signals are noted, and the thread waits for as long as it has
-//! [`PATIENCE`] until there is somebody to ask, [`listen`] or [`heed`]; without one it ends the process itself.
+//! No signal is lost. Before [`begin`] a signal does what it always does: it ends the process. `begin` runs before the
+//! store is opened. From then on signals are noted. If there is no listener yet, the thread waits for one, but not
+//! longer than [`PATIENCE`]; then it ends the process itself. [`listen`] sets the listener for a session, and
+//! [`note_only`] says that a tool looks at the flags itself.
 //!
-//! A signal that whoever started us had ignored stays ignored, with one exception: at its own prompt the shell takes
-//! Ctrl-C in any case.
+//! A signal that the parent process has ignored stays ignored, with one exception: at its own prompt the shell always
+//! takes Ctrl-C.
 //!
-//! A program that was stopped finds the terminal as somebody else has left it. At SIGCONT, while a line is typed,
-//! [`Terminal`] puts it back in order and has the line drawn again.
+//! While the program is stopped (Ctrl-Z), other programs may change the modes of the terminal. At SIGCONT, if a line is
+//! being typed, [`Terminal`] sets the modes again and has the line drawn again.
 
-use crate::session::{Ending, Session};
+use crate::outfile;
 use crate::streams;
-use kv_engine::Engine;
 use rustix::termios::{self, ControlModes, InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
@@ -26,15 +24,15 @@ use signal_hook::iterator::Signals;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// So long may the command that runs take to finish after a signal.
+/// How long the running command may take to finish after a signal.
 const PATIENCE: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
-/// What signals have asked for.
+/// What signals have asked for. The main thread looks at it between two steps.
 #[derive(Debug)]
 pub(crate) struct Flags {
     stop: AtomicI32,
@@ -54,12 +52,12 @@ impl Flags {
         }
     }
 
-    /// Whether the command that runs should stop.
+    /// Whether the running command should stop.
     pub(crate) fn interrupted(&self) -> bool {
         self.interrupt.load(Ordering::Relaxed) || self.stop_signal().is_some()
     }
 
-    /// The command that runs is to stop.
+    /// Asks the running command to stop.
     pub(crate) fn interrupt(&self) {
         self.interrupt.store(true, Ordering::Relaxed);
     }
@@ -70,45 +68,8 @@ impl Flags {
     }
 }
 
-/// Whoever holds the session may run commands or end the process.
-pub(crate) struct Gate {
-    session: Mutex<Session>,
-    engine: Engine,
-}
-
-impl Gate {
-    pub(crate) fn new(session: Session, engine: Engine) -> Gate {
-        Gate { session: Mutex::new(session), engine }
-    }
-
-    pub(crate) fn hold(&self) -> MutexGuard<'_, Session> {
-        self.session.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn hold_soon(&self) -> Option<MutexGuard<'_, Session>> {
-        soon(|| match self.session.try_lock() {
-            Ok(session) => Some(session),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        })
-    }
-
-    /// Ends the process because of `signal`. A session that nobody lets go of, because its reader
-    /// has stopped reading, loses its replies; the store is closed in order all the same.
-    fn end(&self, signal: i32) -> ! {
-        let status = match self.hold_soon() {
-            Some(mut session) => session.end(Ending::Signal(signal)).into(),
-            None if self.engine.close().is_err() => 4,
-            None => 128 + signal,
-        };
-        // A command that is still at work cannot.
-        crate::outfile::remove_all();
-        std::process::exit(status)
-    }
-}
-
-/// What there is within [`PATIENCE`].
-fn soon<T>(mut found: impl FnMut() -> Option<T>) -> Option<T> {
+/// Calls `found` until it returns something, or [`PATIENCE`] is over.
+pub(crate) fn soon<T>(mut found: impl FnMut() -> Option<T>) -> Option<T> {
     let began = Instant::now();
     loop {
         match found() {
@@ -118,30 +79,31 @@ fn soon<T>(mut found: impl FnMut() -> Option<T>) -> Option<T> {
     }
 }
 
-/// A file size limit is to be an error of the write, not the end of the process. Before any write.
+/// Makes a file size limit an error of the write. Without this it ends the process. To be called before any write.
 pub(crate) fn survive_file_size_limit() -> io::Result<()> {
     flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).map(drop)
 }
 
-/// Who does what a signal asks for.
+/// Who acts on a signal that asks for the end.
 enum Listener {
-    Session(&'static Gate),
+    /// Called with the signal; it ends the process.
+    Session(Box<dyn Fn(i32) + Send + Sync>),
     /// The main thread, which looks at the flags.
     Tool,
 }
 
 static LISTENER: OnceLock<Listener> = OnceLock::new();
 
-/// Takes signals from now on. With a `terminal` SIGINT is for the command that runs at its prompt, and not the end.
+/// Takes signals from now on. With a `terminal`, SIGINT stops the command that runs at its prompt, and not the process.
 ///
 /// # Errors
-/// The thread cannot be had; nothing must be opened then, for signals are lost.
+/// The thread cannot be started. Signals would be lost then, so the caller must not open the store.
 pub(crate) fn begin(flags: &'static Flags, terminal: Option<&'static Terminal>) -> io::Result<()> {
     let ignored = ignored_signals();
     let is_ignored = |signal: i32| ignored & (1 << (signal - 1)) != 0;
     let ending: Vec<i32> = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| !is_ignored(signal)).collect();
     let of_prompt = terminal.into_iter().flat_map(|_| [SIGINT, SIGCONT]);
-    // What comes before the thread is there is kept for it.
+    // Signals that come before the thread runs are kept for it.
     let mut signals = Signals::new(ending.iter().copied().chain(of_prompt))?;
     let take = move || {
         for signal in signals.forever() {
@@ -162,48 +124,48 @@ pub(crate) fn begin(flags: &'static Flags, terminal: Option<&'static Terminal>) 
     Ok(())
 }
 
-/// Notes that `signal` asks for the end, and has somebody bring it about.
+/// Notes that `signal` asks for the end, and has the listener end the process.
 fn end(signal: i32, flags: &Flags, terminal: Option<&Terminal>) {
     flags.stop.store(signal, Ordering::Relaxed);
     match soon(|| LISTENER.get()) {
-        Some(Listener::Session(gate)) => {
+        Some(Listener::Session(end)) => {
             if let Some(terminal) = terminal {
                 terminal.leave();
             }
-            gate.end(signal)
+            end(signal);
         }
-        // It looks at the flags by itself, unless nobody takes what it writes.
+        // It looks at the flags by itself. It cannot do so if no process reads what it writes.
         Some(Listener::Tool) => {
-            std::thread::sleep(PATIENCE);
-            crate::outfile::remove_all();
+            thread::sleep(PATIENCE);
+            outfile::remove_all();
             std::process::exit(128 + signal)
         }
-        // The store is still being opened: nothing has been promised to anybody.
+        // The store is still being opened: nothing has been acknowledged yet.
         None => {
-            crate::outfile::remove_all();
+            outfile::remove_all();
             std::process::exit(128 + signal)
         }
     }
 }
 
-/// From now on the session is asked, behind `gate`.
-pub(crate) fn listen(gate: &'static Gate) {
-    let _ = LISTENER.set(Listener::Session(gate));
+/// From now on `end` is called with a signal that asks for the end; it ends the process.
+pub(crate) fn listen(end: impl Fn(i32) + Send + Sync + 'static) {
+    let _ = LISTENER.set(Listener::Session(Box::new(end)));
 }
 
-/// For a tool that has no store open and looks at the flags by itself: notes the first signal, and a second one ends
-/// the process at once.
-pub(crate) fn heed(flags: &'static Flags) -> io::Result<()> {
+/// For a tool that has no store open and looks at the flags by itself: the first signal is noted, a second one ends the
+/// process at once.
+pub(crate) fn note_only(flags: &'static Flags) -> io::Result<()> {
     let _ = LISTENER.set(Listener::Tool);
     begin(flags, None)
 }
 
-/// The exit status of a tool that runs until it is told to stop: Ctrl-C is how that is told.
+/// The exit status of a tool that runs until a signal stops it. Ctrl-C is the usual way to stop it, so its status is 0.
 pub(crate) fn status_of(signal: i32) -> u8 {
     if signal == SIGINT { 0 } else { u8::try_from(128 + signal).unwrap_or(255) }
 }
 
-/// Signals that whoever started us wants ignored, as `nohup` and background jobs do; bit n - 1.
+/// Signals that the parent process wants ignored, as `nohup` and background jobs do; bit n - 1.
 fn ignored_signals() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -212,17 +174,17 @@ fn ignored_signals() -> u64 {
 
 /// The terminal of a prompt.
 pub(crate) struct Terminal {
-    /// How it was before the line editor changed it.
+    /// Its modes before the line editor changed them.
     before: Termios,
     typing: Mutex<Typing>,
 }
 
-/// Whether a line is being typed, and what has happened meanwhile.
+/// Whether a line is being typed, and whether the program was stopped while it was.
 struct Typing {
     is_under_way: bool,
     was_stopped: bool,
-    /// Has the editor draw the line again; `None` with one that leaves the terminal alone. It may wait for the editor,
-    /// so it runs in a thread of its own.
+    /// Has the editor draw the line again; `None` if the editor does not change the terminal. It may wait for the
+    /// editor, so it runs in a thread of its own.
     redraw: Option<Arc<Mutex<Redraw>>>,
 }
 
@@ -249,18 +211,18 @@ impl Terminal {
         let mut typing = self.typing();
         typing.is_under_way = false;
         if std::mem::take(&mut typing.was_stopped) {
-            // The editor may have found our modes, and taken them for those from before.
+            // The editor may have read the modes that we set, and may have put those back.
             let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
         }
         typed
     }
 
-    /// After a stop: whoever had the terminal meanwhile has left it in its own modes, and something else on the screen.
+    /// After a stop: other programs may have changed the modes of the terminal and the screen.
     fn come_back(&self) {
         let mut typing = self.typing();
         let Some(redraw) = typing.redraw.clone().filter(|_| typing.is_under_way) else { return };
         typing.was_stopped = true;
-        // What the editor asks for: every byte as it is typed, nothing shown by the terminal itself, no signals.
+        // The modes that the editor uses: every byte as it is typed, no echo by the terminal, no signals.
         let mut raw = self.before.clone();
         raw.input_modes &= !(InputModes::BRKINT | InputModes::ICRNL | InputModes::INPCK | InputModes::ISTRIP | InputModes::IXON);
         raw.control_modes |= ControlModes::CS8;
@@ -275,12 +237,12 @@ impl Terminal {
                 redraw();
             }
         };
-        // Without the thread the line comes with the next key.
+        // If the thread cannot start, the line is drawn at the next key.
         let _ = thread::Builder::new().name("kv-redraw".into()).spawn(draw);
     }
 
     fn leave(&self) {
-        // The process ends in any case; there is nothing better to try.
+        // The process ends in any case, so an error changes nothing.
         let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
         tell("\x1b[?2004l\r\n");
     }

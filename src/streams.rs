@@ -1,35 +1,41 @@
-//! The standard streams, read and written with patience.
+//! The standard streams, also if they are non-blocking.
 //!
-//! Whoever started this program may have made one of them non-blocking. That belongs to everybody who shares the
-//! stream, so it is left as it is: where a read or a write would block, [`Patient`] waits with `poll` and goes on.
-//! Nothing is buffered here, and nothing is lost.
+//! The parent process may have made a stream non-blocking. All processes that share the stream see that mode, so it is
+//! not changed here. If a read or a write would block, [`Patient`] waits with `poll` and tries again. Nothing is
+//! buffered here, and nothing is lost.
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use std::fs::File;
 use std::io::{self, Read, Stderr, Stdout, Write};
 use std::os::fd::AsFd;
 
-/// A file that waits where it would block.
+/// A stream that waits when it would block.
 #[derive(Debug)]
 pub(crate) struct Patient<F>(pub(crate) F);
+
+/// stdin, without the standard library's buffer and lock; to be read as [`Patient`].
+pub(crate) fn stdin() -> io::Result<File> {
+    io::stdin().as_fd().try_clone_to_owned().map(File::from)
+}
 
 /// stdout, without the standard library's buffer and lock.
 pub(crate) fn stdout() -> Patient<Stdout> {
     Patient(io::stdout())
 }
 
-/// stderr, likewise.
+/// stderr, without the standard library's lock.
 pub(crate) fn stderr() -> Patient<Stderr> {
     Patient(io::stderr())
 }
 
-/// Says `line` on stderr. Nobody is left to tell where that fails.
+/// Writes `line` to stderr. An error cannot be reported anywhere, so it is ignored.
 pub(crate) fn say(line: &str) {
     let _ = stderr().write_all(format!("{line}\n").as_bytes());
 }
 
-/// The exit status of a program that would have ended with `status`, and has written what it had to say. A reader that
-/// went away wanted no more; any other failure is said, and is one.
+/// The exit status of a program that would end with `status`, after its output was `written`. A reader that closed the
+/// pipe is not an error. Any other failure is reported and gives at least status 1.
 pub(crate) fn finish(written: io::Result<()>, status: u8) -> u8 {
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

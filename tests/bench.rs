@@ -1,5 +1,5 @@
-//! BENCH: the work it was asked for is the work it counts, in text and JSON; its page stands alone and
-//! is readable on a light and a dark ground; its picture fits a terminal. No test looks at a time.
+//! BENCH: it does and counts the requested work, in text and JSON. Its page needs no other file and is readable on a
+//! light and on a dark ground. Its picture fits on a terminal. No test depends on a measured time.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
@@ -30,14 +30,14 @@ fn number(fields: &BTreeMap<&str, &str>, name: &str) -> u64 {
 }
 
 #[test]
-fn the_work_that_was_asked_for_is_counted() {
+fn the_requested_work_is_counted() {
     let store = Store::new();
     let one = |words: &str| bench(&store, words).trim_end().to_string();
 
     let line = one("BENCH 103 5 --warm-up 7");
     let puts = fields(&line);
     assert_eq!((puts["N"], puts["syncs"], puts["sync"], puts["warm_up"]), ("103", "21", "fdatasync", "7"), "{line}");
-    assert!(!puts.contains_key("ops") && !puts.contains_key("threads"), "what is the default is not named: {line}");
+    assert!(!puts.contains_key("ops") && !puts.contains_key("threads"), "defaults are not named: {line}");
 
     let line = one("bench 500 10 --ops gets --keys 50 --key-bytes 10 --value-bytes 0");
     let gets = fields(&line);
@@ -52,7 +52,7 @@ fn the_work_that_was_asked_for_is_counted() {
     assert_eq!(number(&mixed, "syncs"), puts.div_ceil(10), "{line}");
     assert_eq!((mixed["ops"], mixed["dist"]), ("mixed:30", "zipfian"), "{line}");
 
-    // Threads share the number, also where it cannot be shared evenly, and share syncs.
+    // Threads share the number of operations, also if it cannot be shared evenly. They also share syncs.
     let line = one("BENCH 50 1 --threads 7");
     let shared = fields(&line);
     assert_eq!((shared["N"], shared["threads"]), ("50", "7"), "{line}");
@@ -65,7 +65,7 @@ fn the_work_that_was_asked_for_is_counted() {
 }
 
 #[test]
-fn json_has_every_figure_of_the_text_and_what_was_asked() {
+fn json_has_every_figure_of_the_text_and_every_option() {
     let store = Store::new();
     for words in ["BENCH 40 1,4 --json", "--json BENCH 40 1,4"] {
         let text = bench(&store, words);
@@ -99,7 +99,7 @@ fn a_signal_gives_the_result_so_far_and_its_page() {
         .unwrap()
         .write_all(b"BENCH 30 1\nBENCH 100000000 1,5 --threads 2 --json --report so-far.html\n")
         .unwrap();
-    // In the second one: more of the log than the first one wrote.
+    // The log is longer than the log of the first BENCH.
     let scratch_log = || {
         let names = fs::read_dir(store.dir.path()).unwrap().map(|entry| entry.unwrap().path());
         names.filter(|path| path.to_string_lossy().contains("kv.wal.bench-")).map(|path| path.join("log")).next()
@@ -109,21 +109,21 @@ fn a_signal_gives_the_result_so_far_and_its_page() {
     });
     signal(&child, Signal::INT);
     let output = child.wait_with_output().unwrap();
-    let (text, said) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
-    assert_eq!(output.status.code(), Some(130), "{said}");
+    let (text, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(130), "{err}");
     let lines: Vec<&str> = text.lines().collect();
     let so_far: Json = serde_json::from_str(lines[1]).unwrap();
     assert!((1..100_000_000).contains(&so_far["N"].as_u64().unwrap()), "{text}");
     assert_eq!((&so_far["batch"], &so_far["stopped"]), (&1.into(), &true.into()), "{text}");
-    assert_eq!(lines.len(), 4, "its best, its page, and not the second size: {text}");
-    assert!(said.contains("stopped after") && said.contains("of 200000000 writes"), "{said}");
-    assert!(fs::read_to_string(store.path("so-far.html")).unwrap().contains("Stopped before its end."));
+    assert_eq!(lines.len(), 4, "the fastest, the page, and not the second size: {text}");
+    assert!(err.contains("stopped after") && err.contains("of 200000000 writes"), "{err}");
+    assert!(fs::read_to_string(store.path("so-far.html")).unwrap().contains("The run was stopped before its end."));
     assert!(
         !fs::read_dir(store.dir.path()).unwrap().any(|entry| entry.unwrap().file_name().to_string_lossy().contains(".bench"))
     );
 }
 
-/// A page of each kind, of the same work.
+/// Runs BENCH and returns its text and its page.
 fn page(store: &Store, name: &str) -> (String, String) {
     // More sizes than there are colours.
     let text = bench(store, &format!("BENCH 300 1,2,3,5,8,50,100,200 --report {name}"));
@@ -131,7 +131,7 @@ fn page(store: &Store, name: &str) -> (String, String) {
 }
 
 #[test]
-fn the_page_stands_alone_and_says_what_the_lines_say() {
+fn the_page_needs_no_other_file_and_has_the_figures_of_the_lines() {
     let store = Store::new();
     for name in ["page.html", "page.svg"] {
         let (text, page) = page(&store, name);
@@ -139,19 +139,19 @@ fn the_page_stands_alone_and_says_what_the_lines_say() {
         assert_eq!(lines.len(), 10, "{text}");
         assert_eq!(lines[9], format!("BENCH report={name}"));
 
-        // No network: nothing that a browser would fetch, and nothing that would run.
+        // It has nothing that a browser would fetch or run.
         let links = page.replace("http://www.w3.org/2000/svg", "");
         for fetched in ["http:", "https:", "src=", "href=", "url(", "@import", "<script", "<link", "<img"] {
             assert!(!links.contains(fetched), "{fetched} in {name}");
         }
-        // Sent on: no name of a directory.
+        // It has no name of a directory, because people send it on.
         assert!(!page.contains(store.dir.path().to_str().unwrap()), "{name}");
 
         assert!(
             page.contains("kv_cli BENCH 300 1,2,3,5,8,50,100,200<") || page.contains("kv_cli BENCH 300 1,2,3,5,8,50,100,200\n")
         );
         let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
-        for told in [
+        for text in [
             "Sync floor",
             "Latency percentiles",
             "Latency histogram",
@@ -159,13 +159,13 @@ fn the_page_stands_alone_and_says_what_the_lines_say() {
             "fdatasync: 300, 150, 100, 60, 38, 6, 3, 2 times",
             &kernel,
         ] {
-            assert!(page.contains(told), "no {told} in {name}");
+            assert!(page.contains(text), "no {text} in {name}");
         }
         let version = store.cli().arg("--version").output().unwrap().stdout;
         assert!(page.contains(str::from_utf8(&version).unwrap().trim_end()));
         assert!(page.contains("prefers-color-scheme: dark"));
         if name.ends_with("html") {
-            // The lines themselves are in it.
+            // It has the lines for programs too.
             assert!(lines[..8].iter().all(|line| page.contains(line)), "{text}");
         }
         for line in &lines[..8] {
@@ -188,16 +188,16 @@ fn a_page_replaces_a_page_and_nothing_else() {
     let store = Store::new();
     let refused = |name: &str, why: &str| {
         let mut cli = store.cli();
-        // Before the work: no result is printed.
+        // It is refused before the work, so no result is printed.
         cli.args(["-q", "BENCH", "100000000", "--report", name])
             .assert()
             .code(1)
             .stdout("")
             .stderr(predicate::str::contains(why));
     };
-    fs::write(store.path("notes.html"), "<p>somebody's own page").unwrap();
-    refused("notes.html", "BENCH did not write");
-    assert_eq!(fs::read_to_string(store.path("notes.html")).unwrap(), "<p>somebody's own page");
+    fs::write(store.path("notes.html"), "<p>a page of the user").unwrap();
+    refused("notes.html", "not written by BENCH");
+    assert_eq!(fs::read_to_string(store.path("notes.html")).unwrap(), "<p>a page of the user");
     refused("no/such/directory.html", "directory.html");
     fs::create_dir(store.path("directory.svg")).unwrap();
     refused("directory.svg", "directory.svg");
@@ -209,7 +209,7 @@ fn a_page_replaces_a_page_and_nothing_else() {
     assert!(names.iter().all(|name| !name.ends_with(".tmp") && !name.contains(".bench")), "{names:?}");
 }
 
-/// Looks at a page as it stands there: what lies outside or on something else, and what can hardly be read.
+/// Checks a page in the browser: texts outside of it, texts over other texts, and texts with low contrast.
 const PROBE: &str = r#"<pre id="probe"></pre><script>
 const luminance = rgb => rgb.match(/[\d.]+/g).slice(0, 3).map(c => c / 255)
     .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4).reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
@@ -256,7 +256,7 @@ fn dom(page: &Path, profile: &Path, dark: bool, width: u32) -> String {
 }
 
 #[test]
-fn a_browser_shows_the_page_whole_in_light_and_dark() {
+fn a_browser_shows_the_whole_page_in_light_and_dark() {
     if browser().is_none() {
         return skipped("no browser: chromium is not installed");
     }
@@ -297,14 +297,14 @@ fn a_browser_shows_the_page_whole_in_light_and_dark() {
     }
 }
 
-/// What a terminal of 80 columns is sent.
+/// The output on a terminal of 80 columns.
 fn on_a_terminal(store: &Store, words: &[&str], environment: &[(&str, &str)]) -> String {
     let mut command = store.program("sh");
-    // stderr has the progress of a slow disk, which would be mixed in.
+    // stderr may have a progress bar, if the disk is slow.
     command.args(["-c", "exec \"$0\" -q \"$@\" 2>/dev/null", env!("CARGO_BIN_EXE_kv_cli")]).args(words);
     command.env("LC_ALL", "C.UTF-8").env("TERM", "xterm-256color").envs(environment.iter().copied());
     let mut session = rexpect::session::spawn_command(command, Some(60_000)).unwrap();
-    // It reads a byte as a character.
+    // The library reads each byte as a character.
     let bytes = session.exp_eof().unwrap().chars().filter(|&c| c != '\r').map(|c| u8::try_from(c).unwrap()).collect();
     String::from_utf8(bytes).unwrap()
 }
@@ -342,9 +342,9 @@ fn a_terminal_gets_a_picture_that_fits() {
     }
 }
 
-/// A script that needs a tool says so and is content without it.
+/// A script that needs a missing tool says so and succeeds.
 #[test]
-fn the_profiling_scripts_count_or_say_what_is_missing() {
+fn the_profiling_scripts_count_or_name_the_missing_tool() {
     let store = Store::new();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let script = |name: &str, words: &[&str]| {
@@ -360,7 +360,7 @@ fn the_profiling_scripts_count_or_say_what_is_missing() {
     } else {
         let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(rows.len(), 3, "{table}");
-        // One sync for each group, and one write call, with a few more where the log reserves space.
+        // One sync and one write call for each group, and a few more writes when the log reserves space.
         for (row, group) in [(&rows[1], 1.0), (&rows[2], 0.2)] {
             let (writes, syncs): (f64, f64) = (row[3].parse().unwrap(), row[4].parse().unwrap());
             assert!(syncs == group && (group..group + 0.1).contains(&writes), "{table}");

@@ -1,5 +1,5 @@
-//! The log and the snapshot of the C++ store are imported as that store would read them, and better where it would lose
-//! something. Their bytes are made here from the description of the formats, one after the other.
+//! The log and the snapshot of the C++ store are imported as that store reads them. Where that store would lose
+//! entries, the import does better. The tests make the bytes of these files from the description of the formats.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
@@ -32,7 +32,7 @@ fn put(seq: u64, key: &str, value: &[u8]) -> Vec<u8> {
     record(1, seq, key.as_bytes(), value)
 }
 
-/// Imports a file of these bytes; returns stdout, stderr and the exit status.
+/// Imports a file with these bytes. Returns stdout, stderr and the exit status.
 fn import(store: &Store, bytes: &[u8], options: &[&str]) -> (String, String, i32) {
     fs::write(store.path("old"), bytes).unwrap();
     let output = store.process().arg("import").args(options).arg("old").output().unwrap();
@@ -46,7 +46,7 @@ fn held(store: &Store) -> String {
 }
 
 #[test]
-fn the_bytes_of_a_record_are_those_of_the_description() {
+fn a_record_has_the_bytes_of_the_description() {
     assert_eq!(crc(b"123456789"), 0xcbf4_3926);
     let bytes = put(7, "k", b"vv");
     assert_eq!(bytes[..26], *b"KVLG\x01\0\x01\x01\0\0\0\x02\0\0\0\x07\0\0\0\0\0\0\0kvv");
@@ -54,9 +54,9 @@ fn the_bytes_of_a_record_are_those_of_the_description() {
 }
 
 #[test]
-fn a_log_is_read_in_its_order_whatever_its_numbers_say() {
+fn a_log_is_read_in_the_order_of_the_file_not_of_its_numbers() {
     let store = Store::new();
-    // The numbers begin again after a snapshot; a failed sync writes records twice.
+    // The numbers begin again after a snapshot. After a failed sync, records are in the log twice.
     let log = [
         put(1, "a", b"1"),
         put(2, "b", b"two words"),
@@ -73,9 +73,9 @@ fn a_log_is_read_in_its_order_whatever_its_numbers_say() {
     assert_eq!(held(&store), "b \"two words\"\nc \"\\0\\xff\\n\"\nd \"\"\n", "again: the same");
 }
 
-/// Cut at every byte: what stands whole before the cut is imported, and a word is said unless nothing is missing.
+/// The log is cut at every byte. The complete records are imported, with a warning if a part of a record is there.
 #[test]
-fn a_torn_tail_is_cut_and_told() {
+fn a_torn_tail_is_left_out_and_reported() {
     let whole = [put(1, "a", b"1"), put(2, "b", b"2")];
     let (first, log) = (whole[0].len(), whole.concat());
     for cut in [first, first + 1, first + 3, first + 5, first + 22, first + 23, first + 26, log.len() - 1, log.len()] {
@@ -87,7 +87,7 @@ fn a_torn_tail_is_cut_and_told() {
             assert_eq!(err, "");
         } else {
             let says = format!(
-                "kv_cli: warning: old: byte {first}: the log stops making sense: the file ends inside a record; {} bytes are no record\n",
+                "kv_cli: warning: old: the log is damaged at byte {first}: the file ends inside a record; {} bytes belong to no record\n",
                 cut - first
             );
             assert_eq!(err, says, "{cut}");
@@ -96,38 +96,39 @@ fn a_torn_tail_is_cut_and_told() {
     }
 }
 
-/// What the C++ store appended behind a torn tail is in the file, and never read by it.
+/// Records that the C++ store appended after a torn tail are in the file, but that store never reads them.
 #[test]
-fn records_behind_a_bad_one_are_counted_and_imported_when_asked_for() {
+fn records_after_a_bad_one_are_counted_and_imported_on_request() {
     let mut torn = put(2, "torn", b"x");
     torn.truncate(20);
     let log = [put(1, "a", b"1"), torn.clone(), put(3, "b", b"2"), vec![0; 9], put(4, "a", b"3"), b"KVLG\x01".to_vec()].concat();
     let store = Store::new();
     let (out, err, status) = import(&store, &log, &[]);
     assert_eq!((out.as_str(), status), ("IMPORT OK entries=1 written=1 unchanged=0\n", 0));
-    assert!(err.contains("old: byte 29: the log stops making sense: "), "{err}");
+    assert!(err.contains("old: the log is damaged at byte 29: "), "{err}");
     assert!(
-        err.contains("34 bytes are no record; behind it are 2 whole records") && err.contains("kv_cli import --salvage"),
+        err.contains("34 bytes belong to no record; 2 intact records after it are not imported")
+            && err.contains("kv_cli import --salvage"),
         "{err}"
     );
     let (out, err, _) = import(&store, &log, &["--salvage"]);
     assert_eq!(out, "IMPORT OK entries=3 written=2 unchanged=1\n");
-    assert!(err.contains("2 whole records behind it, which the C++ store never read, are imported as well"), "{err}");
+    assert!(err.contains("2 intact records after it are imported too, although the C++ store never read them"), "{err}");
     assert_eq!(held(&store), "a 3\nb 2\n");
 
-    // A flipped bit in any byte of a record is seen.
+    // A flipped bit in any byte of a record is detected.
     let good = put(2, "key", b"value");
     for bit in (48 + 3..good.len() * 8).step_by(8) {
         let mut bad = good.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
         let store = Store::new();
         let (_, err, _) = import(&store, &[put(1, "a", b"1"), bad, put(3, "b", b"2")].concat(), &[]);
-        assert!(err.contains("byte 29: the log stops making sense: "), "bit {bit}: {err}");
+        assert!(err.contains("the log is damaged at byte 29: "), "bit {bit}: {err}");
         assert_eq!(held(&store), "a 1\n", "bit {bit}");
     }
 }
 
-/// The file is read in portions; a record may begin at the end of one.
+/// The file is read in portions. A record may begin at the end of one.
 #[test]
 fn a_record_is_found_wherever_it_begins() {
     const PORTION: usize = 256 << 10;
@@ -144,37 +145,43 @@ fn an_empty_key_cannot_be_stored_and_is_counted() {
     let log = [put(1, "", b"x"), put(2, "a", b"1")].concat();
     let (out, err, status) = import(&store, &log, &[]);
     assert_eq!((out.as_str(), status), ("", 1));
-    assert_eq!(err, "kv_cli: error: old: left out, as this store holds no empty key: 1 entry; imported: 1 entry\n");
+    assert_eq!(
+        err,
+        "kv_cli: error: old: skipped 1 entry with an empty key, which this store does not allow; imported: 1 entry\n"
+    );
     assert_eq!(held(&store), "a 1\n");
     let (_, err, status) = import(&store, b"\tx\nb\t2\n", &["--from", "cpp-snapshot"]);
-    assert!(err.contains("no empty key: 1 entry; imported: 1 entry") && status == 1, "{err}");
+    assert!(
+        err.contains("skipped 1 entry with an empty key, which this store does not allow; imported: 1 entry") && status == 1,
+        "{err}"
+    );
     assert_eq!(held(&store), "a 1\nb 2\n");
 }
 
 #[test]
 fn a_snapshot_is_lines_of_key_tab_value() {
     let store = Store::new();
-    // What its own reader, which splits at any blank, makes wrong pairs of.
+    // The reader of that store splits at any blank, and makes wrong pairs of these lines.
     let (out, err, status) = import(&store, b"b\t2\nempty\t\ntwo\thello world\ntab\ta\tb\n#x\t\xff\n", &[]);
     assert_eq!((out.as_str(), err.as_str(), status), ("IMPORT OK entries=5 written=5 unchanged=0\n", "", 0));
     assert_eq!(held(&store), "#x \"\\xff\"\nb 2\nempty \"\"\ntab \"a\\tb\"\ntwo \"hello world\"\n");
 
-    // Snapshot, then log: as that store opens.
+    // First the snapshot, then the log, as that store does at opening.
     fs::write(store.path("log"), [put(1, "b", b"new"), record(2, 2, b"tab", b"")].concat()).unwrap();
     let output = store.process().args(["import", "old", "log"]).output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "IMPORT OK entries=7 written=2 unchanged=5\n");
     assert!(held(&store).contains("b new\n") && !held(&store).contains("tab"));
 
     let (_, err, status) = import(&Store::new(), b"a\t1\nb\ttwo\nlines\nc\t3\n", &[]);
-    assert!(err.starts_with("kv_cli: error: old:3: column 1: no tab between key and value") && status == 1, "{err}");
+    assert!(err.starts_with("kv_cli: error: old:3: column 1: there is no tab between key and value") && status == 1, "{err}");
     assert!(err.contains("; nothing was imported"), "{err}");
     let store = Store::new();
     let (_, err, status) = import(&store, b"a\t1\nb\t2000", &[]);
-    assert!(err.contains("error: old:2: the snapshot ends inside the value of 'b': it was cut"), "{err}");
+    assert!(err.contains("error: old:2: the snapshot ends inside the value of 'b': it was cut off"), "{err}");
     assert_eq!((held(&store).as_str(), status), ("", 1));
     let (_, err, status) = import(&store, b"a\t1\nb\t2000", &["--salvage"]);
     assert!(
-        err.contains("old: line 2: the snapshot ends inside the value of 'b', which was left out; imported: 1 entry"),
+        err.contains("old: line 2: the snapshot ends inside the value of 'b', which was skipped; imported: 1 entry"),
         "{err}"
     );
     assert_eq!((held(&store).as_str(), status), ("a 1\n", 1));
@@ -184,10 +191,10 @@ fn a_snapshot_is_lines_of_key_tab_value() {
 fn files_of_other_stores_are_refused_by_name() {
     let store = Store::new();
     for (bytes, says) in [
-        (&b"KVLG\x01\x17\x2a\0\0\0\0\0\0\0\0\0\x01a"[..], "begins with KVLG, but is neither a log of the C++ store"),
+        (&b"KVLG\x01\x17\x2a\0\0\0\0\0\0\0\0\0\x01a"[..], "begins with KVLG, but is not a log of the C++ store"),
         (b"KVSP\0\0\0\0", "begins with KVSP"),
         (b"\x89kvwal\r\n\x01\0\0\0", "this is a file of a kv-engine store, not an export"),
-        (b"dear diary\n", "neither an export, nor a log or snapshot of the C++ store; it begins with 'dear diary'"),
+        (b"dear diary\n", "this is not an export, and not a log or snapshot of the C++ store; it begins with 'dear diary'"),
     ] {
         let (out, err, status) = import(&store, bytes, &[]);
         assert!(out.is_empty() && err.contains(says) && err.contains("nothing was imported") && status == 1, "{err}");

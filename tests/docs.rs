@@ -1,4 +1,4 @@
-//! What the tables of `docs` say, against what the program does.
+//! The tables of `docs` against the program.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
@@ -12,7 +12,7 @@ fn doc(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name)).unwrap()
 }
 
-/// The names in the first column of the table behind `title`, with and without the mark of an inner field.
+/// The names in the first column of the table after `title`, and whether each has the mark of an inner field.
 fn first_column(text: &str, title: &str) -> Vec<(bool, String)> {
     let (_, rest) = text.split_once(title).unwrap();
     let rows = rest.lines().skip_while(|line| !line.starts_with("|---")).skip(1).take_while(|line| line.starts_with('|'));
@@ -25,12 +25,12 @@ fn first_column(text: &str, title: &str) -> Vec<(bool, String)> {
 }
 
 #[test]
-fn the_fields_of_stats_are_those_of_the_table_in_its_order() {
+fn the_fields_of_stats_are_in_the_table_in_the_same_order() {
     let output = Store::new().cli().arg("--json").write_stdin("STATS\n").output().unwrap().stdout;
     let text = String::from_utf8(output).unwrap();
     let stats: Value = serde_json::from_str(&text).unwrap();
     let (inner, outer): (Vec<_>, Vec<_>) = first_column(&doc("json.md"), "## `STATS`").into_iter().partition(|(inner, _)| *inner);
-    // A map forgets the order; the text has it.
+    // The parsed object has no order, but the text has it.
     let mut from = text.find("\"ok\"").unwrap();
     for (_, name) in &outer {
         let at = text[from..].find(&format!("\"{name}\":")).unwrap_or_else(|| panic!("{name} is not in {}", &text[from..]));
@@ -38,26 +38,26 @@ fn the_fields_of_stats_are_those_of_the_table_in_its_order() {
     }
     assert_eq!(stats.as_object().unwrap().len(), outer.len() + 2, "a field is not in the table: {text}");
     let recovery = stats["recovery"].as_object().unwrap();
-    let told: Vec<_> = inner.iter().map(|(_, name)| name.as_str()).collect();
-    assert_eq!(recovery.keys().collect::<Vec<_>>().len(), told.len(), "{recovery:?} against {told:?}");
-    assert!(told.iter().all(|name| recovery.contains_key(*name)), "{recovery:?} against {told:?}");
+    let listed: Vec<_> = inner.iter().map(|(_, name)| name.as_str()).collect();
+    assert_eq!(recovery.keys().collect::<Vec<_>>().len(), listed.len(), "{recovery:?} against {listed:?}");
+    assert!(listed.iter().all(|name| recovery.contains_key(*name)), "{recovery:?} against {listed:?}");
 }
 
 #[test]
 fn every_code_of_an_error_is_in_the_table() {
-    let source = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/command/mod.rs")).unwrap();
+    let source = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/error.rs")).unwrap();
     let (_, shown) = source.split_once("impl fmt::Display for Code").unwrap();
     let shown = shown.split("\n}\n").next().unwrap();
     let mut codes: Vec<_> = shown.split('"').skip(1).step_by(2).map(str::to_string).collect();
-    let mut told: Vec<_> = first_column(&doc("json.md"), "status 1\n").into_iter().map(|(_, name)| name).collect();
+    let mut listed: Vec<_> = first_column(&doc("json.md"), "status 1\n").into_iter().map(|(_, name)| name).collect();
     codes.sort();
-    told.sort();
+    listed.sort();
     assert!(codes.len() > 10);
-    assert_eq!(codes, told);
+    assert_eq!(codes, listed);
 }
 
 #[test]
-fn a_checkpoint_that_fails_is_told_in_stats_and_the_next_one_takes_its_place() {
+fn stats_shows_a_failed_checkpoint_until_one_succeeds() {
     let store = Store::new();
     let mut child = store.piped(&["--json", "--checkpoint-log", "1", "--batch", "1"]);
     let (mut to, from) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
@@ -67,7 +67,7 @@ fn a_checkpoint_that_fails_is_told_in_stats_and_the_next_one_takes_its_place() {
         serde_json::from_str(&replies.next().unwrap().unwrap()).unwrap()
     };
     ask("SIZE");
-    // A directory in the place of the snapshot; no checkpoint replaces that.
+    // A directory instead of the snapshot; no checkpoint replaces it.
     fs::create_dir(store.path("kv.snapshot")).unwrap();
     fs::write(store.path("kv.snapshot/x"), "").unwrap();
     let mut failure = Value::Null;

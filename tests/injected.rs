@@ -1,5 +1,5 @@
-//! The shipped program on a system whose calls fail: strace puts the errors in, into the calls on one file. No OK
-//! behind a failed sync, the right exit status, and nothing that was promised is missing afterwards.
+//! The shipped program on a system whose calls fail. strace injects the errors into the calls on one file. After a
+//! failed sync there is no more OK, the exit status is right, and no promised write is missing afterwards.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
 
@@ -10,18 +10,18 @@ use std::fs;
 use std::io::Write;
 use std::process::Stdio;
 
-/// What a run under strace did.
+/// The result of a run under strace.
 struct Run {
     status: i32,
     /// The answers in order.
     answers: Vec<String>,
     stderr: String,
-    /// How many calls were made to fail.
+    /// The number of calls that strace made fail.
     injected: usize,
 }
 
-/// Runs `script` with `injections`, which are about calls on the file `name` of the store (`.`: its directory, ``: every file).
-/// `None` where strace cannot do that.
+/// Runs `script` with `injections` into calls on the file `name` of the store (`.`: its directory, empty: every file).
+/// `None` if strace cannot do that here.
 fn run(store: &Store, batch: u64, name: &str, injections: &[&str], script: &str) -> Option<Run> {
     let trace = store.path("trace");
     let mut command = store.program("strace");
@@ -57,14 +57,14 @@ fn puts(from: usize, to: usize) -> String {
     (from..=to).map(|n| format!("PUT k{n:02} {n}\n")).collect()
 }
 
-/// The keys that a later opening finds, and that they are k01, k02 … without a gap.
+/// How many keys a later opening finds. It checks that they are k01, k02 … without a gap.
 fn kept(store: &Store) -> usize {
     let (kept, status) = found(store);
     assert_eq!(status, 0);
     kept
 }
 
-/// As [`kept`], and the status.
+/// As [`kept`], with the exit status.
 fn found(store: &Store) -> (usize, i32) {
     let output = store.cli().arg("-q").write_stdin("SCAN\n").output().unwrap();
     let entries = output.stdout;
@@ -75,7 +75,7 @@ fn found(store: &Store) -> (usize, i32) {
 }
 
 #[test]
-fn no_ok_behind_a_failed_sync() {
+fn no_ok_after_a_failed_sync() {
     for error in ["EIO", "ENOSPC", "EDQUOT"] {
         for when in ["3", "3+"] {
             for batch in [1, 2] {
@@ -84,7 +84,7 @@ fn no_ok_behind_a_failed_sync() {
                 let Some(run) = run(&store, batch, "kv.wal", &[&injection], &puts(1, 12)) else { return };
                 let (good, case) = (2 * batch as usize, format!("{injection}, batch size {batch}: {}", run.stderr));
                 assert_eq!(run.injected, 1, "a failed sync is never repeated: {case}");
-                // With two in a group, the first of the third one had been acknowledged before the sync.
+                // With two writes in a group, the first write of the third group is acknowledged before the sync.
                 assert_eq!(run.answers, vec!["OK"; good + batch as usize - 1], "{case}");
                 assert_eq!(run.status, 4, "{case}");
                 assert!(run.stderr.contains("the sync of the log failed"), "{case}");
@@ -94,7 +94,7 @@ fn no_ok_behind_a_failed_sync() {
     }
 }
 
-/// Syncs that fail while opening and in a snapshot.
+/// Syncs that fail during opening and during a snapshot.
 #[test]
 fn a_sync_that_fails_elsewhere() {
     // Opening syncs before it reads.
@@ -104,8 +104,8 @@ fn a_sync_that_fails_elsewhere() {
     assert_eq!((opening.status, opening.answers.len(), opening.injected), (3, 0, 1), "{}", opening.stderr);
     assert_eq!(kept(&store), 3);
 
-    // The snapshot's own: it is not taken, all goes on. Before it the log is synced: before it is read, with the mark of
-    // this opening, and with the first write.
+    // The sync of the snapshot fails: no snapshot is taken, and the store goes on. The four syncs before it are those
+    // of the log: before it is read, with the mark of this opening, and with the first write.
     let script = format!("{}SNAP\n{}", puts(4, 4), puts(5, 6));
     let snapshot = run(&store, 1, "", &["fdatasync:error=EIO:when=5"], &script).unwrap();
     assert_eq!((snapshot.status, snapshot.injected), (1, 1), "{}", snapshot.stderr);
@@ -113,7 +113,7 @@ fn a_sync_that_fails_elsewhere() {
     assert!(snapshot.stderr.contains("snapshot not taken") && !store.path("kv.snapshot").exists(), "{}", snapshot.stderr);
     assert_eq!(kept(&store), 6);
 
-    // The directory's, at each place: two when opening, one behind the snapshot, one behind the new log.
+    // A sync of the directory fails. There are two at opening, one after the snapshot and one after the new log.
     for (when, status, oks) in [(1, 3, 0), (2, 3, 0), (3, 4, 1), (4, 4, 1), (5, 0, 4)] {
         let store = Store::new();
         store.script(puts(1, 3));
@@ -127,8 +127,8 @@ fn a_sync_that_fails_elsewhere() {
 
 #[test]
 fn writes_that_fail() {
-    // For lack of room: refused, taken back, and the next one is taken.
-    // The first write of all reserves space, which may fail.
+    // Without space, a write is refused and removed from the log, and the next one is accepted. The very first write
+    // reserves space, and may fail.
     let cases = [
         ("pwrite64:error=ENOSPC:when=1", 6, 0),
         ("pwrite64:retval=0:when=1", 6, 0),
@@ -149,13 +149,13 @@ fn writes_that_fail() {
         let case = format!("{injection}: {}", run.stderr);
         assert!(run.injected > 0, "{case}");
         assert_eq!((run.answers, run.status), (vec!["OK".to_string(); oks], status), "{case}");
-        // Where the last write failed, nothing stands behind the one before it, and opening says so.
+        // If the last write failed, the log ends right after the one before it, and the next opening warns about that.
         let after = store.cli().write_stdin("SIZE\n").assert().success().get_output().clone();
-        let (kept, said) = (String::from_utf8(after.stdout).unwrap(), String::from_utf8(after.stderr).unwrap());
+        let (kept, err) = (String::from_utf8(after.stdout).unwrap(), String::from_utf8(after.stderr).unwrap());
         assert!(kept == format!("{oks}\n"), "{kept} after {case}");
-        assert!(said.lines().all(|line| line.contains("a write failed there")), "{said} after {case}");
+        assert!(err.lines().all(|line| line.contains("a write failed there")), "{err} after {case}");
     }
-    // A write that cannot be taken back is the end.
+    // If a refused write cannot be removed from the log, no more writes are accepted.
     let store = Store::new();
     let both = ["pwrite64:error=ENOSPC:when=4", "ftruncate:error=EIO:when=1"];
     let run = run(&store, 1, "kv.wal", &both, &puts(1, 6)).unwrap();
@@ -172,9 +172,9 @@ fn accepted_writes_that_cannot_be_saved_are_counted() {
     assert_eq!(kept(&store), 4);
 }
 
-/// A device that takes seven bytes and keeps none: nothing can save the write, but a wrong value is never served.
+/// A device reports seven written bytes and keeps none. The write is lost, but no wrong value is ever served.
 #[test]
-fn a_device_that_lies_is_found_out() {
+fn a_device_that_loses_writes_is_detected() {
     for when in 1..=5 {
         let store = Store::new();
         let injection = format!("pwrite64:retval=7:when={when}");
@@ -186,8 +186,8 @@ fn a_device_that_lies_is_found_out() {
 }
 
 #[test]
-fn names_that_cannot_be_changed() {
-    // The first name is given to the snapshot, the second one to the log behind it.
+fn a_rename_that_fails() {
+    // The first rename is that of the snapshot, the second one that of the new log.
     for (when, says) in [(1, "snapshot not taken"), (2, "no new log was begun")] {
         let store = Store::new();
         store.script(puts(1, 3));
@@ -223,7 +223,7 @@ fn a_read_error_is_not_the_end_of_the_log() {
 }
 
 #[test]
-fn a_lock_that_cannot_be_had() {
+fn a_lock_that_fails() {
     for error in ["ENOLCK", "EIO"] {
         let store = Store::new();
         store.script(puts(1, 3));

@@ -1,5 +1,5 @@
-//! A million piped PUT lines, and SIGKILL: what comes back is exactly a prefix of the script, and
-//! everything that was acknowledged as durable is in it.
+//! A million piped PUT lines, and SIGKILL. The recovered state is exactly a prefix of the script, and every write that
+//! was acknowledged as durable is in it.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 #[path = "../crates/kv_engine/tests/support/mod.rs"]
@@ -14,7 +14,7 @@ use support::{Place, Random, contents};
 const LINES: u64 = 1_000_000;
 const BATCH: u64 = 1000;
 
-/// The script, line by line: as a user would write it, and what it means.
+/// The lines of the script, as a user would write them, with their keys and values.
 struct Script(Random);
 
 impl Script {
@@ -80,7 +80,7 @@ fn count_answers(child: &mut Child, mut watch: impl FnMut(&str) + Send + 'static
     })
 }
 
-/// Opens the store and checks that it holds the script's first k lines; returns k.
+/// Opens the store and checks that it holds the first k lines of the script. Returns k.
 fn check_prefix(place: &Place) -> u64 {
     let engine = place.open();
     let k = engine.recovery().last_seq;
@@ -90,12 +90,12 @@ fn check_prefix(place: &Place) -> u64 {
         let (_, key, value) = script.next();
         model.insert(key, value);
     }
-    assert!(contents(&engine) == model, "the state is not that after the first {k} lines");
+    assert!(contents(&engine) == model, "the state is not the one after the first {k} lines");
     k
 }
 
 #[test]
-fn killed_midway_a_million_lines_leave_a_prefix_with_everything_promised() {
+fn after_a_kill_midway_a_prefix_with_every_promised_write_is_left() {
     let place = Place::new();
     let mut child = start(&place);
     let answers = count_answers(&mut child, |_| {});
@@ -106,18 +106,18 @@ fn killed_midway_a_million_lines_leave_a_prefix_with_everything_promised() {
         stdin.write_all(&script.next().0).unwrap();
         sent += 1;
     }
-    child.kill().unwrap(); // while it is busy: the pipe is still full
+    child.kill().unwrap(); // while it works: the pipe is still full
     child.wait().unwrap();
     drop(stdin);
     let acknowledged = answers.join().unwrap();
     let k = check_prefix(&place);
     assert!(k <= sent, "{k} of {sent}");
-    assert!(k + (BATCH - 1) >= acknowledged, "{k} came back, {acknowledged} were acknowledged");
+    assert!(k + (BATCH - 1) >= acknowledged, "{k} were recovered, {acknowledged} were acknowledged");
     assert!(k > 0 && acknowledged > 0);
 }
 
 #[test]
-fn killed_after_the_last_flush_a_million_lines_are_all_there() {
+fn after_a_kill_behind_the_last_flush_all_million_lines_are_there() {
     let place = Place::new();
     let mut child = start(&place);
     let (flushed, wait_for_flush) = std::sync::mpsc::channel();

@@ -1,5 +1,6 @@
-//! The shipped program on real file systems in bad states: full, read-only, immutable, replaced, too large; and under
-//! the limits, signals and neighbours that a process can have. `scripts/dev/real-os` counts what was skipped here.
+//! The shipped program on real file systems in bad states: full, read-only, immutable, replaced, too large. Also the
+//! limits of a process, signals, and other processes on the same store. `scripts/dev/real-os` counts the tests that
+//! were skipped.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
 
@@ -16,12 +17,12 @@ use std::process::{Child, Command, Output, Stdio};
 
 const KV_CLI: &str = env!("CARGO_BIN_EXE_kv_cli");
 
-/// Runs a tool of the system; whether it could.
+/// Runs a tool of the system. Returns whether it succeeded.
 fn tool(words: &[&str]) -> bool {
     Command::new(words[0]).args(&words[1..]).output().is_ok_and(|output| output.status.success())
 }
 
-/// A file system of its own, until dropped.
+/// A file system of its own. It is unmounted when this is dropped.
 struct Mounted {
     at: PathBuf,
     image: PathBuf,
@@ -29,7 +30,7 @@ struct Mounted {
 }
 
 impl Mounted {
-    /// A small ext4 in a file; `None` where that cannot be mounted.
+    /// A small ext4 in a file. `None` if it cannot be mounted here.
     fn ext4(mib: u64) -> Option<Mounted> {
         let dir = tempfile::tempdir().unwrap();
         let (at, image) = (dir.path().join("mount"), dir.path().join("image"));
@@ -66,7 +67,7 @@ impl Drop for Mounted {
     }
 }
 
-/// kv_cli behind words of a shell: limits, traps.
+/// Runs kv_cli after commands of a shell that set limits or traps.
 fn limited(store: &Store, words: &str, args: &str, script: &str) -> Output {
     let mut command = store.program("sh");
     command.args(["-c", &format!("{words}; exec \"$0\" --flush-interval 0 {args}"), KV_CLI]);
@@ -86,7 +87,7 @@ fn bytes_of(store: &Store) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 #[test]
-fn a_read_only_file_system_can_be_looked_at_and_nothing_else() {
+fn on_a_read_only_file_system_only_the_tools_work() {
     let Some(disk) = Mounted::ext4(16) else { return };
     let store = disk.store();
     store.script("PUT a 1\nSNAP\nPUT b 2\n");
@@ -102,9 +103,9 @@ fn a_read_only_file_system_can_be_looked_at_and_nothing_else() {
     assert_eq!(store.script("PUT c 3\nSIZE\n"), "OK\n3\n");
 }
 
-/// ext4 gives up at an error of its own, while the store is open: a real failing write, not an injected one.
+/// ext4 becomes read-only after an error while the store is open. The failing write is real, not injected.
 #[test]
-fn a_file_system_that_gives_up_under_an_open_store() {
+fn a_file_system_that_fails_under_an_open_store() {
     for batch in ["1", "3"] {
         let Some(disk) = Mounted::ext4(16) else { return };
         let store = disk.store();
@@ -114,14 +115,14 @@ fn a_file_system_that_gives_up_under_an_open_store() {
         let device = mounts.lines().find(|line| line.contains(disk.at.to_str().unwrap())).and_then(|line| line.split(' ').next());
         let name = Path::new(device.unwrap()).file_name().unwrap().to_str().unwrap().to_string();
         if let Err(error) = fs::write(format!("/sys/fs/ext4/{name}/trigger_fs_error"), "a test") {
-            return skipped(&format!("ext4 cannot be told to fail: {error}"));
+            return skipped(&format!("cannot make ext4 fail: {error}"));
         }
         (1..=5).for_each(|n| shell.to.write_all(format!("PUT late{n} 1\n").as_bytes()).unwrap_or_default());
-        let (answers, said, status) = shell.end();
-        // With three in a group the first two are accepted and never promised; the third needs the disk.
-        assert_eq!(answers.lines().count(), batch.parse::<usize>().unwrap() - 1, "{answers}{said}");
-        assert_eq!(status, Some(4), "{said}");
-        assert!(said.contains("no write is accepted until the store is opened again"), "{said}");
+        let (answers, err, status) = shell.end();
+        // With three writes in a group, the first two are accepted and not promised. The third needs the disk.
+        assert_eq!(answers.lines().count(), batch.parse::<usize>().unwrap() - 1, "{answers}{err}");
+        assert_eq!(status, Some(4), "{err}");
+        assert!(err.contains("no write is accepted until the store is opened again"), "{err}");
         assert!(tool(&["umount", disk.at.to_str().unwrap()]));
         Command::new("e2fsck").args(["-fy", disk.image.to_str().unwrap()]).output().unwrap();
         assert!(disk.mount());
@@ -131,7 +132,7 @@ fn a_file_system_that_gives_up_under_an_open_store() {
 }
 
 #[test]
-fn a_full_ext4_refuses_and_what_is_unsaved_at_the_end_is_counted() {
+fn a_full_ext4_refuses_writes_and_unsaved_writes_are_counted_at_the_end() {
     let Some(disk) = Mounted::ext4(8) else { return };
     let store = disk.store();
     let mut shell = Shell::on(&store, &["--batch", "3"]);
@@ -139,7 +140,7 @@ fn a_full_ext4_refuses_and_what_is_unsaved_at_the_end_is_counted() {
     let ballast = File::create(disk.at.join("ballast")).unwrap();
     let chunk = vec![b'b'; 64 << 10];
     while (&ballast).write_all(&chunk).is_ok() {}
-    // What is left is so little that it only shows when it is asked for.
+    // The last free blocks can be used only after a sync.
     while ballast.sync_all().is_ok() && (&ballast).write_all(&chunk[..4 << 10]).is_ok() {}
     drop(ballast);
     (1..=2).for_each(|n| assert_eq!(shell.ask(&format!("PUT wait{n} {}", "w".repeat(50_000))), "OK"));
@@ -147,16 +148,16 @@ fn a_full_ext4_refuses_and_what_is_unsaved_at_the_end_is_counted() {
     shell.say("SNAP");
     shell.say("FLUSH");
     assert_eq!(shell.ask("SIZE"), "5");
-    let (rest, said, status) = shell.end();
-    assert_eq!((rest.as_str(), status), ("", Some(4)), "{said}");
-    assert!(said.contains("no room to write the log") && said.contains("2 accepted writes not saved"), "{said}");
+    let (rest, err, status) = shell.end();
+    assert_eq!((rest.as_str(), status), ("", Some(4)), "{err}");
+    assert!(err.contains("no room to write the log") && err.contains("2 accepted writes not saved"), "{err}");
     fs::remove_file(disk.at.join("ballast")).unwrap();
     assert_eq!(store.script("KEYS\nPUT more 1\nSNAP\n"), "safe1\nsafe2\nsafe3\nOK\nSNAP OK\n");
 }
 
-/// Immutable and append-only files, by `chattr`.
+/// The flags are set with `chattr`.
 #[test]
-fn files_that_must_not_change() {
+fn immutable_and_append_only_files() {
     struct Freed<'a>(&'a Path);
     impl Drop for Freed<'_> {
         fn drop(&mut self) {
@@ -178,7 +179,7 @@ fn files_that_must_not_change() {
             assert_eq!(fs::read(store.path("kv.wal")).unwrap(), before);
             drop(freed);
         }
-        // A directory that takes no new names: writes go on, a snapshot is not taken.
+        // In a directory that accepts no new names, writes go on, but no snapshot is taken.
         let mut shell = Shell::on(&store, &["--batch", "1"]);
         assert_eq!(shell.ask("PUT c 3"), "OK");
         assert!(tool(&["chattr", "+i", store.dir.path().to_str().unwrap()]));
@@ -187,12 +188,12 @@ fn files_that_must_not_change() {
         assert_eq!(shell.ask("PUT d 4"), "OK");
         drop(freed);
         assert_eq!(shell.ask("SNAP"), "SNAP OK");
-        let (_, said, status) = shell.end();
+        let (_, err, status) = shell.end();
         assert_eq!(status, Some(1));
-        assert!(said.contains("snapshot not taken"), "{said}");
+        assert!(err.contains("snapshot not taken"), "{err}");
         assert_eq!(store.script("SIZE\n"), "4\n");
     }
-    // The log made immutable while it is open: whatever the system then says, no OK was for nothing.
+    // The log becomes immutable while it is open. The system may accept writes or not. Every OK must be true.
     let store = Store::new();
     let mut shell = Shell::on(&store, &["--batch", "1"]);
     assert_eq!(shell.ask("PUT a 1"), "OK");
@@ -200,14 +201,14 @@ fn files_that_must_not_change() {
     assert!(tool(&["chattr", "+i", wal.to_str().unwrap()]));
     let freed = Freed(&wal);
     let _ = shell.to.write_all(b"PUT b 2\nPUT c 3\n");
-    let (answers, said, status) = shell.end();
+    let (answers, err, status) = shell.end();
     drop(freed);
     let oks = answers.lines().filter(|&line| line == "OK").count();
-    assert_eq!(status, Some(if oks == 2 { 0 } else { 4 }), "{said}");
-    assert_eq!(store.script("SIZE\n"), format!("{}\n", 1 + oks), "{said}");
+    assert_eq!(status, Some(if oks == 2 { 0 } else { 4 }), "{err}");
+    assert_eq!(store.script("SIZE\n"), format!("{}\n", 1 + oks), "{err}");
 }
 
-/// A file size limit whose signal is ignored; a snapshot that is over it.
+/// A file size limit whose signal is ignored, and a snapshot that is larger than the limit.
 #[test]
 fn a_file_size_limit_is_a_full_disk() {
     let store = Store::new();
@@ -234,19 +235,19 @@ fn too_few_file_descriptors() {
     let (mut expected, mut outcomes) = (1, Vec::new());
     for most in 3..20 {
         let output = limited(&store, &format!("ulimit -n {most}"), "--batch 1", &format!("PUT k{most} 1\nSNAP\n"));
-        let (answers, said) = (text(&output.stdout), text(&output.stderr));
-        assert!(!said.contains("panicked") && output.status.code().is_some(), "{most}: {said}");
+        let (answers, err) = (text(&output.stdout), text(&output.stderr));
+        assert!(!err.contains("panicked") && output.status.code().is_some(), "{most}: {err}");
         expected += usize::from(answers.starts_with("OK\n"));
         outcomes.push(output.status.code().unwrap());
-        assert_eq!(store.script("SIZE\n"), format!("{expected}\n"), "{most}: {said}");
+        assert_eq!(store.script("SIZE\n"), format!("{expected}\n"), "{most}: {err}");
     }
     assert_eq!(outcomes.last(), Some(&0), "{outcomes:?}");
-    assert!(outcomes.iter().any(|status| *status != 0), "the limit was met: {outcomes:?}");
+    assert!(outcomes.iter().any(|status| *status != 0), "some limit was too low: {outcomes:?}");
 }
 
-/// Length fields that promise a gigabyte, under a limit on memory: nothing is allocated on their word.
+/// Length fields say a gigabyte, and memory is limited. The program must not allocate what they say.
 #[test]
-fn lengths_that_no_file_has() {
+fn false_lengths_allocate_nothing() {
     const HEADER_BYTES: usize = 64;
     const SALT_AT: usize = 28;
     let store = Store::new();
@@ -254,7 +255,7 @@ fn lengths_that_no_file_has() {
     let path = store.path("kv.wal");
     let whole = fs::read(&path).unwrap();
     let salt = u32::from_le_bytes(whole[SALT_AT..SALT_AT + 4].try_into().unwrap());
-    // The first frame, with another body length and the checksum that goes with it.
+    // The first frame with another body length, and the right checksum for it.
     for length in [1_u32 << 30, (1 << 30) + 1, u32::MAX, 60_000_000] {
         let mut log = whole.clone();
         let frame = &mut log[HEADER_BYTES..];
@@ -269,7 +270,8 @@ fn lengths_that_no_file_has() {
         let words = text(&output.stderr);
         assert!(words.contains("damaged at byte 64") || words.contains("torn record at byte 64"), "{length}: {words}");
     }
-    // The snapshot's, under a header that holds. The logs that were damaged are dealt with first.
+    // The lengths of the snapshot, in a header with the right checksum. The kept copies of the damaged logs are removed
+    // first.
     let beside = fs::read_dir(store.dir.path()).unwrap().map(|entry| entry.unwrap().path());
     beside.filter(|path| path.to_str().unwrap().contains(".damaged-")).for_each(|path| fs::remove_file(path).unwrap());
     store.script("PUT a 1\nSNAP\n");
@@ -289,7 +291,7 @@ fn lengths_that_no_file_has() {
     }
 }
 
-/// Files of more than four gibibytes, nearly all of it holes.
+/// Files of more than four gibibytes, nearly all of them holes.
 #[test]
 fn offsets_beyond_four_gibibytes() {
     const LONG: u64 = (4 << 30) + 12_345;
@@ -301,7 +303,7 @@ fn offsets_beyond_four_gibibytes() {
     }
     let refused = store.cli().write_stdin("SIZE\n").assert().code(3).stdout("");
     refused.stderr(predicate::str::contains(format!("the file has {LONG} bytes where its header promises {}", snapshot.len())));
-    // A header that promises this length, and holes where the entries should be.
+    // A header with this length, and holes in place of the entries.
     let mut header = snapshot[..96].to_vec();
     header[48..56].copy_from_slice(&(LONG - 96).to_le_bytes());
     let check = crc32fast::hash(&header[..92]).to_le_bytes();
@@ -310,8 +312,7 @@ fn offsets_beyond_four_gibibytes() {
     file.write_all_at(&header, 0).unwrap();
     file.set_len(LONG).unwrap();
     store.cli().write_stdin("SIZE\n").assert().code(3).stderr(
-        predicate::str::contains("kv.snapshot: damaged at byte 96")
-            .and(predicate::str::contains("what is whole in the files: kv_cli export --salvage")),
+        predicate::str::contains("kv.snapshot: damaged at byte 96").and(predicate::str::contains("kv_cli export --salvage")),
     );
     assert_eq!(fs::metadata(store.path("kv.snapshot")).unwrap().len(), LONG);
     fs::write(store.path("kv.snapshot"), snapshot).unwrap();
@@ -334,7 +335,7 @@ fn a_tail_of_zeros_is_cut(length: u64) {
         return skipped(&format!("no sparse file of this length here: {error}"));
     }
     let opened = store.cli().timeout(std::time::Duration::from_secs(900)).write_stdin("SIZE\nPUT c 3\n").assert().success();
-    opened.stdout("2\nOK\n").stderr(""); // as space that was reserved
+    opened.stdout("2\nOK\n").stderr(""); // it looks like reserved space
     assert!(fs::metadata(store.path("kv.wal")).unwrap().len() < 1_000);
     assert_eq!(store.script("SIZE\n"), "3\n");
 }
@@ -345,12 +346,12 @@ fn a_tail_of_holes_is_cut() {
 }
 
 #[test]
-#[ignore = "looks at every byte of four gibibytes: a minute"]
+#[ignore = "reads four gibibytes: a minute"]
 fn a_tail_of_holes_beyond_four_gibibytes_is_cut() {
     a_tail_of_zeros_is_cut((4 << 30) + 12_345);
 }
 
-/// Many at once on a store that is not there yet: one at a time, and every OK is kept.
+/// Many processes open a store that does not exist yet. Only one at a time has it, and every OK is true.
 #[test]
 fn processes_that_race_for_a_store() {
     let store = Store::new();
@@ -372,12 +373,12 @@ fn processes_that_race_for_a_store() {
                 status => assert!(status == Some(3) && text(&output.stderr).contains("in use by"), "{}", text(&output.stderr)),
             }
         }
-        assert!(kept > round, "one of them at least");
+        assert!(kept > round, "at least one of them");
     }
     assert_eq!(store.script("SIZE\n"), format!("{kept}\n"));
 }
 
-/// The lock is one whatever way leads to it.
+/// All paths lead to the same lock.
 #[test]
 fn one_store_by_several_paths() {
     let store = Store::new();
@@ -395,9 +396,9 @@ fn one_store_by_several_paths() {
     assert_eq!(shell.end().2, Some(0));
 }
 
-/// A file of the user's that happens to have a name the store needs, or was linked there by somebody.
+/// A file of the user has a name that the store needs, or another user has linked a file there.
 #[test]
-fn files_at_the_helper_names_are_not_written_over() {
+fn files_with_the_names_of_helper_files_are_not_overwritten() {
     for suffix in ["kv.wal.lock", "kv.snapshot.lock"] {
         for linked in [false, true] {
             let store = Store::new();
@@ -411,7 +412,7 @@ fn files_at_the_helper_names_are_not_written_over() {
             let refused = store.cli().args(["PUT", "a", "1"]).assert().code(3);
             refused.stderr(predicate::str::contains(format!("{suffix}: this name is needed for a lock")));
             assert_eq!((fs::read(&victim).unwrap(), fs::read(&lock).unwrap()), (b"precious\n".to_vec(), b"precious\n".to_vec()));
-            fs::write(&lock, [0; 40]).unwrap(); // a note of which a power cut left zeros
+            fs::write(&lock, [0; 40]).unwrap(); // after a power cut, the note in it may be zeros
             store.script("PUT a 1\n");
         }
     }
@@ -444,15 +445,15 @@ fn files_of_other_users_and_modes() {
         let files: Vec<PathBuf> = before.iter().map(|(path, _)| path.clone()).collect();
         files.iter().for_each(|path| fs::set_permissions(path, fs::Permissions::from_mode(file_mode)).unwrap());
         let output = as_nobody(&["PUT", "c", "3"]).unwrap();
-        let said = text(&output.stderr);
-        assert_eq!((output.status.code(), output.stdout.len()), (Some(3), 0), "{mode:o} {file_mode:o}: {said}");
-        assert!(said.contains("Permission denied") || said.contains("belongs to user"), "{mode:o} {file_mode:o}: {said}");
+        let err = text(&output.stderr);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(3), 0), "{mode:o} {file_mode:o}: {err}");
+        assert!(err.contains("Permission denied") || err.contains("belongs to user"), "{mode:o} {file_mode:o}: {err}");
     }
     assert!(bytes_of(&store) == before);
 }
 
-/// Somebody moves the directory away under an open store, and another store begins under its name: the first one must
-/// not put its snapshot and its log in the place of the other's.
+/// The directory of an open store is moved away, and another store begins under its name. The first store must not
+/// replace the log and the snapshot of the other one.
 #[test]
 fn a_directory_that_is_replaced_while_the_store_is_open() {
     let store = Store::new();
@@ -465,8 +466,8 @@ fn a_directory_that_is_replaced_while_the_store_is_open() {
     fs::create_dir(&home).unwrap();
     store.cli().args(paths).write_stdin("PUT second 1\nSNAP\nPUT third 1\n").assert().success();
     first.say("SNAP");
-    let (answers, said, status) = first.end();
-    assert!(status == Some(4) && !answers.contains("OK") && said.contains("in the place of the log"), "{said}");
+    let (answers, err, status) = first.end();
+    assert!(status == Some(4) && !answers.contains("OK") && err.contains("in the place of the log"), "{err}");
     store.cli().args(paths).write_stdin("KEYS\n").assert().success().stdout("second\nthird\n");
     let away = ["--wal", "away/kv.wal", "--snapshot", "away/kv.snapshot"];
     store.cli().args(away).write_stdin("KEYS\n").assert().success().stdout(predicate::str::contains("first\n"));
@@ -479,12 +480,12 @@ fn a_directory_that_is_removed_while_the_store_is_open() {
     assert_eq!(shell.ask("PUT a 1"), "OK");
     fs::remove_dir_all(store.dir.path()).unwrap();
     shell.say("SNAP");
-    let (answers, said, status) = shell.end();
-    assert!(status == Some(4) && answers.is_empty() && said.contains("the log was removed"), "{said}");
+    let (answers, err, status) = shell.end();
+    assert!(status == Some(4) && answers.is_empty() && err.contains("the log was removed"), "{err}");
     assert!(!store.dir.path().exists());
 }
 
-/// Whatever is going on when a signal to end comes: every OK that was given is kept, whatever the batch size.
+/// A signal ends the process while it works. Every acknowledged write is kept, with any batch size.
 #[test]
 fn signals_under_load_keep_every_ok() {
     for (at, which) in [Signal::TERM, Signal::HUP, Signal::INT, Signal::TERM, Signal::HUP, Signal::INT].into_iter().enumerate() {
@@ -514,7 +515,7 @@ fn signals_under_load_keep_every_ok() {
     }
 }
 
-/// The loop of SIGKILL, for a moment: the program checks itself.
+/// A short run of the SIGKILL torture. The program checks itself.
 #[test]
 fn processes_killed_at_random_instants() {
     let store = Store::new();
@@ -524,8 +525,8 @@ fn processes_killed_at_random_instants() {
         .args(["torture", "--rung", "kills", "--states", "40", "--ledger"])
         .output()
         .unwrap();
-    let said = text(&output.stdout);
-    assert!(output.status.success(), "{said}{}", text(&output.stderr));
-    assert!(said.ends_with("rung kills tried=40 failed=0 skipped=0\n"), "{said}");
-    assert!(fs::read_dir(store.dir.path()).unwrap().next().is_none(), "the scratch stores are removed");
+    let err = text(&output.stdout);
+    assert!(output.status.success(), "{err}{}", text(&output.stderr));
+    assert!(err.ends_with("rung kills tried=40 failed=0 skipped=0\n"), "{err}");
+    assert!(fs::read_dir(store.dir.path()).unwrap().next().is_none(), "the temporary stores are removed");
 }

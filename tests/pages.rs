@@ -1,5 +1,4 @@
-//! The pages that the program prints: `--help`, `--version` and the manual page. Also the completions, each in its
-//! shell.
+//! `--help`, `--version` and the man page, and the completions, which run in their shells.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
@@ -13,7 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-fn said(args: &[&str]) -> String {
+fn printed(args: &[&str]) -> String {
     let output = Store::new().cli().args(args).assert().success().stderr("").get_output().stdout.clone();
     String::from_utf8(output).unwrap()
 }
@@ -27,10 +26,10 @@ fn rows(help: &str, title: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn the_version_tells_the_formats_and_in_a_release_the_commit() {
+fn the_version_has_the_formats_and_in_a_release_the_commit() {
     let version = r"^kv_cli [0-9.]+ \(([0-9a-f]{12}(, modified)?, )?log format 1, snapshot format 2\)\n$";
-    assert!(predicate::str::is_match(version).unwrap().eval(&said(&["-V"])), "{}", said(&["-V"]));
-    assert_eq!(said(&["-V"]), said(&["--version"]));
+    assert!(predicate::str::is_match(version).unwrap().eval(&printed(&["-V"])), "{}", printed(&["-V"]));
+    assert_eq!(printed(&["-V"]), printed(&["--version"]));
 }
 
 #[test]
@@ -49,10 +48,10 @@ fn every_example_of_the_command_line_runs() {
     let store = Store::new();
     fs::write(store.path("cat.jpg"), b"\xff\xd8\n\0 cat").unwrap();
     fs::write(store.path("script.kv"), "PUT from script\nGET from\n").unwrap();
-    // In the place of the real one, which need not be there.
+    // Instead of the real one, which may not be installed.
     fs::write(store.path("jq"), "#!/bin/sh\ncat\n").unwrap();
     fs::set_permissions(store.path("jq"), fs::Permissions::from_mode(0o755)).unwrap();
-    let examples = rows(&said(&["--help"]), "Examples");
+    let examples = rows(&printed(&["--help"]), "Examples");
     assert!(examples.len() >= 9);
     let bin = Path::new(env!("CARGO_BIN_EXE_kv_cli")).parent().unwrap();
     let path = format!("{}:{}:{}", store.dir.path().display(), bin.display(), std::env::var("PATH").unwrap());
@@ -69,14 +68,14 @@ fn every_example_of_the_command_line_runs() {
 #[test]
 fn every_variable_is_in_help_in_the_man_page_and_in_the_page_of_the_shell() {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/shell.md")).unwrap();
-    let (help, man) = (said(&["--help"]), said(&["--generate", "man"]));
+    let (help, man) = (printed(&["--help"]), printed(&["--generate", "man"]));
     let variables = rows(&help, "Environment");
     assert!(variables.len() >= 9);
     for (name, _) in variables {
         assert!(page.contains(&format!("`{name}`")), "{name} is not in docs/shell.md");
         assert!(man.contains(&name.replace('-', "\\-")), "{name} is not in the man page");
     }
-    // And what the program reads is told.
+    // Every variable that the program reads is in the help.
     let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
     while let Some(path) = open.pop() {
         if path.is_dir() {
@@ -86,7 +85,7 @@ fn every_variable_is_in_help_in_the_man_page_and_in_the_page_of_the_shell() {
         let text = fs::read_to_string(path).unwrap();
         for name in text.split("\"KV_").skip(1).filter_map(|rest| rest.split('"').next()) {
             let is_name = name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_') && name != "ENGINE_COMMIT";
-            assert!(!is_name || help.contains(&format!("  KV_{name} ")), "KV_{name} is read and not told");
+            assert!(!is_name || help.contains(&format!("  KV_{name} ")), "KV_{name} is read, but is not in the help");
         }
     }
 }
@@ -110,7 +109,7 @@ fn variables_do_what_their_flags_do_and_flags_come_first() {
     }
     assert!(stats(&store, &variables, &["--batch", "9"]).contains(" batch=9 "));
     let wrong = store.cli().env("KV_CHECKPOINT_LOG", "lots").arg("SIZE").assert().code(2);
-    wrong.stderr(predicate::str::contains("expected a size such as 64MiB"));
+    wrong.stderr(predicate::str::contains("expected a size, for example 64MiB"));
 }
 
 #[test]
@@ -119,7 +118,7 @@ fn a_checkpoint_is_taken_when_the_log_has_the_size() {
     let script: String = (0..2000).map(|n| format!("PUT key{n} {}\n", "v".repeat(100))).collect();
     store.cli().args(["--checkpoint-log", "off"]).write_stdin(script.clone()).assert().success();
     assert!(!store.path("kv.snapshot").exists());
-    // It goes on while the script does; the script ends when there is one.
+    // The checkpoint runs while the script does. The script ends when there is a snapshot.
     let mut child = store.piped(&["--checkpoint-log", "64KiB"]);
     let mut to = child.stdin.take().unwrap();
     to.write_all(script.as_bytes()).unwrap();
@@ -128,10 +127,10 @@ fn a_checkpoint_is_taken_when_the_log_has_the_size() {
     assert!(child.wait_with_output().unwrap().status.success());
 }
 
-/// Runs `program` with what `--generate` printed in a file `generated`; `None` where it is not installed.
+/// Runs `program` with the output of `--generate` in a file `generated`; `None` if the program is not installed.
 fn with_generated(kind: &str, program: &str, args: &[&str]) -> Option<String> {
     let store = Store::new();
-    fs::write(store.path("generated"), said(&["--generate", kind])).unwrap();
+    fs::write(store.path("generated"), printed(&["--generate", kind])).unwrap();
     let output = match Command::new(program)
         .args(args)
         .current_dir(store.dir.path())
@@ -180,10 +179,10 @@ fn fish_completes_and_zsh_reads() {
 }
 
 #[test]
-fn the_man_page_is_sound_and_tells_every_command_and_flag() {
+fn the_man_page_is_valid_and_has_every_command_and_flag() {
     let page = with_generated("man", "groff", &["-Kutf8", "-ww", "-man", "-Tutf8", "-P-c", "-rLL=80n", "generated"]);
     let Some(page) = page else { return };
-    // Bold, underlined and moved letters, as a terminal would be told.
+    // Remove the backspaces that make letters bold and underlined.
     let mut plain = String::new();
     for c in page.chars() {
         if c != '\u{8}' {
@@ -196,10 +195,10 @@ fn the_man_page_is_sound_and_tells_every_command_and_flag() {
         assert!(plain.lines().any(|line| line == title), "{title} is not in\n{plain}");
     }
     for spec in COMMANDS {
-        let told = |text: &str| plain.split_whitespace().collect::<Vec<_>>().join(" ").contains(text);
-        assert!(told(&spec.usage()) && told(spec.example), "{}", spec.name);
+        let has = |text: &str| plain.split_whitespace().collect::<Vec<_>>().join(" ").contains(text);
+        assert!(has(&spec.usage()) && has(spec.example), "{}", spec.name);
     }
-    let help = said(&["-h"]);
+    let help = printed(&["-h"]);
     let flags = help.lines().filter_map(|line| line.trim_start().split([' ', ',']).find(|word| word.starts_with("--")));
     let flags: Vec<_> = flags.collect();
     assert!(flags.len() > 15);

@@ -24,7 +24,7 @@ fn prompt(store: &Store, args: &[&str]) -> PtySession {
     session
 }
 
-/// Types a line and waits for what is printed below it.
+/// Types a line and waits for the reply below it.
 fn say(session: &mut PtySession, line: &str, answer: &str) {
     session.send_line(line).unwrap();
     session.exp_string(&format!("\r\n{answer}")).unwrap();
@@ -49,7 +49,7 @@ fn banner_replies_notes_and_ctrl_d() {
     say(&mut session, "PTU", "error: unknown command 'PTU'; did you mean PUT?");
     session.send_control('d').unwrap();
     session.exp_eof().unwrap();
-    // Errors of a person do not count.
+    // At a prompt, errors do not count for the exit status.
     assert_eq!(exit_status(&session), 0);
     assert_eq!(store.script("GET x\n"), "100\n");
 }
@@ -154,19 +154,19 @@ fn drop_line(session: &mut PtySession) {
 }
 
 #[test]
-fn tab_completes_commands_and_keys_quoted_where_they_must_be() {
+fn tab_completes_commands_and_keys_and_adds_quotes() {
     let store = Store::new();
     store.script("PUT 'user 1' one\nPUT 'user 2' two\nPUT user3 three\nPUT \"tab\\t\" four\nPUT plain five\n");
     let mut session = prompt(&store, &[]);
     say(&mut session, "HELP SETB\t", "SETBATCH [n]");
     say(&mut session, "g\tpl\t", "five");
     say(&mut session, "GET ta\t", "four");
-    // With or without its quote, up to where the keys differ, and on from there.
+    // With or without a quote. Tab completes to where the keys differ, and from there again.
     say(&mut session, "GET us\t 1\t", "one");
     say(&mut session, "GET \"us\t 2\t", "two");
     say(&mut session, "GET \"us\t3\t", "three");
     say(&mut session, "GET 'user 2\t", "two");
-    // Twice lists what there is.
+    // A second Tab lists the keys.
     type_in(&mut session, "DEL us\t\t", "\"user 1\"  \"user 2\"  \"user3\"");
     session.exp_string("kv> DEL \"user").unwrap();
     drop_line(&mut session);
@@ -188,7 +188,7 @@ fn hints_shrink_as_arguments_are_typed() {
     session.exp_string("kv> ").unwrap();
     type_in(&mut session, "KEYS a", "KEYS a [LIMIT n]");
     drop_line(&mut session);
-    // A line that began like this one; the right arrow takes it.
+    // The hint is a line of the history with this beginning; the right arrow inserts it.
     type_in(&mut session, "P", "PUT \"a b\" 1");
     session.send("\x1b[C\n").unwrap();
     session.flush().unwrap();
@@ -196,7 +196,7 @@ fn hints_shrink_as_arguments_are_typed() {
 }
 
 #[test]
-fn ctrl_r_finds_a_line_typed_before_also_in_another_life() {
+fn ctrl_r_finds_a_line_that_another_process_kept() {
     let store = Store::new();
     let mut session = prompt(&store, &["--batch", "1"]);
     say(&mut session, "PUT sought found", "OK");
@@ -228,7 +228,7 @@ fn an_open_group_is_seen_in_the_prompt() {
 }
 
 #[test]
-fn help_tells_more_of_one_command_and_mistakes_are_guessed() {
+fn help_says_more_about_one_command_and_mistakes_are_guessed() {
     let store = Store::new();
     let mut session = prompt(&store, &[]);
     say(&mut session, "help put", "PUT key value   store value under key");
@@ -265,7 +265,7 @@ fn stats_are_grouped_and_fit_the_screen() {
     }
 }
 
-/// Where strace can hold up a call of the program: a prompt on `store`, with `call` on its file `name` taking so long.
+/// A prompt on `store` whose `call` on the file `name` takes that long; `None` if strace cannot trace here.
 fn slowed(store: &Store, name: &str, call: &str, delay_us: u32) -> Option<PtySession> {
     let traced = store.program("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success());
     if !traced {
@@ -293,7 +293,7 @@ fn a_slow_command_says_how_long_it_took() {
 }
 
 #[test]
-fn a_long_opening_shows_how_far_it_is() {
+fn a_long_opening_shows_its_progress() {
     let store = Store::new();
     let value = "v".repeat(1 << 20);
     store.script((0..8).map(|n| format!("PUT key{n} {value}\n")).collect::<String>());
@@ -306,7 +306,7 @@ fn a_long_opening_shows_how_far_it_is() {
 }
 
 #[test]
-fn timing_is_told_of_every_command_that_asks_for_it() {
+fn timing_shows_the_time_of_every_command() {
     let store = Store::new();
     let mut session = prompt(&store, &["--timing"]);
     session.send_line("SIZE").unwrap();
@@ -329,7 +329,7 @@ fn a_file_gets_replies_and_nothing_else() {
 }
 
 #[test]
-fn no_color_is_obeyed_and_data_commands_no_terminal() {
+fn no_color_means_no_color_and_data_cannot_control_the_terminal() {
     let store = Store::new();
     let mut command = store.process();
     command.env("TERM", "xterm").env("NO_COLOR", "1");
@@ -348,7 +348,7 @@ fn no_color_is_obeyed_and_data_commands_no_terminal() {
     assert!(screen.contains(r#""\x1b[31m\xc2\x9b""#), "{screen:?}");
 }
 
-/// Case 23: somebody has removed the log under an open prompt. What was written is in memory, and EXPORT saves it.
+/// Case 23: the log is removed while a prompt is open. The state is in memory, and EXPORT saves it.
 #[test]
 fn the_state_can_be_exported_after_the_log_is_lost() {
     let store = Store::new();

@@ -1,5 +1,5 @@
-//! `kv_cli replay`: the same writes give the same digest whatever the batch sizes, snapshots and
-//! restarts between them, and the state of any write can be had again.
+//! `kv_cli replay`: the same writes give the same digest, with any batch sizes, snapshots and restarts between them.
+//! The state after any write can be rebuilt.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
@@ -49,7 +49,7 @@ fn the_same_writes_give_the_same_digest() {
 }
 
 #[test]
-fn the_state_of_any_write_and_step_by_step() {
+fn the_state_after_any_write_can_be_rebuilt() {
     let store = Store::new();
     store.script(WRITES.join("\n"));
     let (steps, status) = replay(&store, &["--steps", "--digest"]);

@@ -1,9 +1,9 @@
-//! `kv_cli torture` runs each rung of the ladder, and says what the library counts.
+//! `kv_cli torture` runs each rung of the ladder, and prints the counts of the library.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use kv_engine::torture::{rot, torn_tails};
 
-/// Runs one workload of a rung; returns the last line.
+/// Runs one workload of a rung. Returns the last line.
 fn last_line(words: &[&str]) -> String {
     let run = std::process::Command::new(env!("CARGO_BIN_EXE_kv_cli")).arg("torture").args(words).output().unwrap();
     let text = String::from_utf8(run.stdout).unwrap();
@@ -16,7 +16,7 @@ fn the_shell_runs_each_rung_and_ends_with_a_line_for_a_ledger() {
     let tried = torn_tails(1).tried;
     let ledger = ["--rung", "log", "--workload", "1", "--ledger"];
     assert_eq!(last_line(&ledger), format!("rung log tried={tried} failed=0 skipped=0"));
-    assert!(last_line(&ledger[..4]).starts_with("each state held exactly a prefix, with every promised write ("));
+    assert!(last_line(&ledger[..4]).starts_with("every recovered state was a prefix, with every promised write ("));
     let tried = rot(3).tried;
     assert_eq!(
         last_line(&["--rung", "rot", "--workload", "3", "--ledger"]),

@@ -1,5 +1,5 @@
-//! What the writes cost in system calls, counted by strace on the real binary: with batch size n
-//! one `pwrite64`, one `fdatasync` and one look at the name of the log for n PUTs.
+//! The system calls of writes, counted by strace on the real binary. With batch size n, n PUTs take one `pwrite64`, one
+//! `fdatasync` and one check of the log's name.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
 
@@ -13,7 +13,7 @@ use support::Place;
 
 const PUTS: usize = 60;
 
-/// The system calls of the main thread while it answers `PUTS` lines; `None` where strace cannot run.
+/// The system calls of the main thread while it answers `PUTS` lines. `None` if strace cannot run.
 fn trace(batch: usize) -> Option<Vec<String>> {
     let place = Place::new();
     let output = place.dir.path().join("strace");
@@ -21,7 +21,7 @@ fn trace(batch: usize) -> Option<Vec<String>> {
         .args(["-f", "-o"])
         .arg(&output)
         .arg(env!("CARGO_BIN_EXE_kv_cli"))
-        .args(["--batch", &batch.to_string(), "--flush-interval", "0", "--wal"]) // its thread has calls of its own
+        .args(["--batch", &batch.to_string(), "--flush-interval", "0", "--wal"]) // without the thread that flushes
         .arg(&place.wal)
         .arg("--snapshot")
         .arg(&place.snapshot)
@@ -47,8 +47,8 @@ fn trace(batch: usize) -> Option<Vec<String>> {
     }
     let text = std::fs::read_to_string(output).unwrap();
     let main = text.split_whitespace().next().unwrap().to_string();
-    // `1234  pwrite64(6, "…", 87, 64) = 87`, with what other threads did in between left out. A call that was
-    // interrupted by another thread's has a second line, `<... pwrite64 resumed>`.
+    // A line is `1234  pwrite64(6, "…", 87, 64) = 87`. The calls of other threads are left out. A call that another
+    // thread interrupted has a second line, `<... pwrite64 resumed>`.
     let calls = text.lines().filter_map(|line| line.split_once(' ')).filter(|(pid, _)| *pid == main).map(|(_, call)| call.trim());
     let names: Vec<String> = calls
         .filter(|call| call.contains("PUT key000") || !["<...", "---", "+++"].iter().any(|other| call.starts_with(other)))
@@ -63,23 +63,23 @@ fn trace(batch: usize) -> Option<Vec<String>> {
 }
 
 #[test]
-fn a_group_is_one_write_one_sync_and_one_look_at_the_name() {
+fn a_group_takes_one_write_one_sync_and_one_check_of_the_name() {
     for batch in [1, 5, 20] {
         let Some(calls) = trace(batch) else { return };
-        // Now and then space is reserved, in steps that grow with the log.
+        // Sometimes the log reserves space, in steps that grow with it.
         let all = calls.len();
         let mut calls = calls;
         calls.dedup_by(|call, before| *call == "pwrite64" && before == call);
         let reserved = all - calls.len();
         assert!((1..=4).contains(&reserved), "{reserved} steps for {PUTS} short puts");
-        // The look at the name comes with one at the first and the last bytes of the log.
+        // The check of the name also reads the first and the last bytes of the log.
         calls.retain(|call| call != "pread64");
-        // Where the file becomes longer, its name is looked at before, too.
+        // Before the file becomes longer, its name is checked too.
         calls.dedup_by(|call, before| *call == "statx" && before == call);
         let groups = PUTS / batch;
         let expected = ["statx", "pwrite64", "fdatasync"].repeat(groups);
         assert_eq!(calls[..3 * groups], expected, "batch size {batch}");
-        // Behind them: the answers to stdout, the end of input, and the mark of an orderly close.
+        // After them come the answers to stdout, the end of input, and the mark of a clean close.
         let syncs = calls.iter().filter(|&call| call == "fdatasync").count();
         assert_eq!(syncs, groups + 1, "batch size {batch}: {calls:?}");
     }

@@ -1,5 +1,5 @@
-//! `kv_cli wal` and `kv_cli verify`: what a person sees of good, torn, damaged and foreign files;
-//! and neither changes a byte or needs the lock.
+//! `kv_cli wal` and `kv_cli verify`: what they print about good, torn, damaged and foreign files. Neither changes a
+//! byte or needs the lock.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
@@ -11,7 +11,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 use std::sync::mpsc;
 
-/// Runs a tool; returns stdout, stderr and the exit status, and checks that no file was changed.
+/// Runs a tool and checks that it changed no file. Returns stdout, stderr and the exit status.
 fn run(store: &Store, words: &[&str]) -> (String, String, i32) {
     let files = || {
         let mut files: Vec<_> = fs::read_dir(store.dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -26,7 +26,7 @@ fn run(store: &Store, words: &[&str]) -> (String, String, i32) {
 }
 
 #[test]
-fn a_log_is_told_record_by_record() {
+fn a_log_is_printed_record_by_record() {
     let (out, err, status) = run(&Store::golden(), &["wal"]);
     let expected = r#"    offset    bytes      seq  durable  record
          0       64        -        -  log of store efcdab8967452301de9b5713cf8a4602, format 1, begins after write 5
@@ -37,21 +37,24 @@ fn a_log_is_told_record_by_record() {
                                         PUT a 1
                                         PUT b 2
                                         DEL x
-       267       33        8        8  closed in order
-3 writes (6 to 8) in 300 B of 300: whole, and closed in order
+       267       33        8        8  closed cleanly
+3 writes (6 to 8) in 300 B of 300: undamaged, and closed cleanly
 "#;
     assert_eq!((out.as_str(), err.as_str(), status), (expected, "", 0));
 }
 
 #[test]
-fn a_torn_and_a_damaged_log_show_where_and_what_is_behind() {
+fn a_torn_and_a_damaged_log_show_the_place_and_the_records_after_it() {
     let store = Store::golden();
     let whole = fs::read(store.path("kv.wal")).unwrap();
     fs::write(store.path("kv.wal"), &whole[..280]).unwrap();
     let (out, _, status) = run(&store, &["wal"]);
     assert!(out.contains("       267        9        9        -  TORN: the file ends inside the record;"), "{out}");
-    assert!(out.ends_with("3 writes (6 to 8) in 267 B of 280: then a torn tail of 9 B, which the next opening cuts\n"), "{out}");
-    assert_eq!(status, 0, "a torn tail is what a crash leaves");
+    assert!(
+        out.ends_with("3 writes (6 to 8) in 267 B of 280: then a torn tail of 9 B, which the next opening cuts off\n"),
+        "{out}"
+    );
+    assert_eq!(status, 0, "a torn tail is normal after a crash");
 
     let mut bytes = whole.clone();
     bytes[170] ^= 1;
@@ -62,10 +65,10 @@ fn a_torn_and_a_damaged_log_show_where_and_what_is_behind() {
         "       163      137        7        -  DAMAGED: the checksum of the record's head does not match, and the record"
     ));
     assert!(out.contains("       206       61        8        7  not applied: atomic group of 3\n"), "{out}");
-    assert!(out.contains("       267       33        8        8  not applied: closed in order\n"), "{out}");
+    assert!(out.contains("       267       33        8        8  not applied: closed cleanly\n"), "{out}");
     assert_eq!(status, 3);
 
-    // A damaged header: the records are found all the same.
+    // With a damaged header, the records are still found.
     let mut bytes = whole;
     bytes[20] ^= 1;
     fs::write(store.path("other"), &bytes).unwrap();
@@ -75,7 +78,7 @@ fn a_torn_and_a_damaged_log_show_where_and_what_is_behind() {
 }
 
 #[test]
-fn a_log_as_json_is_one_object_to_a_line() {
+fn a_log_as_json_has_one_object_per_line() {
     let (out, _, status) = run(&Store::golden(), &["wal", "--json"]);
     let lines: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((lines.len(), status), (6, 0));
@@ -85,7 +88,7 @@ fn a_log_as_json_is_one_object_to_a_line() {
 }
 
 #[test]
-fn foreign_missing_and_odd_files_are_named() {
+fn foreign_missing_and_empty_files_are_named() {
     let store = Store::new();
     for (bytes, says) in [
         (&b"KVLG\x01\0"[..], "not of kv-engine; kv_cli import reads it"),
@@ -124,7 +127,7 @@ fn verify_is_for_a_cron_job() {
     fs::write(store.path("kv.wal"), &log[..290]).unwrap();
     let (out, _, status) = run(&store, &["verify"]);
     assert!(out.contains("log DIR/kv.wal: torn, writes 6 to 8, 267 B; then 17 B that are no whole record"), "{out}");
-    assert_eq!(status, 0, "a crash is no damage");
+    assert_eq!(status, 0, "a torn tail is not damage");
 
     for name in ["kv.wal", "kv.snapshot"] {
         let store = Store::golden();
@@ -141,7 +144,7 @@ fn verify_is_for_a_cron_job() {
 }
 
 #[test]
-fn both_look_at_a_store_that_is_open() {
+fn both_read_a_store_that_is_open() {
     let store = Store::golden();
     let mut child = store.piped(&["--batch", "1"]);
     let mut stdin = child.stdin.take().unwrap();
@@ -149,14 +152,14 @@ fn both_look_at_a_store_that_is_open() {
     writeln!(stdin, "PUT more 1").unwrap();
     assert_eq!(answers.next().unwrap().unwrap(), "OK");
     let (out, _, status) = run(&store, &["wal"]);
-    assert!(out.contains("PUT more 1") && out.contains("whole; not closed in order, or still open") && status == 0, "{out}");
+    assert!(out.contains("PUT more 1") && out.contains("undamaged; not closed cleanly, or still open") && status == 0, "{out}");
     assert_eq!(run(&store, &["verify"]).2, 0);
     drop(stdin);
     assert!(child.wait().unwrap().success());
 }
 
 #[test]
-fn a_reader_that_leaves_early_is_no_error() {
+fn a_reader_that_stops_early_is_not_an_error() {
     let store = Store::new();
     let script: String = (0..5000).map(|i| format!("PUT key{i} value\n")).collect();
     store.script(script);
@@ -167,7 +170,7 @@ fn a_reader_that_leaves_early_is_no_error() {
 }
 
 #[test]
-fn damage_is_warned_of_and_strict_mode_refuses() {
+fn damage_gives_a_warning_and_strict_mode_refuses() {
     let store = Store::golden();
     let mut bytes = fs::read(store.path("kv.wal")).unwrap();
     bytes[170] ^= 1;
@@ -181,7 +184,7 @@ fn damage_is_warned_of_and_strict_mode_refuses() {
     let kept = store.path("kv.wal.damaged-1");
     assert_eq!(fs::read(&kept).unwrap(), bytes);
     assert!(run(&store, &["wal", kept.to_str().unwrap()]).0.contains("not applied: atomic group of 3"));
-    store.cli().arg("SIZE").assert().code(3); // as long as it is there
+    store.cli().arg("SIZE").assert().code(3); // until the kept copy is removed
     fs::remove_file(kept).unwrap();
     store.cli().arg("SIZE").assert().success().stderr("");
 }
@@ -209,7 +212,7 @@ impl Running {
         });
     }
 
-    /// How often a line was printed that ends so.
+    /// How many lines end like this.
     fn count(&self, end: &str) -> usize {
         self.seen.iter().filter(|line| line.ends_with(end)).count()
     }
@@ -219,23 +222,23 @@ impl Running {
 fn a_log_is_followed_through_checkpoints_cuts_and_a_gap() {
     let store = Store::golden();
     let mut follow = Running::new(&store, &["wal", "--follow"]);
-    follow.sees("closed in order");
-    // A new log in the place of the one that is open: nothing is shown twice, nothing left out.
+    follow.sees("closed cleanly");
+    // A new log replaces the open one. No record is shown twice, and none is left out.
     store.script("SETBATCH 1\nPUT one 1\nSNAP\nPUT two 2\nSNAP\n");
     store.script("PUT three 3\n");
     follow.sees("PUT three 3");
     let rows = ["PUT one 1", "PUT two 2", "PUT three 3"].map(|row| follow.count(row));
-    // Between two looks both checkpoints may have come; then `two` was never under the log's name.
+    // If both checkpoints come between two looks, the log with `two` is never seen.
     assert!(rows[0] <= 1 && rows[1] <= 1 && rows[2] == 1, "{:?}", follow.seen);
 
-    // Bytes of a torn write: a word on them, and on it goes behind the cut.
+    // The bytes of a torn write are reported. The next opening cuts them off, and the tool goes on there.
     let mut log = fs::OpenOptions::new().append(true).open(store.path("kv.wal")).unwrap();
     log.write_all(b"half").unwrap();
     follow.sees("TORN: the file ends inside the record");
     store.cli().args(["PUT", "four", "4"]).assert().success();
     follow.sees("PUT four 4");
 
-    // The last record is taken back, and another stands in its place.
+    // The last record is removed, and another one replaces it.
     let bytes = fs::read(store.path("kv.wal")).unwrap();
     let row = follow.seen.iter().find(|line| line.ends_with("PUT four 4")).unwrap();
     let at: usize = row.split_whitespace().next().unwrap().parse().unwrap();
@@ -254,13 +257,13 @@ fn a_log_is_followed_through_checkpoints_cuts_and_a_gap() {
     signal(&follow.child, by);
     let ended = follow.child.wait_with_output().unwrap();
     let err = String::from_utf8(ended.stderr).unwrap();
-    assert_eq!(ended.status.code(), Some(status), "Ctrl-C is how it ends: {err}");
-    assert!(err.contains("kv.wal is gone; waiting for another\n"), "{err}");
+    assert_eq!(ended.status.code(), Some(status), "Ctrl-C is the usual end: {err}");
+    assert!(err.contains("kv.wal was removed; waiting for a new one\n"), "{err}");
     assert!(err.contains("kv_cli: followed up to write "), "{err}");
 }
 
 #[test]
-fn following_ends_with_its_reader_and_with_other_signals() {
+fn following_ends_when_its_reader_stops_and_at_other_signals() {
     let store = Store::golden();
     let mut follow = Running::new(&store, &["wal", "--follow", "--json"]);
     follow.sees("\"record\":\"closed\"");
@@ -268,7 +271,7 @@ fn following_ends_with_its_reader_and_with_other_signals() {
     assert_eq!(follow.child.wait().unwrap().code(), Some(143));
     let mut child = store.process().args(["wal", "-f"]).stdout(Stdio::piped()).spawn().unwrap();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
-    eventually("it notices that nobody reads", || {
+    eventually("it notices that its reader is gone", || {
         store.cli().args(["PUT", "x", "1"]).assert().success();
         child.try_wait().unwrap().is_some_and(|status| status.success())
     });
@@ -276,7 +279,7 @@ fn following_ends_with_its_reader_and_with_other_signals() {
 }
 
 #[test]
-fn one_record_is_shown_with_its_bytes_and_their_names() {
+fn one_record_is_shown_with_its_bytes_and_the_names_of_the_fields() {
     let (out, err, status) = run(&Store::golden(), &["wal", "--record", "7", "--hex"]);
     let expected = r#"    offset    bytes      seq  durable  record
        163       43        7        6  DEL empty
@@ -298,16 +301,16 @@ fn one_record_is_shown_with_its_bytes_and_their_names() {
     assert_eq!((out.matches(" check        CRC-32 of ").count(), status), (6, 0));
     let (out, err, status) = run(&Store::golden(), &["wal", "--record", "9"]);
     assert_eq!((out.as_str(), status), ("", 1));
-    assert_eq!(err, "kv_cli: error: DIR/kv.wal has no record of number 9; it holds writes 6 to 8\n");
+    assert_eq!(err, "kv_cli: error: DIR/kv.wal has no record with sequence number 9; it has writes 6 to 8\n");
 
     let store = Store::golden();
     store.script(format!("PUT long {}\n", "v".repeat(1000)));
     let (out, ..) = run(&store, &["wal", "--record", "9", "--hex"]);
-    assert!(out.contains("… and 936 bytes more\n"), "{out}");
+    assert!(out.contains("… and 936 more bytes\n"), "{out}");
 }
 
 #[test]
-fn verdicts_have_colours_where_they_are_wanted() {
+fn verdicts_have_colours_on_request() {
     let store = Store::golden();
     let whole = fs::read(store.path("kv.wal")).unwrap();
     let plain = run(&store, &["wal"]).0;
@@ -329,22 +332,22 @@ fn verdicts_have_colours_where_they_are_wanted() {
     let (out, ..) = run(&store, &["wal", "--color", "always"]);
     assert!(out.contains("\x1b[31mDAMAGED: ") && out.contains("\x1b[2m       206 "), "{out}");
     assert!(run(&store, &["verify", "--color", "always"]).0.starts_with("log \x1b[31mBAD: DIR"));
-    // Not in a pipe, unless asked for.
+    // In a pipe there are none by default.
     assert!(!run(&store, &["wal"]).0.contains('\x1b') && !run(&store, &["verify"]).0.contains('\x1b'));
 }
 
 #[test]
-fn reserved_space_and_files_that_cannot_be_read_are_called_so() {
+fn reserved_space_and_files_that_cannot_be_read_are_reported() {
     let store = Store::golden();
     let mut log = fs::OpenOptions::new().append(true).open(store.path("kv.wal")).unwrap();
     log.write_all(&[0; 4000]).unwrap();
     let (out, _, status) = run(&store, &["wal"]);
-    assert!(out.ends_with("in 300 B of 4300: whole, and closed in order; the last 4000 B are reserved space\n"), "{out}");
+    assert!(out.ends_with("in 300 B of 4300: undamaged, and closed cleanly; the last 4000 B are reserved space\n"), "{out}");
     assert_eq!(status, 0);
 
     fs::remove_file(store.path("kv.wal")).unwrap();
     fs::create_dir(store.path("kv.wal")).unwrap();
     let (out, _, status) = run(&store, &["verify"]);
     assert!(out.starts_with("log cannot be read: opening DIR/kv.wal: is a directory\nsnapshot DIR/kv.snapshot: sound"), "{out}");
-    assert_eq!(status, 3, "that is no verdict, and no reason to be easy");
+    assert_eq!(status, 3, "the log was not checked");
 }

@@ -1,11 +1,10 @@
 //! Runs as SVG, drawn by `plotters`: throughput by batch size, latency percentiles, histograms.
 //!
-//! Every colour stands once in [`PALETTE`], as it is on a light and on a dark ground. The drawing has
-//! the light ones, so that a viewer without CSS shows them; [`dark_rules`] are CSS that puts the dark
-//! ones in their place.
+//! [`PALETTE`] lists every colour twice: for a light ground and for a dark one. The drawing has the light ones, for
+//! viewers without CSS. [`dark_rules`] is the CSS that replaces them by the dark ones.
 
-use super::load::Run;
-use super::picture::{human_ns, rate};
+use super::figures::{human_ns, rate};
+use super::run::Run;
 use hdrhistogram::Histogram;
 use plotters::chart::MeshStyle;
 use plotters::coord::Shift;
@@ -25,16 +24,16 @@ pub(super) const CHART_HEIGHT: u32 = 340;
 const PANEL_HEIGHT: u32 = 92;
 const HISTOGRAM_FRAME: u32 = 116;
 const LEFT: u32 = 76;
-/// Right of the largest batch size.
+/// Room for a label, right of the largest batch size.
 const LAST_LABEL: u32 = 104;
-/// About as wide is a letter of a label, in a wide font.
+/// The width of a letter of a label, in a wide font.
 const LETTER: f64 = 7.0;
-/// Columns of a histogram to a decade of latency.
+/// The number of histogram columns for a decade of latency.
 const BINS: f64 = 12.0;
-/// Curves have different colours up to so many batch sizes.
+/// The number of different colours for curves.
 const CURVES: usize = 6;
 
-/// Light and dark: ground, ink, faint ink, grid, floor, then the curves.
+/// Light and dark, for: ground, ink, faint ink, grid, sync floor, then the curves.
 const PALETTE: [(RGBColor, RGBColor); 5 + CURVES] = [
     (RGBColor(0xff, 0xff, 0xff), RGBColor(0x0d, 0x11, 0x17)),
     (RGBColor(0x1f, 0x23, 0x28), RGBColor(0xe6, 0xed, 0xf3)),
@@ -55,7 +54,7 @@ const GRID: RGBColor = PALETTE[3].0;
 const FLOOR: RGBColor = PALETTE[4].0;
 const ENGINE: RGBColor = PALETTE[5].0;
 
-/// CSS under which a drawing has its dark colours.
+/// CSS that gives a drawing its dark colours.
 pub(super) fn dark_rules() -> String {
     let hex = |RGBColor(r, g, b): RGBColor| format!("#{r:02X}{g:02X}{b:02X}");
     let rule = |(light, dark): &(RGBColor, RGBColor)| {
@@ -65,7 +64,7 @@ pub(super) fn dark_rules() -> String {
     PALETTE.iter().map(rule).collect::<Vec<_>>().join("\n")
 }
 
-/// One drawing of its own.
+/// Makes one drawing.
 pub(super) fn svg(height: u32, draw: impl FnOnce(&Area<'_>) -> Drawn) -> Result<String, DrawingAreaErrorKind<io::Error>> {
     let mut text = String::new();
     {
@@ -78,7 +77,7 @@ pub(super) fn svg(height: u32, draw: impl FnOnce(&Area<'_>) -> Drawn) -> Result<
 }
 
 fn font(size: f64, color: RGBColor) -> TextStyle<'static> {
-    // The backend divides by this.
+    // The backend divides the size by this number.
     (FONT, size * 1.24).into_font().color(&color)
 }
 
@@ -86,13 +85,14 @@ fn at(style: &TextStyle<'static>, h: HPos, v: VPos) -> TextStyle<'static> {
     style.pos(Pos::new(h, v))
 }
 
-/// A line of text whose left end and middle are at a place.
+/// Draws a line of text. The place is its left end, at half its height.
 pub(super) fn text(area: &Area<'_>, text: &str, (x, y): (u32, u32), size: f64, faint: bool) -> Drawn {
     let style = font(size, if faint { FAINT } else { INK });
     area.draw_text(text, &at(&style, HPos::Left, VPos::Center), (x as i32, y as i32))
 }
 
-/// The name of a drawing, the curves in it, and a line about it, which gives way to many curves.
+/// Draws the name of a drawing, the names of its curves, and a line about it. If there are many curves, the line is
+/// left out.
 fn title(area: &Area<'_>, name: &str, about: &str, curves: &[Curve]) -> Drawn {
     let style = at(&font(16.0, INK).with_weight(), HPos::Left, VPos::Center);
     area.draw_text(name, &style, (16, 20))?;
@@ -113,7 +113,7 @@ fn title(area: &Area<'_>, name: &str, about: &str, curves: &[Curve]) -> Drawn {
     Ok(())
 }
 
-/// How a run, or what it is compared with, is drawn.
+/// How a run or its floor is drawn.
 struct Curve {
     name: String,
     color: RGBColor,
@@ -121,7 +121,7 @@ struct Curve {
 }
 
 impl Curve {
-    /// Of a run; the second half dozen is dashed.
+    /// The curve of a run. After [`CURVES`] of them the colours repeat, with a dashed line.
     fn of(n: usize, run: &Run, all: usize) -> Curve {
         let name = if n == 0 || all <= CURVES { format!("batch {}", run.batch) } else { run.batch.to_string() };
         Curve { name, color: PALETTE[5 + n % CURVES].0, dashed: n / CURVES % 2 == 1 }
@@ -131,13 +131,13 @@ impl Curve {
         runs.iter().enumerate().map(|(n, run)| Curve::of(n, run, runs.len())).collect()
     }
 
-    /// In a row of names. How wide a letter is, only the viewer knows.
+    /// Its width in the row of names. This is a guess, because the viewer chooses the font.
     fn columns(&self) -> i32 {
         30 + (self.name.chars().count() as f64 * LETTER) as i32 + 14
     }
 }
 
-/// Bold, which the builder has no short word for.
+/// Bold text, which the builder has no method for.
 trait Weight {
     fn with_weight(self) -> Self;
 }
@@ -154,7 +154,7 @@ fn decades(range: &Range<f64>) -> Vec<f64> {
     ((range.start.ceil() as i32)..=(range.end.floor() as i32)).map(f64::from).collect()
 }
 
-/// Whole decades around what is there.
+/// The range of whole decades around these logarithms.
 fn around(values: impl Iterator<Item = f64>) -> Range<f64> {
     let (least, most) = values.fold((f64::MAX, f64::MIN), |(least, most), x| (least.min(x), most.max(x)));
     let (least, most) = if least > most { (0.0, 1.0) } else { (least, most) };
@@ -166,7 +166,7 @@ fn log(x: f64) -> f64 {
     x.max(1e-9).log10()
 }
 
-/// Throughput by batch size, and what the bare disk does with the same groups.
+/// Throughput by batch size, of the store and of the bare disk with the same groups.
 pub(super) fn throughput(area: &Area<'_>, runs: &[Run]) -> Drawn {
     let sizes: Vec<f64> = runs.iter().map(|run| log(run.batch as f64)).collect();
     let measured: Vec<(f64, f64)> = sizes.iter().copied().zip(runs.iter().map(|run| log(run.ops_per_sec()))).collect();
@@ -175,19 +175,19 @@ pub(super) fn throughput(area: &Area<'_>, runs: &[Run]) -> Drawn {
     let (least, most) = sizes.iter().fold((f64::MAX, f64::MIN), |(a, b), &x| (a.min(x), b.max(x)));
     let room = ((most - least) * 0.08).max(0.3);
     let x_range = least - room..most + room;
-    // With room for a label below the lowest.
+    // Leaves room for a label below the lowest point.
     let low = measured.iter().map(|(_, y)| y - 0.3);
     let y_range = around(measured.iter().chain(&floor).map(|(_, y)| *y).chain(low));
     let mut ticks: Vec<f64> = Vec::new();
     for &x in &sizes {
-        // Labels that would touch are left out.
+        // A label that would touch another is left out.
         if ticks.iter().all(|tick: &f64| (tick - x).abs() > 0.06 * (x_range.end - x_range.start)) {
             ticks.push(x);
         }
     }
     let mut curves = vec![Curve { name: "kv-engine".into(), color: ENGINE, dashed: false }];
     if !floor.is_empty() {
-        curves.push(Curve { name: "sync floor: the bare disk, same groups".into(), color: FLOOR, dashed: true });
+        curves.push(Curve { name: "sync floor: the disk without a store".into(), color: FLOOR, dashed: true });
     }
     title(area, "Throughput by batch size", "operations per second; both scales are logarithmic", &curves)?;
     let mut chart = ChartBuilder::on(area)
@@ -200,14 +200,14 @@ pub(super) fn throughput(area: &Area<'_>, runs: &[Run]) -> Drawn {
             Axis { range: x_range, marks: ticks, label: |x| format!("{:.0}", 10f64.powf(x)) },
             Axis { marks: decades(&y_range), range: y_range.clone(), label: |y| short(&rate(10f64.powf(y))) },
         )?;
-    mesh(&mut chart.configure_mesh()).x_desc("batch size: writes to one sync").draw()?;
+    mesh(&mut chart.configure_mesh()).x_desc("batch size: writes per sync").draw()?;
     if floor.len() > 1 {
         chart.draw_series(DashedLineSeries::new(floor.clone(), 6, 5, FLOOR.stroke_width(2)))?;
     }
     chart.draw_series(floor.iter().map(|&point| Circle::new(point, 7, FLOOR.stroke_width(2))))?;
     chart.draw_series(LineSeries::new(measured.clone(), ENGINE.stroke_width(3)))?;
     chart.draw_series(measured.iter().map(|&point| Circle::new(point, 5, ENGINE.filled())))?;
-    // Of the whole drawing, of which this may be a part.
+    // The chart may be a part of a drawing. Places are relative to the part.
     let (left, top) = area.get_base_pixel();
     let place = |point: &(f64, f64)| (chart.backend_coord(point).0 - left, chart.backend_coord(point).1 - top);
     let mut taken: Vec<[i32; 4]> = measured.iter().chain(&floor).map(place).map(|(x, y)| [x - 7, y - 7, x + 7, y + 7]).collect();
@@ -216,7 +216,8 @@ pub(super) fn throughput(area: &Area<'_>, runs: &[Run]) -> Drawn {
         let label = rate(run.ops_per_sec()) + &share.unwrap_or_default();
         let width = (label.chars().count() as f64 * LETTER) as i32 + 6;
         let (x, y) = place(point);
-        // Below the line, which rises; above it where another one is; the table has what finds no place.
+        // Below the line, because it rises. Above it if that place is taken. If no place is free, the table has the
+        // figure.
         let (right, left) = ((x + 8, x + 8 + width), (x - 8 - width, x - 8));
         let places =
             [(right, y + 5), (left, y - 25), (right, y - 25), (left, y + 5)].map(|((from, to), top)| [from, top, to, top + 18]);
@@ -235,9 +236,10 @@ fn touch(a: &[i32; 4], b: &[i32; 4]) -> bool {
     a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3]
 }
 
-/// For each run, the latency that a share of its operations stays under.
+/// For each run: the latency that a share of its operations does not exceed.
 pub(super) fn percentiles(area: &Area<'_>, runs: &[Run]) -> Drawn {
-    // Drawn over the logarithm of one in how many is slower: 90 %, 99 %, 99.9 % are equally far apart.
+    // The x axis is the logarithm of n where one in n operations is slower. So 90 %, 99 % and 99.9 % are equally far
+    // apart.
     let end = |run: &Run| log(run.operations().max(10) as f64).clamp(1.0, 6.0);
     let most = runs.iter().map(end).fold(2.0, f64::max).ceil();
     let points = |run: &Run| -> Vec<(f64, f64)> {
@@ -248,7 +250,12 @@ pub(super) fn percentiles(area: &Area<'_>, runs: &[Run]) -> Drawn {
     let curves: Vec<_> = runs.iter().map(points).collect();
     let y_range = around(curves.iter().flatten().map(|(_, y)| *y));
     let styles = Curve::all(runs);
-    title(area, "Latency percentiles", "one operation, logarithmic; to the right, the slowest ones", &styles)?;
+    title(
+        area,
+        "Latency percentiles",
+        "time of one operation, on a logarithmic scale; the slowest ones are on the right",
+        &styles,
+    )?;
     let x_ticks: Vec<f64> = [0.0, log(2.0)].into_iter().chain(decades(&(1.0..most))).collect();
     let mut chart = ChartBuilder::on(area)
         .margin_top(62)
@@ -260,7 +267,7 @@ pub(super) fn percentiles(area: &Area<'_>, runs: &[Run]) -> Drawn {
             Axis { range: 0.0..most, marks: x_ticks, label: percent },
             Axis { marks: decades(&y_range), range: y_range, label: |y| short(&human_ns(10f64.powf(y))) },
         )?;
-    mesh(&mut chart.configure_mesh()).x_desc("share of the operations that took no longer").draw()?;
+    mesh(&mut chart.configure_mesh()).x_desc("share of the operations that took at most this long").draw()?;
     for (points, style) in curves.into_iter().zip(styles) {
         let stroke = style.color.stroke_width(2);
         match style.dashed {
@@ -271,7 +278,7 @@ pub(super) fn percentiles(area: &Area<'_>, runs: &[Run]) -> Drawn {
     Ok(())
 }
 
-/// `x` is the logarithm of one in how many is slower.
+/// `x` is the logarithm of n where one in n operations is slower.
 fn percent(x: f64) -> String {
     let digits = (x.round() as usize).saturating_sub(2);
     format!("{:.digits$} %", 100.0 * (1.0 - 10f64.powf(-x)))
@@ -281,15 +288,15 @@ pub(super) fn histogram_height(runs: &[Run]) -> u32 {
     HISTOGRAM_FRAME + PANEL_HEIGHT * runs.len() as u32
 }
 
-/// A panel for each run, all on one scale: how many operations took how long.
+/// A panel for each run, all on the same scale: how many operations took how long.
 pub(super) fn histograms(area: &Area<'_>, runs: &[Run]) -> Drawn {
-    let about = "operations in each column, logarithmic both ways: the few that wait for the sync show, too";
+    let about = "number of operations by latency; both scales are logarithmic, so the few that wait for a sync are visible";
     title(area, "Latency histogram", about, &[])?;
     let ends = runs.iter().filter(|run| run.operations() > 0).flat_map(|run| [run.all.min(), run.all.max()]);
     let x_range = around(ends.map(|ns| log(ns as f64)));
     let counts: Vec<_> = runs.iter().map(|run| columns(&run.all, &x_range)).collect();
     let most = counts.iter().flatten().map(|(_, n)| log(*n as f64)).fold(1.0, f64::max);
-    // Half an operation is nothing; one has a height.
+    // The scale begins below one operation, so that a single one has a height.
     let y_range = -0.3..(most + 0.1);
     for (n, (counts, run)) in counts.iter().zip(runs).enumerate() {
         let style = Curve::of(n, run, 1);
@@ -326,7 +333,7 @@ pub(super) fn histograms(area: &Area<'_>, runs: &[Run]) -> Drawn {
     Ok(())
 }
 
-/// Where each column begins, and how many operations are in it.
+/// The beginning of each column, and the number of operations in it.
 fn columns(latencies: &Histogram<u64>, range: &Range<f64>) -> Vec<(f64, u64)> {
     let number = ((range.end - range.start) * BINS).ceil() as usize;
     let mut columns: Vec<(f64, u64)> = (0..number).map(|n| (range.start + n as f64 / BINS, 0)).collect();
@@ -353,7 +360,7 @@ fn whole(x: f64) -> String {
     }
 }
 
-/// A scale with marks of our own.
+/// A scale with chosen marks.
 struct Axis {
     range: Range<f64>,
     marks: Vec<f64>,
@@ -383,7 +390,7 @@ impl ValueFormatter<f64> for Axis {
     }
 }
 
-/// What all axes have in common.
+/// The style of all axes.
 fn mesh<'m, 'a, 'b, 'c>(
     mesh: &'m mut MeshStyle<'a, 'b, Axis, Axis, SVGBackend<'c>>,
 ) -> &'m mut MeshStyle<'a, 'b, Axis, Axis, SVGBackend<'c>> {
@@ -400,14 +407,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_dark_rules_know_every_colour() {
+    fn every_colour_has_a_dark_rule() {
         let rules = dark_rules();
         assert_eq!(rules.lines().count(), PALETTE.len());
         assert!(rules.contains("[fill=\"#FFFFFF\"]{fill:#0D1117}[stroke=\"#FFFFFF\"]{stroke:#0D1117}"));
     }
 
     #[test]
-    fn scales_hold_what_is_there() {
+    fn scales_hold_every_value() {
         assert_eq!(around([2.3, 4.1].into_iter()), 2.0..5.0);
         assert_eq!(around([3.0].into_iter()), 2.0..4.0);
         assert_eq!(decades(&(0.5..3.0)), [1.0, 2.0, 3.0]);

@@ -1,7 +1,8 @@
-//! The sync floor: what this disk takes for the same bytes in the same groups when nothing else is
-//! done. A file is filled with zeros and synced beforehand, so that no sync has a length or an extent
-//! to record; then each group is one `pwrite` and one `fdatasync`, from one thread. Half of it is done
-//! before a run and half after it, so that both see the disk in the same mood.
+//! The sync floor: how long this disk takes to write and sync the same bytes in the same groups, without a store.
+//!
+//! A file is first filled with zeros and synced, so that no later sync has to record a length or an extent. Then each
+//! group is one `pwrite` and one `fdatasync`, from one thread. Half of the groups are written before a run and half
+//! after it, because the speed of a disk changes with time.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -13,10 +14,10 @@ use std::time::{Duration, Instant};
 const MOST_TIME: Duration = Duration::from_millis(300);
 const MOST_GROUPS: u64 = 500;
 const MOST_BYTES: u64 = 64 << 20;
-/// Not counted.
+/// Groups that are not counted.
 const WARM_UP: u64 = 5;
 
-/// What the bare file came to.
+/// The result.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Floor {
     pub(super) group_bytes: u64,
@@ -24,14 +25,14 @@ pub(super) struct Floor {
 }
 
 impl Floor {
-    /// The mean of groups that took so long; `None` without any.
+    /// The mean of these times; `None` without any.
     pub(super) fn of(times: &[Duration], group_bytes: u64) -> Option<Floor> {
         let mean = times.iter().sum::<Duration>().checked_div(u32::try_from(times.len()).ok()?)?;
         Some(Floor { group_bytes, mean })
     }
 }
 
-/// How long each group took, in a file of this name, which is made, and removed.
+/// Creates a file, measures how long each group takes in it, and removes it.
 pub(super) fn measure(path: &Path, group_bytes: u64, stop: impl Fn() -> bool) -> io::Result<Vec<Duration>> {
     let group_bytes = group_bytes.max(1);
     let most = (MOST_BYTES / group_bytes).clamp(10, MOST_GROUPS) + WARM_UP;
@@ -68,7 +69,7 @@ fn groups(file: &File, group_bytes: u64, most: u64, stop: impl Fn() -> bool) -> 
     Ok(times)
 }
 
-/// An error where memory cannot be had.
+/// Fails if there is not enough memory.
 pub(super) fn filled(byte: u8, count: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(count).map_err(|_| io::Error::new(io::ErrorKind::OutOfMemory, no_memory(count)))?;
@@ -77,7 +78,7 @@ pub(super) fn filled(byte: u8, count: usize) -> io::Result<Vec<u8>> {
 }
 
 fn no_memory(count: usize) -> String {
-    format!("no memory for {count} bytes can be had")
+    format!("there is not enough memory for {count} bytes")
 }
 
 #[cfg(test)]
@@ -103,13 +104,13 @@ mod tests {
     }
 
     #[test]
-    fn memory_that_cannot_be_had_is_an_error() {
+    fn missing_memory_is_an_error() {
         assert_eq!(filled(7, 3).expect("a little"), [7, 7, 7]);
         assert_eq!(filled(7, usize::MAX / 4).expect_err("too much").kind(), io::ErrorKind::OutOfMemory);
     }
 
     #[test]
-    fn somebodys_file_is_left_alone() {
+    fn an_existing_file_is_left_alone() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("bare");
         fs::write(&path, "mine").expect("writes");

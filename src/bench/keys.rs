@@ -1,8 +1,8 @@
-//! Which key an operation takes, whether it is a GET, and the bytes of keys and values.
+//! Chooses the key of each operation and whether it is a GET, and makes the bytes of keys and values.
 //!
-//! Seeded by the number of the thread, so that two runs of one line do the same work.
+//! The number of the thread is the seed, so two runs of the same command do the same work.
 
-use crate::command::{Bench, Dist};
+use super::options::{Bench, Dist};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, Zipf};
@@ -10,17 +10,17 @@ use std::io;
 
 /// As in the YCSB benchmark.
 const ZIPF_EXPONENT: f64 = 0.99;
-/// Data that is put before gets may be timed, in bytes, unless the number of keys is given.
+/// Without `--keys`, at most this much data is put before GETs.
 const STORED_BYTES: u64 = 256 << 20;
 const PUT_KEYS: u64 = 1_000_000;
 const STORED_KEYS: u64 = 100_000;
 
-/// Of the keys of one BENCH, those that its operations take.
+/// Draws the operations of one thread.
 pub(super) struct Draw {
     rng: SmallRng,
     keys: u64,
     zipf: Option<Zipf<f64>>,
-    /// Has no divisor in common with `keys`: scatters the popular keys over the others.
+    /// Has no divisor in common with `keys`. It spreads the popular keys over the others.
     step: u64,
     gets_percent: u64,
 }
@@ -55,14 +55,14 @@ impl Draw {
     pub(super) fn next(&mut self) -> Op {
         let key = match &self.zipf {
             None => self.rng.random_range(0..self.keys),
-            // Ranks begin with 1.
+            // The first rank is 1.
             Some(zipf) => (zipf.sample(&mut self.rng) as u64 - 1) % self.keys * self.step % self.keys,
         };
         Op { key, get: self.rng.random_range(0..100) < self.gets_percent }
     }
 }
 
-/// The bytes of the keys: `bench-` where there is room, and a number with leading zeros.
+/// The bytes of the keys: `bench-` if there is room, and a number with leading zeros.
 #[derive(Clone)]
 pub(super) struct Key(Vec<u8>);
 
@@ -84,7 +84,7 @@ impl Key {
     }
 }
 
-/// Bytes that no file system can make smaller.
+/// Random bytes, which no file system can compress.
 pub(super) fn value(bytes: usize) -> io::Result<Vec<u8>> {
     let mut value = super::floor::filled(0, bytes)?;
     let mut rng = SmallRng::seed_from_u64(0);
@@ -100,7 +100,7 @@ mod tests {
 
     fn bench(line: &str) -> Bench {
         match parse(line.as_bytes()) {
-            Ok(Some(Command::Bench(bench))) => *bench,
+            Ok(Some(Command::Bench(bench))) => *bench.0,
             other => panic!("{other:?}"),
         }
     }
@@ -120,21 +120,21 @@ mod tests {
     }
 
     #[test]
-    fn the_share_of_gets_is_as_asked() {
+    fn the_share_of_gets_is_right() {
         let gets = |line: &str| draws(line, 1).iter().filter(|op| op.get).count();
         assert_eq!((gets("BENCH 1"), gets("BENCH 1 --ops gets")), (0, 20_000));
         assert!((17_500..18_500).contains(&gets("BENCH 1 --ops mixed:90")));
     }
 
     #[test]
-    fn uniform_takes_all_keys_alike_and_zipfian_a_few_often() {
+    fn uniform_uses_all_keys_equally_and_zipfian_a_few_often() {
         let counts = |line: &str| {
             let mut counts = HashMap::<u64, u64>::new();
             draws(line, 7).iter().for_each(|op| *counts.entry(op.key).or_default() += 1);
             counts
         };
         let uniform = counts("BENCH 1 --keys 100");
-        assert!(uniform.len() == 100 && uniform.values().all(|n| (120..300).contains(n)), "200 of each are to be expected");
+        assert!(uniform.len() == 100 && uniform.values().all(|n| (120..300).contains(n)), "200 of each are expected");
         // The harmonic sum of 1/r^0.99 over 100 keys is 5.29: the first key takes 19 % of the draws.
         let zipfian = counts("BENCH 1 --keys 100 --dist zipfian");
         assert!((3_400..4_200).contains(zipfian.values().max().expect("some")), "{zipfian:?}");
@@ -142,14 +142,14 @@ mod tests {
     }
 
     #[test]
-    fn a_line_repeats_its_work_and_threads_differ() {
+    fn the_same_command_does_the_same_work_and_threads_differ() {
         let keys = |seed| draws("BENCH 1 --keys 1000", seed).iter().map(|op| op.key).collect::<Vec<_>>();
         assert_eq!(keys(1), keys(1));
         assert_ne!(keys(1), keys(2));
     }
 
     #[test]
-    fn what_is_put_before_gets_has_a_bound() {
+    fn the_data_put_before_gets_has_a_bound() {
         assert_eq!(count(&bench("BENCH 1")), 1_000_000);
         assert_eq!(count(&bench("BENCH 1 --ops gets")), 100_000);
         assert_eq!(count(&bench("BENCH 1 --ops gets --value-bytes 16777216")), 15);

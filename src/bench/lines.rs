@@ -1,11 +1,12 @@
-//! Results for programs: a line for each batch size, then one for the best, then one for the report.
+//! Results for programs: a line for each batch size, then one for the fastest, then one for the report.
 //!
-//! Text and JSON share names and figures. In text, what was asked for besides `n` and the sizes
-//! follows at the end of the line, where it is not the default; in JSON it is always there.
+//! Text and JSON have the same names and figures. JSON always lists the options of the work. Text lists, at the end of
+//! the line, only those that are not the default.
 
-use super::load::Run;
-use crate::command::{Bench, write_word};
-use crate::render::Output;
+use super::options::{Bench, Dist};
+use super::run::{Run, best};
+use crate::output::Output;
+use crate::text::write_word;
 use hdrhistogram::Histogram;
 use serde_json::Value as Json;
 use std::path::Path;
@@ -26,7 +27,7 @@ impl Field {
         }
     }
 
-    /// As many digits as the text has.
+    /// With as many digits as the text.
     fn json(&self) -> Json {
         let rounded = |text: String| text.parse::<u64>().map(Json::from).or_else(|_| text.parse::<f64>().map(Json::from));
         match self {
@@ -37,8 +38,8 @@ impl Field {
     }
 }
 
-/// Whole, unless that would hide what there is.
-pub(super) fn figure(x: f64) -> String {
+/// Small figures get digits behind the point, so that they do not become 0.
+fn figure(x: f64) -> String {
     match x {
         x if x >= 10.0 || x == 0.0 => format!("{x:.0}"),
         x if x >= 0.1 => format!("{x:.1}"),
@@ -66,8 +67,8 @@ fn measured(run: &Run) -> Vec<(&'static str, Field)> {
     ]
 }
 
-/// What PUTs and GETs came to apart, where both were done, and the disk below.
-fn apart(run: &Run) -> Vec<(&'static str, Field)> {
+/// PUTs and GETs separately, if there were both, and the bare disk.
+fn details(run: &Run) -> Vec<(&'static str, Field)> {
     let mut fields = Vec::new();
     if !run.puts.is_empty() && !run.gets.is_empty() {
         fields.extend([
@@ -85,15 +86,15 @@ fn apart(run: &Run) -> Vec<(&'static str, Field)> {
     fields
 }
 
-/// What was asked for, and whether it is the default.
-fn asked(run: &Run, bench: &Bench) -> Vec<(&'static str, Field, bool)> {
+/// The options of the work, and whether each has its default.
+fn options(run: &Run, bench: &Bench) -> Vec<(&'static str, Field, bool)> {
     vec![
         ("ops", Field::Word(bench.ops()), bench.gets_percent == 0),
         ("threads", Field::Whole(bench.threads), bench.threads == 1),
         ("key_bytes", Field::Whole(bench.key_bytes as u64), bench.key_bytes == 16),
         ("value_bytes", Field::Whole(bench.value_bytes as u64), bench.value_bytes == 100),
         ("keys", Field::Whole(run.keys), bench.keys.is_none()),
-        ("dist", Field::Word(bench.dist.to_string()), bench.dist == crate::command::Dist::Uniform),
+        ("dist", Field::Word(bench.dist.to_string()), bench.dist == Dist::Uniform),
         ("warm_up", Field::Whole(run.warm_up), bench.warm_up.is_none()),
     ]
 }
@@ -101,8 +102,8 @@ fn asked(run: &Run, bench: &Bench) -> Vec<(&'static str, Field, bool)> {
 pub(super) fn print(run: &Run, bench: &Bench, json: bool, out: &mut Output) {
     if json {
         let mut fields: Vec<(&str, Json)> = vec![("cmd", "BENCH".into()), ("ok", true.into())];
-        fields.extend(measured(run).into_iter().chain(apart(run)).map(|(name, field)| (name, field.json())));
-        fields.extend(asked(run, bench).iter().map(|(name, field, _)| (*name, field.json())));
+        fields.extend(measured(run).into_iter().chain(details(run)).map(|(name, field)| (name, field.json())));
+        fields.extend(options(run, bench).iter().map(|(name, field, _)| (*name, field.json())));
         fields.push(("stopped", run.stopped.into()));
         out.line_json(&fields);
     } else {
@@ -112,21 +113,20 @@ pub(super) fn print(run: &Run, bench: &Bench, json: bool, out: &mut Output) {
 }
 
 pub(super) fn text(run: &Run, bench: &Bench) -> String {
-    let given = asked(run, bench).into_iter().filter(|(_, _, usual)| !usual).map(|(name, field, _)| (name, field));
-    let fields = measured(run).into_iter().chain(apart(run)).chain(given);
+    let given = options(run, bench).into_iter().filter(|(_, _, usual)| !usual).map(|(name, field, _)| (name, field));
+    let fields = measured(run).into_iter().chain(details(run)).chain(given);
     let fields: Vec<_> = fields.map(|(name, field)| format!("{name}={}", field.text())).collect();
     format!("BENCH {}", fields.join(" "))
 }
 
-/// The first five figures, which fit a terminal.
+/// The first five figures, which fit on a terminal.
 pub(super) fn short(run: &Run) -> String {
     let fields: Vec<_> = measured(run).iter().take(5).map(|(name, field)| format!("{name}={}", field.text())).collect();
     format!("BENCH {}", fields.join(" "))
 }
 
 pub(super) fn print_best(runs: &[Run], json: bool, out: &mut Output) {
-    let best = runs.iter().max_by(|a, b| a.ops_per_sec().total_cmp(&b.ops_per_sec()));
-    let (Some(first), Some(best)) = (runs.first(), best) else { return };
+    let (Some(first), Some(best)) = (runs.first(), best(runs)) else { return };
     let speedup = best.ops_per_sec() / first.ops_per_sec().max(1e-9);
     if json {
         let speedup = format!("{speedup:.2}").parse::<f64>().unwrap_or(speedup);
@@ -145,7 +145,7 @@ pub(super) fn print_best(runs: &[Run], json: bool, out: &mut Output) {
 pub(super) fn print_report(path: &Path, json: bool, out: &mut Output) {
     let path = path.as_os_str().as_encoded_bytes();
     if json {
-        let (name, path) = crate::render::bytes("report", "report_base64", path);
+        let (name, path) = crate::text::bytes("report", "report_base64", path);
         out.line_json(&[("cmd", "BENCH".into()), ("ok", true.into()), (name, path)]);
     } else {
         let mut word = Vec::new();
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_are_never_nothing() {
+    fn a_small_figure_does_not_become_zero() {
         assert_eq!([96.4, 3.25, 0.5, 0.02, 0.0].map(figure), ["96", "3.2", "0.5", "0.0200", "0"]);
     }
 }

@@ -1,20 +1,21 @@
-//! Doing the work of one batch size and timing it.
+//! Does the work of one batch size and times it.
 //!
-//! 1. A fresh scratch store; where gets are wanted, every key is put.
-//! 2. The warm-up, and a flush: nothing of it is pending when the clock starts.
-//! 3. The threads begin together; each operation is timed by the thread that does it. What they need is had before:
-//!    where memory or a thread cannot be, none of them begins, and the run is an error.
-//! 4. When the last thread has ended, a flush: everything counted is durable, and its time is in the
-//!    total.
+//! 1. It opens a fresh temporary store. If there are GETs in the work, it puts every key.
+//! 2. It does the warm-up and flushes, so that nothing is pending when the clock starts.
+//! 3. It gets the memory and starts the threads. They begin together. If one cannot be started, none begins, and the
+//!    run is an error. Each thread times its own operations.
+//! 4. After the last thread it flushes. So everything counted is durable. The total includes the time of the flush.
 //!
-//! Keys are drawn in blocks before the clock of an operation starts; the total has the drawing in it.
+//! Keys are drawn in blocks before the clock of an operation starts. The total includes the drawing.
 
 use super::keys::{self, Draw, Key, Op};
-use super::progress::Progress;
+use super::options::{Amount, Bench};
+use super::run::Run;
 use super::scratch::Scratch;
-use crate::command::{Amount, Bench, Code, CommandError};
-use crate::session::counted;
+use crate::error::{Code, CommandError};
+use crate::progress::Progress;
 use crate::signals::Flags;
+use crate::text::counted;
 use hdrhistogram::Histogram;
 use kv_engine::{Engine, Error};
 use std::io;
@@ -23,62 +24,18 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// An operation that takes longer, an hour, counts as this.
+/// An operation that takes longer than this hour counts as this.
 const LONGEST_NS: u64 = 3_600_000_000_000;
 const BLOCK: usize = 256;
 const MOST_WARM_UP: u64 = 1000;
-/// While the store is filled before gets.
+/// The batch size while the store is filled before GETs.
 const FILLING_BATCH: u64 = 10_000;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// What a thread takes of the address space, its stack and what it counts with, and what is left for the store.
+/// The address space that a thread needs, for its stack and its histograms, and what must be left for the store.
 const THREAD_BYTES: usize = 4 << 20;
 const STORE_BYTES: usize = 64 << 20;
 
-/// What one batch size came to.
-pub(super) struct Run {
-    pub(super) batch: u64,
-    pub(super) keys: u64,
-    pub(super) warm_up: u64,
-    /// From the first operation's beginning to the end of the last flush.
-    pub(super) total: Duration,
-    pub(super) puts: Histogram<u64>,
-    pub(super) gets: Histogram<u64>,
-    /// Both; in nanoseconds, as the others.
-    pub(super) all: Histogram<u64>,
-    pub(super) syncs: u64,
-    pub(super) sync_total: Duration,
-    pub(super) log_bytes: u64,
-    /// Ctrl-C, or a signal that ends the process, came before its end.
-    pub(super) stopped: bool,
-    pub(super) floor: Option<super::floor::Floor>,
-}
-
-impl Run {
-    pub(super) fn operations(&self) -> u64 {
-        self.all.len()
-    }
-
-    pub(super) fn ops_per_sec(&self) -> f64 {
-        self.operations() as f64 / self.total.as_secs_f64().max(1e-9)
-    }
-
-    pub(super) fn sync_mean(&self) -> Duration {
-        self.sync_total.checked_div(u32::try_from(self.syncs).unwrap_or(u32::MAX)).unwrap_or_default()
-    }
-
-    /// As many bytes as one sync covers.
-    pub(super) fn group_bytes(&self) -> Option<u64> {
-        self.log_bytes.checked_div(self.syncs)
-    }
-
-    /// What the bare disk would do of these operations if each of its groups were one of this run's.
-    pub(super) fn floor_ops_per_sec(&self) -> Option<f64> {
-        let floor = self.floor.filter(|_| self.syncs > 0)?;
-        Some(self.operations() as f64 / self.syncs as f64 / floor.mean.as_secs_f64().max(1e-9))
-    }
-}
-
-/// One thread's part.
+/// What one thread measured.
 struct Tally {
     puts: Histogram<u64>,
     gets: Histogram<u64>,
@@ -88,10 +45,10 @@ struct Tally {
 
 /// Why there are no figures.
 pub(super) enum Failure {
-    /// The scratch store says no.
+    /// The temporary store failed.
     Store(Error),
-    /// A thread or memory cannot be had.
-    Threads(String),
+    /// There is not enough memory, or a thread cannot be started.
+    Resources(String),
 }
 
 impl From<Error> for Failure {
@@ -103,33 +60,34 @@ impl From<Error> for Failure {
 impl From<Failure> for CommandError {
     fn from(failure: Failure) -> CommandError {
         match failure {
-            Failure::Threads(text) => {
+            Failure::Resources(text) => {
                 let text = format!(
-                    "BENCH: {text}; take fewer --threads or a smaller --value-bytes, or raise the limit (ulimit -u, ulimit -v)"
+                    "BENCH: {text}; use fewer --threads or a smaller --value-bytes, or raise the limit (ulimit -u, ulimit -v)"
                 );
                 CommandError::new(Code::Failed, text)
             }
             Failure::Store(Error::NoSpace { path, source, .. }) => {
                 let text = format!(
-                    "BENCH: no room for its scratch files, {}: {source}; they are removed, and your store is as it was; make room, \
-                     or do less",
+                    "BENCH: no space for its temporary files: {}: {source}; they are removed, and your store is unchanged; free \
+                     some space, or run a smaller BENCH",
                     path.display()
                 );
                 CommandError::new(Code::Failed, text)
             }
             Failure::Store(error) => {
-                CommandError::new(Code::Failed, format!("BENCH: its scratch store failed, your store is as it was: {error}"))
+                CommandError::new(Code::Failed, format!("BENCH: its temporary store failed: {error}; your store is unchanged"))
             }
         }
     }
 }
 
+/// Measures one batch size in a fresh store.
 pub(super) fn measure(scratch: &Scratch, bench: &Bench, batch: u64, flags: &Flags) -> Result<Run, Failure> {
     scratch.clear();
-    // No background flush: it would add syncs that the batch size does not explain.
+    // Without the background flush, which would add syncs that the batch size does not explain.
     let engine = scratch.options().batch_size(FILLING_BATCH).flush_interval(Duration::ZERO).open()?;
     let run = in_store(&engine, bench, batch, flags);
-    // The files go in any case; what could not be closed is of no use to anyone.
+    // An error does not matter, because the files are removed.
     let _ = engine.close();
     drop(engine);
     scratch.clear();
@@ -138,7 +96,7 @@ pub(super) fn measure(scratch: &Scratch, bench: &Bench, batch: u64, flags: &Flag
 
 fn in_store(engine: &Engine, bench: &Bench, batch: u64, flags: &Flags) -> Result<Run, Failure> {
     let keys = keys::count(bench);
-    let value = keys::value(bench.value_bytes).map_err(|error| Failure::Threads(error.to_string()))?;
+    let value = keys::value(bench.value_bytes).map_err(|error| Failure::Resources(error.to_string()))?;
     let value = &value;
     if bench.gets_percent > 0 {
         let mut key = Key::new(bench.key_bytes);
@@ -161,12 +119,12 @@ fn in_store(engine: &Engine, bench: &Bench, batch: u64, flags: &Flags) -> Result
     }
 
     let before = engine.stats();
-    let mut progress = Progress::new(bench.amount, batch);
-    let tallies = Load { engine, bench, value, amount: bench.amount, flags, seed: 0 }.run(Some(&mut progress))?;
+    let progress = progress(bench.amount, batch);
+    let tallies = Load { engine, bench, value, amount: bench.amount, flags, seed: 0 }.run(Some(&progress))?;
     let flushing = Instant::now();
     engine.flush()?;
     let flushed = flushing.elapsed();
-    progress.clear();
+    drop(progress);
     let after = engine.stats();
 
     let mut run = Run {
@@ -194,11 +152,23 @@ fn in_store(engine: &Engine, bench: &Bench, batch: u64, flags: &Flags) -> Result
     Ok(run)
 }
 
+fn progress(amount: Amount, batch: u64) -> Progress {
+    let total = match amount {
+        Amount::Count(n) => n,
+        Amount::Time(time) => millis(time),
+    };
+    Progress::new(&format!("BENCH batch={batch} {{bar:20}} {{percent}}%  {{eta}} left"), Some(total), false)
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("good bounds")
 }
 
-/// What the threads are to do together.
+/// The work that the threads share.
 struct Load<'a> {
     engine: &'a Engine,
     bench: &'a Bench,
@@ -209,10 +179,10 @@ struct Load<'a> {
 }
 
 impl Load<'_> {
-    fn run(&self, mut progress: Option<&mut Progress>) -> Result<Vec<Tally>, Failure> {
+    fn run(&self, progress: Option<&Progress>) -> Result<Vec<Tally>, Failure> {
         let threads = self.bench.threads;
-        let too_many = |error: io::Error| Failure::Threads(format!("{} cannot be had: {error}", counted(threads, "thread")));
-        // So that a thread that is running finds memory: it has no way to say that there is none.
+        let too_many = |error: io::Error| Failure::Resources(format!("cannot start {}: {error}", counted(threads, "thread")));
+        // Checked first, because a running thread cannot report that there is no memory.
         room(STORE_BYTES + threads as usize * THREAD_BYTES).map_err(too_many)?;
         let parts: Vec<_> = (0..threads).map(|thread| Part::new(self.bench, self.seed, thread)).collect();
         let (start, failed, done) = (Start::default(), AtomicBool::new(false), AtomicU64::new(0));
@@ -223,7 +193,7 @@ impl Load<'_> {
         };
         let work = &work;
         thread::scope(|scope| {
-            // Those that wait are let go in any case.
+            // Lets the waiting threads go, also after an error.
             let begin = Begin(&start);
             let mut workers = Vec::new();
             for part in parts {
@@ -232,27 +202,30 @@ impl Load<'_> {
             }
             begin.now();
             let began = Instant::now();
-            while let Some(progress) = progress.as_deref_mut().filter(|progress| progress.is_wanted()) {
+            while let Some(progress) = progress.filter(|progress| progress.is_wanted()) {
                 if workers.iter().all(|worker| worker.is_finished()) {
                     break;
                 }
                 thread::sleep(LOOK_EVERY);
-                progress.show(done.load(Ordering::Relaxed), began.elapsed());
+                match self.amount {
+                    Amount::Count(n) => progress.set(done.load(Ordering::Relaxed).min(n)),
+                    Amount::Time(time) => progress.set(millis(began.elapsed().min(time))),
+                }
             }
             let join =
                 |worker: thread::ScopedJoinHandle<'_, _>| worker.join().unwrap_or_else(|cause| std::panic::resume_unwind(cause));
-            // All of them, before the first error is looked at.
+            // Waits for all of them before it returns the first error.
             let done = workers.into_iter().map(join).collect::<Vec<kv_engine::Result<Tally>>>();
             Ok(done.into_iter().collect::<kv_engine::Result<Vec<_>>>()?)
         })
     }
 
-    /// What one thread does, once all of them are there.
+    /// What one thread does after all of them were started.
     fn work(&self, part: Part, start: &Start, failed: &AtomicBool, done: &AtomicU64) -> kv_engine::Result<Tally> {
         let Part { thread, mut draw, mut key, mut puts, mut gets } = part;
         let mut block = [Op::default(); BLOCK];
         let mut left = match self.amount {
-            // The first threads do one more where it cannot be shared evenly.
+            // If it cannot be shared evenly, the first threads do one more.
             Amount::Count(n) => n / self.bench.threads + u64::from(thread < n % self.bench.threads),
             Amount::Time(_) => u64::MAX,
         };
@@ -305,43 +278,43 @@ impl Part {
     }
 }
 
-/// Whether so many bytes of memory can be had, without touching them.
+/// Whether this much memory can be allocated. It is not touched.
 fn room(bytes: usize) -> io::Result<()> {
     let (mut memory, no_memory) =
         (Vec::<u8>::new(), |_| io::Error::new(io::ErrorKind::OutOfMemory, "there is not enough memory"));
     let done = memory.try_reserve_exact(bytes).map_err(no_memory);
-    // Else the compiler leaves out what nobody uses.
+    // Without this the compiler removes the unused allocation.
     std::hint::black_box(memory.as_ptr());
     done
 }
 
-/// Where the threads wait for each other. A barrier would wait for ever for one that cannot be started.
+/// The threads wait here until all are started. A barrier would wait for ever for a thread that cannot be started.
 #[derive(Default)]
 struct Start {
-    /// Whether to begin; `None` until that is known.
-    told: Mutex<Option<bool>>,
+    /// Whether to begin. `None`: not known yet.
+    go: Mutex<Option<bool>>,
     changed: Condvar,
 }
 
 impl Start {
     fn tell(&self, go: bool) {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(go);
+        self.go.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(go);
         self.changed.notify_all();
     }
 
     /// Whether there is work to do.
     fn wait(&self) -> bool {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut go = self.go.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            match *told {
+            match *go {
                 Some(go) => return go,
-                None => told = self.changed.wait(told).unwrap_or_else(PoisonError::into_inner),
+                None => go = self.changed.wait(go).unwrap_or_else(PoisonError::into_inner),
             }
         }
     }
 }
 
-/// Dropped before [`Begin::now`], it lets the waiting threads go without work.
+/// If it is dropped before [`Begin::now`], the waiting threads end without doing any work.
 struct Begin<'a>(&'a Start);
 
 impl Begin<'_> {
@@ -361,7 +334,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn threads_that_wait_are_let_go_when_one_cannot_be_started() {
+    fn waiting_threads_end_when_one_cannot_be_started() {
         let start = Start::default();
         let (with, without) = thread::scope(|scope| {
             let begin = Begin(&start);
@@ -369,13 +342,13 @@ mod tests {
             drop(begin);
             let other = Start::default();
             Begin(&other).now();
-            (other.wait(), without.join().expect("it was let go"))
+            (other.wait(), without.join().expect("it ended"))
         });
         assert_eq!((with, without), (true, false));
     }
 
     #[test]
-    fn memory_that_cannot_be_had_is_found_out_before_it_is_needed() {
+    fn missing_memory_is_found_before_it_is_needed() {
         assert!(room(1 << 20).is_ok());
         assert_eq!(room(isize::MAX as usize).expect_err("too much").kind(), io::ErrorKind::OutOfMemory);
     }

@@ -1,16 +1,15 @@
-//! Where a measurement was made: processor, kernel, file system and disk, read from `/proc` and `/sys`.
-//! What cannot be found out is left out. No name of a host, a user or a directory: pages are sent on.
+//! The machine of a measurement: processor, kernel, file system and disk, read from `/proc` and `/sys`.
+//!
+//! Facts that cannot be found are left out. There is no name of a host, a user or a directory, because people send
+//! pages on.
 
+use crate::outfile::parent;
+use crate::text::human_bytes;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The directory that the files are in.
-fn parent(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// Whether a file at `path` is kept in memory only, where a sync costs and promises nothing.
+/// Whether a file at `path` is in memory only. A sync costs nothing there and promises nothing.
 pub(crate) fn is_on_tmpfs(path: &Path) -> bool {
     #[cfg(target_os = "linux")]
     {
@@ -25,10 +24,10 @@ pub(crate) fn is_on_tmpfs(path: &Path) -> bool {
 }
 
 pub(crate) fn tmpfs_warning(wal: &Path) -> String {
-    format!("{} is on tmpfs: it survives kill -9, not a power cut, and sync costs nothing in BENCH", wal.display())
+    format!("{} is on tmpfs: the store survives kill -9 but not a power cut, and in BENCH a sync costs nothing", wal.display())
 }
 
-/// Names and what was found, in the order of a page.
+/// The facts by name, in the order of the page.
 pub(super) fn facts(wal: &Path) -> Vec<(&'static str, String)> {
     let mut facts = vec![("processor", processor())];
     facts.push(("memory", memory()));
@@ -41,7 +40,7 @@ pub(super) fn facts(wal: &Path) -> Vec<(&'static str, String)> {
     facts
 }
 
-/// `ext4`, or nothing.
+/// The kind of file system, for example `ext4`.
 pub(super) fn file_system(wal: &Path) -> Option<String> {
     Mount::of(wal).map(|mount| mount.kind)
 }
@@ -64,7 +63,7 @@ fn processor() -> String {
 fn memory() -> String {
     let info = read("/proc/meminfo");
     let kib = info.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    kib.map(|kib| crate::render::human_bytes(kib * 1024)).unwrap_or_default()
+    kib.map(|kib| human_bytes(kib * 1024)).unwrap_or_default()
 }
 
 fn kernel() -> String {
@@ -90,7 +89,7 @@ impl Mount {
         Mount::find(&fs::read_to_string("/proc/self/mountinfo").ok()?, &directory, &device)
     }
 
-    /// The last one on the way to the directory; of two on one place, the one with its device.
+    /// The mount with the longest path that holds the directory. If two have the same path, the one with its device.
     fn find(table: &str, directory: &Path, device: &str) -> Option<Mount> {
         let covers = |line: &&str| Mount::point(line).is_some_and(|point| directory.starts_with(point));
         let rank = |line: &&str| (Mount::point(line).map_or(0, |point| point.components().count()), line.contains(device));
@@ -98,7 +97,7 @@ impl Mount {
     }
 
     fn point(line: &str) -> Option<PathBuf> {
-        // A blank in a path stands as \040.
+        // A blank in a path is written as \040.
         line.split(' ').nth(4).map(|point| point.replace("\\040", " ").into())
     }
 
@@ -114,7 +113,7 @@ impl Mount {
         })
     }
 
-    /// With those of its options that change what a sync costs or means.
+    /// Its kind, with the mount options that change what a sync costs or means.
     fn file_system(&self) -> String {
         const TELLING: [&str; 7] = ["barrier", "commit=", "compress", "data=", "discard", "journal", "sync"];
         let telling = |option: &&String| TELLING.iter().any(|start| option.trim_start_matches("no").starts_with(start));
@@ -124,17 +123,17 @@ impl Mount {
 
     fn disk(&self) -> String {
         let device = fs::canonicalize(format!("/sys/dev/block/{}", self.device)).unwrap_or_default();
-        // The queue belongs to the whole disk, one up from a partition.
+        // A partition has no queue of its own: the queue is in the directory of the disk, one level up.
         let Some(disk) = device.ancestors().take(2).find(|path| path.join("queue").is_dir()) else { return String::new() };
         let model = read(disk.join("device/model"));
         let kind = match read(disk.join("queue/rotational")).as_str() {
-            "1" => "rotational: yes",
-            "0" => "rotational: no",
+            "1" => "rotating",
+            "0" => "not rotating",
             _ => "",
         };
         let cache = match read(disk.join("queue/write_cache")).as_str() {
-            "write back" => "write cache: back (a sync must flush it)",
-            "write through" => "write cache: through (a sync has nothing to flush)",
+            "write back" => "write-back cache (a sync must flush it)",
+            "write through" => "write-through cache (a sync has nothing to flush)",
             _ => "",
         };
         let name = disk.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

@@ -1,31 +1,32 @@
-//! Runs drawn on a terminal: for each batch size a bar of throughput and a bar of latency side by
-//! side; for one size alone, the latencies as a histogram.
+//! Runs drawn on a terminal. Several batch sizes: a bar of throughput and a bar of latency for each. One batch size: a
+//! histogram of its latencies.
 //!
-//! Every line fits the terminal, 80 columns where its width is not known. Colour tells nothing that
-//! the characters do not; where a terminal may not know them (`TERM=dumb`, a locale without UTF-8),
-//! the bars are ASCII.
+//! Every line fits the terminal. Colour only repeats what the characters show. The bars are ASCII if the terminal may
+//! not know other characters (`TERM=dumb`, or a locale without UTF-8).
 
-use super::lines;
-use super::load::Run;
-use crate::command::Bench;
-use crate::render::Output;
-use crate::session::Settings;
+use super::describe::{self, NOTHING_SYNCED};
+use super::figures::{human_ns, rate};
+use super::options::Bench;
+use super::run::Run;
+use super::{lines, machine};
+use crate::output::Output;
+use crate::settings::Settings;
+use crate::text::{self, dimmed};
 use hdrhistogram::Histogram;
 use std::io;
 
-const USUAL_COLUMNS: usize = 80;
 const MOST_COLUMNS: usize = 120;
-/// Of a bar; narrower ones tell nothing.
+/// Narrower bars show no difference.
 const LEAST_BAR: usize = 6;
 const HISTOGRAM_ROWS: usize = 10;
 
-/// What bars are made of.
+/// The characters of bars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Glyphs {
     full: char,
-    /// Eighths of a full one, from one to seven.
+    /// From one eighth to seven eighths of a full one.
     eighths: &'static str,
-    /// From the median to the 99th percentile.
+    /// Between the median and the 99th percentile.
     shade: char,
     micro: &'static str,
 }
@@ -37,7 +38,7 @@ impl Glyphs {
     fn of_environment() -> Glyphs {
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(std::env::var_os).find(|value| !value.is_empty());
-        // No locale at all is a container more often than an old terminal.
+        // A process without any locale is more often in a container than on an old terminal.
         let plain = locale.is_some_and(|locale| {
             let locale = locale.to_string_lossy().to_ascii_lowercase();
             !locale.contains("utf-8") && !locale.contains("utf8")
@@ -45,7 +46,7 @@ impl Glyphs {
         if dumb || plain { ASCII } else { BLOCKS }
     }
 
-    /// At least the smallest piece, padded to `columns`.
+    /// A bar with at least the smallest piece, padded to `columns`.
     fn bar(self, share: f64, columns: usize) -> String {
         let steps = self.eighths.chars().count() + 1;
         let filled = ((share * (columns * steps) as f64).round() as usize).clamp(1, columns * steps);
@@ -54,7 +55,7 @@ impl Glyphs {
         format!("{bar:<columns$}")
     }
 
-    /// From the left to the median, and on to the 99th percentile, each as a share.
+    /// A bar from the left to the median and on to the 99th percentile. Both are shares of `columns`.
     fn span(self, median: f64, high: f64, columns: usize) -> (String, String, String) {
         let cells = |share: f64| ((share * columns as f64).round() as usize).clamp(1, columns);
         let (to_median, to_high) = (cells(median), cells(high).max(cells(median)));
@@ -65,7 +66,7 @@ impl Glyphs {
 
 pub(super) fn draw(runs: &[Run], bench: &Bench, settings: &Settings, out: &mut Output) {
     let glyphs = Glyphs::of_environment();
-    let columns = columns();
+    let columns = text::columns(io::stdout()).min(MOST_COLUMNS);
     match runs {
         [run] if bench.batch_sizes.len() == 1 => {
             if !settings.verbose {
@@ -78,16 +79,10 @@ pub(super) fn draw(runs: &[Run], bench: &Bench, settings: &Settings, out: &mut O
         _ if runs.iter().all(|run| run.operations() == 0) => {}
         runs => compare(runs, glyphs, columns, out),
     }
-    let place = super::machine::file_system(&settings.wal).map(|kind| format!(", on {kind}")).unwrap_or_default();
-    for sentence in [format!("{}{place}", super::workload(bench, runs)), super::synced(runs).replace("µs", glyphs.micro)] {
-        wrapped(&sentence, columns).iter().for_each(|line| out.dim_line(line));
-    }
-}
-
-/// Of the terminal that stdout is.
-fn columns() -> usize {
-    let size = rustix::termios::tcgetwinsize(io::stdout()).ok();
-    size.map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0).unwrap_or(USUAL_COLUMNS).min(MOST_COLUMNS)
+    let place = machine::file_system(&settings.wal).map(|kind| format!(" File system: {kind}.")).unwrap_or_default();
+    out.dim_line(&format!("{}{place}", describe::workload(bench, runs)));
+    let synced = describe::synced(runs).unwrap_or_else(|| NOTHING_SYNCED.to_string());
+    out.dim_line(&synced.replace("µs", glyphs.micro));
 }
 
 fn compare(runs: &[Run], glyphs: Glyphs, columns: usize, out: &mut Output) {
@@ -95,8 +90,7 @@ fn compare(runs: &[Run], glyphs: Glyphs, columns: usize, out: &mut Output) {
     let scale = Scale::of(runs);
     let paint = Paint { on: out.color };
     let layout = Layout::of(runs, columns);
-    let dim = |text: &str| crate::render::dimmed(text, paint.on);
-    out.line(&dim(layout.header().trim_end()));
+    out.line(&dimmed(layout.header().trim_end(), paint.on));
     for run in runs {
         let (p50, p99) = (run.all.value_at_quantile(0.5), run.all.value_at_quantile(0.99));
         let mut line = format!("{:>width$}", run.batch, width = layout.batch);
@@ -112,13 +106,13 @@ fn compare(runs: &[Run], glyphs: Glyphs, columns: usize, out: &mut Output) {
         out.line(&line);
     }
     if layout.latency_bar.is_some() {
-        let key = format!("latency: {} median, {} 99th percentile; logarithmic", glyphs.full, glyphs.shade);
-        let ends = format!("from {} to {}", time(scale.low, glyphs), time(scale.high, glyphs));
-        wrapped(&format!("{key} {ends}"), columns).iter().for_each(|line| out.line(&dim(line)));
+        let key = format!("latency: {} to the median, {} to the 99th percentile;", glyphs.full, glyphs.shade);
+        let (low, high) = (time(scale.low, glyphs), time(scale.high, glyphs));
+        out.dim_line(&format!("{key} log scale, {low} to {high}"));
     }
 }
 
-/// How the columns of a comparison share a line.
+/// The widths of the columns of a comparison.
 struct Layout {
     batch: usize,
     rate: usize,
@@ -133,7 +127,7 @@ impl Layout {
         // Two blanks before every column but the first, and the two times.
         let left = columns.saturating_sub(batch + 2 + rate + 2 + 8 + 2 + 8 + 2 + 2);
         let bar = Some(left / 2).filter(|&bar| bar >= LEAST_BAR);
-        // Alone, the figures have to be as wide as what stands above them.
+        // Without a bar, the column is at least as wide as its heading.
         let rate = if bar.is_some() { rate } else { rate.max("throughput".len()) };
         Layout { batch, rate, throughput_bar: bar, latency_bar: bar }
     }
@@ -148,7 +142,7 @@ impl Layout {
     }
 }
 
-/// Whole decades around all medians and 99th percentiles.
+/// A logarithmic scale of whole decades that holds all medians and 99th percentiles.
 struct Scale {
     low: u64,
     high: u64,
@@ -169,7 +163,7 @@ impl Scale {
     }
 }
 
-/// The latencies of one run, in rows of equal width on a logarithmic scale.
+/// The latencies of one run as a histogram. Its rows have the same width on a logarithmic scale.
 fn one(run: &Run, bench: &Bench, glyphs: Glyphs, columns: usize, out: &mut Output) {
     let paint = Paint { on: out.color };
     let both = !run.puts.is_empty() && !run.gets.is_empty();
@@ -182,8 +176,8 @@ fn one(run: &Run, bench: &Bench, glyphs: Glyphs, columns: usize, out: &mut Outpu
     let bins = bins(&run.all, HISTOGRAM_ROWS);
     let most = bins.iter().map(|(_, n)| *n).max().unwrap_or(1).max(1);
     let bar = columns.saturating_sub(8 + 2 + 2 + 10 + 2 + 6).min(48);
-    let head = format!("{:>8}  {:<bar$}  {:>10}  {:>6}", "up to", "", super::noun(bench, 2), "share");
-    out.line(&crate::render::dimmed(&head, paint.on));
+    let head = format!("{:>8}  {:<bar$}  {:>10}  {:>6}", "up to", "", describe::noun(bench, 2), "share");
+    out.line(&dimmed(&head, paint.on));
     for (until, n) in bins {
         let share = 100.0 * n as f64 / run.operations().max(1) as f64;
         let bar = match n {
@@ -194,7 +188,7 @@ fn one(run: &Run, bench: &Bench, glyphs: Glyphs, columns: usize, out: &mut Outpu
     }
 }
 
-/// At most `rows` rows from the least to the most value: where each ends, and how many are in it.
+/// At most `rows` rows from the least to the greatest value: the end of each, and how many values are in it.
 fn bins(values: &Histogram<u64>, rows: usize) -> Vec<(u64, u64)> {
     let (least, most) = (values.min().max(1) as f64, values.max().max(1) as f64);
     let step = (most / least).powf(1.0 / rows as f64).max(1.05);
@@ -225,58 +219,9 @@ impl Paint {
     }
 }
 
-/// Three digits: `812 /s`, `4.64 k/s`, `175 k/s`, `1.20 M/s`.
-pub(super) fn rate(per_sec: f64) -> String {
-    let (x, unit) = match per_sec {
-        x if x >= 999_500.0 => (x / 1e6, "M/s"),
-        x if x >= 999.5 => (x / 1e3, "k/s"),
-        x => (x, "/s"),
-    };
-    format!("{} {unit}", three_digits(x))
-}
-
-/// Three digits and a unit, of nanoseconds.
+/// As [`human_ns`], in characters that the terminal knows.
 fn time(ns: u64, glyphs: Glyphs) -> String {
-    let (x, unit) = scaled(ns as f64);
-    format!("{} {}", three_digits(x), if unit == "µs" { glyphs.micro } else { unit })
-}
-
-/// As [`time`], where every character can be shown.
-pub(super) fn human_ns(ns: f64) -> String {
-    let (x, unit) = scaled(ns);
-    format!("{} {unit}", three_digits(x))
-}
-
-fn scaled(ns: f64) -> (f64, &'static str) {
-    match ns {
-        ns if ns >= 999_500_000.0 => (ns / 1e9, "s"),
-        ns if ns >= 999_500.0 => (ns / 1e6, "ms"),
-        ns if ns >= 999.5 => (ns / 1e3, "µs"),
-        ns => (ns, "ns"),
-    }
-}
-
-fn three_digits(x: f64) -> String {
-    match x {
-        x if x >= 99.95 => format!("{x:.0}"),
-        x if x >= 9.995 => format!("{x:.1}"),
-        x => format!("{x:.2}"),
-    }
-}
-
-/// Lines of at most so many columns, broken at blanks.
-pub(super) fn wrapped(text: &str, columns: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= columns => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_string()),
-        }
-    }
-    lines
+    human_ns(ns as f64).replace("µs", glyphs.micro)
 }
 
 #[cfg(test)]
@@ -315,13 +260,8 @@ mod tests {
     }
 
     #[test]
-    fn figures_have_three_digits_and_a_unit() {
-        assert_eq!(
-            [812.4, 4_642.0, 175_261.0, 1_200_000.0, 999_499.0].map(rate),
-            ["812 /s", "4.64 k/s", "175 k/s", "1.20 M/s", "999 k/s"]
-        );
-        assert_eq!([7.0, 999.6, 204_000.0, 2.413e6, 3.2e9].map(human_ns), ["7.00 ns", "1.00 µs", "204 µs", "2.41 ms", "3.20 s"]);
-        assert_eq!(time(1500, ASCII), "1.50 us");
+    fn a_terminal_without_utf_8_gets_no_other_characters() {
+        assert_eq!((time(1500, ASCII), time(1500, BLOCKS)), ("1.50 us".into(), "1.50 µs".into()));
     }
 
     #[test]
@@ -352,11 +292,5 @@ mod tests {
             assert!(bins.len() <= HISTOGRAM_ROWS);
             assert_eq!(bins.iter().map(|(_, n)| n).sum::<u64>(), latencies.len() as u64, "{bins:?}");
         }
-    }
-
-    #[test]
-    fn long_sentences_are_broken_at_blanks() {
-        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
-        assert_eq!(wrapped("a-very-long-word b", 4), ["a-very-long-word", "b"]);
     }
 }

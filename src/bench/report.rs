@@ -1,48 +1,55 @@
-//! A page to look at and to send on: one file that needs nothing else, HTML or SVG by its name.
+//! A page to look at and to send on: one file that needs no other, HTML or SVG by its name.
 //!
-//! The file that gets the name is made before the work, so that a path that cannot be written costs nothing. Whoever
-//! looks at an old page sees it until the new one is whole; any other file is left as it is (`outfile.rs`).
+//! The path is checked before the work, so that a path that cannot be written is refused at once. An old page stays
+//! until the new one is complete. A file that is not a page is never replaced (see `outfile`).
 
-use super::load::Run;
-use super::picture::{human_ns, rate};
+use super::describe::{self, NOTHING_SYNCED};
+use super::figures::{human_ns, rate};
+use super::floor::Floor;
+use super::options::Bench;
+use super::run::{Run, best};
 use super::{charts, lines, machine};
-use crate::command::{Bench, Code, CommandError, displayed};
-use crate::outfile::{Kind, Store, Target};
-use crate::render::human_bytes;
+use crate::about::VERSION;
+use crate::error::{Code, CommandError};
+use crate::outfile::{Kind, StoreFiles, Target};
+use crate::text::{displayed, fit, human_bytes};
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// In every page, near its beginning.
+/// Near the beginning of every page.
 const MARK: &str = "<!-- kv_cli BENCH report -->";
 const STYLE: &str = include_str!("report.css");
-const FLOOR_METHOD: &str = "Sync floor, the bare disk: before and after each run, groups of bytes like its own are written to a \
-    preallocated file beside the log (filled with zeros and synced), one pwrite and one fdatasync to a group, from one thread; the \
-    mean of up to 1000 groups.";
+const COLUMNS: &str = "The batch size is the number of writes that one sync makes durable. p50, p90, p99 and p99.9 are the times \
+    that 50, 90, 99 and 99.9 % of the operations did not exceed.";
+const FLOOR_METHOD: &str = "Sync floor: how fast this disk writes and syncs the same amount of data without a store. The column \
+    'of floor' shows how much of that the store reached. The floor is measured before and after each run, in a file beside the \
+    log that was filled with zeros and synced. Each group of writes is one pwrite and one fdatasync, from one thread. The floor \
+    is the mean of up to 1000 groups.";
 
 static PAGE: Kind = Kind {
-    refusal: "there is a file that BENCH did not write; take another name",
+    refusal: "this file exists and was not written by BENCH; choose another name",
     is_one: |begin| begin.windows(MARK.len()).any(|bytes| bytes == MARK.as_bytes()),
-    mode: 0o666, // less the umask: it is there to be sent on
+    mode: 0o666, // minus the umask, because a page is made to be sent on
 };
 
-/// Where the page goes.
+/// A page that is going to be written.
 pub(super) struct Report<'a> {
     path: PathBuf,
     target: Target<'a>,
 }
 
 impl<'a> Report<'a> {
-    /// Sees to it that a page can be written there.
-    pub(super) fn claim(path: &[u8], store: Store<'a>) -> Result<Report<'a>, CommandError> {
+    /// Checks that a page can be written there.
+    pub(super) fn claim(path: &[u8], store: StoreFiles<'a>) -> Result<Report<'a>, CommandError> {
         let path = PathBuf::from(OsString::from_vec(path.to_vec()));
         let target = Target::claim(&path, store, &PAGE).map_err(|error| refused(&path, &error))?;
         Ok(Report { path, target })
     }
 
-    /// Writes it, and returns its name.
+    /// Writes it, and returns its path.
     pub(super) fn write(self, bench: &Bench, runs: &[Run], wal: &Path) -> Result<PathBuf, CommandError> {
         let Report { path, mut target } = self;
         let is_svg = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("svg"));
@@ -65,14 +72,14 @@ fn refused(path: &Path, error: &io::Error) -> CommandError {
 fn facts(bench: &Bench, wal: &Path) -> Vec<(&'static str, String)> {
     let mut facts = vec![("command", format!("kv_cli {bench}"))];
     facts.extend(machine::facts(wal));
-    let version = format!("kv_cli {}, {} build", crate::args::VERSION.as_str(), build());
+    let version = format!("kv_cli {}, {}", VERSION.as_str(), build());
     facts.push(("version", version));
     facts.push(("date", humantime::format_rfc3339_seconds(SystemTime::now()).to_string()));
     facts
 }
 
 fn build() -> &'static str {
-    if cfg!(debug_assertions) { "debug (not for figures)" } else { "release" }
+    if cfg!(debug_assertions) { "debug build (slow: its figures mean little)" } else { "release build" }
 }
 
 struct Page<'a> {
@@ -87,33 +94,32 @@ const HEADS: [&str; 11] = ["batch", "ops/s", "floor", "of floor", "p50", "p90", 
 
 impl Page<'_> {
     fn headline(&self) -> String {
-        let best = self.runs.iter().max_by(|a, b| a.ops_per_sec().total_cmp(&b.ops_per_sec()));
-        let (Some(first), Some(best)) = (self.runs.first(), best) else { return String::new() };
-        let floor = best.floor_ops_per_sec().map(|floor| 100.0 * best.ops_per_sec() / floor);
-        let share = floor.map(|share| format!("{share:.0} % of this disk's sync floor")).unwrap_or_default();
-        let speed = format!("Batch size {}: {}", best.batch, rate(best.ops_per_sec()));
-        let faster = best.ops_per_sec() / first.ops_per_sec().max(1e-9);
-        let against = match first.batch == best.batch {
-            true => String::new(),
-            false => format!("{faster:.1} times batch size {}", first.batch),
-        };
-        [speed, against, share].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ") + "."
+        let (Some(first), Some(best)) = (self.runs.first(), best(self.runs)) else { return String::new() };
+        let fastest = if self.runs.len() > 1 { " was the fastest" } else { "" };
+        let mut text = format!("Batch size {}{fastest}: {:.0} operations per second", best.batch, best.ops_per_sec());
+        if first.batch != best.batch {
+            let faster = best.ops_per_sec() / first.ops_per_sec().max(1e-9);
+            text += &format!(", {faster:.1} times as many as batch size {}", first.batch);
+        }
+        if let Some(floor) = best.floor_ops_per_sec() {
+            text += &format!(", {:.0} % of the speed of the bare disk (its sync floor)", 100.0 * best.ops_per_sec() / floor);
+        }
+        text + "."
     }
 
     fn what(&self) -> String {
-        let work = super::workload(self.bench, self.runs);
+        let work = describe::workload(self.bench, self.runs);
         let warm_up = self.runs.iter().map(|run| run.warm_up).max().unwrap_or(0);
-        let stopped = if self.runs.iter().any(|run| run.stopped) { " Stopped before its end." } else { "" };
-        format!("{work}; each batch size in a fresh store, {warm_up} operations before that do not count.{stopped}")
+        let stopped = if self.runs.iter().any(|run| run.stopped) { " The run was stopped before its end." } else { "" };
+        format!(
+            "{work} Each batch size has a fresh store. The first {warm_up} operations are a warm-up and do not count.{stopped}"
+        )
     }
 
     fn synced(&self) -> String {
-        let synced = match super::synced(self.runs) {
-            nothing if nothing.starts_with("nothing") => return "Nothing was written, so nothing was synced.".to_string(),
-            synced => synced,
-        };
-        let engine = if self.bench.threads > 1 { " Threads that write at the same time share syncs." } else { "" };
-        format!("Synced with {synced}.{engine}")
+        let Some(synced) = describe::synced(self.runs) else { return NOTHING_SYNCED.to_string() };
+        let shared = if self.bench.threads > 1 { " Threads that write at the same time share a sync." } else { "" };
+        format!("Synced with {synced}{shared}")
     }
 
     fn row(run: &Run) -> [String; 11] {
@@ -137,14 +143,14 @@ impl Page<'_> {
 
     fn floor_method(&self) -> Option<String> {
         let floors: Vec<_> = self.runs.iter().filter_map(|run| run.floor).collect();
-        let each = |floor: &super::floor::Floor| {
+        let each = |floor: &Floor| {
             let figure = format!("{} in {}", human_bytes(floor.group_bytes), human_ns(floor.mean.as_nanos() as f64));
             figure.replace(' ', "\u{a0}")
         };
         let groups = floors.iter().map(each).collect::<Vec<_>>().join(", ");
         let above = self.runs.iter().any(|run| run.floor_ops_per_sec().is_some_and(|floor| run.ops_per_sec() > 1.02 * floor));
-        let busy = if above { " More than 100 %: the disk was busier when the floor was measured." } else { "" };
-        (!floors.is_empty()).then(|| format!("{FLOOR_METHOD} Measured: {groups}.{busy}"))
+        let busy = if above { " A share over 100 % means that the disk was busier while the floor was measured." } else { "" };
+        (!floors.is_empty()).then(|| format!("{FLOOR_METHOD} One group took: {groups}.{busy}"))
     }
 
     fn html(&self) -> Drawing {
@@ -167,10 +173,10 @@ impl Page<'_> {
              <meta name=\"viewport\" content=\"width=device-width\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
              <title>{command}</title>\n<style>\n{STYLE}@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n</style>\n</head>\n<body>\n\
              <h1>{command}</h1>\n<p class=\"lead\">{headline}</p>\n{figures}\
-             <div class=\"wide\"><table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n\
+             <div class=\"wide\"><table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n<p>{COLUMNS}</p>\n\
              <h2>What was measured</h2>\n<p>{what}</p>\n<p>{synced}</p>\n{floor}\
-             <h2>Where</h2>\n<dl>\n{facts}</dl>\n\
-             <details><summary>The same for a program</summary>\n<pre>{lines}</pre></details>\n</body>\n</html>\n",
+             <h2>Where it was measured</h2>\n<dl>\n{facts}</dl>\n\
+             <details><summary>The same figures, for a program</summary>\n<pre>{lines}</pre></details>\n</body>\n</html>\n",
             command = escaped(&format!("kv_cli {}", self.bench)),
             dark = charts::dark_rules(),
             headline = escaped(&self.headline()),
@@ -179,14 +185,15 @@ impl Page<'_> {
         ))
     }
 
-    /// All of it in one drawing, for places that show pictures only.
+    /// Everything in one drawing, for places that show only pictures.
     fn svg(&self) -> Drawing {
         const LINE: u32 = 20;
-        const COLUMNS: usize = 128;
+        const LETTERS: usize = 128;
         let histogram = charts::histogram_height(self.runs);
         let mut below: Vec<(Option<&str>, String)> = Vec::new();
-        for text in [Some(self.what()), Some(self.synced()), self.floor_method()].into_iter().flatten() {
-            below.extend(super::picture::wrapped(&text, COLUMNS).into_iter().map(|line| (None, line)));
+        for text in [Some(COLUMNS.to_string()), Some(self.what()), Some(self.synced()), self.floor_method()].into_iter().flatten()
+        {
+            below.extend(fit(&text, LETTERS, 0).lines().map(|line| (None, line.to_string())));
         }
         below.push((None, String::new()));
         below.extend(self.facts.iter().map(|(name, found)| (Some(*name), found.clone())));

@@ -1,8 +1,8 @@
-//! The files of a BENCH, in a scratch directory beside the real log: so on the same disk, never anybody else's, and gone
-//! however the run ends. Those of a killed run go with the next one; how they are known: the head of `outfile.rs`.
+//! The files of a BENCH, in a scratch directory beside the real log, on the same disk. They are removed when the run
+//! ends. The next BENCH removes those of a killed run (see `outfile`).
 
-use crate::command::{Code, CommandError};
-use crate::outfile::ScratchDir;
+use crate::error::{Code, CommandError};
+use crate::outfile::{ScratchDir, is_store_suffix};
 use kv_engine::Options;
 use std::path::{Path, PathBuf};
 
@@ -11,13 +11,13 @@ const LOG: &str = "log";
 const SNAPSHOT: &str = "snapshot";
 const BARE: &str = "bare";
 
-/// The directory with the files of the scratch store.
+/// The directory with the files of the temporary store.
 pub(super) struct Scratch(ScratchDir);
 
 impl Scratch {
-    /// Makes it beside the log, and removes what killed runs left there.
+    /// Makes it beside the log, and removes those that killed runs left there.
     pub(super) fn create(real_wal: &Path) -> Result<Scratch, CommandError> {
-        let text = |error| format!("BENCH: no directory for scratch files can be made beside {}: {error}", real_wal.display());
+        let text = |error| format!("BENCH: cannot make a temporary directory beside {}: {error}", real_wal.display());
         ScratchDir::create(real_wal, MARK, is_own).map(Scratch).map_err(|error| CommandError::new(Code::Failed, text(error)))
     }
 
@@ -25,7 +25,7 @@ impl Scratch {
         Options::new(self.0.file(LOG), self.0.file(SNAPSHOT))
     }
 
-    /// A name for the bare file that is measured against.
+    /// The path of the bare file.
     pub(super) fn bare(&self) -> PathBuf {
         self.0.file(BARE)
     }
@@ -36,13 +36,10 @@ impl Scratch {
     }
 }
 
-/// The files that are made here: those that are named above, and what the store makes beside them.
+/// Whether a file is the bare one, or a file of the temporary store.
 fn is_own(name: &str) -> bool {
-    let helper = |of: &str| {
-        let suffix = name.strip_prefix(of);
-        suffix.is_some_and(|suffix| suffix.is_empty() || [".lock", ".tmp", ".damaged-"].iter().any(|is| suffix.starts_with(is)))
-    };
-    name == BARE || helper(LOG) || helper(SNAPSHOT)
+    let is_of_store = |suffix: &str| suffix.is_empty() || is_store_suffix(suffix.as_bytes());
+    name == BARE || [LOG, SNAPSHOT].iter().any(|own| name.strip_prefix(own).is_some_and(is_of_store))
 }
 
 #[cfg(test)]
@@ -59,9 +56,9 @@ mod tests {
         }
     }
 
-    /// What BENCH calls to measure, over names that were its own once.
+    /// Also files with names that older versions of BENCH used.
     #[test]
-    fn somebodys_file_is_left_alone() {
+    fn files_of_the_user_stay() {
         let dir = tempfile::tempdir().expect("a directory");
         let wal = dir.path().join("w");
         let names = ["w.bench", "w.bench.bare", "w.bench.snapshot", "w.bench.lock", "w.bench-0123456789abcdef"];

@@ -1,39 +1,39 @@
-//! The language as transcripts: a line in, a line out.
+//! The language as transcripts: a line in, a reply out.
 
 use super::*;
-use kv_engine::Options;
+use crate::settings::{Format, Settings};
+use kv_engine::{MAX_KEY_BYTES, Options};
 use proptest::prelude::*;
 
-/// A store of its own, and the answers to lines as a script would see them.
+static FLAGS: Flags = Flags::new();
+
+/// A store of its own, and the replies to lines as a script would see them.
 struct Client {
-    interpreter: Interpreter,
+    session: Session,
+    shown: Box<dyn Fn() -> Vec<u8>>,
     _dir: tempfile::TempDir,
 }
 
 impl Client {
-    fn new() -> Client {
+    fn new(format: Format) -> Client {
         let dir = tempfile::tempdir().expect("a directory");
-        let engine = Options::new(dir.path().join("log"), dir.path().join("snap")).batch_size(5).open().expect("opens");
-        Client { interpreter: Interpreter::new(engine), _dir: dir }
+        let (wal, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+        let engine = Options::new(&wal, &snapshot).batch_size(5).open().expect("opens");
+        let (output, shown) = Output::to_memory(format);
+        let (interactive, bail, timing, quiet, verbose) = (false, false, false, true, false);
+        let settings = Settings { wal, snapshot, interactive, bail, timing, quiet, verbose };
+        Client { session: Session::new(engine, output, settings, &FLAGS), shown, _dir: dir }
     }
 
+    /// The reply, or the code and the text of the error.
     fn ask(&mut self, line: impl AsRef<[u8]>) -> String {
-        let command = match parse(line.as_ref()) {
-            Ok(Some(command)) => command,
-            Ok(None) => return String::new(),
-            Err(error) => {
-                self.interpreter.spoil_group();
-                return format!("{}: {error}", error.code);
-            }
-        };
-        match self.interpreter.run(command) {
-            Ok(reply) => {
-                let mut out = Vec::new();
-                reply.write_text(&mut out).expect("memory");
-                String::from_utf8(out).expect("text").trim_end_matches('\n').to_string()
-            }
-            Err(error) => format!("{}: {error}", error.code),
+        let done = parse(line.as_ref()).and_then(|command| command.map_or(Ok(()), |command| command.run(&mut self.session)));
+        if let Err(error) = done {
+            self.session.spoil_group();
+            return format!("{}: {error}", error.code);
         }
+        self.session.output.flush();
+        String::from_utf8((self.shown)()).expect("text").trim_end_matches('\n').to_string()
     }
 
     fn transcript(&mut self, lines: &[(&str, &str)]) {
@@ -45,7 +45,7 @@ impl Client {
 
 #[test]
 fn the_words_people_know() {
-    Client::new().transcript(&[
+    Client::new(Format::Text).transcript(&[
         ("PUT x 100", "OK"),
         ("get x", "100"),
         ("GET nope", "(nil)"),
@@ -68,7 +68,7 @@ fn the_words_people_know() {
 
 #[test]
 fn errors_say_what_was_expected() {
-    Client::new().transcript(&[
+    Client::new(Format::Text).transcript(&[
         ("PTU x 1", "unknown_command: unknown command 'PTU'; did you mean PUT?"),
         (
             "PUT name Ada Lovelace",
@@ -98,7 +98,7 @@ fn errors_say_what_was_expected() {
 
 #[test]
 fn sizes_over_the_limits_are_refused_in_and_outside_a_group() {
-    let mut client = Client::new();
+    let mut client = Client::new(Format::Text);
     let long = format!("PUT {} 1", "k".repeat(MAX_KEY_BYTES + 1));
     assert_eq!(client.ask(&long), "too_long: the key's length in bytes is 65537, the limit is 65536; nothing was stored");
     assert_eq!(client.ask(format!("PUT {} 1", "k".repeat(MAX_KEY_BYTES))), "OK");
@@ -109,7 +109,7 @@ fn sizes_over_the_limits_are_refused_in_and_outside_a_group() {
 
 #[test]
 fn keys_and_entries_are_listed_in_order() {
-    let mut client = Client::new();
+    let mut client = Client::new(Format::Text);
     client.transcript(&[
         ("PUT b 2", "OK"),
         ("PUT 'a b' 'x y'", "OK"),
@@ -121,15 +121,42 @@ fn keys_and_entries_are_listed_in_order() {
         ("KEYS LIMIT 2", "\"a\\x01\"\n\"a b\""),
         ("KEYS LIMIT", ""),
     ]);
-    let listed = client.interpreter.run(parse(b"KEYS LIMIT 2").expect("good").expect("some"));
-    assert!(matches!(listed, Ok(Reply::Keys(keys, true)) if keys.len() == 2));
-    let listed = client.interpreter.run(parse(b"SCAN LIMIT 3").expect("good").expect("some"));
-    assert!(matches!(listed, Ok(Reply::Entries(entries, false)) if entries.len() == 3));
+}
+
+#[test]
+fn a_list_says_whether_there_is_more() {
+    let mut client = Client::new(Format::Json);
+    for key in ["a", "b", "c"] {
+        client.ask(format!("PUT {key} 1"));
+    }
+    let listed = client.ask("KEYS LIMIT 2");
+    assert_eq!(listed, r#"{"cmd":"KEYS","ok":true,"entries":[{"key":"a"},{"key":"b"}],"more":true}"#);
+    assert!(client.ask("SCAN LIMIT 3").ends_with(r#"{"key":"c","value":"1"}],"more":false}"#));
+    client.session.list_limit = 2;
+    assert!(client.ask("SCAN").ends_with(r#""more":true}"#));
+}
+
+#[test]
+fn json_has_the_fields_of_each_reply() {
+    let mut client = Client::new(Format::Json);
+    client.transcript(&[
+        ("PUT x 100", r#"{"cmd":"PUT","ok":true,"durable":false}"#),
+        ("GET x", r#"{"cmd":"GET","ok":true,"value":"100"}"#),
+        ("GET y", r#"{"cmd":"GET","ok":true,"value":null}"#),
+        ("DEL y", r#"{"cmd":"DEL","ok":true,"existed":false}"#),
+        ("SIZE", r#"{"cmd":"SIZE","ok":true,"keys":1}"#),
+        ("BEGIN", r#"{"cmd":"BEGIN","ok":true}"#),
+        ("DEL x", r#"{"cmd":"DEL","ok":true,"queued":1}"#),
+        ("ABORT", r#"{"cmd":"ABORT","ok":true}"#),
+        ("SETBATCH 1", r#"{"cmd":"SETBATCH","ok":true,"batch":1}"#),
+        ("DEL x", r#"{"cmd":"DEL","ok":true,"durable":true,"existed":true}"#),
+        ("EXIT", r#"{"cmd":"EXIT","ok":true}"#),
+    ]);
 }
 
 #[test]
 fn a_group_is_written_whole() {
-    let mut client = Client::new();
+    let mut client = Client::new(Format::Text);
     client.transcript(&[
         ("PUT x 1", "OK"),
         ("BEGIN", "OK"),
@@ -145,46 +172,71 @@ fn a_group_is_written_whole() {
     client.transcript(&[("COMMIT", spoilt), ("GET x", "1"), ("GET y", "(nil)")]);
     client.transcript(&[("BEGIN", "OK"), ("PUT y 2", "QUEUED"), ("DEL x", "QUEUED"), ("COMMIT", "OK")]);
     client.transcript(&[("GET x", "(nil)"), ("GET y", "2"), ("SIZE", "1")]);
-    assert_eq!(client.interpreter.engine.stats().appended, 2, "a group is one write");
+    assert_eq!(client.session.engine.stats().appended, 2, "a group is one write");
 }
 
 #[test]
 fn a_group_can_be_dropped_and_is_spoilt_by_a_bad_line() {
-    let mut client = Client::new();
+    let mut client = Client::new(Format::Text);
     let spoilt = "group_spoilt: a command failed since BEGIN, so nothing of the group was written; begin it again";
     client.transcript(&[("BEGIN", "OK"), ("PUT x 1", "QUEUED"), ("ABORT", "OK"), ("SIZE", "0")]);
     client.transcript(&[("COMMIT", "no_group: no group is open; BEGIN opens one")]);
     client.transcript(&[("ROLLBACK", "no_group: no group is open; BEGIN opens one")]);
     client.transcript(&[("BEGIN", "OK"), ("PUT x 1", "QUEUED")]);
-    assert_eq!(client.interpreter.open_group(), Some(1));
+    assert_eq!(client.session.group.as_ref().map(|group| group.batch.len()), Some(1));
     client.ask("PUT y");
     client.transcript(&[("COMMIT", spoilt), ("SIZE", "0"), ("BEGIN", "OK"), ("COMMIT", "OK")]);
 }
 
 #[test]
-fn raw_writes_the_bytes_and_nothing_for_nothing() {
-    let raw = |reply: Reply| {
-        let mut out = Vec::new();
-        reply.write_raw(&mut out).expect("memory");
-        out
-    };
-    assert_eq!(raw(Reply::Value(Some(Value::from(b"a\n\xff" as &[u8])))), b"a\n\xff\n");
-    assert_eq!(raw(Reply::Value(None)), b"");
-    assert_eq!(raw(Reply::Keys(vec![b"a b".to_vec()], false)), b"a b\n");
-    assert_eq!(raw(Reply::Done), b"OK\n");
+fn raw_is_the_bytes_and_nothing_for_a_missing_key() {
+    Client::new(Format::Raw).transcript(&[
+        ("PUT 'a b' \"two\\nlines\"", "OK"),
+        ("GET 'a b'", "two\nlines"),
+        ("GET nope", ""),
+        ("DEL nope", ""),
+        ("KEYS", "a b"),
+        ("SCAN", "a b two\nlines"),
+    ]);
 }
 
 #[test]
-fn every_example_of_the_table_can_be_read() {
+fn every_command_is_found_by_its_name_in_any_case() {
+    for spec in COMMANDS {
+        assert_eq!(find(spec.name.to_lowercase().as_bytes()), Some(*spec));
+    }
+    assert_eq!(find(b"?").map(|spec| spec.name), Some("HELP"));
+    assert!(find(b"").is_none());
+}
+
+#[test]
+fn help_fits_a_terminal() {
+    for text in COMMANDS.iter().map(|spec| spec.help()).chain([help::list(COMMANDS)]) {
+        for line in text.lines() {
+            assert!(line.chars().count() < 80, "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_near_miss_is_guessed() {
+    let text = |word: &[u8]| parse(word).expect_err("unknown").text;
+    assert_eq!(text(b"PTU"), "unknown command 'PTU'; did you mean PUT?");
+    assert_eq!(text(b"flsh"), "unknown command 'flsh'; did you mean FLUSH?");
+    assert_eq!(text(b"xyzzy"), "unknown command 'xyzzy'; HELP lists the commands");
+}
+
+#[test]
+fn every_example_can_be_read() {
     for spec in COMMANDS {
         let command = parse(spec.example.as_bytes()).expect(spec.example).expect("not blank");
-        assert_eq!(command.verb(), spec.verb);
+        assert_eq!(command.spec(), *spec);
     }
 }
 
 proptest! {
-    /// Whatever the bytes, the word that is written reads back as them, and so does the reply: by
-    /// itself where it is plain, as a quoted word where it begins with a quote.
+    /// Any bytes are read again from the word that is written, and from the reply: the reply is the bytes
+    /// themselves, or it begins with a quote and is a quoted word.
     #[test]
     fn what_is_written_reads_back(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
         round_trip(&bytes)?;
@@ -207,7 +259,7 @@ fn round_trip(bytes: &[u8]) -> Result<(), TestCaseError> {
     write_value(bytes, &mut reply).expect("memory");
     prop_assert!(!word.iter().chain(&reply).any(|b| b.is_ascii_control()));
     let put = parse(&word).expect("reads back");
-    let expected = Command::Put { key: b"x".into(), value: bytes.into() };
+    let expected = Command::Put(Put { key: b"x".into(), value: bytes.into() });
     prop_assert_eq!(put, Some(expected));
     if reply.starts_with(b"\"") {
         let back: Vec<_> = Words::of(&reply).map(|word| word.expect("reads back").into_owned()).collect();

@@ -1,9 +1,11 @@
 //! Help while typing: completion, hints, highlighting.
 //!
-//! The line editor calls these for every key. Pasted lines can be long, so each of them looks at
-//! no more than [`HINTED_BYTES`], and asks for a redraw only while the first word or a quote is typed.
+//! The line editor calls these for every key. Pasted lines can be long. So each of them looks at [`HINTED_BYTES`] at
+//! most, and the line is only drawn again while the first word or a quote is typed.
 
-use crate::command::{COMMANDS, Spec, Words, displayed, find, is_hidden, write_escaped, write_word};
+use crate::command::{COMMANDS, Spec, find};
+use crate::error::Code;
+use crate::text::{Words, displayed, is_hidden, write_escaped, write_word};
 use kv_engine::Engine;
 use rustyline::completion::{Completer, Pair};
 use rustyline::highlight::{CmdKind, Highlighter};
@@ -24,13 +26,13 @@ const HINT_COLUMNS: usize = 80;
 const MAX_KEYS: usize = 100;
 const KEYS_TIME: Duration = Duration::from_millis(2);
 const MAX_FILES: usize = 1000;
-/// A directory may be on another machine, or very long.
+/// A directory may be on another machine, or have many files.
 const FILES_TIME: Duration = Duration::from_millis(200);
 
 pub(crate) struct Assist {
     engine: Engine,
     color: bool,
-    /// Whether something stood on the line when it was last looked at; for Ctrl-C.
+    /// Whether the line was not empty at the last key; for Ctrl-C.
     pub(crate) typed: Cell<bool>,
 }
 
@@ -39,7 +41,7 @@ impl Assist {
         Assist { engine, color, typed: Cell::new(false) }
     }
 
-    /// Stored keys that begin with what `word` means, as words.
+    /// Stored keys that begin with the bytes of `word`, as words.
     fn keys(&self, word: &str) -> Vec<Pair> {
         let Some(prefix) = unquoted(word) else { return Vec::new() };
         let began = Instant::now();
@@ -59,7 +61,7 @@ impl Completer for Assist {
         let typed = Typed::of(&line[..pos]);
         let found = match typed.command {
             None => commands(typed.word),
-            Some(spec) if !spec.options().is_empty() => options(spec, &line[..pos], typed.word),
+            Some(spec) if !spec.options.is_empty() => options(spec, &line[..pos], typed.word),
             Some(spec) if spec.name == "HELP" && typed.args == 0 => commands(typed.word),
             Some(spec) if spec.args.first().is_some_and(|arg| matches!(*arg, "file" | "[file]")) && typed.args == 0 => {
                 files(typed.word)
@@ -81,11 +83,11 @@ fn commands(prefix: &str) -> Vec<Pair> {
     found.map(|spec| Pair { display: spec.name.into(), replacement: format!("{} ", spec.name) }).collect()
 }
 
-/// The options that begin like the word, or what the option before it may take.
+/// The options that begin with the word, or the values of the option before it.
 fn options(spec: &Spec, line: &str, word: &str) -> Vec<Pair> {
     let before = line[..line.len() - word.len()].split_whitespace().next_back();
     let pair = |text: &str| Pair { display: text.into(), replacement: format!("{text} ") };
-    let all = spec.options();
+    let all = spec.options;
     match all.iter().find(|option| Some(option.name) == before) {
         Some(option) if !option.value.is_empty() => {
             option.choices.iter().filter(|choice| choice.starts_with(word)).map(|choice| pair(choice)).collect()
@@ -97,7 +99,8 @@ fn options(spec: &Spec, line: &str, word: &str) -> Vec<Pair> {
     }
 }
 
-/// Files whose names begin with what `word` means, as words that mean them. A directory is left open, to go on in.
+/// Files whose names begin with the bytes of `word`, as words. After a directory no blank follows, so that the user can
+/// continue in it.
 fn files(word: &str) -> Vec<Pair> {
     let Some(typed) = unquoted(word) else { return Vec::new() };
     let name_at = typed.iter().rposition(|&b| b == b'/').map_or(0, |slash| slash + 1);
@@ -130,8 +133,8 @@ fn is_start(typed: &str, name: &str) -> bool {
     name.get(..typed.len()).is_some_and(|start| start.eq_ignore_ascii_case(typed))
 }
 
-/// Keys as words that have one beginning in common where the keys have: if one needs quotes, all get them. The
-/// quote that was typed, if any, stays where it can.
+/// Keys as words. If the keys have a common beginning, so have the words: if one key needs quotes, all get quotes. The
+/// quote that was typed is kept if possible.
 fn as_words(keys: &[Vec<u8>], typed: Option<char>) -> Vec<String> {
     let text = |write: &dyn Fn(&[u8], &mut Vec<u8>), key: &[u8]| {
         let mut word = Vec::new();
@@ -152,7 +155,7 @@ fn as_words(keys: &[Vec<u8>], typed: Option<char>) -> Vec<String> {
     }
 }
 
-/// The bytes that a word means so far; its closing quote may be missing.
+/// The bytes of a word that is not complete; its closing quote may be missing.
 fn unquoted(word: &str) -> Option<Vec<u8>> {
     let closed = match word.as_bytes().first() {
         Some(&quote @ (b'"' | b'\'')) => format!("{word}{}", char::from(quote)),
@@ -195,7 +198,7 @@ impl<'l> Typed<'l> {
         let command = (starts.len() > 1).then(|| line[starts[0]..starts[1]].trim_end().as_bytes());
         match command.map(find) {
             Some(Some(spec)) => Typed { command: Some(spec), args: starts.len() - 2, word: &line[last..] },
-            // Behind a word that is no command there is nothing to offer.
+            // After a word that is no command nothing is offered.
             Some(None) => Typed { command: find(b"EXIT"), args: usize::MAX / 2, word: &line[last..] },
             None => Typed { command: None, args: 0, word: &line[last..] },
         }
@@ -205,7 +208,7 @@ impl<'l> Typed<'l> {
 /// Grey text behind the cursor.
 pub(crate) struct Grey {
     text: String,
-    /// History can be taken over with the right arrow, names of arguments cannot.
+    /// The right arrow inserts a line of the history. It does not insert names of arguments.
     takes: bool,
 }
 
@@ -224,7 +227,7 @@ impl Hinter for Assist {
 
     fn hint(&self, line: &str, pos: usize, ctx: &Context<'_>) -> Option<Grey> {
         if !self.color {
-            return None; // it could not be told from what was typed
+            return None; // without colour it looks like typed text
         }
         self.typed.set(!line.is_empty());
         if pos < line.len() || line.is_empty() || line.len() > HINTED_BYTES {
@@ -234,7 +237,7 @@ impl Hinter for Assist {
     }
 }
 
-/// The arguments that are still to come.
+/// The arguments that are still missing.
 fn arguments(line: &str) -> Option<Grey> {
     let typed = Typed::of(line);
     let (spec, given) = match typed.command {
@@ -249,16 +252,16 @@ fn arguments(line: &str) -> Option<Grey> {
     Some(Grey { text: format!("{blank}{missing}"), takes: false })
 }
 
-/// Where an option is typed, what it takes; `None` where none is.
+/// The hint after an option: its value, or more options. `None` if the line has no option.
 fn options_hint(spec: &Spec, line: &str) -> Option<Option<String>> {
     let mut words = line.split_whitespace().rev();
     let (last, before) = (words.next()?, words.next());
-    let find = |word: &str| spec.options().iter().find(|option| option.name == word);
+    let find = |word: &str| spec.options.iter().find(|option| option.name == word);
     let takes = |word: &str| find(word).map(|option| option.value).filter(|value| !value.is_empty());
     let blank = if line.ends_with([' ', '\t']) { "" } else { " " };
     match takes(last) {
         Some(value) => Some(Some(format!("{blank}{value}"))),
-        // Behind an option there are only options.
+        // After an option only options follow.
         None => line.split_whitespace().any(|word| find(word).is_some()).then(|| {
             let valued = before.is_some_and(|before| takes(before).is_some()) || find(last).is_some();
             valued.then(|| format!("{blank}[options]"))
@@ -266,7 +269,7 @@ fn options_hint(spec: &Spec, line: &str) -> Option<Option<String>> {
     }
 }
 
-/// The rest of the newest line that began like this one.
+/// The rest of the newest line of the history that begins with this one.
 fn from_history(line: &str, ctx: &Context<'_>) -> Option<Grey> {
     let newest = ctx.history().len().checked_sub(1)?;
     let start = ctx.history_index().min(newest);
@@ -286,14 +289,14 @@ impl Highlighter for Assist {
         }
         let style = match known {
             true => "\x1b[1m",
-            // A word that may still become a command is left alone.
+            // A word that may still become a command has no colour.
             false if pos <= end && !commands(word).is_empty() => return Cow::Borrowed(line),
             false => "\x1b[31m",
         };
         let rest = &line[end..];
         let open = Words::of(line.as_bytes()).find_map(Result::err).and_then(|error| {
             let column = error.text.strip_prefix("column ")?.split(':').next()?.parse::<usize>().ok()?;
-            (error.code == crate::command::Code::UnfinishedQuote && column > end).then(|| column - 1 - end)
+            (error.code == Code::UnfinishedQuote && column > end).then(|| column - 1 - end)
         });
         match open.filter(|&open| rest.is_char_boundary(open)) {
             Some(open) => {
@@ -324,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn hints_name_what_is_still_missing() {
+    fn hints_name_the_missing_arguments() {
         assert_eq!(hint("PUT"), Some(" key value".into()));
         assert_eq!(hint("put "), Some("key value".into()));
         assert_eq!(hint("PUT x"), Some(" value".into()));
@@ -336,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn options_complete_and_their_hints_name_what_they_take() {
+    fn options_complete_and_their_hints_name_their_values() {
         assert_eq!(hint("BENCH"), Some(" n [sizes] [options]".into()));
         assert_eq!(hint("BENCH 100 "), Some("[sizes] [options]".into()));
         assert_eq!(hint("BENCH 100 --threads"), Some(" N".into()));
@@ -360,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_become_words_with_a_beginning_in_common() {
+    fn keys_become_words_with_a_common_beginning() {
         let words = |keys: &[&str], typed| as_words(&keys.iter().map(|key| key.as_bytes().to_vec()).collect::<Vec<_>>(), typed);
         assert_eq!(words(&["user1", "user2"], Some('u')), ["user1", "user2"]);
         assert_eq!(words(&["user 1", "user2"], None), ["\"user 1\"", "\"user2\""]);
@@ -371,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn files_become_words_that_mean_them() {
+    fn files_become_words() {
         let dir = tempfile::tempdir().expect("a directory");
         let at = |name: &str| format!("{}/{name}", dir.path().display());
         for name in ["my file.kv", "it's", ".hidden", "plain.kv"] {
@@ -395,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn a_half_typed_quote_is_understood() {
+    fn a_quote_that_is_not_closed_is_understood() {
         assert_eq!(unquoted("\"a b"), Some(b"a b".to_vec()));
         assert_eq!(unquoted("\"a\\"), None);
         assert_eq!(unquoted(""), Some(Vec::new()));

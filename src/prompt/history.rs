@@ -1,17 +1,17 @@
-//! The lines that were typed: where they are kept, and which.
+//! The lines typed before, and the file that keeps them.
 //!
-//! A line is appended to the file before it runs, so that it survives `kill -9`. Not kept: lines
-//! that begin with a blank, repeat the one before, are long, or hold what a terminal would obey.
+//! A line is appended to the file before it runs, so it survives `kill -9`. These lines are not kept: lines that begin
+//! with a blank, repeat the line before, are long, or have characters that a terminal would obey.
 //!
-//! Nobody's data depends on the file, so the shell never waits for it: there is no lock, a line is one write to the
-//! end, and no more than [`MOST_BYTES`] are ever read. It is a plain file that begins with [`HEAD`], behind which each
-//! line of text is one that was typed, with `\n` and `\\` escaped. What else stands in it is passed over. Where the name
-//! stands for something else (a directory, a pipe, a device, a file of the store, somebody's notes) that is left
-//! alone: the shell says so once, and goes on without.
+//! No data depends on the file, so the shell never waits for it. There is no lock, a line is one write to the end of
+//! the file, and at most [`MOST_BYTES`] are read. The file begins with [`HEAD`]. Each following line of text is one
+//! typed line, with `\n` and `\\` escaped; other lines are skipped. If the name belongs to something else (a directory,
+//! a pipe, a device, a file of the store, a text of the user), the file is not touched: the shell reports that once and
+//! keeps no history.
 
-use crate::command::is_hidden;
-use crate::outfile::{directory, id, with_suffix};
+use crate::outfile::{begins_like_store_suffix, directory, id, with_suffix};
 use crate::prompt::assist::Assist;
+use crate::text::is_hidden;
 use rustix::fs::OFlags;
 use rustyline::Editor;
 use rustyline::history::MemHistory;
@@ -21,29 +21,27 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// Lines that are kept.
+/// How many lines are kept.
 pub(crate) const LINES: usize = 10_000;
-/// A longer line is not.
+/// A longer line is not kept.
 const LINE_BYTES: usize = 4096;
-/// Of a longer file only the end is read, and then it is made shorter.
+/// If the file is longer, only its end is read, and the file is made shorter.
 const MOST_BYTES: u64 = 4 << 20;
 /// What the file begins with.
 const HEAD: &[u8] = b"#V2\n";
-/// What the store puts behind its names, and BENCH behind that of the log.
-const HELPERS: [&[u8]; 4] = [b".lock", b".tmp", b".damaged-", b".bench"];
 
 /// The history file, when there is one.
 #[derive(Debug)]
 pub(crate) struct History {
     path: Option<PathBuf>,
-    /// The files that must not be written to.
+    /// The log and the snapshot; no file of the store may be written.
     store: [PathBuf; 2],
 }
 
 /// Why lines are not kept.
 #[derive(Debug)]
 pub(crate) enum Trouble {
-    /// The user has asked for that.
+    /// The user does not want a history.
     Off,
     Unusable(String),
 }
@@ -61,7 +59,7 @@ impl History {
                 .try_for_each(|line| editor.add_history_entry(line.as_str()).map(drop))
                 .map_err(io::Error::other)?;
             if is_long {
-                // Another time, then.
+                // If that fails, the next start tries again.
                 let _ = shorten(path, &lines[newest..]);
             }
             Ok(())
@@ -70,12 +68,12 @@ impl History {
         (history, trouble)
     }
 
-    /// Keeps a line that is about to run. Says, once, that lines are no longer kept.
+    /// Keeps a line that is about to run. After the first failure no line is kept.
     pub(crate) fn keep(&mut self, editor: &mut Editor<Assist, MemHistory>, line: &str) -> Option<Trouble> {
-        let keeps = line.len() <= LINE_BYTES && is_harmless(line) && editor.add_history_entry(line).unwrap_or(false);
+        let keeps = line.len() <= LINE_BYTES && is_safe(line) && editor.add_history_entry(line).unwrap_or(false);
         let path = self.path.as_ref().filter(|_| keeps)?;
         let done = open(path, &self.store).and_then(|mut file| {
-            // What another process could not finish is a line of its own.
+            // Another process may have written an incomplete line; it gets its line feed first.
             let mut text = if ends_a_line(&file)? { String::new() } else { "\n".to_string() };
             text += &escaped(line);
             file.write_all(text.as_bytes())
@@ -86,13 +84,13 @@ impl History {
     fn give_up(&mut self, error: &io::Error) -> Trouble {
         let path = self.path.take().unwrap_or_default();
         Trouble::Unusable(format!(
-            "lines that are typed are not kept: {}: {error}; KV_HISTORY names another file, or none where it is empty",
+            "lines that are typed are not kept: {}: {error}; set KV_HISTORY to another file, or to nothing for no history",
             path.display()
         ))
     }
 }
 
-/// `$KV_HISTORY`, where empty means none; else below the state directory.
+/// `$KV_HISTORY` (empty: no history), otherwise a file in the state directory.
 fn path() -> Option<PathBuf> {
     let variable = |name| std::env::var_os(name).map(PathBuf::from);
     if let Some(path) = variable("KV_HISTORY") {
@@ -103,14 +101,14 @@ fn path() -> Option<PathBuf> {
     Some(state.join("kv_cli/history"))
 }
 
-/// Opens or creates the file, for its owner only: it holds values.
+/// Opens or creates the file. Only its owner may read it, because it has values of the store.
 fn open(path: &Path, store: &[PathBuf]) -> io::Result<File> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
     }
     let mut how = OpenOptions::new();
     how.read(true).append(true).mode(0o600).custom_flags(i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0));
-    // Before it is opened: to open a device may do something.
+    // Before it is opened, because opening a device may have an effect.
     match path.metadata() {
         Ok(about) => check(path, &about, store)?,
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -118,7 +116,7 @@ fn open(path: &Path, store: &[PathBuf]) -> io::Result<File> {
                 return Err(io::Error::other("that is a name of the store's own files"));
             }
             match how.clone().create_new(true).open(path) {
-                // Through a link to nothing, or by another shell.
+                // A link to nothing, or another shell was faster.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 made => return made.and_then(|mut file| file.write_all(HEAD).map(|()| file)),
             }
@@ -131,12 +129,12 @@ fn open(path: &Path, store: &[PathBuf]) -> io::Result<File> {
     match file.read_at(&mut head, 0)? {
         0 => (&file).write_all(HEAD)?,
         count if HEAD.starts_with(&head[..count]) => {}
-        _ => return Err(io::Error::other("there is a file that is no history of kv_cli")),
+        _ => return Err(io::Error::other("the file is not a history of kv_cli")),
     }
     Ok(file)
 }
 
-/// Whether that is a file to write to.
+/// Refuses everything that may not be written: anything but a plain file, and files of the store.
 fn check(path: &Path, about: &Metadata, store: &[PathBuf]) -> io::Result<()> {
     let kind = about.file_type();
     let what = match kind {
@@ -150,25 +148,24 @@ fn check(path: &Path, about: &Metadata, store: &[PathBuf]) -> io::Result<()> {
     Err(io::Error::other(what))
 }
 
-/// Whatever its name: whether it is one of the store's files.
+/// Whether it is one of the store's files, under any name.
 fn is_one_of(about: &Metadata, store: &[PathBuf]) -> bool {
     let names = store.iter().flat_map(|path| ["", ".lock"].map(|suffix| with_suffix(path, suffix)));
     names.filter_map(|path| path.symlink_metadata().ok()).any(|file| id(&file) == id(about))
 }
 
-/// Whether the store may come to use that name, under any spelling.
+/// Whether the store may use that name, under any spelling.
 fn is_named_like_the_stores(path: &Path, store: &[PathBuf]) -> bool {
     let real = path.canonicalize().ok();
     let is_like = |path: &Path, own: &PathBuf| -> Option<bool> {
         let rest = path.file_name()?.as_bytes().strip_prefix(own.file_name()?.as_bytes())?;
-        let is_segment = rest.len() > 1 && rest[0] == b'.' && rest[1..].iter().all(u8::is_ascii_digit);
-        let is_its = rest.is_empty() || is_segment || HELPERS.iter().any(|helper| rest.starts_with(helper));
+        let is_its = rest.is_empty() || begins_like_store_suffix(rest);
         Some(is_its && directory(path)? == directory(own)?)
     };
     [Some(path), real.as_deref()].into_iter().flatten().any(|path| store.iter().any(|own| is_like(path, own) == Some(true)))
 }
 
-/// The lines that make sense, and whether the file is so long that older ones were left out.
+/// The typed lines in the file, and whether the file is so long that older ones were left out.
 fn read(file: &File) -> io::Result<(Vec<String>, bool)> {
     let length = file.metadata()?.len();
     let from = length.saturating_sub(MOST_BYTES);
@@ -182,9 +179,9 @@ fn read(file: &File) -> io::Result<(Vec<String>, bool)> {
             Err(error) => return Err(error),
         }
     }
-    // The first is the head, or cut.
+    // The first one is the head, or incomplete.
     let lines = bytes[..end].split(|&b| b == b'\n').skip(1).filter(|line| !line.is_empty() && line.len() <= 2 * LINE_BYTES);
-    let lines = lines.filter_map(|line| unescaped(std::str::from_utf8(line).ok()?)).filter(|line| is_harmless(line));
+    let lines = lines.filter_map(|line| unescaped(std::str::from_utf8(line).ok()?)).filter(|line| is_safe(line));
     Ok((lines.collect(), from > 0))
 }
 
@@ -226,8 +223,8 @@ fn unescaped(line: &str) -> Option<String> {
     Some(out)
 }
 
-/// Whether a line may be shown as it is, which is what the line editor does.
-fn is_harmless(line: &str) -> bool {
+/// Whether a line may be shown unchanged, as the line editor does it.
+fn is_safe(line: &str) -> bool {
     !line.contains(|c| is_hidden(c) && c != '\t')
 }
 
@@ -243,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_make_no_sense_are_passed_over_and_the_others_are_kept() {
+    fn bad_lines_are_skipped_and_the_others_are_kept() {
         assert_eq!(
             lines_of(b"#V2\nGET a\nPUT \xff\nPUT \x1b[31m 1\nbad \\q\n\nPUT b \"\\\\t\"\nGET c"),
             ["GET a", "PUT b \"\\t\"", "GET c"]
@@ -251,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_long_file_the_end_is_read() {
+    fn only_the_end_of_a_long_file_is_read() {
         let mut text = HEAD.to_vec();
         while text.len() as u64 <= MOST_BYTES + 100 {
             text.extend_from_slice(b"GET older\n");
@@ -287,6 +284,8 @@ mod tests {
             "s.tmp-0123456789abcdef",
             "w.damaged-1",
             "w.bench.bare",
+            "w.benchmark",
+            "w.import-1",
             "w.17",
         ] {
             assert!(is_named_like_the_stores(&at(name), &store), "{name}");

@@ -1,14 +1,24 @@
-//! The prompt. Only a terminal is read through the line editor, which would alter a script's bytes.
+//! The prompt: reads lines with an editor and runs them.
+//!
+//! Only a terminal is read with the editor, because the editor would change some bytes of a script.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `assist` | completion, hints, colours of the line |
+//! | `history` | the lines typed before, and their file |
 
 mod assist;
 mod history;
 
+use crate::command::run_line;
+use crate::gate::Gate;
+use crate::output::Place;
 use crate::prompt::assist::Assist;
 use crate::prompt::history::{History, Trouble};
-use crate::render::{Place, columns, safe};
 use crate::session::{Ending, Flow, Session};
-use crate::signals::{Flags, Gate, Terminal};
+use crate::signals::{Flags, Terminal};
 use crate::streams;
+use crate::text::{columns, safe};
 use kv_engine::Engine;
 use rustix::event::PollFlags;
 use rustyline::error::ReadlineError;
@@ -19,7 +29,7 @@ use std::io::{self, ErrorKind};
 const PROMPT: &str = "kv> ";
 /// While a group is open.
 const GROUP_PROMPT: &str = "kv*> ";
-/// Printed above the line for the sake of drawing it again: one row up, and the line feed that follows goes down.
+/// Printed above the line so that the editor draws the line again: one row up, and the line feed goes down again.
 const NOTHING: &str = "\x1b[A\n";
 
 /// Reads and runs lines until there is a reason to stop.
@@ -28,7 +38,7 @@ pub(crate) fn run(gate: &Gate, engine: Engine, flags: &Flags, terminal: Option<&
         Ok(editor) => editor,
         Err(error) => return unusable(gate, &error),
     };
-    // An editor that leaves the terminal as it is has no printer, and draws nothing again.
+    // An editor that does not change the terminal has no printer, and never draws the line again.
     if let (Some(terminal), Ok(mut printer)) = (terminal, editor.create_external_printer()) {
         terminal.redraw_with(Box::new(move || drop(printer.print(NOTHING.into()))));
     }
@@ -36,15 +46,15 @@ pub(crate) fn run(gate: &Gate, engine: Engine, flags: &Flags, terminal: Option<&
         let session = gate.hold();
         History::load(&mut editor, [&session.settings.wal, &session.settings.snapshot])
     };
-    tell(&mut gate.hold(), trouble);
+    report(&mut gate.hold(), trouble);
     loop {
         if let Some(helper) = editor.helper() {
             helper.typed.set(false);
         }
-        // The gate is open here: a signal may end the process while somebody thinks.
+        // The gate is open while the editor waits, so a signal may end the process.
         let prompt = {
             let mut session = gate.hold();
-            session.tell_background(&Place::Prompt);
+            session.report_background(&Place::Prompt);
             prompt(&session)
         };
         let typed = match terminal {
@@ -62,13 +72,16 @@ pub(crate) fn run(gate: &Gate, engine: Engine, flags: &Flags, terminal: Option<&
                 }
                 Flow::On
             }
-            // Bytes that are not UTF-8: the next line may be better.
+            // Bytes that are not UTF-8.
             Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
-                gate.hold().output.complain(&Place::Prompt, "what was typed is not UTF-8; use \\xHH in double quotes");
+                gate.hold().output.complain(
+                    &Place::Prompt,
+                    "the line is not UTF-8, so it was not run; write other bytes as \\xHH in double quotes",
+                );
                 Flow::On
             }
             Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::Interrupted => Flow::On,
-            // Somebody made the terminal non-blocking, for all who share it.
+            // Another process has made the terminal non-blocking, for all processes that share it.
             Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
                 let _ = streams::wait(&io::stdin(), PollFlags::IN);
                 Flow::On
@@ -82,8 +95,8 @@ pub(crate) fn run(gate: &Gate, engine: Engine, flags: &Flags, terminal: Option<&
     }
 }
 
-/// A paste arrives as one text with several lines, and waits for Enter: then each runs, each is in the history,
-/// and each is shown once more above its answer.
+/// A paste arrives as one text with several lines, after Enter. Each line runs, goes into the history, and is shown
+/// once more above its reply.
 fn run_lines(gate: &Gate, flags: &Flags, editor: &mut Editor<Assist, MemHistory>, history: &mut History, text: &str) -> Flow {
     let text = text.trim_end_matches(['\n', '\r']);
     let several = text.contains(['\n', '\r']);
@@ -91,12 +104,12 @@ fn run_lines(gate: &Gate, flags: &Flags, editor: &mut Editor<Assist, MemHistory>
         let trouble = history.keep(editor, line);
         flags.forget_interrupt();
         let mut session = gate.hold();
-        tell(&mut session, trouble);
+        report(&mut session, trouble);
         if several && !line.is_empty() {
             let prompt = prompt(&session);
             session.output.dim_line(&format!("{prompt}{}", line.strip_prefix(prompt).unwrap_or(line)));
         }
-        let flow = session.line(&Place::Prompt, line.as_bytes());
+        let flow = run_line(&mut session, &Place::Prompt, line.as_bytes());
         session.output.flush();
         if flow != Flow::On {
             return flow;
@@ -105,8 +118,8 @@ fn run_lines(gate: &Gate, flags: &Flags, editor: &mut Editor<Assist, MemHistory>
     Flow::On
 }
 
-/// Says why lines are not kept.
-fn tell(session: &mut Session, trouble: Option<Trouble>) {
+/// Reports why lines are not kept.
+fn report(session: &mut Session, trouble: Option<Trouble>) {
     match trouble {
         Some(Trouble::Unusable(text)) if !session.settings.quiet => session.output.warn(&text),
         Some(Trouble::Off) if session.settings.verbose => {
@@ -117,7 +130,7 @@ fn tell(session: &mut Session, trouble: Option<Trouble>) {
 }
 
 fn prompt(session: &Session) -> &'static str {
-    if session.open_group().is_some() { GROUP_PROMPT } else { PROMPT }
+    if session.group.is_some() { GROUP_PROMPT } else { PROMPT }
 }
 
 fn editor(gate: &Gate, engine: Engine) -> rustyline::Result<Editor<Assist, MemHistory>> {
@@ -141,7 +154,7 @@ fn unusable(gate: &Gate, error: &ReadlineError) -> Flow {
     Flow::End(Ending::Input)
 }
 
-/// What is said before the first prompt.
+/// The lines before the first prompt.
 pub(crate) fn banner(session: &mut Session, engine: &Engine) {
     let every = match engine.batch_size() {
         1 => "write".to_string(),
@@ -150,7 +163,7 @@ pub(crate) fn banner(session: &mut Session, engine: &Engine) {
     let (wal, snapshot) = (&session.settings.wal, &session.settings.snapshot);
     let (wal, snapshot) = (safe(&wal.display().to_string()), safe(&snapshot.display().to_string()));
     let head = format!("kv_cli {} · log {wal} · snapshot {snapshot} · sync every {every}", env!("CARGO_PKG_VERSION"));
-    // Where that would wrap, at its dots.
+    // If it is too wide, it is broken at its dots.
     let head = if head.chars().count() <= columns(io::stdout()) { head } else { head.replace(" · ", "\n") };
     for line in head.lines().map(str::to_string).chain([engine.recovery().to_string()]) {
         let line = session.output.fitted(&line, 2);

@@ -1,31 +1,27 @@
-//! `kv_cli replay`: the state at any sequence number, its digest, and what two stores differ in.
+//! `kv_cli replay`: rebuilds the state at any write from the files, shows its digest, and compares two stores.
+//!
+//! Status 1 if `--diff` found a difference, 3 if the files are damaged or do not have that write.
 
 use crate::args::{Args, ReplayArgs};
-use crate::command::write_word;
-use crate::render::safe;
+use crate::findings::{BARE_END, DAMAGED};
 use crate::streams;
+use crate::text::{safe, write_word};
 use kv_engine::replay::{Replayed, replay};
 use kv_engine::{Error, KeptCopy, LogTail, inspect};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
-use std::process::ExitCode;
 
-/// Status 0; 1 when `--diff` found a difference; 3 when the files are damaged or do not hold it.
-pub(crate) fn run(args: &Args, replay_args: &ReplayArgs) -> ExitCode {
+pub(super) fn run(args: &Args, replay_args: &ReplayArgs) -> u8 {
     let mut out = BufWriter::new(streams::stdout());
     let done = work(args, replay_args, &mut out);
     let flushed = out.flush();
-    match (done, flushed) {
-        (Err(Failure::Store(error)), _) => {
+    match done {
+        Ok(status) => streams::finish(flushed, status),
+        Err(Failure::Output(error)) => streams::finish(Err(error), 0),
+        Err(Failure::Store(error)) => {
             streams::say(&format!("kv_cli: error: {}", safe(&error.to_string())));
-            ExitCode::from(3)
+            DAMAGED
         }
-        (Err(Failure::Output(error)), _) | (_, Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => {
-            streams::say(&format!("kv_cli: <stdout>: error: {error}"));
-            ExitCode::from(1)
-        }
-        (Ok(status), _) => ExitCode::from(status),
-        _ => ExitCode::SUCCESS,
     }
 }
 
@@ -57,18 +53,20 @@ fn work(args: &Args, replay_args: &ReplayArgs, out: &mut impl Write) -> Result<u
     written?;
     let mut status = damage(log, &one, out)?;
     if one.ends_bare {
-        writeln!(out, "{} {}", safe(&log.display().to_string()), crate::tools::BARE_END)?;
+        writeln!(out, "{} {}", safe(&log.display().to_string()), BARE_END)?;
     }
     // Only the store's own log belongs to the snapshot.
     if let Some(lacking) = one.lacking.as_ref().filter(|_| *log == args.wal) {
         writeln!(out, "{}", safe(&lacking.to_string()))?;
-        status = 3;
+        status = DAMAGED;
     }
     let kept = inspect::kept_copies(log, &args.snapshot);
-    for said in inspect::said_of_kept_copies(&kept, &args.snapshot) {
-        let _ = writeln!(io::stderr().lock(), "kv_cli: {}", safe(&said));
+    for text in inspect::said_of_kept_copies(&kept, &args.snapshot) {
+        streams::say(&format!("kv_cli: {}", safe(&text)));
     }
-    status = status.max(if kept.iter().any(|copy| matches!(copy, KeptCopy::Damaged(_))) { 3 } else { 0 });
+    if kept.iter().any(|copy| matches!(copy, KeptCopy::Damaged(_))) {
+        status = DAMAGED;
+    }
     if let Some(other) = &replay_args.diff {
         let snapshot = replay_args.diff_snapshot.clone().unwrap_or_else(|| args.snapshot_of(other));
         let other_state = replay(other, &snapshot, replay_args.until, |_| {})?;
@@ -76,7 +74,8 @@ fn work(args: &Args, replay_args: &ReplayArgs, out: &mut impl Write) -> Result<u
         let differences = diff(&one, &other_state, out)?;
         writeln!(
             out,
-            "{differences} keys differ between write {} of {} and write {} of {}",
+            "{differences} {} between write {} of {} and write {} of {}",
+            if differences == 1 { "key differs" } else { "keys differ" },
             one.seq,
             log.display(),
             other_state.seq,
@@ -103,14 +102,19 @@ fn damage(log: &Path, state: &Replayed, out: &mut impl Write) -> io::Result<u8> 
     match &state.tail {
         LogTail::Damaged(cut) => {
             let log = safe(&log.display().to_string());
-            writeln!(out, "{log}: damaged at byte {}: {}, and {}; the rest is left out", cut.offset, cut.fault, cut.proof)?;
-            Ok(3)
+            writeln!(
+                out,
+                "{log}: damaged at byte {}: {}, and {}; the records after it are not replayed",
+                cut.offset, cut.fault, cut.proof
+            )?;
+            Ok(DAMAGED)
         }
         _ => Ok(0),
     }
 }
 
-/// Lines as of `diff`: `-` what only the first has, `+` what only the second has.
+/// Prints lines as `diff` does: `-` for entries that only the first has, `+` for entries that only the second has.
+/// Returns how many keys differ.
 fn diff(one: &Replayed, other: &Replayed, out: &mut impl Write) -> io::Result<u64> {
     let mut count = 0;
     for (key, value) in one.entries() {

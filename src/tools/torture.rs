@@ -1,38 +1,43 @@
-//! `kv_cli torture`: the rungs of the library's torture, on every core, with a bar and a table.
+//! `kv_cli torture`: crashes, fails and damages the store on a simulated disk, and checks what it recovers. It runs the
+//! library's torture on every core, and prints a table.
+//!
+//! Status 0 if nothing was wrong, else 1.
 
-use crate::args::{Rung, TortureArgs};
-use crate::render::{object, safe};
+use super::kills::{self, Kills};
+use crate::args::{Args, Rung, TortureArgs};
+use crate::progress::Progress;
 use crate::streams;
-use crate::tools::kills::{self, Kills};
+use crate::text::{object, safe};
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kv_engine::torture::{Case, ROT_PARTS, Report, Tally, fault_plans, recovery, regressions, replay, rot, story, torn_tails};
 use kv_engine::torture::{weak_disks, workload};
-use std::io::{self, IsTerminal, Write};
-use std::process::ExitCode;
-use std::sync::Mutex;
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// Runs workloads until enough was tried; status 0 when nothing was wrong.
-pub(crate) fn run(args: &TortureArgs, json: bool) -> ExitCode {
+const USUAL_STATES: u64 = 100_000;
+const USUAL_KILLS: u64 = 1000;
+
+pub(super) fn run(args: &Args, torture: &TortureArgs) -> u8 {
     let began = Instant::now();
-    if let Some(case) = &args.case {
+    if let Some(case) = &torture.case {
         return again(case);
     }
-    if args.rung == Rung::Kills {
-        return kills::torture(args, json);
-    }
-    let mut tally = match args.workload {
-        Some(number) => args.rung.workload(number, true),
-        None => enumerate(args.rung, args.states.unwrap_or(100_000), args.seed),
+    let tally = match (torture.rung, torture.workload) {
+        (Rung::Kills, _) => kills::run(torture.states.unwrap_or(USUAL_KILLS), torture.seed).tally(),
+        (rung, Some(number)) => rung.workload(number, true),
+        (rung, None) => {
+            let mut tally = enumerate(rung, torture.states.unwrap_or(USUAL_STATES), torture.seed);
+            if rung == Rung::Engine && torture.kills > 0 {
+                add_kills(&mut tally, &kills::run(torture.kills, torture.seed));
+            }
+            tally
+        }
     };
-    if args.rung == Rung::Engine && args.workload.is_none() && args.kills > 0 {
-        add_kills(&mut tally, &kills::run(args.kills, args.seed));
-    }
     let mut out = io::BufWriter::new(streams::stdout());
-    let written = if json { print_json(&mut out, args.rung, &tally) } else { print(&mut out, args, &tally, began) };
+    let written = if args.json { print_json(&mut out, torture.rung, &tally) } else { print(&mut out, torture, &tally, began) };
     let written = written.and_then(|()| out.flush());
     for failure in &tally.failures {
         streams::say(&format!("kv_cli: {}", safe(failure)));
@@ -40,19 +45,19 @@ pub(crate) fn run(args: &TortureArgs, json: bool) -> ExitCode {
     if let Some(case) =
         tally.failures.first().and_then(|line| line.rsplit_once("--case ")).and_then(|(_, case)| case.parse().ok())
     {
-        streams::say(&format!("\nthe first of them, made small:\n{}", story(&case)));
+        streams::say(&format!("\nthe first failure, reduced to a small case:\n{}", story(&case)));
     }
-    ExitCode::from(streams::finish(written, u8::from(tally.failed > 0)))
+    streams::finish(written, u8::from(tally.failed > 0))
 }
 
-/// One case, made small and told; status 0 when nothing is wrong with it.
-fn again(case: &Case) -> ExitCode {
+/// Runs one case again, reduces it to a small one, and prints its story.
+fn again(case: &Case) -> u8 {
     let wrong = replay(case).is_some();
     let written = streams::stdout().write_all(story(case).as_bytes());
-    ExitCode::from(streams::finish(written, u8::from(wrong)))
+    streams::finish(written, u8::from(wrong))
 }
 
-/// Before the lost writes, which are the last figure.
+/// Adds the kills before the last figure, the lost writes.
 fn add_kills(tally: &mut Tally, kills: &Kills) {
     let at = tally.figures.len() - 1;
     tally.figures[at].1 += kills.lost_writes;
@@ -61,8 +66,7 @@ fn add_kills(tally: &mut Tally, kills: &Kills) {
     tally.failures.extend(kills.failures.iter().cloned());
 }
 
-/// With the whole engine, one workload of so many is run with faults as well, which takes as long as all
-/// the others.
+/// With the whole engine, one workload in this many also runs with faults. That one takes as long as all the others.
 const FAULTS_EVERY: u64 = 32;
 
 impl Rung {
@@ -70,8 +74,8 @@ impl Rung {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_string())
     }
 
-    /// What is counted.
-    fn of(self) -> &'static str {
+    /// The things that are counted.
+    fn unit(self) -> &'static str {
         match self {
             Rung::Engine | Rung::Log | Rung::Recovery => "states",
             Rung::Rot => "damaged files",
@@ -80,13 +84,13 @@ impl Rung {
         }
     }
 
-    /// What it means that nothing failed.
+    /// The sentence if nothing failed.
     fn verdict(self) -> &'static str {
         match self {
             Rung::Engine | Rung::Log | Rung::Recovery | Rung::Faults | Rung::Kills => {
-                "each state held exactly a prefix, with every promised write"
+                "every recovered state was a prefix, with every promised write"
             }
-            Rung::Rot => "no wrong value, and no damage that was not seen",
+            Rung::Rot => "no wrong value was served, and all damage was detected",
         }
     }
 
@@ -94,11 +98,11 @@ impl Rung {
     fn first(self, seed: u64) -> u64 {
         match self {
             Rung::Engine | Rung::Log | Rung::Recovery | Rung::Faults | Rung::Kills => seed.wrapping_mul(1_000_000_007),
-            Rung::Rot => seed.wrapping_mul(1_000_003 * ROT_PARTS), // a store from its first part on
+            Rung::Rot => seed.wrapping_mul(1_000_003 * ROT_PARTS), // the first part of a store
         }
     }
 
-    /// So many workloads are handed out at first, before the count is looked at.
+    /// The number of workloads in the first round.
     fn round(self) -> u64 {
         match self {
             Rung::Engine => 32,
@@ -107,7 +111,7 @@ impl Rung {
         }
     }
 
-    /// One workload. `faults`: with the whole engine, its fault plans too.
+    /// Runs one workload. With `faults` and the whole engine, it runs the fault plans too.
     fn workload(self, number: u64, faults: bool) -> Tally {
         match self {
             Rung::Engine => {
@@ -164,16 +168,11 @@ fn tally(report: &Report, tried: u64, figures: &[(&'static str, u64)]) -> Tally 
     tally
 }
 
-/// Hands out workloads in rounds whose sizes follow from what was found, so a run with the same seed and
-/// the same number is the same run on any number of cores.
+/// Runs workloads in rounds until enough states were tried. The size of a round depends only on the results before it,
+/// so a run with the same seed and the same number is the same on any number of cores.
 fn enumerate(rung: Rung, states: u64, seed: u64) -> Tally {
-    let bar = if io::stderr().is_terminal() { ProgressBar::new(states) } else { ProgressBar::hidden() };
-    bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(5));
-    let template = format!("torture {{wide_bar}} {{human_pos}} of {{human_len}} {}", rung.of());
-    bar.set_style(ProgressStyle::with_template(&template).expect("a good template"));
-    if !io::stderr().is_terminal() {
-        bar.set_draw_target(ProgressDrawTarget::hidden());
-    }
+    let template = format!("torture {{wide_bar}} {{human_pos}} of {{human_len}} {}", rung.unit());
+    let progress = Progress::new(&template, Some(states), false);
     let kept = regressions();
     let total = Mutex::new(if rung == Rung::Engine { tally(&kept, kept.states(), &figures(&kept)) } else { Tally::default() });
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -183,7 +182,7 @@ fn enumerate(rung: Rung, states: u64, seed: u64) -> Tally {
         if tried >= states {
             break;
         }
-        // Nine tenths of what seems to be missing: a large round leaves no core idle at its end.
+        // Nine tenths of the estimate. A large round leaves no core idle for long at its end.
         let estimate = (states - tried).saturating_mul(done) / tried.max(1) * 9 / 10;
         let round = (estimate / rung.round()).max(1) * rung.round();
         let next = AtomicU64::new(done);
@@ -197,10 +196,10 @@ fn enumerate(rung: Rung, states: u64, seed: u64) -> Tally {
                     let found = rung.workload(rung.first(seed).wrapping_add(number), number.is_multiple_of(FAULTS_EVERY));
                     let mut total = lock(&total);
                     total.add(found);
-                    bar.set_position(total.tried.min(states));
+                    progress.set(total.tried.min(states));
                 }
             };
-            // This thread works, too: where no other can be had, it takes longer.
+            // This thread works too. If no other can be started, the run only takes longer.
             for _ in 1..threads {
                 let _ = std::thread::Builder::new().spawn_scoped(scope, work);
             }
@@ -208,19 +207,20 @@ fn enumerate(rung: Rung, states: u64, seed: u64) -> Tally {
         });
         done += round;
     }
-    bar.finish_and_clear();
-    total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    drop(progress);
+    total.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn lock(total: &Mutex<Tally>) -> std::sync::MutexGuard<'_, Tally> {
-    total.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+fn lock(total: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
+    total.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Prints the figures, a verdict, and the line for the ledger.
 fn print(out: &mut impl Write, args: &TortureArgs, tally: &Tally, began: Instant) -> io::Result<()> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    let is_counted_there = tally.figures.iter().any(|(name, _)| *name == args.rung.of());
-    let total = (!is_counted_there).then_some((args.rung.of(), tally.tried));
+    let is_counted_there = tally.figures.iter().any(|(name, _)| *name == args.rung.unit());
+    let total = (!is_counted_there).then_some((args.rung.unit(), tally.tried));
     for (name, count) in total.iter().chain(&tally.figures) {
         table.add_row([name.to_string(), count.to_string()]);
     }
@@ -230,7 +230,7 @@ fn print(out: &mut impl Write, args: &TortureArgs, tally: &Tally, began: Instant
     writeln!(out, "{table}")?;
     if let Some((tried, told)) = tally.told_of_idle() {
         let percent = told as f64 * 100.0 / tried as f64;
-        writeln!(out, "told from a torn write: {percent:.2} % of the bits in the last synced group of an idle store")?;
+        writeln!(out, "distinguished from a torn write: {percent:.2} % of the bits in the last synced group of an idle store")?;
     }
     let verdict = if tally.failed == 0 { args.rung.verdict().to_string() } else { format!("FAILED: {}", tally.failed) };
     writeln!(out, "{verdict} ({:.1} s)", began.elapsed().as_secs_f64())?;
@@ -243,7 +243,7 @@ fn print(out: &mut impl Write, args: &TortureArgs, tally: &Tally, began: Instant
 fn print_json(out: &mut impl Write, rung: Rung, tally: &Tally) -> io::Result<()> {
     let name = rung.name();
     let named: Vec<_> =
-        tally.figures.iter().map(|(name, count)| (name.replace([',', ':'], "").replace(' ', "_"), *count)).collect();
+        tally.figures.iter().map(|(name, count)| (name.trim().replace([',', ':'], "").replace(' ', "_"), *count)).collect();
     let mut fields = vec![
         ("rung", name.as_str().into()),
         ("tried", tally.tried.into()),

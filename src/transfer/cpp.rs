@@ -1,4 +1,4 @@
-//! The files of the C++ store that this one follows, so that its users can move over with their data.
+//! Reads the files of the C++ store that this one replaces, so that its users can bring their data.
 //!
 //! ```text
 //! log      := record*          all integers little-endian, no header
@@ -8,28 +8,29 @@
 //!       4    2  version       1
 //!       6    1  type          1 put, 2 delete
 //!       7    4  key length
-//!      11    4  value length  0 of a delete
-//!      15    8  sequence      not looked at by that store, nor here: it begins again after a snapshot
+//!      11    4  value length  0 for a delete
+//!      15    8  sequence      ignored, as in that store: it begins again after a snapshot
 //!      23    …  key, value
-//!       …    4  CRC-32        (IEEE) of everything before
+//!       …    4  CRC-32        (IEEE) of everything before it
 //!
 //! snapshot := (key TAB value LF)*     no header, count, checksum or escapes
 //! ```
 //!
-//! That store reads its log up to the first bad record, and leaves that where it is: what it appended later is in the file,
-//! and never read again. So it is done here, with a word on what is behind; with `--salvage` that is read
-//! too. Its snapshot cannot say where a value ends that has a line feed: a line without a tab is an error.
-//!
-//! Behind a bad record any four bytes may claim to be a length, of 256 MiB even, and every place may claim one. So that
-//! the time is in proportion to the length of the file, each byte is read, moved and hashed a few times at most:
-//! [`Sums`] has the checksum of any stretch out of the checksums from the beginning on.
+//! - The C++ store reads its log up to the first bad record. Records that it appended later stay in the file and are
+//!   never read. An import does the same and reports how many records follow. With `--salvage` it reads those too.
+//! - The snapshot does not mark the end of a value that has a line feed. So a line without a tab is an error.
+//! - After a bad record, any four bytes may look like a length of up to 256 MiB. Even so, the time of an import is in
+//!   proportion to the length of the file: each byte is read, moved and hashed only a few times (see `sums`).
 
-use crate::args::Import as From;
-use crate::command::displayed;
-use crate::script::{Lines, Next};
-use crate::transfer::import::{Importer, Stop, entries, in_line, is_binary};
+mod sums;
+
+use super::importer::{Importer, Stop, entries, in_line};
+use crate::lines::{Lines, Next};
+use crate::settings::Import as Source;
+use crate::text::displayed;
 use kv_engine::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use std::io::{self, Read};
+use sums::{BLOCK_BYTES, Sums};
 
 const MAGIC: &[u8] = b"KVLG";
 const MAGIC_AND_VERSION: &[u8] = b"KVLG\x01\0";
@@ -38,21 +39,26 @@ const CHECK_BYTES: usize = 4;
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
 
-/// Whether an input is a log of that store. Another store's files begin in the same or nearly the same way.
-pub(crate) fn is_log(begin: &[u8]) -> Result<Option<From>, String> {
+/// Whether an input is a log of that store. The files of another store begin almost the same way.
+pub(super) fn is_log(begin: &[u8]) -> Result<Option<Source>, String> {
     if begin.starts_with(MAGIC_AND_VERSION) {
-        return Ok(Some(From::CppLog));
+        return Ok(Some(Source::CppLog));
     }
     if begin.starts_with(MAGIC) || begin.starts_with(b"KVSP") {
         let magic = displayed(&begin[..4]);
         return Err(format!(
-            "this begins with {magic}, but is neither a log of the C++ store nor an export; it cannot be imported"
+            "this begins with {magic}, but is not a log of the C++ store, and not an export; it cannot be imported"
         ));
     }
     Ok(None)
 }
 
-/// A record whose checks hold.
+/// A control byte that text does not have.
+pub(super) fn is_binary(byte: u8) -> bool {
+    byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r' | b'\x0c' | b'\x1b')
+}
+
+/// A record that passes its checks.
 struct Record {
     len: usize,
     put: bool,
@@ -61,7 +67,8 @@ struct Record {
 }
 
 /// Imports a log.
-pub(crate) fn log(input: &mut impl Read, salvage: bool, importer: &mut Importer<'_>) -> Result<(), Stop> {
+pub(super) fn log(input: &mut impl Read, importer: &mut Importer<'_>) -> Result<(), Stop> {
+    let salvage = importer.salvage;
     let mut reader = Reader::new(input);
     let (mut empty_keys, mut whole) = (0_u64, 0_u64);
     let mut beyond = Beyond::default();
@@ -90,26 +97,26 @@ pub(crate) fn log(input: &mut impl Read, salvage: bool, importer: &mut Importer<
     }
     if let Some((at, why)) = beyond.first {
         if whole == 0 || (at == 0 && !salvage) {
-            let behind = if whole == 0 { "" } else { "; whole records behind it are imported with kv_cli import --salvage" };
-            let text = format!("there is no record of the C++ store here: {why}{behind}");
-            return Err(Stop::Foreign(text));
+            let advice = if whole == 0 { "" } else { "; kv_cli import --salvage imports the intact records after it" };
+            return Err(Stop::Foreign(format!("it does not begin with a record of the C++ store: {why}{advice}")));
         }
-        let behind = match (beyond.records, salvage) {
+        let after = match (beyond.records, salvage) {
             (0, _) => String::new(),
-            (n, true) => format!("; {n} whole records behind it, which the C++ store never read, are imported as well"),
+            (n, true) => format!("; {n} intact records after it are imported too, although the C++ store never read them"),
             (n, false) => format!(
-                "; behind it are {n} whole records, which the C++ store never read; they are not imported, but are with kv_cli import --salvage"
+                "; {n} intact records after it are not imported, because the C++ store never read them; kv_cli import --salvage \
+                 imports them"
             ),
         };
-        importer.warn(&format!("byte {at}: the log stops making sense: {why}; {} bytes are no record{behind}", beyond.bytes));
+        importer.warn(&format!("the log is damaged at byte {at}: {why}; {} bytes belong to no record{after}", beyond.bytes));
     }
     if empty_keys > 0 {
-        importer.problem(&format!("left out, as this store holds no empty key: {}", entries(empty_keys)));
+        importer.problem(&format!("skipped {} with an empty key, which this store does not allow", entries(empty_keys)));
     }
     Ok(())
 }
 
-/// What is behind the first bad record.
+/// The first bad record, and what follows it.
 #[derive(Default)]
 struct Beyond {
     first: Option<(u64, &'static str)>,
@@ -117,18 +124,17 @@ struct Beyond {
     bytes: u64,
 }
 
-/// Looks at an input record by record, and never holds more of it than one and a half can have.
+/// Reads an input record by record. It never holds more than one and a half of the largest records.
 struct Reader<'r, R> {
     input: &'r mut R,
     bytes: Vec<u8>,
-    /// Of `bytes`.
     sums: Sums,
-    /// What was read and not passed begins here.
+    /// The first byte in `bytes` that was not passed yet.
     start: usize,
-    /// Of that place, from the input's beginning.
+    /// Its offset in the input.
     offset: u64,
     at_end: bool,
-    /// Bytes that were moved in memory.
+    /// How many bytes were moved in memory, for a test.
     moved: u64,
 }
 
@@ -150,14 +156,14 @@ impl<'r, R: Read> Reader<'r, R> {
         Ok(self.fill(1)? < 1)
     }
 
-    /// Reads until `count` bytes are there or the input ends; returns how many are. A length that lies takes no
-    /// more memory than the input has bytes.
+    /// Reads until the window has `count` bytes or the input ends. Returns the size of the window. A false length takes
+    /// no more memory than the input has bytes.
     fn fill(&mut self, count: usize) -> io::Result<usize> {
         const STEP_BYTES: usize = 256 << 10;
         while self.bytes.len() - self.start < count && !self.at_end {
-            // What was passed is let go when what is left is not much more, so that no byte is moved often.
+            // The passed bytes are dropped when they are a third of all, so that no byte is moved often.
             if self.start >= STEP_BYTES && self.start > self.bytes.len() / 3 {
-                self.let_go();
+                self.drop_passed();
             }
             let mut portion = self.input.by_ref().take(STEP_BYTES as u64);
             self.at_end = portion.read_to_end(&mut self.bytes)? == 0;
@@ -165,11 +171,11 @@ impl<'r, R: Read> Reader<'r, R> {
         Ok(self.bytes.len() - self.start)
     }
 
-    fn let_go(&mut self) {
+    fn drop_passed(&mut self) {
         let blocks = self.start / BLOCK_BYTES;
         self.moved += (self.bytes.len() - self.start) as u64;
         self.bytes.drain(..blocks * BLOCK_BYTES);
-        self.sums.let_go(blocks);
+        self.sums.drop_blocks(blocks);
         self.start -= blocks * BLOCK_BYTES;
     }
 
@@ -185,7 +191,7 @@ impl<'r, R: Read> Reader<'r, R> {
             return Ok(Err("no record begins here"));
         }
         if !matches!(kind, PUT | DELETE) || key_len > MAX_KEY_BYTES || value_len > MAX_VALUE_BYTES {
-            return Ok(Err("the head of the record makes no sense here"));
+            return Ok(Err("the head of the record is invalid"));
         }
         let end = HEAD_BYTES + key_len + value_len;
         if self.fill(end + CHECK_BYTES)? < end + CHECK_BYTES {
@@ -200,7 +206,7 @@ impl<'r, R: Read> Reader<'r, R> {
         Ok(Ok(Record { len: end + CHECK_BYTES, put: kind == PUT, value: key.end..end, key }))
     }
 
-    /// Passes to the next place where a record may begin, or to the end; returns how many bytes that is.
+    /// Goes to the next place where a record may begin, or to the end. Returns the number of bytes passed.
     fn pass_to_magic(&mut self) -> io::Result<u64> {
         let from = self.offset;
         self.pass(1);
@@ -211,7 +217,7 @@ impl<'r, R: Read> Reader<'r, R> {
                     self.pass(at);
                     return Ok(self.offset - from);
                 }
-                // Its first bytes may be the last ones here.
+                // The window may end with the first bytes of a magic.
                 None => self.pass(self.window().len() + 1 - MAGIC_AND_VERSION.len()),
             }
         }
@@ -220,66 +226,8 @@ impl<'r, R: Read> Reader<'r, R> {
     }
 }
 
-/// A sum is kept for every so many bytes.
-const BLOCK_BYTES: usize = 512;
-
-/// The checksum of any stretch of some bytes, from the checksums of their first so many blocks. Each block is hashed
-/// once for that, and for each stretch a part of a block at either end.
-#[derive(Default)]
-struct Sums {
-    /// Of everything before each block. The first one stands for what was let go.
-    before: Vec<u32>,
-    /// Bytes that were hashed.
-    hashed: u64,
-}
-
-impl Sums {
-    /// Of `range` in `bytes`.
-    fn of(&mut self, bytes: &[u8], range: std::ops::Range<usize>) -> u32 {
-        let (begin, end) = (self.up_to(bytes, range.start), self.up_to(bytes, range.end));
-        end ^ followed_by_zeros(begin, range.len())
-    }
-
-    /// Of everything before `at`, what was let go included.
-    fn up_to(&mut self, bytes: &[u8], at: usize) -> u32 {
-        if self.before.is_empty() {
-            self.before.push(0);
-        }
-        let block = at / BLOCK_BYTES;
-        while self.before.len() <= block {
-            let from = (self.before.len() - 1) * BLOCK_BYTES;
-            let sum = self.and(self.before[self.before.len() - 1], &bytes[from..from + BLOCK_BYTES]);
-            self.before.push(sum);
-        }
-        self.and(self.before[block], &bytes[block * BLOCK_BYTES..at])
-    }
-
-    fn and(&mut self, sum: u32, bytes: &[u8]) -> u32 {
-        self.hashed += bytes.len() as u64;
-        let mut hasher = crc32fast::Hasher::new_with_initial(sum);
-        hasher.update(bytes);
-        hasher.finalize()
-    }
-
-    /// Forgets the first blocks. Where their sums are not known yet, the sums begin anew.
-    fn let_go(&mut self, blocks: usize) {
-        match blocks < self.before.len() {
-            true => drop(self.before.drain(..blocks)),
-            false => self.before.clear(),
-        }
-    }
-}
-
-/// What a checksum becomes when so many zeros follow, without what they themselves would add: the checksum of two
-/// stretches is that of the first, treated so, xor that of the second.
-fn followed_by_zeros(sum: u32, count: usize) -> u32 {
-    let mut hasher = crc32fast::Hasher::new_with_initial(sum);
-    hasher.combine(&crc32fast::Hasher::new_with_initial_len(0, count as u64));
-    hasher.finalize()
-}
-
-/// Imports a snapshot. Nothing in it says that it is one: unless somebody is `sure`, it must be text.
-pub(crate) fn snapshot(input: &mut impl Read, sure: bool, salvage: bool, importer: &mut Importer<'_>) -> Result<(), Stop> {
+/// Imports a snapshot. The file has no mark that shows that it is one. So it must be text, unless the user is `sure`.
+pub(super) fn snapshot(input: &mut impl Read, sure: bool, importer: &mut Importer<'_>) -> Result<(), Stop> {
     let mut empty_keys = 0_u64;
     let (mut number, mut read) = (0, 0);
     let mut lines = Lines::new(input, MAX_KEY_BYTES + 1 + MAX_VALUE_BYTES);
@@ -289,7 +237,7 @@ pub(crate) fn snapshot(input: &mut impl Read, sure: bool, salvage: bool, importe
         let line = match lines.next() {
             Next::Line(line) => line,
             Next::TooLong => {
-                let text = "column 1: the line is longer than an entry can be".to_string();
+                let text = "column 1: the line is longer than any entry".to_string();
                 return Err(Stop::Bad { place: (number + 1).to_string(), text });
             }
             Next::Read | Next::End => break,
@@ -297,25 +245,27 @@ pub(crate) fn snapshot(input: &mut impl Read, sure: bool, salvage: bool, importe
         number += 1;
         read += line.len() as u64 + 1;
         let Some(tab) = line.iter().position(|&byte| byte == b'\t') else {
-            let text = "column 1: no tab between key and value; the rest of a value with a line feed? This snapshot cannot tell"
-                .to_string();
+            let text =
+                "column 1: there is no tab between key and value; this may be the rest of a value with a line feed, which \
+                        this format cannot mark"
+                    .to_string();
             return Err(Stop::Bad { place: number.to_string(), text });
         };
         if let Some(at) = line.iter().position(|&byte| !sure && is_binary(byte)) {
             let text = format!(
-                "column {}: a control byte, so this is hardly a snapshot of the C++ store; if it is one, import it with --from \
-                 cpp-snapshot",
+                "column {}: there is a control byte, so this is probably not a snapshot of the C++ store; if it is, import it with \
+                 --from cpp-snapshot",
                 at + 1
             );
             return Err(Stop::Bad { place: number.to_string(), text });
         }
         let (key, value) = (&line[..tab], &line[tab + 1..]);
-        if is_cut && salvage {
-            let text = format!("line {number}: the snapshot ends inside the value of '{}', which was left out", displayed(key));
+        if is_cut && importer.salvage {
+            let text = format!("line {number}: the snapshot ends inside the value of '{}', which was skipped", displayed(key));
             importer.problem(&text);
         } else if is_cut {
             let text = format!(
-                "the snapshot ends inside the value of '{}': it was cut; kv_cli import --salvage takes the lines before",
+                "the snapshot ends inside the value of '{}': it was cut off; kv_cli import --salvage imports the lines before it",
                 displayed(key)
             );
             return Err(Stop::Bad { place: number.to_string(), text });
@@ -327,7 +277,7 @@ pub(crate) fn snapshot(input: &mut impl Read, sure: bool, salvage: bool, importe
         importer.go_on(read)?;
     }
     if empty_keys > 0 {
-        importer.problem(&format!("left out, as this store holds no empty key: {}", entries(empty_keys)));
+        importer.problem(&format!("skipped {} with an empty key, which this store does not allow", entries(empty_keys)));
     }
     Ok(())
 }
@@ -335,20 +285,6 @@ pub(crate) fn snapshot(input: &mut impl Read, sure: bool, salvage: bool, importe
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_sum_of_any_stretch_is_its_checksum() {
-        let bytes: Vec<u8> = (0..5000_u32).map(|n| ((n * n) >> 3) as u8).collect();
-        for (first, gone) in [(0, 0), (0, 2), (3000, 2), (3000, 5)] {
-            let mut sums = Sums::default();
-            sums.of(&bytes, 0..first);
-            sums.let_go(gone);
-            let rest = &bytes[gone * BLOCK_BYTES..];
-            for range in [0..0, 0..1, 1..700, 511..512, 512..1024, 513..2000, 0..rest.len(), 7..rest.len() - 1] {
-                assert_eq!(sums.of(rest, range.clone()), crc32fast::hash(&rest[range.clone()]), "{range:?}, {gone} gone");
-            }
-        }
-    }
 
     fn head(value_len: u32) -> Vec<u8> {
         let mut head = MAGIC_AND_VERSION.to_vec();
@@ -372,14 +308,14 @@ mod tests {
         (reader.sums.hashed, reader.moved, heads)
     }
 
-    /// Heads that claim 256 MiB, and heads whose records all end inside the file.
+    /// Heads with a length of 256 MiB, and heads whose records all end inside the file.
     #[test]
-    fn case_32_heads_that_lie_cost_work_in_proportion_to_the_file() {
+    fn case_32_false_heads_cost_work_in_proportion_to_the_file() {
         for len in [200_000, 2_000_000] {
             for claim in [256 << 20, len / 2, 1000] {
                 let bytes = head(claim).repeat(len as usize / HEAD_BYTES);
                 let (hashed, moved, heads) = work(&bytes);
-                assert!(heads >= bytes.len() as u64 / HEAD_BYTES as u64, "each of them was looked at: {heads}");
+                assert!(heads >= bytes.len() as u64 / HEAD_BYTES as u64, "each of them was read: {heads}");
                 let most = bytes.len() as u64 + heads * 2 * BLOCK_BYTES as u64;
                 assert!(hashed <= most && moved <= 2 * bytes.len() as u64, "{len}, {claim}: {hashed} hashed, {moved} moved");
             }

@@ -1,91 +1,71 @@
 //! EXPORT and `kv_cli export`: every entry, to a file or to stdout.
 //!
-//! Both read the store's files, as [`kv_engine::export`] does: one state, that after the last write, while memory
-//! holds only what the log says. The prompt flushes first, so that this is everything it has accepted. Where that fails
-//! because the log has failed or is lost, it exports what is in memory. The tool takes no lock, so that it works beside a
-//! running store.
+//! An export is a consistent view of the store right after its last write. Both commands read the store's files with
+//! [`kv_engine::export`], so memory holds only the entries of the log. EXPORT flushes first, so that every accepted
+//! write is in the files. If that fails because the log has failed or is lost, it exports the state in memory. The tool
+//! takes no lock, so it works beside an open store.
 //!
-//! Order of steps for a file: 1. refuse a name of the store's own, and one that is taken by anything but an export;
-//! 2. write a scratch file, mode 0600; 3. sync it; 4. rename; 5. sync the directory. How no other file is lost: the
-//! head of `outfile.rs`.
+//! Steps for a file (see `outfile` for how no other file is lost):
+//!
+//! 1. Refuse a name of the store, and a name of an existing file that is not an export.
+//! 2. Write a temporary file with mode 0600.
+//! 3. Sync it.
+//! 4. Rename it.
+//! 5. Sync the directory.
 
-use crate::args::{Args, ExportArgs, Format};
-use crate::command::{Code, CommandError};
-use crate::outfile::{Kind, Store, Target};
+use crate::error::{Code, CommandError};
+use crate::findings::BARE_END;
+use crate::outfile::{Kind, StoreFiles, Target};
+use crate::output::Output;
 use crate::progress::Progress;
-use crate::render::{Output, Place};
-use crate::signals::{self, Flags};
-use crate::tools::{BAD, BARE_END};
-use crate::transfer::dump::{self, Form, Origin, Writer};
+use crate::settings::Format;
+use crate::signals::Flags;
+use crate::transfer::form::{self, Form, Origin, Writer};
 use kv_engine::export::{self, Salvaged};
-use kv_engine::{Digest, Engine, Error, KeptCopy, LogTail, Seq, inspect};
+use kv_engine::{Digest, Engine, Error, LogTail, Seq};
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 const BUFFER_BYTES: usize = 256 << 10;
 static EXPORT: Kind = Kind {
-    refusal: "there is a file that is not an export; remove it, or choose another name",
-    is_one: dump::is_export,
+    refusal: "this file exists and is not an export; remove it, or choose another name",
+    is_one: form::is_export,
     mode: 0o600,
 };
 
-/// What is to be exported, and to where.
+/// What to export, and to which file.
 #[derive(Debug)]
 pub(crate) struct Request<'a> {
     pub(crate) wal: &'a Path,
     pub(crate) snapshot: &'a Path,
     /// `None`: stdout.
     pub(crate) file: Option<PathBuf>,
-    /// An open store whose log has failed: it takes no more writes, and its state is exported from memory.
+    /// An open store whose log has failed. It takes no more writes, and its state is exported from memory.
     pub(crate) memory: Option<&'a Engine>,
     pub(crate) salvage: bool,
     pub(crate) quiet: bool,
 }
 
-/// `kv_cli export`. Status 3 when the files are damaged, also when something was salvaged.
-pub(crate) fn tool(args: &Args, export: &ExportArgs, flags: &'static Flags) -> io::Result<ExitCode> {
-    signals::heed(flags)?;
-    let mut output = Output::new(args.format(), args.color, false);
-    let file = export.file.clone().filter(|file| file.as_os_str() != "-");
-    let request =
-        Request { wal: &args.wal, snapshot: &args.snapshot, memory: None, file, salvage: export.salvage, quiet: args.quiet };
-    let kept = inspect::kept_copies(&args.wal, &args.snapshot);
-    let lost = kept.iter().any(|copy| matches!(copy, KeptCopy::Damaged(_)));
-    // A salvage says it in its notes.
-    if !export.salvage && (lost || !args.quiet) {
-        inspect::said_of_kept_copies(&kept, &args.snapshot).iter().for_each(|said| output.warn(said));
-    }
-    let status = match run(&request, &mut output, flags) {
-        Ok(done) => u8::from(done.is_some_and(|done| done.salvaged.is_some_and(|salvaged| !salvaged.notes.is_empty()))) * BAD,
-        Err(error) => {
-            output.error(&Place::Words, &error);
-            if let Some(text) = args.old_place().filter(|_| error.code == Code::Failed) {
-                output.aside(&format!("kv_cli: {text}"));
-            }
-            flags
-                .stop_signal()
-                .map_or(if error.code == Code::Failed { BAD } else { 1 }, |signal| 128 + u8::try_from(signal).unwrap_or(0))
-        }
-    };
-    // What it exported lacks writes that had been promised.
-    let status = if lost { status.max(BAD) } else { status };
-    Ok(ExitCode::from(output.finish(status)))
-}
-
-/// What an export came to.
+/// A finished export.
 #[derive(Debug)]
 pub(crate) struct Done {
     entries: u64,
-    /// `None` of what was salvaged.
+    /// `None` for salvaged entries.
     seq: Option<Seq>,
     digest: Digest,
     salvaged: Option<Salvaged>,
     warning: Option<String>,
 }
 
-/// Exports and answers; `Ok(None)` when stdout takes no more, which `output` knows.
+impl Done {
+    /// Whether entries were salvaged and something was wrong with the files.
+    pub(crate) fn has_notes(&self) -> bool {
+        self.salvaged.as_ref().is_some_and(|salvaged| !salvaged.notes.is_empty())
+    }
+}
+
+/// Exports and answers. `Ok(None)`: stdout failed. `output` reports that at its end.
 pub(crate) fn run(request: &Request<'_>, output: &mut Output, flags: &Flags) -> Result<Option<Done>, CommandError> {
     let by_name =
         |file: &PathBuf| file.extension().is_some_and(|ext| ["jsonl", "ndjson", "json"].iter().any(|json| ext == *json));
@@ -104,7 +84,7 @@ pub(crate) fn run(request: &Request<'_>, output: &mut Output, flags: &Flags) -> 
             Err(failure) => return Err(failure.explain(request)),
         },
         Some(file) => {
-            let store = Store { wal: request.wal, snapshot: request.snapshot };
+            let store = StoreFiles { wal: request.wal, snapshot: request.snapshot };
             let target = Target::claim(file, store, &EXPORT).map_err(|error| refused(file, &error))?;
             let out = BufWriter::with_capacity(BUFFER_BYTES, target);
             let failed = |failure: Failure| match failure {
@@ -141,25 +121,25 @@ impl Failure {
         match self {
             Failure::Store(error @ Error::Damaged { .. }) => {
                 let text = format!(
-                    "{error}; nothing was exported; kv_cli export --salvage writes out every entry whose check holds, and \
-                     opening the store recovers what stands before damage in the log"
+                    "{error}; nothing was exported; kv_cli export --salvage writes every entry that passes its checks; opening \
+                     the store recovers everything before the damage in the log"
                 );
                 CommandError::new(Code::Failed, text)
             }
             Failure::Store(error @ Error::Io { doing: "reading", .. }) => {
-                let text = format!("{error}; nothing was exported; kv_cli export --salvage goes on behind what cannot be read");
+                let text = format!("{error}; nothing was exported; kv_cli export --salvage skips what cannot be read");
                 CommandError::new(Code::Failed, text)
             }
             Failure::Store(error @ Error::Foreign { .. }) => {
                 let text = format!(
-                    "{error}; nothing was exported; where it was a file of this store, kv_cli export --salvage finds the entries \
-                     that still stand in it"
+                    "{error}; nothing was exported; if it was a file of this store, kv_cli export --salvage finds the entries \
+                     that are still in it"
                 );
                 CommandError::new(Code::Failed, text)
             }
             Failure::Store(error @ Error::Mismatch { .. }) => {
                 let text = format!(
-                    "{error}; nothing was exported; kv_cli export --salvage writes out what there is, and says what is missing"
+                    "{error}; nothing was exported; kv_cli export --salvage writes every entry it finds, and reports what is missing"
                 );
                 CommandError::new(Code::Failed, text)
             }
@@ -168,7 +148,7 @@ impl Failure {
             Failure::Interrupted if request.file.is_some() => {
                 CommandError::new(Code::Interrupted, "interrupted; nothing was exported")
             }
-            Failure::Interrupted => CommandError::new(Code::Interrupted, "interrupted; what was written has no end line"),
+            Failure::Interrupted => CommandError::new(Code::Interrupted, "interrupted; the export has no last line"),
         }
     }
 }
@@ -193,7 +173,7 @@ fn write<W: Write>(request: &Request<'_>, out: W, form: Form, flags: &Flags) -> 
         let stats = engine.stats();
         let (store_id, seq) = (stats.store_id, stats.durable + stats.pending);
         warning = Some(format!(
-            "the log has failed, so this is the state in memory, after write {seq}; the next opening of the store may find less"
+            "the log has failed; the export is the state in memory, after write {seq}; the next opening of the store may find less"
         ));
         let mut writer = Writer::begin(out, form, Origin::State { store_id, seq }).map_err(Failure::Output)?;
         for entry in engine.scan("") {
@@ -208,7 +188,7 @@ fn write<W: Write>(request: &Request<'_>, out: W, form: Form, flags: &Flags) -> 
         let (store_id, seq) = (export.store_id, export.seq);
         if let LogTail::Torn(cut) = &export.tail {
             warning = Some(format!(
-                "the record at byte {} of {} is torn or just being written; the export is the state before it, after write {seq}",
+                "the record at byte {} of {} is torn, or is just being written; the export is the state before it, after write {seq}",
                 cut.offset,
                 request.wal.display()
             ));
@@ -228,7 +208,7 @@ fn write<W: Write>(request: &Request<'_>, out: W, form: Form, flags: &Flags) -> 
     Ok((out, Done { entries, seq, digest, salvaged, warning }))
 }
 
-/// On stdout where that is not the export itself; what was salvaged on stderr in any case.
+/// Reports on stdout, unless stdout is the export itself. A salvage is reported on stderr.
 fn answer(request: &Request<'_>, done: &Done, output: &mut Output) {
     if let Some(salvaged) = &done.salvaged {
         explain_salvage(salvaged, output);
@@ -253,14 +233,14 @@ fn explain_salvage(salvaged: &Salvaged, output: &mut Output) {
     salvaged.notes.iter().for_each(|note| output.warn(note));
     let lost_entries = salvaged.lost_entries.map_or("an unknown number".to_string(), |lost| lost.to_string());
     output.aside(&format!(
-        "kv_cli: salvaged {} entries: {} from the snapshot (lost there: {lost_entries}), {} writes of the log (lost there: {})",
+        "kv_cli: salvaged {} entries: {} from the snapshot (lost: {lost_entries}), {} writes of the log (lost: {})",
         salvaged.entries, salvaged.snapshot_entries, salvaged.writes, salvaged.lost_writes
     ));
     if salvaged.notes.is_empty() && salvaged.ends_bare {
-        output.aside(&format!("kv_cli: no check fails and no number is missing, but the log {BARE_END}"));
+        output.aside(&format!("kv_cli: every check passes and no write is missing, but the log {BARE_END}"));
     } else if salvaged.notes.is_empty() {
-        output.aside("kv_cli: nothing is wrong with these files; this is the state after the last write");
+        output.aside("kv_cli: these files are undamaged; this is the state after the last write");
     } else {
-        output.aside("kv_cli: this is NOT a prefix of what was written: entries may be missing, old, or deleted since");
+        output.aside("kv_cli: this is NOT the state after any write: entries may be missing, outdated, or deleted since");
     }
 }

@@ -1,9 +1,9 @@
-//! Checkpoints that nobody asks for.
+//! Checkpoints that the store takes by itself.
 
 use crate::common::{Shell, Store, eventually};
 use std::fs;
 
-/// A log over its limit becomes short also when every session is.
+/// The log becomes short also if every session is a single command.
 #[test]
 fn case_07_the_log_of_one_shot_commands_stays_short() {
     let store = Store::new();
@@ -19,7 +19,7 @@ fn case_07_the_log_of_one_shot_commands_stays_short() {
     store.cli().arg("verify").assert().success();
 }
 
-/// A command that only reads changes nothing, however long the log is.
+/// A command that only reads changes nothing, even if the log is over its limit.
 #[test]
 fn case_07_a_command_that_only_reads_takes_no_checkpoint() {
     let store = Store::new();
@@ -28,14 +28,14 @@ fn case_07_a_command_that_only_reads_takes_no_checkpoint() {
         store.cli().args(["--checkpoint-log", "1KiB"]).args(line.split(' ')).assert().success();
         assert!(!store.path("kv.snapshot").exists() && fs::metadata(store.path("kv.wal")).unwrap().len() > 100_000, "{line}");
     }
-    // No limit: none is taken either.
+    // Without a limit, none is taken by a write either.
     store.cli().args(["--checkpoint-log", "off", "PUT", "k", "1"]).assert().success();
     assert!(!store.path("kv.snapshot").exists());
     store.cli().args(["--checkpoint-log", "1KiB", "PUT", "k", "1"]).assert().success();
     assert!(store.path("kv.snapshot").exists());
 }
 
-/// A checkpoint that cannot be taken at the end takes nothing away, and does not hold up the end.
+/// If the checkpoint at the end fails, no write is lost, and the process still ends.
 #[test]
 fn case_07_a_checkpoint_that_fails_at_the_end_keeps_every_write() {
     let store = Store::new();
@@ -50,9 +50,9 @@ fn case_07_a_checkpoint_that_fails_at_the_end_keeps_every_write() {
     store.cli().arg("KEYS").assert().success().stdout("a\nb\n");
 }
 
-/// A failed checkpoint stands in the statistics, with a count, until one succeeds.
+/// The statistics show a failed checkpoint, with a count, until one succeeds.
 #[test]
-fn case_09_a_failed_checkpoint_stands_in_the_statistics() {
+fn case_09_the_statistics_show_a_failed_checkpoint() {
     let store = Store::new();
     let mut shell = Shell::on(&store, &["--json", "--batch", "1", "--checkpoint-interval", "10ms"]);
     shell.ask("PUT a 1");

@@ -1,4 +1,4 @@
-//! Every length, offset and depth read from a file is bounded, and memory is in proportion to what is done.
+//! Every length, offset and depth that is read from a file is checked. Memory is in proportion to the data.
 
 use crate::common::Store;
 use std::fs;
@@ -16,7 +16,7 @@ fn crc(salt: u32, bytes: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// A snapshot that takes the place of a store's own: of the same store, after the same write.
+/// A false snapshot of a store: with its store id, and after the same write as the real one.
 struct Crafted {
     bytes: Vec<u8>,
     salt: u32,
@@ -26,7 +26,7 @@ struct Crafted {
 type Ref = (u64, u32, u32);
 
 impl Crafted {
-    /// Beside the log of a store that has a snapshot with an index.
+    /// Begins with the header of a real snapshot that has an index.
     fn of(store: &Store) -> Crafted {
         store.cli().args(["--values-in-snapshot", "1MiB", "-c", "PUT key value", "-c", "SNAP"]).assert().success();
         let bytes = fs::read(store.path("kv.snapshot")).unwrap()[..HEADER].to_vec();
@@ -34,7 +34,7 @@ impl Crafted {
         Crafted { bytes, salt }
     }
 
-    /// Appends a frame that has this check, whatever its body is: its link makes up for it.
+    /// Appends a frame with this check and any body. The link in its head is chosen so that the check is right.
     fn frame(&mut self, kind: u8, body: &[u8], check: u32) -> Ref {
         let at = self.bytes.len() as u64;
         let head = |link: u32| {
@@ -58,7 +58,7 @@ impl Crafted {
         self.frame(5, &body, check)
     }
 
-    /// Gives the snapshot its header, and puts it where the store looks for it; the file has this length.
+    /// Completes the header, and replaces the snapshot of the store. With `len` the file has this length.
     fn put(&mut self, store: &Store, root: Ref, len: Option<u64>) {
         let data = len.unwrap_or(self.bytes.len() as u64) - HEADER as u64 - u64::from(self.meta_len());
         self.bytes[48..56].copy_from_slice(&data.to_le_bytes());
@@ -82,7 +82,7 @@ fn index_entry((offset, len, check): Ref, n: u8) -> Vec<u8> {
     [&offset.to_le_bytes()[..], &len.to_le_bytes(), &check.to_le_bytes(), &(key.len() as u32).to_le_bytes(), &key].concat()
 }
 
-/// The link with which a head has this check, which is linear in the bits of the link.
+/// Finds the link with which a head has this check. The check is linear in the bits of the link.
 fn link_for(check: u32, check_of: impl Fn(u32) -> u32) -> u32 {
     let mut rows: Vec<(u32, u32)> = (0..32).map(|bit| (check_of(1 << bit) ^ check_of(0), 1 << bit)).collect();
     let (mut left, mut link) = (check ^ check_of(0), 0);
@@ -101,7 +101,7 @@ fn set_len(path: &Path, len: u64) {
     fs::OpenOptions::new().write(true).open(path).unwrap().set_len(len).unwrap();
 }
 
-/// `kv_cli` where no more than so many kilobytes of addresses can be had.
+/// Runs `kv_cli` with at most this many kilobytes of address space.
 fn limited(store: &Store, kilobytes: u64, args: &[&str]) -> Output {
     let mut command = store.program("sh");
     command.args(["-c", &format!("ulimit -v {kilobytes}; exec \"$0\" \"$@\"")]);
@@ -113,33 +113,33 @@ fn output(command: Command) -> Output {
     assert_cmd::Command::from_std(command).timeout(std::time::Duration::from_secs(120)).output().unwrap()
 }
 
-fn said(output: &Output) -> String {
+fn text_of(output: &Output) -> String {
     [String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)].concat()
 }
 
-/// Every command that looks into the snapshot says that it is damaged, wherever values are, and changes nothing.
+/// Every command that reads the snapshot reports damage, with either place for the values, and changes nothing.
 #[track_caller]
-fn all_say_damaged(store: &Store) {
+fn all_report_damage(store: &Store) {
     let file = store.path("kv.snapshot");
     let is_small = fs::metadata(&file).unwrap().len() < 10 << 20;
     let before = is_small.then(|| fs::read(&file).unwrap());
     let commands: [&[&str]; 6] = [&["GET", "aa"], &["DEL", "aa"], &["SCAN"], &["KEYS"], &["SNAP"], &["SIZE"]];
     for place in [&[][..], &["--values-in-snapshot", "1MiB"]] {
         for command in commands {
-            let is_size = command == ["SIZE"] && !place.is_empty(); // it looks at the header
+            let is_size = command == ["SIZE"] && !place.is_empty(); // this one reads only the header
             let output = limited(store, 400_000, &[place, command].concat());
-            let says = said(&output);
+            let says = text_of(&output);
             assert!(is_size || says.contains("kv.snapshot: damaged at byte "), "{place:?} {command:?}: {says}");
             assert!(is_size || matches!(output.status.code(), Some(1 | 3)), "{place:?} {command:?}: {:?} {says}", output.status);
         }
     }
     for command in ["verify", "export"] {
         let output = limited(store, 400_000, &[command]);
-        assert_eq!(output.status.code(), Some(3), "{command}: {}", said(&output));
-        assert!(said(&output).contains("damaged at byte "), "{command}: {}", said(&output));
+        assert_eq!(output.status.code(), Some(3), "{command}: {}", text_of(&output));
+        assert!(text_of(&output).contains("damaged at byte "), "{command}: {}", text_of(&output));
     }
     let salvaged = limited(store, 400_000, &["export", "--salvage"]);
-    assert!(salvaged.status.code().is_some_and(|status| status < 128), "{}", said(&salvaged));
+    assert!(salvaged.status.code().is_some_and(|status| status < 128), "{}", text_of(&salvaged));
     assert!(before.is_none_or(|before| fs::read(&file).unwrap() == before), "it is not overwritten");
 }
 
@@ -151,7 +151,7 @@ fn case_25_a_block_of_the_index_that_lists_itself_is_damage() {
     assert_eq!(crafted.index(&[itself], 7), itself);
     crafted.put(&store, itself, None);
     assert!(fs::metadata(store.path("kv.snapshot")).unwrap().len() < 157);
-    all_say_damaged(&store);
+    all_report_damage(&store);
 }
 
 #[test]
@@ -162,11 +162,11 @@ fn case_25_blocks_of_the_index_that_list_each_other_are_damage() {
     let first = crafted.index(&[second], 8);
     assert_eq!(crafted.index(&[first], 7), second);
     crafted.put(&store, second, None);
-    all_say_damaged(&store);
+    all_report_damage(&store);
 }
 
 #[test]
-fn case_25_an_index_that_is_nested_without_end_is_damage() {
+fn case_25_an_index_that_is_nested_too_deeply_is_damage() {
     let store = Store::new();
     let mut crafted = Crafted::of(&store);
     let mut top = crafted.frame(4, b"\x01\x02\0\0\0\x01\0\0\0a\0v", 1);
@@ -175,12 +175,12 @@ fn case_25_an_index_that_is_nested_without_end_is_damage() {
     }
     crafted.put(&store, top, None);
     assert!(crafted.bytes.len() > 2 << 20);
-    all_say_damaged(&store);
+    all_report_damage(&store);
 }
 
-/// Twice at each level: a thousand million ways lead to one block.
+/// Each level lists the block below twice, so a thousand million ways lead to one block.
 #[test]
-fn case_25_a_block_that_is_listed_again_and_again_is_damage() {
+fn case_25_a_block_that_is_listed_twice_at_each_level_is_damage() {
     let store = Store::new();
     let mut crafted = Crafted::of(&store);
     let mut top = crafted.frame(4, b"\x01\x02\0\0\0\x01\0\0\0a\0v", 1);
@@ -188,17 +188,17 @@ fn case_25_a_block_that_is_listed_again_and_again_is_damage() {
         top = crafted.index(&[top, top], n);
     }
     crafted.put(&store, top, None);
-    all_say_damaged(&store);
+    all_report_damage(&store);
 }
 
-/// A file that takes no room on the disk, and says that it is all there.
+/// A sparse file that takes no space on the disk, and has the length that its header claims.
 #[test]
 fn case_26_the_length_of_the_meta_bytes_is_not_believed() {
     let store = Store::new();
     let mut crafted = Crafted::of(&store);
     crafted.bytes[28..32].copy_from_slice(&u32::MAX.to_le_bytes());
     crafted.put(&store, (HEADER as u64, 55, 7), Some(HEADER as u64 + u64::from(u32::MAX) + 55));
-    all_say_damaged(&store);
+    all_report_damage(&store);
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn case_26_the_length_of_the_root_of_the_index_is_not_believed() {
         let mut crafted = Crafted::of(&store);
         let (at, _, check) = crafted.frame(kind, b"", 7);
         crafted.bytes.truncate(HEADER);
-        // The head claims what the reference claims, and its check holds.
+        // The head has the same length as the reference, and a right check.
         let mut head = vec![0; HEAD];
         head[4..8].copy_from_slice(&body_len.to_le_bytes());
         head[32] = kind;
@@ -216,7 +216,7 @@ fn case_26_the_length_of_the_root_of_the_index_is_not_believed() {
         head[..4].copy_from_slice(&check.to_le_bytes());
         crafted.bytes.extend_from_slice(&head);
         crafted.put(&store, (at, body_len + 33, check), Some(at + u64::from(body_len) + 33));
-        all_say_damaged(&store);
+        all_report_damage(&store);
     }
 }
 
@@ -227,10 +227,10 @@ fn case_26_the_number_of_entries_is_not_believed() {
     crafted.bytes[40..48].copy_from_slice(&u64::MAX.to_le_bytes());
     let leaf = crafted.frame(4, b"\x01\x02\0\0\0\x01\0\0\0a\0v", 1);
     crafted.put(&store, leaf, None);
-    all_say_damaged(&store);
+    all_report_damage(&store);
 }
 
-/// A head in a log that claims a gigabyte, most of which is a hole; and a log that is long and holds nothing.
+/// A log with a head that claims a gigabyte, most of it a hole, and a long log of nothing but zeros.
 #[test]
 fn case_26_the_length_of_a_record_is_not_believed() {
     for (claims, len) in [(600_u32 << 20, 601 << 20), (1 << 30, 1 << 20), (u32::MAX, 1 << 20), (0, 601 << 20)] {
@@ -259,14 +259,14 @@ fn case_26_the_length_of_a_record_is_not_believed() {
                 output.status.code().is_some_and(|status| status < 128),
                 "{command:?}: {:?} {}",
                 output.status,
-                said(&output)
+                text_of(&output)
             );
         }
         assert_eq!(store.script("GET a\n"), "1\n");
     }
 }
 
-/// A store whose log has about so many megabytes.
+/// A store whose log has about this many megabytes.
 fn store_of(megabytes: usize) -> Store {
     let store = Store::new();
     let value = "v".repeat(1000);
@@ -276,7 +276,7 @@ fn store_of(megabytes: usize) -> Store {
     store
 }
 
-/// The fewest kilobytes of addresses with which a store can be opened, to an eighth; where it cannot, it says so and goes.
+/// The least address space in kilobytes with which a store can be opened, within an eighth.
 fn least(store: &Store) -> u64 {
     let (mut too_few, mut enough) = (4_u64 << 10, 4_u64 << 20);
     while enough - too_few > too_few / 8 {
@@ -294,30 +294,30 @@ fn case_29_the_memory_to_open_a_log_grows_with_its_length() {
     assert!(large <= 8 * small, "{large} kB for 24 MB, {small} kB for 3 MB");
 }
 
-/// Where there is no memory for the entries, an answer says so, and the files are as they were.
+/// Without enough memory for the entries, the store is not opened, an error says why, and the files are unchanged.
 #[test]
-fn case_29_a_store_that_does_not_fit_into_memory_is_refused_with_a_word() {
+fn case_29_a_store_that_does_not_fit_into_memory_is_refused() {
     let store = store_of(40);
     let before = fs::read(store.path("kv.wal")).unwrap();
     for kilobytes in [30_000, 40_000, 50_000] {
         let output = limited(&store, kilobytes, &["GET", "key1"]);
-        assert!(matches!(output.status.code(), Some(1 | 3)), "{kilobytes}: {:?} {}", output.status, said(&output));
-        assert!(said(&output).contains("there is no memory for "), "{}", said(&output));
+        assert!(matches!(output.status.code(), Some(1 | 3)), "{kilobytes}: {:?} {}", output.status, text_of(&output));
+        assert!(text_of(&output).contains("there is no memory for "), "{}", text_of(&output));
         assert!(fs::read(store.path("kv.wal")).unwrap() == before);
     }
     assert_eq!(store.cli().arg("SIZE").output().unwrap().stdout, b"40000\n");
 }
 
-/// The most memory that a process had so far, in bytes.
+/// The peak memory of a process so far, in bytes.
 fn most_memory(process: &Child) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
 }
 
-/// In memory is one copy, the store's own; a snapshot needs two more, and so does opening.
+/// The store has one copy in memory. A snapshot needs two more, and so does an opening.
 #[test]
-fn case_29_a_long_value_is_not_copied_again_and_again() {
+fn case_29_a_long_value_is_copied_at_most_three_times() {
     const VALUE_BYTES: u64 = 64 << 20;
     let store = Store::new();
     let value = vec![b'v'; VALUE_BYTES as usize];
@@ -337,7 +337,7 @@ fn case_29_a_long_value_is_not_copied_again_and_again() {
     }
 }
 
-/// A write that does not fit into memory is refused with a word; what is there stays, and the store goes on.
+/// A write that does not fit into memory is refused with an error. The stored entries stay, and the store goes on.
 #[test]
 fn case_29_a_long_value_for_which_there_is_no_memory_is_refused() {
     let store = Store::new();
@@ -353,14 +353,14 @@ fn case_29_a_long_value_for_which_there_is_no_memory_is_refused() {
             .stdin(fs::File::open(&value).unwrap())
             .output()
             .unwrap();
-        let said = said(&output);
-        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{kilobytes}: {said}");
-        assert!(said.contains("memory"), "{kilobytes}: {said}");
+        let err = text_of(&output);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{kilobytes}: {err}");
+        assert!(err.contains("memory"), "{kilobytes}: {err}");
         assert_eq!(store.script("SCAN\n"), "kept 1\n");
     }
 }
 
-/// How many bytes `kv_engine` reads of a log to say what is wrong with it.
+/// How many bytes of a log `kv_engine` reads to find what is wrong with it.
 fn bytes_read(log: &Path) -> u64 {
     use kv_engine::disk::File;
     use std::io;
@@ -395,7 +395,7 @@ fn bytes_read(log: &Path) -> u64 {
     file.1.load(Ordering::Relaxed)
 }
 
-/// Sound heads, each of which claims the rest of the file: with the log's header, and without it.
+/// Valid heads, each with a length up to the end of the file. The log has a good header, or a bad one.
 #[test]
 fn case_32_heads_that_claim_the_rest_of_the_file_cost_no_more_than_its_length() {
     for (megabytes, with_header) in [(1, true), (8, true), (1, false), (8, false)] {
@@ -424,7 +424,7 @@ fn case_32_heads_that_claim_the_rest_of_the_file_cost_no_more_than_its_length() 
     }
 }
 
-/// A log and a snapshot that are each sound, and not of one store or not of one time.
+/// A log and a snapshot that are both undamaged, but of different stores or different times.
 #[test]
 fn case_35_export_refuses_files_that_are_not_one_store() {
     let [one, other] = [Store::new(), Store::new()];
@@ -434,8 +434,8 @@ fn case_35_export_refuses_files_that_are_not_one_store() {
     let own = fs::read(one.path("kv.snapshot")).unwrap();
     let refused = |why: &str| {
         let output = one.cli().arg("export").output().unwrap();
-        assert_eq!((output.status.code(), &*output.stdout), (Some(3), &b""[..]), "{}", said(&output));
-        assert!(said(&output).contains("are not one store") && said(&output).contains(why), "{}", said(&output));
+        assert_eq!((output.status.code(), &*output.stdout), (Some(3), &b""[..]), "{}", text_of(&output));
+        assert!(text_of(&output).contains("are not one store") && text_of(&output).contains(why), "{}", text_of(&output));
     };
     fs::copy(other.path("kv.snapshot"), one.path("kv.snapshot")).unwrap();
     refused("the snapshot of store");

@@ -1,4 +1,4 @@
-//! What is damaged, missing or old is told every time.
+//! Damaged, missing and outdated files are reported every time.
 
 use crate::common::{Store, eventually, signal};
 use kv_engine::inspect::{self, Content, Entry};
@@ -20,7 +20,7 @@ fn run(store: &Store, args: &[&str]) -> (i32, String, String) {
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
-/// The records of a log, as far as they make sense: where each begins and whether it is a mark of an opening.
+/// The valid records of a log: where each begins, and whether it is the mark of an opening.
 fn records(path: &Path) -> Vec<(usize, bool)> {
     let mut records = Vec::new();
     inspect::log(path, 0, |entry| {
@@ -33,7 +33,7 @@ fn records(path: &Path) -> Vec<(usize, bool)> {
     records
 }
 
-/// Writes `script` to a session with `args`, waits until `done` and kills the session; returns the bytes of the log.
+/// Writes `script` to a session with `args`, waits until `done`, and kills it. Returns the bytes of the log.
 fn killed(store: &Store, args: &[&str], script: &str, last_reply: &str, done: impl Fn(&Path) -> bool) -> Vec<u8> {
     let wal = store.path("kv.wal");
     let mut session = store.piped(args);
@@ -54,25 +54,27 @@ fn seven_puts() -> String {
     (1..=7).map(|n| format!("PUT key{n} value{n}\n")).collect()
 }
 
-/// How many single bits of the bytes before the last mark, behind the header, every so-manyth of them, are told from a torn write when they are flipped.
-fn told(store: &Store, bytes: &[u8], step: usize) -> (usize, usize) {
+/// Flips single bits between the header and the last mark, one in every `step`. Returns how many flips are reported as
+/// damage and not as a torn write, and how many there were.
+fn detected(store: &Store, bytes: &[u8], step: usize) -> (usize, usize) {
     let wal = store.path("kv.wal");
     let (mark, _) = *records(&wal).last().unwrap();
-    let (mut told, mut flipped) = (0, 0);
+    let (mut detected, mut flipped) = (0, 0);
     for bit in (HEADER_BYTES * 8..mark * 8).step_by(step) {
         let mut rotten = bytes.to_vec();
         rotten[bit / 8] ^= 1 << (bit % 8);
         fs::write(&wal, &rotten).unwrap();
         let seen = inspect::log(&wal, 0, |_| ControlFlow::Continue(())).unwrap();
         flipped += 1;
-        told += usize::from(matches!(seen.tail, LogTail::Damaged(_)));
+        detected += usize::from(matches!(seen.tail, LogTail::Damaged(_)));
     }
-    (told, flipped)
+    (detected, flipped)
 }
 
 #[test]
-fn case_24_rot_in_the_last_synced_group_is_told_from_a_torn_write() {
-    // Flushed and killed at once; single writes; groups that the flusher syncs. The last two wait for the mark of the idle store.
+fn case_24_rot_in_the_last_synced_group_is_not_taken_for_a_torn_write() {
+    // The first is flushed and killed at once. The other two wait for the mark of the idle store: one has single
+    // writes, the other has groups that the background flush syncs.
     let sessions: [(&[&str], &str, &str); 3] = [
         (&["--batch", "20"], "FLUSH\n", "FLUSH OK"),
         (&["--batch", "1"], "SIZE\n", "7"),
@@ -81,9 +83,9 @@ fn case_24_rot_in_the_last_synced_group_is_told_from_a_torn_write() {
     for (args, behind, last_reply) in sessions {
         let store = Store::new();
         let bytes = killed(&store, args, &(seven_puts() + behind), last_reply, ends_with_mark);
-        let (told, flipped) = told(&store, &bytes, if last_reply == "FLUSH OK" { 1 } else { 5 });
-        assert!(flipped > 400 && told * 100 >= flipped * 99, "{args:?}: {told} of {flipped}");
-        // And so says the shell, here of the last write.
+        let (detected, flipped) = detected(&store, &bytes, if last_reply == "FLUSH OK" { 1 } else { 5 });
+        assert!(flipped > 400 && detected * 100 >= flipped * 99, "{args:?}: {detected} of {flipped}");
+        // The shell reports it too, here for the last write.
         let (last, _) = records_of(&store, &bytes).into_iter().rev().find(|&(_, opened)| !opened).unwrap();
         let mut rotten = bytes.clone();
         rotten[last + 40] ^= 1;
@@ -105,7 +107,7 @@ fn records_of(store: &Store, bytes: &[u8]) -> Vec<(usize, bool)> {
 }
 
 #[test]
-fn case_24_a_mark_is_written_once_behind_writes_and_never_by_a_store_that_only_reads() {
+fn case_24_a_mark_is_written_once_after_writes_and_never_by_a_store_that_only_reads() {
     let dir = tempfile::tempdir().unwrap();
     let wal = dir.path().join("w");
     let open = || Options::new(&wal, dir.path().join("s")).flush_interval(Duration::ZERO).batch_size(10).open().unwrap();
@@ -116,7 +118,7 @@ fn case_24_a_mark_is_written_once_behind_writes_and_never_by_a_store_that_only_r
     engine.put("x", "1").unwrap();
     engine.flush().unwrap();
     let marks = || records(&wal).into_iter().filter(|&(_, opened)| opened).count();
-    assert_eq!((marks(), ends_with_mark(&wal)), (2, true), "of the opening, and behind the write");
+    assert_eq!((marks(), ends_with_mark(&wal)), (2, true), "one of the opening, and one after the write");
     let marked = fs::read(&wal).unwrap();
     engine.flush().unwrap();
     assert!(fs::read(&wal).unwrap() == marked, "one mark is enough");
@@ -133,8 +135,8 @@ fn case_24_a_mark_is_written_once_behind_writes_and_never_by_a_store_that_only_r
     assert!(fs::read(&wal).unwrap() == opened, "reading writes nothing");
 }
 
-/// The log of seven writes in one group that no mark proves, of which the second is bad.
-fn torn_with_writes_behind(store: &Store) -> Vec<u8> {
+/// The log of seven writes in one group without a mark after it. The second write is damaged.
+fn torn_with_writes_after(store: &Store) -> Vec<u8> {
     let mut bytes = killed(store, &["--batch", "20"], &(seven_puts() + "FLUSH\n"), "FLUSH OK", ends_with_mark);
     let starts = records_of(store, &bytes);
     let (mark, second) = (starts.last().unwrap().0, starts[2].0);
@@ -146,9 +148,9 @@ fn torn_with_writes_behind(store: &Store) -> Vec<u8> {
 }
 
 #[test]
-fn case_24_whole_writes_behind_a_torn_record_are_kept_and_strict_refuses() {
+fn case_24_intact_writes_after_a_torn_record_are_kept_and_strict_refuses() {
     let store = Store::new();
-    let bytes = torn_with_writes_behind(&store);
+    let bytes = torn_with_writes_after(&store);
     let (status, _, err) = run(&store, &["--recovery", "strict", "GET", "key1"]);
     assert_eq!(status, 3);
     assert!(err.contains("5 writes are whole behind it, up to write 7"), "{err}");
@@ -160,7 +162,7 @@ fn case_24_whole_writes_behind_a_torn_record_are_kept_and_strict_refuses() {
     assert!(err.contains(&format!("kept as {}", copy.display())), "{err}");
     assert!(fs::read(&copy).unwrap() == bytes);
 
-    // It is named until somebody has dealt with it, and is no loss.
+    // Each opening names the kept copy until the user has removed it. It is not a loss.
     let (status, _, err) = run(&store, &["GET", "key2"]);
     assert_eq!(status, 0);
     assert!(err.contains("kv.wal.damaged-1-torn: kept because whole records stood behind a torn one"), "{err}");
@@ -172,7 +174,8 @@ fn case_24_whole_writes_behind_a_torn_record_are_kept_and_strict_refuses() {
     assert_eq!(run(&store, &["GET", "key1"]), (0, "value1\n".into(), String::new()));
 }
 
-/// A power cut may leave a hole anywhere in a group that was not synced: a whole record behind it is no proof of damage.
+/// A power cut may leave a hole anywhere in a group that was not synced. An intact record after it does not prove
+/// damage.
 #[test]
 fn case_24_a_hole_inside_an_unsynced_group_is_torn_not_damaged() {
     let dir = tempfile::tempdir().unwrap();
@@ -186,7 +189,7 @@ fn case_24_a_hole_inside_an_unsynced_group_is_torn_not_damaged() {
     }
     engine.flush().unwrap();
     let mut bytes = fs::read(&wal).unwrap();
-    // Two marks, with the first write between; then the group; then its mark, which is there only when the group is synced.
+    // The log has a mark, the first write, a mark, the group, and the mark that is written after the sync of the group.
     let starts: Vec<_> = records(&wal).into_iter().map(|(start, _)| start).collect();
     drop(engine);
     bytes[*starts.last().unwrap()..].fill(0);
@@ -208,7 +211,7 @@ fn damaged() -> Store {
         run(&store, &["--batch", "1", "PUT", &format!("k{n}"), "v"]);
     }
     let wal = store.path("kv.wal");
-    let second = records(&wal).into_iter().filter(|&(_, opened)| !opened).nth(2).unwrap().0; // behind a mark of closing
+    let second = records(&wal).into_iter().filter(|&(_, opened)| !opened).nth(2).unwrap().0; // after the mark of a close
     let mut bytes = fs::read(&wal).unwrap();
     bytes[second + 41] ^= 1;
     fs::write(&wal, bytes).unwrap();
@@ -216,7 +219,7 @@ fn damaged() -> Store {
 }
 
 #[test]
-fn case_43_lost_writes_are_said_by_every_command_until_somebody_has_dealt_with_them() {
+fn case_43_every_command_reports_lost_writes_until_the_user_removes_the_kept_copy() {
     let store = damaged();
     let (status, out, err) = run(&store, &["GET", "k3"]);
     assert_eq!((status, out.as_str()), (3, "(nil)\n"), "{err}");
@@ -240,18 +243,18 @@ fn case_43_lost_writes_are_said_by_every_command_until_somebody_has_dealt_with_t
     for args in commands {
         let (status, out, err) = run(&store, args);
         assert_eq!(status, 3, "{args:?}: {out} {err}");
-        let said = if args == ["verify"] { &out } else { &err };
-        let lines = said.lines().filter(|line| line.contains("kv.wal.damaged-1")).count();
-        assert_eq!(lines, 1, "{args:?}: {said}");
+        let report = if args == ["verify"] { &out } else { &err };
+        let lines = report.lines().filter(|line| line.contains("kv.wal.damaged-1")).count();
+        assert_eq!(lines, 1, "{args:?}: {report}");
     }
     let script = store.cli().write_stdin("GET k1\n").output().unwrap();
     assert_eq!((script.status.code(), script.stdout.as_slice()), (Some(3), &b"v\n"[..]));
-    // A failed command does not hide it, and it hides no other end.
-    assert_eq!(run(&store, &["NONSENSE"]).0, 1, "no store is opened for a mistake");
+    // A failed command does not hide it, and it does not hide another exit status.
+    assert_eq!(run(&store, &["NONSENSE"]).0, 1, "a mistyped command opens no store");
     assert_eq!(run(&store, &["-c", "NONSENSE"]).0, 3);
     assert_eq!(run(&store, &["-c", "EXIT 7"]).0, 7);
 
-    // What it advises shows what was lost.
+    // The advice in the message leads to the lost writes.
     let snapshot = store.path("kv.snapshot").display().to_string();
     let (_, out, _) = run(&store, &["export", "--salvage", "--wal", copy.to_str().unwrap(), "--snapshot", &snapshot]);
     assert!(out.contains("k3"), "{out}");
@@ -262,7 +265,7 @@ fn case_43_lost_writes_are_said_by_every_command_until_somebody_has_dealt_with_t
 }
 
 #[test]
-fn case_43_a_file_of_somebody_else_is_named_as_what_it_is_and_never_replaced() {
+fn case_43_a_file_of_the_user_is_named_and_never_replaced() {
     let store = damaged();
     fs::write(store.path("kv.wal.damaged-1"), "notes").unwrap();
     fs::create_dir(store.path("kv.wal.damaged-2")).unwrap();
@@ -283,7 +286,7 @@ fn case_43_a_file_of_somebody_else_is_named_as_what_it_is_and_never_replaced() {
 }
 
 #[test]
-fn case_43_where_no_copy_can_be_made_nothing_is_cut() {
+fn case_43_if_no_copy_can_be_made_nothing_is_cut() {
     let store = Store::new();
     let script: String = (1..=60).map(|n| format!("PUT key{n} {}\n", "v".repeat(100))).collect();
     store.script(script);
@@ -308,7 +311,7 @@ fn case_43_where_no_copy_can_be_made_nothing_is_cut() {
 }
 
 #[test]
-fn case_30_a_log_that_ends_right_behind_a_write_says_so() {
+fn case_30_a_log_that_ends_right_after_a_write_is_reported() {
     let store = Store::new();
     let bytes = killed(&store, &["--batch", "1"], &(seven_puts() + "SIZE\n"), "7", ends_with_mark);
     let starts = records_of(&store, &bytes);
@@ -316,11 +319,11 @@ fn case_30_a_log_that_ends_right_behind_a_write_says_so() {
     fs::write(store.path("kv.wal"), &bytes[..cut]).unwrap();
     let (status, out, _) = run(&store, &["verify"]);
     assert_eq!(status, 0);
-    assert!(out.contains("ends right behind its last write"), "{out}");
+    assert!(out.contains("its last write, without reserved space and without a mark"), "{out}");
     let (status, out, err) = run(&store, &["GET", "key6"]);
     assert_eq!((status, out.as_str()), (0, "value6\n"));
     assert!(err.contains("ends right behind write 6") && err.contains("somebody cut the file"), "{err}");
-    // Other ends say nothing: reserved space, a mark, nothing but a header.
+    // Other ends give no warning: reserved space, a mark, only a header.
     for end in [bytes.len(), starts[1].0, HEADER_BYTES] {
         fs::write(store.path("kv.wal"), &bytes[..end]).unwrap();
         assert_eq!(run(&store, &["SIZE"]).2, "", "{end}");

@@ -1,4 +1,5 @@
-//! Small inputs that once failed, by number: each test is named after its case and shows the right answer.
+//! Small inputs that once gave a wrong result. Each test has the number of its case in its name, and checks the right
+//! result.
 //!
 //! `cargo test --test cases` runs all of them, `cargo test --test cases case_23` those of one.
 
@@ -10,13 +11,13 @@ mod common;
 #[path = "../../crates/kv_engine/tests/support/mod.rs"]
 mod support;
 
-/// The store knows its files by what they are.
+/// The store recognizes its files by their content.
 mod identity;
 
-/// Damage is told every time, and salvage says what it has.
+/// Damage is reported every time.
 mod damage;
 
-/// Files made to hurt, and memory in proportion.
+/// Files with false lengths, and memory in proportion to the data.
 mod crafted;
 
 /// Checkpoints and other work in the background.
@@ -28,5 +29,5 @@ mod process;
 /// EXPORT, IMPORT, BENCH, `wal`.
 mod tools;
 
-/// What salvage, `verify`, `wal` and `replay` say of files that lack something, or whose first bytes are bad.
+/// What salvage, `verify`, `wal` and `replay` report about files with missing parts or a damaged header.
 mod salvage;

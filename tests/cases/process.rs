@@ -1,4 +1,4 @@
-//! Signals, pipes, terminals, history, memory: the world around the process.
+//! Signals, pipes, terminals, history and memory.
 
 use crate::common::{Store, eventually, is_ignored, signal, skipped};
 use rexpect::session::{Options, PtySession, spawn_with_options};
@@ -18,7 +18,7 @@ mod history;
 
 const UP: &str = "\x1b[A";
 
-/// `command` at a terminal.
+/// Runs `command` on a terminal.
 fn terminal(mut command: Command) -> PtySession {
     command.env("TERM", "xterm");
     spawn_with_options(command, Options::new().timeout_ms(Some(30_000)).strip_ansi_escape_codes(true)).unwrap()
@@ -68,7 +68,7 @@ fn line(from: &mut impl BufRead) -> String {
     line
 }
 
-/// Waits for the end of a process that nothing else ends.
+/// Waits until the process ends by itself.
 fn end(child: &mut Child, what: &str) -> ExitStatus {
     let mut status = None;
     eventually(what, || {
@@ -89,7 +89,7 @@ fn case_10_a_stdin_that_does_not_block_is_waited_for() {
     set_nonblocking(&reader);
     let mut child = store.process().stdin(reader).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut from = BufReader::new(child.stdout.take().unwrap());
-    // After each answer there is nothing to read.
+    // After each answer the pipe is empty.
     for n in 0..20 {
         writeln!(to, "PUT k{n} {n}").unwrap();
         assert_eq!(line(&mut from), "OK\n");
@@ -131,13 +131,13 @@ fn case_10_a_full_stdout_that_does_not_block_is_waited_for() {
     let store = Store::new();
     store.script((0..3000).map(|n| format!("PUT k{n} {}\n", "v".repeat(100))).collect::<String>());
     for args in [&["SCAN"][..], &["--json", "SCAN"], &["wal"], &["export"], &["--raw", "SCAN"]] {
-        let due = store.process().args(args).output().unwrap().stdout.len();
+        let expected = store.process().args(args).output().unwrap().stdout.len();
         let (mut from, writer) = std::io::pipe().unwrap();
         set_nonblocking(&writer);
         let mut command = store.process();
         let mut child = command.args(args).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
         drop(command);
-        // The pipe is as full as it gets before anything is read.
+        // The pipe is full before anything is read.
         let mut before = (0, 0);
         eventually("the pipe is full, or given up", || {
             let full = rustix::io::ioctl_fionread(&from).unwrap();
@@ -148,13 +148,13 @@ fn case_10_a_full_stdout_that_does_not_block_is_waited_for() {
         from.read_to_end(&mut got).unwrap();
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
-        // The log has grown by the marks of an opening and a close between the two.
-        assert!(got.len() >= due && due > 200_000, "{args:?}: {} of {due}", got.len());
+        // Between the two runs the log has grown by the marks of an opening and a close.
+        assert!(got.len() >= expected && expected > 200_000, "{args:?}: {} of {expected}", got.len());
     }
 }
 
 #[test]
-fn case_12_a_byte_order_mark_is_passed_over() {
+fn case_12_a_byte_order_mark_is_skipped() {
     let store = Store::new();
     let mark = "\u{feff}";
     assert_eq!(store.script(format!("{mark}PUT a 1\n")), "OK\n");
@@ -165,7 +165,7 @@ fn case_12_a_byte_order_mark_is_passed_over() {
     store.cli().args(["import", "lines.jsonl"]).assert().success();
     store.cli().args(["import", "-"]).write_stdin(format!("{mark}\nPUT d 4\n")).assert().success();
     assert_eq!(store.script("GET a\nGET b\nGET c\nGET d\nSIZE\n"), "1\n2\n3\n4\n4\n");
-    // At the start alone: in a value it is data.
+    // Only at the start. In a value it is data.
     assert_eq!(store.script(format!("PUT e {mark}\nGET e\n")), format!("OK\n{mark}\n"));
 }
 
@@ -209,7 +209,7 @@ fn case_15_help_that_cannot_be_written_is_an_error() {
         let output = to_full(&store, &args);
         assert_eq!(output.status.code(), Some(1), "{args:?}");
         assert_eq!(text(&output.stderr), "kv_cli: <stdout>: error: No space left on device (os error 28)\n", "{args:?}");
-        // A reader that goes away, and none at all, are no error.
+        // A reader that stops, or a closed stdout, is not an error.
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let output = store.process().args(&args).stdout(writer).output().unwrap();
@@ -231,7 +231,7 @@ fn case_14_a_file_size_limit_is_an_error_in_every_command() {
     }
 }
 
-/// The process that holds the store.
+/// The process that has the store open.
 fn holder(store: &Store) -> Option<i32> {
     let note = fs::read_to_string(store.path("kv.wal.lock")).ok()?;
     note.split(|c: char| !c.is_ascii_digit()).find(|digits| !digits.is_empty())?.parse().ok()
@@ -240,7 +240,7 @@ fn holder(store: &Store) -> Option<i32> {
 #[test]
 fn case_16_after_a_stop_from_outside_the_line_is_drawn_again() {
     let store = Store::new();
-    // Without colour a key that is typed is all that is written.
+    // Without colour, the editor writes only the typed key.
     let mut session = prompt(&store, &["--color", "never"], Path::new(""));
     session.exp_string("kv> ").unwrap();
     let number = holder(&store).unwrap();
@@ -250,7 +250,7 @@ fn case_16_after_a_stop_from_outside_the_line_is_drawn_again() {
         type_in(&mut session, "PUT half ty", "PUT half ty");
         rustix::process::kill_process(pid, Signal::STOP).unwrap();
         eventually("it stops", || fs::read_to_string(&stat).unwrap().contains(") T "));
-        // What a shell does with the terminal meanwhile.
+        // Changes the modes of the terminal, as a shell does in between.
         let mut modes = tcgetattr(&tty).unwrap();
         modes.local_modes |= LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG;
         modes.input_modes |= InputModes::ICRNL;
@@ -270,12 +270,12 @@ fn case_16_after_a_stop_from_outside_the_line_is_drawn_again() {
     assert!(tcgetattr(&tty).unwrap().local_modes.contains(LocalModes::ICANON | LocalModes::ISIG));
 }
 
-/// stdout is a pipe that is read a little at a time, so that the list cannot be over before the Ctrl-C is heard.
+/// stdout is a pipe that is read slowly, so that the list cannot end before the Ctrl-C arrives.
 #[test]
 fn case_17_ctrl_c_stops_a_list_that_is_printed() {
     for (format, command) in [("text", "SCAN LIMIT 20000"), ("json", "SCAN LIMIT 20000"), ("raw", "KEYS LIMIT 20000")] {
         let store = Store::new();
-        // Keys alone have to be long, too.
+        // The keys are long, so that a list of keys alone fills the pipe.
         store.script((0..12_000).map(|n| format!("PUT {n:05}{} v\n", "k".repeat(1000))).collect::<String>());
         rustix::fs::mkfifoat(rustix::fs::CWD, store.path("out"), rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
         let mut shell = shell(&store, "exec \"$KV_CLI\" --output $FORMAT > out");
@@ -286,14 +286,14 @@ fn case_17_ctrl_c_stops_a_list_that_is_printed() {
         session.send_line(command).unwrap();
         eventually("the pipe is full", || rustix::io::ioctl_fionread(&out).unwrap() > 60_000);
         session.send_control('c').unwrap();
-        let (mut listed, mut said, mut page) = (Vec::new(), String::new(), [0; 4096]);
+        let (mut listed, mut err, mut page) = (Vec::new(), String::new(), [0; 4096]);
         eventually("it stops", || {
             if rustix::io::ioctl_fionread(&out).unwrap() > 0 {
                 let count = out.read(&mut page).unwrap();
                 listed.extend_from_slice(&page[..count]);
             }
-            said.extend(std::iter::from_fn(|| session.try_read()));
-            said.contains("error: interrupted; there are more entries")
+            err.extend(std::iter::from_fn(|| session.try_read()));
+            err.contains("error: interrupted; there are more entries")
         });
         session.send_line("SIZE").unwrap();
         session.send_line("EXIT").unwrap();
@@ -315,9 +315,9 @@ mod at_start {
         status.signal() == Some(signal.as_raw()) || status.code() == Some(128 + signal.as_raw())
     }
 
-    /// Nothing comes on stdin, and it never ends: whoever swallows the signal waits for ever.
+    /// stdin stays open and empty. If the process lost the signal, it would wait for ever.
     #[test]
-    fn case_27_no_signal_is_swallowed_whenever_it_comes() {
+    fn case_27_no_signal_is_lost_at_any_moment() {
         let ignored = is_ignored(Signal::INT);
         for (n, sent) in [Signal::TERM, Signal::HUP, Signal::INT].into_iter().cycle().take(60).enumerate() {
             if sent == Signal::INT && ignored {
@@ -333,9 +333,9 @@ mod at_start {
         }
     }
 
-    /// The same, with the process held where it begins to listen.
+    /// The process is held while it installs its signal handlers.
     #[test]
-    fn case_27_nor_while_the_process_begins_to_listen() {
+    fn case_27_no_signal_is_lost_while_the_handlers_are_installed() {
         if Command::new("strace").arg("-V").output().is_err() {
             return skipped("there is no strace");
         }
@@ -358,7 +358,7 @@ mod at_start {
         }
     }
 
-    /// The traced process, when it has been stopped for a while; `None` when it never is.
+    /// The traced process, after it has been stopped for a while. `None` if it is never stopped.
     fn held_child(tracer: &mut Child) -> Option<i32> {
         let children = format!("/proc/{0}/task/{0}/children", tracer.id());
         let (mut stopped, mut pid) = (0, None);
@@ -385,7 +385,7 @@ mod at_start {
         use std::os::unix::fs::PermissionsExt;
         let store = Store::new();
         fs::set_permissions(store.dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        // Who nobody else is, with one process to its name.
+        // A user that no other process has, and that may have one process.
         let limited = "exec setpriv --reuid=54398 --regid=54398 --clear-groups prlimit --nproc=1 \"$KV_CLI\" \"$@\"";
         let run = |args: &[&str]| shell(&store, limited).arg("sh").args(args).output().unwrap();
         if !run(&["--version"]).status.success() {
@@ -408,23 +408,23 @@ mod at_start {
 }
 
 #[test]
-fn case_29_a_line_that_can_be_no_command_takes_little_memory() {
+fn case_29_a_line_that_cannot_be_a_command_takes_little_memory() {
     let store = Store::new();
     let mut child = shell(&store, "ulimit -v 400000; exec \"$KV_CLI\"");
     let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut to = child.stdin.take().unwrap();
-    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut err = BufReader::new(child.stderr.take().unwrap());
     let zeros = vec![0; 1 << 20];
     to.write_all(&zeros).unwrap();
-    // Refused before it ends, and passed over for as long as it takes.
-    eventually("it is refused", || rustix::io::ioctl_fionread(said.get_ref()).unwrap() > 0);
-    assert!(line(&mut said).starts_with("kv_cli: <stdin>:1: error: unknown command '\\0\\0"));
+    // The line is refused before it ends. The rest of it is skipped.
+    eventually("it is refused", || rustix::io::ioctl_fionread(err.get_ref()).unwrap() > 0);
+    assert!(line(&mut err).starts_with("kv_cli: <stdin>:1: error: unknown command '\\0\\0"));
     for _ in 0..600 {
         to.write_all(&zeros).unwrap();
     }
     to.write_all(b"\nPUT a 1\nWHAT\n").unwrap();
     drop(to);
-    assert_eq!(line(&mut said), "kv_cli: <stdin>:3: error: unknown command 'WHAT'; HELP lists the commands\n");
+    assert_eq!(line(&mut err), "kv_cli: <stdin>:3: error: unknown command 'WHAT'; HELP lists the commands\n");
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(1), "OK\n"));
     assert_eq!(store.script("GET a\n"), "1\n");
@@ -453,9 +453,9 @@ mod hostile {
         ];
         for args in cases {
             let output = store.process().args(args).output().unwrap();
-            let said = text(&output.stderr);
-            assert!(!output.status.success() && !said.contains(CONTROLS), "{args:?}: {said:?}");
-            assert!(!said.contains("\n\u{9b}") && !said.lines().any(|line| line.starts_with('x')), "{args:?}: {said:?}");
+            let err = text(&output.stderr);
+            assert!(!output.status.success() && !err.contains(CONTROLS), "{args:?}: {err:?}");
+            assert!(!err.contains("\n\u{9b}") && !err.lines().any(|line| line.starts_with('x')), "{args:?}: {err:?}");
         }
         let output = store.process().env("KV_BATCH", word).arg("SIZE").output().unwrap();
         assert!(output.status.code() == Some(2) && !text(&output.stderr).contains(CONTROLS));
@@ -481,16 +481,16 @@ mod hostile {
             let output = run(args);
             assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
         }
-        // A process that holds it is named, and so is the file, on one line.
+        // The error names the process that has it open, and the file, on one line.
         let mut command = store.process();
         command.env("KV_WAL", dir.join("kv.wal")).env("KV_SNAPSHOT", dir.join("kv.snapshot"));
         let mut holder = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut to = holder.stdin.take().unwrap();
         to.write_all(b"SIZE\n").unwrap();
         line(&mut BufReader::new(holder.stdout.take().unwrap()));
-        let said = text(&run(&["GET", "a"]).stderr);
-        assert!(said.contains("two\\nlines") && said.contains(&holder.id().to_string()), "{said}");
-        assert_eq!(said.lines().count(), 1, "{said}");
+        let err = text(&run(&["GET", "a"]).stderr);
+        assert!(err.contains("two\\nlines") && err.contains(&holder.id().to_string()), "{err}");
+        assert_eq!(err.lines().count(), 1, "{err}");
         drop(to);
         holder.wait().unwrap();
         let mut command = store.process();
@@ -503,7 +503,7 @@ mod hostile {
 }
 
 #[test]
-fn case_46_at_its_own_prompt_the_shell_takes_ctrl_c_although_it_was_ignored() {
+fn case_46_at_its_own_prompt_the_shell_handles_ctrl_c_although_it_was_ignored() {
     let store = Store::new();
     let mut command = shell(&store, "trap '' INT; exec \"$KV_CLI\" --batch 1");
     command.env("KV_HISTORY", "");

@@ -1,10 +1,9 @@
-//! What is said of files that lack something, by everything that only looks at them; and what is read of files whose first
-//! bytes are bad.
+//! What the tools report about files with missing parts, and what they can read if the header is damaged.
 
 use crate::common::Store;
 use std::fs;
 
-/// Everything that looks at the files and changes nothing.
+/// Every tool that reads the files and changes nothing.
 const TOOLS: [&[&str]; 5] = [&["export"], &["export", "--salvage"], &["verify"], &["wal"], &["replay"]];
 
 fn run(store: &Store, args: &[&str]) -> (String, String, i32) {
@@ -13,8 +12,8 @@ fn run(store: &Store, args: &[&str]) -> (String, String, i32) {
     (text(output.stdout), text(output.stderr), output.status.code().unwrap())
 }
 
-/// That each tool says `words`, with status 3, and that no byte is changed by it.
-fn all_say(store: &Store, words: &str) {
+/// Checks that each tool prints `words`, ends with status 3, and changes no byte.
+fn all_report(store: &Store, words: &str) {
     let files = || {
         let bytes = |name| fs::read(store.path(name)).ok();
         (bytes("kv.wal"), bytes("kv.snapshot"))
@@ -23,13 +22,13 @@ fn all_say(store: &Store, words: &str) {
     for args in TOOLS {
         let (out, err, status) = run(store, args);
         assert!((out.clone() + &err).contains(words) && status == 3, "{args:?} {status}: {out}{err}");
-        assert!(!err.contains("nothing is wrong"), "{args:?}: {err}");
-        assert!(args != ["export"] || out.is_empty(), "nothing of a state that is not whole: {out}");
+        assert!(!err.contains("these files are undamaged"), "{args:?}: {err}");
+        assert!(args != ["export"] || out.is_empty(), "an incomplete state is not exported: {out}");
     }
     assert!(files() == before);
 }
 
-/// What salvage finds: the entries as PUT lines, and what it says of them.
+/// Runs a salvage. Returns the entries as PUT lines, and its report.
 fn salvaged(store: &Store) -> (Vec<String>, String) {
     let (out, err, status) = run(store, &["export", "--salvage"]);
     assert_eq!(status, 3, "{err}");
@@ -48,42 +47,46 @@ fn two_files() -> Store {
 }
 
 #[test]
-fn case_03_salvage_says_what_is_missing() {
+fn case_03_salvage_reports_what_is_missing() {
     let sound = two_files();
     let (out, err, status) = run(&sound, &["export", "--salvage"]);
-    assert!(status == 0 && err.contains("nothing is wrong") && out.lines().filter(|line| line.starts_with("PUT")).count() == 5);
+    assert!(
+        status == 0
+            && err.contains("these files are undamaged")
+            && out.lines().filter(|line| line.starts_with("PUT")).count() == 5
+    );
 
     let store = two_files();
     fs::remove_file(store.path("kv.snapshot")).unwrap();
-    all_say(&store, "the log begins after write 3, and the snapshot that holds the writes before is missing");
+    all_report(&store, "the log begins after write 3, and the snapshot that holds the writes before is missing");
     let (entries, err) = salvaged(&store);
     assert_eq!(entries, ["PUT d 4", "PUT e 5"]);
     assert!(err.contains("writes 1 to 3 are missing: no file that was read holds them"), "{err}");
-    assert!(err.contains("2 writes of the log (lost there: 3)") && err.contains("NOT a prefix"), "{err}");
+    assert!(err.contains("2 writes of the log (lost: 3)") && err.contains("NOT the state after any write"), "{err}");
 }
 
 #[test]
-fn case_03_a_snapshot_that_is_too_old_is_said() {
+fn case_03_a_snapshot_that_is_too_old_is_reported() {
     let store = Store::new();
     store.script("PUT a 1\nSNAP\n");
     let old = fs::read(store.path("kv.snapshot")).unwrap();
     store.script("PUT b 2\nPUT c 3\nSNAP\nPUT d 4\n");
     fs::write(store.path("kv.snapshot"), old).unwrap();
-    all_say(&store, "the log begins after write 3, the snapshot ends with write 1");
+    all_report(&store, "the log begins after write 3, the snapshot ends with write 1");
     let (entries, err) = salvaged(&store);
     assert_eq!(entries, ["PUT a 1", "PUT d 4"]);
     assert!(err.contains("writes 2 to 3 are missing"), "{err}");
 }
 
 #[test]
-fn case_03_a_snapshot_of_another_store_is_said() {
+fn case_03_a_snapshot_of_another_store_is_reported() {
     let (store, other) = (two_files(), two_files());
     copy(&other, &store, "kv.snapshot");
-    all_say(&store, "the log is of store ");
+    all_report(&store, "the log is of store ");
     let (entries, err) = salvaged(&store);
     assert_eq!(entries, ["PUT a 1", "PUT b 2", "PUT c 3"], "only the snapshot: two stores are not mixed");
     assert!(err.contains("only the snapshot was read; left out: the log's writes 4 to 5"), "{err}");
-    // Also where the log's first bytes are bad.
+    // Also if the header of the log is damaged.
     let mut log = fs::read(store.path("kv.wal")).unwrap();
     log[3] ^= 1;
     fs::write(store.path("kv.wal"), log).unwrap();
@@ -92,7 +95,7 @@ fn case_03_a_snapshot_of_another_store_is_said() {
     assert!(run(&store, &["verify"]).0.contains("the log is of store "));
 }
 
-/// Also case 35: export compares the two.
+/// Export compares the two files.
 #[test]
 fn case_35_export_refuses_two_files_that_are_not_one_store() {
     let (store, other) = (two_files(), two_files());
@@ -100,7 +103,7 @@ fn case_35_export_refuses_two_files_that_are_not_one_store() {
     let (out, err, status) = run(&store, &["export", "x.kv"]);
     assert!(out.is_empty() && status == 3 && err.contains("are not one store") && err.contains("nothing was exported"), "{err}");
     assert!(!store.path("x.kv").exists());
-    // Before anything else: another store's snapshot proves nothing of this log.
+    // This is checked first, because the snapshot of another store proves nothing about this log.
     let (newer, other) = (Store::new(), Store::new());
     newer.script((0..9).map(|n| format!("PUT key{n} v\n")).collect::<String>() + "SNAP\n");
     other.script("PUT a 1\nPUT b 2\n");
@@ -111,22 +114,22 @@ fn case_35_export_refuses_two_files_that_are_not_one_store() {
 }
 
 #[test]
-fn case_30_a_log_that_is_missing_or_empty_is_said() {
+fn case_30_a_log_that_is_missing_or_empty_is_reported() {
     let store = two_files();
     fs::remove_file(store.path("kv.wal")).unwrap();
-    all_say(&store, "there is no log beside the snapshot; writes from 4 on may be missing");
+    all_report(&store, "there is no log beside the snapshot; writes from 4 on may be missing");
     assert_eq!(salvaged(&store).0.len(), 3);
     assert!(!store.path("kv.wal").exists());
     fs::write(store.path("kv.wal"), "").unwrap();
-    all_say(&store, "the log beside the snapshot is empty; writes from 4 on may be missing");
+    all_report(&store, "the log beside the snapshot is empty; writes from 4 on may be missing");
     assert_eq!(salvaged(&store).0.len(), 3);
     fs::remove_file(store.path("kv.snapshot")).unwrap();
-    all_say(&store, "an empty file, which no crash leaves");
+    all_report(&store, "an empty file, which no crash leaves");
     assert!(salvaged(&store).0.is_empty());
 }
 
 #[test]
-fn case_30_a_log_older_than_its_snapshot_is_said() {
+fn case_30_a_log_older_than_its_snapshot_is_reported() {
     let store = Store::new();
     store.script("PUT a 1\nPUT b 2\n");
     let old = fs::read(store.path("kv.wal")).unwrap();
@@ -134,20 +137,21 @@ fn case_30_a_log_older_than_its_snapshot_is_said() {
     fs::write(store.path("kv.wal"), &old).unwrap();
     let words =
         "the log is older than the snapshot: it ends with write 2, the snapshot is of write 3; writes from 4 on may be missing";
-    all_say(&store, words);
+    all_report(&store, words);
     assert_eq!(salvaged(&store).0, ["PUT a 1", "PUT b 2", "PUT c 3"]);
-    // A state that is there is had without a word.
+    // A state that the files have is replayed without a warning.
     let (out, err, status) = run(&store, &["replay", "--until", "2"]);
     assert_eq!((out.as_str(), err.as_str(), status), ("write 2, 2 keys\n", "", 0));
-    // And a log that is looked at for itself is not the snapshot's.
+    // A log that is read alone is not compared with the snapshot.
     fs::rename(store.path("kv.wal"), store.path("old")).unwrap();
     assert_eq!(run(&store, &["wal", "old"]).2, 0);
     assert_eq!(run(&store, &["replay", "old"]).2, 0);
 }
 
-/// A log that was cut behind a record lacks nothing that could be named, yet its end is not one that the engine leaves.
+/// If a log was cut off right after a record, nobody can tell what is missing. But the engine never leaves a log like
+/// that.
 #[test]
-fn case_30_a_log_that_was_cut_behind_a_record_is_said() {
+fn case_30_a_log_that_was_cut_off_after_a_record_is_reported() {
     let store = Store::new();
     store.script("SETBATCH 1\nPUT a 1\nPUT b 2\nPUT c 3\n");
     let log = fs::read(store.path("kv.wal")).unwrap();
@@ -155,25 +159,28 @@ fn case_30_a_log_that_was_cut_behind_a_record_is_said() {
     fs::write(store.path("kv.wal"), &log[..end]).unwrap();
     for args in TOOLS {
         let (out, err, status) = run(&store, args);
-        let said = out + &err;
-        assert!(said.contains("ends right behind its last write") && status == 0, "{args:?} {status}: {said}");
-        assert!(!said.contains("nothing is wrong"), "{said}");
+        let report = out + &err;
+        assert!(
+            report.contains("its last write, without reserved space and without a mark") && status == 0,
+            "{args:?} {status}: {report}"
+        );
+        assert!(!report.contains("these files are undamaged"), "{report}");
     }
 }
 
-/// Part one of the issue: two copies of one store that went different ways, then mixed.
+/// Two copies of one store got different writes, and then their files were mixed.
 #[test]
-fn two_copies_that_went_different_ways_are_told_where_both_hold_a_write() {
+fn files_of_two_copies_that_went_different_ways_are_refused() {
     let (one, other) = (Store::new(), Store::new());
     one.script("PUT a 1\nPUT b 2\n");
     copy(&one, &other, "kv.wal");
     one.script("PUT c 3\nPUT d 4\n");
     other.script("PUT c other\nSNAP\n");
     copy(&other, &one, "kv.snapshot");
-    all_say(&one, "up to write 3, of which the snapshot is, the log says something else (write 3)");
+    all_report(&one, "up to write 3, of which the snapshot is, the log says something else (write 3)");
     let (_, err, status) = run(&one, &["-c", "GET c"]);
     assert!(status == 3 && err.contains("went different ways"), "{err}");
-    // One history: a log that a checkpoint had no time to replace.
+    // These two files have the same history: a crash left the log from before the checkpoint.
     let (early, late) = (Store::new(), Store::new());
     early.script("PUT a 1\nPUT b 2\nPUT a 3\nDEL b\n");
     copy(&early, &late, "kv.wal");
@@ -201,14 +208,14 @@ fn case_03_a_log_that_was_kept_when_it_was_damaged_is_named() {
     let (entries, err) = salvaged(&store);
     assert_eq!(entries, ["PUT a 1", "PUT z 1"]);
     assert!(err.contains("kv.wal.damaged-1 was kept when the log was damaged") && err.contains("kv_cli wal "), "{err}");
-    assert!(!err.contains("damaged-x") && !err.contains("nothing is wrong"), "{err}");
+    assert!(!err.contains("damaged-x") && !err.contains("these files are undamaged"), "{err}");
     fs::remove_file(store.path("kv.wal.damaged-1")).unwrap();
-    assert!(run(&store, &["export", "--salvage"]).1.contains("nothing is wrong"));
+    assert!(run(&store, &["export", "--salvage"]).1.contains("these files are undamaged"));
 }
 
-/// Many small holes are told shortly, and counted all.
+/// The report names some of the missing writes and counts all of them.
 #[test]
-fn case_03_a_log_full_of_holes_is_told_in_few_lines() {
+fn case_03_a_log_with_many_missing_writes_is_reported_in_few_lines() {
     let store = Store::new();
     store.script((0..200).map(|n| format!("PUT key{n:03} v\n")).collect::<String>());
     let mut log = fs::read(store.path("kv.wal")).unwrap();
@@ -220,11 +227,11 @@ fn case_03_a_log_full_of_holes_is_told_in_few_lines() {
     fs::write(store.path("kv.wal"), log).unwrap();
     let (entries, err) = salvaged(&store);
     assert!(entries.len() == 100 && err.contains("writes 2, 4, 6, ") && err.contains(" are missing"), "{err}");
-    assert!(err.contains("and 8") && err.contains("(lost there: 100)") && err.lines().count() < 12, "{err}");
+    assert!(err.contains("and 8") && err.contains("(lost: 100)") && err.lines().count() < 12, "{err}");
 }
 
-/// What a log or a snapshot looks like whose header was hurt.
-fn hurt(good: &[u8], header: usize) -> Vec<(String, Vec<u8>)> {
+/// Copies of a log or a snapshot with damaged headers.
+fn with_damaged_header(good: &[u8], header: usize) -> Vec<(String, Vec<u8>)> {
     let with = |change: &dyn Fn(&mut Vec<u8>)| {
         let mut bytes = good.to_vec();
         change(&mut bytes);
@@ -244,11 +251,11 @@ fn case_04_the_first_bytes_of_a_log_hide_no_record() {
     let store = Store::new();
     store.script("SETBATCH 1\nPUT a 1\nPUT b 2\nPUT c 3\n");
     let good = fs::read(store.path("kv.wal")).unwrap();
-    for (what, bytes) in hurt(&good, 64) {
+    for (what, bytes) in with_damaged_header(&good, 64) {
         fs::write(store.path("kv.wal"), bytes).unwrap();
         let (entries, err) = salvaged(&store);
         assert_eq!(entries, ["PUT a 1", "PUT b 2", "PUT c 3"], "{what}: {err}");
-        assert!(err.contains("the header of ") && err.contains("NOT a prefix"), "{what}: {err}");
+        assert!(err.contains("the header of ") && err.contains("NOT the state after any write"), "{what}: {err}");
         let (out, _, status) = run(&store, &["wal"]);
         let shown = ["PUT a 1", "PUT b 2", "PUT c 3"].iter().all(|put| out.contains(put));
         assert!(shown && out.contains("DAMAGED header") && status == 3 && !out.contains("not applied"), "{what}: {out}");
@@ -268,7 +275,7 @@ fn case_04_the_first_bytes_of_a_snapshot_hide_no_entry() {
 }
 
 #[test]
-fn case_04_nor_do_those_of_a_snapshot_with_an_index() {
+fn case_04_the_first_bytes_of_a_snapshot_with_an_index_hide_no_entry() {
     let store = Store::new();
     let script = "PUT a 1\nPUT b 2\nPUT c 3\nSNAP\nPUT d 4\nPUT e 5\n";
     store.cli().args(["--values-in-snapshot", "1MiB"]).write_stdin(script).assert().success();
@@ -278,7 +285,7 @@ fn case_04_nor_do_those_of_a_snapshot_with_an_index() {
 fn first_bytes_of_a_snapshot(store: &Store, format: u8) {
     let good = fs::read(store.path("kv.snapshot")).unwrap();
     assert_eq!(good[8], format);
-    for (what, bytes) in hurt(&good, 96) {
+    for (what, bytes) in with_damaged_header(&good, 96) {
         fs::write(store.path("kv.snapshot"), bytes).unwrap();
         let (entries, err) = salvaged(store);
         assert_eq!(entries, ["PUT a 1", "PUT b 2", "PUT c 3", "PUT d 4", "PUT e 5"], "{what}: {err}");
@@ -292,9 +299,9 @@ fn first_bytes_of_a_snapshot(store: &Store, format: u8) {
     assert!(err.contains("writes 1 to 3 are missing"), "{err}");
 }
 
-/// The first sector of either file is lost, as zeros or as bytes that are not there.
+/// The first sector of either file is lost: it has zeros, or is missing.
 #[test]
-fn case_04_a_sector_that_is_lost_takes_only_its_own() {
+fn case_04_a_lost_sector_takes_only_its_own_entries() {
     const SECTOR: usize = 512;
     let store = Store::new();
     store.script((0..500).map(|n| format!("PUT key{n:03} value{n}\n")).collect::<String>());

@@ -1,4 +1,4 @@
-//! The commands that write and read other files.
+//! The commands that write and read files of the user.
 
 use crate::common::{Store, eventually, signal, skipped};
 use rustix::process::Signal;
@@ -6,19 +6,19 @@ use std::fs;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-/// What it said on stdout and stderr, and its exit status.
-fn told(output: Output) -> (String, String, Option<i32>) {
+/// stdout, stderr and the exit status.
+fn parts(output: Output) -> (String, String, Option<i32>) {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (text(output.stdout), text(output.stderr), output.status.code())
 }
 
 fn run(store: &Store, words: &[&str]) -> (String, String, Option<i32>) {
-    told(store.process().args(words).output().unwrap())
+    parts(store.process().args(words).output().unwrap())
 }
 
-/// By `sh`, with `$K` for `kv_cli`.
+/// Runs a script with `sh`. `$K` is `kv_cli`.
 fn shell(store: &Store, script: &str) -> (String, String, Option<i32>) {
-    told(store.program("sh").args(["-c", script]).env("K", env!("CARGO_BIN_EXE_kv_cli")).output().unwrap())
+    parts(store.program("sh").args(["-c", script]).env("K", env!("CARGO_BIN_EXE_kv_cli")).output().unwrap())
 }
 
 fn names(store: &Store) -> Vec<String> {
@@ -29,11 +29,11 @@ fn names(store: &Store) -> Vec<String> {
 }
 
 #[test]
-fn case_06_and_22_bench_leaves_every_file_that_it_did_not_make() {
+fn case_06_and_22_bench_removes_only_its_own_files() {
     let store = Store::new();
     let other = |words: &[&str]| {
         let log = store.path("kv.wal.bench");
-        told(store.process().env("KV_WAL", log).env("KV_SNAPSHOT", store.path("x")).args(words).output().unwrap())
+        parts(store.process().env("KV_WAL", log).env("KV_SNAPSHOT", store.path("x")).args(words).output().unwrap())
     };
     other(&["PUT", "mine", "1"]);
     let others = ["kv.wal.bench.bare", "kv.wal.bench.wal", "kv.wal.bench-0123456789abcdef", "kv.wal.bench.snapshot"];
@@ -47,9 +47,9 @@ fn case_06_and_22_bench_leaves_every_file_that_it_did_not_make() {
     assert_eq!(names(&store), before);
 }
 
-/// A disk so slow that BENCH cannot stop in time.
+/// The disk is so slow that BENCH cannot stop in time.
 #[test]
-fn case_22_the_files_of_a_bench_that_hangs_are_removed_when_it_is_told_to_end() {
+fn case_22_the_files_of_a_bench_that_hangs_are_removed_at_a_signal() {
     let store = Store::new();
     store.script("PUT a 1\n");
     let before = names(&store);
@@ -71,7 +71,7 @@ fn case_22_the_files_of_a_bench_that_hangs_are_removed_when_it_is_told_to_end() 
     assert_eq!(names(&store), before);
 }
 
-/// What a killed BENCH left goes with the next one; what a signal that asks ended is gone at once.
+/// The next BENCH removes the files of a killed one. A BENCH that SIGTERM ends removes its own.
 #[test]
 fn case_22_the_files_of_a_stopped_bench_are_removed() {
     for by in [Signal::KILL, Signal::TERM] {
@@ -84,7 +84,7 @@ fn case_22_the_files_of_a_stopped_bench_are_removed() {
         signal(&child, by);
         child.wait().unwrap();
         if by == Signal::KILL {
-            assert_eq!(names(&store).len(), before.len() + 2, "the scratch directory and the page");
+            assert_eq!(names(&store).len(), before.len() + 2, "the temporary directory and the page");
             assert_eq!(run(&store, &["BENCH", "10", "5", "--report", "page.html"]).2, Some(0));
         }
         let _ = fs::remove_file(store.path("page.html"));
@@ -93,11 +93,11 @@ fn case_22_the_files_of_a_stopped_bench_are_removed() {
 }
 
 #[test]
-fn case_08_threads_that_cannot_be_had_are_an_error() {
+fn case_08_threads_that_cannot_be_started_are_an_error() {
     let store = Store::new();
     let (out, err, status) = shell(&store, "ulimit -v 400000; $K -c 'PUT a 1' -c 'BENCH 1000 5 --threads 256' -c SIZE");
     assert_eq!((out.as_str(), status), ("OK\n1\n", Some(1)), "{err}");
-    assert!(err.contains("BENCH: 256 threads cannot be had: ") && err.contains("take fewer --threads"), "{err}");
+    assert!(err.contains("BENCH: cannot start 256 threads: ") && err.contains("use fewer --threads"), "{err}");
     assert!(names(&store).iter().all(|name| !name.contains("bench")), "{:?}", names(&store));
 }
 
@@ -106,7 +106,7 @@ fn case_08_threads_beyond_the_limit_of_a_user_are_an_error() {
     const USER: &str = "--reuid=54399 --regid=54399 --clear-groups";
     let store = Store::new();
     if shell(&store, &format!("setpriv {USER} prlimit --nproc=50 true")).2.is_none_or(|status| status != 0) {
-        return skipped("no other user can be had here");
+        return skipped("another user cannot be used here");
     }
     let program = store.path("program");
     fs::copy(env!("CARGO_BIN_EXE_kv_cli"), &program).unwrap();
@@ -114,7 +114,7 @@ fn case_08_threads_beyond_the_limit_of_a_user_are_an_error() {
     let limited = "timeout 60 prlimit --nproc=5 ./program BENCH 100 5 --threads 8";
     let (out, err, status) = shell(&store, &format!("exec setpriv {USER} {limited}"));
     assert_eq!((out.as_str(), status), ("", Some(1)), "{err}");
-    assert!(err.contains("BENCH: 8 threads cannot be had: ") && !err.contains("panic"), "{err}");
+    assert!(err.contains("BENCH: cannot start 8 threads: ") && !err.contains("panic"), "{err}");
     assert!(names(&store).iter().all(|name| !name.contains("bench")), "{:?}", names(&store));
 }
 
@@ -153,7 +153,7 @@ fn case_21_an_export_never_takes_a_name_of_the_store() {
     }
     let script: String = ways.iter().map(|way| format!("EXPORT '{way}'\n")).collect();
     let output = store.cli().write_stdin(format!("{script}PUT c 3\n")).assert().code(1).get_output().clone();
-    let (out, err, _) = told(output);
+    let (out, err, _) = parts(output);
     assert_eq!((out.as_str(), err.lines().count()), ("OK\n", ways.len()), "{err}");
     assert_eq!((fs::read(store.path("kv.snapshot")).unwrap(), names(&store)), (bytes, before));
     assert_eq!(store.script("GET a\nGET b\nGET c\n"), "1\n2\n3\n");
@@ -179,21 +179,21 @@ fn case_21_an_export_never_takes_a_file_of_another_store() {
     drop(session.stdin.take());
     session.wait().unwrap();
     assert_eq!(other.script("GET b\n"), "2\n");
-    // A file of no bytes tells nothing, but that somebody has it locked.
+    // An empty file may be of any kind, but this one is locked.
     let empty = fs::File::create(other.path("empty")).unwrap();
     empty.lock().unwrap();
     let (_, err, status) = run(&store, &["export", other.path("empty").to_str().unwrap()]);
-    assert!(status == Some(1) && err.contains("the file there is in use by another program"), "{err}");
+    assert!(status == Some(1) && err.contains("the file is in use by another program"), "{err}");
 }
 
 #[test]
-fn case_21_and_33_a_report_goes_to_a_plain_file_that_is_no_other_files_name() {
+fn case_21_and_33_a_report_never_replaces_another_file() {
     let store = Store::new();
     let wal = store.path("log.html");
     let bench = |name: &str| {
         let mut process = store.process();
         process.env("KV_WAL", &wal).args(["BENCH", "10", "5", "--report", name]).stdin(Stdio::null());
-        told(process.output().unwrap())
+        parts(process.output().unwrap())
     };
     assert_eq!(bench("page.html").2, Some(0));
     assert_eq!(bench("page.html").2, Some(0), "it replaces its own kind");
@@ -210,9 +210,9 @@ fn case_21_and_33_a_report_goes_to_a_plain_file_that_is_no_other_files_name() {
     assert_eq!((fs::read(store.path("notes.html")).unwrap(), names(&store)), (b"<p>mine".to_vec(), before));
 }
 
-/// Whatever falls between two looks, each write is shown or said to be missed.
+/// Each write is shown, or reported as missed if it came and went between two looks.
 #[test]
-fn case_28_wal_follow_misses_nothing_without_a_word() {
+fn case_28_wal_follow_reports_every_missed_write() {
     let store = Store::new();
     store.script("PUT a 0\n");
     let mut child = store.piped(&["wal", "--follow", "--json"]);
@@ -231,18 +231,18 @@ fn case_28_wal_follow_misses_nothing_without_a_word() {
             "missed" => (object["from"].as_u64().unwrap(), object["to"].as_u64().unwrap()),
             _ => continue,
         };
-        assert_eq!(from, next, "without a gap, and none twice: {line}");
+        assert_eq!(from, next, "no gap, and no write twice: {line}");
         missed += if object["record"] == "missed" { to - from + 1 } else { 0 };
         next = to + 1;
     }
-    assert!(missed > 0, "three hundred checkpoints were all seen; the test shows nothing");
+    assert!(missed > 0, "no write was missed, so the test checked nothing");
     signal(&child, Signal::TERM);
     child.wait().unwrap();
 }
 
-/// Each command says what it was asked, and none but a write speaks of a write to be repeated.
+/// The error names what the command did not do. Only after a write it says to repeat the write.
 #[test]
-fn case_31_a_full_disk_is_told_in_the_words_of_the_command() {
+fn case_31_a_full_disk_is_reported_in_the_words_of_the_command() {
     let store = Store::new();
     fs::write(store.path("in.kv"), "PUT i 1\n").unwrap();
     let long = "x".repeat(9000);
@@ -251,14 +251,18 @@ fn case_31_a_full_disk_is_told_in_the_words_of_the_command() {
     fs::write(store.path("script"), script).unwrap();
     let (out, err, status) = shell(&store, "ulimit -f 8; $K --batch 100 --flush-interval 0 < script");
     assert_eq!(status, Some(4), "{out}{err}");
-    let lines: Vec<&str> = err.lines().filter(|line| line.contains("no room to write the log")).collect();
+    let lines: Vec<&str> = err.lines().filter(|line| line.contains(" to write the log")).collect();
     let says = [
         (":3: ", "the flush was not done", "make room and FLUSH again"),
         (":4: ", "no snapshot was taken", "make room and SNAP again"),
         (":5: ", "the batch size is still 100", "make room and SETBATCH again"),
         (":6: ", "nothing was exported", "make room and export again"),
         (":7: ", "this write was not stored", "make room and repeat it"),
-        (":8: ", "nothing was imported", "when that is mended, import again: what is there already is not written again"),
+        (
+            ":8: ",
+            "nothing was imported",
+            "after fixing that, import again: entries that are already stored are not written again",
+        ),
         (":11: ", "nothing of the group was stored", "make room and begin it again"),
     ];
     assert_eq!(lines.len(), says.len(), "{err}");
@@ -271,32 +275,32 @@ fn case_31_a_full_disk_is_told_in_the_words_of_the_command() {
 }
 
 #[test]
-fn case_31_an_import_without_room_says_what_is_stored() {
+fn case_31_an_import_on_a_full_disk_reports_what_is_stored() {
     let store = Store::new();
     let value = "v".repeat(100);
     fs::write(store.path("in.kv"), (0..2500).map(|n| format!("PUT key{n:04} {value}\n")).collect::<String>()).unwrap();
     let (out, err, status) = shell(&store, "ulimit -f 300; $K --batch 1 import in.kv");
     assert_eq!((out.as_str(), status), ("", Some(1)), "{err}");
-    assert!(err.contains("; of the entries, the first 1000 are imported and durable, the others are not imported; "), "{err}");
+    assert!(err.contains("; the first 1000 entries are imported and durable, the others are not imported; "), "{err}");
     assert_eq!(store.script("SIZE\n"), "1000\n");
 
     let store = Store::new();
     fs::write(store.path("in.kv"), format!("PUT a {}\nPUT b 2\n", "x".repeat(9000))).unwrap();
     let (out, err, status) = shell(&store, "ulimit -f 8; $K --batch 100 --flush-interval 0 import in.kv");
     assert_eq!((out.as_str(), status), ("", Some(4)), "{err}");
-    assert!(err.contains("; entries 1 to 2 are accepted and wait in memory for room; "), "{err}");
+    assert!(err.contains("; entries 1 to 2 are accepted and wait in memory for free space; "), "{err}");
     assert!(err.contains("1 accepted write not saved"), "{err}");
     assert_eq!(store.script("SIZE\n"), "0\n");
 }
 
 #[test]
-fn case_41_a_store_of_its_own_log_has_a_snapshot_of_its_own() {
+fn case_41_each_log_has_its_own_snapshot() {
     let store = Store::new();
     fs::create_dir(store.path("d")).unwrap();
     let plain = |words: &[&str]| {
         let mut process = store.process();
         process.env_remove("KV_WAL").env_remove("KV_SNAPSHOT").stdin(Stdio::null());
-        told(process.args(words).output().unwrap())
+        parts(process.args(words).output().unwrap())
     };
     for (wal, snapshot) in [("d/a.wal", "d/a.snapshot"), ("d/b", "d/b.snapshot")] {
         for words in [&["PUT", "a", wal][..], &["SNAP"], &["PUT", "b", "2"]] {
@@ -308,15 +312,15 @@ fn case_41_a_store_of_its_own_log_has_a_snapshot_of_its_own() {
         assert!(plain(&["--wal", wal, "export"]).0.contains(&format!("PUT a {wal}\nPUT b 2\n")));
         assert!(plain(&["replay", wal]).0.contains("2 keys"), "{}", plain(&["replay", wal]).0);
         let given = plain(&["--wal", wal, "--snapshot", "elsewhere", "GET", "a"]);
-        assert!(given.2 == Some(3) && given.1.contains("elsewhere"), "a snapshot that was given counts: {}", given.1);
+        assert!(given.2 == Some(3) && given.1.contains("elsewhere"), "--snapshot is used: {}", given.1);
     }
     let mut process = store.process();
     process.env("KV_WAL", "d/a.wal").env("KV_SNAPSHOT", "elsewhere");
-    assert_eq!(told(process.args(["GET", "a"]).output().unwrap()).2, Some(3), "so does the variable");
+    assert_eq!(parts(process.args(["GET", "a"]).output().unwrap()).2, Some(3), "the variable is used too");
     assert!(!store.path("elsewhere").exists());
 }
 
-/// What older versions made of `--wal` alone, in a `/tmp` of its own.
+/// Older versions put the snapshot into `/tmp`, also with another `--wal`. The test has a `/tmp` of its own.
 #[test]
 fn case_41_a_store_that_was_split_is_refused_with_the_command_that_opens_it() {
     let store = Store::new();
@@ -325,45 +329,45 @@ fn case_41_a_store_that_was_split_is_refused_with_the_command_that_opens_it() {
         let script = format!("unset KV_WAL KV_SNAPSHOT; {own} && {{ {script}; }}");
         let mut unshared = store.program("unshare");
         unshared.args(["-m", "sh", "-c", &script]).env("K", env!("CARGO_BIN_EXE_kv_cli"));
-        unshared.output().map(told)
+        unshared.output().map(parts)
     };
     match mounted("true") {
         Ok((_, _, Some(0))) => {}
-        _ => return skipped("no /tmp of its own can be had here"),
+        _ => return skipped("a /tmp of its own cannot be mounted here"),
     }
     let split = "K='/mnt/kv_cli --wal d/a.wal'; $K --snapshot /tmp/kv.snapshot -c 'PUT a 1' -c SNAP -c 'PUT b 2' >/tmp/out";
-    let says = "the snapshot of this log is /tmp/kv.snapshot, where it used to be put; use --snapshot /tmp/kv.snapshot, or once: \
+    let says = "the snapshot of this log is /tmp/kv.snapshot, where older versions put it; use --snapshot /tmp/kv.snapshot, or once: \
                 mv /tmp/kv.snapshot d/a.snapshot";
     for command in ["GET a", "verify", "export"] {
         let (out, err, status) = mounted(&format!("{split}; $K {command}; s=$?; ls d; exit $s")).unwrap();
         assert!(status == Some(3) && err.contains(says), "{command}: {out}{err}");
         assert!(!out.contains("a.snapshot\n") && !out.contains("(nil)"), "{command}: {out}");
     }
-    let told =
+    let found =
         mounted(&format!("{split}; $K --snapshot /tmp/kv.snapshot GET a; mv /tmp/kv.snapshot d/a.snapshot; $K GET a")).unwrap();
-    assert_eq!(told, ("1\n1\n".to_string(), String::new(), Some(0)));
+    assert_eq!(found, ("1\n1\n".to_string(), String::new(), Some(0)));
 }
 
-/// Runs `import` with these bytes, from a file and from a pipe: nothing may be stored.
+/// Imports these bytes from a file and from a pipe. Nothing may be stored.
 fn refused(bytes: &[u8], says: &str) {
     let store = Store::new();
     fs::write(store.path("old"), bytes).unwrap();
     let mut piped = store.cli();
-    let piped = told(piped.args(["import", "-"]).write_stdin(bytes).assert().get_output().clone());
+    let piped = parts(piped.args(["import", "-"]).write_stdin(bytes).assert().get_output().clone());
     for ((out, err, status), name) in [(run(&store, &["import", "old"]), "old"), (piped, "<stdin>")] {
         assert_eq!((out.as_str(), status), ("", Some(1)), "{err}");
         assert!(err.starts_with(&format!("kv_cli: error: {name}")) && err.contains(says), "{says}: {err}");
         assert!(err.contains("nothing was imported"), "{err}");
     }
-    let prompt = told(store.cli().write_stdin("IMPORT old\nSIZE\n").assert().get_output().clone());
+    let prompt = parts(store.cli().write_stdin("IMPORT old\nSIZE\n").assert().get_output().clone());
     assert_eq!((prompt.0.as_str(), prompt.2), ("0\n", Some(1)), "{}", prompt.1);
     assert!(names(&store).iter().all(|name| !name.contains("import")), "{:?}", names(&store));
 }
 
 #[test]
-fn case_42_what_is_no_export_is_refused_and_nothing_is_stored() {
+fn case_42_a_file_that_is_not_an_export_is_refused_and_nothing_is_stored() {
     refused(b"", "the file is empty");
-    refused(b"\n# only a comment\n\n", "there is no entry in it");
+    refused(b"\n# only a comment\n\n", "it has no entries");
     refused(&fs::read(env!("CARGO_BIN_EXE_kv_cli")).unwrap()[..200_000], "this is a program, not an export");
     let compressed: [(&[u8], &str); 6] = [
         (b"\x1f\x8b\x08\0\0\0\0\0\t\n", "this is gzip"),
@@ -374,19 +378,19 @@ fn case_42_what_is_no_export_is_refused_and_nothing_is_stored() {
         (b"\xff\xfeP\0U\0T\0", "this is UTF-16 text"),
     ];
     compressed.into_iter().for_each(|(bytes, says)| refused(bytes, says));
-    refused(b"a\t1\nb\0\t2\n", "binary, and neither an export nor a log of the C++ store");
-    // What only shows far behind the beginning.
+    refused(b"a\t1\nb\0\t2\n", "this is binary, but not an export, and not a log of the C++ store");
+    // Faults that are far from the beginning.
     let lines = "name\tvalue\n".repeat(20_000);
-    refused([lines.as_bytes(), b"b\t\x01\n"].concat().as_slice(), ":20001: column 3: a control byte");
-    refused(format!("{lines}no tab\n").as_bytes(), ":20001: column 1: no tab between key and value");
+    refused([lines.as_bytes(), b"b\t\x01\n"].concat().as_slice(), ":20001: column 3: there is a control byte");
+    refused(format!("{lines}no tab\n").as_bytes(), ":20001: column 1: there is no tab between key and value");
     refused(format!("{lines}cut\tin the mid").as_bytes(), ":20001: the snapshot ends inside the value of 'cut'");
     let lines = "PUT a 1\n".repeat(20_000);
     refused(format!("{lines}PUT a\n").as_bytes(), ":20001: column 1: PUT takes a key and a value");
-    refused(b"KVLG\x01\0garbage, and more of it than a head has", "there is no record of the C++ store here");
+    refused(b"KVLG\x01\0garbage, and more of it than a head has", "it does not begin with a record of the C++ store");
 }
 
 #[test]
-fn case_42_an_export_that_was_cut_is_refused_wherever_it_was_cut() {
+fn case_42_an_export_that_was_cut_off_anywhere_is_refused() {
     let source = Store::new();
     source.script("PUT a 1\nPUT \"b \\n\" 2\nPUT c 33\n");
     for (form, third) in [("ex.kv", &b"PUT c 33"[..]), ("ex.jsonl", b"\"value\":\"33")] {
@@ -394,26 +398,26 @@ fn case_42_an_export_that_was_cut_is_refused_wherever_it_was_cut() {
         let whole = fs::read(source.path(form)).unwrap();
         let line = whole.iter().position(|&byte| byte == b'\n').unwrap();
         let store = Store::new();
-        // But for its last line feed, which editors take away and which tells nothing.
+        // Only the last line feed may be missing, because some editors remove it.
         for cut in (line + 1..whole.len() - 1).step_by(5) {
             fs::write(store.path("cut"), &whole[..cut]).unwrap();
             let (out, err, status) = run(&store, &["import", "cut"]);
             assert!(out.is_empty() && status == Some(1) && err.contains("nothing was imported"), "{form}, {cut}: {err}");
         }
         assert_eq!(store.script("SIZE\n"), "0\n");
-        // Cut inside the third entry.
+        // Cut off inside the third entry.
         let at = whole.windows(third.len()).position(|bytes| bytes == third).unwrap();
         fs::write(store.path("cut"), &whole[..at + third.len() - 1]).unwrap();
         let (_, err, status) = run(&store, &["import", "--salvage", "cut"]);
-        assert!(status == Some(1) && err.contains("it was cut; imported: 2 entries"), "{err}");
-        assert_eq!(store.script("SIZE\nGET c\n"), "2\n(nil)\n", "the half entry is none");
+        assert!(status == Some(1) && err.contains("it was cut off; imported: 2 entries"), "{err}");
+        assert_eq!(store.script("SIZE\nGET c\n"), "2\n(nil)\n", "the incomplete entry is not imported");
         let marked = [b"\xef\xbb\xbf", &whole[..whole.len() - 1]].concat();
         fs::write(store.path("whole"), marked).unwrap();
         assert_eq!(run(&store, &["import", "whole"]).0, "IMPORT OK entries=3 written=1 unchanged=2\n");
     }
 }
 
-/// One bad file, and none is imported.
+/// If one file is bad, none is imported.
 #[test]
 fn case_42_every_file_is_checked_before_any_is_written() {
     let store = Store::new();
@@ -423,7 +427,7 @@ fn case_42_every_file_is_checked_before_any_is_written() {
     assert!(status == Some(1) && err.contains("bad:1: ") && err.contains("nothing was imported"), "{err}");
     assert_eq!(store.script("SIZE\n"), "0\n");
     assert_eq!(run(&store, &["import", "good", "good"]).0, "IMPORT OK entries=2 written=1 unchanged=1\n");
-    // As many files as nobody has open at once.
+    // More files than the process may have open at once.
     let many = shell(&store, "for n in $(seq 100); do echo PUT k$n $n > f$n; done; ulimit -n 50; exec $K import f*");
     assert_eq!(many.0, "IMPORT OK entries=100 written=100 unchanged=0\n", "{}", many.1);
 }
@@ -432,27 +436,27 @@ fn case_42_every_file_is_checked_before_any_is_written() {
 fn case_34_a_key_twice_in_one_json_object_is_refused_with_its_line() {
     refused(
         b"{\"key\":\"a\",\"value\":\"1\"}\n{\"key\":\"b\",\"value\":\"1\",\"key\":\"c\"}\n",
-        ":2: column 1: key is there twice",
+        ":2: column 1: key appears twice",
     );
-    refused(b"{\"key\":\"a\",\"value\":\"1\",\"va\\u006cue\":\"2\"}\n", ":1: column 1: value is there twice");
+    refused(b"{\"key\":\"a\",\"value\":\"1\",\"va\\u006cue\":\"2\"}\n", ":1: column 1: value appears twice");
 }
 
-/// The records of a log of the C++ store that lies about lengths are found all the same.
+/// The log of the C++ store has false lengths between its records. The records are found.
 #[test]
-fn case_32_a_log_of_lies_is_imported_where_it_is_true() {
+fn case_32_intact_records_between_false_lengths_are_imported() {
     let store = Store::new();
-    let mut lie = b"KVLG\x01\0\x01\x01\0\0\0".to_vec();
-    lie.extend((256_u32 << 20).to_le_bytes());
-    lie.extend([0; 8]);
+    let mut false_head = b"KVLG\x01\0\x01\x01\0\0\0".to_vec();
+    false_head.extend((256_u32 << 20).to_le_bytes());
+    false_head.extend([0; 8]);
     let mut good = b"KVLG\x01\0\x01\x01\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0kv".to_vec();
     let check = crc32fast::hash(&good);
     good.extend(check.to_le_bytes());
-    let log = [good.clone(), lie.repeat(200_000), good].concat();
+    let log = [good.clone(), false_head.repeat(200_000), good].concat();
     fs::write(store.path("log"), log).unwrap();
     let (out, err, status) = run(&store, &["import", "--salvage", "log"]);
     assert_eq!((out.as_str(), status), ("IMPORT OK entries=2 written=1 unchanged=1\n", Some(0)), "{err}");
     assert!(
-        err.contains("byte 29: the log stops making sense: the file ends inside a record; 4600000 bytes are no record"),
+        err.contains("the log is damaged at byte 29: the file ends inside a record; 4600000 bytes belong to no record"),
         "{err}"
     );
 }

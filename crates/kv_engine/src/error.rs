@@ -169,8 +169,7 @@ impl Error {
 }
 
 /// What becomes of the acknowledged writes when the log has no room.
-#[must_use]
-pub fn waiting(pending: u64) -> String {
+fn waiting(pending: u64) -> String {
     match pending {
         0 => "every acknowledged write is on the disk".to_string(),
         1 => "1 acknowledged write is not on the disk yet, it waits in memory and goes first".to_string(),

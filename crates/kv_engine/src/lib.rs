@@ -133,8 +133,6 @@ pub mod torture;
 mod wal;
 
 pub use engine::{Ack, Batch, Engine, Flushed, Keys, Options, Scan, Snapshotted, Stats, SyncTimes};
-#[doc(hidden)]
-pub use error::waiting;
 pub use error::{Error, Result};
 pub use record::Fault;
 pub use recovery::{KeptCopy, LogTail, Recovery, RecoveryReport, Truncation};

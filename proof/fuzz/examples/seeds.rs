@@ -2,8 +2,8 @@
 //! anew; `scripts/dev/fuzz --keep` then keeps what is worth it.
 //! Usage, in fuzz/: `cargo run --no-default-features --example seeds`
 
-use kv_engine::Batch;
 use kv_cli::command::COMMANDS;
+use kv_engine::Batch;
 use kv_engine::disk::sim::{Image, SimDisk};
 use kv_engine_fuzz::{layout, store};
 use std::fs;

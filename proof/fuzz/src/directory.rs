@@ -4,7 +4,7 @@
 use crate::input::Input;
 use crate::{bounded, forge, reference, store};
 use kv_engine::disk::sim::{Image, SimDisk};
-use kv_engine::{Error, Recovery, LogTail};
+use kv_engine::{Error, LogTail, Recovery};
 use std::path::Path;
 
 const NAMES: [&str; 10] = [

@@ -1,9 +1,9 @@
-//! One line of the shell: its words are those of the reference, and it is read as the command that they name, or
-//! refused in one harmless line of text.
+//! One line of the shell. Its words are the words that the reference finds. It is read as the command that they name,
+//! or refused with one line of text that a terminal does not obey.
 
 use crate::bounded;
 use crate::words::words;
-use kv_cli::command::{Code, Command, Verb, Words, find, is_hidden, parse, parse_words};
+use kv_cli::command::{Code, Command, Del, Get, Import, Put, Words, find, is_hidden, parse, parse_words};
 
 /// Reads the line.
 pub fn run(data: &[u8]) {
@@ -34,19 +34,19 @@ fn reads(line: &[u8]) {
     let command = match parsed {
         Ok(command) => command.expect("there are words"),
         Err(error) => {
-            // What `BENCH` takes is told by its options.
+            // The number of words of a command with options also depends on the options.
             let fits = (spec.arity.0..=spec.arity.1).contains(&args.len());
-            return assert!(spec.verb == Verb::Bench || fits == (error.code != Code::WrongArity), "{error:?}");
+            return assert!(!spec.options.is_empty() || fits == (error.code != Code::WrongArity), "{error:?}");
         }
     };
-    let (verb, read) = match &command {
+    let read = match &command {
         Command::Help(_) => return,
-        Command::Put { key, value } => (command.verb(), vec![key, value]),
-        Command::Get { key } | Command::Del { key } => (command.verb(), vec![key]),
-        Command::Import { file } => (command.verb(), vec![file]),
-        other => return assert_eq!(other.verb(), spec.verb),
+        Command::Put(Put { key, value }) => vec![key, value],
+        Command::Get(Get { key }) | Command::Del(Del { key }) => vec![key],
+        Command::Import(Import { file }) => vec![file],
+        other => return assert_eq!(other.spec(), spec),
     };
-    assert!(verb == spec.verb && read.into_iter().map(|word| &**word).eq(args), "{command:?}");
+    assert!(command.spec() == spec && read.into_iter().map(|word| &**word).eq(args), "{command:?}");
 }
 
 /// The column that an error's text begins with.

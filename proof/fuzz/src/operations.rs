@@ -6,7 +6,7 @@ use crate::input::Input;
 use crate::store::{self, options};
 use crate::{bounded, reference};
 use kv_engine::disk::sim::{Cut, Fate, Rest, SimDisk, World};
-use kv_engine::{Ack, Batch, Engine, Error, Options, Recovery, LogTail};
+use kv_engine::{Ack, Batch, Engine, Error, LogTail, Options, Recovery};
 use std::collections::BTreeMap;
 
 /// More calls than that teach nothing new.

@@ -3,7 +3,7 @@
 
 use crate::input::Input;
 use crate::layout::{CLOSED, HEAD, LOG_HEADER, OPENED, WRITE};
-use crate::reference::{self, Frame, Log, Refusal, LogTail};
+use crate::reference::{self, Frame, Log, LogTail, Refusal};
 use crate::{bounded, forge, store};
 use kv_engine::disk::File;
 use kv_engine::inspect::{self, Content, Entry, LogSummary, Operation, Record};

@@ -1,11 +1,11 @@
-//! Whatever bytes a key or a value has, what a reply prints of them is one harmless line of text, and reads
-//! back as the same bytes.
+//! A key and a value of any bytes: a reply prints them as one line of text that a terminal does not obey, and the line
+//! is read again as the same bytes.
 
 use crate::bounded;
+use kv_cli::command::{Command, Found, Get, Listed, Put, displayed, is_hidden, parse, write_escaped, write_value, write_word};
 use kv_engine::Value;
-use kv_cli::command::{Command, Reply, displayed, is_hidden, parse, write_escaped, write_value, write_word};
 
-/// Prints the bytes as a key and a value; the first one says where to part them.
+/// Prints the bytes as a key and a value. The first byte says where the value begins.
 pub fn run(data: &[u8]) {
     bounded(data.len(), || {
         let (key, value) = data.split_at(data.first().map_or(0, |&n| usize::from(n) % (data.len() + 1)));
@@ -21,30 +21,36 @@ fn prints(key: &[u8], value: &[u8]) {
     };
     let put = [b"PUT ", &*word(key), b" ", &*word(value)].concat();
     match parse(&put) {
-        Ok(Some(Command::Put { key: read_key, value: read_value })) => {
+        Ok(Some(Command::Put(Put { key: read_key, value: read_value }))) => {
             assert!(*read_key == *key && *read_value == *value, "{} reads back as others", put.escape_ascii());
         }
         other => panic!("{} reads back as {other:?}", put.escape_ascii()),
     }
 
-    let reply = |reply: Reply| {
-        let mut out = Vec::new();
-        reply.write_text(&mut out).expect("memory");
+    let line = |out: Vec<u8>| {
         let line = out.strip_suffix(b"\n").expect("a line").to_vec();
         assert!(!line.contains(&b'\n') && is_harmless(&line), "{}", line.escape_ascii());
         line
     };
-    let keys = reply(Reply::Keys(vec![key.to_vec()], false));
-    assert_eq!(keys, word(key));
-    let entries = reply(Reply::Entries(vec![(key.to_vec(), Value::from(value))], false));
-    assert_eq!(put[4..], entries);
-    let shown = reply(Reply::Value(Some(Value::from(value))));
+    let mut keys = Vec::new();
+    Listed::all(vec![key.to_vec()]).write_text(&mut keys).expect("memory");
+    assert_eq!(line(keys), word(key));
+    let mut entries = Vec::new();
+    Listed::all(vec![(key.to_vec(), Value::from(value))]).write_text(&mut entries).expect("memory");
+    assert_eq!(put[4..], line(entries));
+    let mut shown = Vec::new();
+    Found(Some(Value::from(value))).write_text(&mut shown).expect("memory");
+    let shown = line(shown);
     assert_ne!(shown, b"(nil)", "a value that looks like none");
     if shown.first() == Some(&b'"') {
         let get = [b"PUT x ", &*shown].concat();
-        assert!(matches!(parse(&get), Ok(Some(Command::Put { value: read, .. })) if *read == *value), "{}", get.escape_ascii());
+        assert!(
+            matches!(parse(&get), Ok(Some(Command::Put(Put { value: read, .. }))) if *read == *value),
+            "{}",
+            get.escape_ascii()
+        );
     } else {
-        assert_eq!(shown, value, "neither quoted nor as it is");
+        assert_eq!(shown, value, "a reply that is not quoted is the value itself");
     }
     let mut same = Vec::new();
     write_value(value, &mut same).expect("memory");
@@ -53,7 +59,7 @@ fn prints(key: &[u8], value: &[u8]) {
     let mut escaped = Vec::new();
     write_escaped(value, true, &mut escaped).expect("memory");
     let quoted = [b"GET \"", &*escaped, b"\""].concat();
-    assert!(matches!(parse(&quoted), Ok(Some(Command::Get { key })) if *key == *value), "{}", quoted.escape_ascii());
+    assert!(matches!(parse(&quoted), Ok(Some(Command::Get(Get { key }))) if *key == *value), "{}", quoted.escape_ascii());
     assert!(!displayed(key).contains(is_hidden), "a terminal would obey an error message");
 }
 

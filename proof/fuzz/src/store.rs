@@ -4,7 +4,7 @@
 use crate::layout::{LOG_HEADER, OPENED_LENGTH};
 use crate::reference::{self, Map, Opened, Refusal};
 use kv_engine::disk::sim::{Image, SimDisk};
-use kv_engine::{Cut, Engine, Error, Options, Recovery, LogTail};
+use kv_engine::{Cut, Engine, Error, LogTail, Options, Recovery};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -142,7 +142,10 @@ pub fn open_as<'a>(disk: &SimDisk, policy: Recovery, expected: &Result<Opened<'a
         assert!(in_order || (new.ends_opened(log) && new.last == reference::log(old, 0).expect("it opened").last));
     } else {
         let new = reference::log(log, 0).expect("a sound log");
-        assert_eq!((new.base, new.last, new.tail), (expected.snapshot_seq, expected.snapshot_seq, Some(reference::LogTail::Clean)));
+        assert_eq!(
+            (new.base, new.last, new.tail),
+            (expected.snapshot_seq, expected.snapshot_seq, Some(reference::LogTail::Clean))
+        );
     }
     if let LogTail::Damaged(cut) = &report.tail {
         let kept = cut.kept_as.as_ref().expect("a damaged log is kept");

@@ -1,12 +1,12 @@
-//! The reference for the words of a line: the quoting rules as the documents tell them, one byte at a time. It shares
-//! no code with the engine.
+//! The reference for the words of a line: the quoting rules as the documents describe them, one byte at a time. It
+//! shares no code with the shell.
 
 use kv_cli::command::Code;
 
-/// Why a line has no words, and the column where that shows, from 1.
+/// Why a line cannot be split into words, and the column where that is found, from 1.
 pub type Wrong = (Code, usize);
 
-/// The words of a line; none where it is blank or begins with `#`.
+/// The words of a line; none if it is blank or a comment.
 ///
 /// # Errors
 /// A quote or an escape is wrong.

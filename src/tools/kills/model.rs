@@ -1,18 +1,18 @@
-//! What the process that is going to be killed is asked, what it must answer, and what its answers promise.
+//! The commands for the process that will be killed, the right answers, and what the answers promise.
 
 use std::collections::BTreeMap;
 
 pub(super) type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
-/// A key and its new value; none for a deletion.
+/// A key and its new value; `None` for a deletion.
 pub(super) type Change = (Vec<u8>, Option<Vec<u8>>);
 
-/// Batch sizes to begin with.
+/// The batch sizes that a process is started with.
 pub(super) const BATCH_SIZES: [u64; 4] = [1, 2, 5, 100];
 const LATER_SIZES: [u64; 6] = [1, 2, 3, 5, 100, 1000];
-/// So few keys that many are overwritten and deleted.
+/// Few keys, so that many are overwritten and deleted.
 const KEYS: u64 = 3_000;
 
-/// Numbers that look random and are the same for the same seed (SplitMix64, Steele 2014).
+/// Pseudo-random numbers, the same for the same seed (SplitMix64, Steele 2014).
 pub(super) struct Random(u64);
 
 impl Random {
@@ -37,7 +37,7 @@ impl Random {
     }
 }
 
-/// What the right answer to a line means.
+/// What the right answer to a line promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     Nothing,
@@ -53,12 +53,12 @@ pub(super) struct Line {
     pub(super) meaning: Meaning,
 }
 
-/// The state that the store must have, after any number of the writes that were sent.
+/// The state that the store must have after any number of the writes that were sent.
 pub(super) struct Model {
     /// The state after write `seq`, which is on the disk.
-    kept: Contents,
+    on_disk: Contents,
     pub(super) seq: u64,
-    /// The writes sent since.
+    /// The writes that were sent since.
     sent: Vec<Vec<Change>>,
     /// The state after all of them.
     now: Contents,
@@ -66,7 +66,7 @@ pub(super) struct Model {
 
 impl Model {
     pub(super) fn new() -> Model {
-        Model { kept: Contents::new(), seq: 0, sent: Vec::new(), now: Contents::new() }
+        Model { on_disk: Contents::new(), seq: 0, sent: Vec::new(), now: Contents::new() }
     }
 
     /// The number of the last write that was sent.
@@ -74,13 +74,13 @@ impl Model {
         self.seq + self.sent.len() as u64
     }
 
-    /// Takes note of one write.
+    /// Records one write.
     pub(super) fn write(&mut self, changes: Vec<Change>) {
         changes.iter().for_each(|change| apply(&mut self.now, change));
         self.sent.push(changes);
     }
 
-    /// A put that no other one is like.
+    /// A put that differs from every other one.
     pub(super) fn put(&self, random: &mut Random, in_group: usize) -> (String, String) {
         let mut value = format!("{}.{in_group}.", self.last() + 1);
         let length = match random.below(100) {
@@ -146,7 +146,7 @@ impl Model {
         }
     }
 
-    /// Whether `found`, which says it is the state after write `k`, is that. If so, the model goes on from there.
+    /// Checks that `found` is the state after write `k`. If it is, the model goes on from there.
     pub(super) fn settle(
         &mut self,
         k: u64,
@@ -155,17 +155,17 @@ impl Model {
     ) -> Result<(), Wrong> {
         let last = self.last();
         if k < promised {
-            let text = format!("write {k} is the last one found, and write {promised} had been promised durable");
+            let text = format!("the last write found is {k}, but write {promised} had been promised durable");
             return Err(Wrong { lost: promised - k, text });
         }
         if k > last {
-            return Err(Wrong { lost: 0, text: format!("write {k} is the last one found, and only {last} were sent") });
+            return Err(Wrong { lost: 0, text: format!("the last write found is {k}, but only {last} were sent") });
         }
         let count = usize::try_from(k - self.seq).expect("no more than were sent");
-        self.sent.drain(..count).flatten().for_each(|change| apply(&mut self.kept, &change));
+        self.sent.drain(..count).flatten().for_each(|change| apply(&mut self.on_disk, &change));
         self.sent.clear();
         self.seq = k;
-        let mut expected = self.kept.iter();
+        let mut expected = self.on_disk.iter();
         for (key, value) in found {
             if expected.next().is_none_or(|(k, v)| k != key.as_ref() || v != value.as_ref()) {
                 return Err(Wrong::state(k, key.as_ref()));
@@ -174,7 +174,7 @@ impl Model {
         if let Some((key, _)) = expected.next() {
             return Err(Wrong::state(k, key));
         }
-        self.now.clone_from(&self.kept);
+        self.now.clone_from(&self.on_disk);
         Ok(())
     }
 }
@@ -190,7 +190,7 @@ fn key(random: &mut Random) -> String {
     format!("key:{}", random.below(KEYS))
 }
 
-/// What should not be.
+/// A broken promise.
 #[derive(Debug)]
 pub(super) struct Wrong {
     /// Promised writes that are missing.
@@ -201,14 +201,14 @@ pub(super) struct Wrong {
 impl Wrong {
     fn state(k: u64, key: &[u8]) -> Wrong {
         let key = String::from_utf8_lossy(key);
-        Wrong { lost: 1, text: format!("the state is not that after the first {k} writes, from the key {key} on") }
+        Wrong { lost: 1, text: format!("the state is not the one after the first {k} writes; the first wrong key is {key}") }
     }
 }
 
-/// What the answers so far promise.
+/// What the answers have promised so far.
 pub(super) struct Promise {
     batch: u64,
-    /// Whether nothing but full groups and FLUSH make writes durable, so that groups can be counted.
+    /// Whether only full groups and FLUSH make writes durable, so that groups can be counted.
     exact: bool,
     /// The last write that was answered OK.
     pub(super) acknowledged: u64,
@@ -216,7 +216,7 @@ pub(super) struct Promise {
 }
 
 impl Promise {
-    /// After opening a store whose last write is `seq`: all of it is durable.
+    /// For a store that was just opened, whose last write is `seq`. All of it is durable.
     pub(super) fn new(seq: u64, batch: u64, exact: bool) -> Promise {
         Promise { batch, exact, acknowledged: seq, durable: seq }
     }
@@ -230,8 +230,8 @@ impl Promise {
             Meaning::BatchSize(size) => self.batch = size,
         }
         if self.acknowledged - self.durable >= self.batch {
-            // The write that makes the group full waits for its sync. With a background flush too, the groups
-            // may begin elsewhere, and the last n - 1 are all that may be in doubt.
+            // The write that fills the group waits for its sync. With a background flush, groups may begin at other
+            // writes. Then the last n - 1 writes may not be durable.
             let in_doubt = if self.exact { 0 } else { self.batch - 1 };
             self.durable = self.acknowledged - in_doubt;
         }
@@ -249,11 +249,11 @@ mod tests {
     }
 
     #[test]
-    fn what_answers_promise() {
+    fn answers_promise_durable_writes() {
         use Meaning::{AllDurable, BatchSize, Write};
         assert_eq!(durable(true, 1, &[Write]), 1);
         assert_eq!(durable(true, 5, &[Write; 4]), 0);
-        assert_eq!(durable(true, 5, &[Write; 5]), 5, "the fifth waits for all");
+        assert_eq!(durable(true, 5, &[Write; 5]), 5, "the fifth waits for the sync of all");
         assert_eq!(durable(true, 5, &[Write; 7]), 5);
         assert_eq!(durable(false, 5, &[Write; 5]), 1, "a background flush may have moved the group");
         assert_eq!(durable(false, 5, &[Write; 7]), 3);
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_state_after_k_writes_is_right() {
+    fn only_the_state_after_k_writes_is_accepted() {
         let model = || {
             let mut model = Model::new();
             for value in ["1", "2", "3"] {
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_script_makes_sense() {
+    fn a_script_has_every_command_and_the_right_answers() {
         let (mut model, mut random, mut lines) = (Model::new(), Random::new(1), Vec::new());
         while lines.len() < 20_000 {
             model.command(&mut random, true, &mut lines);

@@ -1,29 +1,24 @@
-//! One scratch store, and one process after the other killed over it.
+//! One temporary store, and the processes that are killed on it, one after the other.
 
-use super::Kills;
-use super::model::{BATCH_SIZES, Line, Meaning, Model, Promise, Random, Wrong};
+use super::model::{BATCH_SIZES, Line, Model, Promise, Random, Wrong};
+use super::talk::{Aim, PATIENCE, Talk, feed, poll, read};
+use super::tally::Kills;
 use anyhow::Context;
 use kv_engine::disk::{Disk, OsDisk, is_scratch_of};
 use kv_engine::{Engine, LogTail, Options, Recovery, replay};
-use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-/// A process that says nothing for so long hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// More lines than this are not sent to one process.
-const MOST_LINES: usize = 20_000;
 const SIGKILL: i32 = 9;
 
-/// How long openings and snapshots take here, as the kills that came too late or in time tell.
+/// How long openings and snapshots take here. It is learned from the kills that hit and those that came too late.
 pub(super) struct Pace {
     opening: Duration,
     snapshot: Duration,
@@ -36,13 +31,13 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// Shortens what was missed, lengthens what was hit: some of the kills then hit the very end.
+    /// Shortens the time after a miss and lengthens it after a hit, so that some kills hit the very end of a step.
     fn learn(time: &mut Duration, hit: bool) {
         *time = time.mul_f64(if hit { 1.2 } else { 0.7 }).clamp(Duration::from_micros(100), Duration::from_millis(200));
     }
 }
 
-/// Why a store is given up.
+/// Why a store is not used any longer.
 #[derive(Debug)]
 pub(super) struct Trouble {
     pub(super) lost: u64,
@@ -61,47 +56,7 @@ impl From<Wrong> for Trouble {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Aim {
-    Load,
-    Recovery,
-    Snapshot,
-}
-
-/// What the threads of a round tell each other.
-#[derive(Default)]
-struct Talk {
-    said: Mutex<LogIndex>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct LogIndex {
-    answers: usize,
-    snap_sent: bool,
-    snap_answered: bool,
-    /// The process is dead, or its stdout is closed.
-    over: bool,
-}
-
-impl Talk {
-    fn said(&self) -> MutexGuard<'_, LogIndex> {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn tell(&self, change: impl FnOnce(&mut LogIndex)) {
-        change(&mut self.said());
-        self.changed.notify_all();
-    }
-
-    /// Waits at most `time` until `done` or the process is over.
-    fn wait(&self, time: Duration, done: impl Fn(&LogIndex) -> bool) -> bool {
-        let wait = self.changed.wait_timeout_while(self.said(), time, |said| !done(said) && !said.over);
-        done(&wait.unwrap_or_else(PoisonError::into_inner).0)
-    }
-}
-
-/// Which files are there under the store's names.
+/// The files that the store's names lead to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Names {
     wal: Option<u64>,
@@ -110,7 +65,7 @@ struct Names {
     scratch: bool,
 }
 
-/// What a round left to be judged.
+/// The result of a kill, to be checked.
 struct Left {
     lines: Vec<Line>,
     snap_sent: bool,
@@ -131,7 +86,7 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// A new directory; with nothing in it, or with a store whose log takes a while to read.
+    /// Makes a directory that is empty, or has a store whose log takes a while to read.
     pub(super) fn begin(random: &mut Random) -> anyhow::Result<Store> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -149,7 +104,7 @@ impl Store {
             }
             engine.close()?;
             let last = store.model.last();
-            store.look(last).map_err(|trouble| anyhow::anyhow!(trouble.text))?;
+            store.check(last).map_err(|trouble| anyhow::anyhow!(trouble.text))?;
         }
         Ok(store)
     }
@@ -158,7 +113,7 @@ impl Store {
         self.rounds >= self.most_rounds
     }
 
-    /// What happened to it, for a failure.
+    /// What was done to it, for the report of a failure.
     pub(super) fn history(&self) -> String {
         format!("kill {} of this store: {}", self.rounds, self.last)
     }
@@ -167,19 +122,19 @@ impl Store {
         Options::new(&self.wal, &self.snapshot).flush_interval(Duration::ZERO).recovery(Recovery::Strict)
     }
 
-    /// A process is started, spoken to, killed, and what it left is looked at.
+    /// Starts a process, sends it commands, kills it, and checks the files.
     pub(super) fn round(&mut self, random: &mut Random, pace: &mut Pace, kills: &mut Kills) -> Result<(), Trouble> {
         self.rounds += 1;
-        // Some shots at an opening or a snapshot come too late, and hit under load.
+        // Some kills that are aimed at an opening or a snapshot come too late and hit under load.
         let aim = match random.pick(&[Aim::Load, Aim::Load, Aim::Recovery, Aim::Snapshot, Aim::Snapshot]) {
-            // Which log is the old one could not be told behind the kill.
+            // Without a log before, a new log could not be recognized after the kill.
             Aim::Snapshot if !self.wal.exists() => Aim::Load,
             aim => aim,
         };
         let batch = random.pick(&BATCH_SIZES);
         let interval = random.pick(&[0, 0, 1, 3]);
         self.last = format!("aimed at {aim:?}, --batch {batch}, --flush-interval {interval}");
-        // What a process has read once stays: a kill takes nothing from the system's memory.
+        // The state after the last check is on the disk or in the page cache, and a kill takes neither.
         let base = self.model.seq;
         let left = self.kill_one(aim, batch, interval, random, pace)?;
         let mut promise = Promise::new(base, batch, interval == 0);
@@ -189,11 +144,11 @@ impl Store {
         kills.acknowledged += promise.acknowledged - base;
         kills.promised += promise.durable - base;
         kills.writes += self.model.last() - base;
-        kills.found_torn += u64::from(self.look(promise.durable)?);
+        kills.found_torn += u64::from(self.check(promise.durable)?);
         kills.found += self.model.seq - base;
         match random.below(10) {
             0..=3 => {
-                kills.left += 1; // the next process recovers what this one left
+                kills.left += 1; // the next process recovers it
                 Ok(())
             }
             4..=6 => self.recover_for_good(kills),
@@ -204,11 +159,11 @@ impl Store {
         }
     }
 
-    /// What was torn is cut, and recovering again would change nothing.
+    /// Opens the store and checks that a torn tail is cut off: the next recovery would change nothing.
     fn recover_for_good(&mut self, kills: &mut Kills) -> Result<(), Trouble> {
         drop(self.recover(kills)?);
-        if self.look(self.model.seq)? {
-            return Err(Trouble { lost: 0, text: "the log is torn after it was recovered".into() });
+        if self.check(self.model.seq)? {
+            return Err(Trouble { lost: 0, text: "the log is still torn after a recovery".into() });
         }
         Ok(())
     }
@@ -231,37 +186,37 @@ impl Store {
                 (Ok(feeder), Ok(reader)) => (feeder, reader),
                 (Err(error), _) | (_, Err(error)) => {
                     let _ = child.kill().and_then(|()| child.wait());
-                    shared.tell(|said| said.over = true);
+                    shared.update(|seen| seen.over = true);
                     return Err(error);
                 }
             };
             match aim {
                 Aim::Load => {
-                    shared.wait(PATIENCE, |said| said.answers > 0);
+                    shared.wait(PATIENCE, |seen| seen.answers > 0);
                     if random.one_in(2) {
-                        // From ten microseconds to a tenth of a second, each power of ten as often.
+                        // From ten microseconds to a tenth of a second; each power of ten is equally likely.
                         pause(Duration::from_secs_f64(1e-5 * 10_f64.powf(random.below(4_000) as f64 / 1_000.0)));
                     } else {
                         let answers = usize::try_from(random.below(1_500)).expect("a few");
-                        shared.wait(Duration::from_millis(100), |said| said.answers > answers);
+                        shared.wait(Duration::from_millis(100), |seen| seen.answers > answers);
                         pause(Duration::from_micros(random.below(400)));
                     }
                 }
                 Aim::Recovery => {
                     if !random.one_in(4) {
-                        poll(shared, || note(&lock) == Some(pid), |said| said.answers > 0);
+                        poll(shared, || holder(&lock) == Some(pid), |seen| seen.answers > 0);
                     }
                     pause(part(pace.opening, random));
                 }
                 Aim::Snapshot => {
-                    shared.wait(PATIENCE, |said| said.snap_sent && said.answers > 0);
-                    poll(shared, || names().shows_snapshot(before), |said| said.snap_answered);
+                    shared.wait(PATIENCE, |seen| seen.snap_sent && seen.answers > 0);
+                    poll(shared, || names().shows_snapshot(before), |seen| seen.snap_answered);
                     pause(part(pace.snapshot, random));
                 }
             }
             let killed = child.kill();
             let status = child.wait();
-            shared.tell(|said| said.over = true);
+            shared.update(|seen| seen.over = true);
             let fed = feeder.join().expect("the feeder does not panic");
             let replies = reader.join().expect("the reader does not panic");
             killed.and(status).map(|status| (fed, replies, status))
@@ -276,7 +231,7 @@ impl Store {
         let mut command = Command::new(program);
         command.args(["-v", "--recovery", "strict", "--batch", &batch.to_string(), "--flush-interval", &interval.to_string()]);
         command.arg("--wal").arg(&self.wal).arg("--snapshot").arg(&self.snapshot);
-        // A group of its own: Ctrl-C is for this process alone.
+        // Its own process group, so that Ctrl-C reaches only this process.
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr).process_group(0);
         command.spawn().context("starting this program again")
     }
@@ -285,20 +240,20 @@ impl Store {
         fs::read_to_string(self.dir.join("stderr")).unwrap_or_default()
     }
 
-    /// Every answer that came has to be the right one, and the process must have lived until it was killed.
+    /// Checks that every answer was right, and that the process lived until it was killed.
     fn check_answers(&self, left: &Left, promise: &mut Promise) -> Result<(), Trouble> {
         if left.status.signal() != Some(SIGKILL) {
-            let text = format!("the process ended by itself, {}, and said: {}", left.status, self.stderr().trim());
+            let text = format!("the process ended by itself, {}, with stderr: {}", left.status, self.stderr().trim());
             return Err(Trouble { lost: 0, text });
         }
         for (at, reply) in left.replies.iter().enumerate() {
             let Some(line) = left.lines.get(at) else {
-                let text = format!("{} lines were sent and {} answered", left.lines.len(), left.replies.len());
+                let text = format!("{} lines were sent, but {} were answered", left.lines.len(), left.replies.len());
                 return Err(Trouble { lost: 0, text });
             };
             if line.reply.as_bytes() != reply {
                 let (reply, stderr) = (String::from_utf8_lossy(reply), self.stderr());
-                let text = format!("{:.60} was answered {reply:.60} where {:.60} is right; {stderr}", line.text, line.reply);
+                let text = format!("the answer to {:.60} was {reply:.60}, but {:.60} is right; {stderr}", line.text, line.reply);
                 return Err(Trouble { lost: 0, text });
             }
             promise.answered(line.meaning);
@@ -306,7 +261,7 @@ impl Store {
         Ok(())
     }
 
-    /// Where the kill hit, by what it left.
+    /// Counts the step that the kill hit, which the files and the answers show.
     fn count_hit(&self, aim: Aim, left: &Left, pace: &mut Pace, kills: &mut Kills) {
         let stderr = self.stderr();
         let opened = !left.replies.is_empty() || stderr.contains("recovered ") || stderr.contains("new store");
@@ -318,7 +273,7 @@ impl Store {
         } else if aim == Aim::Snapshot {
             Pace::learn(&mut pace.snapshot, !snap_answered);
         }
-        let place = if note(&beside(&self.wal, ".lock")) != Some(left.pid) {
+        let place = if holder(&beside(&self.wal, ".lock")) != Some(left.pid) {
             &mut kills.before_opening
         } else if !opened {
             &mut kills.in_recovery
@@ -336,22 +291,22 @@ impl Store {
         *place += 1;
     }
 
-    /// Reads the files as they are, without changing a byte. Returns whether the log ends torn.
-    fn look(&mut self, promised: u64) -> Result<bool, Trouble> {
+    /// Checks the files without changing a byte. Returns whether the log is torn.
+    fn check(&mut self, promised: u64) -> Result<bool, Trouble> {
         if !self.wal.exists() && !self.snapshot.exists() {
             self.model.settle(0, promised, std::iter::empty::<([u8; 0], [u8; 0])>())?;
             return Ok(false);
         }
         let found = replay::replay(&self.wal, &self.snapshot, None, |_| {}).context("reading the files")?;
         if let LogTail::Damaged(cut) = &found.tail {
-            let text = format!("the log is called damaged at byte {}: {}", cut.offset, cut.proof);
+            let text = format!("the log is reported as damaged at byte {}: {}", cut.offset, cut.proof);
             return Err(Trouble { lost: 0, text });
         }
         self.model.settle(found.seq, promised, found.entries())?;
         Ok(matches!(found.tail, LogTail::Torn(_)))
     }
 
-    /// Opens the store in this process.
+    /// Opens the store in this process and checks it.
     fn recover(&mut self, kills: &mut Kills) -> Result<Engine, Trouble> {
         kills.recovered += 1;
         let engine = self.options().batch_size(1_000).open().context("opening the store")?;
@@ -359,13 +314,13 @@ impl Store {
         self.model.settle(engine.recovery().last_seq, self.model.seq, entries)?;
         let names = self.names();
         if names.scratch {
-            return Err(Trouble { lost: 0, text: "a temporary file is left after opening".into() });
+            return Err(Trouble { lost: 0, text: "there is a temporary file after opening".into() });
         }
         Ok(engine)
     }
 
-    /// Leaves the log torn, as a power cut would that came before the sync of a few more writes; or, in one case of
-    /// four, with garbage behind it.
+    /// Makes the log torn, as after a power cut before the sync of a few more writes. In one of four cases it writes
+    /// garbage after the log instead.
     fn tear(&mut self, random: &mut Random, kills: &mut Kills) -> Result<(), Trouble> {
         let engine = self.recover(kills)?;
         let length = || fs::metadata(&self.wal).map(|meta| meta.len()).context("the log's length");
@@ -379,27 +334,27 @@ impl Store {
         let end = length()?;
         drop(engine);
         let log = File::options().append(true).open(&self.wal).context("the log")?;
-        let garbage_behind = random.one_in(4);
-        let promised = if garbage_behind { self.model.last() } else { self.model.seq };
-        if garbage_behind {
+        let garbage_after = random.one_in(4);
+        let promised = if garbage_after { self.model.last() } else { self.model.seq };
+        if garbage_after {
             let garbage: Vec<u8> = (0..1 + random.below(3_000)).map(|_| random.below(256).to_le_bytes()[0]).collect();
             (&log).write_all(&garbage).context("the log")?;
         } else {
             log.set_len(begin + random.below(end - begin)).context("the log")?;
         }
-        kills.torn_by_us += u64::from(self.look(promised)?);
+        kills.torn_by_us += u64::from(self.check(promised)?);
         Ok(())
     }
 
-    /// The last look.
+    /// Checks the store a last time and removes its directory.
     pub(super) fn end(&mut self, kills: &mut Kills) -> Result<(), Trouble> {
-        self.last = "the last look at it".into();
+        self.last = "the last check".into();
         self.recover(kills)?;
         for entry in fs::read_dir(&self.dir).context("the directory")? {
             let name = entry.context("the directory")?.file_name();
             let known = ["kv.wal", "kv.snapshot", "kv.wal.lock", "kv.snapshot.lock", "stderr"];
             if !known.iter().any(|&known| name == known) {
-                return Err(Trouble { lost: 0, text: format!("a file {} is left", name.display()) });
+                return Err(Trouble { lost: 0, text: format!("there is an unknown file {}", name.display()) });
             }
         }
         fs::remove_dir_all(&self.dir).context("removing the directory")?;
@@ -411,7 +366,7 @@ impl Store {
     }
 }
 
-/// Whether something is being written that is to become `path`.
+/// Whether there is a temporary file that will become `path`.
 fn has_scratch(path: &Path) -> bool {
     OsDisk.list(path).is_ok_and(|names| names.iter().any(|name| is_scratch_of(path, name)))
 }
@@ -428,79 +383,12 @@ impl Names {
     }
 }
 
-/// Sends lines until the process is over; never more than `window` unanswered ones. Returns what was sent, and whether
-/// SNAP was.
-fn feed(mut to: impl Write, model: &mut Model, aim: Aim, window: usize, random: &mut Random, talk: &Talk) -> (Vec<Line>, bool) {
-    let (mut lines, mut snap_sent) = (Vec::new(), false);
-    let snap_after = 1 + usize::try_from(random.below(200)).expect("a few");
-    loop {
-        let sent = lines.len();
-        let chunk = 1 + usize::try_from(random.below(window as u64)).expect("a few");
-        let end = if aim == Aim::Snapshot && !snap_sent { snap_after.min(sent + chunk) } else { sent + chunk };
-        while lines.len() < end {
-            model.command(random, aim == Aim::Load, &mut lines);
-        }
-        if aim == Aim::Snapshot && !snap_sent && lines.len() >= snap_after {
-            lines.push(Line { text: "SNAP".into(), reply: "SNAP OK".into(), meaning: Meaning::AllDurable });
-            snap_sent = true;
-        }
-        let mut text = String::new();
-        for line in &lines[sent..] {
-            let _ = writeln!(text, "{}", line.text);
-        }
-        let written = to.write_all(text.as_bytes());
-        talk.tell(|said| said.snap_sent = snap_sent);
-        let full = lines.len() >= MOST_LINES;
-        let answered = |said: &LogIndex| !full && lines.len() - said.answers.min(lines.len()) < window;
-        if written.is_err() || !talk.wait(PATIENCE, answered) {
-            // The process keeps its input until it is dead: an end of it would be a reason to close in order.
-            talk.wait(PATIENCE, |_| false);
-            return (lines, snap_sent);
-        }
-    }
-}
-
-/// Reads the answers, also those that wait in the pipe when the process is dead.
-fn read(from: impl Read, talk: &Talk) -> Vec<Vec<u8>> {
-    let (mut from, mut replies) = (BufReader::new(from), Vec::new());
-    loop {
-        let mut line = Vec::new();
-        match from.read_until(b'\n', &mut line) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Ok(_) if line.pop() == Some(b'\n') => {}
-            _ => break, // the end, or half an answer
-        }
-        let snap = line == b"SNAP OK";
-        replies.push(line);
-        talk.tell(|said| {
-            said.answers += 1;
-            said.snap_answered |= snap;
-        });
-    }
-    talk.tell(|said| said.over = true);
-    replies
-}
-
-/// Looks again and again until `seen`, or what `late` says makes it pointless, or for a while.
-fn poll(talk: &Talk, seen: impl Fn() -> bool, late: impl Fn(&LogIndex) -> bool) {
-    const A_WHILE: Duration = Duration::from_secs(5);
-    let began = Instant::now();
-    while !seen() && began.elapsed() < A_WHILE {
-        let said = talk.said();
-        if said.over || late(&said) {
-            return;
-        }
-        drop(said);
-        std::thread::sleep(Duration::from_micros(20));
-    }
-}
-
-/// A part of `time`, from nothing to all of it.
+/// A random part of `time`, from nothing to all of it.
 fn part(time: Duration, random: &mut Random) -> Duration {
     time.mul_f64(random.below(1_001) as f64 / 1_000.0)
 }
 
-/// Sleeps; a short time is spent awake, since a sleep takes its time to end.
+/// Waits. A short time is not slept, because a sleep ends late.
 fn pause(time: Duration) {
     const SHORT: Duration = Duration::from_micros(200);
     let began = Instant::now();
@@ -512,8 +400,8 @@ fn pause(time: Duration) {
     }
 }
 
-/// The process that the note in a lock file names.
-fn note(lock: &Path) -> Option<u32> {
+/// The process id in a lock file.
+fn holder(lock: &Path) -> Option<u32> {
     fs::read_to_string(lock).ok()?.lines().next()?.trim().parse().ok()
 }
 

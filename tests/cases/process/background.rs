@@ -1,4 +1,4 @@
-//! A checkpoint that fails in the background is said.
+//! A checkpoint that fails in the background is reported.
 
 use super::*;
 
@@ -6,7 +6,7 @@ const WHAT: &str = "error: a checkpoint in the background failed: ";
 
 /// Sends STATS until a checkpoint has failed, and returns the last answer.
 fn fail(store: &Store, to: &mut impl Write, from: &mut impl BufRead, sign: &str) -> (String, usize) {
-    // Nothing can be put in place of a directory.
+    // A rename cannot replace a directory.
     fs::create_dir(store.path("kv.snapshot")).unwrap();
     let mut lines = 1;
     to.write_all(b"PUT b 2\n").unwrap();
@@ -22,7 +22,7 @@ fn fail(store: &Store, to: &mut impl Write, from: &mut impl BufRead, sign: &str)
 }
 
 #[test]
-fn case_09_a_failed_checkpoint_is_said_once_with_the_line_and_stands_in_stats() {
+fn case_09_a_failed_checkpoint_is_reported_once_with_the_line_and_shown_in_stats() {
     let store = Store::new();
     let mut child = store.piped(&["--checkpoint-interval", "20ms"]);
     let (mut to, mut from) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
@@ -33,15 +33,15 @@ fn case_09_a_failed_checkpoint_is_said_once_with_the_line_and_stands_in_stats() 
     to.write_all(b"SIZE\nSIZE\n").unwrap();
     drop(to);
     let output = child.wait_with_output().unwrap();
-    let said = text(&output.stderr);
-    assert_eq!(said.matches(WHAT).count(), 1, "{said}");
-    let told = said.lines().find(|line| line.contains(WHAT)).unwrap();
-    let number: usize = told.strip_prefix("kv_cli: <stdin>:").and_then(|rest| rest.split(':').next()?.parse().ok()).unwrap();
-    assert!((1..=lines + 3).contains(&number), "{told}");
+    let err = text(&output.stderr);
+    assert_eq!(err.matches(WHAT).count(), 1, "{err}");
+    let report = err.lines().find(|line| line.contains(WHAT)).unwrap();
+    let number: usize = report.strip_prefix("kv_cli: <stdin>:").and_then(|rest| rest.split(':').next()?.parse().ok()).unwrap();
+    assert!((1..=lines + 3).contains(&number), "{report}");
 }
 
 #[test]
-fn case_09_json_tells_it_too_and_damage_makes_the_status_1() {
+fn case_09_json_shows_it_too_and_damage_makes_the_status_1() {
     let store = Store::new();
     let mut child = store.piped(&["--json", "--checkpoint-interval", "20ms"]);
     let (mut to, mut from) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
@@ -65,7 +65,7 @@ fn case_09_at_a_prompt_it_comes_before_the_next_one() {
     fs::create_dir(store.path("kv.snapshot")).unwrap();
     say(&mut session, "PUT a 1", "OK");
     let mut seen = String::new();
-    eventually("it is said", || {
+    eventually("it is reported", || {
         session.send_line("SIZE").unwrap();
         seen += &session.exp_string("1 key").unwrap();
         seen += &session.exp_string("kv> ").unwrap();
@@ -81,7 +81,7 @@ fn case_09_at_a_prompt_it_comes_before_the_next_one() {
 }
 
 #[test]
-fn case_09_with_words_it_is_said_at_the_end() {
+fn case_09_a_one_shot_command_reports_it_at_the_end() {
     let store = Store::new();
     store.script("PUT a 1\n");
     // The only command takes longer than the first checkpoint.

@@ -1,45 +1,45 @@
-//! History that cannot be had, and what stands in one.
+//! History files that cannot be used, and the lines in a history file.
 
 use super::*;
 
 const WHAT: &str = "warning: lines that are typed are not kept: ";
 
-/// What the terminal has broken between words.
+/// Joins the lines that were broken to fit the terminal.
 fn on_one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The shell comes up, says why once, and works.
-fn is_done_without(history: &Path, why: &str) {
+/// The shell starts, explains once why lines are not kept, and works.
+fn works_without(history: &Path, why: &str) {
     let store = Store::new();
     let mut session = prompt(&store, &[], history);
     let mut seen = on_one_line(&session.exp_string("kv> ").unwrap());
     assert!(seen.contains(why), "{seen}");
     say(&mut session, "PUT a 1", "OK");
-    say(&mut session, UP, "OK 2 of 5 buffered"); // known while the shell lives
+    say(&mut session, UP, "OK 2 of 5 buffered"); // the shell still knows its own lines
     seen += &leave(session);
     assert_eq!(seen.matches(WHAT).count(), 1, "{seen}");
 }
 
 #[test]
-fn case_11_what_is_no_file_is_done_without() {
+fn case_11_the_shell_works_without_a_usable_file() {
     let store = Store::new();
-    is_done_without(Path::new("/dev/zero"), "that is a device");
-    is_done_without(Path::new("/dev/full"), "that is a device");
-    is_done_without(store.dir.path(), "that is a directory");
+    works_without(Path::new("/dev/zero"), "that is a device");
+    works_without(Path::new("/dev/full"), "that is a device");
+    works_without(store.dir.path(), "that is a directory");
     rustix::fs::mkfifoat(rustix::fs::CWD, store.path("pipe"), rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
-    is_done_without(&store.path("pipe"), "that is a pipe");
+    works_without(&store.path("pipe"), "that is a pipe");
     let socket = std::os::unix::net::UnixListener::bind(store.path("socket")).unwrap();
-    is_done_without(&store.path("socket"), "that is not a plain file");
+    works_without(&store.path("socket"), "that is not a plain file");
     drop(socket);
     fs::write(store.path("notes"), "mine\n").unwrap();
-    is_done_without(&store.path("notes"), "there is a file that is no history of kv_cli");
+    works_without(&store.path("notes"), "the file is not a history of kv_cli");
     assert_eq!(fs::read(store.path("notes")).unwrap(), b"mine\n");
-    is_done_without(&store.path("notes/history"), "(os error");
+    works_without(&store.path("notes/history"), "(os error");
 }
 
 #[test]
-fn case_11_a_lock_on_the_history_stops_nobody() {
+fn case_11_a_lock_on_the_history_is_ignored() {
     let store = Store::new();
     let history = store.path("h");
     fs::write(&history, "#V2\nSIZE\n").unwrap();
@@ -54,7 +54,7 @@ fn case_11_a_lock_on_the_history_stops_nobody() {
 }
 
 #[test]
-fn case_11_lines_that_are_not_text_are_passed_over_and_the_rest_is_kept() {
+fn case_11_lines_that_are_not_text_are_skipped_and_the_others_are_kept() {
     let store = Store::new();
     let history = store.path("h");
     fs::write(&history, b"#V2\nSIZE\nPUT \xff\nPUT \x1b]0;title\x07 1").unwrap();
@@ -81,12 +81,12 @@ fn case_11_a_huge_history_takes_little_memory() {
     session.exp_string("kv> ").unwrap();
     say(&mut session, UP, "0 keys");
     leave(session);
-    // The next one has less to look at.
+    // The file was shortened for the next shell.
     assert!(fs::metadata(&history).unwrap().len() < 100);
 }
 
 #[test]
-fn case_33_a_file_of_the_store_is_no_history() {
+fn case_33_a_file_of_the_store_is_not_used_as_history() {
     let store = Store::new();
     fs::create_dir(store.path("d")).unwrap();
     std::os::unix::fs::symlink(store.path("kv.wal"), store.path("link")).unwrap();

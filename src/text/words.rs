@@ -1,19 +1,19 @@
-//! Bytes of a line ↔ words: the quoting rules, in both directions.
+//! The words of a line, and bytes as words: the quoting rules in both directions.
 //!
-//! Words are separated by blanks and tabs. Outside quotes nothing is special, so `PUT url a=b\c`
-//! needs none. `'…'` is literal. `"…"` takes `\n \r \t \0 \\ \" \xHH`; any other escape is an error.
-//! A closing quote ends the word. A bare `#` ends the line. A word without escapes is borrowed
-//! from the line: the common path allocates nothing.
+//! Blanks and tabs separate words. Outside quotes no character is special, so `PUT url a=b\c` needs no quotes. `'…'` is
+//! literal. `"…"` takes `\n \r \t \0 \\ \" \xHH`; any other escape is an error. A closing quote ends the word. A `#`
+//! that is a word by itself begins a comment. A word without escapes is borrowed from the line, so the common path
+//! allocates nothing.
 
-use super::{Code, CommandError};
+use crate::error::{Code, CommandError};
 use std::borrow::Cow;
 use std::io::{self, Write};
 
 /// The words of one line, left to right.
 ///
-/// Blanks and tabs separate them. Outside quotes nothing is special: `a=b\c` is a word. `'…'` is
-/// literal, `"…"` takes `\n \r \t \0 \\ \" \xHH`, and a closing quote ends the word. A `#` that is a word
-/// by itself begins a comment. An error is the last item: where a quote ends is then unknown.
+/// Blanks and tabs separate them. Outside quotes no character is special: `a=b\c` is a word. `'…'` is literal, `"…"`
+/// takes `\n \r \t \0 \\ \" \xHH`, and a closing quote ends the word. A `#` that is a word by itself begins a comment.
+/// An error is the last item, because it is unknown then where the quote ends.
 ///
 /// ```
 /// use kv_cli::command::Words;
@@ -31,8 +31,8 @@ pub struct Words<'a> {
 }
 
 impl<'a> Words<'a> {
-    /// Begins at the first word; a pasted `kv> ` or `kv*> ` in front of it is passed over, and so is a carriage
-    /// return at the line's end.
+    /// Begins at the first word. A pasted prompt (`kv> ` or `kv*> `) before it and a carriage return at the end of the
+    /// line are skipped.
     ///
     /// ```
     /// use kv_cli::command::Words;
@@ -53,8 +53,8 @@ impl<'a> Words<'a> {
         words
     }
 
-    /// Whether nothing is left but blanks and what begins with `#`; at the start of a line, whether it is
-    /// blank or a comment.
+    /// Whether only blanks, or text that begins with `#`, are left. At the start of a line: whether it is blank or a
+    /// comment.
     ///
     /// ```
     /// use kv_cli::command::Words;
@@ -75,7 +75,7 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// From the opening quote at `self.at`; leaves `self.at` behind the closing one.
+    /// The word that begins with the opening quote at `self.at`. Moves `self.at` after the closing quote.
     fn quoted(&mut self, quote: u8) -> Result<Cow<'a, [u8]>, CommandError> {
         let open = self.at;
         let body = &self.line[open + 1..];
@@ -144,7 +144,7 @@ fn is_blank(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
 }
 
-/// The byte that the escape behind a backslash stands for, and its length; `None` at the line's end.
+/// The byte that an escape means, and the length of the escape without its backslash; `None` at the end of the line.
 fn escape(rest: &[u8], at: usize) -> Option<Result<(u8, usize), CommandError>> {
     Some(Ok(match *rest.first()? {
         b'n' => (b'\n', 1),
@@ -176,13 +176,13 @@ fn unfinished(open: usize) -> CommandError {
     at_column(open, Code::UnfinishedQuote, "the quote opened here is never closed")
 }
 
-/// Columns count bytes from 1: what an editor shows for ASCII, and exact for anything.
+/// Columns count bytes from 1. For ASCII that is the column that an editor shows.
 fn at_column(at: usize, code: Code, text: &str) -> CommandError {
-    CommandError { code, text: format!("column {}: {text}", at + 1) }
+    CommandError::new(code, format!("column {}: {text}", at + 1))
 }
 
-/// Writes `bytes` as the answer to a GET: themselves when they can be shown as one line that
-/// cannot be taken for something else, else quoted so that PUT reads the same bytes back.
+/// Writes `bytes` as the reply of GET: unchanged if they fit on one line and are unambiguous, otherwise quoted in the
+/// form that PUT accepts.
 ///
 /// ```
 /// use kv_cli::command::write_value;
@@ -208,7 +208,7 @@ pub fn write_value(bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
     if plain { out.write_all(bytes) } else { write_quoted(bytes, out) }
 }
 
-/// Writes `bytes` as one word of a command: as [`write_value`], and quoted when they hold a blank.
+/// Writes `bytes` as one word of a command: as [`write_value`], but also quoted if they have a blank.
 ///
 /// ```
 /// use kv_cli::command::write_word;
@@ -225,14 +225,14 @@ pub fn write_word(bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
     if bytes.contains(&b' ') { write_quoted(bytes, out) } else { write_value(bytes, out) }
 }
 
-pub(super) fn write_quoted(bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
+pub(crate) fn write_quoted(bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
     out.write_all(b"\"")?;
     write_escaped(bytes, true, out)?;
     out.write_all(b"\"")
 }
 
-/// A word of the user, or any text with data in it, for an error message: on one line, nothing in it
-/// that a terminal obeys, and of more than 60 bytes only the beginning.
+/// A word of the user, or a text with data in it, for an error message: one line, with everything escaped that a
+/// terminal would obey. Only the first 60 bytes are shown.
 ///
 /// ```
 /// use kv_cli::command::displayed;
@@ -253,8 +253,8 @@ pub fn displayed(bytes: &[u8]) -> String {
     text
 }
 
-/// Writes `bytes` with the escapes of `"…"` for everything that is not to be shown, and with
-/// `quoting` for `"` and `\` too.
+/// Writes `bytes` with the escapes of `"…"` for everything that a terminal would obey, and with `quoting` also for `"`
+/// and `\`.
 ///
 /// ```
 /// use kv_cli::command::write_escaped;
@@ -295,11 +295,18 @@ fn write_hex(byte: u8, out: &mut impl Write) -> io::Result<()> {
     out.write_all(&[b'\\', b'x', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]])
 }
 
+/// `text` with everything escaped that a terminal would obey. For texts with paths or data in them.
+pub(crate) fn safe(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let _ = write_escaped(text.as_bytes(), false, &mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 fn is_shown(bytes: &[u8]) -> bool {
     bytes.iter().all(|b| matches!(b, 0x20..=0x7e)) || std::str::from_utf8(bytes).is_ok_and(|text| !text.contains(is_hidden))
 }
 
-/// What a terminal would obey rather than show: controls (C0, DEL, C1), line and paragraph separators,
+/// Whether a terminal would obey the character and not show it: controls (C0, DEL, C1), line and paragraph separators,
 /// and the marks that override, embed or isolate the direction of text.
 ///
 /// ```
@@ -341,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_and_a_pasted_prompt_are_passed_over() {
+    fn comments_and_a_pasted_prompt_are_skipped() {
         assert_eq!(words("GET x   # 100"), [b"GET", b"x" as &[u8]]);
         assert_eq!(words("PUT color #fff"), [b"PUT" as &[u8], b"color", b"#fff"]);
         assert_eq!(words("kv> GET x"), [b"GET", b"x" as &[u8]]);
@@ -374,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_shown_as_they_are_where_that_is_safe() {
+    fn values_are_shown_unchanged_if_that_is_safe() {
         for plain in ["100", "Ada Lovelace", "é", "#fff", r"a\b", "漢字"] {
             assert_eq!(value(plain.as_bytes()), plain);
         }
@@ -395,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn displayed_words_are_short_and_harmless() {
+    fn displayed_words_are_short_and_safe() {
         assert_eq!(displayed(b"a\x1b[2J\xff"), r"a\x1b[2J\xff");
         assert_eq!(displayed("é".repeat(40).as_bytes()), "é".repeat(30) + "…");
     }

@@ -1,7 +1,6 @@
-//! The bytes of a log with their meaning beside them: `kv_cli wal --hex`.
+//! The bytes of a log, field by field, with their meaning: `kv_cli wal --hex`.
 
-use crate::command::write_escaped;
-use crate::render::{Tone, toned};
+use crate::text::{Tone, toned, write_escaped};
 use kv_engine::inspect::{Field, header_fields, record_fields};
 use std::fs::File;
 use std::io::{self, Write};
@@ -9,22 +8,22 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 const ROW_BYTES: usize = 8;
-/// So many rows of one field are shown.
+/// At most this many rows of one field are shown.
 const ROWS: usize = 8;
 
-pub(crate) fn header(out: &mut impl Write, path: &Path, count: u64, color: bool) -> io::Result<()> {
+pub(super) fn header(out: &mut impl Write, path: &Path, count: u64, color: bool) -> io::Result<()> {
     show(out, path, 0, count, header_fields, color)
 }
 
-pub(crate) fn record(out: &mut impl Write, path: &Path, at: u64, count: u64, color: bool) -> io::Result<()> {
+pub(super) fn record(out: &mut impl Write, path: &Path, at: u64, count: u64, color: bool) -> io::Result<()> {
     show(out, path, at, count, record_fields, color)
 }
 
 fn show(out: &mut impl Write, path: &Path, at: u64, count: u64, cut: fn(&[u8]) -> Vec<Field>, color: bool) -> io::Result<()> {
     let mut bytes = vec![0; usize::try_from(count).map_err(io::Error::other)?];
-    // The log may have been replaced or cut since it was looked at.
+    // The log may have been replaced or truncated since it was read.
     if let Err(error) = File::open(path).and_then(|file| file.read_exact_at(&mut bytes, at)) {
-        return writeln!(out, "{:>10} the bytes are no longer there: {error}", at);
+        return writeln!(out, "{at:>10} cannot read the bytes again: {error}");
     }
     cut(&bytes).iter().try_for_each(|field| rows(out, at, &bytes, field, color))
 }
@@ -34,7 +33,7 @@ fn rows(out: &mut impl Write, at: u64, bytes: &[u8], field: &Field, color: bool)
     for (n, row) in data.chunks(ROW_BYTES).enumerate() {
         let offset = at + (field.bytes.start + n * ROW_BYTES) as u64;
         if n == ROWS {
-            return writeln!(out, "{offset:>10} … and {} bytes more", data.len() - n * ROW_BYTES);
+            return writeln!(out, "{offset:>10} … and {} more bytes", data.len() - n * ROW_BYTES);
         }
         let hex: Vec<_> = row.iter().map(|byte| format!("{byte:02x}")).collect();
         let hex = toned(&format!("{:<23}", hex.join(" ")), Tone::Dim, color);
@@ -50,7 +49,7 @@ fn rows(out: &mut impl Write, at: u64, bytes: &[u8], field: &Field, color: bool)
     Ok(())
 }
 
-/// Data as text where it is some.
+/// The bytes as text, with escapes.
 fn text(bytes: &[u8]) -> String {
     let mut out = Vec::new();
     // Writing to memory cannot fail.

@@ -1,4 +1,5 @@
-//! The two forms of an export. Both have a line for each entry, in key order, between a first and a last line:
+//! The two forms of an export, text and JSON Lines. Both have a first line, a line for each entry in key order, and a
+//! last line:
 //!
 //! ```text
 //! # kv_cli export 1 of store 0123…,
@@ -11,14 +12,14 @@
 //! {"end":true,"entries":1,"digest":"4567…"}
 //! ```
 //!
-//! - The text is a script of the shell: words are quoted as PUT reads them, any byte can be in them.
-//! - In JSON a key or value that is not UTF-8 stands in base64 as `key_base64` or `value_base64`, as in `--json`.
-//! - The first line has the version of the form, and everything above the entries fits a terminal.
-//! - The last line tells a whole export from one that was cut, and the digest, which is that of the state, from one
-//!   that was changed. What was salvaged has no sequence number, as it is no state: `salvage` stands for it.
+//! - The text is a script for the shell. Words are quoted as PUT reads them, and can hold any byte.
+//! - In JSON a key or value that is not UTF-8 is written in base64, as `key_base64` or `value_base64`, as in `--json`.
+//! - The first line has the version of the form. The lines before the entries fit on a terminal.
+//! - An export without its last line was cut off. The digest is that of the state. If it differs, the export was
+//!   changed.
+//! - Salvaged entries are not a state of the store. So their export has `salvage` instead of a sequence number.
 
-use crate::command::{Code, Command, Words, displayed, parse, write_word};
-use crate::render::{bytes, object};
+use crate::text::{Words, bytes, displayed, object, write_word};
 use base64::Engine as _;
 use kv_engine::{Digest, Digester, Seq, StoreId};
 use serde_json::Value as Json;
@@ -26,11 +27,14 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::io::{self, Write};
 
-/// The version of both forms.
+/// The format version of both forms.
 const VERSION: u64 = 1;
 const TEXT_BEGINS: &str = "# kv_cli export ";
 const TEXT_ENDS: &str = "# end of ";
 const JSON_BEGINS: &str = "{\"export\":";
+/// The names of the two commands that an import reads, as the shell knows them.
+const PUT: &[&[u8]] = &[b"PUT", b"SET"];
+const DELETE: &[&[u8]] = &[b"DEL", b"DELETE"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
@@ -38,14 +42,14 @@ pub(crate) enum Form {
     Json,
 }
 
-/// What an export is of.
+/// Where the entries of an export come from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Origin {
     State { store_id: StoreId, seq: Seq },
     Salvage,
 }
 
-/// Whether a file that begins so was written by an export.
+/// Whether a file that begins like this is an export.
 pub(crate) fn is_export(begin: &[u8]) -> bool {
     begin.starts_with(TEXT_BEGINS.as_bytes()) || begin.starts_with(JSON_BEGINS.as_bytes())
 }
@@ -102,7 +106,7 @@ impl<W: Write> Writer<W> {
         self.entries
     }
 
-    /// Only what has its last line is whole.
+    /// Writes the last line, without which an export counts as cut off.
     pub(crate) fn end(mut self) -> io::Result<(W, u64, Digest)> {
         let (entries, digest) = (self.entries, self.digester.digest());
         let plural = if entries == 1 { "entry" } else { "entries" };
@@ -118,7 +122,7 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// What a line of an export says.
+/// A line of an export.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Line<'l> {
     Blank,
@@ -129,7 +133,7 @@ pub(crate) enum Line<'l> {
 }
 
 impl Form {
-    /// Reads one line, without its line feed. The error begins with the column.
+    /// Reads one line without its line feed. An error begins with the column.
     pub(crate) fn read(self, line: &[u8]) -> Result<Line<'_>, String> {
         match self {
             Form::Text => read_text(line),
@@ -142,15 +146,21 @@ fn read_text(line: &[u8]) -> Result<Line<'_>, String> {
     if Words::of(line).is_at_end() {
         return read_comment(&String::from_utf8_lossy(line));
     }
-    match parse(line) {
-        Ok(Some(Command::Put { key, value })) => Ok(Line::Put { key, value }),
-        Ok(Some(Command::Del { key })) => Ok(Line::Delete { key }),
-        Ok(_) => Err("column 1: only PUT and DEL can be imported; kv_cli < FILE runs any command".into()),
-        Err(error) => match error.code {
-            Code::UnfinishedQuote | Code::BadQuote | Code::BadEscape => Err(error.text),
-            _ => Err(format!("column 1: {}", error.text)),
-        },
+    let words = Words::of(line).collect::<Result<Vec<_>, _>>().map_err(|error| error.text)?;
+    let Some((verb, words)) = words.split_first() else { return Ok(Line::Blank) };
+    let is_one_of = |names: &[&[u8]]| names.iter().any(|name| verb.eq_ignore_ascii_case(name));
+    match words {
+        [key, value] if is_one_of(PUT) => Ok(Line::Put { key: key.clone(), value: value.clone() }),
+        [key] if is_one_of(DELETE) => Ok(Line::Delete { key: key.clone() }),
+        _ if is_one_of(PUT) => Err(wrong_count("PUT takes a key and a value", words.len(), "PUT name \"Ada Lovelace\"")),
+        _ if is_one_of(DELETE) => Err(wrong_count("DEL takes a key", words.len(), "DEL name")),
+        _ => Err("column 1: only PUT and DEL lines can be imported; to run other commands: kv_cli < FILE".into()),
     }
+}
+
+fn wrong_count(takes: &str, got: usize, example: &str) -> String {
+    let words = if got == 1 { "1 word".to_string() } else { format!("{got} words") };
+    format!("column 1: {takes}, got {words}; example: {example}")
 }
 
 fn read_comment(text: &str) -> Result<Line<'static>, String> {
@@ -168,8 +178,8 @@ fn read_comment(text: &str) -> Result<Line<'static>, String> {
 fn check_version(version: Option<u64>) -> Result<(), String> {
     match version {
         Some(VERSION) => Ok(()),
-        Some(newer) => Err(format!("column 1: an export of version {newer}; this kv_cli reads version {VERSION}")),
-        None => Err("column 1: an export without a version".into()),
+        Some(newer) => Err(format!("column 1: this export has format version {newer}; this kv_cli reads version {VERSION}")),
+        None => Err("column 1: the first line of the export has no version".into()),
     }
 }
 
@@ -179,23 +189,22 @@ fn read_json(line: &[u8]) -> Result<Line<'_>, String> {
     }
     let object = match serde_json::from_slice(line) {
         Ok(Json::Object(object)) => {
-            if let Some(name) = said_twice(line) {
-                return Err(format!("column 1: {} is there twice", displayed(name.as_bytes())));
+            if let Some(name) = repeated_field(line) {
+                return Err(format!("column 1: {} appears twice", displayed(name.as_bytes())));
             }
             object
         }
-        Ok(_) => return Err("column 1: an entry is an object, such as {\"key\":\"x\",\"value\":\"100\"}".into()),
+        Ok(_) => return Err("column 1: an entry is an object, for example {\"key\":\"x\",\"value\":\"100\"}".into()),
         Err(error) => {
-            let text = error.to_string();
-            let what = text.split(" at line ").next().unwrap_or_default();
-            return Err(format!("column {}: not JSON: {what}", error.column()));
+            let what = if error.is_eof() { "the JSON object is incomplete" } else { "this is not valid JSON" };
+            return Err(format!("column {}: {what}", error.column()));
         }
     };
     if let Some(version) = object.get("export") {
         return check_version(version.as_u64()).map(|()| Line::Begin);
     }
     if object.get("end") == Some(&Json::Bool(true)) {
-        let entries = object.get("entries").and_then(Json::as_u64).ok_or("column 1: an end without the count of entries")?;
+        let entries = object.get("entries").and_then(Json::as_u64).ok_or("column 1: the last line has no count of entries")?;
         let digest = object.get("digest").and_then(Json::as_str).unwrap_or_default().to_string();
         return Ok(Line::End { entries, digest });
     }
@@ -206,17 +215,15 @@ fn read_json(line: &[u8]) -> Result<Line<'_>, String> {
             "key_base64" => (&mut key, true),
             "value" => (&mut value, false),
             "value_base64" => (&mut value, true),
-            _ => return Err(format!("column 1: an entry has no field '{}'", displayed(name.as_bytes()))),
+            _ => return Err(format!("column 1: unknown field '{}'", displayed(name.as_bytes()))),
         };
         let Json::String(text) = data else { return Err(format!("column 1: {name} must be a string")) };
         let data = match base64 {
             false => text.into_bytes(),
-            true => base64::prelude::BASE64_STANDARD
-                .decode(text)
-                .map_err(|error| format!("column 1: {name} is not base64: {error}"))?,
+            true => base64::prelude::BASE64_STANDARD.decode(text).map_err(|_| format!("column 1: {name} is not valid base64"))?,
         };
         if slot.replace(data).is_some() {
-            return Err(format!("column 1: {name} is there twice, once in base64"));
+            return Err(format!("column 1: {name} appears twice, once in base64"));
         }
     }
     match (key, value) {
@@ -226,9 +233,8 @@ fn read_json(line: &[u8]) -> Result<Line<'_>, String> {
     }
 }
 
-/// A name that the object of this line has twice. The parser, which has found nothing wrong with the line, keeps the
-/// last one only.
-fn said_twice(line: &[u8]) -> Option<String> {
+/// The name of a field that the object of this line has twice. The parser accepts that and keeps only the last one.
+fn repeated_field(line: &[u8]) -> Option<String> {
     let (mut names, mut depth, mut at) = (HashSet::new(), 0_u32, 0);
     let mut text = None;
     while let Some(&byte) = line.get(at) {
@@ -261,6 +267,7 @@ fn said_twice(line: &[u8]) -> Option<String> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::command::find;
     use proptest::prelude::*;
 
     fn written(form: Form, entries: &[(Vec<u8>, Vec<u8>)]) -> (Vec<u8>, Digest) {
@@ -295,7 +302,7 @@ mod tests {
             }
         }
 
-        /// Any text in words that look like ours.
+        /// Texts that look like parts of the text form.
         #[test]
         fn strings_come_back(key in "[ -~\u{a0}-\u{2fff}#\"'\\\\]{1,8}", value in "(kv> |#|PUT |\\(nil\\)|é|\u{9b}|\r|\t| ){0,6}") {
             let entries = [(key.into_bytes(), value.into_bytes())];
@@ -308,7 +315,7 @@ mod tests {
         }
 
         #[test]
-        fn no_line_is_too_odd_to_be_read(line in proptest::collection::vec(any::<u8>(), 0..60), head in "(PUT |DEL |\\{\"|# end of |# kv_cli export )?") {
+        fn any_line_can_be_read(line in proptest::collection::vec(any::<u8>(), 0..60), head in "(PUT |DEL |\\{\"|# end of |# kv_cli export )?") {
             let line = [head.as_bytes(), &line].concat();
             for form in [Form::Text, Form::Json] {
                 if let Err(text) = form.read(&line) {
@@ -319,23 +326,32 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_line_is_told_with_its_column() {
+    fn the_two_commands_have_the_names_that_the_shell_knows() {
+        for names in [PUT, DELETE] {
+            let spec = find(names[0]).unwrap();
+            let all = std::iter::once(&spec.name).chain(spec.aliases).map(|name| name.as_bytes()).collect::<Vec<_>>();
+            assert_eq!(all, names);
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_column() {
         let text = |line: &str| Form::Text.read(line.as_bytes()).unwrap_err();
         assert_eq!(text(r#"PUT a "b\q""#), r"column 9: unknown escape \q; use \\ for a backslash");
         assert!(text("PUT a").starts_with("column 1: PUT takes a key and a value, got 1 word"));
         assert!(text("GET a").starts_with("column 1: only PUT and DEL"));
-        assert!(text("# kv_cli export 2 of").contains("an export of version 2; this kv_cli reads version 1"));
+        assert!(text("# kv_cli export 2 of").contains("this export has format version 2; this kv_cli reads version 1"));
         let json = |line: &str| Form::Json.read(line.as_bytes()).unwrap_err();
-        assert_eq!(json(r#"{"key":"a","value":"b"#), "column 21: not JSON: EOF while parsing a string");
+        assert_eq!(json(r#"{"key":"a","value":"b"#), "column 21: the JSON object is incomplete");
         assert_eq!(json(r#"{"key":"a","value":1}"#), "column 1: value must be a string");
-        assert_eq!(json(r#"{"key":"a","val":"b"}"#), "column 1: an entry has no field 'val'");
-        assert_eq!(json(r#"{"key":"a","key_base64":"YQ==","value":"b"}"#), "column 1: key_base64 is there twice, once in base64");
-        assert_eq!(json(r#"{"key":"a","value":"b","key":"c"}"#), "column 1: key is there twice");
-        assert_eq!(json(r#"{"key":"a\"\\","value":"\\\":","\u006bey":"c"}"#), "column 1: key is there twice");
-        assert_eq!(json(r#"{"end":true,"entries":1,"entries":2,"digest":"x"}"#), "column 1: entries is there twice");
+        assert_eq!(json(r#"{"key":"a","val":"b"}"#), "column 1: unknown field 'val'");
+        assert_eq!(json(r#"{"key":"a","key_base64":"YQ==","value":"b"}"#), "column 1: key_base64 appears twice, once in base64");
+        assert_eq!(json(r#"{"key":"a","value":"b","key":"c"}"#), "column 1: key appears twice");
+        assert_eq!(json(r#"{"key":"a\"\\","value":"\\\":","\u006bey":"c"}"#), "column 1: key appears twice");
+        assert_eq!(json(r#"{"end":true,"entries":1,"entries":2,"digest":"x"}"#), "column 1: entries appears twice");
         assert!(Form::Json.read(br#"{"key":"value","value":"key"}"#).is_ok());
-        assert!(json(r#"{"key_base64":"=","value":"b"}"#).starts_with("column 1: key_base64 is not base64: "));
+        assert!(json(r#"{"key_base64":"=","value":"b"}"#).starts_with("column 1: key_base64 is not valid base64"));
         assert_eq!(json(r#"{"key":"a"}"#), "column 1: the entry has no value");
-        assert_eq!(json(r#"["a"]"#), "column 1: an entry is an object, such as {\"key\":\"x\",\"value\":\"100\"}");
+        assert_eq!(json(r#"["a"]"#), "column 1: an entry is an object, for example {\"key\":\"x\",\"value\":\"100\"}");
     }
 }

@@ -1,19 +1,96 @@
-//! STATS: grouped for the eyes, one object for scripts.
+//! STATS: the figures of the store. Grouped on a terminal, one line in a script, one object in JSON.
 
-use crate::command::figures;
-use crate::render::{fit, human_bytes, human_time, safe};
-use crate::session::counted;
+use super::args::Args;
+use super::reply::{Reply, Verb};
+use super::spec::Spec;
+use crate::error::CommandError;
+use crate::output::Output;
+use crate::session::Session;
+use crate::settings::Format;
+use crate::signals::Flags;
+use crate::text::{columns, counted, dimmed, fit, human_bytes, human_time, safe, write_quoted};
 use humantime::format_duration;
-use kv_engine::{LogTail, RecoveryReport, Stats};
+use kv_engine::{LogTail, RecoveryReport};
 use serde_json::{Value as Json, json};
-use std::path::Path;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+/// Prints the figures of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stats;
+
+/// The figures, and what else is shown with them.
+pub(crate) struct Figures {
+    stats: kv_engine::Stats,
+    found: RecoveryReport,
+    snapshot: PathBuf,
+}
+
+impl<'a> Verb<'a> for Stats {
+    const SPEC: &'static Spec = &Spec {
+        name: "STATS",
+        summary: "print what the store holds and has done",
+        details: "A script gets one line of name=value. _bytes, _ms and _us are the units; counts\n\
+            begin when the store is opened. --json has more. The percentiles of the sync\n\
+            times are at most an eighth too high.",
+        example: "STATS",
+        ..Spec::NO_ARGUMENTS
+    };
+    type Reply = Figures;
+
+    fn read(_: Args<'a>) -> Result<Stats, CommandError> {
+        Ok(Stats)
+    }
+
+    fn run(self, session: &mut Session) -> Result<Figures, CommandError> {
+        let Session { engine, settings, .. } = session;
+        Ok(Figures { stats: engine.stats(), found: engine.recovery().clone(), snapshot: settings.snapshot.clone() })
+    }
+}
+
+impl Reply for Figures {
+    fn text(&self, out: &mut impl Write) -> io::Result<()> {
+        let stats = &self.stats;
+        out.write_all(b"STATS")?;
+        figures(stats).iter().try_for_each(|(name, value)| write!(out, " {name}={value}"))?;
+        // Only if there is a failure, and as one word.
+        for (name, reason) in [("checkpoint_failed", &stats.checkpoint_failed), ("failed", &stats.failed)] {
+            if let Some(reason) = reason {
+                write!(out, " {name}=")?;
+                write_quoted(reason.as_bytes(), out)?;
+            }
+        }
+        out.write_all(b"\n")
+    }
+
+    fn json(&self) -> Vec<(&'static str, Json)> {
+        fields(&self.stats, &self.found)
+    }
+
+    /// In groups on a terminal.
+    fn write(&self, spec: &Spec, output: &mut Output, _: &Flags, _: impl FnOnce() -> Option<String>) -> Result<(), CommandError> {
+        if output.format == Format::Json {
+            let fields: [(&str, Json); 2] = [("cmd", spec.name.into()), ("ok", true.into())];
+            output.line_json(&fields.into_iter().chain(self.json()).collect::<Vec<_>>());
+        } else if output.terminal {
+            let text = listed(&self.stats, &self.found, &self.snapshot, columns(io::stdout()));
+            for line in text.lines() {
+                let (name, value) = line.split_at(VALUE_COLUMN.min(line.len()));
+                output.line(&format!("{}{value}", dimmed(name, output.color)));
+            }
+        } else {
+            output.write(|out| self.text(out));
+        }
+        Ok(())
+    }
+}
+
 /// Where values begin: behind the group and the name.
-pub(crate) const VALUE_COLUMN: usize = 20;
+const VALUE_COLUMN: usize = 20;
 
 /// The figures in groups, a line to each, none longer than `columns` where words allow it.
-pub(crate) fn listed(stats: &Stats, found: &RecoveryReport, snapshot: &Path, columns: usize) -> String {
+fn listed(stats: &kv_engine::Stats, found: &RecoveryReport, snapshot: &Path, columns: usize) -> String {
     let groups = [
         ("data", vec![("keys", stats.keys.to_string()), ("bytes", human_bytes(stats.data_bytes))]),
         ("writes", writes(stats)),
@@ -36,7 +113,7 @@ pub(crate) fn listed(stats: &Stats, found: &RecoveryReport, snapshot: &Path, col
 
 type Rows = Vec<(&'static str, String)>;
 
-fn writes(stats: &Stats) -> Rows {
+fn writes(stats: &kv_engine::Stats) -> Rows {
     let age = match stats.flush_interval {
         Duration::ZERO => "never by age".to_string(),
         age => format!("or when one is {} old", format_duration(age)),
@@ -54,7 +131,7 @@ fn writes(stats: &Stats) -> Rows {
     ]
 }
 
-fn log(stats: &Stats) -> Rows {
+fn log(stats: &kv_engine::Stats) -> Rows {
     let mut rows = vec![("length", human_bytes(stats.log_bytes))];
     if let Some(mean) = mean_group(stats) {
         rows.push((
@@ -66,11 +143,11 @@ fn log(stats: &Stats) -> Rows {
     rows
 }
 
-fn mean_group(stats: &Stats) -> Option<f64> {
+fn mean_group(stats: &kv_engine::Stats) -> Option<f64> {
     (stats.log_writes > 0).then(|| stats.grouped_writes as f64 / stats.log_writes as f64)
 }
 
-fn syncs(stats: &Stats) -> Rows {
+fn syncs(stats: &kv_engine::Stats) -> Rows {
     if stats.syncs == 0 {
         return vec![("count", "none since opening".to_string())];
     }
@@ -82,7 +159,7 @@ fn syncs(stats: &Stats) -> Rows {
     ]
 }
 
-fn snapshots(stats: &Stats, path: &Path) -> Rows {
+fn snapshots(stats: &kv_engine::Stats, path: &Path) -> Rows {
     let age = || path.metadata().ok()?.modified().ok().and_then(|time| SystemTime::now().duration_since(time).ok());
     let newest = match stats.snapshot_bytes {
         0 => "none".to_string(),
@@ -119,7 +196,7 @@ fn recovery(found: &RecoveryReport) -> Rows {
 }
 
 /// The fields of `STATS` in JSON, behind `cmd` and `ok`.
-pub(crate) fn fields(stats: &Stats, found: &RecoveryReport) -> Vec<(&'static str, Json)> {
+fn fields(stats: &kv_engine::Stats, found: &RecoveryReport) -> Vec<(&'static str, Json)> {
     let mut fields: Vec<(&str, Json)> = vec![("store_id", stats.store_id.to_string().into())];
     fields.extend(figures(stats).into_iter().map(|(name, n)| (name, u64::try_from(n).unwrap_or(u64::MAX).into())));
     fields.extend([
@@ -154,4 +231,42 @@ fn recovered(found: &RecoveryReport) -> Json {
         "cut_bytes": cut.map_or(0, |cut| cut.bytes),
         "warnings": found.warnings(),
     })
+}
+
+/// The figures by the names that text and JSON share. `_bytes`, `_ms` and `_us` are units (bytes, milliseconds,
+/// microseconds); the others are counts or sequence numbers.
+fn figures(stats: &kv_engine::Stats) -> Vec<(&'static str, u128)> {
+    let sync_us = |percent| stats.sync_times.percentile(percent).unwrap_or_default().as_micros();
+    vec![
+        ("keys", stats.keys.into()),
+        ("data_bytes", stats.data_bytes.into()),
+        ("batch", stats.batch_size.into()),
+        ("flush_interval_ms", stats.flush_interval.as_millis()),
+        ("appended", stats.appended.into()),
+        ("durable", stats.durable.into()),
+        ("pending", stats.pending.into()),
+        ("puts", stats.puts.into()),
+        ("deletes", stats.deletes.into()),
+        ("batches", stats.batches.into()),
+        ("log_bytes", stats.log_bytes.into()),
+        ("log_bytes_written", stats.log_bytes_written.into()),
+        ("log_writes", stats.log_writes.into()),
+        ("grouped_writes", stats.grouped_writes.into()),
+        ("largest_group", stats.largest_group.into()),
+        ("syncs", stats.syncs.into()),
+        ("sync_total_us", stats.sync_total.as_micros()),
+        ("sync_p50_us", sync_us(50.0)),
+        ("sync_p90_us", sync_us(90.0)),
+        ("sync_p99_us", sync_us(99.0)),
+        ("sync_p999_us", sync_us(99.9)),
+        ("sync_max_us", stats.sync_max.as_micros()),
+        ("snapshots", stats.snapshots.into()),
+        ("snapshot_seq", stats.snapshot_seq.into()),
+        ("snapshot_bytes", stats.snapshot_bytes.into()),
+        ("checkpoint_log_bytes", stats.checkpoint_log_bytes.into()),
+        ("checkpoint_interval_ms", stats.checkpoint_interval.as_millis()),
+        ("checkpoint_read", stats.checkpoint_read.into()),
+        ("checkpoint_to_read", stats.checkpoint_to_read.into()),
+        ("checkpoint_failures", stats.checkpoint_failures.into()),
+    ]
 }

@@ -1,0 +1,48 @@
+//! The words of one line, for the commands to read their arguments from.
+
+use super::spec::{Commands, Spec};
+use crate::error::{Code, CommandError};
+use crate::text::displayed;
+use std::borrow::Cow;
+
+pub(crate) type Word<'a> = Cow<'a, [u8]>;
+
+/// The words after a command's name. Their number was checked, except for a command with options.
+pub(crate) struct Args<'a> {
+    pub(super) spec: &'static Spec,
+    /// All commands, for HELP.
+    pub(super) commands: Commands,
+    /// As many words as any command without options takes. Further ones are only counted.
+    pub(super) words: [Word<'a>; 3],
+    pub(super) count: usize,
+    /// Every word of a command with options.
+    pub(super) all: Vec<Word<'a>>,
+}
+
+impl<'a> Args<'a> {
+    /// The first word; empty if there is none.
+    pub(super) fn first(self) -> Word<'a> {
+        let [first, _, _] = self.words;
+        first
+    }
+
+    /// The first word, if there is one.
+    pub(super) fn optional(self) -> Option<Word<'a>> {
+        (self.count > 0).then(|| self.first())
+    }
+
+    /// The first word as a number, if there is one.
+    pub(super) fn optional_number(self, min: u64, max: u64) -> Result<Option<u64>, CommandError> {
+        let spec = self.spec;
+        self.optional().map(|word| number(spec, &word, min, max)).transpose()
+    }
+}
+
+/// A whole number in decimal digits.
+pub(super) fn number(spec: &Spec, word: &[u8], min: u64, max: u64) -> Result<u64, CommandError> {
+    let digits = std::str::from_utf8(word).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+    digits.and_then(|text| text.parse().ok()).filter(|n| (min..=max).contains(n)).ok_or_else(|| {
+        let text = format!("{} takes a whole number from {min} to {max}, got '{}'", spec.name, displayed(word));
+        CommandError::new(Code::BadNumber, text)
+    })
+}

@@ -1,0 +1,85 @@
+//! DEL: removes a key.
+
+use super::args::{Args, Word};
+use super::reply::{Reply, Verb};
+use super::spec::Spec;
+use super::written::{Written, write_failed};
+use crate::error::CommandError;
+use crate::session::Session;
+use kv_engine::Engine;
+use serde_json::Value as Json;
+use std::io::{self, Write};
+
+/// Removes `key`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the name says it")]
+pub struct Del<'a> {
+    pub key: Word<'a>,
+}
+
+pub(crate) enum Deleted {
+    Written(Written),
+    NotThere,
+}
+
+impl<'a> Verb<'a> for Del<'a> {
+    const SPEC: &'static Spec = &Spec {
+        name: "DEL",
+        aliases: &["DELETE"],
+        args: &["key"],
+        arity: (1, 1),
+        takes: "a key",
+        too_many: "quote a key that has blanks; usage: DEL key",
+        summary: "remove key; (nil) when there is none",
+        details: "Removing a key that is not there writes nothing.",
+        example: "DEL name",
+        ..Spec::NO_ARGUMENTS
+    };
+    type Reply = Deleted;
+
+    fn read(args: Args<'a>) -> Result<Del<'a>, CommandError> {
+        Ok(Del { key: args.first() })
+    }
+
+    fn run(self, session: &mut Session) -> Result<Deleted, CommandError> {
+        let written = match &mut session.group {
+            Some(group) => Some(Written::Queued(group.delete(&self.key)?)),
+            None => session.engine.delete(self.key).map_err(write_failed)?.map(Written::Accepted),
+        };
+        Ok(written.map_or(Deleted::NotThere, Deleted::Written))
+    }
+}
+
+impl Reply for Deleted {
+    fn text(&self, out: &mut impl Write) -> io::Result<()> {
+        match self {
+            Deleted::Written(written) => written.text(out),
+            Deleted::NotThere => out.write_all(b"(nil)\n"),
+        }
+    }
+
+    /// Nothing for a key that is not there.
+    fn raw(&self, out: &mut impl Write) -> io::Result<()> {
+        match self {
+            Deleted::Written(written) => written.raw(out),
+            Deleted::NotThere => Ok(()),
+        }
+    }
+
+    fn json(&self) -> Vec<(&'static str, Json)> {
+        match self {
+            Deleted::Written(written) => {
+                let existed = matches!(written, Written::Accepted(_)).then(|| ("existed", true.into()));
+                written.json().into_iter().chain(existed).collect()
+            }
+            Deleted::NotThere => vec![("existed", false.into())],
+        }
+    }
+
+    fn note(&self, engine: &Engine) -> Option<String> {
+        match self {
+            Deleted::Written(written) => written.note(engine),
+            Deleted::NotThere => None,
+        }
+    }
+}

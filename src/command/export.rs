@@ -1,0 +1,54 @@
+//! EXPORT: writes every entry to a file, or shows it. How: `transfer/export.rs`.
+
+use super::args::{Args, Word};
+use super::reply::Verb;
+use super::spec::Spec;
+use crate::error::CommandError;
+use crate::session::Session;
+use crate::settings::Settings;
+use crate::transfer::export::{self, Request};
+use kv_engine::Error;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+/// Writes every entry to the file, or to stdout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Export<'a> {
+    file: Option<Word<'a>>,
+}
+
+impl<'a> Verb<'a> for Export<'a> {
+    const SPEC: &'static Spec = &Spec {
+        name: "EXPORT",
+        args: &["[file]"],
+        arity: (0, 1),
+        takes: "at most a file",
+        summary: "write every entry to file, or show it",
+        details: "A consistent view of the store after its last write, in key order. The file is\n\
+            put in place when it is complete. It has PUT lines, which kv_cli < file runs;\n\
+            with --json, or if its name ends in .jsonl, it has JSON Lines. Writes of an\n\
+            open group are not in it. An older export is replaced, no other file. kv_cli\n\
+            export does the same without opening the store.",
+        example: "EXPORT kv.backup",
+        ..Spec::NO_ARGUMENTS
+    };
+    type Reply = ();
+
+    fn read(args: Args<'a>) -> Result<Export<'a>, CommandError> {
+        Ok(Export { file: args.optional() })
+    }
+
+    fn run(self, session: &mut Session) -> Result<(), CommandError> {
+        // The files are exported, so what is only in memory is written first. If the log has failed, memory has the
+        // last state.
+        let memory = match session.engine.flush() {
+            Ok(_) => None,
+            Err(Error::Lost { .. } | Error::Poisoned { .. }) => Some(&session.engine),
+            Err(error) => return Err(CommandError::of_command(error, "nothing was exported", "export again")),
+        };
+        let file = self.file.map(|name| OsString::from_vec(name.into_owned()).into());
+        let Settings { wal, snapshot, quiet, .. } = &session.settings;
+        let request = Request { wal, snapshot, memory, file, salvage: false, quiet: *quiet };
+        export::run(&request, &mut session.output, session.flags).map(drop)
+    }
+}

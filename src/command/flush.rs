@@ -1,0 +1,52 @@
+//! FLUSH: makes every accepted write durable.
+
+use super::args::Args;
+use super::reply::{Reply, Verb};
+use super::spec::Spec;
+use crate::error::CommandError;
+use crate::session::Session;
+use crate::text::{counted, human_bytes, human_time};
+use kv_engine::{Engine, Flushed};
+use serde_json::Value as Json;
+use std::io::{self, Write};
+
+/// Makes every accepted write durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flush;
+
+impl<'a> Verb<'a> for Flush {
+    const SPEC: &'static Spec = &Spec {
+        name: "FLUSH",
+        summary: "make every accepted write durable now",
+        details: "After FLUSH OK, no write accepted before it is lost by kill -9 or a power cut.",
+        example: "FLUSH",
+        ..Spec::NO_ARGUMENTS
+    };
+    type Reply = Flushed;
+
+    fn read(_: Args<'a>) -> Result<Flush, CommandError> {
+        Ok(Flush)
+    }
+
+    fn run(self, session: &mut Session) -> Result<Flushed, CommandError> {
+        let flushed = session.engine.flush();
+        flushed.map_err(|error| CommandError::of_command(error, "the flush was not done", "FLUSH again"))
+    }
+}
+
+impl Reply for Flushed {
+    fn text(&self, out: &mut impl Write) -> io::Result<()> {
+        out.write_all(b"FLUSH OK\n")
+    }
+
+    fn json(&self) -> Vec<(&'static str, Json)> {
+        vec![("records", self.writes.into()), ("bytes", self.bytes.into())]
+    }
+
+    fn note(&self, _: &Engine) -> Option<String> {
+        Some(match self.writes {
+            0 => "nothing was pending".to_string(),
+            writes => format!("{}, {}, {}", counted(writes, "write"), human_bytes(self.bytes), human_time(self.took)),
+        })
+    }
+}

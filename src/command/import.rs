@@ -1,0 +1,61 @@
+//! IMPORT: reads entries from a file. How: `transfer/import.rs`.
+
+use super::args::{Args, Word};
+use super::reply::Verb;
+use super::spec::Spec;
+use crate::error::{Code, CommandError};
+use crate::session::Session;
+use crate::settings;
+use crate::transfer::import::{self, Request};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+/// Reads entries from the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the name says it")]
+pub struct Import<'a> {
+    pub file: Word<'a>,
+}
+
+impl<'a> Verb<'a> for Import<'a> {
+    const SPEC: &'static Spec = &Spec {
+        name: "IMPORT",
+        args: &["file"],
+        arity: (1, 1),
+        takes: "a file",
+        summary: "read entries from file",
+        details: "The file is an export in either form, or the log or snapshot of the C++ store;\n\
+            its beginning says which. It is checked completely before anything is written.\n\
+            Then it is written in order, in atomic groups of 1000 entries or 1 MiB. All\n\
+            of it is durable when IMPORT answers. Entries that are there already are not\n\
+            written again: after a crash, IMPORT again.",
+        example: "IMPORT kv.backup",
+        ..Spec::NO_ARGUMENTS
+    };
+    type Reply = ();
+
+    fn read(args: Args<'a>) -> Result<Import<'a>, CommandError> {
+        Ok(Import { file: args.first() })
+    }
+
+    fn run(self, session: &mut Session) -> Result<(), CommandError> {
+        if session.group.is_some() {
+            let text = "IMPORT writes groups of its own, and a group is open; COMMIT or ABORT it first";
+            return Err(CommandError::new(Code::GroupOpen, text));
+        }
+        files(session, &[OsString::from_vec(self.file.into_owned()).into()], None, false)
+    }
+}
+
+/// Imports files, also for `kv_cli import`.
+pub(crate) fn files(
+    session: &mut Session,
+    files: &[PathBuf],
+    from: Option<settings::Import>,
+    salvage: bool,
+) -> Result<(), CommandError> {
+    let Session { engine, settings, output, flags, .. } = session;
+    let request = Request { wal: &settings.wal, files, from, salvage, quiet: settings.quiet };
+    import::run(&request, engine, output, flags)
+}

@@ -1,0 +1,36 @@
+//! SCAN: lists keys and their values.
+
+use super::args::Args;
+use super::list::{Listed, Range};
+use super::reply::Verb;
+use super::spec::Spec;
+use crate::error::CommandError;
+use crate::session::Session;
+use kv_engine::Value;
+
+/// Lists the entries of a range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scan<'a>(Range<'a>);
+
+impl<'a> Verb<'a> for Scan<'a> {
+    const SPEC: &'static Spec = &Spec {
+        name: "SCAN",
+        args: &["[prefix]", "[LIMIT n]"],
+        arity: (0, 3),
+        takes: "at most a prefix and LIMIT n",
+        summary: "list keys and their values",
+        details: "As KEYS, with the value after each key. Both are written so that PUT can read\n\
+            them.",
+        example: "SCAN user: LIMIT 10",
+        ..Spec::NO_ARGUMENTS
+    };
+    type Reply = Listed<(Vec<u8>, Value)>;
+
+    fn read(args: Args<'a>) -> Result<Scan<'a>, CommandError> {
+        Range::read(args).map(Scan)
+    }
+
+    fn run(self, session: &mut Session) -> Result<Self::Reply, CommandError> {
+        self.0.list(session.engine.scan(&self.0.prefix), session.list_limit)
+    }
+}

@@ -1,0 +1,25 @@
+//! Text for people and programs: the words of a line, quoting, units, width, colour and JSON.
+//!
+//! Nothing here does input or output on its own, and nothing here knows the store. No function returns a character that
+//! a terminal would obey, except the colours of [`toned`].
+//!
+//! | module | what it has |
+//! |---|---|
+//! | `words` | a line as words, and bytes as a word or a value; texts that are safe on a terminal |
+//! | `units` | sizes, times and counts for people |
+//! | `width` | lines that fit a terminal |
+//! | `color` | colours |
+//! | `json` | one object to a line |
+
+mod color;
+mod json;
+mod units;
+mod width;
+mod words;
+
+pub(crate) use color::{Tone, dimmed, toned};
+pub(crate) use json::{bytes, object, without_controls};
+pub(crate) use units::{counted, human_bytes, human_time};
+pub(crate) use width::{Fitted, columns, fit};
+pub use words::{Words, displayed, is_hidden, write_escaped, write_value, write_word};
+pub(crate) use words::{safe, write_quoted};

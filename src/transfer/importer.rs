@@ -1,0 +1,250 @@
+//! Takes entries one by one and writes them to the store in groups. The readers of all formats use it.
+//!
+//! Each group is atomic, and the groups are written in order. So after a kill, a power cut or a full disk the store
+//! holds the first groups, and no part of the next one. An entry that the store already holds is not written again. So
+//! an import can be repeated: it reads past the entries that are stored, and goes on after them.
+
+use crate::error::{Code, CommandError};
+use crate::progress::Progress;
+use crate::signals::Flags;
+use kv_engine::{Batch, Engine, Error, MAX_KEY_BYTES, MAX_VALUE_BYTES, Seq};
+use std::collections::BTreeMap;
+use std::io;
+
+/// A group is written when it has this many entries,
+const GROUP_ENTRIES: usize = 1000;
+/// or keys and values of this many bytes.
+const GROUP_BYTES: usize = 1 << 20;
+
+/// Why an import stops.
+pub(super) enum Stop {
+    /// The input is wrong at this place: a line, a line and column, or a byte.
+    Bad {
+        place: String,
+        text: String,
+    },
+    /// The input as a whole cannot be imported.
+    Foreign(String),
+    Input(io::Error),
+    Store(Error),
+    Interrupted,
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Store(error)
+    }
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Stop {
+        Stop::Input(error)
+    }
+}
+
+/// An error of [`Importer::take`]: a key or value that is too long is a fault of the line.
+pub(super) fn in_line(number: u64, error: Error) -> Stop {
+    match error {
+        Error::Limit { .. } => Stop::Bad { place: number.to_string(), text: format!("column 1: {error}") },
+        error => Stop::Store(error),
+    }
+}
+
+/// `1 entry`, `2 entries`.
+pub(super) fn entries(count: u64) -> String {
+    if count == 1 { "1 entry".into() } else { format!("{count} entries") }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    pub(super) entries: u64,
+    pub(super) unchanged: u64,
+}
+
+pub(super) struct Importer<'a> {
+    engine: &'a Engine,
+    flags: &'a Flags,
+    /// Whether to import an export although it was cut off or changed.
+    pub(super) salvage: bool,
+    pub(super) progress: Progress,
+    /// The first reading of the inputs: nothing is written.
+    checking: bool,
+    /// The name of the input that is being read.
+    pub(super) name: String,
+    /// Bytes of the inputs before this one.
+    pub(super) before: u64,
+    /// The group that is being filled: the newest value of each key; `None` removes the key.
+    group: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    group_bytes: usize,
+    pub(super) tally: Tally,
+    /// For each written group: its sequence number, and how many entries had been taken by its end.
+    groups: Vec<(Seq, u64)>,
+    /// What was read but not stored, and what differs from the export.
+    pub(super) problems: Vec<String>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl<'a> Importer<'a> {
+    /// One that only checks, until [`Importer::begin_writing`].
+    pub(super) fn new(engine: &'a Engine, flags: &'a Flags, salvage: bool, progress: Progress) -> Importer<'a> {
+        Importer {
+            engine,
+            flags,
+            salvage,
+            progress,
+            checking: true,
+            name: String::new(),
+            before: 0,
+            group: BTreeMap::new(),
+            group_bytes: 0,
+            tally: Tally::default(),
+            groups: Vec::new(),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// All inputs were checked and are read again from the first one.
+    pub(super) fn begin_writing(&mut self, progress: Progress) {
+        self.progress = progress;
+        (self.checking, self.before, self.tally) = (false, 0, Tally::default());
+        self.problems.clear();
+        self.warnings.clear();
+    }
+
+    /// Takes one entry, or the removal of one.
+    pub(super) fn take(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), Error> {
+        check("the key's length in bytes", key.len(), 1, MAX_KEY_BYTES)?;
+        check("the value's length in bytes", value.map_or(0, <[u8]>::len), 0, MAX_VALUE_BYTES)?;
+        self.tally.entries += 1;
+        if self.checking {
+            return Ok(());
+        }
+        let is_stored = match self.group.get(key) {
+            Some(newest) => newest.as_deref() == value,
+            None => self.engine.get(key)?.as_deref() == value,
+        };
+        if is_stored {
+            self.tally.unchanged += 1;
+            return Ok(());
+        }
+        self.group_bytes += key.len() + value.map_or(0, <[u8]>::len);
+        self.group.insert(key.to_vec(), value.map(<[u8]>::to_vec));
+        if self.group.len() >= GROUP_ENTRIES || self.group_bytes >= GROUP_BYTES { self.write_group() } else { Ok(()) }
+    }
+
+    fn write_group(&mut self) -> Result<(), Error> {
+        let mut batch = Batch::new();
+        for (key, value) in std::mem::take(&mut self.group) {
+            match value {
+                Some(value) => batch.put(key, value),
+                None => batch.delete(key),
+            };
+        }
+        self.group_bytes = 0;
+        if !batch.is_empty() {
+            let seq = self.engine.write(batch)?.seq;
+            self.groups.push((seq, self.tally.entries));
+        }
+        Ok(())
+    }
+
+    /// Writes the last group, and makes everything durable.
+    pub(super) fn settle(&mut self) -> Result<(), Error> {
+        if self.checking {
+            return Ok(());
+        }
+        self.write_group()?;
+        self.engine.flush().map(drop)
+    }
+
+    pub(super) fn problem(&mut self, text: &str) {
+        self.problems.push(format!("{}: {text}", self.name));
+    }
+
+    pub(super) fn warn(&mut self, text: &str) {
+        self.warnings.push(format!("{}: {text}", self.name));
+    }
+
+    /// To be called between two entries. `at` is the number of bytes of the input that were read.
+    pub(super) fn go_on(&mut self, at: u64) -> Result<(), Stop> {
+        self.progress.step(|| self.before + at);
+        if self.flags.interrupted() { Err(Stop::Interrupted) } else { Ok(()) }
+    }
+
+    /// The export is not as it was written. That stops the import, unless the user wants to salvage.
+    pub(super) fn flaw(&mut self, line: u64, text: String) -> Result<(), Stop> {
+        if self.salvage {
+            self.problem(&format!("line {line}: {text}"));
+            return Ok(());
+        }
+        Err(Stop::Bad { place: line.to_string(), text: format!("{text}; kv_cli import --salvage imports it anyway") })
+    }
+
+    /// Reports where the import stopped, what is stored, and what to do.
+    pub(super) fn stopped(&self, stop: Stop) -> CommandError {
+        const AGAIN: &str = "import again: entries that are already stored are not written again";
+        let name = &self.name;
+        let taken = if self.checking { 0 } else { self.tally.entries };
+        let before = match taken {
+            0 => "nothing was imported".to_string(),
+            1 => "the entry before it is imported and durable".to_string(),
+            n => format!("the {n} entries before it are imported and durable"),
+        };
+        match stop {
+            Stop::Bad { place, text } if taken == 0 => {
+                CommandError::new(Code::BadArgument, format!("{name}:{place}: {text}; {before}; correct it and import again"))
+            }
+            // The input was changed after it was checked.
+            Stop::Bad { place, text } => {
+                let text = format!("{name}:{place}: {text}; {before}, and nothing after it; correct it and {AGAIN}");
+                CommandError::new(Code::BadArgument, text)
+            }
+            Stop::Foreign(text) => CommandError::new(Code::BadArgument, format!("{name}: {text}; {before}")),
+            Stop::Input(error) => CommandError::new(Code::Failed, format!("{name}: {error}; {before}")),
+            Stop::Store(error) => {
+                let stored = self.stored(&error);
+                let cause = match &error {
+                    Error::NoSpace { path, source, .. } => format!("{}: no space to write the log: {source}", path.display()),
+                    error => error.to_string(),
+                };
+                CommandError::new(CommandError::from(error).code, format!("{cause}; {stored}; after fixing that, {AGAIN}"))
+            }
+            Stop::Interrupted => {
+                CommandError::new(Code::Interrupted, format!("{name}: interrupted; {before}; to go on, {AGAIN}"))
+            }
+        }
+    }
+
+    /// Which entries are in the store after it refused a write.
+    fn stored(&self, error: &Error) -> String {
+        let durable = self.engine.stats().durable;
+        let up_to = |seq| self.groups.iter().rev().find(|group| group.0 <= seq).map_or(0, |group| group.1);
+        let (durable, accepted) = (up_to(durable), up_to(Seq::MAX));
+        let state = match error {
+            Error::NoSpace { .. } => "accepted and wait in memory for free space",
+            _ => "accepted, but only the next opening of the store shows whether they are saved",
+        };
+        let mut parts = Vec::new();
+        if durable > 0 {
+            parts.push(format!("the first {durable} entries are imported and durable"));
+        }
+        if accepted > durable {
+            parts.push(format!("entries {} to {accepted} are {state}", durable + 1));
+        }
+        if parts.is_empty() {
+            return "nothing was imported".to_string();
+        }
+        if accepted < self.tally.entries {
+            parts.push("the others are not imported".to_string());
+        }
+        parts.join(", ")
+    }
+}
+
+fn check(what: &'static str, got: usize, min: usize, max: usize) -> Result<(), Error> {
+    if (min..=max).contains(&got) {
+        return Ok(());
+    }
+    Err(Error::Limit { what, got: got as u64, min: min as u64, max: max as u64 })
+}
