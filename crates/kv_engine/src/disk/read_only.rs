@@ -1,17 +1,17 @@
-//! [`ReadOnly`]: a file that can be read and not changed.
+//! [`ReadOnly`]: a file that can be read but not changed.
 
 use super::File;
 use std::fmt;
 use std::io;
 
-/// What a file for reading has of its own; as of [`File`].
+/// The methods of [`File`] that a file for reading must have.
 pub(crate) trait Readable: Send + Sync + fmt::Debug {
     fn size(&self) -> io::Result<u64>;
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize>;
     fn drop_cache(&self);
 }
 
-/// The rest of it: what would change the file is `Unsupported`.
+/// Makes a [`File`] of a [`Readable`]. Calls that would change the file return `Unsupported`.
 #[derive(Debug)]
 pub(crate) struct ReadOnly<T>(pub(crate) T);
 
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    /// Seven bytes, and how often it was asked to forget them.
+    /// Seven bytes, and how often their cache was dropped.
     #[derive(Debug, Default)]
     struct Seven(AtomicU64);
 
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn it_reads_as_what_it_is_made_of_and_refuses_the_rest() {
+    fn reads_are_passed_on_and_changes_are_refused() {
         let file = ReadOnly(Seven::default());
         let mut out = [0; 2];
         assert_eq!((file.size().unwrap(), file.read_at(5, &mut out).unwrap(), out), (7, 1, [5, 0]));

@@ -1,10 +1,12 @@
 //! Saving and loading, and what is refused.
 
+use super::format::Ref;
 use super::index::Builder;
 use super::*;
+use crate::MAX_SEQ;
 use crate::disk::{Lock, OsDisk, write_all_at};
-use crate::record::{Body, Place};
-use crate::state::{Map, Op, State};
+use crate::record::{self, Body, Kind, Place, le32};
+use crate::state::{Map, Op, OpRef, State};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::PathBuf;
@@ -487,7 +489,7 @@ fn a_snapshot_that_lacks_a_block_of_its_index_is_refused() {
         forge_frames(&path, some, &frames);
         le32(&std::fs::read(&path).unwrap(), HEADER_BYTES)
     };
-    builder.block(&frames[0].1[9..][..3000], block_ref(96, frames[0].1.len(), check));
+    builder.block(&frames[0].1[9..][..3000], Ref::to_block(96, frames[0].1.len(), check));
     builder.finish();
     frames.push((Kind::INDEX, builder.due().unwrap().to_vec()));
     let behind = offset(&frames);
@@ -624,7 +626,7 @@ fn an_index_that_leads_nowhere_is_an_error_that_names_the_block() {
     }
     // What stands behind an entry of the index that is sound.
     let mut builder = Builder::default();
-    builder.block(&body[9..][..20], block_ref(96, body.len(), check));
+    builder.block(&body[9..][..20], Ref::to_block(96, body.len(), check));
     builder.finish();
     let index = [builder.due().unwrap(), b"junk"].concat();
     let two = [(Kind::ENTRIES, body.clone()), (Kind::INDEX, index.clone())];

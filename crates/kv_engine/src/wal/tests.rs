@@ -1,6 +1,8 @@
 //! The log alone: its header, its groups, what is taken back, and the space ahead.
 
 use super::*;
+use crate::MAX_SEQ;
+use crate::error::Error;
 use crate::disk::OsDisk;
 use crate::disk::sim::{Change, Cut, Fate, Image, Rest, SimDisk, World};
 
@@ -86,7 +88,7 @@ fn the_mark_of_an_opening_is_in_the_file_before_any_write_or_waits_for_room() {
         Wal::create(&OsDisk, &path, ID, 0).unwrap()
     };
     let mut wal = create();
-    wal.begin_life(0, || 9).unwrap();
+    wal.mark_opening(0, || 9).unwrap();
     assert_eq!((wal.len_bytes(), wal.buffered_bytes()), (HEADER_BYTES as u64 + OPENED_BYTES as u64, 0));
     let bytes = std::fs::read(&path).unwrap();
     let header = Header::decode(&path, &bytes).unwrap();
@@ -100,7 +102,7 @@ fn the_mark_of_an_opening_is_in_the_file_before_any_write_or_waits_for_room() {
         let mut wal = create();
         let file = Arc::clone(&wal.file);
         wal.file = Arc::new(Refusing(Arc::clone(&file), kind));
-        assert_eq!(wal.begin_life(0, || 9).is_ok(), is_no_space, "{kind}");
+        assert_eq!(wal.mark_opening(0, || 9).is_ok(), is_no_space, "{kind}");
         if is_no_space {
             wal.file = file;
             put(&mut wal, 1, b"when there is room", 9);
@@ -141,13 +143,13 @@ fn bodies_are_found_in_the_buffer_and_in_the_group_that_is_out() {
     let dir = tempfile::tempdir().unwrap();
     let mut wal = Wal::create(&OsDisk, &dir.path().join("log"), ID, 0).unwrap();
     put(&mut wal, 1, b"one", 9);
-    let one = wal.mark();
+    let one = wal.position();
     put(&mut wal, 2, b"second", 9);
-    let second = wal.mark();
+    let second = wal.position();
     assert_eq!((wal.body(one, 3), wal.body(second, 6)), (&b"one"[..], &b"second"[..]));
     let group = wal.take();
     put(&mut wal, 3, b"third", 9);
-    let third = wal.mark();
+    let third = wal.position();
     assert_eq!((wal.body(one, 3), wal.body(second, 6), wal.body(third, 5)), (&b"one"[..], &b"second"[..], &b"third"[..]));
     drop(group);
 }
@@ -161,7 +163,7 @@ fn what_is_taken_back_leaves_no_byte_and_begins_a_new_chain() {
     assert_eq!((wal.len_bytes(), wal.buffered_bytes(), wal.path(), wal.store_id()), (64, 0, &*path, ID));
     put(&mut wal, 1, b"body", 9);
     assert!(!wal.is_marked_closed());
-    let (keep, one) = (wal.mark(), wal.buffer.clone());
+    let (keep, one) = (wal.position(), wal.buffer.clone());
     put(&mut wal, 2, b"refused", 9);
     let group = wal.take();
     put(&mut wal, 3, b"came meanwhile", 9);
@@ -179,7 +181,7 @@ fn what_is_taken_back_leaves_no_byte_and_begins_a_new_chain() {
     assert_eq!(std::fs::read(&path).unwrap()[64..], both);
     assert_eq!(writes_in(&std::fs::read(&path).unwrap()), [(1, b"body".to_vec()), (2, b"another".to_vec())]);
 
-    let before = wal.mark();
+    let before = wal.position();
     put(&mut wal, 3, b"refused", 11);
     let group = wal.take();
     wal.take_back(group, before, || unreachable!("nothing is kept"));
@@ -217,7 +219,7 @@ fn no_power_cut_brings_a_refused_write_back() {
         wal.file.sync().unwrap();
         (2..2 + kept).for_each(|seq| put(&mut wal, seq, b"kept", 9));
         for time in 0..times {
-            let keep = wal.mark();
+            let keep = wal.position();
             (0..3).for_each(|i| put(&mut wal, 2 + kept + i, &vec![b'r'; len], 10 + time));
             let group = wal.take();
             // All but the last write is in the file when it turns out that there is no room.

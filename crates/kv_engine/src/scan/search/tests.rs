@@ -2,6 +2,7 @@
 
 use super::super::tests::{Made, SALT, fault};
 use super::super::*;
+use super::*;
 use crate::disk::{Disk, OsDisk, ReadOnly, Readable};
 use crate::record::Place;
 use std::io;

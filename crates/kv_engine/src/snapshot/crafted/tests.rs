@@ -1,9 +1,11 @@
 //! Snapshots whose checks all hold and whose index has a shape that no store writes.
 
-use super::super::index::{MOST_BYTES, Ref};
+use super::super::format::Ref;
+use super::super::index::MOST_BYTES;
 use super::super::*;
 use crate::disk::OsDisk;
-use crate::record::Place;
+use crate::state::OpRef;
+use crate::record::{self, Kind, Place, crc};
 use std::ops::Bound;
 
 const ID: StoreId = StoreId(*b"sixteen bytes id");
@@ -41,7 +43,7 @@ impl Crafted {
         self.bytes.extend_from_slice(&head);
         self.bytes.extend_from_slice(body);
         self.link = made;
-        block_ref(offset, body.len(), made)
+        Ref::to_block(offset, body.len(), made)
     }
 
     fn entries(&mut self, keys: &[&[u8]]) -> Ref {
@@ -228,7 +230,7 @@ fn a_block_that_is_longer_than_any_can_be_is_an_error() {
         let place = Place { salt: crafted.salt, link: 0, seq: 1, durable: 0 };
         let (head, check) = record::encode_head(place, kind, len, 0xbad);
         crafted.bytes.extend_from_slice(&head);
-        let root = block_ref(96, len, check);
+        let root = Ref::to_block(96, len, check);
         let header = Header {
             store_id: ID,
             seq: 7,
