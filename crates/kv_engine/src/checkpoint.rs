@@ -24,7 +24,7 @@ use crate::record::{Body, Fault, Kind};
 use crate::scan::{Frames, Next};
 use crate::snapshot::{self, Draft, Form, Writer};
 use crate::state::OpRef;
-use crate::wal::{NewLog, LogEnd, Wal};
+use crate::wal::{LogEnd, NewLog, Wal};
 use delta::Delta;
 use std::io;
 use std::iter::Peekable;

@@ -1,6 +1,7 @@
 //! The first eight bytes of each file, and a description of files that begin with other bytes.
 //!
-//! As in PNG, a byte with the high bit set tells the file from text, and CR LF shows whether a transfer has converted line ends.
+//! As in PNG, a byte with the high bit set tells the file from text, and CR LF shows whether a transfer has converted
+//! line ends.
 
 /// A log.
 pub(crate) const LOG: [u8; 8] = *b"\x89kvwal\r\n";

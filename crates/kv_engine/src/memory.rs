@@ -1,9 +1,9 @@
 //! Buffers whose memory goes back to the system when they are freed, and allocations that may fail without a panic.
 //!
-//! An allocator keeps most freed memory for later. So a store that needs some buffers of a megabyte for a checkpoint would use
-//! that memory ever after. But from a certain length on, the common allocators return memory to the system at once. glibc does so
-//! from the length of the longest block that it has returned before, and always from 32 MiB. So large buffers are allocated
-//! longer than that. Pages that are never touched cost nothing.
+//! An allocator keeps most freed memory for later. So a store that needs some buffers of a megabyte for a checkpoint
+//! would use that memory ever after. But from a certain length on, the common allocators return memory to the system at
+//! once. glibc does so from the length of the longest block that it has returned before, and always from 32 MiB. So
+//! large buffers are allocated longer than that. Pages that are never touched cost nothing.
 
 use std::io;
 

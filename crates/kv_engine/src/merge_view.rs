@@ -1,5 +1,5 @@
-//! [`MergeView`]: the state that readers see. Either all of it is in memory, in one [`Map`]. Or the snapshot stays on the disk, and
-//! memory holds only the writes since. Then the view merges three kinds of layers:
+//! [`MergeView`]: the state that readers see. Either all of it is in memory, in one [`Map`]. Or the snapshot stays on
+//! the disk, and memory holds only the writes since. Then the view merges three kinds of layers:
 //!
 //! ```text
 //! top       writes since the last checkpoint began; changes
@@ -7,15 +7,16 @@
 //! base      the snapshot, if there is one
 //! ```
 //!
-//! - A layer hides the entries of the same keys in the layers below. So the layers above the base must also know deletions: there a
-//!   value begins with a tag that says whether it is a value or a deletion.
-//! - A checkpoint of the state after write S [freezes](MergeView::freeze) the top at exactly S, and saves the snapshot. Then the
-//!   snapshot [replaces](MergeView::rebase) the old base and all frozen layers, because it holds their entries. If the checkpoint
-//!   fails, or the new snapshot cannot be opened, the layers stay, and readers see the same state.
-//! - A reader takes the present stack of layers and reads it without a lock. Writes go to the top, one at a time, and never
-//!   while it is being frozen: for both the caller holds the log's lock.
-//! - Keys are counted on request. Only the base knows whether a written key is new, and looking there at each write would make
-//!   every write read the disk.
+//! - A layer hides the entries of the same keys in the layers below. So the layers above the base must also know
+//!   deletions: there a value begins with a tag that says whether it is a value or a deletion.
+//! - A checkpoint of the state after write S [freezes](MergeView::freeze) the top at exactly S, and saves the snapshot.
+//!   Then the snapshot [replaces](MergeView::rebase) the old base and all frozen layers, because it holds their
+//!   entries. If the checkpoint fails, or the new snapshot cannot be opened, the layers stay, and readers see the same
+//!   state.
+//! - A reader takes the present stack of layers and reads it without a lock. Writes go to the top, one at a time, and
+//!   never while it is being frozen: for both the caller holds the log's lock.
+//! - Keys are counted on request. Only the base knows whether a written key is new, and looking there at each write
+//!   would make every write read the disk.
 
 use crate::disk::Disk;
 use crate::error::Result;
@@ -100,8 +101,8 @@ impl MergeView {
         }
     }
 
-    /// Upper bounds of the number of keys and of their bytes. A key counts once for each layer that holds it. The bytes are those of
-    /// keys and values, for the snapshot those of its frames.
+    /// Upper bounds of the number of keys and of their bytes. A key counts once for each layer that holds it. The bytes
+    /// are those of keys and values, for the snapshot those of its frames.
     pub(crate) fn at_most(&self) -> (u64, u64) {
         match self {
             MergeView::Memory(map) => (map.len() as u64, map.data_bytes()),
@@ -130,8 +131,8 @@ impl MergeView {
         });
     }
 
-    /// Makes the snapshot with this header the base, and drops the frozen layers, which it holds. Does nothing if another snapshot is
-    /// at `path`, or it cannot be opened.
+    /// Makes the snapshot with this header the base, and drops the frozen layers, which it holds. Does nothing if
+    /// another snapshot is at `path`, or it cannot be opened.
     pub(crate) fn rebase(&self, disk: &dyn Disk, path: &Path, header: &Header) {
         let MergeView::Stack(stacked) = self else { return };
         let Ok(Some(file)) = disk.open_read(path) else { return };
@@ -214,7 +215,8 @@ impl Stack {
         (base.header().entries + written).checked_sub(also_below).ok_or_else(|| base.miscounted())
     }
 
-    /// How many keys have a value in the layers above the base, and how many of the keys in these layers are also in the base.
+    /// How many keys have a value in the layers above the base, and how many of the keys in these layers are also in
+    /// the base.
     fn live(&self, is_below: impl Fn(&[u8]) -> Result<bool>) -> Result<(u64, u64)> {
         let mut last: BTreeMap<Key, bool> = BTreeMap::new();
         for map in self.written().rev() {

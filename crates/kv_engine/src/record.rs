@@ -1,5 +1,5 @@
-//! The bytes of one frame. The log and the snapshot consist of a header and frames. A frame holds one record, with checksums by
-//! which a reader knows that these are the bytes that were written here, and nothing else.
+//! The bytes of one frame. The log and the snapshot consist of a header and frames. A frame holds one record, with
+//! checksums by which a reader knows that these are the bytes that were written here, and nothing else.
 //!
 //! # The bytes
 //!
@@ -17,16 +17,18 @@
 //!      33    …  body
 //! ```
 //!
-//! The CRC-32 is that of IEEE 802.3, as in zip and Ethernet. A frame can be wrong in the ways of [`Fault`], which are checked in
-//! that order.
+//! The CRC-32 is that of IEEE 802.3, as in zip and Ethernet. A frame can be wrong in the ways of [`Fault`], which are
+//! checked in that order.
 //!
 //! # Why each field
 //!
-//! - `check` covers the length, so no length is trusted before it is checked. It also covers `body check`, and so the body.
+//! - `check` covers the length, so no length is trusted before it is checked. It also covers `body check`, and so the
+//!   body.
 //! - The salt is new for each file. So bytes that another file left in the same blocks of the disk never pass a check.
-//! - `link` makes the frames a chain. So bytes of an earlier session of the same file, or of a refused write, do not pass either.
-//! - `durable` tells recovery whether a bad frame is a torn write or damage: see `scan.rs`. The idea is the "sync offset" in the
-//!   log of [Pebble](https://github.com/cockroachdb/pebble/blob/master/record/record.go).
+//! - `link` makes the frames a chain. So bytes of an earlier session of the same file, or of a refused write, do not
+//!   pass either.
+//! - `durable` tells recovery whether a bad frame is a torn write or damage: see `scan.rs`. The idea is the "sync
+//!   offset" in the log of [Pebble](https://github.com/cockroachdb/pebble/blob/master/record/record.go).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -71,8 +73,8 @@ pub(crate) struct Kind(u8);
 impl Kind {
     /// One write: a put, a delete, or an atomic batch of them.
     pub(crate) const WRITE: Kind = Kind(1);
-    /// A mark that begins a new chain, by a random number in its body. It is written when the log is opened, after a refused write,
-    /// and when all writes are durable and no thread writes.
+    /// A mark that begins a new chain, by a random number in its body. It is written when the log is opened, after a
+    /// refused write, and when all writes are durable and no thread writes.
     pub(crate) const OPENED: Kind = Kind(2);
     /// A mark of a clean close: all writes are durable.
     pub(crate) const CLOSED: Kind = Kind(3);
@@ -233,8 +235,8 @@ pub(crate) fn is_blank(head: &[u8]) -> bool {
 /// The salt with which the check in this head was made, if these bytes are the head of a frame.
 pub(crate) fn recover_salt(head: &[u8]) -> Option<(u32, Header)> {
     const BITS: u32 = 8;
-    // Rules out most bytes that are no head: the kind is a small number, no write is durable before it is made, and no store has
-    // that many writes.
+    // Rules out most bytes that are no head: the kind is a small number, no write is durable before it is made, and no
+    // store has that many writes.
     const MOST_WRITES: u64 = 1 << 48;
     let (kind, seq) = (head[KIND_AT], le64(head, SEQ_AT));
     if kind == 0 || kind > Kind::INDEX.0 || le64(head, DURABLE_AT) > seq || seq > MOST_WRITES {

@@ -1,9 +1,9 @@
 //! Reads frames back, in order. At the first bad frame it gathers what is needed to decide: torn write or damage.
 //!
-//! A power cut may leave any of the bytes written since the last sync: none, all, or a part, in any order. So a bad frame alone
-//! proves nothing. The question is whether it had been *promised*: whether a sync that covers it had ended. At a bad frame
-//! where write `q` is expected, the rest of the file is searched ([`Frames::look_beyond`]) for whole frames of this file that
-//! were made after `q` was synced:
+//! A power cut may leave any of the bytes written since the last sync: none, all, or a part, in any order. So a bad
+//! frame alone proves nothing. The question is whether it had been *promised*: whether a sync that covers it had ended.
+//! At a bad frame where write `q` is expected, the rest of the file is searched ([`Frames::look_beyond`]) for whole
+//! frames of this file that were made after `q` was synced:
 //!
 //! | found | verdict | because |
 //! |---|---|---|
@@ -12,12 +12,13 @@
 //! | a snapshot that holds `q` | damaged | the log is synced before a snapshot is taken |
 //! | anything else | torn | no sync that covers `q` is known to have ended |
 //!
-//! Zeros from the reader's position to the end of the file are the end of a log: reserved space, and bytes of writes that were
-//! lost.
+//! Zeros from the reader's position to the end of the file are the end of a log: reserved space, and bytes of writes
+//! that were lost.
 //!
-//! Limit: damage in the last synced group looks like a torn write if nothing follows the group. But a clean close writes a mark
-//! behind the last group, and so does a store that is idle or was flushed. So the gap is open only if the process is killed in
-//! the moment before that mark. Damage in the mark itself also looks torn, but a mark holds no write.
+//! Limit: damage in the last synced group looks like a torn write if nothing follows the group. But a clean close
+//! writes a mark behind the last group, and so does a store that is idle or was flushed. So the gap is open only if the
+//! process is killed in the moment before that mark. Damage in the mark itself also looks torn, but a mark holds no
+//! write.
 
 mod body;
 mod range_crcs;
@@ -31,9 +32,9 @@ use crate::disk::{File, ReadMode, Window};
 use crate::error::{Error, Result};
 use crate::record::{self, Fault, HEADER_BYTES, Header, Kind};
 use crate::{LOG_FORMAT, Seq};
+use range_crcs::RangeCrcs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use range_crcs::RangeCrcs;
 
 /// Reads the frames of a file, one after the other.
 pub(crate) struct Frames {
@@ -124,8 +125,8 @@ impl Frames {
 
     /// The next frame, which must continue the chain. The reader moves only past a valid frame.
     ///
-    /// A failed read is an error, and so is a kind of frame that only a newer program knows. Neither may be taken for the end of
-    /// the log.
+    /// A failed read is an error, and so is a kind of frame that only a newer program knows. Neither may be taken for
+    /// the end of the log.
     pub(crate) fn next(&mut self) -> Result<Next<'_>> {
         if self.offset >= self.window.len() {
             return Ok(Next::End);

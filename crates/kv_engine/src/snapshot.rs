@@ -1,7 +1,7 @@
 //! The snapshot: the state after exactly one write, saved completely or not at all.
 //!
-//! A crash at any moment leaves the old snapshot or the new one, whole. The log may drop a write only after a snapshot that
-//! holds it is in place ([`replace`] has returned).
+//! A crash at any moment leaves the old snapshot or the new one, whole. The log may drop a write only after a snapshot
+//! that holds it is in place ([`replace`] has returned).
 //!
 //! # The bytes
 //!
@@ -22,13 +22,13 @@
 //!      92    4  check       CRC-32 of bytes 0..92
 //! ```
 //!
-//! Frames of kind 4 hold the entries in ascending key order, about 4 KiB to a frame. An entry is encoded as the put of a log
-//! frame (`state/mod.rs`). The sequence numbers of these frames are 1, 2, 3 …, and their salt is the CRC-32 of store id and
-//! sequence. Their `durable` is 0, because a snapshot is durable as a whole or not at all. The same state of the same store
-//! gives the same bytes.
+//! Frames of kind 4 hold the entries in ascending key order, about 4 KiB to a frame. An entry is encoded as the put of
+//! a log frame (`state/mod.rs`). The sequence numbers of these frames are 1, 2, 3 …, and their salt is the CRC-32 of
+//! store id and sequence. Their `durable` is 0, because a snapshot is durable as a whole or not at all. The same state
+//! of the same store gives the same bytes.
 //!
-//! Version 2 also has frames of kind 5, which carry the sequence number of the frame before them. They form a tree, by which
-//! one entry is found without reading the rest (`snapshot/index.rs`, `snapshot/paged.rs`).
+//! Version 2 also has frames of kind 5, which carry the sequence number of the frame before them. They form a tree, by
+//! which one entry is found without reading the rest (`snapshot/index.rs`, `snapshot/paged.rs`).
 //!
 //! # The steps
 //!
@@ -97,7 +97,8 @@ pub(crate) fn replace(
 ) -> Result<Header> {
     const NO_SCRATCH: &str = "no snapshot was taken, the log and the old snapshot are as they were: making a scratch file beside";
     const NOT_TAKEN: &str = "no snapshot was taken, the log and the old snapshot are as they were: writing";
-    const REPLACED: &str = "no snapshot was taken, the log is as it was, and the file that has the name now was not replaced: checking";
+    const REPLACED: &str =
+        "no snapshot was taken, the log is as it was, and the file that has the name now was not replaced: checking";
     let scratch = Scratch::create(disk, path).map_err(Error::io(NO_SCRATCH, path))?;
     let name = scratch.path().to_path_buf();
     let written = write(scratch.file(), &name, draft, fill).and_then(|(header, read)| {
@@ -107,7 +108,10 @@ pub(crate) fn replace(
     });
     let header = written.map_err(Error::io(NOT_TAKEN, &name))?;
     if !is_still(disk, path, old).map_err(Error::io(REPLACED, path))? {
-        let gone = io::Error::new(io::ErrorKind::NotFound, "another program removed, replaced or created it while the new one was written");
+        let gone = io::Error::new(
+            io::ErrorKind::NotFound,
+            "another program removed, replaced or created it while the new one was written",
+        );
         return Err(Error::io(REPLACED, path)(gone));
     }
     scratch.rename_to(path).map_err(Error::io(NOT_TAKEN, &name))?;

@@ -1,8 +1,8 @@
 //! The locks and threads of the engine: those of the standard library, or with `--cfg shuttle` those of shuttle.
 //!
-//! Shuttle runs one thread at a time. At each call of a lock it decides which thread goes on. So thousands of schedules can be
-//! tried, and each of them can be repeated. `Arc`, `Weak` and `OnceLock` are always the standard library's, because no thread
-//! waits in them. [`Signal`] is built from the locks of the chosen library.
+//! Shuttle runs one thread at a time. At each call of a lock it decides which thread goes on. So thousands of schedules
+//! can be tried, and each of them can be repeated. `Arc`, `Weak` and `OnceLock` are always the standard library's,
+//! because no thread waits in them. [`Signal`] is built from the locks of the chosen library.
 
 #[cfg(not(shuttle))]
 use std as chosen;
@@ -26,8 +26,8 @@ pub(crate) fn park_timeout(time: std::time::Duration) {
     }
 }
 
-/// A value that is set once, and for which any number of threads can wait. Setting it wakes all of them with one system call, and
-/// they do not compete for a lock.
+/// A value that is set once, and for which any number of threads can wait. Setting it wakes all of them with one system
+/// call, and they do not compete for a lock.
 #[cfg(not(shuttle))]
 #[derive(Debug)]
 pub(crate) struct Signal<T>(std::sync::OnceLock<T>);

@@ -1,8 +1,9 @@
-//! The write-ahead log: every write since the snapshot, in order. A write is in the log's file before the caller hears OK,
-//! and durable in it once the group that holds it is synced.
+//! The write-ahead log: every write since the snapshot, in order. A write is in the log's file before the caller hears
+//! OK, and durable in it once the group that holds it is synced.
 //!
-//! A frame ([`record`]) is appended to a buffer in memory. The buffer is taken out as a [`Group`], which is written and synced
-//! without the log's lock. The log stores bodies under sequence numbers. It does not know what a put is, or what the map is.
+//! A frame ([`record`]) is appended to a buffer in memory. The buffer is taken out as a [`Group`], which is written and
+//! synced without the log's lock. The log stores bodies under sequence numbers. It does not know what a put is, or what
+//! the map is.
 //!
 //! # The bytes
 //!
@@ -21,35 +22,36 @@
 //!
 //! # The steps
 //!
-//! - A new log ([`NewLog`]) is made whole: its header is written and synced in a scratch file, the file is renamed, and the
-//!   directory is synced. So no crash leaves a log with a broken header.
+//! - A new log ([`NewLog`]) is made whole: its header is written and synced in a scratch file, the file is renamed, and
+//!   the directory is synced. So no crash leaves a log with a broken header.
 //! - [`Wal::append`] adds a frame to the buffer. [`Wal::take`] takes the buffer out as a group.
 //! - [`Group::write`] hands the group to the operating system, [`Group::sync`] makes it durable.
-//! - [`Wal::complete`] says that the group is in the file. If it could not be written, [`Wal::take_back`] removes the refused
-//!   writes and puts the others back into the buffer.
+//! - [`Wal::complete`] says that the group is in the file. If it could not be written, [`Wal::take_back`] removes the
+//!   refused writes and puts the others back into the buffer.
 //!
 //! # Invariants
 //!
-//! - The tail is the end of the frames that are in the file. Nothing is ever written before it. At most one group at a time is
-//!   being written behind it.
-//! - Space is reserved ahead of the tail: zeros up to the end of the file. So a sync does not have to wait until the file system
-//!   has noted a new length. A reader takes these zeros for the end of the log. A clean close truncates them, and so does
-//!   recovery.
-//! - The last write is followed by reserved space, a mark, or a zero byte. If a file ends right behind a write, somebody else
-//!   truncated it; or a write failed, as on a full disk, and the process was killed right after that.
-//! - When a write fails, the file is truncated to the tail and synced. So nothing of the failed write is in the way of later
-//!   frames, and nothing of it can come back. If that fails too, the log takes no more writes.
-//! - An OPENED mark, whose body is a random number, begins a new chain of links. It precedes the first record of an opening, and
-//!   the first record after a failed group. So bytes behind the tail from an earlier session or from a refused write can
-//!   never continue the chain.
-//! - Except in a new file, the mark is durable before anything else is written and before space is reserved. After an unclean
-//!   shutdown it is durable before the opening ends. Otherwise a power cut could keep the file's new length but lose the mark.
-//!   Blocks that a file gets may show what they held before: records that recovery had not seen, or that were refused.
-//! - The mark is made durable in two steps, and the first is shorter than any frame. So a power cut in between cannot leave a
-//!   whole old frame in its place.
-//! - The same mark is written once all writes are durable and no thread writes. It proves to recovery that they had been synced.
-//!   It needs no sync of its own: it is true when it is written, and if a power cut takes it, the log ends as it would have
-//!   without it. Only writes of this opening get one.
+//! - The tail is the end of the frames that are in the file. Nothing is ever written before it. At most one group at a
+//!   time is being written behind it.
+//! - Space is reserved ahead of the tail: zeros up to the end of the file. So a sync does not have to wait until the
+//!   file system has noted a new length. A reader takes these zeros for the end of the log. A clean close truncates
+//!   them, and so does recovery.
+//! - The last write is followed by reserved space, a mark, or a zero byte. If a file ends right behind a write,
+//!   somebody else truncated it; or a write failed, as on a full disk, and the process was killed right after that.
+//! - When a write fails, the file is truncated to the tail and synced. So nothing of the failed write is in the way of
+//!   later frames, and nothing of it can come back. If that fails too, the log takes no more writes.
+//! - An OPENED mark, whose body is a random number, begins a new chain of links. It precedes the first record of an
+//!   opening, and the first record after a failed group. So bytes behind the tail from an earlier session or from a
+//!   refused write can never continue the chain.
+//! - Except in a new file, the mark is durable before anything else is written and before space is reserved. After an
+//!   unclean shutdown it is durable before the opening ends. Otherwise a power cut could keep the file's new length but
+//!   lose the mark. Blocks that a file gets may show what they held before: records that recovery had not seen, or that
+//!   were refused.
+//! - The mark is made durable in two steps, and the first is shorter than any frame. So a power cut in between cannot
+//!   leave a whole old frame in its place.
+//! - The same mark is written once all writes are durable and no thread writes. It proves to recovery that they had
+//!   been synced. It needs no sync of its own: it is true when it is written, and if a power cut takes it, the log ends
+//!   as it would have without it. Only writes of this opening get one.
 
 mod group;
 mod header;
@@ -72,8 +74,8 @@ use std::sync::Arc;
 /// A buffer that once held a large group keeps no more memory than this.
 const KEEP_BUFFER_BYTES: usize = 4 << 20;
 
-/// Space is reserved for this many groups of the size of the present one, within [`RESERVE_BYTES`]. More at a time costs less
-/// in total, but the callers that wait for this group wait longer.
+/// Space is reserved for this many groups of the size of the present one, within [`RESERVE_BYTES`]. More at a time
+/// costs less in total, but the callers that wait for this group wait longer.
 const RESERVED_GROUPS: u64 = 16;
 const RESERVE_BYTES: std::ops::RangeInclusive<u64> = 64 << 10..=1 << 20;
 /// Space is reserved in multiples of this, and never more than the log is long, so that a small store stays small.
@@ -120,8 +122,8 @@ pub(crate) struct Wal {
     tail: Position,
     /// The length of the file with its reserved space. 0: not known.
     reserved: u64,
-    /// Whether old bytes behind the tail may continue the chain: from an earlier session, or from a group that was taken
-    /// back.
+    /// Whether old bytes behind the tail may continue the chain: from an earlier session, or from a group that was
+    /// taken back.
     resumed: bool,
     /// Whether reserving space has worked so far.
     may_reserve: bool,
@@ -195,14 +197,15 @@ impl Wal {
         self.tail.at
     }
 
-    /// What the log's name must show while no group is being written. If reserving space has failed, only a lower bound of the
-    /// length is known.
+    /// What the log's name must show while no group is being written. If reserving space has failed, only a lower bound
+    /// of the length is known.
     pub(crate) fn expected(&self) -> FileState {
         let exact = (self.reserved >= self.tail.at).then_some(self.reserved);
         FileState { id: self.id, least: self.tail.at, exact, header: self.header, last: self.last }
     }
 
-    /// Takes the place of the log in a store that has none yet. `file` is the file that has the name of the log, if any.
+    /// Takes the place of the log in a store that has none yet. `file` is the file that has the name of the log, if
+    /// any.
     pub(crate) fn not_begun(file: Option<Arc<dyn File>>, path: &Path, store_id: StoreId, base: Seq) -> Wal {
         let file = file.unwrap_or_else(|| Arc::new(ReadOnly(NoFile)));
         Wal { id: None, ..Wal::resume(file, path, Header { store_id, salt: 0, base }, 0, 0, true) }
@@ -247,8 +250,8 @@ impl Wal {
         Ok(())
     }
 
-    /// Appends a zero byte if the file ends right behind a write, as after a failed write. So the next opening can tell it from
-    /// a file that another program truncated. Best effort.
+    /// Appends a zero byte if the file ends right behind a write, as after a failed write. So the next opening can tell
+    /// it from a file that another program truncated. Best effort.
     pub(crate) fn leave_zero(&mut self) {
         let is_behind_write = self.tail.at > HEADER_BYTES as u64 && !self.tail.proven && self.buffer_at == self.tail.at;
         if is_behind_write && self.file.size().is_ok_and(|len| len == self.tail.at) {
@@ -262,8 +265,8 @@ impl Wal {
         self.tail.opened && !self.tail.proven && self.buffer.is_empty() && self.buffer_at == self.tail.at
     }
 
-    /// A group that holds only a mark, behind write `last`, where all writes up to `last` are durable. Like every mark it
-    /// begins a new chain. It is too short to reserve space for.
+    /// A group that holds only a mark, behind write `last`, where all writes up to `last` are durable. Like every mark
+    /// it begins a new chain. It is too short to reserve space for.
     pub(crate) fn take_proof(&mut self, last: Seq, nonce: u64) -> Group {
         self.frame(Kind::OPENED, last, last, &Body::new(&nonce.to_le_bytes(), self.header.salt));
         Group { reserve: None, ..self.take() }
@@ -282,7 +285,8 @@ impl Wal {
 
     /// The body of `len` bytes that ends at `end`, in the buffer or in the group that is being written.
     pub(crate) fn body(&self, end: Position, len: usize) -> &[u8] {
-        let (bytes, from) = if end.at <= self.buffer_at { (&*self.in_flight, self.tail.at) } else { (&self.buffer, self.buffer_at) };
+        let (bytes, from) =
+            if end.at <= self.buffer_at { (&*self.in_flight, self.tail.at) } else { (&self.buffer, self.buffer_at) };
         let end = usize::try_from(end.at - from).expect("in memory");
         &bytes[end - len..end]
     }
@@ -333,8 +337,9 @@ impl Wal {
         self.spare.shrink_to(KEEP_BUFFER_BYTES);
     }
 
-    /// Undoes a group that could not be written. Its frames and those of the buffer up to `keep` become the buffer again, in a
-    /// new chain; the frames behind `keep` are dropped. No byte of the failed write can continue the new chain.
+    /// Undoes a group that could not be written. Its frames and those of the buffer up to `keep` become the buffer
+    /// again, in a new chain; the frames behind `keep` are dropped. No byte of the failed write can continue the new
+    /// chain.
     pub(crate) fn take_back(&mut self, group: Group, keep: Position, nonce: impl FnOnce() -> u64) {
         let mut bytes = self.bytes_of(group);
         bytes.append(&mut self.buffer);

@@ -4,8 +4,8 @@ use super::DIRECT_BYTES;
 use crate::memory;
 use std::ops::{Deref, DerefMut};
 
-/// Bytes that begin at a multiple of [`DIRECT_BYTES`] in memory, as long as there are no more of them than the capacity. If there
-/// are more, they may begin anywhere.
+/// Bytes that begin at a multiple of [`DIRECT_BYTES`] in memory, as long as there are no more of them than the
+/// capacity. If there are more, they may begin anywhere.
 #[derive(Debug, Default)]
 pub(crate) struct Aligned {
     bytes: Vec<u8>,

@@ -1,5 +1,6 @@
-//! The interface between the store and the operating system. Everything that can fail, that a crash can cut off, or that differs
-//! between two runs goes through [`Disk`] and [`File`]. So a simulated disk can replace the real one, and try every crash.
+//! The interface between the store and the operating system. Everything that can fail, that a crash can cut off, or
+//! that differs between two runs goes through [`Disk`] and [`File`]. So a simulated disk can replace the real one, and
+//! try every crash.
 //!
 //! What each call promises after a crash:
 //!
@@ -10,9 +11,9 @@
 //! | [`Disk::create_new`], [`Disk::rename`], [`Disk::remove`] | nothing, until [`Disk::sync_dir`] |
 //! | [`Disk::sync_dir`] | the names in that directory, not the bytes of the files |
 //!
-//! Every read and write names its offset, so there is no hidden cursor. A read or write may return a short count, and may be
-//! interrupted. The helper functions of this module complete both. They work *above* the interface, so a simulated disk can
-//! produce both.
+//! Every read and write names its offset, so there is no hidden cursor. A read or write may return a short count, and
+//! may be interrupted. The helper functions of this module complete both. They work *above* the interface, so a
+//! simulated disk can produce both.
 
 mod aligned;
 mod os;
@@ -103,8 +104,8 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// Opens an existing regular file for reading and writing. `Ok(None)`: there is no file.
     ///
     /// # Errors
-    /// A symbolic link and anything that is not a regular file are refused. So is a file of another user in a directory that
-    /// others can write to.
+    /// A symbolic link and anything that is not a regular file are refused. So is a file of another user in a directory
+    /// that others can write to.
     fn open(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>>;
     /// Opens an existing regular file for reading only. `Ok(None)`: there is no file.
     ///
@@ -124,22 +125,22 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// Removes a name.
     ///
     /// # Errors
-    /// `NotFound`: there is no such name.
+    /// `NotFound`: the name does not exist.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in the directory that holds `path` durable.
     ///
     /// # Errors
     /// After an error it is unknown which names survive a power cut.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
-    /// Takes the exclusive lock whose file is `path`, and creates the file if there is none. The lock ends when the returned value is
-    /// dropped, or with the process.
+    /// Takes the exclusive lock whose file is `path`, and creates the file if there is none. The lock ends when the
+    /// returned value is dropped, or with the process.
     ///
     /// # Errors
     /// `WouldBlock`: another process, or another value of this one, holds the lock.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>>;
-    /// The file that `path` names now. `Ok(None)`: there is none. A symbolic link is not followed. After each sync the store checks
-    /// by this that its log still has its name and its length. A disk that wraps another one should pass on this call, and
-    /// [`File::id`] too.
+    /// The file that `path` names now. `Ok(None)`: there is none. A symbolic link is not followed. After each sync the
+    /// store checks by this that its log still has its name and its length. A disk that wraps another one should pass
+    /// on this call, and [`File::id`] too.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -147,8 +148,8 @@ pub trait Disk: Send + Sync + fmt::Debug {
         let Some(file) = self.open_read(path)? else { return Ok(None) };
         Ok(Some(Named { id: file.id(), len: file.size()? }))
     }
-    /// The paths in the directory of `path` whose last part begins with the last part of `path`, in ascending order. The store uses
-    /// this to find files that an earlier session left over. A disk that cannot list names returns none.
+    /// The paths in the directory of `path` whose last part begins with the last part of `path`, in ascending order.
+    /// The store uses this to find files that an earlier session left over. A disk that cannot list names returns none.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -162,7 +163,7 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn entropy(&self) -> u64;
 }
 
-/// Identifies a file, whatever name it has. Two files that exist at the same time have different ids.
+/// Identifies a file, independent of its name. Two files that exist at the same time have different ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FileId {
     /// The device, or the file system.
@@ -201,7 +202,8 @@ pub trait File: Send + Sync + fmt::Debug {
     /// # Errors
     /// Those of the operating system.
     fn size(&self) -> io::Result<u64>;
-    /// Identifies this file. `None`: the disk does not tell. Then the store cannot find out that another file has taken the name.
+    /// Identifies this file. `None`: the disk does not tell. Then the store cannot find out that another file has taken
+    /// the name.
     fn id(&self) -> Option<FileId> {
         None
     }
@@ -215,16 +217,16 @@ pub trait File: Send + Sync + fmt::Debug {
     /// # Errors
     /// Those of the operating system. A write that was `Interrupted` may be repeated.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize>;
-    /// As [`File::read_at`]. If the offset, the length and the memory address are multiples of 4096, a disk may bypass its cache and
-    /// read from the medium.
+    /// As [`File::read_at`]. If the offset, the length and the memory address are multiples of 4096, a disk may bypass
+    /// its cache and read from the medium.
     ///
     /// # Errors
     /// As [`File::read_at`].
     fn read_direct_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
         self.read_at(offset, out)
     }
-    /// As [`File::write_at`], for many bytes that will not be read soon. If the offset, the length and the memory address are
-    /// multiples of 4096, a disk may bypass its cache. That makes nothing durable.
+    /// As [`File::write_at`], for many bytes that will not be read soon. If the offset, the length and the memory
+    /// address are multiples of 4096, a disk may bypass its cache. That makes nothing durable.
     ///
     /// # Errors
     /// As [`File::write_at`].
@@ -236,11 +238,12 @@ pub trait File: Send + Sync + fmt::Debug {
     /// # Errors
     /// Those of the operating system.
     fn set_len(&self, len: u64) -> io::Result<()>;
-    /// Extends the file from its present length to `len` bytes, with zeros for which the disk has allocated blocks. So later writes
-    /// and syncs there cost less. A disk need not support this.
+    /// Extends the file from its present length to `len` bytes, with zeros for which the disk has allocated blocks. So
+    /// later writes and syncs there cost less. A disk need not support this.
     ///
     /// # Errors
-    /// Those of the operating system; `Unsupported` if this is not implemented. After an error the file may be longer than before.
+    /// Those of the operating system; `Unsupported` if this is not implemented. After an error the file may be longer
+    /// than before.
     fn reserve(&self, present_len: u64, len: u64) -> io::Result<()> {
         let _ = (present_len, len);
         Err(io::ErrorKind::Unsupported.into())
@@ -248,11 +251,11 @@ pub trait File: Send + Sync + fmt::Debug {
     /// Makes everything written so far, and the length, survive a power cut (`fdatasync`).
     ///
     /// # Errors
-    /// After an error it is unknown whether the bytes written since the last success survive, and a later success does not tell. So
-    /// never repeat a failed sync.
+    /// After an error it is unknown whether the bytes written since the last success survive, and a later success does
+    /// not tell. So never repeat a failed sync.
     fn sync(&self) -> io::Result<()>;
-    /// Takes the exclusive lock of the file itself, under whatever name it was opened, until [`File::unlock`] or the end of the
-    /// process. A disk on which each file has only one name need not implement it.
+    /// Takes the exclusive lock of the file itself, which does not depend on its name, until [`File::unlock`] or the
+    /// end of the process. A disk on which each file has only one name need not implement it.
     ///
     /// # Errors
     /// `WouldBlock`: another open file holds the lock.
@@ -280,17 +283,19 @@ pub trait File: Send + Sync + fmt::Debug {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Lock: Send + Sync + fmt::Debug {
-    /// Writes `text` into the lock's file, for the next process that wants the lock. Best effort: the lock does not depend on it.
+    /// Writes `text` into the lock's file, for the next process that wants the lock. Best effort: the lock does not
+    /// depend on it.
     fn write_note(&self, text: &str);
-    /// Whether the lock's name still shows the lock's file. If the file was removed, or its directory moved, another process may
-    /// hold a lock under that name.
+    /// Whether the lock's name still shows the lock's file. If the file was removed, or its directory moved, another
+    /// process may hold a lock under that name.
     fn is_in_place(&self) -> bool;
-    /// Removes the lock's file if taking the lock created it. The lock itself ends when it is dropped. Does nothing unless the disk
-    /// implements it.
+    /// Removes the lock's file if taking the lock created it. The lock itself ends when it is dropped. Does nothing
+    /// unless the disk implements it.
     fn undo(&self) {}
 }
 
-/// Whether `path` still names `file`, or with `None` no file. If the disk does not tell which file it is, this says yes.
+/// Whether `path` still names `file`, or with `None` no file. If the disk does not tell which file it is, this says
+/// yes.
 pub(crate) fn is_still(disk: &dyn Disk, path: &Path, file: Option<&dyn File>) -> io::Result<bool> {
     let Some(named) = disk.named(path)? else { return Ok(file.is_none()) };
     let Some(file) = file else { return Ok(false) };
@@ -352,8 +357,8 @@ mod tests {
     use std::collections::VecDeque;
     use std::sync::Mutex;
 
-    /// A file of the bytes 0, 1, 2 … whose calls return the given outcomes, one after the other: a number of bytes, or an error.
-    /// After the last outcome, calls succeed. Its size may be wrong.
+    /// A file of the bytes 0, 1, 2 … whose calls return the given outcomes, one after the other: a number of bytes, or
+    /// an error. After the last outcome, calls succeed. Its size may be wrong.
     #[derive(Debug)]
     pub(super) struct Scripted {
         size: u64,

@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
-/// The zeros that are written to reserve space. They are static, because the allocator would keep the memory of a buffer.
+/// The zeros that are written to reserve space. They are static, because the allocator would keep the memory of a
+/// buffer.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
-/// The files of the operating system. Syncs are `fdatasync`, locks are `flock`. A symbolic link as the last part of a path is never
-/// followed. Files are created with mode 0600. The example of [`Disk`] shows how to wrap it.
+/// The files of the operating system. Syncs are `fdatasync`, locks are `flock`. A symbolic link as the last part of a
+/// path is never followed. Files are created with mode 0600. The example of [`Disk`] shows how to wrap it.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -44,8 +45,8 @@ struct OsLock {
 }
 
 impl Drop for OsLock {
-    /// Unlocks. Closing the file is not enough: a child process that another thread is starting has a copy of the descriptor until
-    /// its `exec`, and with the copy the lock.
+    /// Unlocks. Closing the file is not enough: a child process that another thread is starting has a copy of the
+    /// descriptor until its `exec`, and with the copy the lock.
     fn drop(&mut self) {
         let _ = self.file.unlock();
     }
@@ -214,8 +215,8 @@ impl File for OsFile {
         self.file.set_len(len)
     }
 
-    /// Writes zeros. `fallocate` would reserve the space too, but the first use of that space must be noted in the journal of the file
-    /// system. With groups of 17 KB, a write and its sync then took 50 % longer (ext4).
+    /// Writes zeros. `fallocate` would reserve the space too, but the first use of that space must be noted in the
+    /// journal of the file system. With groups of 17 KB, a write and its sync then took 50 % longer (ext4).
     fn reserve(&self, present_len: u64, len: u64) -> io::Result<()> {
         let mut at = present_len;
         while at < len {
@@ -262,8 +263,8 @@ impl Lock for OsLock {
     }
 }
 
-/// Requests the inode number and the size only. On a file system with multigrain timestamps (Linux 6.13), a request for the times
-/// of a file makes the next write note a new time, and then each sync writes the inode too.
+/// Requests the inode number and the size only. On a file system with multigrain timestamps (Linux 6.13), a request for
+/// the times of a file makes the next write note a new time, and then each sync writes the inode too.
 #[cfg(target_os = "linux")]
 fn named(path: &Path) -> io::Result<Named> {
     use rustix::fs::{AtFlags, CWD, StatxFlags};
@@ -307,8 +308,8 @@ fn open_existing(path: &Path, write: bool) -> io::Result<Option<fs::File>> {
     }
 }
 
-/// A clearer error: that the name is a symbolic link, where the system reports "too many levels"; and who owns the file, where
-/// the system reports that permission is denied.
+/// A clearer error: that the name is a symbolic link, where the system reports "too many levels"; and who owns the
+/// file, where the system reports that permission is denied.
 fn explain(path: &Path, error: io::Error) -> io::Error {
     match fs::symlink_metadata(path) {
         Ok(meta) if meta.is_symlink() => refuse("is a symbolic link, which the store does not follow"),

@@ -1,10 +1,11 @@
-//! Scratch files: files that are being written, under the name `<path>.tmp-<random><check>`, with 16 hexadecimal digits.
+//! Scratch files: files that are being written, under the name `<path>.tmp-<random><check>`, with 16 hexadecimal
+//! digits.
 //!
-//! A file is written under this name, synced, and only then renamed to `path`. The name has two parts, so that no other file is
-//! ever taken for a scratch file:
+//! A file is written under this name, synced, and only then renamed to `path`. The name has two parts, so that no other
+//! file is ever taken for a scratch file:
 //! - 32 random bits. With them, and because the file must not exist before (`O_EXCL`), no file is overwritten.
-//! - 32 bits of checksum over the last part of `path` and the random bits. A crash may leave a scratch file behind. The next
-//!   opening removes it, and never removes a file whose name does not have the right checksum.
+//! - 32 bits of checksum over the last part of `path` and the random bits. A crash may leave a scratch file behind. The
+//!   next opening removes it, and never removes a file whose name does not have the right checksum.
 
 use super::{Disk, File, is_still};
 use crate::with_suffix;
@@ -31,8 +32,8 @@ fn name_of(path: &Path, random: u32) -> PathBuf {
     with_suffix(path, &format!("{MARK}{random:08x}{check:08x}"))
 }
 
-/// Creates a scratch file for `path`, and returns its name and the file. It is in the same directory, so that it can be renamed to
-/// `path`. It did not exist before.
+/// Creates a scratch file for `path`, and returns its name and the file. It is in the same directory, so that it can be
+/// renamed to `path`. It did not exist before.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -61,8 +62,8 @@ pub fn create_scratch(disk: &dyn Disk, path: &Path) -> io::Result<(PathBuf, Arc<
     }
 }
 
-/// Whether `candidate` is a name that [`create_scratch`] gives to a scratch file for `path`. Only the last parts of both paths are
-/// compared, not their directories.
+/// Whether `candidate` is a name that [`create_scratch`] gives to a scratch file for `path`. Only the last parts of
+/// both paths are compared, not their directories.
 #[must_use]
 pub fn is_scratch_of(path: &Path, candidate: &Path) -> bool {
     let (Some(name), Some(candidate)) = (path.file_name(), candidate.file_name()) else { return false };
@@ -120,8 +121,8 @@ impl Drop for Scratch<'_> {
     }
 }
 
-/// Removes the scratch files of `path` that a crash left behind. A file that cannot be listed or removed, for example of another
-/// user in a shared directory, does no harm.
+/// Removes the scratch files of `path` that a crash left behind. A file that cannot be listed or removed, for example
+/// of another user in a shared directory, does no harm.
 pub(crate) fn remove_left_over(disk: &dyn Disk, path: &Path) {
     let left_over = disk.list(path).unwrap_or_default();
     left_over.iter().filter(|candidate| is_scratch_of(path, candidate)).for_each(|candidate| drop(disk.remove(candidate)));

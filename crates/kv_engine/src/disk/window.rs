@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
-/// A part of a file in memory, which slides over the file. So a scan of any length needs little memory, and usually reads no byte
-/// twice.
+/// A part of a file in memory, which slides over the file. So a scan of any length needs little memory, and usually
+/// reads no byte twice.
 pub(crate) struct Window {
     file: Arc<dyn File>,
     len: u64,
@@ -25,7 +25,8 @@ pub(crate) struct Window {
 pub(crate) enum ReadMode {
     /// Through the page cache.
     Cached,
-    /// Each step is one request to the disk, and no more than that is under mode: others who want it wait for less.
+    /// Bypasses the page cache. Each step is one request to the disk, and only one is in progress, so other users of
+    /// the disk wait less.
     Direct,
 }
 
@@ -43,8 +44,8 @@ impl Window {
         Ok(Window { file, len, start: 0, bytes: Vec::new(), step: WINDOW_BYTES, ahead: None })
     }
 
-    /// Lets another thread read ahead from `offset` on, until the caller reads elsewhere. The bytes and the errors are the same as
-    /// without it. If no thread can be started, or the address space is small, no thread reads ahead.
+    /// Lets another thread read ahead from `offset` on, until the caller reads elsewhere. The bytes and the errors are
+    /// the same as without it. If no thread can be started, or the address space is small, no thread reads ahead.
     pub(crate) fn read_ahead(&mut self, offset: u64, step_bytes: usize, mode: ReadMode) {
         if memory::is_scarce() {
             return;

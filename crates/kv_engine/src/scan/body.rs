@@ -9,8 +9,8 @@ pub(super) const READ_BYTES: usize = 1 << 20;
 /// A body up to this length is checked byte by byte also in a search.
 pub(super) const SHORT_BYTES: usize = 4096;
 
-/// Whether the bytes from `at` on are the body that `header` was made for. So a wrong length costs no memory, also in a file that
-/// is mostly a hole.
+/// Whether the bytes from `at` on are the body that `header` was made for. So a wrong length costs no memory, also in a
+/// file that is mostly a hole.
 pub(crate) fn body_holds(file: &dyn File, mut at: u64, header: &Header, salt: u32) -> io::Result<Result<(), Fault>> {
     let mut bytes = vec![0; header.body_len.min(READ_BYTES)];
     let (mut left, mut sum) = (header.body_len, salt);

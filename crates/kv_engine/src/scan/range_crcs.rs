@@ -1,16 +1,17 @@
 //! [`RangeCrcs`]: the CRC-32 of any range of a file, in time that does not grow with the length of the range.
 //!
-//! A search for whole frames may meet heads whose bodies overlap: a crafted file may have a valid head at every 33rd byte, each of
-//! which claims all bytes behind it. Summing each body from its first byte to its last would take time that grows with the square
-//! of the file's length. But a CRC is linear: the CRCs of two prefixes of the file give the CRC of the range between their ends.
+//! A search for whole frames may meet heads whose bodies overlap: a crafted file may have a valid head at every 33rd
+//! byte, each of which claims all bytes behind it. Summing each body from its first byte to its last would take time
+//! that grows with the square of the file's length. But a CRC is linear: the CRCs of two prefixes of the file give the
+//! CRC of the range between their ends.
 //!
 //! ```text
 //! start ├──── up to a ────┤
 //!       ├──── up to a ────┼──────── a to b ────────┤    crc(a to b) = crc(up to b) − crc(up to a) · x^(8 · (b − a))
 //! ```
 //!
-//! So the CRC of the prefix up to each multiple of [`STEP_BYTES`] is kept, four bytes for each step. It is computed when it is
-//! first needed. The CRC of a range then costs at most two steps of the file.
+//! So the CRC of the prefix up to each multiple of [`STEP_BYTES`] is kept, four bytes for each step. It is computed
+//! when it is first needed. The CRC of a range then costs at most two steps of the file.
 
 use crate::disk::{File, read_full_at};
 use crate::record::crc;

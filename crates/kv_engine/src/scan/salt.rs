@@ -1,11 +1,11 @@
 //! Finds the salt of a file whose header is lost, from its whole frames.
 //!
-//! The check of a frame is a CRC-32 that begins with the salt. A CRC can be run backwards: its value and the bytes that it covers
-//! give the salt. The check of the body then tells whether there is a frame at all.
+//! The check of a frame is a CRC-32 that begins with the salt. A CRC can be run backwards: its value and the bytes that
+//! it covers give the salt. The check of the body then tells whether there is a frame at all.
 //!
-//! A value of this file may hold frames of another file. So the result is the salt whose frames have the most bytes; of two with
-//! equally many, the one that comes first. A crafted file may show a new salt at each 33rd byte. So at most [`MOST_SALTS`] are
-//! kept. When there are that many, the half with fewer bytes is dropped.
+//! A value of this file may hold frames of another file. So the result is the salt whose frames have the most bytes; of
+//! two with equally many, the one that comes first. A crafted file may show a new salt at each 33rd byte. So at most
+//! [`MOST_SALTS`] are kept. When there are that many, the half with fewer bytes is dropped.
 
 use super::{Frame, body, range_crcs::RangeCrcs};
 use crate::disk::{File, Window};
@@ -40,8 +40,8 @@ impl Salts {
     }
 }
 
-/// The salt of the frames of `file` from `offset` on, the offset of its first frame, and the head of that. `None`: there are no
-/// frames.
+/// The salt of the frames of `file` from `offset` on, the offset of its first frame, and the head of that. `None`:
+/// there are no frames.
 pub(crate) fn find_salt(file: Arc<dyn File>, path: &Path, mut offset: u64) -> Result<Option<(u32, u64, Header)>> {
     let reading = || Error::io("reading", path);
     let mut crcs = RangeCrcs::new(Arc::clone(&file), offset);

@@ -1,7 +1,8 @@
-//! The search for whole frames behind a bad one. It decides whether the bad one is torn or damaged (table: head of `scan.rs`).
+//! The search for whole frames behind a bad one. It decides whether the bad one is torn or damaged (table: head of
+//! `scan.rs`).
 //!
-//! Every byte may be the first of a frame. A look at a few bytes of the head rules out most of them. A head whose checksum
-//! holds is followed by a check of its body.
+//! Every byte may be the first of a frame. A look at a few bytes of the head rules out most of them. A head whose
+//! checksum holds is followed by a check of its body.
 
 use super::range_crcs::RangeCrcs;
 use super::{Frame, Frames, body};
@@ -25,8 +26,8 @@ pub(crate) struct Beyond {
 }
 
 impl Frames {
-    /// Searches for whole frames behind the bad one at the reader's position, and calls `each` with each of them. No frame that
-    /// is found here is ever replayed. It decides the verdict, and is counted.
+    /// Searches for whole frames behind the bad one at the reader's position, and calls `each` with each of them. No
+    /// frame that is found here is ever replayed. It decides the verdict, and is counted.
     pub(crate) fn look_beyond(&mut self, mut each: impl FnMut(Frame<'_>)) -> Result<Beyond> {
         let expected = self.last + 1;
         let mut beyond = Beyond::default();
@@ -79,8 +80,8 @@ impl Frames {
         }
     }
 
-    /// Whether the body that belongs to a head passes its checksum, in time that does not grow with its length. So many heads that
-    /// claim the same bytes do not slow the search down.
+    /// Whether the body that belongs to a head passes its checksum, in time that does not grow with its length. So many
+    /// heads that claim the same bytes do not slow the search down.
     fn may_be_whole(&mut self, offset: u64, header: &Header) -> Result<bool> {
         let (from, to) = (offset + HEADER_BYTES as u64, offset + Frame::len_of(header));
         if to > self.window.len() || header.body_len <= body::SHORT_BYTES {

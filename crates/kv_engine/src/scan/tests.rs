@@ -6,10 +6,10 @@ use crate::disk::{Disk, OsDisk};
 use crate::record::{Body, Place};
 
 pub(super) const SALT: u32 = 0x5a17_5a17;
-/// Not a byte of any frame's head that could be one of the sequence numbers used here.
+/// A byte that is not part of any sequence number used here.
 const JUNK: u8 = 0xee;
 
-/// A file of frames in the making.
+/// A file of frames that a test builds.
 pub(super) struct Made {
     pub(super) bytes: Vec<u8>,
     link: u32,
@@ -36,7 +36,7 @@ impl Made {
         self.bytes.extend(std::iter::repeat_n(JUNK, count));
     }
 
-    /// The frames of these bytes, behind number `last`; the first of them is due at `at`.
+    /// A reader of these bytes. Frame number `last + 1` is expected at `at`.
     fn frames_of(&self, kind: Kind, at: u64, last: Seq) -> Frames {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("frames");
@@ -49,13 +49,13 @@ impl Made {
         self.frames_of(Kind::WRITE, 0, 0)
     }
 
-    /// What is found behind the place where number `last + 1` should begin and does not.
+    /// The search behind `at`, where write `last + 1` should begin and does not.
     pub(super) fn beyond(&self, at: u64, last: Seq) -> Beyond {
         self.frames_of(Kind::WRITE, at, last).look_beyond(|_| {}).unwrap()
     }
 }
 
-/// Reads on to the first place that is not a frame.
+/// Reads to the first place that is not a frame.
 pub(super) fn fault(frames: &mut Frames) -> Option<Fault> {
     loop {
         match frames.next().unwrap() {
@@ -67,7 +67,7 @@ pub(super) fn fault(frames: &mut Frames) -> Option<Fault> {
 }
 
 #[test]
-fn frames_come_in_order_and_the_reader_stands_behind_the_last_good_one() {
+fn frames_come_in_order_and_the_reader_stops_behind_the_last_good_one() {
     let mut made = Made::new();
     made.frame(Kind::OPENED, 0, 0, b"12345678");
     let first = made.write(1, 0);
@@ -87,7 +87,7 @@ fn frames_come_in_order_and_the_reader_stands_behind_the_last_good_one() {
     assert!(matches!(Made::new().frames().next().unwrap(), Next::End));
 }
 
-/// A file of which nobody knows yet how long it becomes.
+/// A file whose final length is not known yet.
 #[derive(Debug)]
 struct Endless(Arc<dyn File>);
 
@@ -102,7 +102,7 @@ impl crate::disk::Readable for Endless {
 }
 
 #[test]
-fn an_end_that_shows_only_when_it_is_reached_is_the_end() {
+fn an_end_that_is_known_only_when_it_is_reached_is_the_end() {
     let mut made = Made::new();
     for seq in 1..=3 {
         made.frame(Kind::ENTRIES, seq, 0, b"body");
@@ -157,7 +157,7 @@ fn a_frame_that_does_not_continue_the_numbers_is_bad() {
 }
 
 #[test]
-fn a_kind_that_has_no_place_in_the_file_is_an_error_and_not_the_end() {
+fn an_unexpected_kind_is_an_error_and_not_the_end() {
     let in_a_log = [Kind::ENTRIES, Kind::INDEX].map(|kind| (Kind::WRITE, kind));
     let in_a_snapshot = [Kind::WRITE, Kind::OPENED].map(|kind| (Kind::ENTRIES, kind));
     for ((numbered, kind), seq) in in_a_log.into_iter().chain(in_a_snapshot).flat_map(|each| [(each, 0), (each, 1)]) {
@@ -170,7 +170,7 @@ fn a_kind_that_has_no_place_in_the_file_is_an_error_and_not_the_end() {
 }
 
 #[test]
-fn zeros_are_told_from_bytes_however_far_they_reach() {
+fn zeros_at_the_end_and_bytes_behind_zeros_are_distinguished() {
     for count in [1, 32, 33, (64 << 10) - 1, 64 << 10, (64 << 10) + 1, 300_000] {
         let mut made = Made::new();
         made.write(1, 0);
@@ -199,17 +199,17 @@ fn the_witness_is_the_first_frame_made_after_the_bad_one_was_synced() {
 }
 
 #[test]
-fn the_mark_of_an_opening_proves_what_stands_before_it() {
+fn the_mark_of_an_opening_proves_the_writes_before_it() {
     let mut made = Made::new();
     made.junk(50);
     let mark = made.frame(Kind::OPENED, 1, 0, b"12345678");
     assert_eq!(made.beyond(0, 1), Beyond { whole: 1, last: 1, witness: Some((mark, 1)), promised: 1 });
     assert_eq!(made.beyond(0, 0).promised, 1);
-    assert_eq!(made.beyond(0, 2), Beyond::default(), "of an earlier number: not behind this place");
+    assert_eq!(made.beyond(0, 2), Beyond::default(), "its number is too low to be behind this place");
 }
 
 #[test]
-fn a_whole_frame_that_is_not_the_one_due_is_counted_and_a_sound_length_is_believed() {
+fn a_whole_frame_with_another_number_is_counted_and_the_length_of_a_valid_head_is_trusted() {
     let mut made = Made::new();
     let at = made.write(3, 2);
     assert_eq!(made.beyond(0, 1), Beyond { whole: 1, last: 3, witness: Some((at, 3)), promised: 2 });
@@ -228,9 +228,9 @@ fn a_whole_frame_that_is_not_the_one_due_is_counted_and_a_sound_length_is_believ
     assert_eq!((beyond.whole, seen), (1, vec![(next, b"body".to_vec())]));
 }
 
-/// Numbers that so short a file cannot have are not looked at: most bytes are no frame's head.
+/// Sequence numbers that a file of this length cannot reach are skipped: most bytes are no head.
 #[test]
-fn numbers_are_searched_up_to_what_fits_into_the_file() {
+fn sequence_numbers_are_searched_up_to_what_fits_into_the_file() {
     for (offset, last) in [(0, 0), (0, 7), (40, 7)] {
         let most = last + 1 + (100 + HEADER_BYTES as u64 + 4 - offset) / HEADER_BYTES as u64;
         for (seq, whole) in [(last, 1), (most, 1), (most + 1, 0)] {
@@ -257,5 +257,5 @@ fn a_frame_is_found_wherever_it_begins() {
     let at = made.frame(Kind::OPENED, 0, 0, b"");
     assert_eq!(made.beyond(0, 0).witness, Some((at, 0)));
     made.bytes.truncate(at as usize + HEADER_BYTES - 1);
-    assert_eq!(made.beyond(0, 0), Beyond::default(), "a head that is cut");
+    assert_eq!(made.beyond(0, 0), Beyond::default(), "a truncated head");
 }

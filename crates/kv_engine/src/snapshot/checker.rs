@@ -1,5 +1,5 @@
-//! [`BlockChecker`]: checks a snapshot block by block: the frames, the order of the keys, the index, the count and the digest.
-//! Loading uses it, and so does the thread that reads a new snapshot back.
+//! [`BlockChecker`]: checks a snapshot block by block: the frames, the order of the keys, the index, the count and the
+//! digest. Loading uses it, and so does the thread that reads a new snapshot back.
 
 use super::format::{BLOCK_BYTES, Header, Ref, damage};
 use super::index::Builder;
@@ -64,7 +64,8 @@ impl BlockChecker {
         frame: &Frame<'_>,
         each: &mut impl FnMut(u64, OpRef<'_>) -> ControlFlow<()>,
     ) -> std::result::Result<ControlFlow<()>, &'static str> {
-        // All of it is decoded before any of it is handed over. It is not kept as a list, which may be longer than the block.
+        // All of it is decoded before any of it is handed over. It is not kept as a list, which may be longer than the
+        // block.
         state::decode_each(frame.body, |_| {}).ok_or("the block's content is invalid")?;
         let mut rest = frame.body;
         let ops = std::iter::from_fn(|| if rest.is_empty() { None } else { state::decode_one(&mut rest) });

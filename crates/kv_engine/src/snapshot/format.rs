@@ -1,5 +1,5 @@
-//! The header of a snapshot, references to its blocks, and the sizes that are part of the format. The bytes are drawn at the
-//! head of `snapshot.rs`.
+//! The header of a snapshot, references to its blocks, and the sizes that are part of the format. The bytes are drawn
+//! at the head of `snapshot.rs`.
 
 use crate::error::{Error, Result};
 use crate::magic::{SNAPSHOT as MAGIC, describe};

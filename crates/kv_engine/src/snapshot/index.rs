@@ -1,19 +1,19 @@
-//! The index of a snapshot: a tree of blocks, by which one entry is found without reading the others. It is made while the
-//! entries are written, with one block for each level in memory.
+//! The index of a snapshot: a tree of blocks, by which one entry is found without reading the others. It is made while
+//! the entries are written, with one block for each level in memory.
 //!
 //! ```text
 //! index block := entry*                         (the body of a frame of kind 5)
 //! entry       := offset: u64  frame length: u32  check: u32  key length: u32  key
 //! ```
 //!
-//! An entry names a block of entries or of the index: where it is, the check that its frame begins with, and the first key in
-//! it or below it. So each block confirms the blocks below it, and the header confirms the root. A lookup that goes down from
-//! the header reads what was written there, or reports an error.
+//! An entry names a block of entries or of the index: where it is, the check that its frame begins with, and the first
+//! key in it or below it. So each block confirms the blocks below it, and the header confirms the root. A lookup that
+//! goes down from the header reads what was written there, or reports an error.
 //!
-//! Order of frames: an index block follows the last block that it lists, as soon as it is full. It is full when it has 4 KiB
-//! and two entries; the second condition bounds the height of a tree of long keys. When the entries end, the blocks that are not
-//! full are closed from the bottom up, so the last frame is the root. Reading a whole snapshot makes the index again and
-//! compares.
+//! Order of frames: an index block follows the last block that it lists, as soon as it is full. It is full when it has
+//! 4 KiB and two entries; the second condition bounds the height of a tree of long keys. When the entries end, the
+//! blocks that are not full are closed from the bottom up, so the last frame is the root. Reading a whole snapshot
+//! makes the index again and compares.
 
 use super::format::{BLOCK_BYTES, REF_BYTES, Ref};
 use crate::MAX_KEY_BYTES;

@@ -1,34 +1,34 @@
-//! [`Paged`]: looks up values in a snapshot that stays on the disk. A lookup gives the value that was written, or that there is
-//! none, or [`Error::Damaged`] with the place of the damage. It never gives a wrong value.
+//! [`Paged`]: looks up values in a snapshot that stays on the disk. A lookup gives the value that was written, or that
+//! there is none, or [`Error::Damaged`] with the place of the damage. It never gives a wrong value.
 //!
-//! Opening reads the header and the root of the index, however long the snapshot is. A lookup reads one index block of each
-//! level, and then one block of entries. A block is checked before any byte of it is used: the check of its frame must be the
-//! one that the block above names, and the checksums of head and body must match. The header has its own checksum, and names the
-//! root.
+//! Opening reads the header and the root of the index, however long the snapshot is. A lookup reads one index block of
+//! each level, and then one block of entries. A block is checked before any byte of it is used: the check of its frame
+//! must be the one that the block above names, and the checksums of head and body must match. The header has its own
+//! checksum, and names the root.
 //!
-//! Checksums find accidents, not intent. A crafted file can have valid checksums and blocks that name each other, or themselves.
-//! So a lookup does not trust the shape of the tree either. The writer puts a block behind all blocks that it lists, and those
-//! one behind the other. A lookup checks that:
+//! Checksums find accidents, not intent. A crafted file can have valid checksums and blocks that name each other, or
+//! themselves. So a lookup does not trust the shape of the tree either. The writer puts a block behind all blocks that
+//! it lists, and those one behind the other. A lookup checks that:
 //!
 //! ```text
 //!        floor                                            a block of the index
 //!          ├── first below ──┤├── second below ──┤ …  ├── lists all of these ──┤
 //! ```
 //!
-//! - A listed block begins at the floor or behind it, and ends before the block that lists it begins. The blocks below it must end
-//!   before it begins, and their floor is the end of the block listed before it. So a scan reads each byte of the file at most
-//!   once, and every descent ends.
-//! - There are at most [`MOST_LEVELS`] levels. A block lists at least two others, so more levels do not fit into any file. A scan
-//!   keeps a list of the blocks that are still to be read; it does not recurse.
-//! - The keys in a block ascend. This is checked when the block is read, before it is cached. A scan checks that they also ascend
-//!   from block to block, so it skips entries only in its first block.
-//! - No block is longer than the writer makes one. A block of more than 4 KiB has one entry, or is an index block with two long
-//!   keys at its end. A long block gets memory only when its checksum is known to match.
+//! - A listed block begins at the floor or behind it, and ends before the block that lists it begins. The blocks below
+//!   it must end before it begins, and their floor is the end of the block listed before it. So a scan reads each byte
+//!   of the file at most once, and every descent ends.
+//! - There are at most [`MOST_LEVELS`] levels. A block lists at least two others, so more levels do not fit into any
+//!   file. A scan keeps a list of the blocks that are still to be read; it does not recurse.
+//! - The keys in a block ascend. This is checked when the block is read, before it is cached. A scan checks that they
+//!   also ascend from block to block, so it skips entries only in its first block.
+//! - No block is longer than the writer makes one. A block of more than 4 KiB has one entry, or is an index block with
+//!   two long keys at its end. A long block gets memory only when its checksum is known to match.
 //!
-//! Blocks are read by position, not through a memory mapping. Both use the page cache of the system. But a page of a mapping can
-//! change after it was checked. And if the file is truncated, or a sector cannot be read, touching the mapping kills the process
-//! with SIGBUS, while a read returns an error. Mapping is also `unsafe`. A read costs a copy and a check more; blocks that are
-//! used again come from the cache, which holds checked blocks up to its size.
+//! Blocks are read by position, not through a memory mapping. Both use the page cache of the system. But a page of a
+//! mapping can change after it was checked. And if the file is truncated, or a sector cannot be read, touching the
+//! mapping kills the process with SIGBUS, while a read returns an error. Mapping is also `unsafe`. A read costs a copy
+//! and a check more; blocks that are used again come from the cache, which holds checked blocks up to its size.
 
 use super::format::{BLOCK_BYTES, HEADER_BYTES, Header, Ref};
 use super::index::{self, split_entry};
@@ -290,7 +290,8 @@ impl Paged {
 /// A longer block is read twice: first to check it, before memory for it is allocated.
 const LONG_BYTES: usize = 1 << 20;
 
-/// Whether the content of a block is valid: at least one entry, ascending keys, and in a long block of entries only one.
+/// Whether the content of a block is valid: at least one entry, ascending keys, and in a long block of entries only
+/// one.
 fn is_valid(block: &Block) -> bool {
     let (mut rest, mut last) = (block.body(), &[][..]);
     let is_long = rest.len() > BLOCK_BYTES;

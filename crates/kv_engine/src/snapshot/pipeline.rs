@@ -1,18 +1,19 @@
-//! [`Pipeline`]: writes the bytes of a new snapshot into its scratch file, syncs them, and reads them back from the medium.
+//! [`Pipeline`]: writes the bytes of a new snapshot into its scratch file, syncs them, and reads them back from the
+//! medium.
 //!
 //! ```text
 //! caller: merge → encode ─┬─ piece ─▶ writer: write ─── so much is written ──▶ reader: sync → drop the cache → read
 //!                         ◀─ memory ──┘                                        checker: check every byte ◀┘
 //! ```
 //!
-//! - The caller writes a short snapshot itself, syncs it, and reads it back. From [`Plan::threadless_bytes`] on, threads write and
-//!   read back while the caller makes the rest. They bypass the system's page cache where they can.
-//! - The file is read back in steps. Before each step, all of it was written, then synced, and then the system was asked to drop
-//!   its cache of the file. The check is the one that loading does, [`BlockChecker`].
-//! - The first [`HEAD_BYTES`] are written last, because they hold the header. The threads check the frames in them from memory.
-//!   At the end these bytes are read back too, and compared.
-//! - An error of any thread is an error of the whole. The file is then removed, so it does not matter which thread learns that a
-//!   sync has failed.
+//! - The caller writes a short snapshot itself, syncs it, and reads it back. From [`Plan::threadless_bytes`] on,
+//!   threads write and read back while the caller makes the rest. They bypass the system's page cache where they can.
+//! - The file is read back in steps. Before each step, all of it was written, then synced, and then the system was
+//!   asked to drop its cache of the file. The check is the one that loading does, [`BlockChecker`].
+//! - The first [`HEAD_BYTES`] are written last, because they hold the header. The threads check the frames in them from
+//!   memory. At the end these bytes are read back too, and compared.
+//! - An error of any thread is an error of the whole. The file is then removed, so it does not matter which thread
+//!   learns that a sync has failed.
 
 use super::checker::BlockChecker;
 use super::format::{BLOCK_BYTES, Form, HEADER_BYTES, Header};
@@ -287,8 +288,8 @@ fn check(file: Arc<dyn File>, path: &Path, salt: u32, form: Form, piece_bytes: u
     Ok((checker, frames.offset() - HEADER_BYTES as u64))
 }
 
-/// The file while it is being written, for reading: a read of later bytes waits until they are written. Each step is read once,
-/// from the medium.
+/// The file while it is being written, for reading: a read of later bytes waits until they are written. Each step is
+/// read once, from the medium.
 #[derive(Debug)]
 struct FileInProgress {
     file: Arc<dyn File>,

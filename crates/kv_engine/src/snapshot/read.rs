@@ -1,7 +1,8 @@
 //! Reading a whole snapshot, and checking every byte of it.
 //!
-//! The lengths and counts in the header are compared with the length of the file before anything is made of them, because a file
-//! may be crafted, and mostly a hole. So there are at most [`MOST_META_BYTES`] meta bytes, and no more entries than fit.
+//! The lengths and counts in the header are compared with the length of the file before anything is made of them,
+//! because a file may be crafted, and mostly a hole. So there are at most [`MOST_META_BYTES`] meta bytes, and no more
+//! entries than fit.
 
 use super::checker::BlockChecker;
 use super::format::{ENTRIES_AT, HEADER_BYTES, Header, META_LEN_AT, damage};
@@ -39,10 +40,18 @@ pub(super) fn check_meta(file: &dyn File, path: &Path, header: &Header) -> Resul
     }
     let meta_len = header.meta_len as usize;
     if meta_len > MOST_META_BYTES {
-        return Err(Error::damaged(path, META_LEN_AT as u64, damage(&format!("the header says {meta_len} meta bytes; the limit is {MOST_META_BYTES}"))));
+        return Err(Error::damaged(
+            path,
+            META_LEN_AT as u64,
+            damage(&format!("the header says {meta_len} meta bytes; the limit is {MOST_META_BYTES}")),
+        ));
     }
     if header.entries > header.data_len / LEAST_ENTRY_BYTES {
-        return Err(Error::damaged(path, ENTRIES_AT as u64, damage(&format!("the header says {} entries, more than fit into the file", header.entries))));
+        return Err(Error::damaged(
+            path,
+            ENTRIES_AT as u64,
+            damage(&format!("the header says {} entries, more than fit into the file", header.entries)),
+        ));
     }
     let mut meta = vec![0; meta_len];
     let got = read_full_at(file, HEADER_BYTES as u64, &mut meta).map_err(Error::io("reading", path))?;
@@ -52,8 +61,8 @@ pub(super) fn check_meta(file: &dyn File, path: &Path, header: &Header) -> Resul
     Ok(())
 }
 
-/// Reads and checks a whole snapshot. Calls `each` with every entry, in key order, and the offset of its frame. If this fails,
-/// the entries that `each` got must not be used.
+/// Reads and checks a whole snapshot. Calls `each` with every entry, in key order, and the offset of its frame. If this
+/// fails, the entries that `each` got must not be used.
 pub(crate) fn load(file: Arc<dyn File>, path: &Path, mut each: impl FnMut(u64, OpRef<'_>)) -> Result<Header> {
     let whole = load_while(file, path, |at, op| {
         each(at, op);

@@ -1,7 +1,7 @@
 //! [`Writer`]: entries in key order become the frames of a snapshot.
 //!
-//! Short entries are collected until they fill a frame. A long entry has a frame of its own. Its bytes are copied piece by piece
-//! into the [`Pipeline`], so no copy of a whole long value is made.
+//! Short entries are collected until they fill a frame. A long entry has a frame of its own. Its bytes are copied piece
+//! by piece into the [`Pipeline`], so no copy of a whole long value is made.
 
 use super::format::{BLOCK_BYTES, Form, HEADER_BYTES, Header, Ref};
 use super::index::Builder;

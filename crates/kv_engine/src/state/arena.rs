@@ -6,10 +6,10 @@
 //! entry := key length: u16  value length: u16  key  value  zeros up to a whole number of 64-bit words
 //! ```
 //!
-//! Blocks have [`BLOCK_WORDS`] words; the first ones have fewer, like the first pieces of the [`WordArray`]. A value of another
-//! length goes to the end of the current block, and the words of the old entry are dead. When too many words are dead, the live
-//! entries of the block with the fewest of them move to the current block, and the emptied block is used again. So dead words
-//! stay within a quarter of the live ones, and no single write moves more than one block.
+//! Blocks have [`BLOCK_WORDS`] words; the first ones have fewer, like the first pieces of the [`WordArray`]. A value of
+//! another length goes to the end of the current block, and the words of the old entry are dead. When too many words
+//! are dead, the live entries of the block with the fewest of them move to the current block, and the emptied block is
+//! used again. So dead words stay within a quarter of the live ones, and no single write moves more than one block.
 //!
 //! As in the index, readers may read while the writer works. They may then see nonsense, but only memory of the arena.
 
@@ -20,7 +20,8 @@ use std::sync::atomic::Ordering::Relaxed;
 /// Words in a block: a power of two, twice as many as the longest entry needs. An entry lies in one block.
 pub(super) const BLOCK_WORDS: usize = 1 << BLOCK_BITS;
 const BLOCK_BITS: u32 = 10;
-/// The first block has `1 << FIRST` words, and so has the second. Each of the next ones has twice as many as the one before.
+/// The first block has `1 << FIRST` words, and so has the second. Each of the next ones has twice as many as the one
+/// before.
 const FIRST: u32 = 6;
 /// The number of blocks that are shorter than the others.
 const SMALL_BLOCKS: usize = (BLOCK_BITS - FIRST) as usize + 1;
@@ -121,8 +122,8 @@ impl Entry<'_> {
         self.value_len
     }
 
-    /// Whether the key is this one. Few instructions, without a loop over bytes: the fewer there are, the more lookups the
-    /// processor can work on at a time.
+    /// Whether the key is this one. Few instructions, without a loop over bytes: the fewer there are, the more lookups
+    /// the processor can work on at a time.
     #[inline]
     pub(super) fn is_of(&self, key: &[u8]) -> bool {
         if self.key_len != key.len() {
@@ -272,8 +273,8 @@ impl Arena {
         }
     }
 
-    /// Empties one block if too many words are dead. Calls `moved` with the key and the place of each entry in it. If the entry is
-    /// in use, `moved` calls the function it gets, which moves the entry and returns the new place.
+    /// Empties one block if too many words are dead. Calls `moved` with the key and the place of each entry in it. If
+    /// the entry is in use, `moved` calls the function it gets, which moves the entry and returns the new place.
     pub(super) fn compact(&self, blocks: &mut Blocks, mut moved: impl FnMut(&[u8], Place, &mut dyn FnMut() -> Place)) {
         let Some(victim) = blocks.victim() else { return };
         let mut key = Vec::new();

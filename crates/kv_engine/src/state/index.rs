@@ -1,7 +1,7 @@
 //! [`Index`]: where the entries of a shard are, by the hashes of their keys.
 //!
-//! A hash table whose buckets are cache lines, so that most lookups touch one (CLHT: David, Guerraoui and Trigonakis, Asynchronized
-//! Concurrency, ASPLOS 2015):
+//! A hash table whose buckets are cache lines, so that most lookups touch one (CLHT: David, Guerraoui and Trigonakis,
+//! Asynchronized Concurrency, ASPLOS 2015):
 //!
 //! ```text
 //! line := slot ×7  link         each 64 bits
@@ -9,9 +9,10 @@
 //! link := number of the line in which the bucket goes on + 1; zero when it does not
 //! ```
 //!
-//! Slots are filled from the first one on, without gaps. The table grows by one bucket at a time (linear hashing: Litwin, VLDB
-//! 1980), so no single write pays for all of the growth. When there are more than [`FILL`] entries per bucket, the next bucket
-//! is split: the entries whose hashes have one more bit set move to a new bucket. The table does not shrink.
+//! Slots are filled from the first one on, without gaps. The table grows by one bucket at a time (linear hashing:
+//! Litwin, VLDB 1980), so no single write pays for all of the growth. When there are more than [`FILL`] entries per
+//! bucket, the next bucket is split: the entries whose hashes have one more bit set move to a new bucket. The table
+//! does not shrink.
 //!
 //! Readers may read while the writer works. They may then see nonsense, but every lookup ends.
 
@@ -121,8 +122,8 @@ impl Index {
         }
     }
 
-    /// Calls `see` for the entries that have this hash, until it returns something. While a thread writes, it may be called for an
-    /// entry that does not exist.
+    /// Calls `see` for the entries that have this hash, until it returns something. While a thread writes, it may be
+    /// called for an entry that does not exist.
     #[inline]
     pub(super) fn find<T>(&self, half: u32, mut see: impl FnMut(Place) -> Result<Option<T>, Torn>) -> Result<Option<T>, Torn> {
         let Some(mut line) = self.bucket_line(half)? else { return Ok(None) };
@@ -247,8 +248,8 @@ impl Index {
     }
 }
 
-/// One bit for each slot that has this hash. If the hash is zero, empty slots match too. There is no branch, because the processor
-/// would mispredict it most of the time and discard the lookups that it has begun behind this one.
+/// One bit for each slot that has this hash. If the hash is zero, empty slots match too. There is no branch, because
+/// the processor would mispredict it most of the time and discard the lookups that it has begun behind this one.
 #[inline]
 fn matches(line: &Line, half: u32) -> u32 {
     line[..SLOTS].iter().enumerate().fold(0, |matches, (at, word)| matches | u32::from(half_of(word.load(Relaxed)) == half) << at)

@@ -1,10 +1,12 @@
 //! [`Map`]: the engine's state, read and written by many threads.
 //!
-//! A hash of the key chooses one of the [shards](super::shard). Readers of short entries take no lock. Other readers take the lock
-//! of their shard. It is held for one lookup or one write, and never while a thread waits for a sync or a checkpoint.
+//! A hash of the key chooses one of the [shards](super::shard). Readers of short entries take no lock. Other readers
+//! take the lock of their shard. It is held for one lookup or one write, and never while a thread waits for a sync or a
+//! checkpoint.
 //!
-//! Only scans need the keys in order. The first scan makes the ordered set of keys. From then on the shards record which keys
-//! come and go, and the next scan brings the set up to date. A store that is never scanned, as most are, has no such set.
+//! Only scans need the keys in order. The first scan makes the ordered set of keys. From then on the shards record
+//! which keys come and go, and the next scan brings the set up to date. Most stores are never scanned, and have no
+//! ordered set.
 
 use super::key_hash::{KeyHasher, SHARDS};
 use super::shard::{KeyChanges, Reading, Shard, Writing};
@@ -179,7 +181,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(300))]
 
-        /// The map holds the same entries as the simple ordered one, in the same order. Scans in between change nothing.
+        /// The map holds the same entries as the simple ordered one, in the same order. Scans in between change
+        /// nothing.
         #[test]
         fn the_map_is_the_state(steps in proptest::collection::vec((proptest::collection::vec(op(), 1..5), any::<bool>()), 1..200)) {
             let (map, mut state) = (Map::default(), State::default());
@@ -240,8 +243,8 @@ mod tests {
         }
     }
 
-    /// The writer overwrites in place and elsewhere, moves other entries, splits buckets, and deletes. A reader always sees one
-    /// whole value as it was written, and always finds a key that always has a value.
+    /// The writer overwrites in place and elsewhere, moves other entries, splits buckets, and deletes. A reader always
+    /// sees one whole value as it was written, and always finds a key that always has a value.
     #[test]
     fn readers_beside_a_writer_see_whole_values() {
         const KEYS: u32 = 2000;

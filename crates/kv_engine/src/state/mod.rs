@@ -1,8 +1,9 @@
-//! The state of a store: what its writes, applied in order, make of an empty map. Applying is deterministic: it uses no clock, no
-//! randomness and no file. The same writes give the same state, and the same state gives the same [`Digest`].
+//! The state of a store: what its writes, applied in order, make of an empty map. Applying is deterministic: it uses no
+//! clock, no randomness and no file. The same writes give the same state, and the same state gives the same [`Digest`].
 //!
-//! There are two maps with the same content. [`State`] is a plain ordered map, simple enough to be trusted. Recovery tests
-//! and the torture compare the engine with it. [`Map`] is the engine's: hashed, for many threads, with lookups that take no lock.
+//! There are two maps with the same content. [`State`] is a plain ordered map, simple enough to be trusted. Recovery
+//! tests and the torture compare the engine with it. [`Map`] is the engine's: hashed, for many threads, with lookups
+//! that take no lock.
 //!
 //! # The bytes of a write
 //!
@@ -158,8 +159,8 @@ impl OpRef<'_> {
     }
 }
 
-/// The operations in the bytes of a write, in order. `None`: the bytes are not a list of operations within the limits. If their
-/// checksum holds, that means a bug or a crafted file.
+/// The operations in the bytes of a write, in order. `None`: the bytes are not a list of operations within the limits.
+/// If their checksum holds, that means a bug or a crafted file.
 pub(crate) fn decode(bytes: &[u8]) -> Option<Vec<OpRef<'_>>> {
     let mut ops = Vec::with_capacity(1);
     decode_each(bytes, |op| ops.push(op))?;
@@ -258,11 +259,12 @@ impl State {
     }
 }
 
-/// A checksum of a whole state: equal states have equal digests, no matter which writes, batch sizes, snapshots and restarts led
-/// to them. It finds accidental differences, not deliberate ones. From [`Engine::snapshot`](crate::Engine::snapshot).
+/// A checksum of a whole state: equal states have equal digests, no matter which writes, batch sizes, snapshots and
+/// restarts led to them. It finds accidental differences, not deliberate ones. From
+/// [`Engine::snapshot`](crate::Engine::snapshot).
 ///
-/// It is XXH3-128 over `key length: u32, key, value length: u32, value` of each entry in key order, lengths little-endian.
-/// Shown as 32 hexadecimal digits.
+/// It is XXH3-128 over `key length: u32, key, value length: u32, value` of each entry in key order, lengths
+/// little-endian. Shown as 32 hexadecimal digits.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -290,7 +292,8 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Makes a [`Digest`] from entries that come in key order, for example to compare a copy of a store's entries with the store.
+/// Makes a [`Digest`] from entries that come in key order, for example to compare a copy of a store's entries with the
+/// store.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;

@@ -1,17 +1,19 @@
-//! One shard of the map: an [index](super::index) of places, and an [arena](super::arena) with the bytes of the entries.
+//! One shard of the map: an [index](super::index) of places, and an [arena](super::arena) with the bytes of the
+//! entries.
 //!
-//! A reader of a short entry takes no lock and writes no memory that others read. It finds the entry, copies the value, and then
-//! checks whether a thread has written in between. This is a sequence lock; the memory orders are those of Boehm, Can Seqlocks
-//! Get Along with Programming Language Memory Models?, MSPC 2012. So readers do not slow each other down, and the processor can
-//! work on several lookups at a time.
+//! A reader of a short entry takes no lock and writes no memory that others read. It finds the entry, copies the value,
+//! and then checks whether a thread has written in between. This is a sequence lock; the memory orders are those of
+//! Boehm, Can Seqlocks Get Along with Programming Language Memory Models?, MSPC 2012. So readers do not slow each other
+//! down, and the processor can work on several lookups at a time.
 //!
-//! - `version` is odd while a thread writes. Only the holder of the write lock changes it, or any word that readers see.
-//! - A reader's result counts if `version` was even before and is the same afterwards. Otherwise the reader tries again. After
-//!   [`READ_ATTEMPTS`] it takes the lock.
+//! - `version` is odd while a thread writes. Only the holder of the write lock changes it, or any word that readers
+//!   see.
+//! - A reader's result counts if `version` was even before and is the same afterwards. Otherwise the reader tries
+//!   again. After [`READ_ATTEMPTS`] it takes the lock.
 //! - Memory that readers may see is not freed before the whole shard is, so a reader never touches freed memory.
 //!
-//! An entry that is longer than [`SHORT_BYTES`](super::arena::SHORT_BYTES) has its own allocations, and its value is shared
-//! instead of copied. Its readers take the lock.
+//! An entry that is longer than [`SHORT_BYTES`](super::arena::SHORT_BYTES) has its own allocations, and its value is
+//! shared instead of copied. Its readers take the lock.
 
 use super::arena::{Arena, Blocks, Entry, is_short};
 use super::index::{Growth, Index, Place, Torn};

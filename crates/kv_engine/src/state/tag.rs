@@ -1,5 +1,5 @@
-//! Tagged values, for a map above a snapshot that stays on the disk. A byte before the value says whether it is a value or a
-//! deletion, which must hide the value in the snapshot.
+//! Tagged values, for a map above a snapshot that stays on the disk. A byte before the value says whether it is a value
+//! or a deletion, which must hide the value in the snapshot.
 
 use super::{OpRef, decode_one};
 

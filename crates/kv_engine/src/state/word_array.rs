@@ -1,9 +1,9 @@
 //! [`WordArray`]: memory that readers may read while the writer changes it.
 //!
-//! An array of 64-bit atomic words. A reader that reads during a write may see some old and some new words, but nothing worse.
-//! The shard's sequence lock tells the reader that this happened. The array grows without moving: in pieces, each as long as
-//! all pieces before it together. No piece is freed before the array is. The system allocates a piece page by page, when it
-//! is first written.
+//! An array of 64-bit atomic words. A reader that reads during a write may see some old and some new words, but nothing
+//! worse. The shard's sequence lock tells the reader that this happened. The array grows without moving: in pieces,
+//! each as long as all pieces before it together. No piece is freed before the array is. The system allocates a piece
+//! page by page, when it is first written.
 
 use std::sync::OnceLock;
 pub(super) use std::sync::atomic::AtomicU64 as Word;

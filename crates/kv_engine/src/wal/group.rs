@@ -6,7 +6,8 @@ use crate::record;
 use std::io;
 use std::sync::Arc;
 
-/// This much of an OPENED mark is made durable before the rest: less than the shortest frame, the mark of a clean close.
+/// This much of an OPENED mark is made durable before the rest: less than the shortest frame, the mark of a clean
+/// close.
 const FIRST_STEP_BYTES: usize = record::HEADER_BYTES - 1;
 
 /// Length of an OPENED mark.
@@ -60,7 +61,8 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// Whether the group makes the file longer. Then the length afterwards does not show whether the file was truncated before.
+    /// Whether the group makes the file longer. Then the length afterwards does not show whether the file was truncated
+    /// before.
     pub(crate) fn extends(&self) -> bool {
         self.reserve.is_some() || self.end.at > self.before.exact.unwrap_or(0)
     }
@@ -76,7 +78,8 @@ impl Group {
             Some((_, len)) => self.reserved.then_some(len),
             None => self.before.exact.filter(|&len| len >= self.end.at),
         };
-        // The last bytes before the group must still be there. The group's own last bytes are checked with the next group.
+        // The last bytes before the group must still be there. The group's own last bytes are checked with the next
+        // group.
         FileState { least: self.end.at, exact, ..self.before }
     }
 

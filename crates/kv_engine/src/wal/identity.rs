@@ -1,13 +1,13 @@
 //! [`FileState`]: checks that the name of an open log still shows the file that the store writes, unchanged by others.
 //!
-//! The name must show this file, with its length. The file must begin with its header, and end with the last bytes that were
-//! written. If something cannot be read, the check passes: that proves nothing.
+//! The name must show this file, with its length. The file must begin with its header, and end with the last bytes that
+//! were written. If something cannot be read, the check passes: that proves nothing.
 
 use super::header::{HEADER_BYTES, Header};
 use crate::disk::{File, FileId, Named, read_full_at};
 
-/// This many bytes at the end of the log are checked after each sync: the end of the last frame's body and, if that is short, of
-/// its head with the check of the body.
+/// This many bytes at the end of the log are checked after each sync: the end of the last frame's body and, if that is
+/// short, of its head with the check of the body.
 const LAST_BYTES: usize = 16;
 
 /// What the log's name must show: this file, with all bytes that were written to it.
@@ -35,8 +35,8 @@ impl FileState {
         FileState { least: 0, exact: None, ..self }
     }
 
-    /// How the file differs from this state, in words. `None`: it does not. If another log was copied over this one, even an older
-    /// copy of it, this finds it. With `header`, the file's first bytes are checked too.
+    /// How the file differs from this state, in words. `None`: it does not. If another log was copied over this one,
+    /// even an older copy of it, this finds it. With `header`, the file's first bytes are checked too.
     pub(crate) fn differs(&self, named: Option<Named>, file: &dyn File, header: bool) -> Option<String> {
         let Some(named) = named else {
             return Some("the log was removed or renamed while the store was open".to_string());

@@ -1,7 +1,7 @@
 //! [`NewLog`]: a log that is made whole in a scratch file before it gets its name.
 
-use super::header::{HEADER_BYTES, Header};
 use super::Wal;
+use super::header::{HEADER_BYTES, Header};
 use crate::disk::{Disk, Scratch, write_all_at};
 use crate::error::{Error, Result};
 use crate::{Seq, StoreId};
@@ -23,8 +23,8 @@ impl NewLog<'_> {
     /// Makes it durable and gives it its name. It replaces the file that had the name.
     ///
     /// # Errors
-    /// [`Error::Io`]: the old log is as it was. [`Error::Poisoned`]: the file was renamed, but the directory could not be
-    /// synced, so it is unknown which of the two logs a power cut would leave.
+    /// [`Error::Io`]: the old log is as it was. [`Error::Poisoned`]: the file was renamed, but the directory could not
+    /// be synced, so it is unknown which of the two logs a power cut would leave.
     pub(crate) fn take_over(self) -> Result<Wal> {
         self.sync()?;
         self.put_in_place()
@@ -55,7 +55,8 @@ impl NewLog<'_> {
 }
 
 impl Wal {
-    /// Makes a new, empty log whose first write will be `base + 1`, and makes it durable at `path`. It replaces the file there.
+    /// Makes a new, empty log whose first write will be `base + 1`, and makes it durable at `path`. It replaces the
+    /// file there.
     ///
     /// # Errors
     /// As [`NewLog::take_over`].

@@ -1,4 +1,4 @@
-//! Files that are made to cost time or memory.
+//! Crafted files that would cost much time or memory.
 
 use super::super::tests::{Made, SALT, fault};
 use super::super::*;
@@ -26,11 +26,11 @@ impl Readable for Counted {
     fn drop_cache(&self) {}
 }
 
-/// Sound heads, one behind the other, each of which claims all that is left. Every byte is read a few times, not once for
-/// each head; and who has lost the header as well does no more.
+/// Valid heads, one behind the other, each of which claims all bytes behind it. Every byte is read a few times, not
+/// once for each head. The same holds when the salt has to be found.
 #[test]
 fn heads_that_claim_the_same_bytes_are_searched_in_time_that_grows_with_the_file() {
-    const HEADS: usize = 40_000; // longer than what is read at once
+    const HEADS: usize = 40_000; // longer than one read
     let mut bytes = Vec::new();
     for n in 0..HEADS {
         let place = Place { salt: SALT, link: 0, seq: 7, durable: 0 };
@@ -48,7 +48,7 @@ fn heads_that_claim_the_same_bytes_are_searched_in_time_that_grows_with_the_file
     assert!(read() < 8 * len, "the salt");
 }
 
-/// It is found out from sums that the body is whole, and then from the body.
+/// The prefix CRCs show that the body is whole, and then the body itself is checked.
 #[test]
 fn a_long_frame_behind_a_bad_place_is_found() {
     for (body_len, flip) in [4096, 4097, 100_000, 3 << 20].into_iter().flat_map(|len| [(len, false), (len, true)]) {
@@ -59,11 +59,11 @@ fn a_long_frame_behind_a_bad_place_is_found() {
         let whole = made.beyond(0, 0);
         assert_eq!((whole.whole, whole.witness), (u64::from(!flip), (!flip).then_some((at, 2))), "{body_len} {flip}");
         made.bytes.pop();
-        assert_eq!(made.beyond(0, 0).whole, 0, "it is cut");
+        assert_eq!(made.beyond(0, 0).whole, 0, "it is truncated");
     }
 }
 
-/// A long body that is not whole is no frame, and costs no memory; one that is, is handed over.
+/// A long body that fails its check costs no memory. One that passes is handed over.
 #[test]
 fn a_long_body_is_checked_before_there_is_memory_for_it() {
     for len in [body::READ_BYTES, body::READ_BYTES + 1, 5 * body::READ_BYTES / 2] {
@@ -77,7 +77,7 @@ fn a_long_body_is_checked_before_there_is_memory_for_it() {
         made.bytes.pop();
         assert_eq!(fault(&mut made.frames()), Some(Fault::Short));
     }
-    // A head that claims very much, in a file that is a hole.
+    // A head with a very long body, in a file that is a hole.
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("hole");
     let place = Place { salt: SALT, link: SALT, seq: 1, durable: 0 };

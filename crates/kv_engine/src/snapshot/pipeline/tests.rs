@@ -1,4 +1,4 @@
-//! Written and read back at the same time: the same bytes, in the right order, and no error is lost.
+//! Writing and reading back at the same time: the same bytes, in the right order, and no error is lost.
 
 use super::super::format::Ref;
 use super::super::{Draft, Writer, save, write};
@@ -47,20 +47,20 @@ fn the_bytes_are_the_same_however_they_are_written() {
     }
 }
 
-/// What may go wrong, and when: at the first, second, third … call.
+/// A fault, and when it happens: at the first, second, third … call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     Nothing,
     Write(usize),
     Sync(usize),
     Read(usize),
-    /// This byte reads as another one, once the system has been asked to forget the file.
+    /// This byte reads as another one once the cache of the file is dropped.
     Flip(u64),
     /// The thread of this name panics.
     Panic(&'static str),
 }
 
-/// A file that knows what is in memory only.
+/// A file that knows which bytes are not on the medium yet.
 #[derive(Debug)]
 struct Watched {
     file: Arc<dyn File>,
@@ -71,7 +71,7 @@ struct Watched {
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// Not covered by a sync that has ended; covered, and since then the system was not asked to forget.
+    /// Bytes that no sync covers yet; and synced bytes whose cache was not dropped since.
     written: Vec<Range<u64>>,
     synced: Vec<Range<u64>>,
     read: Vec<Range<u64>>,
@@ -105,7 +105,7 @@ impl File for Watched {
         let count = self.file.read_at(offset, out)?;
         let range = offset..offset + count as u64;
         let mut seen = self.seen.lock().unwrap();
-        assert!(!overlap(&seen.written, &range) && !overlap(&seen.synced, &range), "{range:?} is read out of memory: {seen:?}");
+        assert!(!overlap(&seen.written, &range) && !overlap(&seen.synced, &range), "{range:?} is read from the cache: {seen:?}");
         if let Fault::Flip(at) = self.fault
             && range.contains(&at)
         {
@@ -141,7 +141,7 @@ impl File for Watched {
     }
 }
 
-/// Saves by way of `file`; whether what was written and what was read back are the same snapshot.
+/// Saves a snapshot into `file`. An error: what was read back differs from what was written.
 fn saved(file: &Arc<Watched>, path: &Path, plan: Plan, form: Form) -> std::result::Result<Header, String> {
     let file: Arc<dyn File> = Arc::clone(file) as Arc<dyn File>;
     let (header, read) = write(&file, path, draft(plan, form, 7), fill).map_err(|error| error.to_string())?;
@@ -150,7 +150,7 @@ fn saved(file: &Arc<Watched>, path: &Path, plan: Plan, form: Form) -> std::resul
 }
 
 #[test]
-fn every_byte_is_read_back_and_none_before_it_was_synced_and_forgotten() {
+fn every_byte_is_read_back_after_it_was_synced_and_its_cache_dropped() {
     let (_dir, path) = place();
     for plan in [NO_THREADS, THREADS, Plan { step_bytes: 1, ..THREADS }, Plan { threadless_bytes: 50_000, ..THREADS }] {
         for form in [Form::Plain, Form::Indexed] {
@@ -197,9 +197,9 @@ fn a_byte_that_reads_back_wrong_is_seen_wherever_it_is() {
     }
 }
 
-/// Frames that are sound, and a header that is, but not theirs.
+/// The frames are valid, and so is the header, but it is not theirs.
 #[test]
-fn a_header_that_says_something_else_than_the_frames_is_refused() {
+fn a_header_that_does_not_match_the_frames_is_refused() {
     let (_dir, path) = place();
     let lies: [fn(Header) -> Header; 4] = [
         |header| Header { entries: header.entries + 1, ..header },
@@ -219,9 +219,9 @@ fn a_header_that_says_something_else_than_the_frames_is_refused() {
     }
 }
 
-/// A snapshot that fails leaves the old one, and nothing else.
+/// A snapshot that fails leaves the old one, and no other file.
 #[test]
-fn what_is_stopped_leaves_nothing_behind_and_nobody_waiting() {
+fn a_stopped_snapshot_leaves_no_file_and_no_waiting_thread() {
     let (dir, path) = place();
     save(&OsDisk, &path, draft(THREADS, Form::Plain, 7), fill).unwrap();
     let before = std::fs::read(&path).unwrap();
@@ -240,7 +240,7 @@ fn what_is_stopped_leaves_nothing_behind_and_nobody_waiting() {
     assert!(panicked.is_err());
     assert!(std::fs::read(&path).unwrap() == before);
 
-    // Of the threads none is left that has the file.
+    // No thread is left that has the file.
     let file = Watched::new(&path, Fault::Nothing);
     let empty = saved(&Watched::new(&dir.path().join("other"), Fault::Nothing), &path, NO_THREADS, Form::Indexed).unwrap();
     let out = Pipeline::new(Arc::clone(&file) as Arc<dyn File>, &path, THREADS, empty.salt(), Form::Indexed);
@@ -252,7 +252,7 @@ fn what_is_stopped_leaves_nothing_behind_and_nobody_waiting() {
 }
 
 #[test]
-fn nobody_takes_what_a_thread_left_that_panicked() {
+fn a_thread_that_panics_makes_the_snapshot_fail() {
     let (_dir, path) = place();
     for (thread, says) in [("kv-snapshot", "the thread that writes the snapshot has panicked"), ("kv-read-ahead", "has ended")] {
         let error = saved(&Watched::new(&path, Fault::Panic(thread)), &path, THREADS, Form::Indexed).unwrap_err();
