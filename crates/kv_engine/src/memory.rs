@@ -26,7 +26,7 @@ pub(crate) fn room<T>(count: usize) -> Vec<T> {
     room
 }
 
-/// Whether the address space of this process is limited to little (`ulimit -v`).
+/// Whether the address space of this process is small (`ulimit -v`).
 pub(crate) fn is_scarce() -> bool {
     let limit = rustix::process::getrlimit(rustix::process::Resource::As);
     limit.current.is_some_and(|bytes| bytes < PLENTY_BYTES)

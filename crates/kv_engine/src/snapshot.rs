@@ -32,7 +32,8 @@
 //!
 //! # The steps
 //!
-//! [`replace`] takes six steps. If one fails, the old snapshot is as it was.
+//! [`replace`] takes six steps. If one of the first five fails, the old snapshot is as it was. If the last one fails, a
+//! power cut leaves the old snapshot or the new one.
 //! 1. Create a scratch file (`disk/scratch.rs`).
 //! 2. Write it, the header last.
 //! 3. Sync it.

@@ -1,9 +1,9 @@
-//! The write-ahead log: every write since the snapshot, in order. A write is in the log's file before the caller hears
-//! OK, and durable in it once the group that holds it is synced.
+//! The write-ahead log: every write since the snapshot, in order. A write survives any crash once the group that holds
+//! it is synced.
 //!
-//! A frame ([`record`]) is appended to a buffer in memory. The buffer is taken out as a [`Group`], which is written and
-//! synced without the log's lock. The log stores bodies under sequence numbers. It does not know what a put is, or what
-//! the map is.
+//! The log stores opaque bodies under sequence numbers. It does not know what a put is, or what the map is. A body
+//! becomes a frame ([`record`]) in a buffer in memory. The buffer is taken out as a [`Group`], which is written and
+//! synced without the log's lock.
 //!
 //! # The bytes
 //!
@@ -37,7 +37,7 @@
 //!   file system has noted a new length. A reader takes these zeros for the end of the log. A clean close truncates
 //!   them, and so does recovery.
 //! - The last write is followed by reserved space, a mark, or a zero byte. If a file ends right behind a write,
-//!   somebody else truncated it; or a write failed, as on a full disk, and the process was killed right after that.
+//!   another program truncated it; or a write failed, as on a full disk, and the process was killed right after that.
 //! - When a write fails, the file is truncated to the tail and synced. So nothing of the failed write is in the way of
 //!   later frames, and nothing of it can come back. If that fails too, the log takes no more writes.
 //! - An OPENED mark, whose body is a random number, begins a new chain of links. It precedes the first record of an
@@ -47,8 +47,8 @@
 //!   unclean shutdown it is durable before the opening ends. Otherwise a power cut could keep the file's new length but
 //!   lose the mark. Blocks that a file gets may show what they held before: records that recovery had not seen, or that
 //!   were refused.
-//! - The mark is made durable in two steps, and the first is shorter than any frame. So a power cut in between cannot
-//!   leave a whole old frame in its place.
+//! - The mark is made durable in two steps, and the first is shorter than any frame. So no power cut can leave a whole
+//!   old frame in its place.
 //! - The same mark is written once all writes are durable and no thread writes. It proves to recovery that they had
 //!   been synced. It needs no sync of its own: it is true when it is written, and if a power cut takes it, the log ends
 //!   as it would have without it. Only writes of this opening get one.

@@ -16,6 +16,8 @@
 //! simulated disk can produce both.
 
 mod aligned;
+#[cfg(test)]
+mod in_memory;
 mod os;
 mod read_only;
 mod scratch;
@@ -24,6 +26,8 @@ pub mod sim;
 mod window;
 
 pub(crate) use aligned::Aligned;
+#[cfg(test)]
+pub(crate) use in_memory::InMemory;
 pub use os::OsDisk;
 pub(crate) use read_only::{ReadOnly, Readable};
 pub(crate) use scratch::{Scratch, remove_left_over};

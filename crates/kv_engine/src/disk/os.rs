@@ -269,7 +269,7 @@ impl Lock for OsLock {
 fn named(path: &Path) -> io::Result<Named> {
     use rustix::fs::{AtFlags, CWD, StatxFlags};
     let Ok(found) = rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::INO | StatxFlags::SIZE) else {
-        return named_with_times(path);
+        return named_by_metadata(path);
     };
     let device = rustix::fs::makedev(found.stx_dev_major, found.stx_dev_minor);
     Ok(Named { id: Some(FileId { device, inode: found.stx_ino }), len: found.stx_size })
@@ -277,10 +277,10 @@ fn named(path: &Path) -> io::Result<Named> {
 
 #[cfg(not(target_os = "linux"))]
 fn named(path: &Path) -> io::Result<Named> {
-    named_with_times(path)
+    named_by_metadata(path)
 }
 
-fn named_with_times(path: &Path) -> io::Result<Named> {
+fn named_by_metadata(path: &Path) -> io::Result<Named> {
     let meta = fs::symlink_metadata(path)?;
     Ok(Named { id: Some(id_of(&meta)), len: meta.len() })
 }

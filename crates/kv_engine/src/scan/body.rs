@@ -6,7 +6,7 @@ use std::io;
 
 /// Length of one piece. A body that is not longer needs no check beforehand.
 pub(super) const READ_BYTES: usize = 1 << 20;
-/// A body up to this length is checked byte by byte also in a search.
+/// In a search, a body up to this length is checked directly, without the prefix CRCs.
 pub(super) const SHORT_BYTES: usize = 4096;
 
 /// Whether the bytes from `at` on are the body that `header` was made for. So a wrong length costs no memory, also in a

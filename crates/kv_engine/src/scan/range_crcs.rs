@@ -103,27 +103,11 @@ fn shifted(sum: u32, count: u64) -> u32 {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::disk::{ReadOnly, Readable};
+    use crate::disk::{InMemory, ReadOnly};
     use proptest::prelude::*;
 
-    #[derive(Debug)]
-    struct Bytes(Vec<u8>);
-
-    impl Readable for Bytes {
-        fn size(&self) -> io::Result<u64> {
-            Ok(self.0.len() as u64)
-        }
-        fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
-            let rest = self.0.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
-            let count = rest.len().min(out.len());
-            out[..count].copy_from_slice(&rest[..count]);
-            Ok(count)
-        }
-        fn drop_cache(&self) {}
-    }
-
     fn crcs(bytes: &[u8], start: u64) -> RangeCrcs {
-        RangeCrcs::new(Arc::new(ReadOnly(Bytes(bytes.to_vec()))), start)
+        RangeCrcs::new(Arc::new(ReadOnly(InMemory::new(bytes.to_vec()))), start)
     }
 
     proptest! {

@@ -21,7 +21,7 @@ use crate::record::le32;
 
 const KEY_LEN_BYTES: usize = 4;
 
-/// The length of the longest block: it was not full before its last two entries.
+/// The length of the longest block: it was not full before its last entry.
 pub(super) const MOST_BYTES: usize = BLOCK_BYTES + 2 * (REF_BYTES + KEY_LEN_BYTES + MAX_KEY_BYTES);
 
 /// The first entry in `bytes`: its reference, its key, and the bytes behind it. `None`: the bytes are invalid.

@@ -22,8 +22,8 @@
 //!   file. A scan keeps a list of the blocks that are still to be read; it does not recurse.
 //! - The keys in a block ascend. This is checked when the block is read, before it is cached. A scan checks that they
 //!   also ascend from block to block, so it skips entries only in its first block.
-//! - No block is longer than the writer makes one. A block of more than 4 KiB has one entry, or is an index block with
-//!   two long keys at its end. A long block gets memory only when its checksum is known to match.
+//! - No block is longer than the writer makes one. A block of more than 4 KiB has only one entry, or is an index block
+//!   that exceeds 4 KiB by its last two entries. A long block gets memory only when its checksum is known to match.
 //!
 //! Blocks are read by position, not through a memory mapping. Both use the page cache of the system. But a page of a
 //! mapping can change after it was checked. And if the file is truncated, or a sector cannot be read, touching the

@@ -4,7 +4,7 @@ use super::format::Ref;
 use super::index::Builder;
 use super::*;
 use crate::MAX_SEQ;
-use crate::disk::{Lock, OsDisk, write_all_at};
+use crate::disk::{InMemory, Lock, OsDisk, ReadOnly, write_all_at};
 use crate::record::{self, Body, Kind, Place, le32};
 use crate::state::{Map, Op, OpRef, State};
 use std::collections::BTreeMap;
@@ -302,32 +302,6 @@ fn ranges_of_the_index_are_those_of_the_entries() {
     }
 }
 
-/// A file in memory.
-#[derive(Debug)]
-struct Held(Vec<u8>);
-
-impl File for Held {
-    fn size(&self) -> io::Result<u64> {
-        Ok(self.0.len() as u64)
-    }
-    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
-        let left = self.0.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
-        let count = left.len().min(out.len());
-        out[..count].copy_from_slice(&left[..count]);
-        Ok(count)
-    }
-    fn write_at(&self, _: u64, _: &[u8]) -> io::Result<usize> {
-        unreachable!("for reading")
-    }
-    fn set_len(&self, _: u64) -> io::Result<()> {
-        unreachable!("for reading")
-    }
-    fn sync(&self) -> io::Result<()> {
-        unreachable!("for reading")
-    }
-    fn drop_cache(&self) {}
-}
-
 /// Flips a bit in each byte of the header and the index, and in every third byte of the entries. A lookup must return
 /// the right value or an error that names the place, never a wrong value. Reading the whole snapshot must find the
 /// damage.
@@ -346,7 +320,7 @@ fn no_flipped_bit_of_an_indexed_snapshot_gives_a_wrong_value() {
             continue;
         }
         bytes[at] ^= flipped;
-        let file = Arc::new(Held(bytes.clone()));
+        let file = Arc::new(ReadOnly(InMemory::new(bytes.clone())));
         bytes[at] ^= flipped;
         assert!(load(Arc::clone(&file) as Arc<dyn File>, &path, |_, _| {}).is_err(), "byte {at} of {}", bytes.len());
         let Ok(paged) = Paged::open(file, &path, 1 << 20) else {

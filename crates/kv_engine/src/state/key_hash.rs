@@ -1,9 +1,9 @@
 //! [`KeyHasher`]: hashes keys, and says which shard a key belongs to.
 //!
 //! The hash is foldhash with two random numbers, new for each map and seeded by the system's randomness. So nobody can
-//! choose keys in advance that fall into one shard or one chain. Somebody who measures the time of many lookups could
-//! learn the numbers. SipHash would prevent that too, but it costs two hundred instructions for each key, and a lookup
-//! of a random key then takes three times as long.
+//! choose keys in advance that fall into one shard or one chain. An attacker who measures the time of many lookups
+//! could learn the numbers. SipHash would prevent that too, but it costs two hundred instructions for each key, and a
+//! lookup of a random key then takes three times as long.
 
 use foldhash::SharedSeed;
 use foldhash::quality::FoldHasher;

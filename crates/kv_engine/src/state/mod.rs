@@ -1,9 +1,9 @@
 //! The state of a store: what its writes, applied in order, make of an empty map. Applying is deterministic: it uses no
 //! clock, no randomness and no file. The same writes give the same state, and the same state gives the same [`Digest`].
 //!
-//! There are two maps with the same content. [`State`] is a plain ordered map, simple enough to be trusted. Recovery
-//! tests and the torture compare the engine with it. [`Map`] is the engine's: hashed, for many threads, with lookups
-//! that take no lock.
+//! There are two maps with the same content. [`State`] is a plain ordered map, simple enough to be trusted: replay
+//! fills it, and tests use it as the model of the engine. [`Map`] is the engine's: hashed, for many threads, with
+//! lookups that take no lock. Stores, snapshots and models are compared by their digests.
 //!
 //! # The bytes of a write
 //!

@@ -3,28 +3,8 @@
 use super::super::tests::{Made, SALT, fault};
 use super::super::*;
 use super::*;
-use crate::disk::{Disk, OsDisk, ReadOnly, Readable};
+use crate::disk::{Disk, InMemory, OsDisk, ReadOnly};
 use crate::record::Place;
-use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-/// A file whose reads are counted.
-#[derive(Debug)]
-struct Counted(Vec<u8>, AtomicU64);
-
-impl Readable for Counted {
-    fn size(&self) -> io::Result<u64> {
-        Ok(self.0.len() as u64)
-    }
-    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
-        let rest = usize::try_from(offset).ok().and_then(|offset| self.0.get(offset..)).unwrap_or_default();
-        let count = rest.len().min(out.len());
-        out[..count].copy_from_slice(&rest[..count]);
-        self.1.fetch_add(count as u64, Ordering::Relaxed);
-        Ok(count)
-    }
-    fn drop_cache(&self) {}
-}
 
 /// Valid heads, one behind the other, each of which claims all bytes behind it. Every byte is read a few times, not
 /// once for each head. The same holds when the salt has to be found.
@@ -38,10 +18,10 @@ fn heads_that_claim_the_same_bytes_are_searched_in_time_that_grows_with_the_file
         bytes.extend(record::encode_head(place, Kind::WRITE, body_len, 0xbad).0);
     }
     let len = bytes.len() as u64;
-    let file = Arc::new(ReadOnly(Counted(bytes, 0.into())));
+    let file = Arc::new(ReadOnly(InMemory::new(bytes)));
     let path = Path::new("crafted");
     let mut frames = Frames::new(Arc::clone(&file) as Arc<dyn File>, path, Kind::WRITE, SALT, 0, 0).unwrap();
-    let read = || file.0.1.swap(0, Ordering::Relaxed);
+    let read = || file.0.take_bytes_read();
     assert_eq!(frames.look_beyond(|_| {}).unwrap().whole, 0);
     assert!(read() < 8 * len, "the search");
     assert!(find_salt(Arc::clone(&file) as Arc<dyn File>, path, 0).unwrap().is_none());
