@@ -1,24 +1,29 @@
-//! [`InMemory`]: a file for tests, which is only in memory and counts the bytes that are read.
+//! [`InMemory`]: a file for tests. It is only in memory, and counts the calls.
 
 use super::Readable;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The bytes of a file.
+/// The bytes of the file, and the counts.
 #[derive(Debug)]
 pub(crate) struct InMemory {
     bytes: Vec<u8>,
     bytes_read: AtomicU64,
+    cache_drops: AtomicU64,
 }
 
 impl InMemory {
     pub(crate) fn new(bytes: Vec<u8>) -> InMemory {
-        InMemory { bytes, bytes_read: AtomicU64::new(0) }
+        InMemory { bytes, bytes_read: AtomicU64::new(0), cache_drops: AtomicU64::new(0) }
     }
 
     /// The bytes that were read since the last call.
     pub(crate) fn take_bytes_read(&self) -> u64 {
         self.bytes_read.swap(0, Ordering::Relaxed)
+    }
+
+    pub(crate) fn cache_drops(&self) -> u64 {
+        self.cache_drops.load(Ordering::Relaxed)
     }
 }
 
@@ -35,5 +40,7 @@ impl Readable for InMemory {
         Ok(count)
     }
 
-    fn drop_cache(&self) {}
+    fn drop_cache(&self) {
+        self.cache_drops.fetch_add(1, Ordering::Relaxed);
+    }
 }

@@ -44,34 +44,18 @@ impl<T: Readable> File for ReadOnly<T> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::InMemory;
     use super::*;
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    /// Seven bytes, and how often their cache was dropped.
-    #[derive(Debug, Default)]
-    struct Seven(AtomicU64);
-
-    impl Readable for Seven {
-        fn size(&self) -> io::Result<u64> {
-            Ok(7)
-        }
-        fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
-            out[0] = u8::try_from(offset).unwrap();
-            Ok(1)
-        }
-        fn drop_cache(&self) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
 
     #[test]
     fn reads_are_passed_on_and_changes_are_refused() {
-        let file = ReadOnly(Seven::default());
+        let file = ReadOnly(InMemory::new((0..7).collect()));
         let mut out = [0; 2];
-        assert_eq!((file.size().unwrap(), file.read_at(5, &mut out).unwrap(), out), (7, 1, [5, 0]));
-        assert_eq!((file.read_direct_at(6, &mut out).unwrap(), out), (1, [6, 0]));
+        assert_eq!((file.size().unwrap(), file.read_at(5, &mut out).unwrap(), out), (7, 2, [5, 6]));
+        assert_eq!((file.read_direct_at(6, &mut out).unwrap(), out), (1, [6, 6]));
+        assert_eq!(file.0.take_bytes_read(), 3);
         file.drop_cache();
-        assert_eq!(file.0.0.load(Ordering::Relaxed), 1);
+        assert_eq!(file.0.cache_drops(), 1);
         let refused = [file.write_at(0, b"x").map(drop), file.set_len(0), file.sync(), file.reserve(7, 8)];
         assert!(refused.into_iter().all(|done| done.unwrap_err().kind() == io::ErrorKind::Unsupported));
     }
