@@ -302,8 +302,8 @@ fn offsets_beyond_four_gibibytes() {
         return skipped(&format!("no sparse file of this length here: {error}"));
     }
     let refused = store.cli().write_stdin("SIZE\n").assert().code(3).stdout("");
-    refused.stderr(predicate::str::contains(format!("the file has {LONG} bytes where its header promises {}", snapshot.len())));
-    // A header with this length, and holes in place of the entries.
+    refused.stderr(predicate::str::contains(format!("the file has {LONG} bytes, but its header says {}", snapshot.len())));
+    // A header that promises this length, and holes where the entries should be.
     let mut header = snapshot[..96].to_vec();
     header[48..56].copy_from_slice(&(LONG - 96).to_le_bytes());
     let check = crc32fast::hash(&header[..92]).to_le_bytes();

@@ -229,7 +229,7 @@ const LOSSES: [(&str, &str); 5] = [
     ("renamed", "the log was removed or renamed"),
     ("emptied", "the log was changed while the store was open"),
     ("cut", "the log was changed while the store was open"),
-    ("replaced", "another file was put in the place of the log"),
+    ("replaced", "the log was replaced by another file"),
 ];
 
 fn lose(store: &Store, how: &str) -> PathBuf {

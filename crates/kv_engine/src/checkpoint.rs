@@ -18,13 +18,13 @@
 mod delta;
 
 use crate::Seq;
-use crate::disk::{Disk, WINDOW_BYTES, Way};
+use crate::disk::{Disk, ReadMode, WINDOW_BYTES};
 use crate::error::{Error, Result};
 use crate::record::{Body, Fault, Kind};
 use crate::scan::{Frames, Next};
 use crate::snapshot::{self, Draft, Form, Writer};
 use crate::state::OpRef;
-use crate::wal::{Begun, LogEnd, Wal};
+use crate::wal::{LogEnd, NewLog, Wal};
 use delta::Delta;
 use std::io;
 use std::iter::Peekable;
@@ -92,7 +92,7 @@ fn merged(
         if let Some(file) = old.clone() {
             let file_bytes = file.size()?;
             let mut written = Ok(());
-            let merged = snapshot::load_ahead(file, snapshot_path, ahead(file_bytes), Way::PastCache, |_, entry| {
+            let merged = snapshot::load_ahead(file, snapshot_path, ahead(file_bytes), ReadMode::Direct, |_, entry| {
                 written = go_on().map_err(&mut stop).and_then(|()| merge_one(writer, &mut delta, entry));
                 if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             });
@@ -150,7 +150,7 @@ fn ahead(bytes: u64) -> usize {
 /// Hands over the sequence number and the body of each write between two places of a log.
 fn read_log(from: &LogEnd, to: &LogEnd, path: &Path, ahead: usize, mut each: impl FnMut(Seq, &[u8]) -> Result<()>) -> Result<()> {
     let mut frames = Frames::new(Arc::clone(&from.file), path, Kind::WRITE, from.salt, from.at, from.seq)?.behind(from.link);
-    frames.read_ahead(ahead, Way::ThroughCache); // it was just written
+    frames.read_ahead(ahead, ReadMode::Cached); // it was just written
     while frames.offset() < to.at {
         match frames.next()? {
             Next::Frame(frame) if frame.header.kind == Kind::WRITE => {
@@ -169,7 +169,7 @@ fn read_log(from: &LogEnd, to: &LogEnd, path: &Path, ahead: usize, mut each: imp
 
 /// A log that will take the place of the present one.
 pub(crate) struct Successor<'a> {
-    begun: Begun<'a>,
+    begun: NewLog<'a>,
     /// How far the present log is copied.
     copied: LogEnd,
     /// Whether all that is in it is durable.

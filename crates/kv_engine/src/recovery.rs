@@ -457,7 +457,7 @@ pub(crate) fn recover(
             let in_order = report.closed_cleanly && log.end > wal::HEADER_BYTES as u64;
             let mut wal = Wal::resume(file, wal_path, log.header, log.end, log.link, in_order);
             if !in_order {
-                wal.begin_life(log.last, || disk.entropy())
+                wal.mark_opening(log.last, || disk.entropy())
                     .map_err(Error::io("marking the log as opened again: writing", wal_path))?;
             }
             wal

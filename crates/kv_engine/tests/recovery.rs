@@ -628,7 +628,7 @@ fn a_record_whose_content_is_not_possible_is_refused_and_nothing_is_changed() {
     bytes[at..at + 4].copy_from_slice(&check);
     let error = open_with(&place, &bytes).unwrap_err();
     assert!(matches!(error, Error::Damaged { offset, .. } if offset == offsets[2]), "{error:?}");
-    assert!(error.to_string().contains("the record's content is not possible, although its checksums hold"), "{error}");
+    assert!(error.to_string().contains("the record's content is invalid, although its checksums hold"), "{error}");
     assert_eq!(fs::read(&place.wal).unwrap(), bytes);
     assert!(!place.beside(".damaged-1").exists());
 }

@@ -59,7 +59,7 @@ impl Shared {
             return Ok(());
         }
         let seq = log.appended;
-        let before = log.wal.mark();
+        let before = log.wal.position();
         let nothing = Body::new(b"", log.wal.salt());
         log.wal.append(Kind::CLOSED, seq, seq, || self.disk.entropy(), &nothing);
         let mut group = log.wal.take();

@@ -130,11 +130,11 @@ impl Shared {
     /// Writes a mark behind the last write, where all is durable, nothing is under way, and there is none. Nobody has to
     /// wait for it to be durable.
     pub(super) fn prove_writes(&self, log: &mut Guard<'_>) {
-        if !log.is_quiet() || !log.wal.wants_proof() {
+        if !log.is_quiet() || !log.wal.needs_proof() {
             return;
         }
         let last = log.appended;
-        let mut group = log.wal.prove(last, self.disk.entropy());
+        let mut group = log.wal.take_proof(last, self.disk.entropy());
         match group.write() {
             Ok(()) => log.wal.complete(group),
             // A full disk can do without. What else fails is said to the next caller.

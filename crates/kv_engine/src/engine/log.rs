@@ -33,7 +33,7 @@ use crate::record::{Body, Kind};
 use crate::recovery::DeferredLog;
 use crate::state;
 use crate::sync::{MutexGuard, Signal};
-use crate::wal::{Group, Mark, Wal, WriteFailure, is_no_space};
+use crate::wal::{Group, Position, Wal, WriteFailure, is_no_space};
 use crate::{MAX_SEQ, Seq};
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -60,7 +60,7 @@ pub(super) struct Log {
     /// Writes that are appended and not applied, in order.
     waiting: VecDeque<Waiting>,
     /// The end of the last applied write.
-    keep: Mark,
+    keep: Position,
     /// Outcomes of refused writes, until their threads have seen them.
     refused: HashMap<u64, Cause>,
     next_ticket: u64,
@@ -114,7 +114,7 @@ struct Waiting {
     seq: Seq,
     what: What,
     body_len: usize,
-    end: Mark,
+    end: Position,
 }
 
 /// What a write is counted as.
@@ -175,7 +175,7 @@ pub(super) type Guard<'a> = MutexGuard<'a, Log>;
 impl Log {
     pub(super) fn new(wal: Wal, deferred_log: Option<DeferredLog>, batch_size: u64, last: Seq, snapshot_seq: Seq) -> Log {
         Log {
-            keep: wal.mark(),
+            keep: wal.position(),
             wal,
             batch_size,
             appended: last,
@@ -318,7 +318,7 @@ impl Shared {
         let durable = log.durable;
         log.wal.append(Kind::WRITE, seq, durable, || self.disk.entropy(), body);
         log.next_ticket += 1;
-        Waiting { ticket: log.next_ticket, seq, what, body_len: body.bytes.len(), end: log.wal.mark() }
+        Waiting { ticket: log.next_ticket, seq, what, body_len: body.bytes.len(), end: log.wal.position() }
     }
 
     /// Step 3.
@@ -574,7 +574,7 @@ impl Log {
     /// where nobody waits: the file system frees its space then, and may take long.
     pub(super) fn switch(&mut self, wal: Wal) -> Wal {
         assert!(self.waiting.is_empty() && self.durable == self.appended, "a log is left only when all of it is durable");
-        self.keep = wal.mark();
+        self.keep = wal.position();
         std::mem::replace(&mut self.wal, wal)
     }
 
@@ -633,7 +633,7 @@ pub(super) fn write_failed(log: &mut Log, group: Group, failure: WriteFailure, n
     }
     let keep = log.keep;
     log.wal.take_back(group, keep, nonce);
-    log.keep = log.wal.mark();
+    log.keep = log.wal.position();
     if log.failure.is_some() {
         return None;
     }

@@ -527,7 +527,7 @@ impl Shared {
     /// the map. Whether there is so much memory is asked before anything is done.
     fn encoded<T>(&self, len: usize, encode: impl FnOnce(&mut Vec<u8>), commit: impl FnOnce(Body<'_>) -> Result<T>) -> Result<T> {
         let copies = 2 * len as u64;
-        if len >= ASK_FOR_BYTES && !memory::can_be_had(copies) {
+        if len >= ASK_FOR_BYTES && !memory::is_available(copies) {
             return Err(Error::io("writing", &self.wal_path)(memory::too_little(copies)));
         }
         let is_long = len > KEEP_ENCODED_BYTES;

@@ -67,7 +67,7 @@ impl<'s, 'm> Applier<'s, 'm> {
     }
 
     fn need(&mut self, bytes: u64) {
-        if self.short.is_none() && !memory::can_be_had(bytes) {
+        if self.short.is_none() && !memory::is_available(bytes) {
             self.short = Some(bytes);
         }
     }

@@ -4,7 +4,7 @@ use super::applier::{Applier, Progress};
 use super::pair::diverged;
 use super::parallel_replay::{Plan, fill};
 use super::{LogTail, RecoveryReport, Truncation};
-use crate::disk::{File, Way, read_full_at};
+use crate::disk::{File, ReadMode, read_full_at};
 use crate::error::{Error, Result};
 use crate::record::{Fault, Kind};
 use crate::scan::{Frames, Next};
@@ -96,7 +96,7 @@ fn load(
 ) -> Result<(Option<snapshot::Header>, Option<Paged>)> {
     let path = files.snapshot_path;
     let Keep::OnDisk { cache_bytes } = files.keep else {
-        let header = snapshot::load_ahead(file, path, plan.ahead, Way::ThroughCache, |at, op| {
+        let header = snapshot::load_ahead(file, path, plan.ahead, ReadMode::Cached, |at, op| {
             applier.apply(at, op);
             if applier.has_memory() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
@@ -126,7 +126,7 @@ fn replay(
         return Err(error);
     }
     let mut frames = Frames::new(Arc::clone(file), path, Kind::WRITE, header.salt, wal::HEADER_BYTES as u64, header.base)?;
-    frames.read_ahead(plan.ahead, Way::ThroughCache);
+    frames.read_ahead(plan.ahead, ReadMode::Cached);
     let mut is_behind_write = false;
     loop {
         match frames.next()? {
