@@ -341,7 +341,7 @@ pub(crate) struct Recovered {
 
 /// What the files of the locks say of earlier openings.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Noted {
+pub(crate) struct LockNotes {
     /// The log that the snapshot was last used with, where that is another one.
     pub(crate) other_log: Option<String>,
     /// Whether a store was open under the log's name.
@@ -355,7 +355,7 @@ pub(crate) fn recover(
     snapshot_path: &Path,
     policy: Recovery,
     keep: Keep,
-    noted: &Noted,
+    notes: &LockNotes,
     progress: &Progress,
 ) -> Result<Recovered> {
     let began = disk.now();
@@ -406,12 +406,12 @@ pub(crate) fn recover(
 
     report.log_missing = log.is_none() && snapshot.is_some();
     report.log_empty = log.is_none() && wal_file.is_some();
-    report.was_opened_before = noted.opened_before;
+    report.was_opened_before = notes.opened_before;
     report.log_older = log
         .as_ref()
         .map(|log| log.last)
         .filter(|&last| last < report.snapshot_seq && !matches!(report.tail, LogTail::Damaged(_)));
-    if let Some(other) = noted.other_log.as_deref().filter(|_| report.log_missing) {
+    if let Some(other) = notes.other_log.as_deref().filter(|_| report.log_missing) {
         let reason = format!(
             "the snapshot was last used with the log {other}, and there is none at {}; open that one, or choose another snapshot",
             wal_path.display()

@@ -1,6 +1,6 @@
 //! How many keys there are, and the digest of all.
 
-use super::Engine;
+use super::api::Engine;
 use crate::error::Result;
 
 impl Engine {

@@ -1,6 +1,6 @@
 //! [`Scan`] and [`Keys`]: iterating in key order without holding the map.
 
-use super::Shared;
+use super::shared::Shared;
 use crate::error::Result;
 use crate::state::{Key, Value};
 use std::ops::Bound;

@@ -8,7 +8,7 @@
 
 use crate::disk::{Disk, Lock, read_full_at};
 use crate::error::{Error, Result};
-use crate::recovery::Noted;
+use crate::recovery::LockNotes;
 use crate::with_suffix;
 use std::io;
 use std::path::Path;
@@ -20,7 +20,7 @@ const MOST_BYTES: usize = 8192;
 pub(super) struct Locks {
     wal: Box<dyn Lock>,
     snapshot: Box<dyn Lock>,
-    pub(super) noted: Noted,
+    pub(super) notes: LockNotes,
 }
 
 impl Locks {
@@ -32,8 +32,8 @@ impl Locks {
         wal_lock.write_note(&text(&own(wal)));
         snapshot_lock.write_note(&text(log.as_deref().unwrap_or_default()));
         let other_log = log.filter(|log| !log.is_empty() && *log != own(wal));
-        let noted = Noted { other_log, opened_before: before.is_some() };
-        Ok(Locks { wal: wal_lock, snapshot: snapshot_lock, noted })
+        let notes = LockNotes { other_log, opened_before: before.is_some() };
+        Ok(Locks { wal: wal_lock, snapshot: snapshot_lock, notes })
     }
 
     /// Leaves the directory as it was: for an opening that was refused.

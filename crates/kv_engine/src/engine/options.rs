@@ -1,8 +1,6 @@
 //! [`Options`]: how to open a store.
 
-use super::Engine;
 use crate::disk::{Disk, OsDisk};
-use crate::error::Result;
 use crate::recovery::{Keep, Progress, Recovery};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -70,13 +68,6 @@ impl Options {
             disk: Arc::new(OsDisk),
             by_hand: false,
         }
-    }
-
-    /// The flusher is no thread: whoever opens the store gives it its turns.
-    #[cfg(feature = "torture")]
-    pub(crate) fn by_hand(mut self) -> Options {
-        self.by_hand = true;
-        self
     }
 
     /// Writes per sync, from 1 (every write is durable when it returns) to
@@ -249,33 +240,5 @@ impl Options {
     pub fn disk(mut self, disk: Arc<dyn Disk>) -> Options {
         self.disk = disk;
         self
-    }
-
-    /// Opens the store: takes its locks, recovers its state, and begins a new store where there is
-    /// neither log nor snapshot. What was recovered is durable. [`Engine::recovery`] tells what was
-    /// found.
-    ///
-    /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
-    /// # use kv_engine::Options;
-    /// let engine = Options::new(&log, &snapshot).open()?;
-    /// engine.put("x", "100")?;
-    /// engine.close()?;
-    ///
-    /// let again = Options::new(&log, &snapshot).open()?;
-    /// assert_eq!(again.get("x")?.as_deref(), Some(&b"100"[..]));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`Locked`](crate::Error::Locked), [`Foreign`](crate::Error::Foreign),
-    /// [`Version`](crate::Error::Version), [`Damaged`](crate::Error::Damaged),
-    /// [`Mismatch`](crate::Error::Mismatch) and [`Limit`](crate::Error::Limit) (a batch size out of
-    /// range) change nothing, but may leave the `.lock` files; [`Io`](crate::Error::Io) and
-    /// [`Poisoned`](crate::Error::Poisoned) (a new log whose directory could not be synced) for
-    /// everything else.
-    pub fn open(self) -> Result<Engine> {
-        Engine::open(self)
     }
 }

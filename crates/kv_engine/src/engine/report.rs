@@ -1,6 +1,6 @@
 //! What calls answer with: [`Ack`], [`Flushed`], [`Snapshotted`], [`Stats`].
 
-use super::SyncTimes;
+use super::latency::SyncTimes;
 use crate::{Digest, Seq, StoreId};
 use std::time::Duration;
 

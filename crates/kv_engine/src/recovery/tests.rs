@@ -264,7 +264,7 @@ fn a_long_log_is_opened_by_workers() {
     };
     let snapshot = dir.path().join("snapshot");
     let recovered =
-        recover(&crate::disk::OsDisk, &path, &snapshot, Recovery::Strict, Keep::InMemory, &Noted::default(), &progress).unwrap();
+        recover(&crate::disk::OsDisk, &path, &snapshot, Recovery::Strict, Keep::InMemory, &LockNotes::default(), &progress).unwrap();
     assert_eq!((recovered.report.replayed, recovered.report.log_bytes), (seq, bytes.len() as u64));
     assert_eq!(recovered.state.count().unwrap(), model.len() as u64);
     assert!(model.iter().all(|(key, value)| recovered.state.with(key, |found| found == value).unwrap() == Some(true)));
@@ -295,7 +295,7 @@ fn an_opening_that_fails_anywhere_leaves_the_same_store() {
             group.write_tmp().and_then(|()| group.sync()).unwrap();
         }
         let digest = |disk: &SimDisk| {
-            let opened = recover(disk, wal_path, snapshot_path, Recovery::Prefix, keep, &Noted::default(), &Progress::default());
+            let opened = recover(disk, wal_path, snapshot_path, Recovery::Prefix, keep, &LockNotes::default(), &Progress::default());
             opened.and_then(|opened| {
                 let deferred_log = opened.deferred_log.as_ref();
                 let begun = deferred_log.map(|deferred_log| deferred_log.begin(disk, wal_path, snapshot_path, Form::Plain));
