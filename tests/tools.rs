@@ -281,7 +281,7 @@ fn one_record_is_shown_with_its_bytes_and_their_names() {
     let expected = r#"    offset    bytes      seq  durable  record
        163       43        7        6  DEL empty
        163 be 21 c1 ea             check        CRC-32 of 4..33, with the salt
-       167 0a 00 00 00             body length  10, behind this head
+       167 0a 00 00 00             body length  10, after this header
        171 07 00 00 00 00 00 00 00 sequence     write 7
        179 06 00 00 00 00 00 00 00 durable      known to be synced: write 6
        187 47 84 b5 fe             link         check of the record before

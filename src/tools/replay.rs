@@ -60,12 +60,12 @@ fn work(args: &Args, replay_args: &ReplayArgs, out: &mut impl Write) -> Result<u
         writeln!(out, "{} {}", safe(&log.display().to_string()), crate::tools::BARE_END)?;
     }
     // Only the store's own log belongs to the snapshot.
-    if let Some(lacking) = one.lacking.as_ref().filter(|_| *log == args.wal) {
+    if let Some(lacking) = one.mismatch.as_ref().filter(|_| *log == args.wal) {
         writeln!(out, "{}", safe(&lacking.to_string()))?;
         status = 3;
     }
     let kept = inspect::kept_copies(log, &args.snapshot);
-    for said in inspect::said_of_kept_copies(&kept, &args.snapshot) {
+    for said in inspect::kept_copy_warnings(&kept, &args.snapshot) {
         let _ = writeln!(io::stderr().lock(), "kv_cli: {}", safe(&said));
     }
     status = status.max(if kept.iter().any(|copy| matches!(copy, KeptCopy::Damaged(_))) { 3 } else { 0 });

@@ -17,7 +17,7 @@ use crate::render::{Output, Place};
 use crate::signals::{self, Flags};
 use crate::tools::{BAD, BARE_END};
 use crate::transfer::dump::{self, Form, Origin, Writer};
-use kv_engine::export::{self, Salvaged};
+use kv_engine::export::{self, SalvageReport};
 use kv_engine::{Digest, Engine, Error, KeptCopy, LogTail, Seq, inspect};
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
@@ -55,7 +55,7 @@ pub(crate) fn tool(args: &Args, export: &ExportArgs, flags: &'static Flags) -> i
     let lost = kept.iter().any(|copy| matches!(copy, KeptCopy::Damaged(_)));
     // A salvage says it in its notes.
     if !export.salvage && (lost || !args.quiet) {
-        inspect::said_of_kept_copies(&kept, &args.snapshot).iter().for_each(|said| output.warn(said));
+        inspect::kept_copy_warnings(&kept, &args.snapshot).iter().for_each(|said| output.warn(said));
     }
     let status = match run(&request, &mut output, flags) {
         Ok(done) => u8::from(done.is_some_and(|done| done.salvaged.is_some_and(|salvaged| !salvaged.notes.is_empty()))) * BAD,
@@ -81,7 +81,7 @@ pub(crate) struct Done {
     /// `None` of what was salvaged.
     seq: Option<Seq>,
     digest: Digest,
-    salvaged: Option<Salvaged>,
+    salvaged: Option<SalvageReport>,
     warning: Option<String>,
 }
 
@@ -249,7 +249,7 @@ fn answer(request: &Request<'_>, done: &Done, output: &mut Output) {
     output.line(&format!("EXPORT OK entries={} {what}", done.entries));
 }
 
-fn explain_salvage(salvaged: &Salvaged, output: &mut Output) {
+fn explain_salvage(salvaged: &SalvageReport, output: &mut Output) {
     salvaged.notes.iter().for_each(|note| output.warn(note));
     let lost_entries = salvaged.lost_entries.map_or("an unknown number".to_string(), |lost| lost.to_string());
     output.aside(&format!(

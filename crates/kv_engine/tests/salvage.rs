@@ -2,7 +2,7 @@
 //! entries that were written, whatever byte is wrong.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use kv_engine::export::{self, Salvaged};
+use kv_engine::export::{self, SalvageReport};
 use kv_engine::inspect::{self, Entry};
 use kv_engine::{Batch, Digest, Digester, Engine, Options};
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,7 +38,7 @@ impl Files {
         Ok(digester.digest())
     }
 
-    fn salvage(&self) -> (Entries, Salvaged) {
+    fn salvage(&self) -> (Entries, SalvageReport) {
         let mut entries = Entries::new();
         let salvaged = export::salvage(&self.log, &self.snapshot).each(|key, value| {
             assert!(entries.last_key_value().is_none_or(|(last, _)| **last < *key), "in key order");

@@ -1,7 +1,7 @@
 //! Disks with blocks that cannot be read, headers that are lost, logs that change while they are exported.
 
 use super::salvage::salvage_from;
-use super::{Export, Salvaged, read};
+use super::{Export, SalvageReport, read};
 use crate::disk::{Disk, File, Lock, OsDisk};
 use crate::error::Result;
 use crate::{Engine, Options};
@@ -115,7 +115,7 @@ impl Files {
         read(&self.log, &self.snapshot).unwrap()
     }
 
-    fn salvage(&self, disk: &dyn Disk) -> (Entries, Salvaged) {
+    fn salvage(&self, disk: &dyn Disk) -> (Entries, SalvageReport) {
         let mut entries = Entries::new();
         let salvaged = salvage_from(disk, &self.log, &self.snapshot).each(|key, value| {
             entries.insert(key.to_vec(), value.to_vec());
