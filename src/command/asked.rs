@@ -15,8 +15,8 @@ impl CommandError {
     /// let error = CommandError::asked(Error::NoSpace { path: "w".into(), pending: 2, source }, "nothing was exported", "export again");
     /// assert_eq!(
     ///     error.text,
-    ///     "w: no room to write the log: disk full; nothing was exported; 2 acknowledged writes are not on the disk yet, they \
-    ///      wait in memory and go first; make room and export again"
+    ///     "w: no room to write the log: disk full; nothing was exported; 2 acknowledged writes are not on the disk yet; they \
+    ///      wait in memory and will be written first; make room and export again"
     /// );
     /// ```
     #[must_use]

@@ -606,14 +606,14 @@ impl Interpreter {
 
 impl Group {
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<Reply, CommandError> {
-        check("the key's length in bytes", key.len(), 1, MAX_KEY_BYTES)?;
-        check("the value's length in bytes", value.len(), 0, MAX_VALUE_BYTES)?;
+        check("key", key.len(), 1, MAX_KEY_BYTES)?;
+        check("value", value.len(), 0, MAX_VALUE_BYTES)?;
         self.batch.put(key, value);
         Ok(Reply::Queued(self.batch.len()))
     }
 
     fn delete(&mut self, key: &[u8]) -> Result<Reply, CommandError> {
-        check("the key's length in bytes", key.len(), 1, MAX_KEY_BYTES)?;
+        check("key", key.len(), 1, MAX_KEY_BYTES)?;
         self.batch.delete(key);
         Ok(Reply::Queued(self.batch.len()))
     }

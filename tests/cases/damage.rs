@@ -163,7 +163,7 @@ fn case_24_whole_writes_behind_a_torn_record_are_kept_and_strict_refuses() {
     // It is named until somebody has dealt with it, and is no loss.
     let (status, _, err) = run(&store, &["GET", "key2"]);
     assert_eq!(status, 0);
-    assert!(err.contains("kv.wal.damaged-1-torn: kept because whole records stood behind a torn one"), "{err}");
+    assert!(err.contains("kv.wal.damaged-1-torn: kept because whole records follow a torn one"), "{err}");
     let (status, out, _) = run(&store, &["verify"]);
     assert_eq!(status, 0);
     assert!(out.contains("kv.wal.damaged-1-torn"), "{out}");

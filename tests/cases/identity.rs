@@ -343,7 +343,7 @@ fn case_30_an_empty_log_is_said_and_strict_refuses() {
     store.cli().args(["--recovery", "strict", "GET", "a"]).assert().code(3).stderr(contains("empty"));
     assert_eq!(fs::read(store.path("kv.wal")).unwrap(), b"");
     let said = store.cli().args(["PUT", "a", "1"]).assert().success().stdout("OK\n");
-    said.stderr(contains("the log was an empty file, which no crash leaves; a new store was begun"));
+    said.stderr(contains("the log was an empty file, which no crash causes; a new store was begun"));
     store.cli().args(["GET", "a"]).assert().success().stdout("1\n").stderr("");
 
     // Where a store was open before, its writes are gone.

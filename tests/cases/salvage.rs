@@ -58,7 +58,7 @@ fn case_03_salvage_says_what_is_missing() {
     all_say(&store, "the log begins after write 3, and the snapshot that holds the writes before is missing");
     let (entries, err) = salvaged(&store);
     assert_eq!(entries, ["PUT d 4", "PUT e 5"]);
-    assert!(err.contains("writes 1 to 3 are missing: no file that was read holds them"), "{err}");
+    assert!(err.contains("writes 1 to 3 are missing from the files that were read"), "{err}");
     assert!(err.contains("2 writes of the log (lost there: 3)") && err.contains("NOT a prefix"), "{err}");
 }
 
@@ -114,14 +114,14 @@ fn case_35_export_refuses_two_files_that_are_not_one_store() {
 fn case_30_a_log_that_is_missing_or_empty_is_said() {
     let store = two_files();
     fs::remove_file(store.path("kv.wal")).unwrap();
-    all_say(&store, "there is no log beside the snapshot; writes from 4 on may be missing");
+    all_say(&store, "there is no log beside the snapshot; the writes from 4 on may be missing");
     assert_eq!(salvaged(&store).0.len(), 3);
     assert!(!store.path("kv.wal").exists());
     fs::write(store.path("kv.wal"), "").unwrap();
-    all_say(&store, "the log beside the snapshot is empty; writes from 4 on may be missing");
+    all_say(&store, "the log beside the snapshot is empty; the writes from 4 on may be missing");
     assert_eq!(salvaged(&store).0.len(), 3);
     fs::remove_file(store.path("kv.snapshot")).unwrap();
-    all_say(&store, "an empty file, which no crash leaves");
+    all_say(&store, "an empty file, which no crash causes");
     assert!(salvaged(&store).0.is_empty());
 }
 
@@ -132,8 +132,8 @@ fn case_30_a_log_older_than_its_snapshot_is_said() {
     let old = fs::read(store.path("kv.wal")).unwrap();
     store.script("PUT c 3\nSNAP\nPUT d 4\n");
     fs::write(store.path("kv.wal"), &old).unwrap();
-    let words =
-        "the log is older than the snapshot: it ends with write 2, the snapshot is of write 3; writes from 4 on may be missing";
+    let words = "the log is older than the snapshot: it ends with write 2, the snapshot holds the writes up to 3; the writes from 4 \
+                 on may be missing";
     all_say(&store, words);
     assert_eq!(salvaged(&store).0, ["PUT a 1", "PUT b 2", "PUT c 3"]);
     // A state that is there is had without a word.
@@ -170,7 +170,7 @@ fn two_copies_that_went_different_ways_are_told_where_both_hold_a_write() {
     one.script("PUT c 3\nPUT d 4\n");
     other.script("PUT c other\nSNAP\n");
     copy(&other, &one, "kv.snapshot");
-    all_say(&one, "up to write 3, of which the snapshot is, the log says something else (write 3)");
+    all_say(&one, "the snapshot holds the writes up to 3, and the log has a different write 3");
     let (_, err, status) = run(&one, &["-c", "GET c"]);
     assert!(status == 3 && err.contains("went different ways"), "{err}");
     // One history: a log that a checkpoint had no time to replace.
@@ -323,6 +323,6 @@ fn case_04_a_sector_that_is_lost_takes_only_its_own() {
         fs::write(store.path("kv.snapshot"), bytes).unwrap();
         let (entries, err) = salvaged(&store);
         assert!((300..500).contains(&entries.len()) && entries.last().is_some_and(|last| last == "PUT key499 value499"), "{err}");
-        assert!(err.contains("how many entries it had is not known"), "{err}");
+        assert!(err.contains("the number of its entries is unknown"), "{err}");
     }
 }

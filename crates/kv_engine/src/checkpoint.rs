@@ -3,15 +3,15 @@
 //! It works from the files. So it does not touch the state in memory, and writers go on in the meantime.
 //!
 //! The steps. After a crash or an error between any two of them, the store still opens to the same state:
-//! 1. [`merge`]: every write up to S is durable. The writes of the log up to S are sorted by key and merged with the entries
-//!    of the old snapshot. The result is the new snapshot, the state right after S. `snapshot.rs` describes how it replaces
-//!    the old one.
+//! 1. [`merge`]: every write up to S is durable. The writes of the log up to S are sorted by key and merged with the
+//!    entries of the old snapshot. The result is the new snapshot, the state right after S. `snapshot.rs` describes how
+//!    it replaces the old one.
 //! 2. [`Successor::begin`]: a new log with base S is begun in a scratch file.
-//! 3. [`Successor::catch_up`]: the records after S are copied into it and synced. Writers go on, and this is repeated until
-//!    little is left.
+//! 3. [`Successor::catch_up`]: the records after S are copied into it and synced. Writers go on, and this is repeated
+//!    until little is left.
 //! 4. Writers are paused and everything is made durable. The rest is copied and synced.
-//! 5. [`Successor::take_over`]: the new log is renamed and the directory synced. Only now are the writes up to S removed from
-//!    the log. A crash before this leaves records that the snapshot also holds; opening skips them.
+//! 5. [`Successor::take_over`]: the new log is renamed and the directory synced. Only now are the writes up to S
+//!    removed from the log. A crash before this leaves records that the snapshot also holds; opening skips them.
 //!
 //! Every byte that is read is checked. Damage ends the checkpoint, and nothing is removed.
 
@@ -39,12 +39,12 @@ const WRITE_BYTES: usize = 1 << 20;
 
 /// Step 1: saves the state after the last write of `log` as the new snapshot.
 ///
-/// `base` is the header of the snapshot that this store opened or wrote last. The checkpoint builds on that snapshot only.
-/// `check_cancel` is called for each write and entry; its error ends the checkpoint.
+/// `base` is the header of the snapshot that this store opened or wrote last. The checkpoint builds on that snapshot
+/// only. `check_cancel` is called for each write and entry; its error ends the checkpoint.
 ///
 /// # Errors
-/// [`Error::Replaced`] if another snapshot has the name now. [`Error::Poisoned`] as [`snapshot::replace`]. After any other
-/// error the log and the old snapshot are unchanged.
+/// [`Error::Replaced`] if another snapshot has the name now. [`Error::Poisoned`] as [`snapshot::replace`]. After any
+/// other error the log and the old snapshot are unchanged.
 pub(crate) fn merge(
     disk: &dyn Disk,
     log: &LogEnd,
@@ -139,7 +139,7 @@ fn add(writer: &mut Writer, op: OpRef<'_>) -> io::Result<()> {
     op.value.map_or(Ok(()), |value| writer.add(op.key, value))
 }
 
-/// How much a separate thread reads ahead at once, for a file of this length; 0: there is no such thread.
+/// How much a separate thread reads ahead at once, for a file of this length; 0: there is none.
 fn ahead(bytes: u64) -> usize {
     /// A thread is started only for work of some milliseconds.
     const ALONE_BYTES: u64 = 4 << 20;

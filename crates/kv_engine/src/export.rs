@@ -1,16 +1,16 @@
-//! The entries of a store, streamed out of its files in key order. [`read`] gives a consistent view: the state right after
-//! one write. [`salvage`] gives every entry of damaged files that passes its checks.
+//! The entries of a store, streamed out of its files in key order. [`read`] gives a consistent view: the state right
+//! after one write. [`salvage`] gives every entry of damaged files that passes its checks.
 //!
-//! No lock is taken and no byte is changed, so the store may be running. Memory holds only the keys in the log and short
-//! values. Longer values stay in the log until they are needed, and the snapshot is streamed.
+//! No lock is taken and no byte is changed, so the store may be running. Memory holds only the keys in the log and
+//! short values. Longer values stay in the log until they are needed, and the snapshot is streamed.
 //!
 //! The steps of [`read`]:
-//! 1. Open the log, then the snapshot. A running store replaces the snapshot before the log. So an older log always fits a
-//!    newer snapshot, and the reverse is not true.
-//! 2. Read the log, without the writes that the snapshot holds. The exported state is the one after the last whole write. A
-//!    damaged log is refused.
-//! 3. Merge the entries of the snapshot with the operations of the log. The checks of the snapshot end with its last byte, so
-//!    if [`Export::each`] fails, the entries that it gave before must not be used.
+//! 1. Open the log, then the snapshot. A running store replaces the snapshot before the log. So an older log always
+//!    fits a newer snapshot, and the reverse is not true.
+//! 2. Read the log, without the writes that the snapshot holds. The exported state is the one after the last whole
+//!    write. A damaged log is refused.
+//! 3. Merge the entries of the snapshot with the operations of the log. The checks of the snapshot end with its last
+//!    byte, so if [`Export::each`] fails, the entries that it gave before must not be used.
 
 mod bad_blocks;
 mod log_index;
@@ -45,8 +45,8 @@ pub struct Export {
     pub store_id: StoreId,
     /// How the log ends; never damaged.
     pub tail: LogTail,
-    /// Whether the file ends right after a write, without reserved space and without a mark. A failed write leaves this, and so
-    /// does a truncation of the file.
+    /// Whether the file ends right after a write, without reserved space and without a mark. A failed write leaves
+    /// this, and so does a truncation of the file.
     pub ends_bare: bool,
     index: LogIndex,
     snapshot: Option<Arc<dyn File>>,
@@ -77,11 +77,12 @@ pub struct Export {
 /// ```
 ///
 /// # Errors
-/// [`Error::Damaged`]; [`Error::Mismatch`], also if the log is missing, empty or older beside a snapshot;
-/// [`Error::Foreign`]; [`Error::Version`]; [`Error::Io`], also if neither file exists.
+/// - [`Error::Damaged`], [`Error::Foreign`], [`Error::Version`].
+/// - [`Error::Mismatch`], also if the log is missing, empty or older beside a snapshot.
+/// - [`Error::Io`], also if neither file exists.
 pub fn read(wal: &Path, snapshot: &Path) -> Result<Export> {
-    // In a log that is being written, a record may be half there at one look and whole at the next. So damage counts only if it
-    // is in the same place at two looks.
+    // In a log that is being written, a record may be half there at one look and whole at the next. So damage counts
+    // only if it is in the same place at two looks.
     let mut damage = None;
     for _ in 0..LOOKS {
         let before = header_now(wal);
@@ -104,7 +105,7 @@ fn read_once(wal_path: &Path, snapshot_path: &Path) -> Result<Export> {
     let check = |log: LogState<'_>| find_mismatch(wal_path, snapshot_path, log, held.as_ref()).map_or(Ok(()), Err);
     let Some(log) = file.clone().map(|file| not_empty(file, wal_path)).transpose()?.flatten() else {
         check(if file.is_some() { LogState::Empty } else { LogState::Missing })?;
-        return Err(Error::io("opening", wal_path)(io::Error::new(io::ErrorKind::NotFound, "there is no such file")));
+        return Err(Error::io("opening", wal_path)(io::Error::new(io::ErrorKind::NotFound, "the file does not exist")));
     };
     let header = read_header(&*log, wal_path)?;
     check(LogState::Log(&header, None))?;
@@ -128,7 +129,15 @@ fn read_once(wal_path: &Path, snapshot_path: &Path) -> Result<Export> {
     }
     check(LogState::Log(&header, Some(frames.last())))?;
     let (seq, store_id) = (frames.last(), header.store_id);
-    Ok(Export { seq, store_id, tail: walked.tail, ends_bare: walked.ends_bare, index, snapshot, snapshot_path: snapshot_path.to_path_buf() })
+    Ok(Export {
+        seq,
+        store_id,
+        tail: walked.tail,
+        ends_bare: walked.ends_bare,
+        index,
+        snapshot,
+        snapshot_path: snapshot_path.to_path_buf(),
+    })
 }
 
 /// `None` if there is no log, or an empty one.
@@ -153,8 +162,8 @@ impl Export {
     /// Gives the entries to `each` in key order, until all are done or `each` stops.
     ///
     /// # Errors
-    /// [`Error::Damaged`] and [`Error::Io`]: from the snapshot, or from a log that has changed since it was read (a running
-    /// store changes it when a write fails). The entries that `each` got must not be used then.
+    /// [`Error::Damaged`] and [`Error::Io`]: from the snapshot, or from a log that has changed since it was read (a
+    /// running store changes it when a write fails). The entries that `each` got must not be used then.
     pub fn each(mut self, mut each: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
         let mut merge = self.index.merge(&mut each);
         if let Some(file) = self.snapshot {

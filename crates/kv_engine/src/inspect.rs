@@ -1,8 +1,8 @@
-//! The files in a readable form: every record of a log with its place, the verdict on where the log ends, and a check of
-//! both files.
+//! The files in a readable form: every record of a log with its place, the verdict on where the log ends, and a check
+//! of both files.
 //!
-//! No lock is taken and no byte is changed, so the store may be running. A group that is being written at that moment looks
-//! like a torn tail.
+//! No lock is taken and no byte is changed, so the store may be running. A group that is being written at that moment
+//! looks like a torn tail.
 
 mod fields;
 mod follow;
@@ -201,7 +201,7 @@ pub enum Operation<'a> {
     },
 }
 
-/// A summary of what [`log`] showed. If `each` stopped, the summary ends there, and so do `tail` and `closed_cleanly`.
+/// The summary of [`log`]. If `each` stopped, the summary ends there, and so do `tail` and `closed_cleanly`.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -225,8 +225,8 @@ pub struct LogSummary {
     pub store_id: Option<StoreId>,
     /// Whole writes, up to the end or the first bad place.
     pub writes: u64,
-    /// The number of the write before the first one of this log. If that part of the header is damaged: before the first one
-    /// that was found.
+    /// The number of the write before the first one of this log. If that part of the header is damaged: before the
+    /// first one that was found.
     pub base: Seq,
     /// The number of the last write; `base` if there is none.
     pub last_seq: Seq,
@@ -238,8 +238,8 @@ pub struct LogSummary {
     pub reserved_bytes: u64,
     /// Whether the last record is the mark of a clean close.
     pub closed_cleanly: bool,
-    /// Whether the file ends right after a write, without reserved space and without a mark. A failed write leaves this, and so
-    /// does a truncation of the file.
+    /// Whether the file ends right after a write, without reserved space and without a mark. A failed write leaves
+    /// this, and so does a truncation of the file.
     pub ends_bare: bool,
     /// How it ends.
     pub tail: LogTail,
@@ -247,8 +247,8 @@ pub struct LogSummary {
     pub header_damage: Option<String>,
 }
 
-/// Shows the log at `path` entry by entry to `each`, which may stop. `snapshot_seq` is the last write that a snapshot is
-/// known to hold, or 0 (see [`snapshot_seq`]). It helps to tell torn from damaged.
+/// Shows the log at `path` entry by entry to `each`, which may stop. `snapshot_seq` is the last write that a snapshot
+/// is known to hold, or 0 (see [`snapshot_seq`]). It helps to tell torn from damaged.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -269,10 +269,10 @@ pub struct LogSummary {
 /// ```
 ///
 /// # Errors
-/// [`Error::Foreign`] and [`Error::Version`] for a file that cannot be read as a log, [`Error::Damaged`] if its records cannot
-/// be found, [`Error::Io`], also if there is no file.
+/// [`Error::Foreign`] and [`Error::Version`] for a file that cannot be read as a log, [`Error::Damaged`] if its records
+/// cannot be found, [`Error::Io`], also if there is no file.
 pub fn log(path: &Path, snapshot_seq: Seq, each: impl FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<LogSummary> {
-    let missing = || Error::io("opening", path)(std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such file"));
+    let missing = || Error::io("opening", path)(std::io::Error::new(std::io::ErrorKind::NotFound, "the file does not exist"));
     let file = OsDisk.open_read(path).map_err(Error::io("opening", path))?.ok_or_else(missing)?;
     log_in(file, path, snapshot_seq, each)
 }

@@ -1,23 +1,23 @@
-//! Opening a store: snapshot + log → state, and a report of what was found.
+//! Opening a store: snapshot + log → state, and a report.
 //!
 //! Each step can be repeated after a crash in the middle of it. The caller holds the locks.
 //!
-//! 1. Sync both files and their directories, and drop their pages from the page cache. After a failed writeback the page
-//!    cache shows bytes that are not on the disk, and recovery must read the disk. A snapshot whose values stay in it keeps
-//!    its pages, because dropping takes time in proportion to its length. It was read back from the disk before it got its
-//!    name, and is not written afterwards.
+//! 1. Sync both files and their directories, and drop their pages from the page cache. After a failed writeback the
+//!    page cache shows bytes that are not on the disk, and recovery must read the disk. A snapshot whose values stay in
+//!    it keeps its pages, because dropping takes time in proportion to its length. It was read back from the disk
+//!    before it got its name, and is not written afterwards.
 //! 2. Load the snapshot and check every byte. If values stay in it: read only its header and the root of its index.
 //! 3. Replay the log, without the writes that the snapshot holds. Several cores share the work for long files
 //!    (`recovery/parallel_replay.rs`).
 //! 4. Decide how the log ends: cleanly, torn or damaged. Up to here no file has been changed.
 //! 5. Remove scratch files that a crash left.
 //! 6. Copy a damaged log to `<wal>.damaged-<n>`.
-//! 7. Truncate the log after its last good record, with the reserved space, and sync that before any new write. If the last
-//!    session did not shut down cleanly, write the mark of this opening there and sync it. If the disk is full, the first
-//!    write does that.
+//! 7. Truncate the log after its last good record, with the reserved space, and sync that before any new write. If the
+//!    last session did not shut down cleanly, write the mark of this opening there and sync it. If the disk is full,
+//!    the first write does that.
 //! 8. If a damaged log ends before the snapshot, put a new log in place.
-//! 9. If there is neither log nor snapshot, begin a new store. If there is a snapshot and no log to continue, change nothing
-//!    before the first write (`recovery/deferred_log.rs`).
+//! 9. Without a log and a snapshot, begin a new store. If there is a snapshot and no log to continue, change
+//!    nothing before the first write (`recovery/deferred_log.rs`).
 //!
 //! | how the log ends | [`Recovery::Prefix`] | [`Recovery::Strict`] |
 //! |---|---|---|
@@ -28,8 +28,8 @@
 //! | missing, empty or older, beside a snapshot | report; the first write begins a new log | refuse, change nothing |
 //! | an empty file, without a snapshot | begin a new store, report | refuse, change nothing |
 //!
-//! Copies stay until the user removes them, and each opening reports those that exist (`recovery/kept_copies.rs`). A copy of
-//! a damaged log counts as a loss in both modes. It is never a reason to refuse.
+//! Copies stay until the user removes them, and each opening reports those that exist (`recovery/kept_copies.rs`). A
+//! copy of a damaged log counts as a loss in both modes. It is never a reason to refuse.
 //!
 //! A damaged snapshot, a damaged header of the log, a read error, a foreign or a newer file: always refused.
 
@@ -73,8 +73,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// What opening does with a damaged log, which is a log with a bad record that had been synced. A torn tail had not been
-/// synced: it is cut off and reported in both modes, unless whole writes follow it.
+/// What opening does with a damaged log, which is a log with a bad record that had been synced. A torn tail had not
+/// been synced: it is cut off and reported in both modes, unless whole writes follow it.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -96,13 +96,14 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Recovery {
-    /// Recover everything before the bad record and report it in the [`RecoveryReport`](crate::RecoveryReport). The damaged
-    /// log is kept as `<wal>.damaged-<n>`, a log with whole writes after a torn record as `<wal>.damaged-<n>-torn`.
+    /// Recover everything before the bad record and report it in the [`RecoveryReport`](crate::RecoveryReport). The
+    /// damaged log is kept as `<wal>.damaged-<n>`, a log with whole writes after a torn record as
+    /// `<wal>.damaged-<n>-torn`.
     #[default]
     Prefix,
-    /// Refuse and change nothing. [`Error::Damaged`](crate::Error::Damaged): the log is damaged, has whole writes after a torn
-    /// record, or is an empty file without a snapshot. [`Error::Mismatch`](crate::Error::Mismatch): there is a snapshot, and
-    /// the log is missing, empty or older than it. Copies that earlier openings kept are not refused.
+    /// Refuse and change nothing. [`Error::Damaged`](crate::Error::Damaged): the log is damaged, has whole writes after
+    /// a torn record, or is an empty file without a snapshot. [`Error::Mismatch`](crate::Error::Mismatch): there is a
+    /// snapshot, and the log is missing, empty or older than it. Copies that earlier openings kept are not refused.
     Strict,
 }
 
@@ -281,7 +282,9 @@ fn check_unchanged(disk: &dyn Disk, path: &Path, file: Option<&dyn File>) -> Res
     if is_still(disk, path, file).map_err(Error::io(LOOKING, path))? {
         return Ok(());
     }
-    Err(Error::io(LOOKING, path)(io::Error::other("another process created or removed this file while the store was being opened")))
+    Err(Error::io(LOOKING, path)(io::Error::other(
+        "another process created or removed this file while the store was being opened",
+    )))
 }
 
 #[cfg(test)]

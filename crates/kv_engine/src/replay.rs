@@ -1,12 +1,10 @@
-//! Rebuilding the state after any write from the files, without opening the store: no lock is taken and no byte is changed.
-//! Two stores with the same [`Digest`] hold the same entries.
+//! Rebuilding the state after any write from the files, without opening the store: no lock is taken and no byte is
+//! changed. Two stores with the same [`Digest`] hold the same entries.
 
 use crate::disk::{Disk, File, OsDisk};
 use crate::error::{Error, Result};
 use crate::record::{Fault, Kind};
-use crate::recovery::{
-    LogState, LogTail, check_same_store, find_divergence, find_mismatch, header_now, read_header, walk,
-};
+use crate::recovery::{LogState, LogTail, check_same_store, find_divergence, find_mismatch, header_now, read_header, walk};
 use crate::scan::Frames;
 use crate::state::{self, Digest, OpRef, State, Value};
 use crate::{Seq, snapshot, wal};
@@ -22,12 +20,12 @@ pub struct Replayed {
     pub seq: Seq,
     /// How the log ends. [`LogTail::Clean`] also if the replay stopped before the end.
     pub tail: LogTail,
-    /// Whether the file ends right after a write, without reserved space and without a mark. A failed write leaves this, and so
-    /// does a truncation of the file.
+    /// Whether the file ends right after a write, without reserved space and without a mark. A failed write leaves
+    /// this, and so does a truncation of the file.
     pub ends_bare: bool,
     /// Why the log and the snapshot are not one store or do not hold every write, as [`verify`](crate::inspect::verify)
-    /// reports it. The state could be rebuilt all the same. If the replay stopped before the end of the log, this covers
-    /// only the part that was read.
+    /// reports it. The state could be rebuilt all the same. If the replay stopped before the end of the log, this
+    /// covers only the part that was read.
     pub mismatch: Option<Error>,
     state: State,
 }
@@ -57,8 +55,8 @@ impl Replayed {
     }
 }
 
-/// Rebuilds the state after write `until`, or after the last write. It uses the log at `wal`, and `snapshot` if the log does
-/// not begin with the first write. `each` sees the state after every write.
+/// Rebuilds the state after write `until`, or after the last write. It uses the log at `wal`, and `snapshot` if the log
+/// does not begin with the first write. `each` sees the state after every write.
 ///
 /// If the log holds all writes, a snapshot that is missing, newer, or of another store is not an error:
 /// [`Replayed::mismatch`] reports it.
@@ -76,7 +74,8 @@ impl Replayed {
 /// ```
 ///
 /// # Errors
-/// [`Error::Mismatch`] if the files do not hold the requested state. Otherwise as [`Options::open`](crate::Options::open).
+/// [`Error::Mismatch`] if the files do not hold the requested state. Otherwise as
+/// [`Options::open`](crate::Options::open).
 pub fn replay(wal: &Path, snapshot: &Path, until: Option<Seq>, mut each: impl FnMut(&Replayed)) -> Result<Replayed> {
     let until = until.unwrap_or(Seq::MAX);
     let not_in_files = |reason: String| Error::Mismatch { wal: wal.to_path_buf(), snapshot: snapshot.to_path_buf(), reason };
@@ -89,7 +88,7 @@ pub fn replay(wal: &Path, snapshot: &Path, until: Option<Seq>, mut each: impl Fn
     };
     let size = file.as_ref().map(|file| file.size()).transpose().map_err(Error::io("reading", wal))?;
     let Some(file) = file.filter(|_| size != Some(0)) else {
-        let missing = || Error::io("opening", wal)(std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such file"));
+        let missing = || Error::io("opening", wal)(std::io::Error::new(std::io::ErrorKind::NotFound, "the file does not exist"));
         let state = if size.is_some() { LogState::Empty } else { LogState::Missing };
         return Err(mismatch(state).or_else(|| find_mismatch(wal, snapshot, state, None)).unwrap_or_else(missing));
     };

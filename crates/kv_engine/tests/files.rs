@@ -143,7 +143,7 @@ fn a_log_missing_beside_a_snapshot_is_said_and_refused_in_strict_mode() {
         assert_eq!(place.wal.exists(), empty, "nothing was changed");
         let engine = place.open();
         assert_eq!(engine.len(), 1);
-        let says = if empty { "the log beside the snapshot is empty" } else { "there is no log beside the snapshot" };
+        let says = if empty { "the log is empty" } else { "there is no log" };
         assert!(engine.recovery().warnings()[0].contains(says), "{:?}", engine.recovery().warnings());
     }
 }

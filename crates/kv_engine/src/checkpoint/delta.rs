@@ -1,7 +1,8 @@
 //! [`Delta`]: the last operation on each key in a log, in key order.
 //!
-//! The writes are stored one after another in one allocation, as they came. Their places are sorted once, by eight bytes of
-//! the key: the eight after the prefix that all keys have in common. If these are equal, the whole keys are compared.
+//! The writes are stored one after another in one allocation, as they came. Their places are sorted once, by eight
+//! bytes of the key: the eight after the prefix that all keys have in common. If these are equal, the whole keys are
+//! compared.
 //!
 //! So a log of a million writes needs two large allocations, which return to the system when they are freed, and not
 //! millions of small ones, which may not. And the sort rarely reads a key, which would be a cache miss.
@@ -116,8 +117,8 @@ pub(super) struct Sorted<'a> {
 }
 
 impl Sorted<'_> {
-    /// Reads a byte of each of the next operations, all at once. So their cache misses overlap. If each was read only in its
-    /// turn, the processor would wait for one miss after the other.
+    /// Reads a byte of each of the next operations, all at once. So their cache misses overlap. If each was read only
+    /// in its turn, the processor would wait for one miss after the other.
     fn touch(&mut self) {
         const TOUCHED: usize = 32;
         const LINE_BYTES: usize = 64;

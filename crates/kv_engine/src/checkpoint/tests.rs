@@ -40,8 +40,8 @@ fn writes_of(log: &LogEnd) -> Vec<(Seq, Vec<u8>)> {
     writes
 }
 
-/// Runs `work` on a disk where the operation after the first `passed` ones fails. Returns the result, the operations, and
-/// whether there was a failure.
+/// Runs `work` on a disk where the operation after the first `passed` ones fails. Returns the result, the operations,
+/// and whether there was a failure.
 fn failing<T>(disk: &SimDisk, passed: usize, work: impl FnOnce() -> T) -> (T, Vec<Operation>, bool) {
     let before = disk.operations().len();
     let plan = FaultPlan { at: before + passed, fault: Fault::Errno(EIO), lasts: Lasts::Once };

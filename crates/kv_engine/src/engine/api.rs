@@ -6,11 +6,11 @@ use super::report::{Ack, Flushed, Snapshotted, Stats};
 use super::shared::Shared;
 use super::write::check_batch_size;
 use crate::error::Result;
-#[cfg(doc)]
-use crate::{Error, MAX_ATOMIC_BYTES, MAX_BATCH_SIZE, MAX_KEY_BYTES, MAX_VALUE_BYTES, Options};
 use crate::recovery::RecoveryReport;
 use crate::state::Value;
 use crate::sync::Ordering;
+#[cfg(doc)]
+use crate::{Error, MAX_ATOMIC_BYTES, MAX_BATCH_SIZE, MAX_KEY_BYTES, MAX_VALUE_BYTES, Options};
 use std::sync::Arc;
 
 /// An open store. Cheap to clone: every clone is the same store and can be used from any thread. When the last clone is
@@ -34,8 +34,8 @@ pub struct Engine {
     handle: Arc<Handle>,
 }
 
-/// Shared by the clones of an engine. The threads and iterators hold only the inner [`Shared`], so dropping the last clone
-/// closes the store at once.
+/// Shared by the clones of an engine. The threads and iterators hold only the inner [`Shared`], so dropping the last
+/// clone closes the store at once.
 #[derive(Debug)]
 struct Handle {
     shared: Arc<Shared>,
@@ -78,15 +78,15 @@ impl Engine {
     ///
     /// # Errors
     /// - [`Error::Limit`], [`Error::NoSpace`], [`Error::Closed`]: not stored.
-    /// - [`Error::Poisoned`]: if this call's own sync failed, it is unknown whether the write was stored. If an earlier one
-    ///   failed, it was not stored.
+    /// - [`Error::Poisoned`]: if this call's own sync failed, it is unknown whether the write was stored. If an earlier
+    ///   one failed, it was not stored.
     /// - [`Error::Lost`]: another process removed, replaced or truncated the log.
     /// - [`Error::Io`]: not stored. There was not enough memory for a long value.
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Ack> {
         self.shared().put(key.as_ref(), value.as_ref())
     }
 
-    /// Removes `key`. `None`: there was no such key, and nothing was logged. Durability as with [`Engine::put`].
+    /// Removes `key`. `None`: the key did not exist, and nothing was logged. Durability as with [`Engine::put`].
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -103,8 +103,8 @@ impl Engine {
         self.shared().delete(key.as_ref())
     }
 
-    /// Applies the operations of `batch` in order, as one write: after any crash either all of them are in the store or none.
-    /// Durability as with [`Engine::put`]. An empty batch writes nothing.
+    /// Applies the operations of `batch` in order, as one write: after any crash either all of them are in the store or
+    /// none. Durability as with [`Engine::put`]. An empty batch writes nothing.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -122,8 +122,8 @@ impl Engine {
         self.shared().write(&batch)
     }
 
-    /// The value of `key`, whether it is durable already or not. Never waits for a sync. Also works after a failure and after
-    /// close.
+    /// The value of `key`, whether it is durable already or not. Never waits for a sync. Also works after a failure and
+    /// after close.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -143,8 +143,8 @@ impl Engine {
 
     /// Calls `see` with the value of `key`, if there is one, and returns its result. Otherwise as [`Engine::get`].
     ///
-    /// This allocates nothing, and no lock is held during the call. A value of more than about a thousand bytes is shared, a
-    /// shorter one is copied to the stack.
+    /// This allocates nothing, and no lock is held during the call. A value of more than about a thousand bytes is
+    /// shared, a shorter one is copied to the stack.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -228,8 +228,8 @@ impl Engine {
     /// Takes a checkpoint: saves the state as the new snapshot, durably, then replaces the log by a new one without the
     /// writes that the snapshot holds. Flushes first.
     ///
-    /// The snapshot is the state after exactly one write, [`Snapshotted::seq`]. Reads and writes go on in the meantime. If
-    /// another checkpoint is running, this waits for it first.
+    /// The snapshot is the state after exactly one write, [`Snapshotted::seq`]. Reads and writes go on in the meantime.
+    /// If another checkpoint is running, this waits for it first.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -242,8 +242,8 @@ impl Engine {
     ///
     /// # Errors
     /// - [`Error::Replaced`]: the snapshot on the disk is not the one that this store opened or wrote.
-    /// - [`Error::Io`]: log and old snapshot are unchanged, or the new snapshot is in place and the log is still complete.
-    ///   The text says which.
+    /// - [`Error::Io`]: log and old snapshot are unchanged, or the new snapshot is in place and the log is still
+    ///   complete. The text says which.
     /// - Otherwise as [`Engine::flush`].
     pub fn snapshot(&self) -> Result<Snapshotted> {
         self.shared().checkpoint()
@@ -261,8 +261,8 @@ impl Engine {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Limit`] outside 1 to [`MAX_BATCH_SIZE`]; otherwise as [`Engine::flush`]. After an error the old size is in
-    /// use.
+    /// [`Error::Limit`] outside 1 to [`MAX_BATCH_SIZE`]; otherwise as [`Engine::flush`]. After an error the old size is
+    /// in use.
     pub fn set_batch_size(&self, writes: u64) -> Result<()> {
         check_batch_size(writes)?;
         self.shared().change_batch_size(writes)
@@ -369,9 +369,9 @@ impl Engine {
         &self.shared().recovery
     }
 
-    /// Closes the store: flushes, then takes a snapshot (with [`Options::snapshot_on_close`]) or marks the log as closed
-    /// cleanly, then lets other processes open the store. Later writes get [`Error::Closed`]; reads still work. Closing
-    /// again does nothing.
+    /// Closes the store: flushes, then takes a snapshot (with [`Options::snapshot_on_close`]) or marks the log as
+    /// closed cleanly, then lets other processes open the store. Later writes get [`Error::Closed`]; reads still work.
+    /// Closing again does nothing.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -384,7 +384,8 @@ impl Engine {
     /// ```
     ///
     /// # Errors
-    /// - [`Error::NoSpace`], and [`Error::Io`] from the snapshot: the store is still open. Remove the cause and close again.
+    /// - [`Error::NoSpace`], and [`Error::Io`] from the snapshot: the store is still open. Remove the cause and close
+    ///   again.
     /// - [`Error::Poisoned`]: the store is closed, and the error says which writes may be lost.
     pub fn close(&self) -> Result<()> {
         self.shared().close()

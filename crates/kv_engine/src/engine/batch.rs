@@ -84,8 +84,8 @@ impl Batch {
         self.ops.is_empty()
     }
 
-    /// The effect of this batch on `key`: `Some(Some(value))` if it puts the key, `Some(None)` if it deletes the key, `None` if
-    /// it does not contain the key.
+    /// The effect of this batch on `key`: `Some(Some(value))` if it puts the key, `Some(None)` if it deletes the key,
+    /// `None` if it does not contain the key.
     ///
     /// ```
     /// # use kv_engine::Batch;

@@ -1,5 +1,5 @@
-//! The engine without threads of its own, for `torture`: the caller gives the flusher its turns, and asks before a write
-//! whether it would have to wait for another thread.
+//! The engine without threads of its own, for `torture`: the caller gives the flusher its turns, and asks before a
+//! write whether it would have to wait for another thread.
 
 use super::api::Engine;
 use super::flush::Tick;

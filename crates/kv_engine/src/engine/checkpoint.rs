@@ -4,9 +4,9 @@
 //! pending writes, the copying of a few records, and the rename of the new log.
 //!
 //! The thread sleeps until the log is longer than the limit and than the snapshot, or older than the interval. While it
-//! works the log may grow to a multiple of the limit; then writers wait. If a checkpoint fails, the statistics report it,
-//! and the next attempt comes when the log has grown by the limit again. A store that is open only for short times may
-//! close before the thread runs, so closing takes the checkpoint that is due.
+//! works the log may grow to a multiple of the limit; then writers wait. If a checkpoint fails, the statistics report
+//! it, and the next attempt comes when the log has grown by the limit again. A store that is open only for short times
+//! may close before the thread runs, so closing takes the checkpoint that is due.
 
 use super::checkpointer::CheckpointLock;
 use super::log::{Guard, Log};
@@ -44,8 +44,8 @@ impl Shared {
         }
     }
 
-    /// Starts the thread if it does not run yet. It keeps the store open only while it works. A store whose log stays short
-    /// has no such thread.
+    /// Starts the thread if it does not run yet. It keeps the store open only while it works. A store whose log stays
+    /// short has none.
     pub(super) fn start_checkpointer(&self) -> std::io::Result<()> {
         if self.checkpointer.thread.get().is_some() {
             return Ok(());
@@ -94,8 +94,8 @@ impl Shared {
         limit > 0 && log.wal.len_bytes() >= limit.max(self.snapshot_bytes.load(Ordering::Relaxed))
     }
 
-    /// Whether closing takes a checkpoint: something was written since the store was opened, the log is over its limit, and
-    /// the thread has not failed to take one.
+    /// Whether closing takes a checkpoint: something was written since the store was opened, the log is over its limit,
+    /// and the thread has not failed to take one.
     pub(super) fn is_due_at_close(&self, log: &Log) -> bool {
         log.appended > self.recovery.last_seq && self.is_long(log) && self.checkpointer.failure().is_none()
     }

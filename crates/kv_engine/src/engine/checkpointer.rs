@@ -1,5 +1,5 @@
-//! [`Checkpointer`]: the checkpoint thread as the other files see it, and the figures of its checkpoints. Its work is in
-//! `checkpoint.rs`.
+//! [`Checkpointer`]: the checkpoint thread as the other files see it, and the figures of its checkpoints. Its work is
+//! in `checkpoint.rs`.
 
 use crate::error::{Error, Result};
 use crate::snapshot;

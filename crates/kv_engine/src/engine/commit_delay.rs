@@ -4,8 +4,8 @@
 //! would sync alone, and all others would wait for that sync and for their own.
 //!
 //! How many writes the leader expects: as many as the last round decided, plus those that were left waiting. A single
-//! writer causes no delay. Writers that come only now and then cause none either: after one delay without new writes the
-//! leader expects only those that did come.
+//! writer causes no delay. Writers that come only now and then cause none either: after one delay without new writes
+//! the leader expects only those that did come.
 //!
 //! The delay ends when all expected writes are there, when no new one has come for half the usual time of a sync, or
 //! after twice the usual time of a sync. So a write waits at most for: the rest of one sync, the time of two syncs as
@@ -78,8 +78,8 @@ impl Arrivals {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Lets other threads run until all expected writes are there or the patience ends. Returns whether most came. Called
-    /// without the log's lock.
+    /// Lets other threads run until all expected writes are there or the patience ends. Returns whether most came.
+    /// Called without the log's lock.
     pub(super) fn wait_for(&self, wait: &Wait, disk: &dyn Disk) -> bool {
         let before = self.0.load(Ordering::Relaxed);
         let arrived = || self.0.load(Ordering::Relaxed) - before;

@@ -24,7 +24,8 @@ impl Engine {
     }
 
     /// The exact number of keys. If values stay in the snapshot
-    /// ([`Options::values_in_snapshot`](crate::Options::values_in_snapshot)), each key written since is looked up there.
+    /// ([`Options::values_in_snapshot`](crate::Options::values_in_snapshot)), each key written since is looked up
+    /// there.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -54,8 +55,8 @@ impl Engine {
         self.len() == 0
     }
 
-    /// The digest of all entries: two stores with the same entries have the same digest. Reads every entry, and writes wait
-    /// until it is done.
+    /// The digest of all entries: two stores with the same entries have the same digest. Reads every entry, and writes
+    /// wait until it is done.
     ///
     /// # Panics
     /// If values stay in the snapshot and it is damaged.

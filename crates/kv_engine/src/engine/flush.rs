@@ -2,13 +2,13 @@
 //! writes stay without a mark that proves their sync.
 //!
 //! 1. The thread sleeps until the oldest pending write is one flush interval old. Then it syncs.
-//! 2. When everything is durable it looks again after a short time. If no write has come, it writes a mark after the last
-//!    write, without a sync. With the mark, recovery can tell whether that write is torn or damaged (see `scan`).
+//! 2. When everything is durable it looks again after a short time. If no write has come, it writes a mark after the
+//!    last write, without a sync. With the mark, recovery can tell whether that write is torn or damaged (see `scan`).
 //! 3. Then it sleeps without a deadline. A writer wakes it only from this sleep, so a busy log pays nothing for it.
 //!
 //! - One mark for each idle time, and none if nothing was written since the store was opened.
-//! - The mark is written under the log's lock, while everything is durable and no thread works on the log. FLUSH writes it
-//!   at once.
+//! - The mark is written under the log's lock, while everything is durable and no thread works on the log. FLUSH writes
+//!   it at once.
 //!
 //! One turn of the thread is [`Shared::flush_if_due`]. Tests call it without the thread.
 
@@ -93,8 +93,8 @@ impl Shared {
         Tick::Idle
     }
 
-    /// Writes a mark after the last write, if everything is durable, no thread works on the log, and there is no mark yet.
-    /// The mark is not synced: no caller waits for it.
+    /// Writes a mark after the last write, if everything is durable, no thread works on the log, and there is no mark
+    /// yet. The mark is not synced: no caller waits for it.
     pub(super) fn prove_writes(&self, log: &mut Guard<'_>) {
         if !log.is_quiet() || !log.wal.wants_proof() {
             return;

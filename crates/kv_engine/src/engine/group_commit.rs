@@ -1,14 +1,15 @@
-//! Group commit: one sync makes the writes of many threads durable. This file takes a write from the append to the answer.
+//! Group commit: one sync makes the writes of many threads durable. This file takes a write from the append to the
+//! answer.
 //!
 //! One rule decides when a write may be answered. A write is *applied* (made visible and acknowledged) once fewer than
 //! `n` writes up to and including it are not durable: `seq − durable < n`. With n = 1 that is when it is durable. With
-//! n > 1 the n-th pending write has to wait for a sync, and so have all that arrive during that sync. So never more than
-//! n − 1 acknowledged writes are at risk.
+//! n > 1 the n-th pending write has to wait for a sync, and so have all that arrive during that sync. So never more
+//! than n − 1 acknowledged writes are at risk.
 //!
 //! The steps of a write, under the log's lock unless the step says otherwise:
 //! 1. without the lock (`write.rs`): encode its body and compute the checksum of the body;
 //! 2. append: take the next sequence number, put a frame into the buffer;
-//! 3. apply waiting writes from the front, as far as the rule allows; the threads of applied writes are answered;
+//! 3. apply waiting writes from the front, as far as the rule allows, and answer their threads;
 //! 4. a thread whose write is not applied leads a round or follows one.
 //!
 //! A *round* is one write to the file and one sync. Its leader
@@ -147,8 +148,8 @@ impl Shared {
         }
     }
 
-    /// Leads a round or sleeps until one has ended. After it, at most `most_pending` writes up to `seq` should be left to
-    /// sync; in any case something has changed.
+    /// Leads a round or sleeps until one has ended. After it, at most `most_pending` writes up to `seq` should be left
+    /// to sync; in any case something has changed.
     fn round(&self, mut log: Guard<'_>, seq: Seq, most_pending: u64) -> Option<RoundResult> {
         let Some((running, through)) = log.running.clone() else { return Some(self.lead(log)) };
         if seq.saturating_sub(through) <= most_pending {
@@ -163,8 +164,9 @@ impl Shared {
         log.next_has_leader = true;
         drop(log);
         running.free.wait();
-        // Other threads rely on this one, even if its own write has been decided in the meantime. That write may have been
-        // refused and its number given to another one, so the result of the round that begins here is not its answer.
+        // Other threads rely on this one, even if its own write has been decided in the meantime. That write may have
+        // been refused and its number given to another one, so the result of the round that begins here is not its
+        // answer.
         let log = self.log().ok()?;
         if log.running.is_none() && log.failure.is_none() && log.wal.buffered_bytes() > 0 {
             self.lead(log);

@@ -1,8 +1,8 @@
 //! Checks that the log on the disk is still the file that was opened.
 //!
-//! A sync makes the bytes of a file durable, whichever name the file has. Another process may have removed, renamed,
-//! replaced, overwritten or truncated the log. Then no OK is given any more, because the next opening would not find the
-//! writes.
+//! A sync makes the bytes of a file durable, under any name. Another process may have removed, renamed,
+//! replaced, overwritten or truncated the log. Then no OK is given any more, because the next opening would not find
+//! the writes.
 //!
 //! | when | what is checked |
 //! |---|---|
@@ -19,14 +19,15 @@ use crate::error::{Error, Result};
 use crate::wal;
 
 impl Shared {
-    /// How the file under the log's name differs from the one expected, in words. `None` also if it cannot be looked at.
+    /// How the file under the log's name differs from the one expected, in words. `None` also if it cannot be looked
+    /// at.
     pub(super) fn why_lost(&self, expected: &wal::FileState, file: &dyn File, header: bool) -> Option<String> {
         let named = self.disk.named(&self.wal_path).ok()?;
         expected.differs(named, file, header)
     }
 
-    /// Passes `result` on. If it reports damage in the log itself, the log has failed: no write after the damage could be
-    /// found again.
+    /// Passes `result` on. If it reports damage in the log itself, the log has failed: no write after the damage could
+    /// be found again.
     pub(super) fn fail_if_log_damaged<T>(&self, result: Result<T>) -> Result<T> {
         let Err(Error::Damaged { path, offset, reason }) = &result else { return result };
         if *path != self.wal_path {
@@ -57,9 +58,9 @@ impl Shared {
         log.poisoned().map_or(Ok(()), Err)
     }
 
-    /// As [`Shared::check_log`], for a caller that has not paused the log. During a pause of another thread a new log may
-    /// have the name already and not be in use yet, so this waits for the end of the pause. If the store is closed then,
-    /// the thread that closed it has checked the log.
+    /// As [`Shared::check_log`], for a caller that has not paused the log. During a pause of another thread a new log
+    /// may have the name already and not be in use yet, so this waits for the end of the pause. If the store is closed
+    /// then, the thread that closed it has checked the log.
     pub(super) fn check_log_after_pause<'a>(&'a self, mut log: Guard<'a>) -> Result<Guard<'a>> {
         while log.paused {
             log = self.wait(log)?;

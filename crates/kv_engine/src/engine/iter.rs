@@ -11,9 +11,9 @@ const ENTRIES_AT_ONCE: usize = 256;
 
 /// Entries whose keys begin with a prefix, in key order; from [`Engine::scan`](crate::Engine::scan).
 ///
-/// This is not a consistent view: each entry was in the store when the iterator reached it. The iterator never waits for a
-/// sync, so an entry may not be durable yet. It keeps the map in memory, but it does not keep the store open. If values stay
-/// in the snapshot and a block of it cannot be read, the last item is an error.
+/// This is not a consistent view: each entry was in the store when the iterator reached it. The iterator never waits
+/// for a sync, so an entry may not be durable yet. It keeps the map in memory, but it does not keep the store open. If
+/// values stay in the snapshot and a block of it cannot be read, the last item is an error.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -71,8 +71,8 @@ impl Iterator for Scan {
     }
 }
 
-/// Keys that begin with a prefix, in key order; from [`Engine::keys`](crate::Engine::keys). The notes on [`Scan`] hold here
-/// too.
+/// Keys that begin with a prefix, in key order; from [`Engine::keys`](crate::Engine::keys). The notes on [`Scan`] hold
+/// here too.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;

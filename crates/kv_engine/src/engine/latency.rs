@@ -1,7 +1,7 @@
 //! [`SyncTimes`]: the distribution of the times of syncs, in a table of fixed size.
 //!
-//! There are eight buckets to each doubling, from 1 µs (2¹⁰ ns) to 18 minutes (2⁴⁰ ns). Shorter and longer times count in the
-//! first and the last bucket. So recording is a shift and an addition, under a lock, and never allocates.
+//! There are eight buckets to each doubling, from 1 µs (2¹⁰ ns) to 18 minutes (2⁴⁰ ns). Shorter and longer times count
+//! in the first and the last bucket. So recording is a shift and an addition, under a lock, and never allocates.
 
 use std::fmt;
 use std::time::Duration;
@@ -51,8 +51,8 @@ impl SyncTimes {
         self.longest = self.longest.max(took);
     }
 
-    /// The given percentage of the syncs took this long or less. `None` if there was no sync. The result is never too low and
-    /// at most an eighth too high, which is the width of a bucket. Times under 1 µs count as 1 µs.
+    /// The given percentage of the syncs took this long or less. `None` if there was no sync. The result is never too
+    /// low and at most an eighth too high, which is the width of a bucket. Times under 1 µs count as 1 µs.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

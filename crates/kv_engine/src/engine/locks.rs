@@ -1,10 +1,10 @@
-//! The locks of a store: one file beside the log and one beside the snapshot. They are locked while the store is open, and
-//! the files stay afterwards.
+//! The locks of a store: one file beside the log and one beside the snapshot. They are locked while the store is open,
+//! and the files stay afterwards.
 //!
 //! A lock file holds a note of two lines:
 //! 1. the number of the process that has or had the lock, for the error message of the next process;
-//! 2. beside the snapshot: the log that the snapshot was last used with. If that is another log and there is none here, the
-//!    store is not opened: a new log would begin a second history on the same snapshot.
+//! 2. beside the snapshot: the log that the snapshot was last used with. If that is another log and there is none here,
+//!    the store is not opened: a new log would begin a second history on the same snapshot.
 
 use crate::disk::{Disk, Lock, read_full_at};
 use crate::error::{Error, Result};
@@ -42,12 +42,13 @@ impl Locks {
         self.snapshot.undo();
     }
 
-    /// Refuses if the lock files were removed or replaced: a file renamed into place now could replace a file of another
-    /// store.
+    /// Refuses if the lock files were removed or replaced: a file renamed into place now could replace a file of
+    /// another store.
     pub(super) fn check_in_place(&self, wal: &Path, snapshot: &Path) -> Result<()> {
         for (lock, path) in [(&self.wal, wal), (&self.snapshot, snapshot)] {
             if !lock.is_in_place() {
-                let gone = io::Error::new(io::ErrorKind::NotFound, "this lock file was removed or replaced while the store was open");
+                let gone =
+                    io::Error::new(io::ErrorKind::NotFound, "this lock file was removed or replaced while the store was open");
                 return Err(Error::io("no file was replaced: looking at", &with_suffix(path, ".lock"))(gone));
             }
         }

@@ -236,8 +236,8 @@ impl Log {
         self.fail(reason);
     }
 
-    /// The group could not be written. Refuses the writes that were not acknowledged and keeps the others in the buffer.
-    /// `None`: the log has failed.
+    /// The group could not be written. Refuses the writes that were not acknowledged and keeps the others in the
+    /// buffer. `None`: the log has failed.
     pub(super) fn write_failed(&mut self, group: Group, failure: WriteFailure, nonce: impl FnOnce() -> u64) -> Option<Cause> {
         let cause = Cause::of(&failure.cause);
         if let Some(torn) = failure.torn {

@@ -1,6 +1,6 @@
 //! The engine: what each public call does, in which order and under which lock.
 //!
-//! A file uses only files that stand in rows above it:
+//! A file uses only files in rows above it:
 //!
 //! | file | what it holds |
 //! |---|---|

@@ -20,8 +20,8 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 
 impl Options {
-    /// Opens the store: takes its locks and recovers its state. If there is neither log nor snapshot, a new store begins.
-    /// Everything recovered is durable. [`Engine::recovery`] reports what was found.
+    /// Opens the store: takes its locks and recovers its state. If there is neither log nor snapshot, a new store
+    /// begins. Everything recovered is durable. [`Engine::recovery`] reports what was found.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -47,8 +47,7 @@ impl Options {
         check_paths(&self.wal, &self.snapshot)?;
         let disk = self.disk;
         let locks = Locks::take(&*disk, &self.wal, &self.snapshot)?;
-        let recovered =
-            recover(&*disk, &self.wal, &self.snapshot, self.recovery, self.keep, &locks.notes, &self.progress);
+        let recovered = recover(&*disk, &self.wal, &self.snapshot, self.recovery, self.keep, &locks.notes, &self.progress);
         let Recovered { state, wal, deferred_log, snapshot, report } = recovered.inspect_err(|_| locks.undo())?;
         locks.note_pair(&self.wal);
         let shared = Arc::new_cyclic(|me| Shared {

@@ -41,9 +41,9 @@ pub struct Options {
 }
 
 impl Options {
-    /// Options for a store with the log `wal` and the snapshot `snapshot`, in directories that exist. The defaults: batch size
-    /// 1, flush interval one second, [`Recovery::Prefix`], no snapshot on close, a checkpoint when the log reaches 64 MiB. No
-    /// file is touched before [`Options::open`].
+    /// Options for a store with the log `wal` and the snapshot `snapshot`, in directories that exist. The defaults:
+    /// batch size 1, flush interval one second, [`Recovery::Prefix`], no snapshot on close, a checkpoint when the log
+    /// reaches 64 MiB. No file is touched before [`Options::open`].
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -71,8 +71,8 @@ impl Options {
     }
 
     /// The batch size: writes per sync, from 1 (every write is durable when it returns) to
-    /// [`MAX_BATCH_SIZE`](crate::MAX_BATCH_SIZE). [`Options::open`] checks it. A crash can lose at most the last `writes` − 1
-    /// acknowledged writes.
+    /// [`MAX_BATCH_SIZE`](crate::MAX_BATCH_SIZE). [`Options::open`] checks it. A crash can lose at most the last
+    /// `writes` − 1 acknowledged writes.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -87,8 +87,8 @@ impl Options {
         self
     }
 
-    /// The age at which an acknowledged write that is not durable is synced in the background. Zero turns this off. With batch
-    /// size 1 it has no effect.
+    /// The age at which an acknowledged write that is not durable is synced in the background. Zero turns this off.
+    /// With batch size 1 it has no effect.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -121,8 +121,8 @@ impl Options {
         self
     }
 
-    /// The length of the log, in bytes, at which a checkpoint is taken in the background. It is not taken before the log is as
-    /// long as the snapshot. 0 turns this off.
+    /// The length of the log, in bytes, at which a checkpoint is taken in the background. It is not taken before the
+    /// log is as long as the snapshot. 0 turns this off.
     ///
     /// Writers go on during a checkpoint. If the log grows to eight times this length before its end, they wait.
     ///
@@ -163,8 +163,8 @@ impl Options {
         self
     }
 
-    /// Whether [`Engine::close`](crate::Engine::close) takes a snapshot and empties the log, so that the next opening reads only
-    /// the snapshot.
+    /// Whether [`Engine::close`](crate::Engine::close) takes a snapshot and empties the log, so that the next opening
+    /// reads only the snapshot.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -183,12 +183,13 @@ impl Options {
         self
     }
 
-    /// Leaves the values in the snapshot and reads them when they are needed. Opening takes milliseconds then, for a snapshot of
-    /// any length, and the snapshot may be larger than memory. Everything written since the last snapshot is in memory, and
-    /// `cache_bytes` more are used for blocks that were read.
+    /// Leaves the values in the snapshot and reads them when they are needed. Opening takes milliseconds then, for a
+    /// snapshot of any length, and the snapshot may be larger than memory. Everything written since the last snapshot
+    /// is in memory, and `cache_bytes` more are used for blocks that were read.
     ///
-    /// - Each block is checked when it is read. Reading from a damaged block is [`Error::Damaged`](crate::Error::Damaged), which
-    ///   names the place. The rest of the store can be read and written. With all values in memory such a store is not opened.
+    /// - Each block is checked when it is read. Reading from a damaged block is
+    ///   [`Error::Damaged`](crate::Error::Damaged), which names the place. The rest of the store can be read and
+    ///   written. With all values in memory, a store with a damaged block is not opened.
     /// - A lookup may wait for the disk. So may a delete, and the writers that wait for it.
     /// - [`Engine::count`](crate::Engine::count) looks up each key written since the snapshot, and
     ///   [`Stats::keys`](crate::Stats::keys) is an upper bound.
@@ -210,7 +211,8 @@ impl Options {
         self
     }
 
-    /// Calls `each` while the store is being opened, with the bytes read so far and the bytes to read, about once for each MiB.
+    /// Calls `each` while the store is being opened, with the bytes read so far and the bytes to read, about once for
+    /// each MiB.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

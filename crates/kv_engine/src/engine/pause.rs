@@ -5,8 +5,8 @@ use super::shared::{PanicGuard, Shared};
 use crate::error::Result;
 
 impl Shared {
-    /// Runs `work` while no new write is accepted. Waits until no other thread has the log paused. `work` may release the
-    /// lock. `settle` gets the result under the lock, before any writer goes on.
+    /// Runs `work` while no new write is accepted. Waits until no other thread has the log paused. `work` may release
+    /// the lock. `settle` gets the result under the lock, before any writer goes on.
     pub(super) fn while_paused<T>(
         &self,
         work: impl FnOnce(Guard<'_>) -> Result<T>,

@@ -96,8 +96,8 @@ pub struct Snapshotted {
 pub struct Stats {
     /// Identifies the store. Log and snapshot have the same.
     pub store_id: StoreId,
-    /// Keys in the map. If values stay in the snapshot, this is an upper bound: a key that is in the snapshot and was written
-    /// since is counted twice. [`Engine::count`](crate::Engine::count) gives the exact number.
+    /// Keys in the map. If values stay in the snapshot, this is an upper bound: a key that is in the snapshot and was
+    /// written since is counted twice. [`Engine::count`](crate::Engine::count) gives the exact number.
     pub keys: u64,
     /// Total length of keys and values in bytes. For a snapshot whose values stay in it: the length of its blocks.
     pub data_bytes: u64,

@@ -107,9 +107,10 @@ impl Shared {
     }
 }
 
-/// Protects the threads that wait for the end of a sync or a pause. If the thread that should wake them panics, or finds
-/// the lock poisoned by the panic of another one, this guard is dropped: it fails the log and wakes them, so that they
-/// get an error and do not wait for ever. After normal work it is forgotten, not dropped.
+/// Protects the threads that wait for the end of a sync or a pause against a panic of the thread that should wake them.
+/// If that thread panics, this guard is dropped. It fails the log and wakes the waiting threads, so that they get an
+/// error and do not wait for ever. The same happens if the thread finds the lock poisoned by the panic of another one.
+/// After normal work the guard is forgotten, not dropped.
 ///
 /// Make it before the log's guard, so that it is dropped after it.
 pub(super) struct PanicGuard<'a> {

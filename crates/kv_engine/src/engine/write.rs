@@ -1,4 +1,5 @@
-//! The first step of a write: check the limits and encode it, without any lock. Also deletes, which look up the key first.
+//! The first step of a write: check the limits and encode it, without any lock. Also deletes, which look up the key
+//! first.
 
 use super::batch::Batch;
 use super::log::WriteKind;
@@ -49,10 +50,11 @@ impl Shared {
         self.encoded(bytes, encode, |body| self.commit(self.log()?, WriteKind::Batch, body))
     }
 
-    /// Step 1 of a write (`group_commit.rs`): encodes the body and computes its checksum, without any lock. Then `commit`.
+    /// Step 1 of a write (`group_commit.rs`): encodes the body and computes its checksum, without any lock. Then
+    /// `commit`.
     ///
-    /// Besides the caller's own copy, a long body is in memory twice: first here and in the log, later in the log and in
-    /// the map. So the memory for two copies is checked before anything is done.
+    /// Besides the caller's own copy, a long body is in memory twice: first here and in the log, later in the log and
+    /// in the map. So the memory for two copies is checked before anything is done.
     fn encoded<T>(&self, len: usize, encode: impl FnOnce(&mut Vec<u8>), commit: impl FnOnce(Body<'_>) -> Result<T>) -> Result<T> {
         let copies = 2 * len as u64;
         if len >= CHECK_MEMORY_BYTES && !memory::can_be_had(copies) {
@@ -77,7 +79,7 @@ impl Shared {
         loop {
             log = self.wait_until_free(log)?;
             let exists = match log.undecided(key) {
-                // "No such key" may be answered only when no failure can bring the key back.
+                // "The key does not exist" may be answered only when no failure can bring the key back.
                 Some(false) => {
                     log = self.advance(log)?;
                     continue;

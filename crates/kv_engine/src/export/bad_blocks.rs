@@ -1,5 +1,5 @@
-//! [`BadBlocks`]: a file with blocks that cannot be read. It counts these blocks and returns bytes for them that pass no
-//! check. So the reader goes on and finds the records after them.
+//! [`BadBlocks`]: a file with blocks that cannot be read. It counts these blocks and returns bytes for them that pass
+//! no check. So the reader goes on and finds the records after them.
 
 use crate::disk::{File, ReadOnly, Readable, read_full_at};
 use std::collections::BTreeSet;

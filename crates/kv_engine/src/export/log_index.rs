@@ -1,8 +1,9 @@
-//! [`LogIndex`]: the last operation on each key in a log; and [`Merge`], which merges it with the entries of a snapshot.
+//! [`LogIndex`]: the last operation on each key in a log; and [`Merge`], which merges it with the entries of a
+//! snapshot.
 //!
-//! Memory holds the keys, and values that are shorter than their place in the log. A longer value stays in the log and is
-//! read when it is needed. A checksum taken at the first look is compared then: a running store may have truncated its log to
-//! the last good record and written something else there.
+//! Memory holds the keys, and values that are shorter than their place in the log. A longer value stays in the log and
+//! is read when it is needed. A checksum taken at the first look is compared then: a running store may have truncated
+//! its log to the last good record and written something else there.
 
 use crate::disk::{File, read_full_at};
 use crate::error::{Error, Result};
@@ -160,8 +161,8 @@ impl<'s, W: Iterator<Item = OpRef<'s>>, E: FnMut(&[u8], &[u8]) -> ControlFlow<()
         self.flow
     }
 
-    /// Gives the operations after the last entry of the snapshot. Returns the errors of values that could not be read again.
-    /// Their entries were left out.
+    /// Gives the operations after the last entry of the snapshot. Returns the errors of values that could not be read
+    /// again. Their entries were left out.
     pub(super) fn finish(mut self) -> Vec<Error> {
         while self.flow.is_continue()
             && let Some(op) = self.ops.next()

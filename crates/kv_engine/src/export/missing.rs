@@ -1,5 +1,5 @@
-//! [`MissingWrites`]: the writes that no file holds, although the sequence numbers of others show that they were made. And
-//! [`NoteLimit`], which limits the number of notes about a file.
+//! [`MissingWrites`]: the writes that no file holds, although the sequence numbers of others show that they were made.
+//! And [`NoteLimit`], which limits the number of notes about a file.
 
 use crate::Seq;
 use std::ops::RangeInclusive;

@@ -1,18 +1,18 @@
 //! Salvage: every entry of damaged files that passes its checks.
 //!
-//! | file | what is read | what is left out |
+//! | file | read | left out |
 //! |---|---|---|
 //! | log | every whole record, before and after the damage, in the order of the sequence numbers | records after one with a higher number: bytes of an earlier session |
 //! | snapshot | every whole block | the entries of the other blocks |
 //!
-//! A damaged header does not hide the rest (`inspect/head.rs`), and neither does a block that cannot be read. If blocks of
-//! the snapshot are lost, the operations of the log on their keys are used, although they may be older. So the result is not
-//! a state that the store ever had: entries may be missing, old, or deleted since.
+//! A damaged header does not hide the rest (`inspect/head.rs`), and neither does a block that cannot be read. If blocks
+//! of the snapshot are lost, the operations of the log on their keys are used, although they may be older. So the
+//! result is not a state that the store ever had: entries may be missing, old, or deleted since.
 //!
 //! Without a note, the result is the state after the last write in the files. So there is a note if
 //! 1. a check of a file fails, or a part of it cannot be read;
-//! 2. a write is missing. The number of another write, the base of the log, or a proof of a sync shows that it was made, and
-//!    neither a sound snapshot nor the log holds it;
+//! 2. a write is missing. The number of another write, the base of the log, or a proof of a sync shows that it was
+//!    made, and it is not in a sound snapshot and not in the log;
 //! 3. a file is missing, empty, older than the other, or of another store or copy (`recovery/pair.rs`);
 //! 4. a damaged log was kept beside this one: it may be the only place of some writes.
 
@@ -24,9 +24,7 @@ use crate::disk::{Disk, File, OsDisk, ReadOnly};
 use crate::error::{Error, Result};
 use crate::inspect::{self, LogHead, SnapshotHead, log_head, snapshot_head};
 use crate::record::{HEADER_BYTES, Kind};
-use crate::recovery::{
-    CopyKind, LogState, find_divergence, find_kept_copies, find_mismatch, look_until_settled, named_copies,
-};
+use crate::recovery::{CopyKind, LogState, find_divergence, find_kept_copies, find_mismatch, look_until_settled, named_copies};
 use crate::scan::{Frame, Next};
 use crate::state::{self, Key, OpRef};
 use crate::{KeptCopy, Seq, snapshot, wal};
@@ -61,8 +59,8 @@ pub struct SalvageReport {
     pub snapshot_entries: u64,
     /// Entries of the snapshot that were not read. `None` if the damaged header does not tell how many there were.
     pub lost_entries: Option<u64>,
-    /// Whether the file of the log ends right after a write, without reserved space and without a mark. A failed write leaves
-    /// this, and so does a truncation of the file. Later writes may be missing then.
+    /// Whether the file of the log ends right after a write, without reserved space and without a mark. A failed write
+    /// leaves this, and so does a truncation of the file. Later writes may be missing then.
     pub ends_bare: bool,
     /// A sentence for everything that is wrong with the files. Empty if nothing is.
     pub notes: Vec<String>,
@@ -77,8 +75,8 @@ struct Snapshot {
     head: SnapshotHead,
 }
 
-/// Reads the readable parts of the log at `wal` and of the snapshot at `snapshot`. Problems with the files are not errors;
-/// the report has a note for each.
+/// Reads the readable parts of the log at `wal` and of the snapshot at `snapshot`. Problems with the files are not
+/// errors; the report has a note for each.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -140,7 +138,7 @@ fn look(disk: &dyn Disk, wal: &Path, snapshot: &Path) -> Salvage {
         (Ok(None), _) => {
             let empty = disk.open_read(wal).is_ok_and(|file| file.is_some());
             let missing = mismatch(if empty { LogState::Empty } else { LogState::Missing });
-            report.notes.push(missing.unwrap_or_else(|| format!("log: {}: there is no such file", wal.display())));
+            report.notes.push(missing.unwrap_or_else(|| format!("log: {}: the file does not exist", wal.display())));
             None
         }
         (Ok(Some(file)), head) => {
@@ -169,9 +167,10 @@ fn failed_check(damage: &str) -> &str {
 fn note_on(found: &Snapshot, path: &Path) -> Option<String> {
     let path = path.display();
     match (&found.head.damage, &found.head.header) {
-        (Some(damage), Some(_)) => {
-            Some(format!("snapshot: the header of {path} is damaged: {}; its contents are known all the same", failed_check(damage)))
-        }
+        (Some(damage), Some(_)) => Some(format!(
+            "snapshot: the header of {path} is damaged: {}; its contents are known all the same",
+            failed_check(damage)
+        )),
         (Some(damage), None) => Some(format!(
             "snapshot: the header of {path} is damaged: {}; its blocks were found by a search; the number of its entries is unknown",
             failed_check(damage)
@@ -186,7 +185,7 @@ fn copies_of_store(disk: &dyn Disk, wal: &Path, snapshot: &Path) -> Vec<PathBuf>
     find_kept_copies(disk, wal, snapshot).into_iter().filter_map(damaged).collect()
 }
 
-/// All files with the name of such a copy.
+/// All files with the name of a copy of a damaged log.
 fn copies_by_name(disk: &dyn Disk, wal: &Path) -> Vec<PathBuf> {
     let damaged = |(kind, path)| (kind == CopyKind::Damaged).then_some(path);
     named_copies(disk, wal).into_iter().filter_map(damaged).collect()
@@ -293,7 +292,8 @@ impl Pair<'_> {
             ));
             return Ok(());
         }
-        // Up to the last write of a sound snapshot the log is not needed. With a damaged snapshot the log may hold lost entries.
+        // Up to the last write of a sound snapshot the log is not needed. With a damaged snapshot the log may hold lost
+        // entries.
         let held = snapshot.and_then(|snapshot| snapshot.head.seq).unwrap_or(0);
         let sound = snapshot.is_some_and(|snapshot| snapshot.sound);
         let mut missing = MissingWrites::after(match snapshot {
@@ -323,7 +323,8 @@ impl Pair<'_> {
         Ok(())
     }
 
-    /// Reads every whole record. The writes up to `skip_to` are only counted. Returns the last write if the log is not damaged.
+    /// Reads every whole record. The writes up to `skip_to` are only counted. Returns the last write if the log is not
+    /// damaged.
     fn read_records(
         &self,
         skip_to: Seq,

@@ -1,5 +1,5 @@
-//! The bytes of a log's header and of a record, divided into named fields, for readers who learn the format by looking. The
-//! layouts are described at the top of `wal.rs` and `record.rs`.
+//! The bytes of a log's header and of a record, divided into named fields, for readers who learn the format by looking.
+//! The layouts are described at the top of `wal.rs` and `record.rs`.
 
 use crate::record::{self, HEADER_BYTES, Kind};
 use crate::{StoreId, wal};
@@ -87,8 +87,8 @@ pub fn header_fields(bytes: &[u8]) -> Vec<Field> {
     cutter.fields
 }
 
-/// The fields of the record at the beginning of `bytes`: its header and the operations in its body. If the bytes are not a
-/// whole record: as many fields as there are.
+/// The fields of the record at the beginning of `bytes`: its header and the operations in its body. If the bytes are
+/// not a whole record: as many fields as there are.
 #[must_use]
 pub fn record_fields(bytes: &[u8]) -> Vec<Field> {
     let mut cutter = Cutter::new(bytes);

@@ -78,8 +78,8 @@ struct Place {
 pub enum Followed {
     /// The end of the log, for now.
     End,
-    /// Bytes that are not a whole record. They may become one. If the next look finds the same offset again, they are torn or
-    /// damaged as this says.
+    /// Bytes that are not a whole record. They may become one. If the next look finds the same offset again, they are
+    /// torn or damaged as this says.
     Bad(LogTail),
     /// There is no log under the name now.
     Gone,
@@ -93,7 +93,7 @@ impl Follow {
     /// # Errors
     /// As [`log`](super::log), and [`Error::Damaged`] for any damaged header.
     pub fn new(path: &Path) -> Result<Follow> {
-        let missing = || Error::io("opening", path)(io::Error::new(io::ErrorKind::NotFound, "there is no such file"));
+        let missing = || Error::io("opening", path)(io::Error::new(io::ErrorKind::NotFound, "the file does not exist"));
         let file = OsDisk.open_read(path).map_err(Error::io("opening", path))?.ok_or_else(missing)?;
         let header = read_header(&*file, path)?;
         let (place, shown) = (Place::first(&header), header.base);
@@ -110,11 +110,13 @@ impl Follow {
     /// [`Entry::Missed`] for writes whose log was replaced before a look could read it.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Version`] for a kind of record that only a newer program knows; the errors of
-    /// [`log`](super::log) for a file that was put in the place of the log.
+    /// - [`Error::Io`].
+    /// - [`Error::Version`]: a kind of record that only a newer program knows.
+    /// - The errors of [`log`](super::log), for a file that was put in the place of the log.
     pub fn look(&mut self, mut each: impl FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<Followed> {
         loop {
-            // First open the file under the name, then read the open one. If it has been replaced, it does not grow any more.
+            // First open the file under the name, then read the open one. If it has been replaced, it does not grow any
+            // more.
             let now = OsDisk.open_read(&self.path).map_err(Error::io("opening", &self.path))?;
             if !self.is_in_place()? {
                 self.place = Place::first(&self.header);

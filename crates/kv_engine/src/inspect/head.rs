@@ -1,10 +1,11 @@
 //! The header of a log or a snapshot, also when it is damaged. A damaged header does not hide the records after it:
 //!
-//! 1. If all fixed fields are right (the first bytes, the zeros) and one flipped bit in the rest makes the header's checksum
-//!    hold, the repaired bytes are the header.
+//! 1. If all fixed fields are right (the first bytes, the zeros) and one flipped bit in the rest makes the header's
+//!    checksum hold, the repaired bytes are the header.
 //! 2. Otherwise any whole record gives the salt, with which all checksums begin. With it, step 1 is tried again.
-//! 3. Otherwise the records are read from the first whole one on. The store and the number of earlier records are unknown. For
-//!    a snapshot, the store and the last write are known if the salt, which is computed from them, confirms them.
+//! 3. Otherwise the records are read from the first whole one on. The store and the number of earlier records are
+//!    unknown. For a snapshot, the store and the last write are known if the salt, which is computed from them,
+//!    confirms them.
 //!
 //! A file with other first bytes and without any record is not a file of this program.
 
@@ -50,7 +51,7 @@ impl LogHead {
 /// Reads the header of a log, or finds its records without it.
 ///
 /// # Errors
-/// The error of the header, if no record is found; [`Error::Version`]; [`Error::Io`].
+/// If no record is found, the error of the header. Always [`Error::Version`] and [`Error::Io`].
 pub(crate) fn log_head(file: &Arc<dyn File>, path: &Path) -> Result<LogHead> {
     let (error, damage) = match read_header(&**file, path) {
         Ok(header) => return Ok(LogHead::known(header, None)),
@@ -113,7 +114,7 @@ impl SnapshotHead {
 /// Reads the header of a snapshot, or finds its blocks without it. `log` is the header of the log beside it.
 ///
 /// # Errors
-/// The error of the header, if no block is found; [`Error::Version`]; [`Error::Io`].
+/// If no block is found, the error of the header. Always [`Error::Version`] and [`Error::Io`].
 pub(crate) fn snapshot_head(file: &Arc<dyn File>, path: &Path, log: Option<&wal::Header>) -> Result<SnapshotHead> {
     let (error, damage) = match snapshot::read_header(&**file, path) {
         Ok(header) => return Ok(SnapshotHead::known(header, None)),
@@ -150,8 +151,8 @@ fn first_bytes<const LEN: usize>(file: &Arc<dyn File>, path: &Path) -> Result<Op
     Ok((got == LEN).then_some(bytes))
 }
 
-/// For each bit of a header, the change of the checksum when this bit flips. The table is made for a header of a snapshot. A
-/// header of a log is shorter and uses the last part of the table.
+/// For each bit of a header, the change of the checksum when this bit flips. The table is made for a header of a
+/// snapshot. A header of a log is shorter and uses the last part of the table.
 static CHANGES: LazyLock<Vec<u32>> = LazyLock::new(|| {
     let mut bytes = [0; snapshot::HEADER_BYTES - CHECK_BYTES];
     let none = record::crc(0, &bytes);
@@ -167,7 +168,8 @@ static CHANGES: LazyLock<Vec<u32>> = LazyLock::new(|| {
 
 const CHECK_BYTES: usize = 4;
 
-/// Flips the one bit that makes the checksum at the end hold, if there is such a bit. Returns whether the checksum holds now.
+/// Flips the one bit that makes the checksum at the end hold, if there is one. Returns whether the checksum
+/// holds now.
 fn repair_bit(bytes: &mut [u8]) -> bool {
     let (covered, check) = bytes.split_at_mut(bytes.len() - CHECK_BYTES);
     let differs = record::le32(check, 0) ^ record::crc(0, covered);

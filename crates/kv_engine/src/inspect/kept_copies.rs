@@ -5,8 +5,8 @@ use crate::disk::OsDisk;
 use crate::recovery;
 use std::path::Path;
 
-/// The copies of the log at `wal` that openings of this store kept beside it, and other files with the names of copies. The
-/// store id comes from the log or the snapshot. If neither has a readable header, the result is empty.
+/// The copies of the log at `wal` that openings of this store kept beside it, and other files with the names of copies.
+/// The store id comes from the log or the snapshot. If neither has a readable header, the result is empty.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -20,7 +20,8 @@ pub fn kept_copies(wal: &Path, snapshot: &Path) -> Vec<KeptCopy> {
     recovery::find_kept_copies(&OsDisk, wal, snapshot)
 }
 
-/// The warnings about these copies, in sentences: what each one is, and what to do. `snapshot` is the snapshot of the store.
+/// The warnings about these copies, in sentences: what each one is, and what to do. `snapshot` is the snapshot of the
+/// store.
 ///
 /// ```
 /// use kv_engine::{KeptCopy, inspect};

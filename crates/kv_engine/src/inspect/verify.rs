@@ -1,8 +1,6 @@
 //! [`verify`]: checks every byte of both files, and that the two together hold every write.
 
-use super::{
-    Content, Entry, LogSummary, Record, kept_copies, kept_copy_warnings, log_head, log_in, snapshot_head, snapshot_seq,
-};
+use super::{Content, Entry, LogSummary, Record, kept_copies, kept_copy_warnings, log_head, log_in, snapshot_head, snapshot_seq};
 use crate::disk::{Disk, File, OsDisk};
 use crate::error::Error;
 use crate::record::Fault;
@@ -35,7 +33,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Health {
-    /// There is no such file.
+    /// The file does not exist.
     Missing,
     /// The log is an empty file. No crash causes this.
     Empty,
@@ -49,7 +47,8 @@ pub enum Health {
     Unreadable(Error),
 }
 
-/// The result of [`verify`]. Its [`Display`](fmt::Display) is one line for each file, and one more if the two do not fit.
+/// The result of [`verify`]. Its [`Display`](fmt::Display) is one line for each file, and one more if the two do not
+/// fit.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -70,16 +69,16 @@ pub struct Verification {
     pub log: (PathBuf, Health),
     /// The snapshot's path and verdict.
     pub snapshot: (PathBuf, Health),
-    /// Why the two are not one store or do not hold every write: for example a log that is missing, empty, or older than the
-    /// snapshot.
+    /// Why the two are not one store or do not hold every write: for example a log that is missing, empty, or older
+    /// than the snapshot.
     pub pair: Option<Error>,
     /// The copies of the log that openings kept, and other files with the names of copies.
     pub kept: Vec<KeptCopy>,
 }
 
 impl Verification {
-    /// Whether the store would open with every write that was promised durable, as far as the files show. A torn tail is sound.
-    /// Two missing files are not, and neither is a store with a kept copy of its damaged log.
+    /// Whether the store would open with every write that was promised durable, as far as the files show. A torn tail
+    /// is sound. Two missing files are not, and neither is a store with a kept copy of its damaged log.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -120,8 +119,8 @@ impl fmt::Display for Verification {
     }
 }
 
-/// Reads and checks every byte of the log at `wal` and of the snapshot at `snapshot`. A file that cannot be read is also a
-/// verdict, so there is no error.
+/// Reads and checks every byte of the log at `wal` and of the snapshot at `snapshot`. A file that cannot be read is
+/// also a verdict, so there is no error.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -136,8 +135,8 @@ pub fn verify(wal: &Path, snapshot: &Path) -> Verification {
 }
 
 fn verify_once(wal: &Path, snapshot: &Path) -> Verification {
-    // The log is opened first: a running store replaces the snapshot before the log. So an older log always fits a newer
-    // snapshot, and the reverse is not true.
+    // The log is opened first: a running store replaces the snapshot before the log. So an older log always fits a
+    // newer snapshot, and the reverse is not true.
     let log = OsDisk.open_read(wal);
     let promised = snapshot_seq(snapshot);
     let (log, seen) = match log {
@@ -154,8 +153,8 @@ fn verify_once(wal: &Path, snapshot: &Path) -> Verification {
     Verification { log: (wal.to_path_buf(), log), snapshot: (snapshot.to_path_buf(), held), pair, kept }
 }
 
-/// Why the log at `wal` and the snapshot at `snapshot` are not one store or do not hold every write. [`verify`] reports the
-/// same. `seen` is the summary from [`log`](super::log), if the log could be read.
+/// Why the log at `wal` and the snapshot at `snapshot` are not one store or do not hold every write. [`verify`] reports
+/// the same. `seen` is the summary from [`log`](super::log), if the log could be read.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;

@@ -1,5 +1,5 @@
-//! [`Applier`]: passes the operations that opening reads on to the map. It also reports the progress, and checks that there
-//! is memory.
+//! [`Applier`]: passes the operations that opening reads on to the map. It also reports the progress, and checks that
+//! there is memory.
 
 use super::parallel_replay::Sink;
 use crate::error::{Error, Result};

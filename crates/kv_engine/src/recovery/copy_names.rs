@@ -44,7 +44,8 @@ pub(crate) fn named_copies(disk: &dyn Disk, wal: &Path) -> Vec<(CopyKind, PathBu
 pub(super) fn select(disk: &dyn Disk, wal: &Path, listed: Vec<PathBuf>) -> Vec<(CopyKind, PathBuf)> {
     let mut found: Vec<_> = listed.into_iter().filter_map(|path| Some((parse(wal, &path)?, path))).collect();
     if found.is_empty() {
-        // The directory may not be readable, or the disk has no lists. Then the numbers are tried up to the first free one.
+        // The directory may not be readable, or the disk has no lists. Then the numbers are tried up to the first free
+        // one.
         let taken = |n| {
             let of = [CopyKind::Damaged, CopyKind::Torn].map(|kind| ((n, kind), name(wal, n, kind)));
             of.into_iter().filter(|(_, path)| matches!(disk.open_read(path), Ok(Some(_)))).collect::<Vec<_>>()

@@ -1,24 +1,24 @@
 //! [`DeferredLog`]: a store whose snapshot exists and whose log was removed, emptied, or replaced by an older one.
 //!
-//! Opening changes nothing then, so that the right log can still be put back. The first write begins a new log, and so does
-//! the first snapshot that a caller requests:
+//! Opening changes nothing then, so that the right log can still be put back. The first write begins a new log, and so
+//! does the first snapshot that a caller requests:
 //!
 //! 1. Check that the log's name still shows what opening found there: nothing, or that file.
 //! 2. Write the new log, which begins after the snapshot, as a scratch file. A full disk fails here.
-//! 3. If the log was missing or empty: save the snapshot again under a new store id. If the old log comes back later, it must
-//!    not look like the continuation of this snapshot, because both use the same sequence numbers.
-//!    If the log was older: copy it to `<wal>.damaged-<n>`. It belongs to this store, and no other copy of it exists.
+//! 3. If the log was missing or empty: save the snapshot again under a new store id. If the old log comes back later,
+//!    it must not look like the continuation of this snapshot, because both use the same sequence numbers. If the log
+//!    was older: copy it to `<wal>.damaged-<n>`. It belongs to this store, and no other copy of it exists.
 //! 4. Check the name as in step 1, and rename the new log.
 //!
 //! If a step fails, a later write tries again. It does not save the snapshot a second time.
 
 use super::copy_names::CopyKind;
 use super::keep_copy::keep_copy;
+use crate::StoreId;
 use crate::disk::{Disk, File, is_still};
 use crate::error::{Error, Result};
 use crate::snapshot::{self, Form};
 use crate::wal::Wal;
-use crate::StoreId;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,5 @@
-//! The copies of damaged or torn logs that openings kept beside a log: what they are, and what each opening says about them.
+//! The copies of damaged or torn logs that openings kept beside a log: what they are, and what each opening says about
+//! them.
 //!
 //! | copy of | what each opening says while the copy exists |
 //! |---|---|
@@ -6,7 +7,8 @@
 //! | a log with whole records after a torn one | its name: no sync is known to cover those records |
 //!
 //! - A file with the name of a copy that is not a log of this store is reported for what it is, and counts for nothing.
-//! - A log with a damaged header counts as a copy of this store's log, and so does a file that cannot be read: it may be one.
+//! - A log with a damaged header counts as a copy of this store's log, and so does a file that cannot be read: it may
+//!   be one.
 //!
 //! `copy_names.rs` has the rules for the names.
 
@@ -61,8 +63,8 @@ impl KeptCopy {
     }
 }
 
-/// The files beside the log at `wal` with the names of kept copies, without the one that was just `made`. `id` is the store.
-/// A file that cannot be read is reported too.
+/// The files beside the log at `wal` with the names of kept copies, without the one that was just `made`. `id` is the
+/// store. A file that cannot be read is reported too.
 pub(super) fn kept_copies(disk: &dyn Disk, wal: &Path, id: StoreId, made: Option<&Path>) -> Vec<KeptCopy> {
     let named = named_copies(disk, wal).into_iter().filter(|(_, path)| Some(path.as_path()) != made);
     named.map(|(kind, path)| look(disk, path, kind, id)).collect()
@@ -131,7 +133,10 @@ pub(crate) fn warnings(kept: &[KeptCopy], snapshot: &Path) -> Vec<String> {
         ));
     }
     for (path, what) in others.take(NAMED) {
-        warnings.push(format!("{}: this file has the name of a kept copy of the log and is not one: {what}; it is left alone", path.display()));
+        warnings.push(format!(
+            "{}: this file has the name of a kept copy of the log and is not one: {what}; it is left alone",
+            path.display()
+        ));
     }
     warnings
 }

@@ -26,8 +26,8 @@ use std::path::PathBuf;
 pub enum LogTail {
     /// It ends with its last record.
     Clean,
-    /// It ends with bytes that no sync is known to cover, as a crash leaves them. As far as the log shows, no write in them
-    /// was promised durable.
+    /// It ends with bytes that no sync is known to cover, as a crash leaves them. As far as the log shows, no write in
+    /// them was promised durable.
     Torn(Truncation),
     /// It has a bad record that had been synced. [`Truncation::proof`] tells how this is known.
     Damaged(Truncation),
@@ -75,12 +75,12 @@ pub struct Truncation {
 }
 
 impl Truncation {
-    /// The verdict on a log that fails with `fault` where the reader is. `snapshot_seq` is the last write that a snapshot
-    /// holds.
+    /// The verdict on a log that fails with `fault` where the reader is. `snapshot_seq` is the last write that a
+    /// snapshot holds.
     pub(crate) fn judge(frames: &mut Frames, fault: Fault, snapshot_seq: Seq) -> Result<LogTail> {
         let (at, expected) = (frames.offset(), frames.last() + 1);
-        // A whole record that is not linked to the one before it is from an earlier session of the file. So are the records that
-        // are linked to it.
+        // A whole record that is not linked to the one before it is from an earlier session of the file. So are the
+        // records that are linked to it.
         let mut stale = (fault == Fault::Chain).then_some((at, None));
         let mut writes_beyond = 0;
         let beyond = frames.look_beyond(|frame| {

@@ -1,5 +1,5 @@
-//! Checks that a log and a snapshot are one store and together hold every write. Opening uses these checks, and so do all
-//! commands that only look at the files, so they report the same.
+//! Checks that a log and a snapshot are one store and together hold every write. Opening uses these checks, and so do
+//! all commands that only look at the files, so they report the same.
 //!
 //! | beside a snapshot that holds the writes up to `s` | meaning | why no crash leaves this |
 //! |---|---|---|
@@ -11,9 +11,9 @@
 //!
 //! Without a snapshot: a log that begins after a write lacks the writes before it, and an empty log lacks everything.
 //!
-//! The last row is checked if the log holds all writes from its beginning to `s`: the last write to a key must match the
-//! entry in the snapshot. Usually the log begins after `s`, and the check costs nothing. Only a crash between a new snapshot
-//! and its new log leaves a log that begins earlier.
+//! The last row is checked if the log holds all writes from its beginning to `s`: the last write to a key must match
+//! the entry in the snapshot. Usually the log begins after `s`, and the check costs nothing. Only a crash between a new
+//! snapshot and its new log leaves a log that begins earlier.
 
 use crate::disk::File;
 use crate::error::{Error, Result};
@@ -107,8 +107,9 @@ fn fingerprint(value: &[u8]) -> (usize, u32) {
     (value.len(), crc(0, value))
 }
 
-/// Compares the writes that are in both files. An [`Error::Mismatch`] in the result: they come from two copies of one store
-/// that were changed separately. `None` also if no write is in both, or a file is damaged, which other checks report.
+/// Compares the writes that are in both files. An [`Error::Mismatch`] in the result: they come from two copies of one
+/// store that were changed separately. `None` also if no write is in both, or a file is damaged, which other checks
+/// report.
 ///
 /// # Errors
 /// [`Error::Io`], [`Error::Version`].
@@ -260,7 +261,10 @@ mod tests {
                 (("zz", "x"), ("zy", "x"), 4), // after the last key of the snapshot
             ] {
                 let found = mixed(&common, base, &[one], &[other]).unwrap_or_else(|| panic!("{base} {one:?} {other:?}"));
-                assert!(found.contains(&format!("a different write {write};")) && found.contains("changed separately"), "{found}");
+                assert!(
+                    found.contains(&format!("a different write {write};")) && found.contains("changed separately"),
+                    "{found}"
+                );
             }
             assert_eq!(mixed(&common, base, &[("a", "x")], &[("a", "x")]), None, "the same writes");
             // Later writes of the log are not compared, and of each key only the last operation is.
@@ -318,16 +322,24 @@ mod tests {
             find_mismatch(&files.log, &files.snapshot, log, held).map(|error| error.to_string()).unwrap_or_default()
         };
         assert_eq!(reported(LogState::Missing, None), "");
-        assert!(reported(LogState::Missing, Some(&held)).contains("no log beside the snapshot; the writes from 3 on may be missing"));
+        assert!(
+            reported(LogState::Missing, Some(&held)).contains("no log beside the snapshot; the writes from 3 on may be missing")
+        );
         assert!(reported(LogState::Empty, Some(&held)).contains("is empty; the writes from 3 on may be missing"));
         assert!(reported(LogState::Empty, None).contains("the log is an empty file"));
-        assert!(reported(LogState::Log(&log, Some(1)), Some(&held)).contains("it ends with write 1, the snapshot holds the writes up to 2"));
+        assert!(
+            reported(LogState::Log(&log, Some(1)), Some(&held))
+                .contains("it ends with write 1, the snapshot holds the writes up to 2")
+        );
         for last in [Some(2), Some(3), None] {
             assert_eq!(reported(LogState::Log(&log, last), Some(&held)), "", "{last:?}");
         }
         assert_eq!(reported(LogState::Log(&log, Some(0)), None), "");
         let later = wal::Header { base: 3, ..log };
-        assert!(reported(LogState::Log(&later, Some(3)), Some(&held)).contains("begins after write 3, the snapshot ends with write 2"));
+        assert!(
+            reported(LogState::Log(&later, Some(3)), Some(&held))
+                .contains("begins after write 3, the snapshot ends with write 2")
+        );
         assert!(reported(LogState::Log(&later, Some(3)), None).contains("the log begins after write 3"));
     }
 }

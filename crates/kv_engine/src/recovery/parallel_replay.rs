@@ -1,5 +1,5 @@
-//! Applying writes with several cores. One thread reads the files and decides, in order, which operations are applied. The
-//! workers only insert the operations that it passes to them:
+//! Applying writes with several cores. One thread reads the files and decides, in order, which operations are applied.
+//! The workers only insert the operations that it passes to them:
 //!
 //! ```text
 //! reader: read → check → verdict → decode → hash ─┬─ batch ─▶ worker 1: the first shards
@@ -7,14 +7,14 @@
 //!                                                 ⋮
 //! ```
 //!
-//! - A key belongs to one shard and a shard to one worker. A worker applies operations in the order in which it gets them. So
-//!   the operations on one key keep their order, and the state is the same as without workers.
-//! - Every operation that is passed on is applied, so it must have been checked. If the reader ends with an error, the map is
-//!   not usable.
-//! - Memory: [`BUFFERS`] batches of [`BATCH_BYTES`] for each worker. Operations longer than [`LARGE_BYTES`] are passed on one
-//!   at a time.
-//! - Short files are applied without workers. So is everything if there is only one core, no thread can be started, or the
-//!   address space is small (`memory.rs`).
+//! - A key belongs to one shard and a shard to one worker. A worker applies operations in the order in which it gets
+//!   them. So the operations on one key keep their order, and the state is the same as without workers.
+//! - Every operation that is passed on is applied, so it must have been checked. If the reader ends with an error, the
+//!   map is not usable.
+//! - Memory: [`BUFFERS`] batches of [`BATCH_BYTES`] for each worker. Operations longer than [`LARGE_BYTES`] are passed
+//!   on one at a time.
+//! - Short files are applied without workers. So is everything if there is only one core, no thread can be started, or
+//!   the address space is small (`memory.rs`).
 
 use crate::disk::WINDOW_BYTES;
 use crate::memory;
@@ -34,7 +34,7 @@ const HASH_BYTES: usize = 8;
 pub(super) struct Plan {
     /// 0: no worker, the reader itself applies.
     pub(super) workers: usize,
-    /// How much a separate thread reads at once, ahead of the reader; 0: there is no such thread.
+    /// How much a separate thread reads at once, ahead of the reader; 0: there is none.
     pub(super) ahead: usize,
     pub(super) batch_bytes: usize,
     pub(super) large_bytes: usize,
@@ -71,8 +71,8 @@ enum Lane<'a> {
 #[derive(Default)]
 struct Batch(Vec<u8>);
 
-/// Lets `read` fill `map` through a [`Sink`], with as many workers as planned, or as many as could be started. When this
-/// returns, everything is applied.
+/// Lets `read` fill `map` through a [`Sink`], with as many workers as planned, or as many as could be started. When
+/// this returns, everything is applied.
 pub(super) fn fill<T>(map: &mut Map, plan: Plan, read: impl FnOnce(&mut Sink<'_>) -> T) -> T {
     thread::scope(|scope| {
         let starts: Vec<_> = (0..plan.workers).map_while(|n| Start::new(scope, n).ok()).collect();

@@ -7,8 +7,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What opening found and did. Its [`Display`](fmt::Display) is one line. [`RecoveryReport::warnings`] has a sentence for
-/// everything that was cut off or repaired.
+/// What opening found and did. Its [`Display`](fmt::Display) is one line. [`RecoveryReport::warnings`] has a sentence
+/// for everything that was cut off or repaired.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -27,7 +27,7 @@ pub struct RecoveryReport {
     pub wal: PathBuf,
     /// The snapshot.
     pub snapshot: PathBuf,
-    /// Whether a new store began, because there was neither log nor snapshot.
+    /// Whether a new store began, because there was no log and no snapshot.
     pub created: bool,
     /// The last write in the snapshot; 0 if there is none.
     pub snapshot_seq: Seq,
@@ -43,15 +43,15 @@ pub struct RecoveryReport {
     pub skipped: u64,
     /// The last write in the state.
     pub last_seq: Seq,
-    /// Keys in the state. If values stay in the snapshot, this is an upper bound: a key that is in the snapshot and in the
-    /// log is counted twice.
+    /// Keys in the state. If values stay in the snapshot, this is an upper bound: a key that is in the snapshot and in
+    /// the log is counted twice.
     pub keys: u64,
     /// Whether there was a snapshot and no log, or an empty one. No crash causes this: the log was removed.
     pub log_missing: bool,
     /// Whether the log was an empty file, which no crash causes.
     pub log_empty: bool,
-    /// Set if the log ends before the snapshot: the last write of the log. No crash causes this: the log was replaced by an
-    /// older one.
+    /// Set if the log ends before the snapshot: the last write of the log. No crash causes this: the log was replaced
+    /// by an older one.
     pub log_older: Option<Seq>,
     /// Whether a store was open under this name before.
     pub(super) was_opened_before: bool,
@@ -59,11 +59,11 @@ pub struct RecoveryReport {
     pub closed_cleanly: bool,
     /// How the log ended.
     pub tail: LogTail,
-    /// Whether the file ends right after a write, without reserved space and without a mark. A failed write leaves this, for
-    /// example on a full disk, and so does a truncation of the file.
+    /// Whether the file ends right after a write, without reserved space and without a mark. A failed write leaves
+    /// this, for example on a full disk, and so does a truncation of the file.
     pub ends_bare: bool,
-    /// The copies of the log that earlier openings kept, and other files with the names of copies. A copy that this opening
-    /// made is in the tail.
+    /// The copies of the log that earlier openings kept, and other files with the names of copies. A copy that this
+    /// opening made is in the tail.
     pub kept: Vec<KeptCopy>,
     /// How long opening took, from the first read.
     pub took: Duration,
@@ -116,8 +116,8 @@ impl RecoveryReport {
         kept || self.log_missing || self.log_older.is_some() || emptied || matches!(self.tail, LogTail::Damaged(_))
     }
 
-    /// A full sentence for everything that was cut off or repaired, and for the copies that earlier openings kept. Usually
-    /// empty.
+    /// A full sentence for everything that was cut off or repaired, and for the copies that earlier openings kept.
+    /// Usually empty.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

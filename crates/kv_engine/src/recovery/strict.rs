@@ -19,7 +19,11 @@ pub(super) fn check_tail(report: &RecoveryReport) -> Result<()> {
             Err(Error::damaged(&report.wal, cut.offset, reason))
         }
         LogTail::Torn(cut) if cut.writes_beyond > 0 => {
-            let writes = if cut.writes_beyond == 1 { "1 whole write follows".into() } else { format!("{} whole writes follow", cut.writes_beyond) };
+            let writes = if cut.writes_beyond == 1 {
+                "1 whole write follows".into()
+            } else {
+                format!("{} whole writes follow", cut.writes_beyond)
+            };
             let reason = format!(
                 "{}, and {writes}, up to write {}; no sync is known to cover them; a power cut can leave this, and so can a bad \
                  disk; write {} is the last good one; {REFUSED}; to see the log: kv_cli wal {wal}; to open the store and keep a \

@@ -1,5 +1,5 @@
-//! Opening with workers and with a thread that reads ahead finds the same as without them. The test reads thousands of stores
-//! both ways, and most of them are damaged.
+//! Opening with workers and with a thread that reads ahead finds the same as without them. The test reads thousands of
+//! stores both ways, and most of them are damaged.
 
 #[path = "../../tests/support/random.rs"]
 #[allow(unreachable_pub)]
@@ -212,7 +212,8 @@ fn workers_find_what_one_thread_finds() {
         let alone = outcome(&files, ALONE);
         let parallel = outcome(&files, plan);
         if unreadable {
-            // If there is another reason to refuse, the amount that is read at once decides which of the two comes first.
+            // If there is another reason to refuse, the amount that is read at once decides which of the two comes
+            // first.
             assert!(parallel.is_err() && alone.is_err(), "round {round}, {plan:?}: {parallel:?}, {alone:?}");
         } else {
             assert_eq!(parallel, alone, "round {round}, {plan:?}");
@@ -266,7 +267,8 @@ fn a_long_log_is_opened_by_workers() {
     };
     let snapshot = dir.path().join("snapshot");
     let recovered =
-        recover(&crate::disk::OsDisk, &path, &snapshot, Recovery::Strict, Keep::InMemory, &LockNotes::default(), &progress).unwrap();
+        recover(&crate::disk::OsDisk, &path, &snapshot, Recovery::Strict, Keep::InMemory, &LockNotes::default(), &progress)
+            .unwrap();
     assert_eq!((recovered.report.replayed, recovered.report.log_bytes), (seq, bytes.len() as u64));
     assert_eq!(recovered.state.count().unwrap(), model.len() as u64);
     assert!(model.iter().all(|(key, value)| recovered.state.with(key, |found| found == value).unwrap() == Some(true)));
@@ -275,9 +277,9 @@ fn a_long_log_is_opened_by_workers() {
     assert!(reported.iter().all(|&(read, total)| read < total && total == bytes.len() as u64), "{reported:?}");
 }
 
-/// Opening may write an index for the snapshot, a snapshot under a new store id, a log, a mark. One of its operations fails,
-/// or one of beginning a deferred log. The next opening finds the same state, after a crash of the process and after a power
-/// cut.
+/// Opening may write an index for the snapshot, a snapshot under a new store id, a log, a mark. One of its operations
+/// fails, or one of beginning a deferred log. The next opening finds the same state, after a crash of the process and
+/// after a power cut.
 #[test]
 fn an_opening_that_fails_anywhere_leaves_the_same_store() {
     let (wal_path, snapshot_path) = (Path::new("/kv.wal"), Path::new("/kv.snapshot"));
@@ -297,7 +299,8 @@ fn an_opening_that_fails_anywhere_leaves_the_same_store() {
             group.write_tmp().and_then(|()| group.sync()).unwrap();
         }
         let digest = |disk: &SimDisk| {
-            let opened = recover(disk, wal_path, snapshot_path, Recovery::Prefix, keep, &LockNotes::default(), &Progress::default());
+            let opened =
+                recover(disk, wal_path, snapshot_path, Recovery::Prefix, keep, &LockNotes::default(), &Progress::default());
             opened.and_then(|opened| {
                 let deferred_log = opened.deferred_log.as_ref();
                 let begun = deferred_log.map(|deferred_log| deferred_log.begin(disk, wal_path, snapshot_path, Form::Plain));
@@ -356,10 +359,14 @@ fn a_report_in_words() {
     assert!(!more.is_loss() && more.warnings().is_empty());
     let missing = RecoveryReport { log_missing: true, snapshot_seq: 7, ..report.clone() };
     assert!(missing.is_loss());
-    let text = "kv.wal: there is no log, although there is a snapshot; the store holds the writes up to 7, later ones are missing;";
+    let text =
+        "kv.wal: there is no log, although there is a snapshot; the store holds the writes up to 7, later ones are missing;";
     assert!(missing.warnings()[0].starts_with(text));
     let emptied = RecoveryReport { log_empty: true, ..missing.clone() };
-    assert!(emptied.is_loss() && emptied.warnings()[0].starts_with("kv.wal: the log is empty, although there is a snapshot; the store"));
+    assert!(
+        emptied.is_loss()
+            && emptied.warnings()[0].starts_with("kv.wal: the log is empty, although there is a snapshot; the store")
+    );
     let older = RecoveryReport { log_missing: false, log_older: Some(5), ..missing };
     assert!(older.is_loss());
     let text = "kv.wal: the log is older than the snapshot: it ends with write 5, the snapshot holds the writes up to 7; later";
@@ -373,7 +380,8 @@ fn a_report_in_words() {
 
     let with_tail = |tail: LogTail| RecoveryReport { tail, ..more.clone() };
     let torn = with_tail(LogTail::Torn(cut.clone()));
-    let text = "kv.wal: torn record at byte 105: the checksum of the record's body does not match; kept 4 records, cut off 33 bytes";
+    let text =
+        "kv.wal: torn record at byte 105: the checksum of the record's body does not match; kept 4 records, cut off 33 bytes";
     assert_eq!(torn.warnings(), [format!("{text}; no sync is known to cover them")]);
     assert!(!torn.is_loss());
     let torn = with_tail(LogTail::Torn(super::Truncation { whole_beyond: 2, ..cut.clone() }));

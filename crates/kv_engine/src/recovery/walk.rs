@@ -1,5 +1,5 @@
-//! [`walk`]: the loop that reads a log from record to record. Opening, export, replay, `kv_cli wal` and its `--follow` use
-//! it, so they all agree on where a log ends and why.
+//! [`walk`]: the loop that reads a log from record to record. Opening, export, replay, `kv_cli wal` and its `--follow`
+//! use it, so they all agree on where a log ends and why.
 
 use super::log_tail::{LogTail, Truncation};
 use crate::Seq;
@@ -20,8 +20,8 @@ pub(crate) struct Walked {
     pub(crate) stopped: bool,
 }
 
-/// Gives each whole record to `each`, up to the end of the log, the first bad place, or until `each` stops. `snapshot_seq`
-/// is the last write that a snapshot holds: it helps to tell torn from damaged.
+/// Gives each whole record to `each`, up to the end of the log, the first bad place, or until `each` stops.
+/// `snapshot_seq` is the last write that a snapshot holds: it helps to tell torn from damaged.
 pub(crate) fn walk(
     frames: &mut Frames,
     snapshot_seq: Seq,

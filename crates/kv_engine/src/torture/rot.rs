@@ -28,7 +28,7 @@ use crate::disk::{Disk, read_full_at};
 use crate::engine::Batch;
 use crate::error::{Error, Result};
 use crate::record::Kind;
-use crate::recovery::{Keep, LogTail, LockNotes, Progress, Recovered, Recovery, recover};
+use crate::recovery::{Keep, LockNotes, LogTail, Progress, Recovered, Recovery, recover};
 use crate::snapshot::{self, Form};
 use crate::wal::HEADER_BYTES;
 use std::ops::Bound;
