@@ -197,7 +197,7 @@ fn case_24_a_hole_inside_an_unsynced_group_is_torn_not_damaged() {
     let LogTail::Torn(cut) = &report.tail else { panic!("{:?}", report.tail) };
     assert_eq!((cut.offset, cut.whole_beyond, cut.writes_beyond, cut.last_beyond), (starts[5] as u64, 6, 6, 11));
     assert!(fs::read(cut.kept_as.as_ref().unwrap()).unwrap() == bytes);
-    assert!(report.warnings()[0].contains("(among them 6 whole but unpromised)"), "{:?}", report.warnings());
+    assert!(report.warnings()[0].contains("(with 6 whole records in them)"), "{:?}", report.warnings());
     assert_eq!((engine.len(), report.is_loss()), (3, false));
 }
 

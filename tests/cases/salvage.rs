@@ -172,7 +172,7 @@ fn two_copies_that_went_different_ways_are_told_where_both_hold_a_write() {
     copy(&other, &one, "kv.snapshot");
     all_say(&one, "the snapshot holds the writes up to 3, and the log has a different write 3");
     let (_, err, status) = run(&one, &["-c", "GET c"]);
-    assert!(status == 3 && err.contains("went different ways"), "{err}");
+    assert!(status == 3 && err.contains("were changed separately"), "{err}");
     // One history: a log that a checkpoint had no time to replace.
     let (early, late) = (Store::new(), Store::new());
     early.script("PUT a 1\nPUT b 2\nPUT a 3\nDEL b\n");
@@ -310,10 +310,10 @@ fn case_04_a_sector_that_is_lost_takes_only_its_own() {
         let (entries, err) = salvaged(&store);
         assert!((485..500).contains(&entries.len()) && entries.last().is_some_and(|last| last == "PUT key499 value499"), "{err}");
         let lost = 500 - entries.len();
-        assert!(err.contains(&format!("writes 1 to {lost} are missing")) && err.contains("whose log it is"), "{err}");
+        assert!(err.contains(&format!("writes 1 to {lost} are missing")) && err.contains("it is unknown to which store"), "{err}");
         let (out, _, status) = run(&store, &["wal"]);
         assert!(
-            out.contains("PUT key499 value499") && out.contains("the first whole record stands at byte") && status == 3,
+            out.contains("PUT key499 value499") && out.contains("the first whole record is at byte") && status == 3,
             "{out}"
         );
     }

@@ -20,7 +20,7 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 
 impl Options {
-    /// Opens the store: takes its locks and recovers its state. If there is neither log nor snapshot, a new store
+    /// Opens the store: takes its locks and recovers its state. Without a log and a snapshot, a new store
     /// begins. Everything recovered is durable. [`Engine::recovery`] reports what was found.
     ///
     /// ```
