@@ -23,8 +23,8 @@ use std::time::Duration;
 /// Damaged, foreign or missing files.
 pub(crate) const BAD: u8 = 3;
 /// Of a log whose end says that something failed, or was cut off.
-pub(crate) const BARE_END: &str = "ends right behind its last write, without reserved space and without a mark: a write failed \
-                                   there, as on a full disk, or somebody cut the file";
+pub(crate) const BARE_END: &str = "ends right after its last write, without reserved space and without a mark: a write failed \
+                                   there (for example on a full disk), or the file was truncated";
 /// So much of a key or value is shown.
 const SHOWN_BYTES: usize = 60;
 /// A log that is followed is looked at so often.

@@ -145,7 +145,7 @@ fn case_05_reading_without_the_log_changes_nothing() {
         let before = bytes(&store);
         for line in ["GET a", "SIZE", "KEYS", "SCAN", "STATS", "FLUSH", "EXPORT out.kv", "DEL nosuch"] {
             let said = store.cli().args(line.split(' ')).assert().code(3);
-            said.stderr(contains("later writes are missing"));
+            said.stderr(contains("later ones are missing"));
             let _ = fs::remove_file(store.path("out.kv"));
             let after = bytes(&store);
             let changed = before.iter().zip(&after).filter(|(before, after)| before != after && !before.0.ends_with(".lock"));
@@ -218,7 +218,7 @@ fn case_05_a_log_that_comes_back_is_not_replaced() {
     shell.say("PUT c 3");
     shell.say("SNAP");
     let (answers, said, _) = shell.end();
-    assert!(!answers.contains("OK") && said.contains("since the store was opened"), "{answers}{said}");
+    assert!(!answers.contains("OK") && said.contains("after the store was opened"), "{answers}{said}");
     assert_eq!(fs::read(store.path("kv.wal")).unwrap(), log);
     store.cli().arg("KEYS").assert().success().stdout("a\nb\n");
 }
@@ -321,7 +321,7 @@ fn case_30_an_old_log_beside_a_newer_snapshot_is_said() {
     store.cli().args(["--recovery", "strict", "GET", "a"]).assert().code(3).stderr(contains("older"));
     for _ in 0..2 {
         let said = store.cli().arg("KEYS").assert().code(3).stdout("a\nb\n");
-        said.stderr(contains("the log is older than the snapshot: it ends with write 1, the snapshot is of write 2"));
+        said.stderr(contains("the log is older than the snapshot: it ends with write 1, the snapshot holds the writes up to 2"));
         let kept = [fs::read(store.path("kv.wal")).unwrap(), fs::read(store.path("kv.snapshot")).unwrap()];
         assert!(kept == [old.clone(), before.clone()], "a reader changes nothing");
     }
@@ -349,7 +349,7 @@ fn case_30_an_empty_log_is_said_and_strict_refuses() {
     // Where a store was open before, its writes are gone.
     fs::write(store.path("kv.wal"), "").unwrap();
     let said = store.cli().args(["GET", "a"]).assert().code(3).stdout("(nil)\n");
-    said.stderr(contains("a store was open here before, and what it held is gone"));
+    said.stderr(contains("a store was open here before, and its data is gone"));
 }
 
 /// An opening that is refused leaves nothing behind.

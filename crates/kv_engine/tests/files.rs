@@ -13,7 +13,9 @@ fn a_directory_that_is_not_there_is_told_and_not_made() {
     let place = Place::new();
     let directory = place.wal.with_file_name("not there");
     let error = kv_engine::Options::new(directory.join("kv.wal"), &place.snapshot).open().unwrap_err().to_string();
-    assert!(error.starts_with("the directory does not exist, make it first: locking") && error.contains("not there/kv.wal.lock: "));
+    assert!(
+        error.starts_with("the directory does not exist, make it first: locking") && error.contains("not there/kv.wal.lock: ")
+    );
     assert!(!directory.exists());
 }
 

@@ -208,7 +208,7 @@ impl Shared {
         let mut group = log.wal.take();
         drop(log);
 
-        let lost_before = if group.extends() { self.why_lost(&group.expected_before(), group.file(), false) } else { None };
+        let lost_before = if group.extends() { self.why_lost(group.expected_before(), group.file(), false) } else { None };
         let written = if lost_before.is_none() { group.write() } else { Err(WriteFailure::not_tried()) };
         let began = self.disk.now();
         let synced = written.is_ok().then(|| group.sync());

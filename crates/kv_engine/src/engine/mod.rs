@@ -1,6 +1,6 @@
 //! The engine: what each public call does, in which order and under which lock.
 //!
-//! A file uses only files in rows above it:
+//! A file imports only files in rows above it:
 //!
 //! | file | what it holds |
 //! |---|---|
@@ -19,7 +19,8 @@
 //! | `checkpoint.rs` | checkpoints while writers go on, and the thread that takes them |
 //! | `close.rs` | closing: everything durable, then the mark or the snapshot, then the locks |
 //! | `iter.rs` | iterators in key order |
-//! | `api.rs`, `count.rs` | [`Engine`]: the public calls |
+//! | `api.rs` | [`Engine`]: the public calls |
+//! | `count.rs` | [`Engine`]: the number of keys and the digest |
 //! | `open.rs` | [`Options::open`] |
 //! | `by_hand.rs` | the same engine without threads, for `torture` |
 //!
