@@ -89,7 +89,7 @@ fn foreign_missing_and_odd_files_are_named() {
     let store = Store::new();
     for (bytes, says) in [
         (&b"KVLG\x01\0"[..], "not of kv-engine; kv_cli import reads it"),
-        (b"KVLG\x01\x18", "(magic KVLG), not of kv-engine; not opened"),
+        (b"KVLG\x01\x18", "(magic KVLG), not of kv-engine; nothing was changed"),
         (b"hello\x1b[31m", "not a kv-engine file"),
         (b"", "is shorter than its header"),
     ] {
@@ -123,7 +123,7 @@ fn verify_is_for_a_cron_job() {
     let log = fs::read(store.path("kv.wal")).unwrap();
     fs::write(store.path("kv.wal"), &log[..290]).unwrap();
     let (out, _, status) = run(&store, &["verify"]);
-    assert!(out.contains("log DIR/kv.wal: torn, writes 6 to 8, 267 B; then 17 B that are no whole record"), "{out}");
+    assert!(out.contains("log DIR/kv.wal: torn, writes 6 to 8, 267 B; then 17 B that are not a whole record"), "{out}");
     assert_eq!(status, 0, "a crash is no damage");
 
     for name in ["kv.wal", "kv.snapshot"] {

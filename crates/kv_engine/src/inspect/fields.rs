@@ -78,7 +78,7 @@ pub fn header_fields(bytes: &[u8]) -> Vec<Field> {
             "magic" => "of every log".into(),
             "version" => format!("format {}", number(field)),
             "store id" => StoreId(field.try_into().expect("sixteen bytes")).to_string(),
-            "salt" => "all other checksums begin with it".into(),
+            "salt" => "begins all other checksums".into(),
             "base" => format!("begins after write {}", number(field)),
             "zero" => "room for later formats".into(),
             _ => format!("CRC-32 of 0..{before}: {}", matches(number(field), record::crc(0, &bytes[..before]))),
@@ -147,7 +147,7 @@ fn operations(cutter: &mut Cutter<'_>) {
 fn kind_name(kind: u8) -> &'static str {
     match kind {
         _ if kind == Kind::WRITE.number() => "a write",
-        _ if kind == Kind::OPENED.number() => "opened, or continued after a failed write",
+        _ if kind == Kind::OPENED.number() => "opened, or a write failed",
         _ if kind == Kind::CLOSED.number() => "closed cleanly",
         _ => "not a kind of record in a log",
     }
