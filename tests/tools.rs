@@ -91,7 +91,7 @@ fn a_log_as_json_has_one_object_per_line() {
 fn foreign_missing_and_empty_files_are_named() {
     let store = Store::new();
     for (bytes, says) in [
-        (&b"KVLG\x01\0"[..], "not of kv-engine; kv_cli import reads it"),
+        (&b"KVLG\x01\0"[..], "not of kv-engine; to copy it into a new store, use: kv_cli import"),
         (b"KVLG\x01\x18", "(magic KVLG), not of kv-engine; nothing was changed"),
         (b"hello\x1b[31m", "not a kv-engine file"),
         (b"", "is shorter than its header"),

@@ -1,4 +1,12 @@
-//! [`Group`]: frames on their way into the log's file, and the order in which they get there.
+//! [`Group`]: frames on their way into the log's file. After a failed write the file is as it was before, durably.
+//!
+//! Steps of [`Group::write`]:
+//! 1. If the group begins with the OPENED mark of an opening, write the mark in two steps and sync each of them.
+//! 2. Reserve space behind it, if needed.
+//! 3. Write the rest.
+//! 4. If one of these fails, truncate the file to its former length, and sync.
+//!
+//! [`Group::sync`] then makes the group durable.
 
 use super::identity::FileState;
 use crate::disk::{File, write_all_at};
