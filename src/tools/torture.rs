@@ -137,7 +137,7 @@ impl Rung {
 fn figures(report: &Report) -> [(&'static str, u64); 16] {
     [
         ("workloads", report.workloads),
-        ("writes in the middle of a call", report.meanwhile),
+        ("writes in the middle of a call", report.interleaved),
         ("places to crash", report.crash_points),
         ("states", report.states()),
         ("after the death of the process", report.deaths),

@@ -29,7 +29,7 @@ fn total(seeds: impl Iterator<Item = u64>, run: fn(u64) -> Report) -> Report {
 fn no_crash_loses_a_promised_write_or_is_refused() {
     let total = total(1..=120, workload);
     assert!(total.states() > 80_000 && total.power_cuts > 15_000 && total.second_crashes > 20_000, "{total:?}");
-    assert!(total.meanwhile > 300, "hardly a checkpoint is disturbed: {}", total.meanwhile);
+    assert!(total.interleaved > 300, "hardly a checkpoint is disturbed: {}", total.interleaved);
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub struct Case {
     /// How truthful the disk is from which change on.
     pub(super) weak: Option<(Model, usize)>,
     /// At least one.
-    pub(super) lives: Vec<Session>,
+    pub(super) sessions: Vec<Session>,
 }
 
 /// How one process ended.
@@ -94,7 +94,7 @@ impl fmt::Display for Case {
         if let Some((model, from)) = self.weak {
             write!(f, ":{model}@{from}")?;
         }
-        for Session { plan, at, end } in &self.lives {
+        for Session { plan, at, end } in &self.sessions {
             f.write_str(":")?;
             if let Some(plan) = plan {
                 write!(f, "{plan}@")?;
@@ -115,7 +115,7 @@ impl FromStr for Case {
         let first = parts.next().unwrap_or_default();
         let (seed, dropped) = first.split_once('-').unwrap_or((first, ""));
         let workload = seed.parse().map_err(|_| wrong(first))?;
-        let mut case = Case { workload, dropped: Vec::new(), weak: None, lives: Vec::new() };
+        let mut case = Case { workload, dropped: Vec::new(), weak: None, sessions: Vec::new() };
         for run in dropped.split(',').filter(|run| !run.is_empty()) {
             let (from, to) = run.split_once("..").unwrap_or((run, run));
             case.dropped.extend(number(from)?..=number(to)?.min(MOST_STEPS));
@@ -141,8 +141,8 @@ impl FromStr for Case {
                     _ => return Err(wrong(end)),
                 },
             };
-            case.lives.push(Session { plan, at: number(at)?, end });
+            case.sessions.push(Session { plan, at: number(at)?, end });
         }
-        if case.lives.is_empty() { Err(format!("{text:?} names no crash, such as 17:45.die")) } else { Ok(case) }
+        if case.sessions.is_empty() { Err(format!("{text:?} names no crash, such as 17:45.die")) } else { Ok(case) }
     }
 }

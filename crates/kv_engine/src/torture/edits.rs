@@ -1,7 +1,6 @@
 //! [`Edit`]: one way to damage a file, and the numbering of all of them.
 
-use super::rot::{idle_group, unwitnessed_from};
-use super::session::{Record, Session};
+use super::known_log::{KnownLog, Record};
 use crate::record::{self, Kind, le32};
 use crate::snapshot;
 use std::ops::Range;
@@ -11,7 +10,7 @@ const SECTOR_BYTES: usize = 512;
 /// A file that is damaged.
 pub(super) struct Target {
     pub(super) name: &'static str,
-    pub(super) life: Session,
+    pub(super) log: KnownLog,
     pub(super) is_snapshot: bool,
     /// Whether it is opened with its values on the disk, too.
     pub(super) is_indexed: bool,
@@ -52,15 +51,15 @@ pub(super) enum Edit {
 
 impl Target {
     /// `cuts`: whether the log is also cut to every length, which of one that was not closed is a crash.
-    pub(super) fn log(name: &'static str, life: Session, other: Vec<u8>, cuts: bool) -> Target {
-        let records: Vec<_> = life.records.iter().map(|record| (record.start, record.end)).collect();
-        let (unwitnessed_from, idle_group) = (unwitnessed_from(&life), idle_group(&life));
-        let counts = counts(life.log.len(), records.len(), other.len(), cuts);
-        Target { name, life, is_snapshot: false, is_indexed: false, unwitnessed_from, idle_group, records, other, counts }
+    pub(super) fn log(name: &'static str, log: KnownLog, other: Vec<u8>, cuts: bool) -> Target {
+        let records: Vec<_> = log.records.iter().map(|record| (record.start, record.end)).collect();
+        let (unwitnessed_from, idle_group) = (log.unwitnessed_from(), log.idle_group());
+        let counts = counts(log.bytes.len(), records.len(), other.len(), cuts);
+        Target { name, log, is_snapshot: false, is_indexed: false, unwitnessed_from, idle_group, records, other, counts }
     }
 
-    pub(super) fn snapshot(name: &'static str, life: Session, other: Vec<u8>) -> Target {
-        let bytes = life.snapshot.as_deref().expect("one was taken");
+    pub(super) fn snapshot(name: &'static str, log: KnownLog, other: Vec<u8>) -> Target {
+        let bytes = log.snapshot.as_deref().expect("one was taken");
         let mut records = Vec::new();
         let mut start = snapshot::HEADER_BYTES;
         while start < bytes.len() {
@@ -71,11 +70,11 @@ impl Target {
         let counts = counts(bytes.len(), records.len(), other.len(), true);
         let is_indexed = records.len() > 1 && bytes[8] == 2;
         let (unwitnessed_from, idle_group) = (bytes.len(), 0..0);
-        Target { name, is_snapshot: true, is_indexed, unwitnessed_from, idle_group, records, other, counts, life }
+        Target { name, is_snapshot: true, is_indexed, unwitnessed_from, idle_group, records, other, counts, log }
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
-        if self.is_snapshot { self.life.snapshot.as_deref().expect("one was taken") } else { &self.life.log }
+        if self.is_snapshot { self.log.snapshot.as_deref().expect("one was taken") } else { &self.log.bytes }
     }
 
     /// The single damage of this number; or, where there are fewer, how far the number is beyond them.
@@ -234,7 +233,7 @@ impl Edit {
     /// write `due` had been synced.
     pub(super) fn leaves_witness(self, target: &Target, bytes: &[u8], end: usize, due: u64) -> bool {
         let proves = |record: &Record| record.seq + 1 >= due && (record.kind == Kind::OPENED || record.durable >= due);
-        let records = &target.life.records;
+        let records = &target.log.records;
         if let Some(order) = self.order(target) {
             let mut place = target.records[0].0;
             return order.into_iter().any(|at| {
@@ -244,7 +243,7 @@ impl Edit {
             });
         }
         let behind = &records[records.partition_point(|record| record.start < end)..];
-        let whole = |record: &Record| bytes.get(record.start..record.end) == Some(&target.life.log[record.start..record.end]);
+        let whole = |record: &Record| bytes.get(record.start..record.end) == Some(&target.log.bytes[record.start..record.end]);
         behind.iter().any(|record| proves(record) && whole(record))
     }
 }

@@ -6,8 +6,9 @@
 
 use super::case::{End, Session};
 use super::choices::{Random, power_cuts, some};
+use super::enumerate::{Effort, Place, Run, Script};
+use super::report::Report;
 use super::workload::record;
-use super::{Effort, Place, Report, Run, Script};
 use crate::disk::sim::{EDQUOT, EINTR, EIO, EMFILE, ENOSPC, EROFS};
 use crate::disk::sim::{Fault, FaultPlan, Image, Lasts, Operation, Part, SimDisk, SyncFailure, World};
 
@@ -107,20 +108,20 @@ impl Script {
                 let mut run = Run::new(self, &recorded, &AFTER_FAULT);
                 let (oracle, bounds) = (run.oracle, recorded.bounds(at));
                 let past = [Session { plan: None, at, end }];
-                let healthy = match oracle.live(found.clone(), bounds, 1, at, None) {
-                    Ok(lived) => lived,
+                let healthy = match oracle.reopen(found.clone(), bounds, 1, at, None) {
+                    Ok(reopened) => reopened,
                     Err(_) => continue, // told by the enumeration without faults
                 };
                 for plan in plans(&healthy.operations, only) {
                     report.recovery_fault_plans += 1;
                     let place = |at, bounds| Place { past: &past, plan: Some(plan), at, bounds };
-                    match oracle.live(found.clone(), bounds, 1, at, Some(plan)) {
+                    match oracle.reopen(found.clone(), bounds, 1, at, Some(plan)) {
                         Err(wrong) => run.fail(&wrong, &place(0, bounds), Some(&End::Die)),
-                        Ok(lived) => {
+                        Ok(reopened) => {
                             let mut world = found.clone();
-                            lived.trace.iter().for_each(|change| world.apply(change));
-                            let end = lived.trace.len();
-                            run.after_fault(&place(end, lived.bounds(end, bounds)), &world);
+                            reopened.trace.iter().for_each(|change| world.apply(change));
+                            let end = reopened.trace.len();
+                            run.after_fault(&place(end, reopened.bounds(end, bounds)), &world);
                         }
                     }
                 }
@@ -138,7 +139,7 @@ impl Run<'_> {
     /// The process dies or the power is cut, now.
     fn after_fault(&mut self, place: &Place<'_>, world: &World) {
         self.report.deaths += 1;
-        self.next_life(place, world, End::Die);
+        self.next_session(place, world, End::Die);
         let seed = self.script.seed ^ (place.at as u64) << 32;
         for cut in some(power_cuts(world, seed), CUTS) {
             self.first(place, world, End::Cut(cut), |report| &mut report.power_cuts);

@@ -2,28 +2,13 @@
 //! that go on from there. Behind workloads that leave values in the snapshot they do so too, or have all in memory, in
 //! turns: what is there must not depend on it.
 
-use super::workload::{CACHE_BYTES, leaves_values_in_snapshot, on_disk};
+use super::store::{Bounds, CACHE_BYTES, entropy, leaves_values_in_snapshot, on_disk, options};
 use crate::disk::sim::{Change, FaultPlan, Model, Operation, SimDisk, World};
-use crate::engine::{Engine, Options};
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::recovery::{Keep, LogTail};
 use crate::state::{Digest, Op, State};
 use std::ops::Bound;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
-
-pub(crate) const WAL: &str = "/sim/kv.wal";
-pub(crate) const SNAPSHOT: &str = "/sim/kv.snapshot";
-
-/// What a state must satisfy.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Bounds {
-    pub(super) promised: u64,
-    pub(super) issued: u64,
-    /// Writes of later lives, each with the state after it: not those of the workload.
-    pub(super) later: [Option<(u64, Digest)>; 2],
-}
 
 /// Why a state is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,19 +26,6 @@ impl Wrong {
     }
 }
 
-pub(super) fn options(disk: &SimDisk, keep: Keep) -> Options {
-    let options = Options::new(Path::new(WAL), Path::new(SNAPSHOT)).flush_interval(Duration::ZERO).disk(Arc::new(disk.clone()));
-    match keep {
-        Keep::InMemory => options,
-        Keep::OnDisk { cache_bytes } => options.values_in_snapshot(cache_bytes),
-    }
-}
-
-/// The seed of the random numbers that a life draws.
-pub(super) fn entropy(workload: u64, life: usize, at: usize) -> u64 {
-    workload ^ (life as u64) << 56 ^ (at as u64 + 1) << 24
-}
-
 /// Judges the states of one workload.
 #[derive(Clone, Copy)]
 pub(super) struct Oracle<'a> {
@@ -63,7 +35,7 @@ pub(super) struct Oracle<'a> {
 }
 
 /// A life behind the first: it opens the store and writes once.
-pub(super) struct Lived {
+pub(super) struct Reopened {
     pub(super) trace: Vec<Change>,
     /// So many changes were made by opening; none when it failed as planned.
     pub(super) opened: Option<usize>,
@@ -76,7 +48,7 @@ pub(super) struct Lived {
     promised: bool,
 }
 
-impl Lived {
+impl Reopened {
     /// What must hold after a crash behind the first `done` changes, where `before` held before.
     pub(super) fn bounds(&self, done: usize, before: Bounds) -> Bounds {
         if self.opened.is_none_or(|opened| done < opened) {
@@ -196,48 +168,48 @@ impl Oracle<'_> {
 
     /// Goes on where a crash has left `world`: opens it, writes once. `number`: which life of the store
     /// this is, the first being 0. With a plan, opening may fail.
-    pub(super) fn live(
+    pub(super) fn reopen(
         &self,
         world: World,
         bounds: Bounds,
         number: usize,
         at: usize,
         plan: Option<FaultPlan>,
-    ) -> Result<Lived, Wrong> {
+    ) -> Result<Reopened, Wrong> {
         let mut disk = SimDisk::of_world(world, entropy(self.workload, number, at));
         if let Some(plan) = plan {
             disk = disk.with_faults(plan);
         }
         let opened = options(&disk, self.keep(number + at)).open();
         // As long as nothing is opened and written; then with what was found, and written.
-        let lived =
-            Lived { trace: Vec::new(), opened: None, operations: disk.operations(), found: 0, own: None, promised: false };
+        let reopened =
+            Reopened { trace: Vec::new(), opened: None, operations: disk.operations(), found: 0, own: None, promised: false };
         let engine = match opened {
             Ok(engine) => engine,
-            Err(_) if plan.is_some() => return Ok(Lived { trace: disk.trace(), ..lived }),
+            Err(_) if plan.is_some() => return Ok(Reopened { trace: disk.trace(), ..reopened }),
             Err(error) => return Err(Wrong::Refused(format!("not opened: {error}"))),
         };
-        let lived = Lived { opened: Some(disk.changes()), found: engine.recovery().last_seq, ..lived };
-        let op = Op::put(format!("life {number}").as_bytes(), b"goes on");
+        let reopened = Reopened { opened: Some(disk.changes()), found: engine.recovery().last_seq, ..reopened };
+        let op = Op::put(format!("open {number}").as_bytes(), b"goes on");
         let read = self.judge(&engine, bounds).and_then(|_| entries(&engine));
         let mut state = match read {
             // A read failed, as planned.
-            Err(Wrong::Unread(_)) if plan.is_some() => return Ok(Lived { trace: disk.trace(), ..lived }),
+            Err(Wrong::Unread(_)) if plan.is_some() => return Ok(Reopened { trace: disk.trace(), ..reopened }),
             read => read?,
         };
         state.apply(op.clone());
         let put = engine.put(&*op.key, op.value.as_deref().expect("a put"));
         let trace = disk.trace(); // before the engine is dropped, which would still write
         let own = match &put {
-            Ok(_) => Some((lived.found + 1, state.digest())),
+            Ok(_) => Some((reopened.found + 1, state.digest())),
             Err(error) if plan.is_none() => {
-                return Err(Wrong::Refused(format!("a put fails ({error}) after write {}", lived.found)));
+                return Err(Wrong::Refused(format!("a put fails ({error}) after write {}", reopened.found)));
             }
             // In doubt: it may be there after another opening.
-            Err(Error::Poisoned { .. }) => Some((lived.found + 1, state.digest())),
+            Err(Error::Poisoned { .. }) => Some((reopened.found + 1, state.digest())),
             Err(_) => None, // refused: it may not
         };
-        Ok(Lived { trace, own, promised: put.is_ok_and(|ack| ack.durable), ..lived })
+        Ok(Reopened { trace, own, promised: put.is_ok_and(|ack| ack.durable), ..reopened })
     }
 }
 

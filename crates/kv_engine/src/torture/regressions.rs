@@ -1,7 +1,7 @@
 //! The cases that have found a bug before, tried first.
 
-use super::Report;
 use super::case::Case;
+use super::report::Report;
 use super::shrink::judge;
 
 /// A case to a line; what it found stands behind `#`.

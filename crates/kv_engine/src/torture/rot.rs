@@ -18,16 +18,15 @@
 //! least 99 % have to be told from a torn write; how many were is counted and said.
 
 use super::edits::{Edit, Target};
+use super::known_log::KnownLog;
 use super::memory::Memory;
-use super::session::Session;
-use super::shapes::{OPENED_BYTES, PUT_BYTES, Pen};
+use super::shapes::{Generator, OPENED_BYTES, PUT_BYTES};
+use super::store::{SNAPSHOT, WAL};
 use super::tally::{IDLE, Tally};
-use super::{SNAPSHOT, WAL};
 use crate::disk::sim::{Image, SimDisk};
 use crate::disk::{Disk, read_full_at};
 use crate::engine::Batch;
 use crate::error::{Error, Result};
-use crate::record::Kind;
 use crate::recovery::{Keep, LogTail, Noted, Progress, Recovered, Recovery, recover};
 use crate::snapshot::{self, Form};
 use crate::wal::HEADER_BYTES;
@@ -149,7 +148,7 @@ fn targets(seed: u64) -> [Target; 7] {
     let closed = long_log(seed, true);
     let (behind, again) = (with_snapshot(seed), with_snapshot(seed));
     let snapshot = behind.snapshot.clone().expect("one was taken");
-    let log = killed.log.clone();
+    let log = killed.bytes.clone();
     [
         Target::log("a log that was killed when it was idle", killed, snapshot.clone(), false),
         Target::log("a log that was closed in order", closed, snapshot.clone(), true),
@@ -163,91 +162,91 @@ fn targets(seed: u64) -> [Target; 7] {
 
 /// More than two hundred records: single writes, groups, batches, deletes, several lives; groups issued
 /// during a sync; at the end a group with nothing behind it, or the mark of an orderly close.
-fn long_log(seed: u64, closed: bool) -> Session {
-    let mut pen = Pen::new(seed * 4 + u64::from(closed));
-    let mut driver = pen.driver(1);
-    (0..40).for_each(|_| pen.put(&mut driver, 0, 30));
-    driver.reopen(8);
+fn long_log(seed: u64, closed: bool) -> KnownLog {
+    let mut generator = Generator::new(seed * 4 + u64::from(closed));
+    let mut writer = generator.writer(1);
+    (0..40).for_each(|_| generator.put(&mut writer, 0, 30));
+    writer.reopen(8);
     for _ in 0..8 {
-        (0..6).for_each(|_| pen.put(&mut driver, 0, 24));
-        driver.batch(pen.batch());
+        (0..6).for_each(|_| generator.put(&mut writer, 0, 24));
+        writer.batch(generator.batch());
     }
-    driver.flush();
-    driver.reopen(100);
+    writer.flush();
+    writer.reopen(100);
     for _ in 0..8 {
-        (0..3).for_each(|_| pen.put(&mut driver, 0, 20));
-        driver.flush_with((0..2).map(|_| (pen.key(), pen.value(9))).collect());
+        (0..3).for_each(|_| generator.put(&mut writer, 0, 20));
+        writer.flush_with((0..2).map(|_| (generator.key(), generator.value(9))).collect());
     }
-    driver.reopen(4);
+    writer.reopen(4);
     for _ in 0..14 {
-        let key = pen.key();
-        (0..3).for_each(|_| driver.put(&key, &pen.value(4)));
-        driver.delete(&key);
+        let key = generator.key();
+        (0..3).for_each(|_| writer.put(&key, &generator.value(4)));
+        writer.delete(&key);
     }
-    driver.flush();
-    driver.reopen(50);
-    (0..6).for_each(|_| pen.put(&mut driver, 0, 30));
-    driver.flush();
+    writer.flush();
+    writer.reopen(50);
+    (0..6).for_each(|_| generator.put(&mut writer, 0, 30));
+    writer.flush();
     if closed {
-        driver.close();
+        writer.close();
     }
-    let life = driver.life();
-    assert!(life.records.len() >= 200, "{}", life.records.len());
-    life
+    let log = writer.log();
+    assert!(log.records.len() >= 200, "{}", log.records.len());
+    log
 }
 
 /// Records that begin and end with sectors, and one of four sectors: a sector written to the wrong place
 /// shows a sound head there.
-fn in_sectors(seed: u64) -> Session {
-    let mut pen = Pen::new(seed * 4 + 3);
-    let mut driver = pen.driver(1);
+fn in_sectors(seed: u64) -> KnownLog {
+    let mut generator = Generator::new(seed * 4 + 3);
+    let mut writer = generator.writer(1);
     let lengths = [128 - OPENED_BYTES].into_iter().chain([64; 5]).chain([2048]).chain([64; 24]);
-    lengths.for_each(|bytes| pen.put(&mut driver, bytes - PUT_BYTES, bytes - PUT_BYTES));
-    let life = driver.life();
-    assert!(life.records.iter().any(|record| record.start % 512 == 0 && record.end - record.start == 2048));
-    life
+    lengths.for_each(|bytes| generator.put(&mut writer, bytes - PUT_BYTES, bytes - PUT_BYTES));
+    let log = writer.log();
+    assert!(log.records.iter().any(|record| record.start % 512 == 0 && record.end - record.start == 2048));
+    log
 }
 
 /// Each write is a group, and so is the last one, behind which the flusher has put its mark.
-fn single_writes(seed: u64) -> Session {
-    let mut pen = Pen::new(seed * 4 + 1);
-    let mut driver = pen.driver(1);
-    (0..5).for_each(|_| pen.put(&mut driver, 0, 30));
-    driver.idle();
-    (0..5).for_each(|_| pen.put(&mut driver, 0, 300));
-    driver.idle();
-    driver.life()
+fn single_writes(seed: u64) -> KnownLog {
+    let mut generator = Generator::new(seed * 4 + 1);
+    let mut writer = generator.writer(1);
+    (0..5).for_each(|_| generator.put(&mut writer, 0, 30));
+    writer.idle();
+    (0..5).for_each(|_| generator.put(&mut writer, 0, 300));
+    writer.idle();
+    writer.log()
 }
 
 /// A snapshot of 1,200 keys, and a dozen writes behind it.
-fn with_snapshot(seed: u64) -> Session {
-    let mut pen = Pen::new(seed * 4 + 2);
-    let mut driver = pen.driver(2);
+fn with_snapshot(seed: u64) -> KnownLog {
+    let mut generator = Generator::new(seed * 4 + 2);
+    let mut writer = generator.writer(2);
     for block in 0..4 {
         let mut batch = Batch::new();
         for key in 0..300 {
-            let bytes = pen.below(12);
-            batch.put(format!("{:04}", block * 300 + key), pen.value(bytes));
+            let bytes = generator.below(12);
+            batch.put(format!("{:04}", block * 300 + key), generator.value(bytes));
         }
-        driver.batch(batch);
+        writer.batch(batch);
     }
-    driver.snapshot();
-    (0..12).for_each(|_| pen.put(&mut driver, 0, 30));
-    driver.close();
-    driver.life()
+    writer.snapshot();
+    (0..12).for_each(|_| generator.put(&mut writer, 0, 30));
+    writer.close();
+    writer.log()
 }
 
 /// The same, with an index.
-fn indexed(life: Session) -> Session {
+fn indexed(log: KnownLog) -> KnownLog {
     let path = Path::new(SNAPSHOT);
-    let plain = life.snapshot.clone().expect("one was taken");
+    let plain = log.snapshot.clone().expect("one was taken");
     let disk = SimDisk::new(&Image::from([(path.to_path_buf(), plain)]), 1);
     let open = || disk.open_read(path).expect("no faults").expect("it is there");
     let header = snapshot::read_header(&*open(), path).expect("sound");
     let header = snapshot::save_again(&disk, path, Form::Indexed, header.store_id, open()).expect("no faults");
     let mut bytes = vec![0; usize::try_from(header.file_len().expect("short")).expect("short")];
     read_full_at(&*open(), 0, &mut bytes).expect("no faults");
-    Session { snapshot: Some(bytes), ..life }
+    KnownLog { snapshot: Some(bytes), ..log }
 }
 
 struct Run {
@@ -259,36 +258,36 @@ struct Run {
 impl Run {
     fn case(&mut self, target: &Target, edit: Edit, case: u64) -> std::result::Result<Outcome, Wrong> {
         let (wal, snapshot) = (Path::new(WAL), Path::new(SNAPSHOT));
-        let life = &target.life;
+        let log = &target.log;
         if target.is_snapshot {
-            self.disk.put(wal, &life.log);
+            self.disk.put(wal, &log.bytes);
             self.disk.put(snapshot, &self.bytes);
-            let outcome = self.snapshot(life, case)?;
+            let outcome = self.snapshot(log, case)?;
             if target.is_indexed {
-                self.values_on_disk(life)?;
+                self.values_on_disk(log)?;
             }
             return Ok(outcome);
         }
-        match &life.snapshot {
+        match &log.snapshot {
             Some(bytes) => self.disk.put(snapshot, bytes),
             None => self.disk.keep_only([wal, wal]),
         }
         self.disk.put(wal, &self.bytes);
         let outcome = self.log(target, case, edit);
-        let untouched = life.snapshot.as_ref().is_none_or(|bytes| self.disk.file(snapshot).is_some_and(|file| file.holds(bytes)));
+        let untouched = log.snapshot.as_ref().is_none_or(|bytes| self.disk.file(snapshot).is_some_and(|file| file.holds(bytes)));
         self.disk.keep_only([wal, snapshot]);
         if untouched { outcome } else { Err(Wrong::Told("the snapshot was changed".into())) }
     }
 
     /// A snapshot that is not as it was written is refused, whatever the log says.
-    fn snapshot(&self, life: &Session, case: u64) -> std::result::Result<Outcome, Wrong> {
+    fn snapshot(&self, log: &KnownLog, case: u64) -> std::result::Result<Outcome, Wrong> {
         let mut policies = vec![Recovery::Prefix];
         policies.extend(case.is_multiple_of(AGAIN_EVERY).then_some(Recovery::Strict));
         for policy in policies {
             match self.recover(policy)? {
                 Err(Error::Damaged { .. } | Error::Foreign { .. }) => {}
                 Err(error) => return Err(Wrong::Told(format!("refused with {error}"))),
-                Ok(found) if life.is_state(found.report.last_seq, &found.state) => {
+                Ok(found) if log.is_state(found.report.last_seq, &found.state) => {
                     return Err(Wrong::Unseen(format!("opened at write {}", found.report.last_seq)));
                 }
                 Ok(found) => return Err(Wrong::Value(format!("opened at write {} with another state", found.report.last_seq))),
@@ -298,13 +297,13 @@ impl Run {
     }
 
     /// Opened with its values on the disk such a snapshot gives right values, or errors, and one at least.
-    fn values_on_disk(&self, life: &Session) -> std::result::Result<(), Wrong> {
+    fn values_on_disk(&self, log: &KnownLog) -> std::result::Result<(), Wrong> {
         let found = match self.recover_to(Keep::OnDisk { cache_bytes: 1 << 20 }, Recovery::Strict)? {
             Err(Error::Damaged { .. } | Error::Foreign { .. }) => return Ok(()),
             Err(error) => return Err(Wrong::Told(format!("with values on disk refused with {error}"))),
             Ok(found) => found,
         };
-        let expected = &life.states[usize::try_from(found.report.last_seq).expect("few writes")];
+        let expected = &log.states[usize::try_from(found.report.last_seq).expect("few writes")];
         let mut errors = 0;
         for (key, value) in expected.range(Bound::Unbounded).step_by(5) {
             match found.state.get(key) {
@@ -324,15 +323,15 @@ impl Run {
     }
 
     fn log(&self, target: &Target, case: u64, edit: Edit) -> std::result::Result<Outcome, Wrong> {
-        let (life, bytes) = (&target.life, &self.bytes);
-        let same = bytes.iter().zip(&life.log).take_while(|(a, b)| a == b).count();
+        let (log, bytes) = (&target.log, &self.bytes);
+        let same = bytes.iter().zip(&log.bytes).take_while(|(a, b)| a == b).count();
         if bytes.is_empty() {
-            return self.emptied(life);
+            return self.emptied(log);
         }
         if same < HEADER_BYTES {
             return self.header();
         }
-        let (k, end, _) = life.whole(same);
+        let (k, end, _) = log.whole(same);
         let witnessed = edit.leaves_witness(target, bytes, end, k + 1);
         let strict = self.recover(Recovery::Strict)?;
         let found = match strict {
@@ -343,7 +342,7 @@ impl Run {
             Err(error) => return Err(Wrong::Told(format!("strict mode says {error}, where the record at byte {end} was hit"))),
         };
         let report = &found.report;
-        if !life.is_state(report.last_seq, &found.state) {
+        if !log.is_state(report.last_seq, &found.state) {
             return Err(Wrong::Value(format!("opened at write {} with another state", report.last_seq)));
         }
         if report.last_seq != k {
@@ -418,16 +417,16 @@ impl Run {
 
     /// An empty file holds nothing, and no crash leaves one: strict mode refuses it. Otherwise a new store begins, or the
     /// snapshot misses its log, and nothing is changed before the first write.
-    fn emptied(&self, life: &Session) -> std::result::Result<Outcome, Wrong> {
+    fn emptied(&self, log: &KnownLog) -> std::result::Result<Outcome, Wrong> {
         let strict = self.recover(Recovery::Strict)?;
-        let found = match (strict, &life.snapshot) {
+        let found = match (strict, &log.snapshot) {
             (Err(Error::Damaged { .. }), None) | (Err(Error::Mismatch { .. }), Some(_)) => {
                 self.recover(Recovery::Prefix)?.map_err(|error| Wrong::Told(format!("not opened: {error}")))?
             }
             (Ok(_), _) => return Err(Wrong::Unseen("opened without its log".into())),
             (Err(error), _) => return Err(Wrong::Told(format!("refused with {error}"))),
         };
-        match life.is_state(life.base, &found.state) {
+        match log.is_state(log.base, &found.state) {
             true if found.report.created || found.report.log_missing => Ok(Outcome::EarlierEnd),
             true => Err(Wrong::Unseen("nothing was said".into())),
             false => Err(Wrong::Value("opened with a state from nowhere".into())),
@@ -447,26 +446,6 @@ impl Run {
             return Err(Wrong::Told("files were changed by an opening that was refused".into()));
         }
         Ok(found)
-    }
-}
-
-/// Where a log ends that nothing behind it proves: its last group, or the mark of closing.
-pub(super) fn unwitnessed_from(life: &Session) -> usize {
-    // Two marks with no write between are synced together, so the second proves nothing of the first.
-    let mut behind = life.records.iter().rev().take_while(|record| record.kind != Kind::WRITE).peekable();
-    let is_closed = behind.peek().is_some_and(|record| record.kind == Kind::CLOSED);
-    let marked = behind.last().filter(|_| is_closed).map(|record| record.start);
-    // The mark of an opening, which is synced by itself, is proven by the first group that is proven behind it.
-    let before = |start| life.records.iter().find(|record| record.end == start && record.kind == Kind::OPENED);
-    let group = life.groups.last().map(|group| before(group.start).map_or(group.start, |mark| mark.start));
-    marked.or(group).unwrap_or(HEADER_BYTES)
-}
-
-/// The last group that was synced before a store that was idle was killed; of another one nothing.
-pub(super) fn idle_group(life: &Session) -> std::ops::Range<usize> {
-    match (life.groups.as_slice(), life.records.last()) {
-        ([.., group, mark], Some(last)) if last.kind == Kind::OPENED && last.start == mark.start => group.start..group.end,
-        _ => 0..0,
     }
 }
 

@@ -2,9 +2,11 @@
 //! fails. What is left is told as a story.
 
 use super::case::{Case, End, Session};
-use super::oracle::{Bounds, Lived, Oracle, SNAPSHOT, WAL, Wrong};
-use super::workload::{Recorded, record, run};
-use super::{Effort, Report, Script};
+use super::enumerate::{Effort, Script};
+use super::oracle::{Oracle, Reopened, Wrong};
+use super::report::Report;
+use super::store::{Bounds, SNAPSHOT, WAL};
+use super::workload::{Recorded, record, run, steps};
 use crate::disk::Disk;
 use crate::disk::sim::{Change, Cut, Fate, Image, Model, Rest, SimDisk, World};
 use crate::record::Kind;
@@ -20,10 +22,10 @@ const SEARCHES: usize = 120;
 const TOLD_CHANGES: usize = 14;
 
 /// Only the first life.
-const FIRST_LIFE: Effort =
+const FIRST_SESSION: Effort =
     Effort { judge_first: true, second_every: 0, die_every: 0, behind_recovery: true, cuts: 0, third_every: 0 };
 /// Later lives of everything.
-const LATER_LIVES: Effort =
+const LATER_SESSIONS: Effort =
     Effort { judge_first: false, second_every: 1, die_every: 1, behind_recovery: true, cuts: 12, third_every: 0 };
 
 /// Repeats a case: what is wrong, or `None`.
@@ -56,7 +58,7 @@ pub fn story(case: &Case) -> String {
 /// The lives of a case, one after the other.
 struct Played {
     /// Before each life, and its changes up to its end.
-    lives: Vec<(World, Vec<Change>)>,
+    sessions: Vec<(World, Vec<Change>)>,
     recorded: Recorded,
     /// Where the last life was ended.
     world: World,
@@ -67,11 +69,11 @@ struct Played {
 
 fn play(case: &Case) -> Played {
     let Script { seed, steps, .. } = &Script::without(case.workload, case.dropped.clone());
-    let recorded = match case.lives[0].plan {
+    let recorded = match case.sessions[0].plan {
         None => record(*seed, steps),
         Some(plan) => run(steps, &SimDisk::new(&Image::new(), *seed).with_faults(plan), |_| {}),
     };
-    let at = case.lives[0].at.min(recorded.trace.len());
+    let at = case.sessions[0].at.min(recorded.trace.len());
     let mut world = World::default();
     for (i, change) in recorded.trace[..at].iter().enumerate() {
         if let Some((model, from)) = case.weak
@@ -81,27 +83,27 @@ fn play(case: &Case) -> Played {
         }
         world.apply(change);
     }
-    let mut lives = vec![(World::default(), recorded.trace[..at].to_vec())];
+    let mut sessions = vec![(World::default(), recorded.trace[..at].to_vec())];
     let mut bounds = recorded.bounds(at);
-    for (number, pair) in case.lives.windows(2).enumerate() {
-        let [before, life] = pair else { unreachable!("pairs") };
+    for (number, pair) in case.sessions.windows(2).enumerate() {
+        let [before, session] = pair else { unreachable!("pairs") };
         let oracle = Oracle { workload: *seed, digests: &recorded.digests };
         let found = before.end.leaves(&world);
-        let lived = match oracle.live(found.clone(), bounds, number + 1, before.at, life.plan) {
-            Ok(lived) => lived,
+        let reopened = match oracle.reopen(found.clone(), bounds, number + 1, before.at, session.plan) {
+            Ok(reopened) => reopened,
             Err(wrong) => {
-                lives.push((found.clone(), Vec::new()));
-                return Played { lives, recorded, world: found, bounds, wrong: Some(wrong) };
+                sessions.push((found.clone(), Vec::new()));
+                return Played { sessions, recorded, world: found, bounds, wrong: Some(wrong) };
             }
         };
-        let Lived { trace, .. } = &lived;
-        let at = life.at.min(trace.len());
-        bounds = lived.bounds(at, bounds);
+        let Reopened { trace, .. } = &reopened;
+        let at = session.at.min(trace.len());
+        bounds = reopened.bounds(at, bounds);
         world = found.clone();
         trace[..at].iter().for_each(|change| world.apply(change));
-        lives.push((found, trace[..at].to_vec()));
+        sessions.push((found, trace[..at].to_vec()));
     }
-    Played { lives, recorded, world, bounds, wrong: None }
+    Played { sessions, recorded, world, bounds, wrong: None }
 }
 
 impl Played {
@@ -110,12 +112,12 @@ impl Played {
             return self.wrong.clone();
         }
         if let Some(misread) = &self.recorded.misread
-            && case.lives.len() == 1
-            && misread.changes <= case.lives[0].at
+            && case.sessions.len() == 1
+            && misread.changes <= case.sessions[0].at
         {
             return Some(Wrong::Lost(misread.text.clone()));
         }
-        let last = case.lives.last().expect("a case has a life");
+        let last = case.sessions.last().expect("a case has a session");
         let left = last.end.leaves(&self.world);
         let oracle = Oracle { workload: case.workload, digests: &self.recorded.digests };
         match case.weak {
@@ -131,7 +133,7 @@ pub(super) fn judge(case: &Case) -> Option<Wrong> {
 
 fn shrink(case: &Case) -> Case {
     let mut case = case.clone();
-    let all = super::steps(case.workload).len();
+    let all = steps(case.workload).len();
     let mut searches = 0;
     let mut chunk = all / 2;
     while chunk > 0 {
@@ -155,17 +157,17 @@ fn shrink(case: &Case) -> Case {
 
 /// The first case of the script that fails in the way of `case`: at the same stage, with the same fault.
 fn like(case: &Case, script: Script) -> Option<Case> {
-    let plan_of = |life: usize| case.lives.get(life).and_then(|life| life.plan);
+    let plan_of = |session: usize| case.sessions.get(session).and_then(|session| session.plan);
     let report: Report = match (case.weak, plan_of(0), plan_of(1)) {
         (Some(_), ..) => script.weak(true),
         (_, plan @ Some(_), _) => script.faults(plan, true),
         (.., plan @ Some(_)) => script.faults_in_recovery(plan, true),
         _ => {
-            let simple = script.crash(&FIRST_LIFE, true);
-            let later = case.lives.len() > 1 || case.lives[0].end == End::Die;
-            let third_every = if case.lives.len() > 2 { 4 } else { 0 };
-            let later_lives = Effort { third_every, ..LATER_LIVES };
-            if simple.cases.is_empty() && later { script.crash(&later_lives, true) } else { simple }
+            let simple = script.crash(&FIRST_SESSION, true);
+            let later = case.sessions.len() > 1 || case.sessions[0].end == End::Die;
+            let third_every = if case.sessions.len() > 2 { 4 } else { 0 };
+            let later_sessions = Effort { third_every, ..LATER_SESSIONS };
+            if simple.cases.is_empty() && later { script.crash(&later_sessions, true) } else { simple }
         }
     };
     report.cases.into_iter().find(|found| judge(found).is_some())
@@ -174,16 +176,16 @@ fn like(case: &Case, script: Script) -> Option<Case> {
 /// Restores what was lost, piece by piece, where that makes no difference.
 fn restore(mut case: Case) -> Case {
     let fails = |case: &Case| judge(case).is_some();
-    for life in (0..case.lives.len()).rev() {
+    for session in (0..case.sessions.len()).rev() {
         let mut plain = case.clone();
-        plain.lives[life].end = End::Kill(None);
-        if case.lives[life].end != End::Die && fails(&plain) {
+        plain.sessions[session].end = End::Kill(None);
+        if case.sessions[session].end != End::Die && fails(&plain) {
             case = plain;
         }
-        let End::Cut(cut) = case.lives[life].end.clone() else { continue };
+        let End::Cut(cut) = case.sessions[session].end.clone() else { continue };
         let with = |case: &Case, cut: Cut| {
             let mut other = case.clone();
-            other.lives[life].end = End::Cut(cut);
+            other.sessions[session].end = End::Cut(cut);
             other
         };
         let mut cut = cut;
@@ -214,7 +216,7 @@ fn tell(case: &Case) -> String {
     let all = script.steps.len() + script.dropped.len();
     line(format!("case {case}"));
     line(format!("the {} of {all} steps that are needed:", script.steps.len()));
-    let at = played.lives[0].1.len();
+    let at = played.sessions[0].1.len();
     let under_way = played.recorded.step_under_way(at);
     for (n, step) in script.steps.iter().enumerate() {
         let mark = if n == under_way { "   <- under way at the end" } else { "" };
@@ -224,8 +226,8 @@ fn tell(case: &Case) -> String {
         let word = if model == Model::Lying { "lies about each sync" } else { "damages a torn sector's neighbours" };
         line(format!("the disk {word} behind change {from}"));
     }
-    for (n, ((before, changes), Session { plan, end, .. })) in played.lives.iter().zip(&case.lives).enumerate() {
-        line(format!("life {}: {} changes to the disk{}", n + 1, changes.len(), if n == 0 { "" } else { ", opening first" }));
+    for (n, ((before, changes), Session { plan, end, .. })) in played.sessions.iter().zip(&case.sessions).enumerate() {
+        line(format!("session {}: {} changes to the disk{}", n + 1, changes.len(), if n == 0 { "" } else { ", opening first" }));
         if let Some(plan) = plan {
             line(format!("  fault plan {plan}"));
         }

@@ -21,11 +21,11 @@
 //! store id, which every state holds.
 
 use super::choices::Random;
+use super::known_log::{Group, KnownLog};
 use super::memory::Memory;
-use super::session::{Group, Session};
 use super::shapes::{SHAPES, draw, shape_of};
+use super::store::{SNAPSHOT, WAL};
 use super::tally::Tally;
-use super::{SNAPSHOT, WAL};
 use crate::disk::sim::{Image, SimDisk};
 use crate::engine::Options;
 use crate::recovery::{Keep, LogTail, Noted, Progress, Recovered, Recovery, recover};
@@ -45,7 +45,7 @@ const BEYOND_BYTES: usize = 700;
 const TWICE_EVERY: u64 = 16;
 const WHOLE_EVERY: u64 = 512;
 
-const FILLINGS: [&str; 4] = ["zeros", "garbage", "an older log", "an earlier life"];
+const FILLINGS: [&str; 4] = ["zeros", "garbage", "an older log", "an earlier session"];
 
 /// So many shapes of logs there are: so many numbers in a row try each once.
 pub const LOG_SHAPES: u64 = SHAPES.len() as u64;
@@ -61,21 +61,21 @@ pub const LOG_SHAPES: u64 = SHAPES.len() as u64;
 #[must_use]
 pub fn torn_tails(number: u64) -> Tally {
     let (name, _) = shape_of(number);
-    let life = draw(number, 0);
+    let log = draw(number, 0);
     let mut run = Run {
         place: format!("log {number} ({name})"),
         disk: Memory::new(number),
-        fillings: fillings(&life, &draw(number, 3), number),
-        life: &life,
+        fillings: fillings(&log, &draw(number, 3), number),
+        log: &log,
         seen: HashSet::default(),
         image: Vec::new(),
         tally: Tally::default(),
         counts: [0; 5],
     };
-    if let Some(snapshot) = &life.snapshot {
+    if let Some(snapshot) = &log.snapshot {
         run.disk.put(Path::new(SNAPSHOT), snapshot);
     }
-    for (at, group) in life.groups.iter().enumerate() {
+    for (at, group) in log.groups.iter().enumerate() {
         run.group(group, number ^ (at as u64) << 32);
     }
     let Run { mut tally, counts, .. } = run;
@@ -92,20 +92,20 @@ const SECTORS: usize = 3;
 const WHOLE_ENGINE: usize = 4;
 
 /// What may stand in lost places, as long as the log and more.
-fn fillings(life: &Session, older: &Session, seed: u64) -> Vec<Vec<u8>> {
-    let bytes = life.log.len() + BEYOND_BYTES;
+fn fillings(log: &KnownLog, older: &KnownLog, seed: u64) -> Vec<Vec<u8>> {
+    let bytes = log.bytes.len() + BEYOND_BYTES;
     let mut random = Random::new(seed);
     let garbage = (0..bytes).map(|_| u8::try_from(random.below(256)).expect("a byte")).collect();
     let padded = |log: &[u8]| log.iter().copied().chain(std::iter::repeat(0)).take(bytes).collect();
-    let mut fillings = vec![vec![0; bytes], garbage, padded(&older.log)];
-    fillings.extend(life.earlier.as_ref().map(|earlier| padded(&earlier.log)));
+    let mut fillings = vec![vec![0; bytes], garbage, padded(&older.bytes)];
+    fillings.extend(log.earlier.as_ref().map(|earlier| padded(&earlier.bytes)));
     fillings
 }
 
 struct Run<'a> {
     place: String,
     disk: Memory,
-    life: &'a Session,
+    log: &'a KnownLog,
     fillings: Vec<Vec<u8>>,
     seen: HashSet<u64, BuildHasherDefault<AsItIs>>,
     image: Vec<u8>,
@@ -116,8 +116,8 @@ struct Run<'a> {
 impl Run<'_> {
     fn group(&mut self, group: &Group, seed: u64) {
         self.counts[GROUPS] += 1;
-        let (life, Group { start, end, .. }) = (self.life, *group);
-        if life.whole(start).0 < group.promised {
+        let (log, Group { start, end, .. }) = (self.log, *group);
+        if log.whole(start).0 < group.promised {
             self.tally.fail(format!("{}: at byte {start}, more was promised than had been synced", self.place));
         }
         let kinds = self.kinds(group);
@@ -134,7 +134,7 @@ impl Run<'_> {
                 }
                 self.build(start);
                 self.fill(kind, cut);
-                self.image.extend_from_slice(&life.log[cut..end]);
+                self.image.extend_from_slice(&log.bytes[cut..end]);
                 self.state(group, LAST_PART, start, || format!("up to byte {cut} {what}"));
             }
         }
@@ -142,7 +142,7 @@ impl Run<'_> {
     }
 
     fn sectors(&mut self, group: &Group, seed: u64) {
-        let (life, Group { start, end, .. }) = (self.life, *group);
+        let (log, Group { start, end, .. }) = (self.log, *group);
         let first = start / SECTOR_BYTES;
         let count = end.div_ceil(SECTOR_BYTES) - first;
         let kinds = self.kinds(group);
@@ -157,7 +157,7 @@ impl Run<'_> {
                     let to = ((first + sector + 1) * SECTOR_BYTES).min(end);
                     let kind = if fill < kinds { fill } else { random.below(kinds) };
                     if mask >> (sector % 64) & 1 == 1 {
-                        self.image.extend_from_slice(&life.log[from..to]);
+                        self.image.extend_from_slice(&log.bytes[from..to]);
                     } else {
                         self.fill(kind, to);
                     }
@@ -171,14 +171,14 @@ impl Run<'_> {
     /// So many of the fillings can stand in this group's place. Before the end of an earlier life there
     /// was nothing else.
     fn kinds(&self, group: &Group) -> usize {
-        let behind = self.life.earlier.as_ref().is_some_and(|earlier| group.start >= earlier.cut);
+        let behind = self.log.earlier.as_ref().is_some_and(|earlier| group.start >= earlier.cut);
         FILLINGS.len() - usize::from(!behind)
     }
 
     /// The log up to `bytes`, as it was written.
     fn build(&mut self, bytes: usize) {
         self.image.clear();
-        self.image.extend_from_slice(&self.life.log[..bytes]);
+        self.image.extend_from_slice(&self.log.bytes[..bytes]);
     }
 
     /// And on up to `to` with a filling.
@@ -249,16 +249,16 @@ impl Run<'_> {
         if let LogTail::Damaged(cut) = &report.tail {
             return Err(format!("a crash is taken for damage: {cut:?}"));
         }
-        let alike = self.image[same..].iter().zip(&self.life.log[same..]).take_while(|(a, b)| a == b).count();
-        let (expected, end, closed) = self.life.whole(same + alike);
+        let alike = self.image[same..].iter().zip(&self.log.bytes[same..]).take_while(|(a, b)| a == b).count();
+        let (expected, end, closed) = self.log.whole(same + alike);
         let k = report.last_seq;
-        if k == expected && self.life.is_state(k, &recovered.state) {
+        if k == expected && self.log.is_state(k, &recovered.state) {
             if k < group.promised || k > group.issued {
                 return Err(format!("write {k} is the last, {} were promised and {} issued", group.promised, group.issued));
             }
             let torn = self.image[end..].iter().any(|&byte| byte != 0); // zeros are space that was reserved
             let told = if let LogTail::Torn(cut) = &report.tail { Some(cut.offset) } else { None };
-            let replayed = k - self.life.base;
+            let replayed = k - self.log.base;
             if told != torn.then_some(end as u64) || report.closed_cleanly != (closed && !torn) || report.replayed != replayed {
                 return Err(format!("the log is whole up to byte {end} of {}, and told is {report:?}", self.image.len()));
             }

@@ -4,12 +4,12 @@
 //! old as the flush interval when the flusher has had its turn; and what the statistics call durable.
 //!
 //! Some workloads leave their values in the snapshot, with a cache too small for it, or with none. Reads go to the disk then, and are
-//! tried too: behind each step and, where others write meanwhile, before each operation on the disk somebody looks at a
+//! tried too: behind each step and, where others write interleaved, before each operation on the disk somebody looks at a
 //! key, and must see what was written last.
 
 use super::choices::Random;
 use super::interleaved::Interleaved;
-use super::oracle::{Bounds, options};
+use super::store::{Bounds, CACHE_BYTES, leaves_values_in_snapshot, on_disk, options};
 use crate::disk::Disk;
 use crate::disk::sim::{Change, Image, SimDisk};
 use crate::engine::{Ack, Batch, Engine};
@@ -23,8 +23,6 @@ use std::time::Duration;
 
 const STEPS: usize = 30;
 const KEYS: usize = 6;
-/// Of a snapshot so much is kept in memory, where something is.
-pub(super) const CACHE_BYTES: usize = 12_000;
 /// A checkpoint of these stores takes about so many operations on the disk until writers are paused, and a flush so many.
 const SNAPSHOT_OPERATIONS: usize = 16;
 const FLUSH_OPERATIONS: usize = 3;
@@ -72,11 +70,6 @@ pub(super) fn steps(seed: u64) -> Vec<Step> {
     if leaves_values_in_snapshot(seed) { with_values_in_snapshot(seed, steps) } else { steps }
 }
 
-/// Whether the processes of this workload, and those behind a crash of it, leave values in the snapshot.
-pub(super) fn leaves_values_in_snapshot(seed: u64) -> bool {
-    seed.is_multiple_of(4)
-}
-
 /// Most openings leave values in the snapshot; the others save one without an index, which the next has to save anew. And
 /// there are more long values, so that snapshots have some blocks.
 fn with_values_in_snapshot(seed: u64, steps: Vec<Step>) -> Vec<Step> {
@@ -102,10 +95,6 @@ fn with_values_in_snapshot(seed: u64, steps: Vec<Step>) -> Vec<Step> {
         step => step,
     };
     steps.into_iter().map(change).collect()
-}
-
-pub(super) fn on_disk(cache_bytes: usize) -> Keep {
-    Keep::OnDisk { cache_bytes }
 }
 
 /// Lets the clock and other writers into some of the steps. Drawn apart: the other steps of a seed do not depend on it.
@@ -204,7 +193,7 @@ impl fmt::Display for Step {
             Step::Close => f.write_str("close"),
             Step::Wait(by) => write!(f, "wait {by:?}"),
             Step::With(step, others) => {
-                write!(f, "{step}; meanwhile")?;
+                write!(f, "{step}; interleaved with")?;
                 others.iter().try_for_each(|(at, other)| write!(f, ", before operation {at}: {other}"))
             }
         }
@@ -221,7 +210,7 @@ pub(super) struct Recorded {
     /// How many changes there were when the step was over in which an operation failed as planned.
     pub(super) failed_by: Option<usize>,
     /// Writes that were issued in the middle of a step.
-    pub(super) meanwhile: u64,
+    pub(super) interleaved: u64,
     /// The first reader that did not see what was written last.
     pub(super) misread: Option<Misread>,
 }
@@ -268,7 +257,7 @@ struct Model {
     promised: u64,
     marks: Vec<Mark>,
     step: usize,
-    meanwhile: u64,
+    interleaved: u64,
     misread: Option<Misread>,
     /// Why nothing more may be written.
     ended: Option<Error>,
@@ -305,7 +294,7 @@ pub(super) fn run(steps: &[Step], disk: &SimDisk, mut on_error: impl FnMut(&Erro
     let state = State::default();
     let digests = vec![state.digest()];
     let (times, marks) = (Vec::new(), Vec::new());
-    let model = Model { state, digests, times, promised: 0, marks, step: 0, meanwhile: 0, misread: None, ended: None };
+    let model = Model { state, digests, times, promised: 0, marks, step: 0, interleaved: 0, misread: None, ended: None };
     let client = Client { disk: disk.clone(), model: Arc::new(Mutex::new(model)) };
     let seam = Interleaved::new(disk);
     let mut process = Process { client, seam, engine: None, batch_size: 1, snapshot_on_close: false, keep: Keep::InMemory };
@@ -328,7 +317,7 @@ pub(super) fn run(steps: &[Step], disk: &SimDisk, mut on_error: impl FnMut(&Erro
     let trace = disk.trace(); // before the engine is dropped, which would still write
     let mut model = process.client.model();
     let (marks, digests) = (std::mem::take(&mut model.marks), std::mem::take(&mut model.digests));
-    Recorded { trace, marks, digests, failed_by, meanwhile: model.meanwhile, misread: model.misread.take() }
+    Recorded { trace, marks, digests, failed_by, interleaved: model.interleaved, misread: model.misread.take() }
 }
 
 struct Process {
@@ -373,7 +362,7 @@ impl Process {
         let visit = move || {
             while others.front().is_some_and(|(at, _)| *at <= operation) && !others_engine.would_wait() {
                 let (_, write) = others.pop_front().expect("it was looked at");
-                other.meanwhile(&others_engine, &write);
+                other.interleaved_write(&others_engine, &write);
             }
             looks_behind_fault += usize::from(other.disk.has_failed());
             if looks_behind_fault <= LOOKS_BEHIND_FAULT {
@@ -398,14 +387,14 @@ impl Client {
     }
 
     /// A write in the middle of another call.
-    fn meanwhile(&self, engine: &Engine, write: &Step) {
+    fn interleaved_write(&self, engine: &Engine, write: &Step) {
         if self.model().ended.is_some() {
             return;
         }
         self.model().mark(&self.disk);
         let done = self.call(engine, write);
         let mut model = self.model();
-        model.meanwhile += 1;
+        model.interleaved += 1;
         model.ended = done.err();
         model.mark(&self.disk);
     }

@@ -17,15 +17,19 @@
 //! A [`FaultPlan`] makes operations fail, and says what a failed sync leaves behind ([`SyncFailure`]).
 //! Time passes when [`SimDisk::advance`] says so, and random numbers follow from a seed.
 
+mod change;
 mod cut;
 mod fault;
 mod world;
 
+pub use change::{Change, SECTOR_BYTES};
 pub use cut::{Cut, Fate, Rest};
 pub use fault::{Fault, FaultPlan, Lasts, Operation, Part, SyncFailure};
-pub use world::{Change, Image, Model, World};
+pub use world::{Image, Model, World};
 
 pub(crate) use fault::{EDQUOT, EINTR, EIO, EMFILE, ENOSPC, EROFS};
+
+use change::{Inode, index};
 
 use super::{Disk, File, FileId, Lock, Named};
 use std::collections::BTreeSet;
@@ -33,10 +37,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use world::{Inode, index};
-
-/// What a disk writes in one piece or not at all, in bytes.
-pub const SECTOR_BYTES: u64 = 512;
 
 #[derive(Debug)]
 struct Inner {

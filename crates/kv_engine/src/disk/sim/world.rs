@@ -1,17 +1,15 @@
 //! [`World`]: what a simulated disk holds, as seen by a process and as durable, and what a crash
 //! makes of it.
 
-use super::SECTOR_BYTES;
+use super::change::{Change, Inode, Pending, PendingName, Piece, SECTOR_BYTES, index, lengthen, put};
 use super::cut::{Cut, Fate, Rest};
 use super::fault::SyncFailure;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
-
-pub(super) type Inode = usize;
 
 /// So many files that are gone can be seen again where nothing was written.
 const GONE_FILES: usize = 3;
@@ -46,126 +44,6 @@ impl FromStr for Model {
     fn from_str(text: &str) -> Result<Model, String> {
         let named = MODELS.iter().find(|(name, _)| *name == text);
         named.map(|(_, model)| *model).ok_or_else(|| format!("{text:?} is no model of a disk: any, lying, no-psow"))
-    }
-}
-
-/// A change to the disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// A new, empty file under this name.
-    Create(PathBuf),
-    /// A file gets another name.
-    Rename(PathBuf, PathBuf),
-    /// A name is removed.
-    Remove(PathBuf),
-    /// Names in this directory become durable.
-    SyncDir(PathBuf),
-    /// Bytes are written to the file with this number.
-    Write(usize, u64, Vec<u8>),
-    /// A file gets another length.
-    SetLen(usize, u64),
-    /// A file becomes durable.
-    Sync(usize),
-    /// A file does not become durable, and what was pending never will.
-    FailedSync(usize, SyncFailure),
-    /// What is clean in memory of a file is forgotten; after a failed sync that may change it.
-    DropCache(usize),
-}
-
-impl Change {
-    /// What is done, in a word or two.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Change::Create(_) => "create",
-            Change::Rename(..) => "rename",
-            Change::Remove(_) => "remove",
-            Change::SyncDir(_) => "sync the directory",
-            Change::Write(..) => "write",
-            Change::SetLen(..) => "set the length",
-            Change::Sync(_) => "sync",
-            Change::FailedSync(..) => "sync that fails",
-            Change::DropCache(_) => "drop the cache",
-        }
-    }
-}
-
-/// A change to one file that is not durable.
-#[derive(Clone, Debug)]
-enum Pending {
-    Write(u64, Vec<u8>),
-    SetLen(u64),
-}
-
-/// One unit of such a change.
-#[derive(Clone, Copy)]
-enum Piece<'a> {
-    /// Bytes of one sector.
-    Bytes(u64, &'a [u8]),
-    Length(u64),
-}
-
-impl Pending {
-    fn units(&self) -> usize {
-        match self {
-            Pending::SetLen(_) => 1,
-            Pending::Write(_, bytes) if bytes.is_empty() => 0,
-            Pending::Write(offset, bytes) => {
-                let last = *offset + bytes.len() as u64 - 1;
-                index(last / SECTOR_BYTES - offset / SECTOR_BYTES) + 1
-            }
-        }
-    }
-
-    /// The change, cut at the boundaries of sectors.
-    fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
-        let (mut length, mut at, mut rest) = match self {
-            Pending::SetLen(len) => (Some(*len), 0, &[][..]),
-            Pending::Write(offset, bytes) => (None, *offset, bytes.as_slice()),
-        };
-        std::iter::from_fn(move || {
-            if let Some(len) = length.take() {
-                return Some(Piece::Length(len));
-            }
-            if rest.is_empty() {
-                return None;
-            }
-            let room = index(SECTOR_BYTES - at % SECTOR_BYTES);
-            let (piece, behind) = rest.split_at(room.min(rest.len()));
-            let offset = at;
-            at += piece.len() as u64;
-            rest = behind;
-            Some(Piece::Bytes(offset, piece))
-        })
-    }
-}
-
-/// A change to the directory that is not durable.
-#[derive(Clone, Debug)]
-enum PendingName {
-    Create(PathBuf, Inode),
-    Rename(PathBuf, PathBuf, Inode),
-    Remove(PathBuf),
-}
-
-impl PendingName {
-    fn directory(&self) -> Option<&Path> {
-        match self {
-            PendingName::Create(path, _) | PendingName::Remove(path) | PendingName::Rename(_, path, _) => path.parent(),
-        }
-    }
-
-    fn apply(&self, names: &mut BTreeMap<PathBuf, Inode>) {
-        match self {
-            PendingName::Create(path, inode) => drop(names.insert(path.clone(), *inode)),
-            PendingName::Remove(path) => drop(names.remove(path)),
-            PendingName::Rename(from, to, inode) => {
-                if names.get(from) == Some(inode) {
-                    names.remove(from);
-                }
-                names.insert(to.clone(), *inode);
-            }
-        }
     }
 }
 
@@ -204,34 +82,6 @@ impl Data {
             Data::apply(&mut self.cache, change);
         }
     }
-}
-
-pub(super) fn index(offset: u64) -> usize {
-    usize::try_from(offset).expect("simulated files fit in memory")
-}
-
-/// Writes `new`; where that leaves a hole, `below` shows through, and zeros where that ends. No bytes do
-/// not even make the file longer.
-fn put(bytes: &mut Vec<u8>, offset: u64, new: &[u8], below: &[u8]) {
-    if new.is_empty() {
-        return;
-    }
-    let (from, to) = (index(offset), index(offset) + new.len());
-    if bytes.len() < from {
-        lengthen(bytes, from, below);
-    }
-    if bytes.len() < to {
-        bytes.resize(to, 0);
-    }
-    bytes[from..to].copy_from_slice(new);
-}
-
-fn lengthen(bytes: &mut Vec<u8>, to: usize, below: &[u8]) {
-    let shown = below.len().min(to);
-    if bytes.len() < shown {
-        bytes.extend_from_slice(&below[bytes.len()..shown]);
-    }
-    bytes.resize(to, 0);
 }
 
 /// The state of the disk: files and names, as seen and as durable.

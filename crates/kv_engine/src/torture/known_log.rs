@@ -1,9 +1,9 @@
-//! [`Session`]: a log as the engine wrote it on a healthy disk, with what is known about every byte of it:
+//! [`KnownLog`]: a log as the engine wrote it on a healthy disk, with what is known about every byte of it:
 //! which record it is in, which group was written with one call, what had been issued and promised
-//! then, and the state after every write. [`Driver`] is the process that wrote it.
+//! then, and the state after every write. [`Writer`] is the process that wrote it.
 
 use super::memory::Memory;
-use super::{SNAPSHOT, WAL};
+use super::store::{SNAPSHOT, WAL};
 use crate::disk::Disk;
 use crate::engine::{Ack, Batch, Engine, Options};
 use crate::merge_view::MergeView;
@@ -12,7 +12,7 @@ use crate::recovery::read_header;
 use crate::scan::{Frames, Next};
 use crate::state::{Op, State};
 use crate::wal::{HEADER_BYTES, OPENED_BYTES};
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -40,8 +40,8 @@ pub(super) struct Record {
 }
 
 /// A log, and what is known about it.
-pub(super) struct Session {
-    pub(super) log: Vec<u8>,
+pub(super) struct KnownLog {
+    pub(super) bytes: Vec<u8>,
     pub(super) snapshot: Option<Vec<u8>>,
     pub(super) groups: Vec<Group>,
     pub(super) records: Vec<Record>,
@@ -56,12 +56,12 @@ pub(super) struct Session {
 /// The end of an earlier life of a log.
 #[derive(Clone)]
 pub(super) struct Earlier {
-    pub(super) log: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
     /// Where the next life went on.
     pub(super) cut: usize,
 }
 
-impl Session {
+impl KnownLog {
     /// What is whole of the log when its first `bytes` are as they were written: the last write, where
     /// the last record ends, and whether that is the mark of an orderly close.
     pub(super) fn whole(&self, bytes: usize) -> (u64, usize, bool) {
@@ -80,6 +80,27 @@ impl Session {
             state.count().is_ok_and(|count| count == expected.len() as u64)
                 && expected.range(Bound::Unbounded).all(|(key, value)| is(key, value))
         })
+    }
+
+    /// From this offset on, no later record proves that a write was synced. It is the start of the last group, or of
+    /// the mark that a close wrote.
+    pub(super) fn unwitnessed_from(&self) -> usize {
+        // Two marks with no write between them are synced together, so the second proves nothing about the first.
+        let mut behind = self.records.iter().rev().take_while(|record| record.kind != Kind::WRITE).peekable();
+        let is_closed = behind.peek().is_some_and(|record| record.kind == Kind::CLOSED);
+        let marked = behind.last().filter(|_| is_closed).map(|record| record.start);
+        // The mark of an opening is synced by itself. The first proven group after it proves the mark too.
+        let before = |start| self.records.iter().find(|record| record.end == start && record.kind == Kind::OPENED);
+        let group = self.groups.last().map(|group| before(group.start).map_or(group.start, |mark| mark.start));
+        marked.or(group).unwrap_or(HEADER_BYTES)
+    }
+
+    /// The bytes of the last synced group, if the store was idle when it was killed; else nothing.
+    pub(super) fn idle_group(&self) -> Range<usize> {
+        match (self.groups.as_slice(), self.records.last()) {
+            ([.., group, mark], Some(last)) if last.kind == Kind::OPENED && last.start == mark.start => group.start..group.end,
+            _ => 0..0,
+        }
     }
 }
 
@@ -114,7 +135,7 @@ impl Model {
 }
 
 /// Writes a log, call by call.
-pub(super) struct Driver {
+pub(super) struct Writer {
     disk: Memory,
     engine: Arc<Engine>,
     model: Arc<Mutex<Model>>,
@@ -125,16 +146,16 @@ pub(super) struct Driver {
     earlier: Option<Earlier>,
 }
 
-impl Driver {
+impl Writer {
     /// Begins a store.
-    pub(super) fn new(seed: u64, batch_size: u64) -> Driver {
+    pub(super) fn new(seed: u64, batch_size: u64) -> Writer {
         let disk = Memory::new(seed);
         let model = Model { states: vec![State::default()], promised: 0, known: vec![0] };
         let engine = open(&disk, batch_size);
         let model = Arc::new(Mutex::new(model));
-        let mut driver = Driver { disk, engine, model, groups: Vec::new(), noted: 0, base: 0, earlier: None };
-        driver.note(0);
-        driver
+        let mut writer = Writer { disk, engine, model, groups: Vec::new(), noted: 0, base: 0, earlier: None };
+        writer.note(0);
+        writer
     }
 
     fn model(&self) -> MutexGuard<'_, Model> {
@@ -219,7 +240,7 @@ impl Driver {
         self.note(issued);
     }
 
-    /// An orderly close, and another life.
+    /// An orderly close, and another log.
     pub(super) fn reopen(&mut self, batch_size: u64) {
         self.close();
         self.engine = open(&self.disk, batch_size);
@@ -232,32 +253,32 @@ impl Driver {
     }
 
     /// A snapshot is in place, and the power fails before the new log is: the old one is gone on with.
-    pub(super) fn snapshot_and_power_cut(self, seed: u64, batch_size: u64) -> Driver {
-        let mut life = self.life();
+    pub(super) fn snapshot_and_power_cut(self, seed: u64, batch_size: u64) -> Writer {
+        let mut log = self.log();
         self.engine.snapshot().unwrap_or_else(|error| panic!("a healthy disk: {error}"));
-        life.snapshot = self.disk.file(Path::new(SNAPSHOT)).map(|file| file.bytes());
-        life.base = self.model().issued();
-        let next = self.revive(&life, life.log.len(), seed, batch_size);
-        Driver { base: life.base, groups: Vec::new(), ..next } // the groups were there without the snapshot
+        log.snapshot = self.disk.file(Path::new(SNAPSHOT)).map(|file| file.bytes());
+        log.base = self.model().issued();
+        let next = self.restart(&log, log.bytes.len(), seed, batch_size);
+        Writer { base: log.base, groups: Vec::new(), ..next } // the groups were there without the snapshot
     }
 
     /// The power fails; of the log the first `bytes` are left. Another life goes on with it.
-    pub(super) fn power_cut(self, bytes: usize, seed: u64, batch_size: u64) -> Driver {
-        let mut life = self.life();
+    pub(super) fn power_cut(self, bytes: usize, seed: u64, batch_size: u64) -> Writer {
+        let mut log = self.log();
         // What is lost had not been synced, so there was no mark behind it.
-        if let Some(mark) = life.records.last().filter(|last| last.kind == Kind::OPENED && last.start >= bytes) {
-            life.log.truncate(mark.start);
+        if let Some(mark) = log.records.last().filter(|last| last.kind == Kind::OPENED && last.start >= bytes) {
+            log.bytes.truncate(mark.start);
         }
-        let mut next = self.revive(&life, bytes, seed, batch_size);
-        next.earlier = Some(Earlier { cut: next.life().log.len(), log: life.log });
+        let mut next = self.restart(&log, bytes, seed, batch_size);
+        next.earlier = Some(Earlier { cut: next.log().bytes.len(), bytes: log.bytes });
         next
     }
 
-    fn revive(&self, life: &Session, bytes: usize, seed: u64, batch_size: u64) -> Driver {
+    fn restart(&self, log: &KnownLog, bytes: usize, seed: u64, batch_size: u64) -> Writer {
         let disk = Memory::new(seed);
-        disk.put(Path::new(WAL), &life.log[..bytes]);
-        life.snapshot.iter().for_each(|snapshot| disk.put(Path::new(SNAPSHOT), snapshot));
-        let (last, _, _) = life.whole(bytes);
+        disk.put(Path::new(WAL), &log.bytes[..bytes]);
+        log.snapshot.iter().for_each(|snapshot| disk.put(Path::new(SNAPSHOT), snapshot));
+        let (last, _, _) = log.whole(bytes);
         let mut model = self.model().clone();
         let kept = usize::try_from(last).expect("few writes") + 1;
         model.states.truncate(kept);
@@ -268,14 +289,14 @@ impl Driver {
         let mut groups = self.groups.clone();
         groups.retain(|group| group.end <= bytes);
         let model = Arc::new(Mutex::new(model));
-        Driver { disk, engine, model, groups, noted: 0, base: self.base, earlier: self.earlier.clone() }
+        Writer { disk, engine, model, groups, noted: 0, base: self.base, earlier: self.earlier.clone() }
     }
 
     /// What was written so far.
-    pub(super) fn life(&self) -> Session {
+    pub(super) fn log(&self) -> KnownLog {
         let path = Path::new(WAL);
         let file = self.disk.open(path).expect("a healthy disk").expect("there is a log");
-        let log = self.disk.file(path).expect("there is a log").bytes();
+        let bytes = self.disk.file(path).expect("there is a log").bytes();
         let snapshot = self.disk.file(Path::new(SNAPSHOT)).map(|file| file.bytes());
         let model = self.model();
         let header = read_header(&*file, path).expect("a sound log");
@@ -289,9 +310,9 @@ impl Driver {
             let end = start + crate::record::HEADER_BYTES + frame.body.len();
             records.push(Record { start, end, kind, seq, durable });
         }
-        assert_eq!(records.last().map_or(HEADER_BYTES, |record| record.end), log.len(), "every record is sound");
+        assert_eq!(records.last().map_or(HEADER_BYTES, |record| record.end), bytes.len(), "every record is sound");
         let (groups, states) = (self.groups.clone(), model.states.clone());
-        Session { log, snapshot, groups, records, base: self.base, states, earlier: self.earlier.clone() }
+        KnownLog { bytes, snapshot, groups, records, base: self.base, states, earlier: self.earlier.clone() }
     }
 }
 

@@ -5,9 +5,10 @@
 
 use super::case::{Case, End, Session};
 use super::choices::Random;
+use super::enumerate::{Script, hash};
 use super::oracle::Oracle;
+use super::report::Report;
 use super::workload::record;
-use super::{Report, Script, hash};
 use crate::disk::sim::{Cut, Model, Rest, World};
 use std::collections::HashSet;
 
@@ -62,9 +63,9 @@ impl Script {
                     match oracle.check_weak(World::of(&image), model, bounds) {
                         Ok(refused) => report.weak_refused += u64::from(refused),
                         Err(wrong) => {
-                            let lives = vec![Session { plan: None, at, end: End::Cut(cut) }];
+                            let sessions = vec![Session { plan: None, at, end: End::Cut(cut) }];
                             let (workload, dropped) = (self.seed, self.dropped.clone());
-                            let case = Case { workload, dropped, weak: Some((model, from)), lives };
+                            let case = Case { workload, dropped, weak: Some((model, from)), sessions };
                             report.fail(&wrong, &format!("workload {workload}, change {at}"), case);
                             if only_one {
                                 return report;
