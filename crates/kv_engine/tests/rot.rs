@@ -31,7 +31,7 @@ fn no_damage_gives_a_wrong_value_or_is_not_seen() {
     assert!(sorts.iter().all(|(_, count)| *count > 100) && sorts.iter().map(|(_, count)| count).sum::<u64>() == total.tried);
     let seen = figure(&total, "called damage, kept whole, all before it recovered") + figure(&total, "refused, nothing changed");
     assert!(seen * 100 > total.tried * 97, "{total:?}");
-    let (flipped, told) = total.told_of_idle().expect("bits in the last group of an idle store were flipped");
+    let (flipped, told) = total.idle_bits().expect("bits in the last group of an idle store were flipped");
     assert!(flipped > 50 && told * 100 >= flipped * 99, "{told} of {flipped} told from a torn write");
 }
 

@@ -2,7 +2,7 @@
 //! one: on any sequence of operations both say the same.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use kv_engine::disk::sim::{Cut, Fate, FaultPlan, Image, Model, Rest, SimDisk, World};
+use kv_engine::disk::sim::{Fate, FaultPlan, Image, Model, PowerCut, Rest, SimDisk, World};
 use kv_engine::disk::{Disk, File, OsDisk};
 use kv_engine::torture::{Case, Report, fault_plans, recovery, regressions, story, weak_disks, workload};
 use proptest::prelude::*;
@@ -164,7 +164,7 @@ proptest! {
         }
         run(&sim, dir.path(), &Step::SyncDir);
         let world = sim.world();
-        prop_assert_eq!(world.after_power_cut(&Cut::nothing()), world.after_death(None));
+        prop_assert_eq!(world.after_power_cut(&PowerCut::nothing()), world.after_death(None));
     }
 }
 
@@ -172,7 +172,7 @@ proptest! {
 fn what_is_not_synced_may_be_lost_and_what_is_may_not() {
     let path = Path::new("/sim/file");
     let disk = SimDisk::new(&Image::new(), 1);
-    let cut = |disk: &SimDisk| disk.world().after_power_cut(&Cut::nothing());
+    let cut = |disk: &SimDisk| disk.world().after_power_cut(&PowerCut::nothing());
     let file = disk.create_new(path).unwrap();
     file.write_at(0, b"synced").unwrap();
     file.sync().unwrap();
@@ -204,7 +204,7 @@ fn where_nothing_was_written_the_bytes_of_a_file_that_is_gone_may_stand() {
     file.set_len(4).unwrap();
     file.write_at(6, b"new").unwrap();
     let cut = |fates: &[Fate], hole| {
-        let cut = Cut { fates: fates.to_vec(), rests: vec![Rest { length: 0, hole }] };
+        let cut = PowerCut { fates: fates.to_vec(), rests: vec![Rest { length: 0, hole }] };
         disk.world().after_power_cut(&cut)[new].clone()
     };
     assert_eq!(disk.world().unit_names().len(), 2);
@@ -242,7 +242,7 @@ fn each_model_of_a_failing_sync_leaves_what_its_file_system_leaves() {
         for _ in 0..5 {
             assert_eq!(file.sync().is_ok(), later_sync, "{plan}");
         }
-        assert_eq!(disk.world().after_power_cut(&Cut::nothing())[path], b"old", "{plan}");
+        assert_eq!(disk.world().after_power_cut(&PowerCut::nothing())[path], b"old", "{plan}");
     }
     let (_, file) = planned("2-eio-dead");
     assert!(file.sync().is_err() && file.write_at(0, b"x").is_err() && file.read_at(0, &mut [0]).is_err());
@@ -287,7 +287,7 @@ fn weak_disks_are_weak_as_their_model_says() {
         file.write_at(3, b" and new").unwrap();
         file.sync().unwrap();
         disk.trace().iter().for_each(|change| world.apply(change));
-        world.after_power_cut(&Cut::nothing())[path].clone()
+        world.after_power_cut(&PowerCut::nothing())[path].clone()
     };
     assert_eq!(lost(Model::Any), b"old and new");
     assert_eq!(lost(Model::Lying), b"old");

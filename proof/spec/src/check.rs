@@ -1,16 +1,38 @@
 //! Visiting every state within bounds, and finding the shortest history that breaks a property.
 
+use crate::cases::Case;
 use crate::model::{Action, Bounds, Protocol, State};
-use crate::wrong::Case;
-use stateright::{Checker, Expectation, HasDiscoveries, Model};
+use crate::properties;
+use stateright::{Checker, Expectation, HasDiscoveries, Model, Property};
 use std::collections::BTreeSet;
+
+impl Model for Protocol {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        vec![self.init()]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        self.enabled(state, actions);
+    }
+
+    fn next_state(&self, state: &State, action: Action) -> Option<State> {
+        Some(self.after(state, &action))
+    }
+
+    fn properties(&self) -> Vec<Property<Protocol>> {
+        properties::all(&self.bounds)
+    }
+}
 
 /// A history: the states and what led from each to the next.
 pub type History = Vec<(State, Option<Action>)>;
 
 /// What visiting every state has shown.
 #[derive(Debug)]
-pub struct Interleaved {
+pub struct Visited {
     /// Different states.
     pub states: usize,
     /// Ways into them.
@@ -26,11 +48,11 @@ pub struct Interleaved {
 }
 
 /// Visits every state of the right protocol within `bounds`.
-pub fn every_state(bounds: Bounds, threads: usize) -> Interleaved {
+pub fn every_state(bounds: Bounds, threads: usize) -> Visited {
     let protocol = Protocol { bounds, wrong: None };
     let checker = protocol.checker().threads(threads).spawn_bfs().join();
     let mut discoveries = checker.discoveries();
-    let mut visited = Interleaved {
+    let mut visited = Visited {
         states: checker.unique_state_count(),
         steps: checker.state_count(),
         depth: checker.max_depth(),

@@ -10,12 +10,14 @@
 //! | [`disk`] | files and names, as seen and as left by a power cut |
 //! | [`replay`] | recovery's reading, and its verdict on the end of a log |
 //! | [`properties`] | what must hold always, and what must happen sometimes |
-//! | [`wrong`] | protocols with one mistake, and what each must break |
+//! | [`wrong`] | the mistakes that a protocol can have |
+//! | [`cases`] | the protocols with one mistake, and what each must break |
 //! | [`check`] | visiting every state; the shortest history that breaks a property |
 //! | [`story`] | a history as numbered sentences |
 //! | [`runs`] | the bounds that are checked, short and long |
 //! | [`conform`] | the real engine on the simulated disk, as a path of the model |
 
+pub mod cases;
 pub mod check;
 pub mod conform;
 pub mod disk;

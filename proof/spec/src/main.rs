@@ -1,8 +1,8 @@
 //! Checks the right protocol in every state, tells how each wrong one loses, and follows the real
 //! engine along the model. `--long` does so within larger bounds; numbers behind `trace` follow those workloads alone.
 
+use kv_spec::cases::CASES;
 use kv_spec::check::Found;
-use kv_spec::wrong::CASES;
 use kv_spec::{check, conform, runs, story};
 use std::process::ExitCode;
 use std::sync::OnceLock;

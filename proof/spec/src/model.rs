@@ -66,7 +66,7 @@
 //! processes (there is a lock). States are told apart by a hash of 64 bits, as the checker does it.
 
 use crate::disk::{Disk, FileId, Frame, Seq, Stale, Writes};
-use crate::replay::{Refusal, LogTail};
+use crate::replay::{LogTail, Refusal};
 use crate::wrong::Wrong;
 
 /// How much may happen in one history.
@@ -468,25 +468,4 @@ pub struct Protocol {
     pub bounds: Bounds,
     /// The mistake.
     pub wrong: Option<Wrong>,
-}
-
-impl stateright::Model for Protocol {
-    type State = State;
-    type Action = Action;
-
-    fn init_states(&self) -> Vec<State> {
-        vec![self.init()]
-    }
-
-    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        self.enabled(state, actions);
-    }
-
-    fn next_state(&self, state: &State, action: Action) -> Option<State> {
-        Some(self.after(state, &action))
-    }
-
-    fn properties(&self) -> Vec<stateright::Property<Protocol>> {
-        crate::properties::all(&self.bounds)
-    }
 }

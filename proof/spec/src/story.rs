@@ -4,7 +4,7 @@
 use crate::check::History;
 use crate::disk::{Disk, Kind, Name, Piece, Writes};
 use crate::model::{Action, Broken, Doing, State, Step, Task};
-use crate::replay::{Refusal, LogTail};
+use crate::replay::{LogTail, Refusal};
 
 /// The sentences. Steps of one task that follow one another are one sentence.
 pub fn sentences(history: &History) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! The right protocol holds in every state within small bounds; each wrong one has a counterexample.
 
+use kv_spec::cases::CASES;
 use kv_spec::model::{Action, Bounds};
-use kv_spec::wrong::CASES;
 use kv_spec::{check, runs, story};
 
 #[test]

@@ -1,4 +1,4 @@
-//! Runs a workload once, and then crashes it at each change that it made to the disk.
+//! Runs a workload once, and then crashes it after each change that it made to the disk.
 
 use super::case::{Case, End, Session};
 use super::choices::{power_cuts, some};
@@ -12,16 +12,15 @@ use std::collections::HashSet;
 use std::path::Path;
 use xxhash_rust::xxh3::Xxh3;
 
-/// Each so-manyth state goes on to a second life.
+/// One state out of this number goes on to a second session.
 const SECOND_SESSION_EVERY: u64 = 24;
-/// So many power cuts of each moment of a second life.
+/// The number of power cuts at each moment of a second session.
 const SECOND_CUTS: usize = 12;
-/// So many of each moment of a recovery, when that is what is crashed.
+/// The same for each moment of a recovery, if recovery itself is crashed.
 const RECOVERY_CUTS: usize = 16;
-/// Each so-manyth state behind a crash in recovery goes on to a third life.
+/// One state out of this number, after a crash in recovery, goes on to a third session.
 const THIRD_SESSION_EVERY: u64 = 16;
-/// Runs the workload that follows from `seed` and crashes it everywhere. The same seed gives the
-/// same report.
+/// Runs the workload that follows from `seed` and crashes it after every change. The same seed gives the same report.
 ///
 /// ```
 /// let report = kv_engine::torture::workload(1);
@@ -35,9 +34,9 @@ pub fn workload(seed: u64) -> Report {
     report
 }
 
-/// Crashes recovery: each state that [`workload`] opens is opened, crashed behind every change that
-/// opening makes, and what that leaves is opened; some of it is crashed at every change a third time.
-/// The states of the first life are not judged here, and not counted.
+/// Crashes recovery. Each state that [`workload`] opens is opened here and crashed after every change that opening
+/// makes. The states that this leaves are opened, and some of them are crashed after every change a third time. The
+/// states after the first session are not judged and not counted here.
 ///
 /// ```
 /// let report = kv_engine::torture::recovery(1);
@@ -52,13 +51,13 @@ pub fn recovery(seed: u64) -> Report {
 
 /// How deep an enumeration goes.
 pub(super) struct Effort {
-    /// Whether the states behind the first life are judged themselves.
+    /// Whether the states after the first session are judged themselves.
     pub(super) judge_first: bool,
-    /// Each so-manyth goes on to a second life; 0 for none.
+    /// One state out of this number goes on to a second session; 0: none.
     pub(super) second_every: u64,
-    /// Each so-manyth change, the process dies and memory stays; 0 for none.
+    /// After one change out of this number, the process dies and the page cache stays; 0: never.
     pub(super) die_every: usize,
-    /// Whether later lives are crashed behind opening, too.
+    /// Whether later sessions are crashed after opening too.
     pub(super) behind_recovery: bool,
     pub(super) cuts: usize,
     pub(super) third_every: u64,
@@ -81,7 +80,7 @@ const RECOVERY: Effort = Effort {
     third_every: THIRD_SESSION_EVERY,
 };
 
-/// The steps of a workload, some of which may be left out.
+/// The steps of a workload. Some may be left out.
 pub(super) struct Script {
     pub(super) seed: u64,
     pub(super) dropped: Vec<usize>,
@@ -128,11 +127,11 @@ pub(super) struct Run<'a> {
     pub(super) report: Report,
 }
 
-/// Where a crash is.
+/// The place of a crash.
 pub(super) struct Place<'a> {
-    /// The lives before.
+    /// The sessions before this one.
     pub(super) past: &'a [Session],
-    /// What was planned to fail in the one that ends.
+    /// The fault that was planned for this session.
     pub(super) plan: Option<FaultPlan>,
     pub(super) at: usize,
     pub(super) bounds: Bounds,
@@ -144,7 +143,7 @@ impl<'a> Run<'a> {
         Run { script, oracle, effort, seen: HashSet::new(), tried: 0, report: Report::default() }
     }
 
-    /// Tells of a reader that saw something wrong.
+    /// Reports a reader that saw something wrong.
     pub(super) fn read_at(&mut self, recorded: &Recorded, at: usize, plan: Option<FaultPlan>) {
         if let Some(misread) = recorded.misread.as_ref().filter(|misread| misread.changes == at) {
             let place = Place { past: &[], plan, at, bounds: recorded.bounds(at) };
@@ -171,7 +170,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// A state behind the first life.
+    /// Handles one state after the first session.
     pub(super) fn first(&mut self, place: &Place<'_>, world: &World, end: End, counter: fn(&mut Report) -> &mut u64) {
         let image = end.image(world);
         if !self.is_new(place, &image) {
@@ -189,8 +188,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Whether this state was not tried before; where the states of the first life are not judged, in the
-    /// same life.
+    /// Whether this state was not tried before. If the first session is not judged, the same state counts once per
+    /// session.
     fn is_new(&mut self, place: &Place<'_>, image: &Image) -> bool {
         let session = if self.effort.judge_first { 0 } else { place.past.len() as u128 };
         self.seen.insert(hash(image, place.bounds) ^ session)
@@ -212,7 +211,7 @@ impl<'a> Run<'a> {
         self.report.fail(wrong, &format!("workload {seed}, session {}, change {}", place.past.len() + 1, place.at), case);
     }
 
-    /// Goes on with the state that `end` leaves: opens it, writes once, and is crashed at each change.
+    /// Continues from the state that `end` leaves: opens it, writes once, and crashes at each change.
     pub(super) fn next_session(&mut self, place: &Place<'_>, world: &World, end: End) {
         let mut world = end.leaves(world);
         let past = [place.past, &[Session { plan: place.plan, at: place.at, end }]].concat();
@@ -257,7 +256,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// What a file is to the store.
+/// The role of a file in the store.
 fn role(path: &str) -> &'static str {
     match path {
         WAL => "log",

@@ -1,33 +1,36 @@
-//! Crash enumeration: the real engine on a simulated disk, crashed at every change it makes to that
-//! disk, in every way the disk allows, and opened again.
+//! Tests that crash the real engine on a simulated disk: after every change that it makes to the disk, in every way
+//! that the disk allows. Each state that this leaves is opened again and judged. Other tests damage the files.
 //!
-//! A *workload* is a list of steps that follows from a seed: puts, deletes, atomic groups, flushes,
-//! snapshots, changes of the batch size, orderly closes; time that passes until the flusher is due; writes that others
-//! issue in the middle of a snapshot or a flush. One workload of four leaves values in the snapshot. It runs once; every change to the disk is
-//! recorded, with what had been issued and what had been promised durable at that moment. Then, for
-//! each number of changes, the disk as it was is crashed again and again: death of the process, with
-//! the last write cut short; a power cut, with all subsets of the unsynced pieces where they are
-//! few, else the telling ones and random ones. Each *state* of the disk that this gives is opened:
+//! A *workload* is a list of steps that follows from a seed: puts, deletes, atomic batches, flushes, snapshots,
+//! changes of the batch size and clean closes. In some steps time passes until the flusher is due. In the middle of
+//! some snapshots and flushes, others write. One workload of four leaves its values in the snapshot.
 //!
-//! 1. it opens, without a verdict of damage: a crash is not damage;
-//! 2. what is there is exactly the state after k writes, `promised ≤ k ≤ issued`;
-//! 3. opening it once more gives the same;
-//! 4. it goes on: new writes are taken, and are there after another opening;
-//! 5. some go on to a second life, which is crashed at each of its changes, those of recovery first,
-//!    and 1 to 4 hold again. After the death of a process that life sees bytes that are not durable.
+//! The workload runs once. Every change to the disk is recorded, with the writes that had been issued and promised
+//! durable at that moment. Then the disk is crashed after each number of changes. Either the process dies, with its
+//! last write cut short, or the power is cut. A power cut keeps some of the unsynced pieces: every subset is tried if
+//! they are few, otherwise selected and random subsets. Each *state* of the disk that this leaves is opened, and must
+//! pass these checks:
 //!
-//! | call | what is crashed |
+//! 1. It opens, and is not called damaged: a crash is not damage.
+//! 2. It holds exactly the state after k writes, with `promised ≤ k ≤ issued`.
+//! 3. Opening it once more gives the same state.
+//! 4. It accepts new writes, and they are there after another opening.
+//! 5. Some states go on to a second session. That session is crashed after each of its changes, first those of
+//!    recovery, and checks 1 to 4 must hold again. If only the process died, the session sees bytes that are not
+//!    durable.
+//!
+//! | call | what it crashes |
 //! |---|---|
-//! | [`workload`] | everything of one workload, and some second lives |
-//! | [`recovery`] | recovery itself, of every state that [`workload`] opens; and some third lives |
-//! | [`fault_plans`] | the same workload when operations fail: in the first life, and in recovery |
-//! | [`weak_disks`] | disks that lie about a sync, or damage a torn sector's neighbours |
-//! | [`torn_tails`] | the log alone: its end is left in every way |
-//! | [`rot`](rot()) | nothing: log and snapshot are damaged |
+//! | [`workload`] | a workload after every change, and some second sessions |
+//! | [`recovery`] | the recovery of every state that [`workload`] opens, and some third sessions |
+//! | [`fault_plans`] | the same workload when operations fail, in the first session and in recovery |
+//! | [`weak_disks`] | disks that lie about a sync, or damage the neighbours of a torn sector |
+//! | [`torn_tails`] | the log alone: its end is left in every possible way |
+//! | [`rot`](rot()) | nothing: the log and the snapshot are damaged instead |
 //! | [`regressions`] | the cases that have found a bug before |
 //!
-//! States are counted once, by the hash of the disk's content. A failure is one line that names its
-//! [`Case`]; [`story`] repeats it, makes it small, and tells it. The log alone and rot give a [`Tally`].
+//! Each state is counted once, by the hash of the disk's content. A failure is one line with a [`Case`]. [`story`]
+//! repeats the case, makes it smaller, and describes it. [`torn_tails`] and [`rot`](rot()) return a [`Tally`].
 
 mod case;
 mod choices;

@@ -4,59 +4,59 @@ use super::case::Case;
 use super::oracle::Wrong;
 use std::collections::BTreeMap;
 
-/// So many failures are told, at most.
+/// At most this number of failures is listed.
 const MOST_FAILURES: usize = 100;
 
 /// What was tried and what was found.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Report {
-    /// Workloads that were run.
+    /// Workloads run.
     pub workloads: u64,
-    /// Writes that were issued in the middle of a checkpoint, a flush or a turn of the flusher.
+    /// Writes issued by others in the middle of a checkpoint, a flush or a turn of the flusher.
     pub interleaved: u64,
-    /// Changes to the disk at which a crash was tried.
+    /// Changes to the disk after which a crash was tried.
     pub crash_points: u64,
     /// Different states of the disk that were opened after the death of the process.
     pub deaths: u64,
     /// Different states of the disk that were opened after a power cut.
     pub power_cuts: u64,
-    /// Different states that a crash in a second life left, of its recovery or behind it, opened.
+    /// Different states that were opened after a crash in a second session, in its recovery or later.
     pub second_crashes: u64,
-    /// Different states that a crash in a third life left, opened.
+    /// Different states that were opened after a crash in a third session.
     pub third_crashes: u64,
     /// Runs in which an operation failed as planned.
     pub fault_plans: u64,
-    /// Those of them in which it was an operation of recovery.
+    /// How many of these runs had the fault in recovery.
     pub recovery_fault_plans: u64,
-    /// States that were opened behind those runs; different ones of each run, not of all together.
+    /// States that were opened after these runs. Each is counted once per run.
     pub fault_states: u64,
-    /// Different states that disks left which lie about a sync, or damage a torn sector's neighbours.
+    /// Different states left by disks that lie about a sync, or damage the neighbours of a torn sector.
     pub weak_states: u64,
-    /// Those of them that were not opened, which is allowed there.
+    /// How many of these states were refused. On these disks that is allowed.
     pub weak_refused: u64,
-    /// Cases that have found a bug before, tried again.
+    /// Cases tried again because they have found a bug before.
     pub regressions: u64,
-    /// States that lost a promised write, or had one that was never issued, or a part of a group.
+    /// States that lost a promised write, had a write that was never issued, or had a part of a batch.
     pub lost_writes: u64,
-    /// States that did not open, or not twice, or did not go on.
+    /// States that did not open, did not open a second time, or did not accept writes.
     pub refused: u64,
-    /// How often each change to each file was crashed at: when, what, and in which file.
+    /// How often each change to each file was crashed at: the phase, the kind of change, and the file.
     pub covered: BTreeMap<(&'static str, &'static str, &'static str), u64>,
-    /// One line for each failure, at most a hundred; each repeats it.
+    /// One line for each failure, at most a hundred. Each line says how to repeat it.
     pub failures: Vec<String>,
-    /// The case of each of those lines.
+    /// The cases of these lines.
     pub cases: Vec<Case>,
 }
 
 impl Report {
-    /// All different states; those behind fault plans and of weak disks are counted apart.
+    /// All different states. Those after fault plans and those of weak disks are counted separately.
     #[must_use]
     pub fn states(&self) -> u64 {
         self.deaths + self.power_cuts + self.second_crashes + self.third_crashes
     }
 
-    /// Adds what another run found.
+    /// Adds the result of another run.
     pub fn add(&mut self, other: Report) {
         self.workloads += other.workloads;
         self.interleaved += other.interleaved;
@@ -88,7 +88,7 @@ impl Report {
         if self.cases.len() < MOST_FAILURES {
             let model = case.weak.map(|(model, _)| model).unwrap_or_default();
             let text = wrong.text();
-            self.failures.push(format!("{place} (model {model}): {text}; repeat: kv_cli torture --case {case}"));
+            self.failures.push(format!("{place} (model {model}): {text}; repeat with: kv_cli torture --case {case}"));
             self.cases.push(case);
         }
     }

@@ -1,8 +1,8 @@
-//! The logs that are cut: one function for each shape, run with the real engine.
+//! The logs that [`torn_tails`](super::torn_tails()) cuts: one function for each shape. The real engine writes them.
 //!
-//! Lengths, keys and the order of steps follow from a number; the bytes of the values also from a
-//! `twist`. Two logs of the same number and different twists have their records at the same
-//! offsets, so that what one leaves in a block fits the other as well as stale bytes ever can.
+//! Lengths, keys and the order of steps follow from a number. The bytes of the values also follow from a `variant`.
+//! Two logs of the same number and different variants have their records at the same offsets. So the stale bytes of
+//! one fit into the other as well as stale bytes ever can.
 
 use super::choices::Random;
 use super::known_log::{KnownLog, Writer};
@@ -28,31 +28,31 @@ pub(super) const SHAPES: [Shape; 13] = [
     ("records that fill sectors", aligned),
 ];
 
-/// Length of an OPENED mark, and of the put of a two-byte key with an empty value.
+/// The lengths of an OPENED mark, and of a put of a two-byte key with an empty value.
 pub(super) const OPENED_BYTES: usize = 41;
 pub(super) const PUT_BYTES: usize = 44;
 
-/// The log of a number and a twist.
-pub(super) fn draw(number: u64, twist: u8) -> KnownLog {
+/// The log of a number and a variant.
+pub(super) fn draw(number: u64, variant: u8) -> KnownLog {
     let (_, shape) = shape_of(number);
-    let seed = number.wrapping_mul(2) + u64::from(twist & 1);
-    shape(&mut Generator { random: Random::new(number), twist, seed })
+    let seed = number.wrapping_mul(2) + u64::from(variant & 1);
+    shape(&mut Generator { random: Random::new(number), variant, seed })
 }
 
 pub(super) fn shape_of(number: u64) -> Shape {
     SHAPES[usize::try_from(number % SHAPES.len() as u64).expect("a few")]
 }
 
-/// Draws keys and values.
+/// Generates keys and values.
 pub(super) struct Generator {
     random: Random,
-    twist: u8,
+    variant: u8,
     seed: u64,
 }
 
 impl Generator {
     pub(super) fn new(seed: u64) -> Generator {
-        Generator { random: Random::new(seed), twist: 0, seed }
+        Generator { random: Random::new(seed), variant: 0, seed }
     }
 
     pub(super) fn writer(&self, batch_size: u64) -> Writer {
@@ -68,7 +68,7 @@ impl Generator {
     }
 
     pub(super) fn value(&mut self, bytes: usize) -> Vec<u8> {
-        let letter = b'a' + u8::try_from(self.below(20)).expect("a letter") + self.twist;
+        let letter = b'a' + u8::try_from(self.below(20)).expect("a letter") + self.variant;
         (0..bytes).map(|at| if at % 8 == 7 { b'0' + (at / 8 % 10) as u8 } else { letter }).collect()
     }
 
@@ -185,9 +185,9 @@ fn behind_a_snapshot(generator: &mut Generator) -> KnownLog {
     writer.log()
 }
 
-/// The last group of a life is lost but for some records. The next life writes records of the same
-/// lengths: behind its mark and its first one, each stands where one of the lost ones stood, with
-/// the same sequence number and the same salt. Only the chain of links tells them apart.
+/// The last group of a session is lost except for some records. The next session writes records of the same lengths.
+/// After its mark and its first record, each of them is at the place of a lost record, with the same sequence number
+/// and the same salt. Only the chain of links distinguishes them.
 fn written_again(generator: &mut Generator) -> KnownLog {
     let mut writer = generator.writer(100);
     (0..4).for_each(|_| generator.put(&mut writer, 0, 40));
@@ -222,7 +222,7 @@ fn snapshot_ahead(generator: &mut Generator) -> KnownLog {
     writer.log()
 }
 
-/// Records of 64 and 128 bytes and of a sector, none of which crosses the end of a sector by chance.
+/// Records of 64 and 128 bytes and of one sector. No record crosses the end of a sector by chance.
 fn aligned(generator: &mut Generator) -> KnownLog {
     let mut writer = generator.writer(6);
     writer.put("k0", &generator.value(128 - OPENED_BYTES - PUT_BYTES));

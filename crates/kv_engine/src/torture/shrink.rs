@@ -1,5 +1,5 @@
-//! A failing case again, and made small: steps are left out and lost pieces restored as long as it still
-//! fails. What is left is told as a story.
+//! Repeats a failing case and makes it smaller: steps are left out and lost pieces are restored as long as it still
+//! fails. Then the case is described.
 
 use super::case::{Case, End, Session};
 use super::enumerate::{Effort, Script};
@@ -8,7 +8,7 @@ use super::report::Report;
 use super::store::{Bounds, SNAPSHOT, WAL};
 use super::workload::{Recorded, record, run, steps};
 use crate::disk::Disk;
-use crate::disk::sim::{Change, Cut, Fate, Image, Model, Rest, SimDisk, World};
+use crate::disk::sim::{Change, Fate, Image, Model, PowerCut, Rest, SimDisk, World};
 use crate::record::Kind;
 use crate::scan::{Frames, Next};
 use crate::{recovery, snapshot, wal};
@@ -16,19 +16,19 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Searches for a smaller case cost time; so many at most.
+/// At most this many searches for a smaller case, because each takes time.
 const SEARCHES: usize = 120;
-/// So many changes before a crash are told.
-const TOLD_CHANGES: usize = 14;
+/// At most this many changes before a crash are listed.
+const LISTED_CHANGES: usize = 14;
 
-/// Only the first life.
+/// Only the first session.
 const FIRST_SESSION: Effort =
     Effort { judge_first: true, second_every: 0, die_every: 0, behind_recovery: true, cuts: 0, third_every: 0 };
-/// Later lives of everything.
+/// Later sessions of every state.
 const LATER_SESSIONS: Effort =
     Effort { judge_first: false, second_every: 1, die_every: 1, behind_recovery: true, cuts: 12, third_every: 0 };
 
-/// Repeats a case: what is wrong, or `None`.
+/// Repeats a case. Returns what is wrong, or `None`.
 ///
 /// ```
 /// let case: kv_engine::torture::Case = "3:20.kill".parse()?;
@@ -40,30 +40,30 @@ pub fn replay(case: &Case) -> Option<String> {
     judge(case).map(|wrong| wrong.text().to_string())
 }
 
-/// Repeats a case, looks for a smaller one that fails too, and tells it: the steps that remain, the
-/// changes before the crash, what was lost, what was left on the disk, and what is wrong with it.
+/// Repeats a case, looks for a smaller one that also fails, and describes it: the steps that remain, the changes
+/// before the crash, what was lost, what was left on the disk, and what is wrong with it.
 ///
 /// ```
 /// let case: kv_engine::torture::Case = "3:20.kill".parse()?;
-/// let told = kv_engine::torture::story(&case);
-/// assert!(told.contains("nothing is wrong"));
+/// let story = kv_engine::torture::story(&case);
+/// assert!(story.contains("nothing is wrong"));
 /// # Ok::<(), String>(())
 /// ```
 #[must_use]
 pub fn story(case: &Case) -> String {
     let small = if judge(case).is_some() { shrink(case) } else { case.clone() };
-    tell(&small)
+    describe(&small)
 }
 
-/// The lives of a case, one after the other.
+/// The sessions of a case, in order.
 struct Played {
-    /// Before each life, and its changes up to its end.
+    /// The disk before each session, and the session's changes up to its end.
     sessions: Vec<(World, Vec<Change>)>,
     recorded: Recorded,
-    /// Where the last life was ended.
+    /// The disk at the end of the last session.
     world: World,
     bounds: Bounds,
-    /// Of a later life that was wrong itself.
+    /// What was wrong in a later session itself.
     wrong: Option<Wrong>,
 }
 
@@ -138,7 +138,7 @@ fn shrink(case: &Case) -> Case {
     let mut chunk = all / 2;
     while chunk > 0 {
         let kept: Vec<usize> = (0..all).filter(|step| !case.dropped.contains(step)).collect();
-        // From the end: later steps mostly do not matter.
+        // Begins at the end: most later steps do not matter.
         for part in kept.chunks(chunk).rev() {
             if searches == SEARCHES || part.len() + case.dropped.len() == all {
                 continue;
@@ -155,7 +155,7 @@ fn shrink(case: &Case) -> Case {
     restore(case)
 }
 
-/// The first case of the script that fails in the way of `case`: at the same stage, with the same fault.
+/// The first case of the script that fails in the same way as `case`: at the same stage, with the same fault.
 fn like(case: &Case, script: Script) -> Option<Case> {
     let plan_of = |session: usize| case.sessions.get(session).and_then(|session| session.plan);
     let report: Report = match (case.weak, plan_of(0), plan_of(1)) {
@@ -173,7 +173,7 @@ fn like(case: &Case, script: Script) -> Option<Case> {
     report.cases.into_iter().find(|found| judge(found).is_some())
 }
 
-/// Restores what was lost, piece by piece, where that makes no difference.
+/// Restores lost pieces, one by one, if the case still fails.
 fn restore(mut case: Case) -> Case {
     let fails = |case: &Case| judge(case).is_some();
     for session in (0..case.sessions.len()).rev() {
@@ -183,7 +183,7 @@ fn restore(mut case: Case) -> Case {
             case = plain;
         }
         let End::Cut(cut) = case.sessions[session].end.clone() else { continue };
-        let with = |case: &Case, cut: Cut| {
+        let with = |case: &Case, cut: PowerCut| {
             let mut other = case.clone();
             other.sessions[session].end = End::Cut(cut);
             other
@@ -199,7 +199,7 @@ fn restore(mut case: Case) -> Case {
                 }
             }
         }
-        let plain = Cut { rests: vec![Rest::default()], ..cut.clone() };
+        let plain = PowerCut { rests: vec![Rest::default()], ..cut.clone() };
         if fails(&with(&case, plain.clone())) {
             cut = plain;
         }
@@ -208,14 +208,14 @@ fn restore(mut case: Case) -> Case {
     case
 }
 
-fn tell(case: &Case) -> String {
+fn describe(case: &Case) -> String {
     let played = play(case);
     let script = Script::without(case.workload, case.dropped.clone());
     let mut out = String::new();
-    let mut line = |text: String| writeln!(out, "{text}").expect("a string takes all");
+    let mut line = |text: String| writeln!(out, "{text}").expect("writing to a string cannot fail");
     let all = script.steps.len() + script.dropped.len();
     line(format!("case {case}"));
-    line(format!("the {} of {all} steps that are needed:", script.steps.len()));
+    line(format!("the {} of {all} steps that are necessary:", script.steps.len()));
     let at = played.sessions[0].1.len();
     let under_way = played.recorded.step_under_way(at);
     for (n, step) in script.steps.iter().enumerate() {
@@ -223,18 +223,27 @@ fn tell(case: &Case) -> String {
         line(format!("  {:>2} {step}{mark}", n + 1));
     }
     if let Some((model, from)) = case.weak {
-        let word = if model == Model::Lying { "lies about each sync" } else { "damages a torn sector's neighbours" };
-        line(format!("the disk {word} behind change {from}"));
+        let does = if model == Model::Lying {
+            "reports each sync as done and does nothing"
+        } else {
+            "damages the neighbours of a torn sector"
+        };
+        line(format!("the disk {does}, from change {from} on"));
     }
     for (n, ((before, changes), Session { plan, end, .. })) in played.sessions.iter().zip(&case.sessions).enumerate() {
-        line(format!("session {}: {} changes to the disk{}", n + 1, changes.len(), if n == 0 { "" } else { ", opening first" }));
+        line(format!(
+            "session {}: {} changes to the disk{}",
+            n + 1,
+            changes.len(),
+            if n == 0 { "" } else { ", beginning with opening" }
+        ));
         if let Some(plan) = plan {
             line(format!("  fault plan {plan}"));
         }
         let mut world = before.clone();
-        let told = changes.len().saturating_sub(TOLD_CHANGES);
+        let first = changes.len().saturating_sub(LISTED_CHANGES);
         for (i, change) in changes.iter().enumerate() {
-            if i >= told {
+            if i >= first {
                 line(format!("  {:>3} {} {}{}", i + 1, change.kind(), world.subject(change), extent(change)));
             }
             if let Some((model, from)) = case.weak
@@ -246,32 +255,32 @@ fn tell(case: &Case) -> String {
             world.apply(change);
         }
         match end {
-            End::Die => line("  the process dies; what it wrote is still in memory".into()),
-            End::Kill(None) => line("  the process dies; what it wrote reaches the disk".into()),
-            End::Kill(Some(short)) => line(format!("  the process dies; of the last write {short} bytes reach the disk")),
+            End::Die => line("  the process dies; its writes are still in the page cache".into()),
+            End::Kill(None) => line("  the process dies; all its writes reach the disk".into()),
+            End::Kill(Some(short)) => line(format!("  the process dies; only {short} bytes of its last write reach the disk")),
             End::Cut(cut) => {
                 line("  the power is cut".into());
                 for (unit, name) in world.unit_names().into_iter().enumerate() {
                     match cut.fates.get(unit).unwrap_or(&Fate::Lost) {
                         Fate::Kept => {}
                         Fate::Lost => line(format!("    lost: {name}")),
-                        Fate::Torn(at) => line(format!("    torn after {at} bytes (modulo their number): {name}")),
-                        Fate::Garbage(at) => line(format!("    garbage from byte {at} (modulo their number): {name}")),
-                        Fate::Stale(file) => line(format!("    the stale bytes of file {file} that is gone: {name}")),
+                        Fate::Torn(at) => line(format!("    torn after {at} bytes (modulo the length): {name}")),
+                        Fate::Garbage(at) => line(format!("    garbage from byte {at} (modulo the length): {name}")),
+                        Fate::Stale(file) => line(format!("    stale bytes of gone file {file}: {name}")),
                     }
                 }
                 if cut.rests.iter().any(|rest| *rest != Rest::default()) {
-                    line(format!("    lengths and holes other than the last and zeros: {cut}"));
+                    line(format!("    a length other than the last, or a hole without zeros: {cut}"));
                 }
             }
         }
         for (path, bytes) in end.image(&world) {
-            line(format!("  left: {} with {} bytes", path.display(), bytes.len()));
+            line(format!("  left on the disk: {}, {} bytes", path.display(), bytes.len()));
             listing(&path, &bytes).into_iter().for_each(|text| line(format!("    {text}")));
         }
     }
     match played.verdict(case) {
-        None => line("nothing is wrong with that".into()),
+        None => line("nothing is wrong with this case".into()),
         Some(wrong) => line(format!("wrong: {}", wrong.text())),
     }
     out
@@ -286,7 +295,7 @@ fn extent(change: &Change) -> String {
     }
 }
 
-/// What stands in a file, record by record.
+/// The content of a file, record by record.
 fn listing(path: &Path, bytes: &[u8]) -> Vec<String> {
     let disk = SimDisk::new(&Image::from([(path.to_path_buf(), bytes.to_vec())]), 0);
     let file = disk.open(path).ok().flatten().expect("a healthy disk");
@@ -304,30 +313,30 @@ fn listing(path: &Path, bytes: &[u8]) -> Vec<String> {
         Ok(header) => header,
         Err(error) => return vec![format!("{error}")],
     };
-    let mut told = vec![format!("header: store {}, begins behind write {}", header.store_id, header.base)];
+    let mut lines = vec![format!("header: store {}, begins after write {}", header.store_id, header.base)];
     let at = wal::HEADER_BYTES as u64;
-    let Ok(mut frames) = Frames::new(Arc::clone(&file), path, Kind::WRITE, header.salt, at, header.base) else { return told };
+    let Ok(mut frames) = Frames::new(Arc::clone(&file), path, Kind::WRITE, header.salt, at, header.base) else { return lines };
     loop {
         match frames.next() {
             Ok(Next::End) => break,
             Ok(Next::Frame(frame)) => {
                 let kind = match frame.header.kind {
                     Kind::WRITE => "write",
-                    Kind::OPENED => "opened, behind write",
-                    _ => "closed, behind write",
+                    Kind::OPENED => "opened, after write",
+                    _ => "closed, after write",
                 };
                 let (seq, durable, end) = (frame.header.seq, frame.header.durable, frame.body.len());
-                told.push(format!("byte {}: {kind} {seq}, {end} B, known durable: {durable}", frame.offset));
+                lines.push(format!("byte {}: {kind} {seq}, {end} B, known durable: {durable}", frame.offset));
             }
             Ok(Next::Bad(fault)) => {
-                told.push(format!("byte {}: {fault}", frames.offset()));
+                lines.push(format!("byte {}: {fault}", frames.offset()));
                 break;
             }
             Err(error) => {
-                told.push(format!("{error}"));
+                lines.push(format!("{error}"));
                 break;
             }
         }
     }
-    told
+    lines
 }

@@ -12,16 +12,16 @@ use std::time::Duration;
 pub(crate) const WAL: &str = "/sim/kv.wal";
 pub(crate) const SNAPSHOT: &str = "/sim/kv.snapshot";
 
-/// What a state must satisfy.
+/// The bounds that a state must satisfy.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Bounds {
     pub(super) promised: u64,
     pub(super) issued: u64,
-    /// Writes of later lives, each with the state after it: not those of the workload.
+    /// The writes of later sessions, each with the state after it. They do not belong to the workload.
     pub(super) later: [Option<(u64, Digest)>; 2],
 }
 
-/// Of a snapshot so much is kept in memory, where something is.
+/// This many bytes of a snapshot are kept in memory, if any are.
 pub(super) const CACHE_BYTES: usize = 12_000;
 
 pub(super) fn options(disk: &SimDisk, keep: Keep) -> Options {
@@ -32,7 +32,7 @@ pub(super) fn options(disk: &SimDisk, keep: Keep) -> Options {
     }
 }
 
-/// Whether the processes of this workload, and those behind a crash of it, leave values in the snapshot.
+/// Whether this workload, and the sessions after its crash, leave values in the snapshot.
 pub(super) fn leaves_values_in_snapshot(seed: u64) -> bool {
     seed.is_multiple_of(4)
 }
@@ -41,7 +41,7 @@ pub(super) fn on_disk(cache_bytes: usize) -> Keep {
     Keep::OnDisk { cache_bytes }
 }
 
-/// The seed of the random numbers that a life draws.
+/// The seed for the random numbers of a session.
 pub(super) fn entropy(workload: u64, session: usize, at: usize) -> u64 {
     workload ^ (session as u64) << 56 ^ (at as u64 + 1) << 24
 }

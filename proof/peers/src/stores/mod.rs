@@ -22,6 +22,7 @@ mod engine;
 mod fjall;
 mod floor;
 mod group;
+mod kinds;
 #[cfg(feature = "lmdb")]
 mod lmdb;
 mod plain;
@@ -33,6 +34,8 @@ mod redb;
 mod rocksdb;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+
+pub(crate) use kinds::KINDS;
 
 use crate::work::{Key, Value};
 use anyhow::Result;
@@ -125,25 +128,3 @@ pub(crate) struct Kind {
     pub(crate) name: &'static str,
     pub(crate) open: Open,
 }
-
-/// All that are built in.
-pub(crate) const KINDS: &[Kind] = &[
-    Kind { name: ENGINE, open: engine::open },
-    Kind { name: FLOOR, open: floor::open },
-    Kind { name: FLOOR_FROM_DISK, open: floor::open_from_disk },
-    Kind { name: PLAIN, open: plain::open },
-    #[cfg(feature = "fjall")]
-    Kind { name: "fjall", open: fjall::open },
-    #[cfg(feature = "lmdb")]
-    Kind { name: "lmdb", open: lmdb::open },
-    #[cfg(feature = "raft-engine")]
-    Kind { name: "raft-engine", open: raft::open },
-    #[cfg(feature = "redb")]
-    Kind { name: "redb", open: redb::open },
-    #[cfg(feature = "rocksdb")]
-    Kind { name: "rocksdb", open: rocksdb::open_plain },
-    #[cfg(feature = "rocksdb")]
-    Kind { name: "rocksdb-recycled", open: rocksdb::open_recycled },
-    #[cfg(feature = "sqlite")]
-    Kind { name: "sqlite", open: sqlite::open },
-];

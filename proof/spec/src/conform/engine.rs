@@ -1,6 +1,6 @@
 //! The real engine: lives of a workload on the simulated disk, with what it said after each call.
 
-use super::Random;
+use super::random::Random;
 use crate::disk::{Seq, Writes};
 use crate::replay::LogTail;
 use kv_engine::disk::sim::{Change, FaultPlan, Image, SimDisk, World};

@@ -12,12 +12,14 @@
 
 mod engine;
 mod follow;
+mod random;
 
 use crate::disk::{Disk, Name, Piece};
 use crate::model::{Action, Bounds, Doing, Protocol, State, Step};
 use engine::{Begin, Life, Setup};
 use follow::Follower;
-use kv_engine::disk::sim::{Change, Cut, Fault, FaultPlan, Image, Lasts, SimDisk, SyncFailure, World};
+use kv_engine::disk::sim::{Change, PowerCut, Fault, FaultPlan, Image, Lasts, SimDisk, SyncFailure, World};
+use random::Random;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -55,22 +57,6 @@ impl Report {
         self.opened += other.opened;
         self.failures.extend(other.failures);
         self.failures.sort();
-    }
-}
-
-/// Numbers that follow from a seed (xorshift64*, Vigna 2016).
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64) -> Random {
-        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        usize::try_from(self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33).expect("31 bits") % limit
     }
 }
 
@@ -193,7 +179,7 @@ impl Workload<'_> {
 
     /// Whether the model's disk is the simulated one: what is seen, and what is certain.
     fn same_disk(&self) -> Result<(), String> {
-        let real = [self.world.after_death(None), self.world.after_power_cut(&Cut::nothing())]
+        let real = [self.world.after_death(None), self.world.after_power_cut(&PowerCut::nothing())]
             .map(|image| self.follower.in_model(image));
         let model = self.follower.seen_and_certain();
         for (what, (real, model)) in ["what is seen", "what is durable"].into_iter().zip(real.iter().zip(&model)) {

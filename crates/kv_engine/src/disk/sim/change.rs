@@ -6,34 +6,34 @@ use std::path::{Path, PathBuf};
 
 pub(super) type Inode = usize;
 
-/// What a disk writes in one piece or not at all, in bytes.
+/// A disk writes this many bytes in one piece or not at all.
 pub const SECTOR_BYTES: u64 = 512;
 
 /// A change to the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// A new, empty file under this name.
+    /// A new, empty file gets this name.
     Create(PathBuf),
     /// A file gets another name.
     Rename(PathBuf, PathBuf),
     /// A name is removed.
     Remove(PathBuf),
-    /// Names in this directory become durable.
+    /// The names in this directory become durable.
     SyncDir(PathBuf),
-    /// Bytes are written to the file with this number.
+    /// Bytes are written to the file with this number, at this offset.
     Write(usize, u64, Vec<u8>),
     /// A file gets another length.
     SetLen(usize, u64),
     /// A file becomes durable.
     Sync(usize),
-    /// A file does not become durable, and what was pending never will.
+    /// A sync fails: the file does not become durable, and its pending changes never will.
     FailedSync(usize, SyncFailure),
-    /// What is clean in memory of a file is forgotten; after a failed sync that may change it.
+    /// The clean pages of a file leave the page cache. After a failed sync, later reads may then see other bytes.
     DropCache(usize),
 }
 
 impl Change {
-    /// What is done, in a word or two.
+    /// The kind of change, in a word or two.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -44,23 +44,23 @@ impl Change {
             Change::Write(..) => "write",
             Change::SetLen(..) => "set the length",
             Change::Sync(_) => "sync",
-            Change::FailedSync(..) => "sync that fails",
+            Change::FailedSync(..) => "failed sync",
             Change::DropCache(_) => "drop the cache",
         }
     }
 }
 
-/// A change to one file that is not durable.
+/// A change to one file that is not durable yet.
 #[derive(Clone, Debug)]
 pub(super) enum Pending {
     Write(u64, Vec<u8>),
     SetLen(u64),
 }
 
-/// One unit of such a change.
+/// One unit of a pending change.
 #[derive(Clone, Copy)]
 pub(super) enum Piece<'a> {
-    /// Bytes of one sector.
+    /// Bytes within one sector.
     Bytes(u64, &'a [u8]),
     Length(u64),
 }
@@ -77,7 +77,7 @@ impl Pending {
         }
     }
 
-    /// The change, cut at the boundaries of sectors.
+    /// The change, split at the boundaries of sectors.
     pub(super) fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
         let (mut length, mut at, mut rest) = match self {
             Pending::SetLen(len) => (Some(*len), 0, &[][..]),
@@ -100,7 +100,7 @@ impl Pending {
     }
 }
 
-/// A change to the directory that is not durable.
+/// A change to the directory that is not durable yet.
 #[derive(Clone, Debug)]
 pub(super) enum PendingName {
     Create(PathBuf, Inode),
@@ -133,8 +133,8 @@ pub(super) fn index(offset: u64) -> usize {
     usize::try_from(offset).expect("simulated files fit in memory")
 }
 
-/// Writes `new`; where that leaves a hole, `below` shows through, and zeros where that ends. No bytes do
-/// not even make the file longer.
+/// Writes `new`. If that leaves a hole, the bytes of `below` show in it, and zeros after its end. An empty write does
+/// not make the file longer.
 pub(super) fn put(bytes: &mut Vec<u8>, offset: u64, new: &[u8], below: &[u8]) {
     if new.is_empty() {
         return;
