@@ -5,7 +5,7 @@
 use crate::input::Input;
 use crate::store::{self, options};
 use crate::{bounded, reference};
-use kv_engine::disk::sim::{Cut, Fate, Rest, SimDisk, World};
+use kv_engine::disk::sim::{PowerCut, Fate, Rest, SimDisk, World};
 use kv_engine::{Ack, Batch, Engine, Error, Options, Recovery, LogTail};
 use std::collections::BTreeMap;
 
@@ -260,7 +260,7 @@ impl Life {
 }
 
 /// The input decides what a power cut keeps: a byte for each unit, and a number where one is needed.
-fn chosen(units: usize, input: &mut Input<'_>) -> Cut {
+fn chosen(units: usize, input: &mut Input<'_>) -> PowerCut {
     let mut fate = || {
         let byte = input.byte();
         let number = u16::from(byte >> 3) << 4;
@@ -274,7 +274,7 @@ fn chosen(units: usize, input: &mut Input<'_>) -> Cut {
     };
     let fates = (0..units).map(|_| fate()).collect();
     let rest = input.byte();
-    Cut { fates, rests: vec![Rest { length: u16::from(rest & 7), hole: u16::from(rest >> 6) }] }
+    PowerCut { fates, rests: vec![Rest { length: u16::from(rest & 7), hole: u16::from(rest >> 6) }] }
 }
 
 fn key(choice: u8) -> Vec<u8> {

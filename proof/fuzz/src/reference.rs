@@ -141,9 +141,9 @@ impl<'a> Chain<'a> {
     }
 
     /// What stands behind a bad place, the whole frames there, and whether they prove that the bad frame had been synced.
-    fn cut(&self, fault: Fault, snapshot_seq: u64) -> (bool, Cut, Vec<Frame<'a>>) {
+    fn cut(&self, fault: Fault, snapshot_seq: u64) -> (bool, Truncation, Vec<Frame<'a>>) {
         let due = self.last + 1;
-        let mut cut = Cut {
+        let mut cut = Truncation {
             offset: self.at as u64,
             bytes: (self.content_end() - self.at) as u64,
             fault,
@@ -195,8 +195,8 @@ impl<'a> Chain<'a> {
 
 /// Where a log stops making sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "as in kv_engine::Cut")]
-pub struct Cut {
+#[expect(missing_docs, reason = "as in kv_engine::Truncation")]
+pub struct Truncation {
     pub offset: u64,
     pub bytes: u64,
     pub fault: Fault,
@@ -212,8 +212,8 @@ pub struct Cut {
 #[expect(missing_docs, reason = "as in kv_engine::LogTail")]
 pub enum LogTail {
     Clean,
-    Torn(Cut),
-    Damaged(Cut),
+    Torn(Truncation),
+    Damaged(Truncation),
 }
 
 /// A log, read.

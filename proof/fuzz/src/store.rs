@@ -4,7 +4,7 @@
 use crate::layout::{LOG_HEADER, OPENED_LENGTH};
 use crate::reference::{self, Map, Opened, Refusal};
 use kv_engine::disk::sim::{Image, SimDisk};
-use kv_engine::{Cut, Engine, Error, Options, Recovery, LogTail};
+use kv_engine::{Truncation, Engine, Error, Options, Recovery, LogTail};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,8 +64,8 @@ pub fn refusal(error: &Error) -> Refusal {
 
 /// The facts of a cut that follow from the file.
 #[must_use]
-pub fn facts(cut: &Cut) -> reference::Cut {
-    reference::Cut {
+pub fn facts(cut: &Truncation) -> reference::Truncation {
+    reference::Truncation {
         offset: cut.offset,
         bytes: cut.bytes,
         fault: cut.fault,

@@ -3,7 +3,7 @@
 //! and takes pictures of what a power cut would leave for certain.
 
 use crate::draw::Draw;
-use kv_engine::disk::sim::{Cut, Fate, Fault, FaultPlan, Image, Lasts, Rest, SimDisk, SyncFailure, World};
+use kv_engine::disk::sim::{PowerCut, Fate, Fault, FaultPlan, Image, Lasts, Rest, SimDisk, SyncFailure, World};
 use kv_engine::disk::{Disk, File, FileId, Lock, Named};
 use shuttle::thread;
 use std::io;
@@ -125,7 +125,7 @@ impl Stage {
 
     /// What a power cut leaves now, at the least.
     pub fn picture(&self) -> Image {
-        self.sim.world().after_power_cut(&Cut::nothing())
+        self.sim.world().after_power_cut(&PowerCut::nothing())
     }
 
     /// The disk at the moment of the crash, if the schedule got there.
@@ -203,7 +203,7 @@ impl Stage {
 
 impl Draw {
     /// Any power cut with so many units.
-    pub fn cut(&mut self, units: usize) -> Cut {
+    pub fn cut(&mut self, units: usize) -> PowerCut {
         let mut number = || u16::try_from(self.below(1 << 16)).expect("16 bits");
         let mut fate = || match number() % 6 {
             0 | 1 => Fate::Kept,
@@ -213,7 +213,7 @@ impl Draw {
         };
         let fates = (0..units).map(|_| fate()).collect();
         let rests = (0..4).map(|_| Rest { length: number() % 4, hole: number() % 2 }).collect();
-        Cut { fates, rests }
+        PowerCut { fates, rests }
     }
 }
 

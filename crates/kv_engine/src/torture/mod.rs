@@ -62,6 +62,3 @@ pub use shrink::{replay, story};
 pub use tally::Tally;
 pub use torn_tails::{LOG_SHAPES, torn_tails};
 pub use weak_disks::weak_disks;
-
-#[cfg(test)]
-pub(crate) use store::{SNAPSHOT, WAL};

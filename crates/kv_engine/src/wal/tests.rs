@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::disk::OsDisk;
-use crate::disk::sim::{Change, Cut, Fate, Image, Rest, SimDisk, World};
+use crate::disk::sim::{Change, Fate, Image, PowerCut, Rest, SimDisk, World};
 
 const ID: StoreId = StoreId(*b"sixteen bytes id");
 
@@ -193,14 +193,14 @@ fn what_is_taken_back_leaves_no_byte_and_begins_a_new_chain() {
 }
 
 /// Everything a power cut may leave where so much is not durable: fates of the units, a length, and what holes show.
-fn cuts(world: &World) -> Vec<Cut> {
+fn cuts(world: &World) -> Vec<PowerCut> {
     let fates = [Fate::Kept, Fate::Lost, Fate::Torn(20), Fate::Stale(0), Fate::Stale(1), Fate::Stale(2)];
     let mut all = vec![Vec::new()];
     for _ in 0..world.units() {
         all = all.into_iter().flat_map(|some: Vec<Fate>| fates.map(|fate| [some.clone(), vec![fate]].concat())).collect();
     }
     let rests = (0..4).flat_map(|length| (0..4).map(move |hole| Rest { length, hole }));
-    let each = rests.flat_map(|rest| all.iter().map(move |fates| Cut { fates: fates.clone(), rests: vec![rest] }));
+    let each = rests.flat_map(|rest| all.iter().map(move |fates| PowerCut { fates: fates.clone(), rests: vec![rest] }));
     each.collect()
 }
 
