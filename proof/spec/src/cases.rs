@@ -6,23 +6,23 @@ use crate::model::Bounds;
 use crate::properties as must;
 use crate::wrong::Wrong;
 
-/// A mistake, where to look for its consequence, and what that is.
+/// A mistake, its consequence, and the bounds within which to look for it.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
     /// The mistake.
     pub wrong: Option<Wrong>,
-    /// In words.
+    /// The mistake in words.
     pub title: &'static str,
-    /// The property that must turn out not to hold.
+    /// The property that must turn out to be violated.
     pub breaks: &'static str,
-    /// Within these bounds.
+    /// The bounds of the search.
     pub bounds: Bounds,
 }
 
-/// Small bounds are enough for most: one writer, two puts, one snapshot, two crashes.
+/// Small bounds are enough for most mistakes: one writer, two puts, one snapshot, two crashes.
 const SMALL: Bounds = Bounds { puts: 2, snapshots: 1, crashes: 2, ..Bounds::NONE };
 
-/// All of them, in the order of the protocol.
+/// Every case, in the order of the protocol.
 pub const CASES: &[Case] = &[
     Case {
         wrong: Some(Wrong::AcknowledgedBeforeSync),
@@ -56,13 +56,13 @@ pub const CASES: &[Case] = &[
     },
     Case {
         wrong: Some(Wrong::ReleasedBeforeDirSync),
-        title: "the log is released before the directory is synced behind the snapshot",
+        title: "the log is released before the directory is synced after the snapshot's rename",
         breaks: must::A_CRASH_IS_NEVER_REFUSED,
         bounds: SMALL,
     },
     Case {
         wrong: Some(Wrong::LogDirNotSynced),
-        title: "the directory is not synced behind the new log",
+        title: "the directory is not synced after the new log's rename",
         breaks: must::NOTHING_PROMISED_IS_LOST,
         bounds: SMALL,
     },
@@ -74,7 +74,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         wrong: Some(Wrong::SnapshotWhileWriting),
-        title: "writers go on while a snapshot is taken: it is not the state at one sequence number",
+        title: "writers are not held back while a snapshot is taken, so it is not the state at one sequence number",
         breaks: must::A_PREFIX_OF_WHAT_WAS_ISSUED,
         bounds: SMALL,
     },
@@ -92,13 +92,13 @@ pub const CASES: &[Case] = &[
     },
     Case {
         wrong: Some(Wrong::NoChain),
-        title: "no chain: a frame of an earlier life of the file revives",
+        title: "no chain: a frame of an earlier session becomes valid again",
         breaks: must::A_PREFIX_OF_WHAT_WAS_ISSUED,
         bounds: Bounds { puts: 4, snapshots: 0, stale: Stale::CutOff, ..SMALL },
     },
     Case {
         wrong: Some(Wrong::NoOpenedMark),
-        title: "a chain that does not begin anew in each life: a stale frame continues it",
+        title: "a chain that does not begin anew in each session: a stale frame continues it",
         breaks: must::A_PREFIX_OF_WHAT_WAS_ISSUED,
         bounds: Bounds { puts: 4, snapshots: 0, stale: Stale::CutOff, again: true, ..SMALL },
     },
@@ -110,7 +110,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         wrong: Some(Wrong::MarkInOneStep),
-        title: "the mark that makes the chain new is written at once: where it is lost, a refused write shows",
+        title: "the mark that begins a new chain is written in one step: if it is lost, a refused write shows",
         breaks: must::A_PREFIX_OF_WHAT_WAS_ISSUED,
         bounds: Bounds { puts: 3, crashes: 2, full_disks: 1, stale: Stale::CutOff, ..Bounds::NONE },
     },
@@ -122,7 +122,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         wrong: Some(Wrong::NothingCopied),
-        title: "the new log lacks the records behind the snapshot",
+        title: "the new log lacks the records after the snapshot",
         breaks: must::NOTHING_PROMISED_IS_LOST,
         bounds: SMALL,
     },
@@ -164,19 +164,19 @@ pub const CASES: &[Case] = &[
     },
     Case {
         wrong: Some(Wrong::BadFrameSkipped),
-        title: "a bad frame is skipped and what is behind it applied",
+        title: "a bad frame is skipped and the frames behind it are applied",
         breaks: must::A_PREFIX_OF_WHAT_WAS_ISSUED,
         bounds: SMALL,
     },
     Case {
         wrong: Some(Wrong::RefusedNotCutDurably),
-        title: "what is left of a refused write is cut off, but the cut is not synced",
+        title: "the rest of a refused write is cut off, but the cut is not synced",
         breaks: must::A_PREFIX_OF_WHAT_WAS_ISSUED,
         bounds: Bounds { full_disks: 1, ..SMALL },
     },
     Case {
         wrong: Some(Wrong::RefusedChainGoesOn),
-        title: "the chain goes on behind a refused write: it comes back in the place of a later one",
+        title: "the chain continues after a refused write: that write comes back in the place of a later one",
         breaks: must::A_PREFIX_OF_WHAT_WAS_ISSUED,
         bounds: Bounds { batch_size: 2, puts: 4, crashes: 1, full_disks: 1, stale: Stale::CutOff, ..Bounds::NONE },
     },

@@ -18,45 +18,45 @@ pub enum Wrong {
     ReleasedBeforeDirSync,
     /// Writes go into the new log before its name is durable.
     LogDirNotSynced,
-    /// The old log is replaced first, the snapshot taken then.
+    /// The old log is replaced first, and the snapshot is taken after that.
     LogReleasedFirst,
     /// Writers go on while a snapshot is taken.
     SnapshotWhileWriting,
-    /// New frames go behind the torn tail.
+    /// New frames are written behind the torn tail.
     AppendedAfterTornTail,
-    /// The torn tail is cut, and the cut is not synced. By itself the chain of frames makes up for
-    /// that, so the mark that makes the chain new is left out as well.
+    /// The torn tail is cut, but the cut is not synced. The mark that begins a new chain is left out as well, because
+    /// the chain alone would make up for the missing sync.
     CutNotSynced,
-    /// A frame need not follow the one before it.
+    /// A frame need not be linked to the one before it.
     NoChain,
-    /// Nothing marks a new life in the log.
+    /// No mark begins a new session in the log.
     NoOpenedMark,
-    /// The mark of an opening is written with the first group, and not durable before it.
+    /// The mark of an opening is written with the first group, and is not durable before it.
     MarkNotDurableFirst,
-    /// The mark of an opening is durable first, but not its beginning before the rest of it.
+    /// The mark of an opening is durable first, but it is written in one step.
     MarkInOneStep,
-    /// The new log gets its name before the records that were copied last are synced.
+    /// The new log gets its name before the last copied records are synced.
     CopyNotSynced,
     /// The records behind the snapshot are not copied into the new log.
     NothingCopied,
     /// Every log has the same salt.
     NoSalt,
-    /// Frames say of the writes before them that they are synced.
+    /// Frames claim that the writes before them are synced.
     FrameClaimsSync,
-    /// Recovery reads what the last process wrote, and does not sync it. By itself the sync of the beginning of the mark
-    /// makes up for that, so it is left out as well: the mark may then outlive what is before it.
+    /// Recovery reads the bytes of the last process without syncing them. The sync of the beginning of the mark is
+    /// left out as well, because it would make up for that: the mark may then outlive the bytes before it.
     ReadBeforeSync,
     /// Recovery reads from memory and not from the medium.
     BelievesMemory,
     /// Recovery loads a left-over temporary snapshot.
     LeftOverLoaded,
-    /// Recovery applies the writes that the snapshot holds once more.
+    /// Recovery applies writes again that the snapshot holds.
     ReplayedOverSnapshot,
-    /// Recovery skips a bad frame and applies what is behind it.
+    /// Recovery skips a bad frame and applies the frames behind it.
     BadFrameSkipped,
-    /// What is left of a write that was refused is cut off, and the cut is not synced.
+    /// The rest of a refused write is cut off, but the cut is not synced.
     RefusedNotCutDurably,
-    /// What is written behind a write that was refused continues the chain in which that one stood.
+    /// The writes after a refused write continue the chain of the refused one.
     RefusedChainGoesOn,
     /// The mark behind the last write is written before the sync of that write has ended.
     ProvenBeforeSync,
