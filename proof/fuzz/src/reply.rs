@@ -2,8 +2,8 @@
 //! back as the same bytes.
 
 use crate::bounded;
-use kv_engine::Value;
 use kv_cli::command::{Command, Reply, displayed, is_hidden, parse, write_escaped, write_value, write_word};
+use kv_engine::Value;
 
 /// Prints the bytes as a key and a value; the first one says where to part them.
 pub fn run(data: &[u8]) {

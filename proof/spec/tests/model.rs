@@ -44,8 +44,8 @@ fn a_counterexample_is_the_shortest() {
 #[test]
 fn a_story_is_told_in_numbered_sentences() {
     let found = check::counterexample(&CASES[0]).expect("there is a counterexample");
-    let count = story::tell(&found.history);
-    let lines: Vec<&str> = count.lines().collect();
+    let story = story::tell(&found.history);
+    let lines: Vec<&str> = story.lines().collect();
     assert_eq!(lines[1], "  2. A client puts a: write 1 is appended to the buffer.");
     assert_eq!(lines[3], "  4. OK: writes up to 1 are promised to be durable.");
     assert_eq!(lines[4], "  5. Power is cut; the disk keeps log (header).");
