@@ -7,8 +7,8 @@
 
 use crate::input::Input;
 use crate::layout::{
-    CLOSED, ENTRIES, Fields, INDEX, LOG_HEADER, OPENED, Reference, SNAPSHOT_HEADER, SNAPSHOT_MAGIC, WRITE, crc, delete, frame,
-    le32, link_for, list, log_header, mend, put, reference, snapshot_salt,
+    CLOSED, ENTRIES, Fields, INDEX, LOG_HEADER, OPENED, Reference, SNAPSHOT_HEADER, SNAPSHOT_MAGIC, WRITE, crc, delete,
+    fix_checks, frame, le32, link_for, list, log_header, put, reference, snapshot_salt,
 };
 use crate::reference::{Map, digest};
 use std::ops::Range;
@@ -24,12 +24,12 @@ fn by_some_way(input: &mut Input<'_>, script: fn(&mut Input<'_>) -> Vec<u8>) -> 
         0 => input.rest().to_vec(),
         1 => {
             let mut bytes = input.rest().to_vec();
-            mend(&mut bytes);
+            fix_checks(&mut bytes);
             bytes
         }
         2 => {
             let mut bytes = script(input);
-            mend(&mut bytes);
+            fix_checks(&mut bytes);
             bytes
         }
         _ => script(input),

@@ -85,9 +85,9 @@ pub fn frame(out: &mut Vec<u8>, fields: Fields, body: &[u8], claimed: u32) -> u3
     check
 }
 
-/// Corrects the checks and links of a file, even if its fields make no sense: the check of the header, then those of every
-/// frame in order, as far as the length fields lead.
-pub fn mend(bytes: &mut [u8]) {
+/// Corrects the checks and links of a file, even if its fields make no sense. It begins with the check of the header,
+/// and then follows every frame in order, as far as the length fields lead.
+pub fn fix_checks(bytes: &mut [u8]) {
     let (header, mut at, salt) = if bytes.starts_with(&SNAPSHOT_MAGIC) && bytes.len() >= SNAPSHOT_HEADER {
         let meta = le32(bytes, 28) as usize;
         (SNAPSHOT_HEADER, SNAPSHOT_HEADER.saturating_add(meta), snapshot_salt(&bytes[12..28], le64(bytes, 32)))
@@ -102,7 +102,7 @@ pub fn mend(bytes: &mut [u8]) {
         let frame = &mut bytes[at..];
         let length = le32(frame, 4) as usize;
         if is_indexed && frame[32] == INDEX {
-            mend_references(&mut frame[HEAD..], length, &frames);
+            fix_references(&mut frame[HEAD..], length, &frames);
         }
         let body = crc(salt, &frame[HEAD..frame.len().min(HEAD + length)]);
         frame[24..28].copy_from_slice(&link.to_le_bytes());
@@ -113,25 +113,25 @@ pub fn mend(bytes: &mut [u8]) {
         at += HEAD + length;
     }
     if is_indexed {
-        mend_reference(&mut bytes[76..92], &frames);
+        fix_reference(&mut bytes[76..92], &frames);
     }
     let check = crc(0, &bytes[..header - 4]);
     bytes[header - 4..header].copy_from_slice(&check.to_le_bytes());
 }
 
 /// Puts the check of the referenced frame into a reference, if there is a frame.
-fn mend_reference(reference: &mut [u8], frames: &HashMap<u64, u32>) {
+fn fix_reference(reference: &mut [u8], frames: &HashMap<u64, u32>) {
     if let Some(check) = frames.get(&le64(reference, 0)) {
         reference[12..16].copy_from_slice(&check.to_le_bytes());
     }
 }
 
 /// Corrects the references in a block of an index, as far as they make sense.
-fn mend_references(body: &mut [u8], length: usize, frames: &HashMap<u64, u32>) {
+fn fix_references(body: &mut [u8], length: usize, frames: &HashMap<u64, u32>) {
     let length = length.min(body.len());
     let mut rest = &mut body[..length];
     while rest.len() >= REFERENCE + 4 {
-        mend_reference(&mut rest[..REFERENCE], frames);
+        fix_reference(&mut rest[..REFERENCE], frames);
         let next = (le32(rest, REFERENCE) as usize).saturating_add(REFERENCE + 4);
         let Some((_, others)) = rest.split_at_mut_checked(next) else { return };
         rest = others;

@@ -323,8 +323,8 @@ fn mended(bytes: &[u8], salt: Option<u32>) -> Option<([u8; 16], u32, u64)> {
     })
 }
 
-/// Finds the initial value of a header's check. A bit in the initial value changes certain bits of the check, whatever
-/// the bytes are. So these bits give the initial value.
+/// Finds the initial value of a header's check. A bit in the initial value always changes certain bits of the check.
+/// So these bits give the initial value.
 fn salt_of(check: u32, rest: &[u8]) -> u32 {
     static BITS: LazyLock<[u32; 32]> = LazyLock::new(|| {
         let zeros = [0; HEAD - 4];

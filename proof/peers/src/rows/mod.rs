@@ -1,7 +1,7 @@
-//! The rows: what is measured, in which units, and what is asked of it.
+//! The rows: what each of them measures, in which units, and its goals.
 //!
-//! A row runs in one or two processes of its own for each store and round: nothing that a store leaves behind,
-//! in memory or as a thread, is there when the next one runs.
+//! For each store and round, a row runs in one or two processes of its own. So nothing that a store leaves behind, in
+//! memory or as a thread, affects the next one.
 
 mod checkpoint;
 pub(crate) mod durable;
@@ -20,12 +20,12 @@ use anyhow::Result;
 use std::path::Path;
 use std::time::Duration;
 
-/// What one process is to do.
+/// The task of one process.
 pub(crate) struct Task<'a> {
     pub(crate) kind: &'a Kind,
-    /// Empty, on the disk to be measured.
+    /// An empty directory on the disk to measure.
     pub(crate) dir: &'a Path,
-    /// For a look only: less of everything.
+    /// Less of everything, for a quick look.
     pub(crate) quick: bool,
 }
 
@@ -34,7 +34,7 @@ impl Task<'_> {
         (self.kind.open)(self.dir, setup)
     }
 
-    /// A count, or a twentieth of it.
+    /// The count, or a twentieth of it.
     fn count(&self, full: u64) -> u64 {
         if self.quick { (full / 20).max(64) } else { full }
     }
@@ -47,7 +47,7 @@ impl Task<'_> {
 /// Names and values of what a process measured.
 pub(crate) type Figures = Vec<(&'static str, f64)>;
 
-/// Makes everything that was written before durable, so that it is not in the way of what is measured.
+/// Makes all earlier writes durable, so that they do not disturb the measurement.
 fn quiet_disk() {
     rustix::fs::sync();
 }
@@ -57,13 +57,14 @@ pub(crate) type Run = fn(&Task<'_>) -> Result<Figures>;
 pub(crate) enum Steps {
     /// Everything in one process.
     One(Run),
-    /// The first, once for each store, leaves files; the second, in each round, opens a copy of them.
+    /// The first function runs once for each store and leaves files. The second runs in each round and opens a copy of
+    /// them.
     FillThenCopies(Run, Run),
-    /// The second opens the files themselves, and leaves them as they were.
+    /// The second function opens the files themselves and leaves them unchanged.
     FillThenSame(Run, Run),
 }
 
-/// What a figure is.
+/// The name and unit of a figure.
 #[derive(Clone, Copy)]
 pub(crate) struct Metric {
     pub(crate) name: &'static str,
@@ -85,20 +86,20 @@ const fn less(name: &'static str, unit: &'static str) -> Metric {
     Metric { name, unit, better: Better::Less }
 }
 
-/// What is asked of this store.
+/// A goal for this store.
 pub(crate) struct Goal {
     pub(crate) metric: &'static str,
     pub(crate) asked: Asked,
 }
 
 pub(crate) enum Asked {
-    /// At least, or where less is better at most, so many times the floor's figure.
+    /// At least this multiple of the floor's figure; at most, if less is better.
     OfFloor(f64),
-    /// So many times better than the best other store.
+    /// This many times better than the best other store.
     TimesBest(f64),
-    /// So many times better than the best of these.
+    /// This many times better than the best of these stores.
     TimesBestOf(f64, &'static [&'static str]),
-    /// At least, or at most, this much.
+    /// At least this value; at most, if less is better.
     Absolute(f64),
 }
 
@@ -106,12 +107,12 @@ pub(crate) struct Row {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
     pub(crate) steps: Steps,
-    /// The first one ranks the stores.
+    /// The first metric ranks the stores.
     pub(crate) metrics: &'static [Metric],
     pub(crate) goals: &'static [Goal],
-    /// Which stores have something to show here; all when empty.
+    /// The stores that can run this row. Empty: all.
     pub(crate) only: &'static [&'static str],
-    /// What is shown here although it is no store.
+    /// Shown in this row although it is not a store.
     pub(crate) also: &'static [&'static str],
 }
 

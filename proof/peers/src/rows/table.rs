@@ -5,7 +5,7 @@ use super::Steps::{FillThenCopies, FillThenSame, One};
 use super::{Metric, Row, checkpoint, goal, growth, less, memory, mixed, more, put, read, reopen};
 use crate::stores::{ENGINE, FLOOR, FLOOR_FROM_DISK, PLAIN};
 
-/// Those that read a log when they are opened.
+/// The stores that replay a log when they are opened.
 const REPLAYING: &[&str] = &["fjall", "raft-engine", "rocksdb", "rocksdb-recycled"];
 
 const OPS: Metric = more("ops", "/s");
@@ -94,7 +94,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "get",
-        about: "get of random keys, 1,000,000 there; 1 thread, then 2",
+        about: "get of random keys out of 1,000,000; 1 thread, then 2",
         steps: One(read::get),
         metrics: &[OPS, more("ops-2-threads", "/s")],
         goals: &[
@@ -148,7 +148,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "reopen-5m",
-        about: "reopening after an orderly end, 5,000,000 keys",
+        about: "reopening after a clean close, 5,000,000 keys",
         steps: FillThenSame(reopen::fill_and_close, reopen::open_closed),
         metrics: &[less("open", "ms"), less("first-get", "µs")],
         goals: &[goal("open", Absolute(10.0))],
