@@ -44,7 +44,7 @@ impl Task<'_> {
     }
 }
 
-/// Names and values of what a process measured.
+/// The names and values that a process measured.
 pub(crate) type Figures = Vec<(&'static str, f64)>;
 
 /// Makes all earlier writes durable, so that they do not disturb the measurement.
