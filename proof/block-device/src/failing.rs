@@ -49,14 +49,14 @@ pub(crate) fn survives(
     after: u64,
 ) -> Result<Noticed> {
     let mounted = disk.mount(fs, at)?;
-    notes.say("fail", after)?;
+    notes.note("fail", after)?;
     let mut run = Run::new(workload, at, None);
     let noticed = until_poisoned(&mut run)?;
     let (promised, issued) = (run.promised, run.issued);
     drop(run);
     let second = second_session(at, workload, promised, issued).context("when opened again on the same mount")?;
     let _ = mounted.unmount(); // the unmount reports the failure again
-    notes.say("heal", 0)?; // for the case that no write has failed
+    notes.note("heal", 0)?; // for the case that no write has failed
     let mounted = disk.mount(fs, at).context("mounted again")?;
     match second {
         None => drop(open(at, workload, promised, issued).context("mounted again")?),

@@ -104,11 +104,11 @@ fn main() -> Result<ExitCode> {
 fn share(
     lanes: &mut [Lane],
     first_seed: u64,
-    asked: usize,
+    total: usize,
     of_a_workload: usize,
     job: impl Fn(&mut Lane, u64, usize) -> Result<Tally> + Sync,
 ) -> Tally {
-    let next = Mutex::new((first_seed, asked));
+    let next = Mutex::new((first_seed, total));
     let tally = Mutex::new(Tally::default());
     let work = |lane: &mut Lane| {
         loop {

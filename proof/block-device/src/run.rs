@@ -106,7 +106,7 @@ impl<'a> Run<'a> {
     }
 
     fn note(&mut self, word: &str, number: u64) -> Result<()> {
-        self.notes.as_mut().map_or(Ok(()), |notes| notes.say(word, number))
+        self.notes.as_mut().map_or(Ok(()), |notes| notes.note(word, number))
     }
 
     fn all_durable(&mut self, done: Result<(), Error>) -> Result<Result<(), Error>> {
@@ -134,7 +134,7 @@ impl Notes {
     }
 
     /// One system call, so the device sees it before anything later.
-    pub(crate) fn say(&mut self, word: &str, number: u64) -> Result<()> {
+    pub(crate) fn note(&mut self, word: &str, number: u64) -> Result<()> {
         Ok(self.0.write_all(format!("{word} {number}\n").as_bytes())?)
     }
 }

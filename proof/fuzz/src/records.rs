@@ -116,7 +116,7 @@ impl Bytes {
 
     /// Its length.
     #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "nobody asks")]
+    #[expect(clippy::len_without_is_empty, reason = "not needed here")]
     pub fn len(&self) -> usize {
         self.bytes.len()
     }

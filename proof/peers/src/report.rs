@@ -1,6 +1,6 @@
 //! Turns figures into tables: medians, and the spread of the rounds.
 
-use crate::rows::{Asked, Better, Goal, Metric, Row};
+use crate::rows::{Better, Goal, Metric, Row, Target};
 use crate::stores::{ENGINE, FLOOR, NO_STORES};
 use std::collections::BTreeMap;
 
@@ -151,28 +151,28 @@ impl Samples {
             Better::More => self.ratio(ENGINE, other, metric.name),
             Better::Less => self.ratio(other, ENGINE, metric.name),
         };
-        let (spread, met, asked) = match goal.asked {
-            Asked::OfFloor(asked) => {
+        let (spread, met, target) = match goal.target {
+            Target::OfFloor(target) => {
                 let spread = self.ratio(ENGINE, FLOOR, metric.name)?;
-                (spread, holds(metric, spread, asked), format!("{} {asked} of the floor", sign(metric)))
+                (spread, holds(metric, spread, target), format!("{} {target} of the floor", sign(metric)))
             }
-            Asked::TimesBest(asked) => {
+            Target::TimesBest(target) => {
                 let best = best(None)?;
                 let spread = times(best)?;
-                (spread, spread.median >= asked, format!("≥ {asked} times as good as the best store ({best})"))
+                (spread, spread.median >= target, format!("≥ {target} times as good as the best store ({best})"))
             }
-            Asked::TimesBestOf(asked, among) => {
+            Target::TimesBestOf(target, among) => {
                 let best = best(Some(among))?;
                 let spread = times(best)?;
-                (spread, spread.median >= asked, format!("≥ {asked:.2} times as good as {best}"))
+                (spread, spread.median >= target, format!("≥ {target:.2} times as good as {best}"))
             }
-            Asked::Absolute(asked) => {
+            Target::Absolute(target) => {
                 let spread = self.spread(ENGINE, metric.name)?;
-                (spread, holds(metric, spread, asked), format!("{} {asked} {}", sign(metric), metric.unit))
+                (spread, holds(metric, spread, target), format!("{} {target} {}", sign(metric), metric.unit))
             }
         };
         let verdict = if met { "met" } else { "MISSED" };
-        Some(format!("goal {verdict}: {} {asked}: {}", metric.name, spread.text()))
+        Some(format!("goal {verdict}: {} {target}: {}", metric.name, spread.text()))
     }
 
     fn machine_lines(&self, row: &Row) -> Vec<String> {
@@ -204,10 +204,10 @@ fn sign(metric: &Metric) -> &'static str {
     if metric.better == Better::More { "≥" } else { "≤" }
 }
 
-fn holds(metric: &Metric, spread: Spread, asked: f64) -> bool {
+fn holds(metric: &Metric, spread: Spread, target: f64) -> bool {
     match metric.better {
-        Better::More => spread.median >= asked,
-        Better::Less => spread.median <= asked,
+        Better::More => spread.median >= target,
+        Better::Less => spread.median <= target,
     }
 }
 

@@ -310,12 +310,12 @@ impl Record {
     /// writes. Returns its last number.
     fn check(&self, what: &str, engine: &Engine, at: u64, floor: Seq, wrong: &mut Vec<String>) -> Seq {
         let last = engine.recovery().last_seq;
-        let mut say = |text: String| wrong.push(format!("{what}: {text}"));
+        let mut fail = |text: String| wrong.push(format!("{what}: {text}"));
         if matches!(engine.recovery().tail, LogTail::Damaged(_)) {
-            say("a crash is reported as damage".into());
+            fail("a crash is reported as damage".into());
         }
         if last < floor {
-            say(format!("the last write is {last}, but {floor} were promised"));
+            fail(format!("the last write is {last}, but {floor} were promised"));
         }
         let (mut present, mut perhaps, mut markers) = (0, 0, 0);
         for (id, write) in self.writes.iter().enumerate() {
@@ -331,7 +331,7 @@ impl Record {
             };
             match expected {
                 Some(expected) if write.marked && here != expected => {
-                    say(format!(
+                    fail(format!(
                         "write {id} ({write:?}) is {}, but the last write is {last}",
                         if here { "there" } else { "missing" }
                     ));
@@ -342,14 +342,14 @@ impl Record {
             }
         }
         if last < present || last > present + perhaps {
-            say(format!("{present} writes are there, and perhaps {perhaps} more, but the last write is {last}"));
+            fail(format!("{present} writes are there, and perhaps {perhaps} more, but the last write is {last}"));
         }
         let shared = shared_of(engine);
         if engine.len() != markers + usize::from(shared.is_some()) {
-            say(format!("there are {} keys, and {markers} of them are markers", engine.len()));
+            fail(format!("there are {} keys, and {markers} of them are markers", engine.len()));
         }
         if self.all_known() && shared != self.shared_after(last) {
-            say(format!("the shared key is {shared:?}, but after write {last} it was {:?}", self.shared_after(last)));
+            fail(format!("the shared key is {shared:?}, but after write {last} it was {:?}", self.shared_after(last)));
         }
         last
     }

@@ -262,7 +262,7 @@ pub fn play(mut scene: Scene, opening: u64) {
 
     let engine = options(&scene, &stage).open().expect("a new store opens");
     stage.arm(scene.values_in_snapshot);
-    let (first, others) = scene.roles.split_first().expect("somebody");
+    let (first, others) = scene.roles.split_first().expect("a scene has at least one role");
     let threads: Vec<_> = others.iter().enumerate().map(|(number, role)| play.spawn(number + 1, role, &engine)).collect();
     // The first thread plays the first role itself, which saves a thread.
     let watched = if scene.leave_early {

@@ -146,7 +146,7 @@ impl Protocol {
         state.used.sync_failures += 1;
         state.disk = left;
         match state.process.doing {
-            Doing::Nothing => unreachable!("nobody syncs"),
+            Doing::Nothing => unreachable!("there is no process"),
             Doing::Serving => unreachable!("the sync of a writer is another action"),
             Doing::Task(Task::Opening, step @ (Step::HeadSync | Step::MarkSync)) => {
                 if step == Step::MarkSync {

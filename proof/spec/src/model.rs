@@ -122,7 +122,7 @@ impl Bounds {
 
 /// One step of the process on the disk, besides the steps of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "the names say it, and the tables below when")]
+#[allow(missing_docs, reason = "the names describe the steps, and the tables below their order")]
 pub enum Step {
     SyncSnapshot,
     DropSnapshotCache,

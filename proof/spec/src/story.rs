@@ -63,7 +63,7 @@ fn clause(before: &State, action: &Action, after: &State) -> String {
         Action::WriteMark => "all of the OPENED mark is written to the log; it is not synced".into(),
         Action::SyncMark => "the log is synced: the mark is durable".into(),
         Action::Reserve => "space is reserved behind it".into(),
-        Action::Prove => "nobody writes: an OPENED mark is written behind the last write; it is not synced".into(),
+        Action::Prove => "there are no writers: an OPENED mark is written behind the last write; it is not synced".into(),
         Action::Sync if process.failed.is_some() => "the sync is repeated, and returns 0 because the pages count as clean".into(),
         Action::Sync => format!("the log is synced: durable up to write {}", process.written),
         Action::SyncFails(_) => match process.doing {

@@ -151,8 +151,8 @@ fn issued_during_a_sync(generator: &mut Generator) -> KnownLog {
     let mut writer = generator.writer(100);
     for _ in 0..4 {
         (0..3).for_each(|_| generator.put(&mut writer, 0, 120));
-        let meanwhile = (0..2).map(|_| (generator.key(), generator.value_between(0, 120))).collect();
-        writer.flush_with(meanwhile);
+        let puts = (0..2).map(|_| (generator.key(), generator.value_between(0, 120))).collect();
+        writer.flush_with(puts);
     }
     writer.flush();
     writer.log()

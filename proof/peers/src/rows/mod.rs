@@ -89,10 +89,10 @@ const fn less(name: &'static str, unit: &'static str) -> Metric {
 /// A goal for this store.
 pub(crate) struct Goal {
     pub(crate) metric: &'static str,
-    pub(crate) asked: Asked,
+    pub(crate) target: Target,
 }
 
-pub(crate) enum Asked {
+pub(crate) enum Target {
     /// At least this multiple of the floor's figure; at most, if less is better.
     OfFloor(f64),
     /// This many times better than the best other store.
@@ -122,6 +122,6 @@ impl Row {
     }
 }
 
-const fn goal(metric: &'static str, asked: Asked) -> Goal {
-    Goal { metric, asked }
+const fn goal(metric: &'static str, target: Target) -> Goal {
+    Goal { metric, target }
 }

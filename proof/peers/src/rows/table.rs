@@ -1,7 +1,7 @@
 //! [`ROWS`]: every row, with its units and its goals.
 
-use super::Asked::{Absolute, OfFloor, TimesBest, TimesBestOf};
 use super::Steps::{FillThenCopies, FillThenSame, One};
+use super::Target::{Absolute, OfFloor, TimesBest, TimesBestOf};
 use super::{Metric, Row, checkpoint, goal, growth, less, memory, mixed, more, put, read, reopen};
 use crate::stores::{ENGINE, FLOOR, FLOOR_FROM_DISK, PLAIN};
 
