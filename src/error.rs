@@ -96,8 +96,8 @@ impl CommandError {
         let Error::NoSpace { path, pending, source } = error else { return error.into() };
         let waiting = match pending {
             0 => "every acknowledged write is on the disk".to_string(),
-            1 => "1 acknowledged write is not on the disk yet, it waits in memory and goes first".to_string(),
-            n => format!("{n} acknowledged writes are not on the disk yet, they wait in memory and go first"),
+            1 => "1 acknowledged write is not on the disk yet; it waits in memory and will be written first".to_string(),
+            n => format!("{n} acknowledged writes are not on the disk yet; they wait in memory and will be written first"),
         };
         let path = path.display();
         let text = format!("{path}: no room to write the log: {source}; {not_done}; {waiting}; make room and {again}");
@@ -137,10 +137,12 @@ mod tests {
         let text = |pending| CommandError::of_command(full(pending), "nothing was exported", "export again").text;
         assert_eq!(
             text(2),
-            "w: no room to write the log: disk full; nothing was exported; 2 acknowledged writes are not on the disk yet, they \
-             wait in memory and go first; make room and export again"
+            "w: no room to write the log: disk full; nothing was exported; 2 acknowledged writes are not on the disk yet; they \
+             wait in memory and will be written first; make room and export again"
         );
         assert!(text(0).contains("; every acknowledged write is on the disk; "));
-        assert!(text(1).contains("; 1 acknowledged write is not on the disk yet, it waits in memory and goes first; "));
+        assert!(
+            text(1).contains("; 1 acknowledged write is not on the disk yet; it waits in memory and will be written first; ")
+        );
     }
 }

@@ -5,4 +5,4 @@ pub(crate) const DAMAGED: u8 = 3;
 
 /// Follows the name of a log whose end shows that something failed there.
 pub(crate) const BARE_END: &str = "ends right after its last write, without reserved space and without a mark: a write failed \
-                                   there (for example on a full disk), or the file was cut off";
+                                   there (for example on a full disk), or the file was truncated";

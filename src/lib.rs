@@ -272,3 +272,8 @@ fn run_files(gate: &Gate, args: &Args) -> Flow {
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The example of the page about the library is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/library.md")]
+struct Library;

@@ -202,15 +202,15 @@ impl Session {
 impl Group {
     /// Adds a PUT and returns how many commands are in the group.
     pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) -> Result<usize, Error> {
-        check("the key's length in bytes", key.len(), 1, MAX_KEY_BYTES)?;
-        check("the value's length in bytes", value.len(), 0, MAX_VALUE_BYTES)?;
+        check("key", key.len(), 1, MAX_KEY_BYTES)?;
+        check("value", value.len(), 0, MAX_VALUE_BYTES)?;
         self.batch.put(key, value);
         Ok(self.batch.len())
     }
 
     /// Adds a DEL and returns how many commands are in the group.
     pub(crate) fn delete(&mut self, key: &[u8]) -> Result<usize, Error> {
-        check("the key's length in bytes", key.len(), 1, MAX_KEY_BYTES)?;
+        check("key", key.len(), 1, MAX_KEY_BYTES)?;
         self.batch.delete(key);
         Ok(self.batch.len())
     }

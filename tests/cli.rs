@@ -86,7 +86,7 @@ fn long_lines_and_limits() {
     let megabyte = "v".repeat(1 << 20);
     assert_eq!(store.script(format!("PUT big {megabyte}\nGET big\n")), format!("OK\n{megabyte}\n"));
     let failed = store.cli().write_stdin(format!("PUT {} 1\nSIZE\n", "k".repeat(65537))).assert().code(1);
-    failed.stdout("1\n").stderr(predicate::str::contains("65537, the limit is 65536"));
+    failed.stdout("1\n").stderr(predicate::str::contains("the key has 65537 bytes; a key has 1 to 65536 bytes"));
     assert_eq!(store.script("PUT a\0b \0\nGET a\0b\n"), "OK\n\"\\0\"\n");
 }
 

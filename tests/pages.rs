@@ -66,13 +66,13 @@ fn every_example_of_the_command_line_runs() {
 }
 
 #[test]
-fn every_variable_is_in_help_the_man_page_and_the_readme() {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+fn every_variable_is_in_help_in_the_man_page_and_in_the_page_of_the_shell() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/shell.md")).unwrap();
     let (help, man) = (printed(&["--help"]), printed(&["--generate", "man"]));
     let variables = rows(&help, "Environment");
     assert!(variables.len() >= 9);
     for (name, _) in variables {
-        assert!(readme.contains(&format!("`{name}`")), "{name} is not in the README");
+        assert!(page.contains(&format!("`{name}`")), "{name} is not in docs/shell.md");
         assert!(man.contains(&name.replace('-', "\\-")), "{name} is not in the man page");
     }
     // Every variable that the program reads is in the help.

@@ -1,8 +1,11 @@
-//! Every command line of the README and of `docs` is run, and answers as it says there. Numbers may differ, but for lengths
-//! in bytes (`99 B`), and `…` stands for anything; the scratch files of a test stand in for `/tmp/kv.wal` and its like.
+//! The documents are true: every command line in the README and in `docs` works.
 //!
-//! A `console` block is one story: `$ ` lines go to a shell, `kv> ` lines (`kv*> ` while a group is open) to the
-//! prompt of the command before them, on a terminal.
+//! A `console` block is one story, and it is run. `$ ` lines go to a shell. `kv> ` lines (or `kv*> `, while a group is
+//! open) go to the prompt of the command before them, on a terminal. The answers must be those of the document. Numbers
+//! may differ, except for lengths in bytes (`99 B`), and `…` is any text. A test uses its own temporary files instead
+//! of `/tmp/kv.wal`.
+//!
+//! Every other command line, in the text, in a table or in another block, is checked as far as a test can, see `check`.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use predicates::Predicate;
@@ -10,6 +13,7 @@ use predicates::str::is_match;
 use rexpect::process::Signal;
 use rexpect::session::{PtySession, spawn_command};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
@@ -19,11 +23,18 @@ const BIN: &str = env!("CARGO_BIN_EXE_kv_cli");
 const PROMPT: &str = r"kv\*?> ";
 const LIMIT_MS: Option<u64> = Some(120_000);
 
-/// Commands that a test cannot run inside itself: `scripts/dev/check` or `.ci/run` runs them as they stand.
-const RUN_ELSEWHERE: [&str; 3] = ["cargo test", "cargo doc", "cargo install"];
+/// Commands that a test cannot run in itself. `scripts/dev/check`, `.ci/run` or `scripts/ladder` runs them.
+const RUN_ELSEWHERE: [&str; 4] = ["cargo build", "cargo test", "cargo doc", "cargo install --quiet --path ."];
 
 fn file(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+/// The README and every page of `docs`.
+fn documents() -> Vec<String> {
+    let docs = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")).unwrap();
+    let docs = docs.map(|entry| format!("docs/{}", entry.unwrap().file_name().into_string().unwrap()));
+    docs.filter(|name| name.ends_with(".md")).chain(["README.md".into()]).collect()
 }
 
 /// The `console` blocks of a text, each with the number of its first line.
@@ -41,7 +52,7 @@ fn blocks(text: &str) -> Vec<(usize, Vec<&str>)> {
     found
 }
 
-/// A regular expression for what a line of the README promises.
+/// A regular expression for a line of an answer.
 fn pattern(expected: &str) -> String {
     let mut out = String::from("^");
     let mut chars = expected.chars().peekable();
@@ -73,7 +84,7 @@ fn pattern(expected: &str) -> String {
             break;
         }
     }
-    // What takes half a second says so.
+    // A command that takes half a second shows its time.
     out + "( +[(][0-9.]+s[)])? *$"
 }
 
@@ -97,7 +108,7 @@ impl Story {
             .env("NO_COLOR", "1");
     }
 
-    /// As it stands in the README, on this test's files and with the binary that was just built.
+    /// The command of the document, on this test's files and with the program that was just built.
     fn translate(&self, command: &str) -> String {
         command
             .replace("cargo run --release -q", "kv_cli")
@@ -149,12 +160,12 @@ impl Story {
         let (lines, promised) = (unbroken(actual.lines()), unbroken(expected.iter().copied()));
         let same = lines.len() == promised.len()
             && lines.iter().zip(&promised).all(|(line, promise)| is_match(pattern(promise)).unwrap().eval(line));
-        assert!(same, "{}: `{command}` answers\n{actual}\nwhere it says there\n{}", self.place, expected.join("\n"));
+        assert!(same, "{}: `{command}` answers\n{actual}\nbut the document says\n{}", self.place, expected.join("\n"));
     }
 }
 
-/// Lines as they were before they were broken to fit the terminal, where numbers decide: what goes on is indented
-/// by two blanks, or by twenty in STATS.
+/// Lines as they were before they were wrapped to fit the terminal, because numbers decide where that happens. A line
+/// that continues another is indented by two blanks, or by twenty in STATS.
 fn unbroken<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut whole: Vec<String> = Vec::new();
     for line in lines {
@@ -167,12 +178,12 @@ fn unbroken<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<String> {
     whole
 }
 
-/// What is typed in a line that shows the prompt.
+/// The text typed in a line that shows the prompt.
 fn at_prompt(line: &str) -> Option<&str> {
     line.strip_prefix("kv> ").or_else(|| line.strip_prefix("kv*> "))
 }
 
-/// Splits a block into its commands with the lines behind them.
+/// Splits a block into its commands, each with the lines of its answer.
 fn steps<'a>(lines: &[&'a str]) -> Vec<(&'a str, Vec<&'a str>)> {
     let mut steps: Vec<(&str, Vec<&str>)> = Vec::new();
     for line in lines {
@@ -187,10 +198,8 @@ fn steps<'a>(lines: &[&'a str]) -> Vec<(&'a str, Vec<&'a str>)> {
 
 #[test]
 fn every_session_runs_as_shown() {
-    let docs = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")).unwrap();
-    let docs = docs.map(|entry| format!("docs/{}", entry.unwrap().file_name().into_string().unwrap()));
     let mut run = 0;
-    for name in docs.filter(|name| name.ends_with(".md")).chain(["README.md".into()]) {
+    for name in documents() {
         for (number, lines) in blocks(&file(&name)) {
             run_block(format!("{name}:{number}"), &lines);
             run += 1;
@@ -213,47 +222,170 @@ fn run_block(place: String, lines: &[&str]) {
     }
 }
 
-/// Every command line in the text between the blocks is one that is run somewhere.
-#[test]
-fn commands_in_the_text_are_run_too() {
-    let text = file("README.md");
-    let checks = file("scripts/dev/check") + &file(".ci/run");
-    let mut fenced = false;
-    let mut seen = 0;
+/// The command lines of a document that are not in a `console` block: `$ ` lines of `text` blocks, lines of `sh`
+/// blocks, and code in the text. Each is split where a shell splits it.
+fn other_commands(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut block = None;
     for line in text.lines() {
-        fenced ^= line.starts_with("```");
-        for quoted in line.split('`').skip(1).step_by(2).filter(|_| !fenced) {
-            let words: Vec<&str> = quoted.split(' ').collect();
-            match words.as_slice() {
-                ["cargo", "run", ..] => assert!(text.contains(&format!("$ {quoted}"))),
-                ["cargo", verb, ..] => {
-                    let command = format!("cargo {verb}");
-                    let elsewhere = RUN_ELSEWHERE.contains(&command.as_str());
-                    assert!(elsewhere && checks.contains(&command), "`{quoted}` is run nowhere");
-                    seen += 1;
-                }
-                [script, ..] if script.starts_with("scripts/") => {
-                    assert!(checks.contains(script) || *script == "scripts/dev/check", "`{quoted}` is run nowhere");
-                    seen += 1;
-                }
-                ["kv_cli", "--help" | "--generate", ..] => {
-                    let words = words[1..].iter();
-                    assert!(Command::new(BIN).args(words).output().unwrap().status.success());
-                    seen += 1;
-                }
-                ["kv_cli", tool @ ("wal" | "verify"), ..] => {
-                    assert!(text.contains(&format!("kv_cli {tool}\n")) || text.contains("kv_cli wal /"))
-                }
-                _ => {}
+        match (block, line.strip_prefix("```")) {
+            (None, Some(kind)) => block = Some(kind),
+            (Some(_), Some(_)) => block = None,
+            (None, None) => {
+                assert!(line.matches('`').count() % 2 == 0, "code that goes on in the next line: {line}");
+                found.extend(line.split('`').skip(1).step_by(2));
             }
+            (Some("text"), None) => found.extend(line.strip_prefix("$ ")),
+            (Some("sh"), None) => found.push(line.split(" # ").next().unwrap()),
+            (Some(_), None) => {}
         }
     }
-    assert!(seen >= 5);
+    let parts = found.into_iter().flat_map(|line| line.split([';', '|']).flat_map(|part| part.split("&&")));
+    parts.map(str::trim).collect()
+}
+
+/// Checks one command line, as far as a test can. `None`: it is not for one of the programs here.
+///
+/// | command | what is checked |
+/// |---|---|
+/// | `cargo` | CI runs it; or the test target, the package and the feature that it names exist |
+/// | a script | it exists, can be executed, and knows the options |
+/// | a tool of `kv_cli` | its words are parsed: with `--help` at their end, nothing is run |
+/// | a command of `kv_cli`, or only options | it runs on an empty store; a command of the store must be known |
+fn check(command: &str, checks: &str) -> Option<Result<(), String>> {
+    // A placeholder takes the place of a value: it and its option go.
+    let shown: Vec<&str> = command.split_whitespace().collect();
+    let end = shown.iter().position(|word| word.contains('…')).map_or(shown.len(), |at| at.saturating_sub(1));
+    let words = &shown[..end];
+    let held = |is_so: bool, what: &str| Some(if is_so { Ok(()) } else { Err(format!("`{command}`: {what}")) });
+    match words {
+        ["cargo", "add", package, features @ ..] => {
+            let manifest = file(&format!("crates/{package}/Cargo.toml"));
+            let feature = features.last().map(|feature| format!("\n{feature} = "));
+            held(feature.is_none_or(|feature| manifest.contains(&feature)), "no feature of this name")
+        }
+        ["cargo", "test", "--test", name] => {
+            let places = [format!("tests/{name}.rs"), format!("crates/kv_engine/tests/{name}.rs")];
+            held(places.iter().any(|place| exists(place)), "no test of this name")
+        }
+        ["cargo", "bench"] => held(exists("crates/kv_engine/benches"), "there are no benches"),
+        ["cargo", "run", ..] => held(file("README.md").contains(&format!("$ {command}")), "no session runs it"),
+        ["cargo", verb, ..] => {
+            let mut elsewhere = RUN_ELSEWHERE.iter().filter(|run| run.split(' ').nth(1) == Some(verb));
+            held(elsewhere.any(|run| checks.contains(run)), "it is run nowhere")
+        }
+        [script, options @ ..] if script.starts_with("scripts/") || script.starts_with("proof/") && !script.contains('.') => {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
+            if path.is_dir() {
+                return None;
+            }
+            if !fs::metadata(&path).is_ok_and(|found| found.permissions().mode() & 0o111 != 0) {
+                return held(false, "no script of this name");
+            }
+            let text = file(script);
+            held(
+                options.iter().filter(|word| word.starts_with("--")).all(|word| text.contains(word)),
+                "it does not know this option",
+            )
+        }
+        ["kv_cli", words @ ..] => {
+            let is_tool = words.first().is_some_and(|word| word.starts_with(|c: char| c.is_ascii_lowercase()));
+            let is_command = words.iter().any(|word| word.len() > 2 && word.bytes().all(|b| b.is_ascii_uppercase()));
+            let words = words.iter().map(|word| word.trim_matches(['[', ']']));
+            let dir = tempfile::tempdir().unwrap();
+            let mut run = Command::new(BIN);
+            run.args(words).env("KV_WAL", dir.path().join("kv.wal")).env("KV_SNAPSHOT", dir.path().join("kv.snapshot"));
+            if is_tool && !is_command || command.contains("FILE") {
+                run.arg("--help");
+            }
+            let output = run.stdin(std::process::Stdio::null()).output().unwrap();
+            held(output.status.success(), &String::from_utf8_lossy(&output.stderr))
+        }
+        _ => None,
+    }
+}
+
+fn exists(name: &str) -> bool {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name).exists()
+}
+
+#[test]
+fn every_other_command_line_is_checked() {
+    let checks = file("scripts/dev/check") + &file(".ci/run") + &file("scripts/ladder");
+    let mut checked = 0;
+    let mut wrong = Vec::new();
+    for name in documents() {
+        for command in other_commands(&file(&name)) {
+            let found = check(command, &checks);
+            checked += usize::from(found.is_some());
+            wrong.extend(found.and_then(Result::err).map(|what| format!("{name}: {what}")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(checked > 100, "{checked}");
+}
+
+#[test]
+fn a_wrong_command_line_is_found() {
+    let is_wrong = |command| check(command, "cargo test\n").is_some_and(|found| found.is_err());
+    for wrong in [
+        "cargo tset",
+        "cargo add kv_engine --features none",
+        "cargo test --test none",
+        "cargo run --debug",
+        "scripts/none",
+        "scripts/ladder --none",
+        "kv_cli tortrue",
+        "kv_cli torture --rung none",
+        "kv_cli PTU",
+        "kv_cli --none",
+    ] {
+        assert!(is_wrong(wrong), "{wrong}");
+    }
+    for right in ["cargo test", "scripts/dev/spec --long", "kv_cli torture --case …", "kv_cli wal [FILE]", "kv.wal", "ls"] {
+        assert!(!is_wrong(right), "{right}");
+    }
+    assert_eq!(other_commands("a `b c` `d`\n```sh\ne && f # g\n```\n```console\n$ h\n```\n"), ["b c", "d", "e", "f"]);
+}
+
+#[test]
+fn every_link_leads_to_a_file_and_to_a_heading() {
+    let mut followed = 0;
+    for name in documents() {
+        let text = file(&name);
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|target| !target.contains("://")) {
+            let (path, heading) = target.split_once('#').unwrap_or((target, ""));
+            let path = Path::new(&name).parent().unwrap().join(path);
+            let path = if target.starts_with('#') { Path::new(&name) } else { &path };
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+            assert!(path.exists(), "{name}: {target}");
+            let wanted = heading.replace('-', "");
+            let is_wanted = |line: &str| line.starts_with('#') && line.to_lowercase().replace(['#', ' '], "") == wanted;
+            assert!(heading.is_empty() || fs::read_to_string(&path).unwrap().lines().any(is_wanted), "{name}: {target}");
+            followed += 1;
+        }
+    }
+    assert!(followed > 40, "{followed}");
+}
+
+/// The picture shows the session that the README shows, and that a test runs.
+#[test]
+fn the_picture_is_the_first_session() {
+    let picture = file("docs/killed.svg");
+    let texts = picture.lines().filter_map(|line| line.strip_prefix("<text")?.strip_suffix("</text>"));
+    let shown: Vec<String> = texts.map(|text| without_tags(text.split_once('>').unwrap().1)).collect();
+    assert_eq!(shown, blocks(&file("README.md"))[0].1, "draw it again: scripts/dev/picture >docs/killed.svg");
+}
+
+fn without_tags(text: &str) -> String {
+    let pieces = text.split('<').map(|piece| piece.split_once('>').map_or(piece, |(_, text)| text));
+    pieces.collect::<String>().replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 }
 
 #[test]
 fn the_table_of_commands_is_that_of_help() {
-    let text = file("README.md");
+    let text = file("docs/shell.md");
     let dir = tempfile::tempdir().unwrap();
     let help = Command::new(BIN)
         .arg("HELP")
@@ -265,7 +397,7 @@ fn the_table_of_commands_is_that_of_help() {
     assert!(help.lines().count() >= 14);
     for line in help.lines() {
         let (usage, summary) = line.split_once("  ").unwrap();
-        assert!(text.contains(&format!("`{usage}`")), "`{usage}` is not in the README");
+        assert!(text.contains(&format!("`{usage}`")), "`{usage}` is not in docs/shell.md");
         let group = ["BEGIN", "COMMIT", "ABORT"].contains(&usage);
         let summary = summary.trim().replace("(nil)", "`(nil)`");
         assert!(group || text.contains(&format!("| {summary} |")), "{usage}: {summary}");

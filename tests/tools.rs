@@ -91,8 +91,8 @@ fn a_log_as_json_has_one_object_per_line() {
 fn foreign_missing_and_empty_files_are_named() {
     let store = Store::new();
     for (bytes, says) in [
-        (&b"KVLG\x01\0"[..], "not of kv-engine; kv_cli import reads it"),
-        (b"KVLG\x01\x18", "(magic KVLG), not of kv-engine; not opened"),
+        (&b"KVLG\x01\0"[..], "not of kv-engine; to copy it into a new store, use: kv_cli import"),
+        (b"KVLG\x01\x18", "(magic KVLG), not of kv-engine; nothing was changed"),
         (b"hello\x1b[31m", "not a kv-engine file"),
         (b"", "is shorter than its header"),
     ] {
@@ -119,15 +119,15 @@ fn foreign_missing_and_empty_files_are_named() {
 fn verify_is_for_a_cron_job() {
     let store = Store::golden();
     let (out, err, status) = run(&store, &["verify"]);
-    assert!(out.contains("log DIR/kv.wal: sound, writes 6 to 8, 300 B, closed in order\n"), "{out}");
+    assert!(out.contains("log DIR/kv.wal: sound, writes 6 to 8, 300 B, closed cleanly\n"), "{out}");
     assert!(out.contains("snapshot DIR/kv.snapshot: sound, 3 keys after write 5, 178 B, digest "), "{out}");
     assert_eq!((err.as_str(), status), ("", 0));
 
     let log = fs::read(store.path("kv.wal")).unwrap();
     fs::write(store.path("kv.wal"), &log[..290]).unwrap();
     let (out, _, status) = run(&store, &["verify"]);
-    assert!(out.contains("log DIR/kv.wal: torn, writes 6 to 8, 267 B; then 17 B that are no whole record"), "{out}");
-    assert_eq!(status, 0, "a torn tail is not damage");
+    assert!(out.contains("log DIR/kv.wal: torn, writes 6 to 8, 267 B; then 17 B that are not a whole record"), "{out}");
+    assert_eq!(status, 0, "a crash is no damage");
 
     for name in ["kv.wal", "kv.snapshot"] {
         let store = Store::golden();
@@ -284,7 +284,7 @@ fn one_record_is_shown_with_its_bytes_and_the_names_of_the_fields() {
     let expected = r#"    offset    bytes      seq  durable  record
        163       43        7        6  DEL empty
        163 be 21 c1 ea             check        CRC-32 of 4..33, with the salt
-       167 0a 00 00 00             body length  10, behind this head
+       167 0a 00 00 00             body length  10, after this header
        171 07 00 00 00 00 00 00 00 sequence     write 7
        179 06 00 00 00 00 00 00 00 durable      known to be synced: write 6
        187 47 84 b5 fe             link         check of the record before

@@ -102,7 +102,7 @@ impl Page<'_> {
             text += &format!(", {faster:.1} times as many as batch size {}", first.batch);
         }
         if let Some(floor) = best.floor_ops_per_sec() {
-            text += &format!(", {:.0} % of what this disk can do (its sync floor)", 100.0 * best.ops_per_sec() / floor);
+            text += &format!(", {:.0} % of the speed of the bare disk (its sync floor)", 100.0 * best.ops_per_sec() / floor);
         }
         text + "."
     }

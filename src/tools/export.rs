@@ -21,7 +21,7 @@ pub(super) fn run(args: &Args, export_args: &ExportArgs, flags: &'static Flags) 
     let is_lossy = kept.iter().any(|copy| matches!(copy, KeptCopy::Damaged(_)));
     // A salvage has this in its notes.
     if !export_args.salvage && (is_lossy || !args.quiet) {
-        inspect::said_of_kept_copies(&kept, &args.snapshot).iter().for_each(|text| output.warn(text));
+        inspect::kept_copy_warnings(&kept, &args.snapshot).iter().for_each(|text| output.warn(text));
     }
     let request = Request {
         wal: &args.wal,

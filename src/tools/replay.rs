@@ -56,12 +56,12 @@ fn work(args: &Args, replay_args: &ReplayArgs, out: &mut impl Write) -> Result<u
         writeln!(out, "{} {}", safe(&log.display().to_string()), BARE_END)?;
     }
     // Only the store's own log belongs to the snapshot.
-    if let Some(lacking) = one.lacking.as_ref().filter(|_| *log == args.wal) {
+    if let Some(lacking) = one.mismatch.as_ref().filter(|_| *log == args.wal) {
         writeln!(out, "{}", safe(&lacking.to_string()))?;
         status = DAMAGED;
     }
     let kept = inspect::kept_copies(log, &args.snapshot);
-    for text in inspect::said_of_kept_copies(&kept, &args.snapshot) {
+    for text in inspect::kept_copy_warnings(&kept, &args.snapshot) {
         streams::say(&format!("kv_cli: {}", safe(&text)));
     }
     if kept.iter().any(|copy| matches!(copy, KeptCopy::Damaged(_))) {

@@ -39,7 +39,7 @@ fn print(args: &Args, wal: &WalArgs, path: &Path, printer: &mut Printer<impl Wri
     let is_own = *path == args.wal;
     let promised = if is_own { inspect::snapshot_seq(&args.snapshot) } else { 0 };
     let seen = inspect::log(path, promised, |entry| printer.print(&entry));
-    let lacking = is_own.then(|| inspect::lacking(path, &args.snapshot, seen.as_ref().ok())).flatten();
+    let lacking = is_own.then(|| inspect::find_mismatch(path, &args.snapshot, seen.as_ref().ok())).flatten();
     let status = match &seen {
         Ok(summary) => {
             if !args.json && wal.record.is_none() {

@@ -21,7 +21,7 @@ use crate::progress::Progress;
 use crate::settings::Format;
 use crate::signals::Flags;
 use crate::transfer::form::{self, Form, Origin, Writer};
-use kv_engine::export::{self, Salvaged};
+use kv_engine::export::{self, SalvageReport};
 use kv_engine::{Digest, Engine, Error, LogTail, Seq};
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
@@ -54,7 +54,7 @@ pub(crate) struct Done {
     /// `None` for salvaged entries.
     seq: Option<Seq>,
     digest: Digest,
-    salvaged: Option<Salvaged>,
+    salvaged: Option<SalvageReport>,
     warning: Option<String>,
 }
 
@@ -229,7 +229,7 @@ fn answer(request: &Request<'_>, done: &Done, output: &mut Output) {
     output.line(&format!("EXPORT OK entries={} {what}", done.entries));
 }
 
-fn explain_salvage(salvaged: &Salvaged, output: &mut Output) {
+fn explain_salvage(salvaged: &SalvageReport, output: &mut Output) {
     salvaged.notes.iter().for_each(|note| output.warn(note));
     let lost_entries = salvaged.lost_entries.map_or("an unknown number".to_string(), |lost| lost.to_string());
     output.aside(&format!(

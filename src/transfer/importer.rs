@@ -114,8 +114,8 @@ impl<'a> Importer<'a> {
 
     /// Takes one entry, or the removal of one.
     pub(super) fn take(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), Error> {
-        check("the key's length in bytes", key.len(), 1, MAX_KEY_BYTES)?;
-        check("the value's length in bytes", value.map_or(0, <[u8]>::len), 0, MAX_VALUE_BYTES)?;
+        check("key", key.len(), 1, MAX_KEY_BYTES)?;
+        check("value", value.map_or(0, <[u8]>::len), 0, MAX_VALUE_BYTES)?;
         self.tally.entries += 1;
         if self.checking {
             return Ok(());

@@ -153,7 +153,7 @@ fn case_24_intact_writes_after_a_torn_record_are_kept_and_strict_refuses() {
     let bytes = torn_with_writes_after(&store);
     let (status, _, err) = run(&store, &["--recovery", "strict", "GET", "key1"]);
     assert_eq!(status, 3);
-    assert!(err.contains("5 writes are whole behind it, up to write 7"), "{err}");
+    assert!(err.contains("5 whole writes follow, up to write 7"), "{err}");
     assert!(fs::read(store.path("kv.wal")).unwrap() == bytes && !store.path("kv.wal.damaged-1-torn").exists());
 
     let (status, out, err) = run(&store, &["GET", "key1"]);
@@ -165,7 +165,7 @@ fn case_24_intact_writes_after_a_torn_record_are_kept_and_strict_refuses() {
     // Each opening names the kept copy until the user has removed it. It is not a loss.
     let (status, _, err) = run(&store, &["GET", "key2"]);
     assert_eq!(status, 0);
-    assert!(err.contains("kv.wal.damaged-1-torn: kept because whole records stood behind a torn one"), "{err}");
+    assert!(err.contains("kv.wal.damaged-1-torn: kept because whole records follow a torn one"), "{err}");
     let (status, out, _) = run(&store, &["verify"]);
     assert_eq!(status, 0);
     assert!(out.contains("kv.wal.damaged-1-torn"), "{out}");
@@ -200,7 +200,7 @@ fn case_24_a_hole_inside_an_unsynced_group_is_torn_not_damaged() {
     let LogTail::Torn(cut) = &report.tail else { panic!("{:?}", report.tail) };
     assert_eq!((cut.offset, cut.whole_beyond, cut.writes_beyond, cut.last_beyond), (starts[5] as u64, 6, 6, 11));
     assert!(fs::read(cut.kept_as.as_ref().unwrap()).unwrap() == bytes);
-    assert!(report.warnings()[0].contains("(among them 6 whole but unpromised)"), "{:?}", report.warnings());
+    assert!(report.warnings()[0].contains("(with 6 whole records in them)"), "{:?}", report.warnings());
     assert_eq!((engine.len(), report.is_loss()), (3, false));
 }
 
@@ -279,10 +279,10 @@ fn case_43_a_file_of_the_user_is_named_and_never_replaced() {
 
     fs::remove_file(store.path("kv.wal.damaged-4")).unwrap();
     let (status, _, err) = run(&store, &["GET", "k1"]);
-    assert_eq!((status, err.matches("and is left alone").count()), (0, 3), "{err}");
+    assert_eq!((status, err.matches("it is left alone").count()), (0, 3), "{err}");
     assert!(err.contains("a log of another store"), "{err}");
     let (status, out, _) = run(&store, &["verify"]);
-    assert_eq!((status, out.matches("and is left alone").count()), (0, 3), "{out}");
+    assert_eq!((status, out.matches("it is left alone").count()), (0, 3), "{out}");
 }
 
 #[test]
@@ -322,8 +322,8 @@ fn case_30_a_log_that_ends_right_after_a_write_is_reported() {
     assert!(out.contains("ends right after its last write"), "{out}");
     let (status, out, err) = run(&store, &["GET", "key6"]);
     assert_eq!((status, out.as_str()), (0, "value6\n"));
-    assert!(err.contains("ends right behind write 6") && err.contains("somebody cut the file"), "{err}");
-    // Other ends give no warning: reserved space, a mark, only a header.
+    assert!(err.contains("ends right after write 6") && err.contains("the file was truncated"), "{err}");
+    // Other ends say nothing: reserved space, a mark, nothing but a header.
     for end in [bytes.len(), starts[1].0, HEADER_BYTES] {
         fs::write(store.path("kv.wal"), &bytes[..end]).unwrap();
         assert_eq!(run(&store, &["SIZE"]).2, "", "{end}");

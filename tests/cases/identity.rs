@@ -144,8 +144,8 @@ fn case_05_reading_without_the_log_changes_nothing() {
         take_log_away(&store, empty);
         let before = bytes(&store);
         for line in ["GET a", "SIZE", "KEYS", "SCAN", "STATS", "FLUSH", "EXPORT out.kv", "DEL nosuch"] {
-            let done = store.cli().args(line.split(' ')).assert().code(3);
-            done.stderr(contains("later writes are missing"));
+            let said = store.cli().args(line.split(' ')).assert().code(3);
+            said.stderr(contains("later ones are missing"));
             let _ = fs::remove_file(store.path("out.kv"));
             let after = bytes(&store);
             let changed = before.iter().zip(&after).filter(|(before, after)| before != after && !before.0.ends_with(".lock"));
@@ -217,8 +217,8 @@ fn case_05_a_log_that_comes_back_is_not_replaced() {
     fs::write(store.path("kv.wal"), &log).unwrap();
     shell.say("PUT c 3");
     shell.say("SNAP");
-    let (answers, err, _) = shell.end();
-    assert!(!answers.contains("OK") && err.contains("since the store was opened"), "{answers}{err}");
+    let (answers, said, _) = shell.end();
+    assert!(!answers.contains("OK") && said.contains("after the store was opened"), "{answers}{said}");
     assert_eq!(fs::read(store.path("kv.wal")).unwrap(), log);
     store.cli().arg("KEYS").assert().success().stdout("a\nb\n");
 }
@@ -229,7 +229,7 @@ const LOSSES: [(&str, &str); 5] = [
     ("renamed", "the log was removed or renamed"),
     ("emptied", "the log was changed while the store was open"),
     ("cut", "the log was changed while the store was open"),
-    ("replaced", "another file was put in the place of the log"),
+    ("replaced", "the log was replaced by another file"),
 ];
 
 fn lose(store: &Store, how: &str) -> PathBuf {
@@ -320,8 +320,8 @@ fn case_30_an_old_log_beside_a_newer_snapshot_is_reported() {
     let before = fs::read(store.path("kv.snapshot")).unwrap();
     store.cli().args(["--recovery", "strict", "GET", "a"]).assert().code(3).stderr(contains("older"));
     for _ in 0..2 {
-        let done = store.cli().arg("KEYS").assert().code(3).stdout("a\nb\n");
-        done.stderr(contains("the log is older than the snapshot: it ends with write 1, the snapshot is of write 2"));
+        let said = store.cli().arg("KEYS").assert().code(3).stdout("a\nb\n");
+        said.stderr(contains("the log is older than the snapshot: it ends with write 1, the snapshot holds the writes up to 2"));
         let kept = [fs::read(store.path("kv.wal")).unwrap(), fs::read(store.path("kv.snapshot")).unwrap()];
         assert!(kept == [old.clone(), before.clone()], "a reader changes nothing");
     }
@@ -342,14 +342,14 @@ fn case_30_an_empty_log_is_reported_and_strict_refuses() {
     fs::write(store.path("kv.wal"), "").unwrap();
     store.cli().args(["--recovery", "strict", "GET", "a"]).assert().code(3).stderr(contains("empty"));
     assert_eq!(fs::read(store.path("kv.wal")).unwrap(), b"");
-    let done = store.cli().args(["PUT", "a", "1"]).assert().success().stdout("OK\n");
-    done.stderr(contains("the log was an empty file, which no crash leaves; a new store was begun"));
+    let said = store.cli().args(["PUT", "a", "1"]).assert().success().stdout("OK\n");
+    said.stderr(contains("the log was an empty file, which no crash causes; a new store was begun"));
     store.cli().args(["GET", "a"]).assert().success().stdout("1\n").stderr("");
 
     // If a store was open here before, its writes are lost.
     fs::write(store.path("kv.wal"), "").unwrap();
-    let done = store.cli().args(["GET", "a"]).assert().code(3).stdout("(nil)\n");
-    done.stderr(contains("a store was open here before, and what it held is gone"));
+    let said = store.cli().args(["GET", "a"]).assert().code(3).stdout("(nil)\n");
+    said.stderr(contains("a store was open here before, and its data is gone"));
 }
 
 /// An opening that is refused leaves no file behind.

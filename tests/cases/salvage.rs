@@ -61,8 +61,8 @@ fn case_03_salvage_reports_what_is_missing() {
     all_report(&store, "the log begins after write 3, and the snapshot that holds the writes before is missing");
     let (entries, err) = salvaged(&store);
     assert_eq!(entries, ["PUT d 4", "PUT e 5"]);
-    assert!(err.contains("writes 1 to 3 are missing: no file that was read holds them"), "{err}");
-    assert!(err.contains("2 writes of the log (lost: 3)") && err.contains("NOT the state after any write"), "{err}");
+    assert!(err.contains("writes 1 to 3 are missing from the files that were read"), "{err}");
+    assert!(err.contains("2 writes of the log (lost there: 3)") && err.contains("NOT a prefix"), "{err}");
 }
 
 #[test]
@@ -85,8 +85,8 @@ fn case_03_a_snapshot_of_another_store_is_reported() {
     all_report(&store, "the log is of store ");
     let (entries, err) = salvaged(&store);
     assert_eq!(entries, ["PUT a 1", "PUT b 2", "PUT c 3"], "only the snapshot: two stores are not mixed");
-    assert!(err.contains("only the snapshot was read; left out: the log's writes 4 to 5"), "{err}");
-    // Also if the header of the log is damaged.
+    assert!(err.contains("only the snapshot was read; the writes 4 to 5 of the log were left out"), "{err}");
+    // Also where the log's first bytes are bad.
     let mut log = fs::read(store.path("kv.wal")).unwrap();
     log[3] ^= 1;
     fs::write(store.path("kv.wal"), log).unwrap();
@@ -117,14 +117,14 @@ fn case_35_export_refuses_two_files_that_are_not_one_store() {
 fn case_30_a_log_that_is_missing_or_empty_is_reported() {
     let store = two_files();
     fs::remove_file(store.path("kv.wal")).unwrap();
-    all_report(&store, "there is no log beside the snapshot; writes from 4 on may be missing");
+    all_report(&store, "there is no log beside the snapshot; the writes from 4 on may be missing");
     assert_eq!(salvaged(&store).0.len(), 3);
     assert!(!store.path("kv.wal").exists());
     fs::write(store.path("kv.wal"), "").unwrap();
-    all_report(&store, "the log beside the snapshot is empty; writes from 4 on may be missing");
+    all_report(&store, "the log beside the snapshot is empty; the writes from 4 on may be missing");
     assert_eq!(salvaged(&store).0.len(), 3);
     fs::remove_file(store.path("kv.snapshot")).unwrap();
-    all_report(&store, "an empty file, which no crash leaves");
+    all_report(&store, "an empty file, which no crash causes");
     assert!(salvaged(&store).0.is_empty());
 }
 
@@ -135,8 +135,8 @@ fn case_30_a_log_older_than_its_snapshot_is_reported() {
     let old = fs::read(store.path("kv.wal")).unwrap();
     store.script("PUT c 3\nSNAP\nPUT d 4\n");
     fs::write(store.path("kv.wal"), &old).unwrap();
-    let words =
-        "the log is older than the snapshot: it ends with write 2, the snapshot is of write 3; writes from 4 on may be missing";
+    let words = "the log is older than the snapshot: it ends with write 2, the snapshot holds the writes up to 3; the writes from 4 \
+                 on may be missing";
     all_report(&store, words);
     assert_eq!(salvaged(&store).0, ["PUT a 1", "PUT b 2", "PUT c 3"]);
     // A state that the files have is replayed without a warning.
@@ -159,9 +159,9 @@ fn case_30_a_log_that_was_cut_off_after_a_record_is_reported() {
     fs::write(store.path("kv.wal"), &log[..end]).unwrap();
     for args in TOOLS {
         let (out, err, status) = run(&store, args);
-        let report = out + &err;
-        assert!(report.contains("ends right after its last write") && status == 0, "{args:?} {status}: {report}");
-        assert!(!report.contains("these files are undamaged"), "{report}");
+        let said = out + &err;
+        assert!(said.contains("ends right after its last write") && status == 0, "{args:?} {status}: {said}");
+        assert!(!said.contains("nothing is wrong"), "{said}");
     }
 }
 
@@ -174,10 +174,10 @@ fn files_of_two_copies_that_went_different_ways_are_refused() {
     one.script("PUT c 3\nPUT d 4\n");
     other.script("PUT c other\nSNAP\n");
     copy(&other, &one, "kv.snapshot");
-    all_report(&one, "up to write 3, of which the snapshot is, the log says something else (write 3)");
+    all_report(&one, "the snapshot holds the writes up to 3, and the log has a different write 3");
     let (_, err, status) = run(&one, &["-c", "GET c"]);
-    assert!(status == 3 && err.contains("went different ways"), "{err}");
-    // These two files have the same history: a crash left the log from before the checkpoint.
+    assert!(status == 3 && err.contains("were changed separately"), "{err}");
+    // One history: a log that a checkpoint had no time to replace.
     let (early, late) = (Store::new(), Store::new());
     early.script("PUT a 1\nPUT b 2\nPUT a 3\nDEL b\n");
     copy(&early, &late, "kv.wal");
@@ -314,12 +314,12 @@ fn case_04_a_lost_sector_takes_only_its_own_entries() {
         let (entries, err) = salvaged(&store);
         assert!((485..500).contains(&entries.len()) && entries.last().is_some_and(|last| last == "PUT key499 value499"), "{err}");
         let lost = 500 - entries.len();
-        assert!(err.contains(&format!("writes 1 to {lost} are missing")) && err.contains("whose log it is"), "{err}");
-        let (out, _, status) = run(&store, &["wal"]);
         assert!(
-            out.contains("PUT key499 value499") && out.contains("the first whole record stands at byte") && status == 3,
-            "{out}"
+            err.contains(&format!("writes 1 to {lost} are missing")) && err.contains("it is unknown to which store"),
+            "{err}"
         );
+        let (out, _, status) = run(&store, &["wal"]);
+        assert!(out.contains("PUT key499 value499") && out.contains("the first whole record is at byte") && status == 3, "{out}");
     }
 
     fs::write(store.path("kv.wal"), rest).unwrap();
@@ -327,6 +327,6 @@ fn case_04_a_lost_sector_takes_only_its_own_entries() {
         fs::write(store.path("kv.snapshot"), bytes).unwrap();
         let (entries, err) = salvaged(&store);
         assert!((300..500).contains(&entries.len()) && entries.last().is_some_and(|last| last == "PUT key499 value499"), "{err}");
-        assert!(err.contains("how many entries it had is not known"), "{err}");
+        assert!(err.contains("the number of its entries is unknown"), "{err}");
     }
 }

@@ -1,10 +1,10 @@
-//! The bytes of a record: made, and checked when they are read back.
+//! Encoding records, and decoding and checking them.
 #![allow(missing_docs, reason = "criterion's macros make functions")]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 
-/// The module itself, which the library keeps to itself.
+/// The module itself, because the library does not export it.
 #[allow(dead_code, unreachable_pub, reason = "it is written for the library")]
 #[path = "../src/record.rs"]
 mod record;

@@ -1,5 +1,5 @@
-//! What a durable put costs beside its sync, and what threads gain by sharing one: with syncs that take no
-//! time, and with syncs that take 100 µs.
+//! The cost of a durable put besides its sync, with syncs that take no time. And the gain of threads that share a sync,
+//! with syncs that take 100 µs.
 #![allow(missing_docs, reason = "criterion's macros make functions")]
 
 mod common;
@@ -32,7 +32,7 @@ fn bench(group: &mut Group<'_>, name: &str, batch_size: u64, sync: Duration, thr
     group.bench_function(name, |b| b.iter_custom(|puts| put_all(&engine, threads, puts)));
 }
 
-/// The time that `puts` puts took, shared among the threads.
+/// The time of `puts` puts, divided among the threads.
 fn put_all(engine: &Engine, threads: u64, puts: u64) -> Duration {
     let began = Instant::now();
     let put = |thread: u64| {

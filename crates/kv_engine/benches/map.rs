@@ -1,4 +1,5 @@
-//! The map: gets that find and that do not, of keys that fit the processor's caches and of many more; scans.
+//! The map: gets of existing and of missing keys, with few keys, which fit the processor's caches, and with many; and
+//! scans.
 #![allow(missing_docs, reason = "criterion's macros make functions")]
 
 mod common;

@@ -18,7 +18,7 @@ fn recovery(c: &mut Criterion) {
     let killed = tempfile::tempdir().expect("a directory");
     let engine = filled(killed.path(), KEYS);
     engine.flush().expect("room");
-    bench(&mut group, "log after a kill", killed.path()); // while it is open: as the files of a killed process
+    bench(&mut group, "log after a kill", killed.path()); // the store is still open, so its files are those of a killed process
     engine.close().expect("room");
     let saved = tempfile::tempdir().expect("a directory");
     let engine = filled(saved.path(), KEYS);
@@ -36,7 +36,7 @@ fn bench(group: &mut Group<'_>, name: &str, files: &Path) {
         let open = |copy: TempDir| {
             let engine = options(copy.path(), 1, Duration::ZERO).open().expect("a sound store");
             assert_eq!(engine.len() as u64, KEYS);
-            (engine, copy) // closed outside the time
+            (engine, copy) // closed outside the measured time
         };
         b.iter_batched(|| copy(files), open, BatchSize::PerIteration);
     });

@@ -1,6 +1,6 @@
-//! A counter that survives `kill -9`: what it has printed, it never forgets.
+//! A counter that survives `kill -9`: it never forgets a number that it has printed.
 //!
-//! `cargo run --example counter [DIRECTORY]` counts until it is killed; start it again, and it goes on.
+//! `cargo run --example counter [DIRECTORY]` counts until it is killed. Start it again, and it continues.
 
 #![allow(clippy::print_stderr, reason = "an example talks")]
 
@@ -17,11 +17,11 @@ fn main() -> Result<()> {
             Some(bytes) => u64::from_le_bytes(bytes[..].try_into().expect("this program wrote it")) + 1,
             None => 1,
         };
-        // Batch size 1, the library's default: when put returns, it is on the disk.
+        // Batch size 1, the default of the library: when put returns, the number is on the disk.
         engine.put("count", count.to_le_bytes())?;
-        // Only now may anybody hear of it.
+        // Only now may it be printed.
         if writeln!(stdout(), "{count}").is_err() {
-            return engine.close(); // nobody listens any more
+            return engine.close(); // the reader is gone
         }
     }
 }

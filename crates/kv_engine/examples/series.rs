@@ -1,6 +1,6 @@
 //! A time series: keys that sort by sensor and time, read back by prefix.
 //!
-//! `cargo run --example series` stores a day of readings and asks for one hour of one sensor.
+//! `cargo run --example series` stores the readings of one day and reads one hour of one sensor.
 
 #![allow(clippy::print_stdout, reason = "an example talks")]
 
@@ -18,16 +18,16 @@ fn main() -> Result<()> {
 
     let engine = options.clone().open()?;
     for minute in 0..24 * 60 {
-        // The readings of one minute belong together: both sensors, or neither.
+        // The readings of one minute belong together: either both are stored or none.
         let mut readings = Batch::new();
         readings.put(key("inside", minute), format!("{:.1}", 20.0 + f64::from(minute % 60) / 20.0));
         readings.put(key("outside", minute), format!("{:.1}", 5.0 + f64::from(minute) / 120.0));
         engine.write(readings)?;
         if minute == 0 {
-            engine.set_batch_size(1000)?; // the first is durable at once, the others together
+            engine.set_batch_size(1000)?; // the first was durable at once, the others are synced together
         }
     }
-    engine.snapshot()?; // the next opening reads this and no log
+    engine.snapshot()?; // the next opening reads only the snapshot
     engine.close()?;
 
     let engine = options.open()?;

@@ -1,7 +1,7 @@
 //! Many threads, few syncs: writers that wait at the same time share one.
 //!
-//! `cargo run --example threads [THREADS]` lets each thread write a hundred entries, every one durable when its
-//! `put` returns, and tells how many syncs that took.
+//! `cargo run --example threads [THREADS]`: each thread writes a hundred entries, and every entry is durable when its
+//! `put` returns. At the end it prints the number of syncs.
 
 #![allow(clippy::print_stdout, reason = "an example talks")]
 

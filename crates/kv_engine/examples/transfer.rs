@@ -1,7 +1,7 @@
-//! Money that is never lost: a transfer changes two accounts by one atomic batch.
+//! Money that is never lost: a transfer changes two accounts with one atomic batch.
 //!
-//! `cargo run --example transfer [DIRECTORY]` moves money to and fro until it is killed. Whenever that is, the next
-//! start finds the same sum, because a batch is there whole or not at all.
+//! `cargo run --example transfer [DIRECTORY]` moves money between accounts until it is killed. The next start always
+//! finds the same sum, because after a crash either all of a batch is there or nothing of it.
 
 #![allow(clippy::print_stdout, reason = "an example talks")]
 
@@ -29,7 +29,7 @@ fn transfer(engine: &Engine, from: u64, to: u64, amount: i64) -> Result<()> {
 
 fn main() -> Result<()> {
     let dir = std::env::args_os().nth(1).map_or_else(std::env::temp_dir, PathBuf::from);
-    // A crash may take back the last 99 transfers, never half of one.
+    // A crash may lose the last 99 transfers, and never half of one.
     let engine = Options::new(dir.join("bank.wal"), dir.join("bank.snapshot")).batch_size(100).open()?;
     if engine.is_empty() {
         let mut opening = Batch::new();

@@ -1,30 +1,30 @@
-//! Checkpoints: a new snapshot out of the old one and the log, and a new log that goes on behind it. Both are
-//! made from the files, so the state in memory is not touched and writers go on meanwhile.
+//! A checkpoint: it makes a new snapshot out of the old one and the log, then a new log that continues after it.
 //!
-//! Order of steps; a crash or an error between any two of them leaves a store that opens to the
-//! same state:
-//! 1. [`merge`]: everything up to write S is durable. The writes of the log up to S are sorted by key and merged
-//!    with the entries of the old snapshot into the new one, which is the state after exactly S; see
-//!    `snapshot` for how it takes the old one's place;
-//! 2. [`Successor::begin`]: a new log with base S is made in a scratch file;
-//! 3. [`Successor::catch_up`]: the records behind S are copied into it, and synced, while writers go on, until
-//!    little is left;
-//! 4. with writers paused and everything durable: the rest is copied and synced;
-//! 5. [`Successor::take_over`]: renamed, directory synced. Only now has the log let go of what the
-//!    snapshot holds. A crash before leaves records that the snapshot holds too; opening skips them.
+//! It works from the files. So it does not touch the state in memory, and writers go on in the meantime.
 //!
-//! Every byte that is read on the way is checked: damage ends the checkpoint and releases nothing.
+//! The steps. After a crash or an error between any two of them, the store still opens to the same state:
+//! 1. [`merge`]: every write up to S is durable. The writes of the log up to S are sorted by key and merged with the
+//!    entries of the old snapshot. The result is the new snapshot, the state right after S. `snapshot.rs` describes how
+//!    it replaces the old one.
+//! 2. [`Successor::begin`]: a new log with base S is begun in a scratch file.
+//! 3. [`Successor::catch_up`]: the records after S are copied into it and synced. Writers go on, and this is repeated
+//!    until little is left.
+//! 4. Writers are paused and everything is made durable. The rest is copied and synced.
+//! 5. [`Successor::take_over`]: the new log is renamed and the directory synced. Only now are the writes up to S
+//!    removed from the log. A crash before this leaves records that the snapshot also holds; opening skips them.
+//!
+//! Every byte that is read is checked. Damage ends the checkpoint, and nothing is removed.
 
 mod delta;
 
 use crate::Seq;
-use crate::disk::{Disk, WINDOW_BYTES, Way};
+use crate::disk::{Disk, ReadMode, WINDOW_BYTES};
 use crate::error::{Error, Result};
 use crate::record::{Body, Fault, Kind};
 use crate::scan::{Frames, Next};
 use crate::snapshot::{self, Draft, Form, Writer};
 use crate::state::OpRef;
-use crate::wal::{Begun, LogEnd, Wal};
+use crate::wal::{LogEnd, NewLog, Wal};
 use delta::Delta;
 use std::io;
 use std::iter::Peekable;
@@ -32,30 +32,30 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-/// So little may be left to copy while writers wait.
+/// At most this much may be left to copy while writers wait.
 const LITTLE_BYTES: u64 = 64 << 10;
-/// Copied records are handed to the operating system when they are so many bytes.
+/// Copied records are written in portions of about this size.
 const WRITE_BYTES: usize = 1 << 20;
 
 /// Step 1: saves the state after the last write of `log` as the new snapshot.
 ///
-/// `held` is what the snapshot says of itself that this store opened or wrote last. The checkpoint builds on that one and
-/// on nothing else that may have its name by now.
+/// `base` is the header of the snapshot that this store opened or wrote last. The checkpoint builds on that snapshot
+/// only. `check_cancel` is called for each write and entry; its error ends the checkpoint.
 ///
 /// # Errors
-/// [`Error::Replaced`] where it is another one. [`Error::Poisoned`] as [`snapshot::replace`]; after any other
-/// error log and old snapshot are as they were.
+/// [`Error::Replaced`] if another snapshot has the name now. [`Error::Poisoned`] as [`snapshot::replace`]. After any
+/// other error the log and the old snapshot are unchanged.
 pub(crate) fn merge(
     disk: &dyn Disk,
     log: &LogEnd,
     wal_path: &Path,
     snapshot_path: &Path,
     form: Form,
-    held: Option<&snapshot::Header>,
-    go_on: &dyn Fn() -> Result<()>,
+    base: Option<&snapshot::Header>,
+    check_cancel: &dyn Fn() -> Result<()>,
 ) -> Result<snapshot::Header> {
-    const NOT_TAKEN: &str = "no snapshot was taken, the log and the old snapshot are as they were: reading";
-    merged(disk, log, wal_path, snapshot_path, form, held, go_on).map_err(|error| match error {
+    const NOT_TAKEN: &str = "no snapshot was taken, the log and the old snapshot are unchanged: reading";
+    merged(disk, log, wal_path, snapshot_path, form, base, check_cancel).map_err(|error| match error {
         Error::Io { doing: "reading" | "opening", path, source } => Error::Io { doing: NOT_TAKEN, path, source },
         error => error,
     })
@@ -67,18 +67,18 @@ fn merged(
     wal_path: &Path,
     snapshot_path: &Path,
     form: Form,
-    held: Option<&snapshot::Header>,
-    go_on: &dyn Fn() -> Result<()>,
+    base: Option<&snapshot::Header>,
+    check_cancel: &dyn Fn() -> Result<()>,
 ) -> Result<snapshot::Header> {
     let old = disk.open_read(snapshot_path).map_err(Error::io("opening", snapshot_path))?;
     let found = old.as_ref().map(|file| snapshot::read_header(&**file, snapshot_path)).transpose()?;
-    check_held(snapshot_path, held, found.as_ref())?;
-    let held = held.map_or(0, |header| header.seq);
+    check_base(snapshot_path, base, found.as_ref())?;
+    let held = base.map_or(0, |header| header.seq);
     let start = log.start();
     let log_bytes = log.at - start.at;
     let mut delta = Delta::with_capacity(usize::try_from(log_bytes).unwrap_or(usize::MAX));
     read_log(&start, log, wal_path, ahead(log_bytes), |seq, body| {
-        go_on()?;
+        check_cancel()?;
         let taken = if seq > held { delta.add(body) } else { Some(()) };
         taken.ok_or_else(|| Error::damaged(wal_path, 0, Fault::Content.to_string()))
     })?;
@@ -87,13 +87,13 @@ fn merged(
     let saved = snapshot::replace(disk, snapshot_path, Draft::new(form, log.store_id, log.seq), old.as_deref(), |writer| {
         let mut stop = |error| {
             failure = Some(error);
-            io::Error::other("broken off")
+            io::Error::other("cancelled")
         };
         if let Some(file) = old.clone() {
             let file_bytes = file.size()?;
             let mut written = Ok(());
-            let merged = snapshot::load_ahead(file, snapshot_path, ahead(file_bytes), Way::PastCache, |_, entry| {
-                written = go_on().map_err(&mut stop).and_then(|()| merge_one(writer, &mut delta, entry));
+            let merged = snapshot::load_ahead(file, snapshot_path, ahead(file_bytes), ReadMode::Direct, |_, entry| {
+                written = check_cancel().map_err(&mut stop).and_then(|()| merge_one(writer, &mut delta, entry));
                 if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             });
             written?;
@@ -104,30 +104,30 @@ fn merged(
     failure.map_or(saved, Err)
 }
 
-/// Whether the snapshot that was found is the one that this store opened or wrote last.
-fn check_held(path: &Path, held: Option<&snapshot::Header>, found: Option<&snapshot::Header>) -> Result<()> {
-    if held == found {
+/// Checks that the snapshot under this name is the one that this store opened or wrote last.
+fn check_base(path: &Path, base: Option<&snapshot::Header>, found: Option<&snapshot::Header>) -> Result<()> {
+    if base == found {
         return Ok(());
     }
-    let reason = match (held, found) {
-        (held, None) => {
-            let held = held.map_or(0, |header| header.seq);
-            format!("the snapshot of write {held}, from which this store goes on, is gone")
+    let reason = match (base, found) {
+        (base, None) => {
+            let held = base.map_or(0, |header| header.seq);
+            format!("the snapshot of write {held}, on which this store builds, is gone")
         }
-        (None, Some(found)) => format!("a snapshot of write {} is there, which this store did not write", found.seq),
-        (Some(held), Some(found)) if held.store_id != found.store_id => "this is the snapshot of another store".to_string(),
-        (Some(held), Some(found)) if held.seq == found.seq => {
-            format!("this is another snapshot of write {} than the one from which this store goes on", held.seq)
+        (None, Some(found)) => format!("there is a snapshot of write {}, which this store did not write", found.seq),
+        (Some(base), Some(found)) if base.store_id != found.store_id => "this is the snapshot of another store".to_string(),
+        (Some(base), Some(found)) if base.seq == found.seq => {
+            format!("this is not the snapshot of write {} on which this store builds, but another one", base.seq)
         }
-        (Some(held), Some(found)) => {
-            let age = if found.seq < held.seq { "an older" } else { "a newer" };
-            format!("this is {age} snapshot, of write {}; this store goes on from the one of write {}", found.seq, held.seq)
+        (Some(base), Some(found)) => {
+            let age = if found.seq < base.seq { "an older" } else { "a newer" };
+            format!("this is {age} snapshot, of write {}; this store builds on the one of write {}", found.seq, base.seq)
         }
     };
     Err(Error::Replaced { path: path.to_path_buf(), reason })
 }
 
-/// Writes what comes before an entry of the old snapshot, and the entry unless the log knows better.
+/// Writes the operations before an entry of the old snapshot, then the entry, or the operation of the log on its key.
 fn merge_one<'a>(writer: &mut Writer, delta: &mut Peekable<impl Iterator<Item = OpRef<'a>>>, entry: OpRef<'_>) -> io::Result<()> {
     while let Some(op) = delta.next_if(|op| op.key < entry.key) {
         add(writer, op)?;
@@ -139,18 +139,18 @@ fn add(writer: &mut Writer, op: OpRef<'_>) -> io::Result<()> {
     op.value.map_or(Ok(()), |value| writer.add(op.key, value))
 }
 
-/// How much another thread reads at once of so many bytes, ahead of whoever needs them; 0: there is none.
+/// How much a separate thread reads ahead at once, for a file of this length; 0: there is none.
 fn ahead(bytes: u64) -> usize {
-    /// A thread is started for some milliseconds of work, not for less.
+    /// A thread is started only for work of some milliseconds.
     const ALONE_BYTES: u64 = 4 << 20;
-    // Threads are not known to those who explore schedules.
+    // The exploration of schedules does not know this thread.
     if bytes < ALONE_BYTES || cfg!(shuttle) { 0 } else { WINDOW_BYTES }
 }
 
-/// Hands over the sequence number and the body of each write between two places of a log.
+/// Gives the sequence number and the body of each write between two places of a log to `each`.
 fn read_log(from: &LogEnd, to: &LogEnd, path: &Path, ahead: usize, mut each: impl FnMut(Seq, &[u8]) -> Result<()>) -> Result<()> {
     let mut frames = Frames::new(Arc::clone(&from.file), path, Kind::WRITE, from.salt, from.at, from.seq)?.behind(from.link);
-    frames.read_ahead(ahead, Way::ThroughCache); // it was just written
+    frames.read_ahead(ahead, ReadMode::Cached); // it was just written
     while frames.offset() < to.at {
         match frames.next()? {
             Next::Frame(frame) if frame.header.kind == Kind::WRITE => {
@@ -159,7 +159,7 @@ fn read_log(from: &LogEnd, to: &LogEnd, path: &Path, ahead: usize, mut each: imp
             Next::Frame(_) => {}
             stop @ (Next::Bad(_) | Next::End) => {
                 let what = if let Next::Bad(fault) = stop { fault.to_string() } else { "the log ends early".to_string() };
-                let reason = format!("{what}, where it had been synced; no checkpoint was made, nothing was released");
+                let reason = format!("{what}, although this place had been synced; no checkpoint was taken, and the log is kept");
                 return Err(Error::damaged(path, frames.offset(), reason));
             }
         }
@@ -167,19 +167,19 @@ fn read_log(from: &LogEnd, to: &LogEnd, path: &Path, ahead: usize, mut each: imp
     Ok(())
 }
 
-/// A log that will take the place of the present one.
+/// A log that will replace the present one.
 pub(crate) struct Successor<'a> {
-    begun: Begun<'a>,
-    /// How far the present log is copied.
+    begun: NewLog<'a>,
+    /// The place up to which the present log is copied.
     copied: LogEnd,
-    /// Whether all that is in it is durable.
+    /// Whether everything in it is durable.
     synced: bool,
 }
 
 impl<'a> Successor<'a> {
-    /// Step 2: `behind` is the end of the writes that the snapshot holds.
-    pub(crate) fn begin(disk: &'a dyn Disk, path: &Path, behind: LogEnd) -> Result<Successor<'a>> {
-        Ok(Successor { begun: Wal::begin(disk, path, behind.store_id, behind.seq)?, copied: behind, synced: false })
+    /// Step 2. `end` is the end of the writes that the snapshot holds.
+    pub(crate) fn begin(disk: &'a dyn Disk, path: &Path, end: LogEnd) -> Result<Successor<'a>> {
+        Ok(Successor { begun: Wal::begin(disk, path, end.store_id, end.seq)?, copied: end, synced: false })
     }
 
     /// Whether little is left up to `end`.
@@ -187,13 +187,13 @@ impl<'a> Successor<'a> {
         end.at - self.copied.at <= LITTLE_BYTES
     }
 
-    /// Steps 3 and 4: copies what was synced up to `end`.
+    /// Steps 3 and 4: copies the records up to `end`, which are synced.
     pub(crate) fn catch_up(&mut self, disk: &dyn Disk, path: &Path, end: LogEnd) -> Result<()> {
         let tmp = self.begun.scratch_path().to_path_buf();
-        let copying = || Error::io("the log is as it was, the snapshot is new: copying the end of the log to", &tmp);
+        let copying = || Error::io("the new snapshot is in place, the log is unchanged: copying the end of the log to", &tmp);
         let (wal, synced) = (&mut self.begun.wal, &mut self.synced);
         read_log(&self.copied, &end, path, 0, |seq, body| {
-            // Durable in the present log, and in this one before it gets the log's name.
+            // The write is durable in the present log, and will be durable in this one before it gets the log's name.
             let body = Body::new(body, wal.salt());
             *synced = false;
             wal.append(Kind::WRITE, seq, seq - 1, || disk.entropy(), &body);
@@ -209,7 +209,7 @@ impl<'a> Successor<'a> {
 
     /// Step 5.
     pub(crate) fn take_over(self) -> Result<Wal> {
-        assert!(self.synced, "a log gets its name when what is in it is durable");
+        assert!(self.synced, "a log gets its name only when everything in it is durable");
         self.begun.put_in_place()
     }
 }

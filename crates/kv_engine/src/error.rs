@@ -1,4 +1,4 @@
-//! [`Error`], sorted by what the caller can do about it.
+//! [`Error`]: the errors of all calls, sorted by what the caller can do.
 
 use std::fmt;
 use std::io;
@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 /// ```
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What went wrong, sorted by what the caller can do. The text of each names the file, the reason,
-/// what is still true, and the next step.
+/// An error, sorted by what the caller can do. The text of each error names the file, the reason, what is still true,
+/// and the next step.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -29,9 +29,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// fn next_step(error: &Error) -> &'static str {
 ///     match error {
 ///         Error::Limit { .. } => "change the request",
-///         Error::NoSpace { .. } => "make room, then repeat the write: those before it are kept",
-///         Error::Io { .. } => "mend the cause, then repeat the call",
-///         Error::Poisoned { .. } => "open the store again, then read what of the last writes is there",
+///         Error::NoSpace { .. } => "make room, then repeat the write: earlier ones are kept",
+///         Error::Io { .. } => "remove the cause, then repeat the call",
+///         Error::Poisoned { .. } => "open the store again, then check which of the last writes are there",
 ///         Error::Lost { .. } => "save the state elsewhere, then open the store again",
 ///         Error::Replaced { .. } => "put the right snapshot back, then repeat the call",
 ///         Error::Closed => "open the store again",
@@ -49,9 +49,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The request is outside a limit; nothing was stored. Change the request.
+    /// The request is outside a limit. Nothing was stored. Change the request.
     Limit {
-        /// What was measured and in which unit, for example `the key's length in bytes`.
+        /// What has the limit: `key`, `value` and `batch` (their lengths in bytes), `batch size` or `sequence number`.
         what: &'static str,
         /// Its value.
         got: u64,
@@ -60,93 +60,95 @@ pub enum Error {
         /// The largest allowed.
         max: u64,
     },
-    /// The log has no room (full disk, quota, file size limit); what was asked for was not done, and no write of it was
-    /// stored. Writes acknowledged before are kept and go first. Make room, then go on.
+    /// The log cannot grow (full disk, quota, file size limit). The call was not carried out, and none of its writes
+    /// was stored. Writes acknowledged before are kept and will be written first. Make room, then repeat the call.
     NoSpace {
         /// The log.
         path: PathBuf,
-        /// Acknowledged writes that still wait in memory for room.
+        /// Acknowledged writes that wait in memory until there is room.
         pending: u64,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// An operation on a file failed, and no write is touched by that. Mend the cause and repeat.
+    /// An operation on a file failed. No write is affected. Remove the cause and repeat the call.
     Io {
-        /// What was being done.
+        /// The operation.
         doing: &'static str,
-        /// To which file.
+        /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// A sync failed earlier or just now, or a write did for another reason than room, or a thread
-    /// panicked in between: whether the last group is on the disk is unknown, and no write is
-    /// accepted until the store is opened again. Reads go on.
+    /// It is unknown whether the last group of writes is on the disk. No write is accepted until the store is opened
+    /// again. Reads still work. The reason is one of these:
+    /// - a sync failed, now or earlier;
+    /// - a write failed for another reason than lack of space;
+    /// - a thread panicked.
     Poisoned {
         /// The file that could not be written or synced.
         path: PathBuf,
-        /// What failed, in words.
+        /// The failure, in words.
         reason: String,
         /// Acknowledged writes that may be lost.
         pending: u64,
     },
-    /// The open log has lost its name or its bytes: somebody removed, renamed, replaced or cut the file while the store
-    /// was open. What was written to it may not be found by the next opening, and no write is accepted until the store is
-    /// opened again. Reads go on, so that the state can be saved elsewhere.
+    /// The log was removed, renamed, replaced or truncated while the store was open. The next opening may not find the
+    /// writes in it. No write is accepted until the store is opened again. Reads still work, so that the state can be
+    /// saved elsewhere.
     Lost {
         /// The log.
         path: PathBuf,
-        /// What was found, in words.
+        /// The finding, in words.
         reason: String,
     },
-    /// The snapshot is not the one that this store opened or wrote, so no checkpoint was made from it. Log and snapshot
-    /// were not touched; reads and writes go on.
+    /// The snapshot is not the one that this store opened or wrote, so no checkpoint was taken from it. Log and
+    /// snapshot are unchanged. Reads and writes still work.
     Replaced {
         /// The snapshot.
         path: PathBuf,
-        /// What was found, in words.
+        /// The finding, in words.
         reason: String,
     },
-    /// Another process (or another handle in this one) has the store open.
+    /// Another process, or another [`Engine`](crate::Engine) in this one, has the store open.
     Locked {
         /// The file that is in use.
         path: PathBuf,
-        /// The process that holds it, when it could be read.
+        /// The number of that process, if it could be read.
         pid: Option<u32>,
     },
-    /// The file at this path is not one of ours; it was not touched.
+    /// The file at this path does not belong to a store. It was not changed.
     Foreign {
         /// The file.
         path: PathBuf,
-        /// What was found there.
+        /// What the file is.
         found: String,
     },
-    /// The file was written by a version of this crate that uses a newer format; it was not touched.
+    /// The file has a newer format than this version of the crate can read. It was not changed.
     Version {
         /// The file.
         path: PathBuf,
-        /// What was found: a format version or a kind of record.
+        /// The unknown format version or kind of record.
         found: String,
-        /// The newest one this crate reads.
+        /// The newest format version that this crate reads.
         supported: u32,
     },
-    /// The file fails its checks where it had been promised whole. Nothing was changed.
+    /// The file fails its checks in a place that had been synced. Nothing was changed.
     Damaged {
         /// The file.
         path: PathBuf,
-        /// Where what fails begins, in bytes from the start of the file.
+        /// Where the damage begins, in bytes from the start of the file.
         offset: u64,
-        /// Which check failed, and what follows from it.
+        /// The failed check, and its consequence.
         reason: String,
     },
-    /// The log and the snapshot do not belong together, or one of them is missing, or their paths
-    /// name the same file. Nothing was changed.
+    /// The log and the snapshot do not belong together, one of them is missing, or their paths name the same file.
+    /// Nothing was changed.
     Mismatch {
         /// The log.
         wal: PathBuf,
         /// The snapshot.
         snapshot: PathBuf,
-        /// Why they cannot be one store.
+        /// The reason, in words.
         reason: String,
     },
     /// The store was closed, by this handle or another.
@@ -154,7 +156,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Builds [`Error::Io`]; shaped for `map_err`.
+    /// Builds [`Error::Io`]; for use with `map_err`.
     pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
         move |source| Error::Io { doing, path: path.to_path_buf(), source }
     }
@@ -168,27 +170,31 @@ impl Error {
     }
 }
 
-/// What becomes of the acknowledged writes when the log has no room.
+/// The fate of the acknowledged writes when the log has no room, in words.
 fn waiting(pending: u64) -> String {
     match pending {
         0 => "every acknowledged write is on the disk".to_string(),
-        1 => "1 acknowledged write is not on the disk yet, it waits in memory and goes first".to_string(),
-        n => format!("{n} acknowledged writes are not on the disk yet, they wait in memory and go first"),
+        1 => "1 acknowledged write is not on the disk yet; it waits in memory and will be written first".to_string(),
+        n => format!("{n} acknowledged writes are not on the disk yet; they wait in memory and will be written first"),
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Limit { what, got, min, max } if got < min => {
-                write!(f, "{what} is {got}, the least is {min} (and the limit {max}); nothing was stored")
+            Error::Limit { what: what @ ("key" | "value" | "batch"), got, min, max } => {
+                match got {
+                    0 => write!(f, "the {what} is empty; ")?,
+                    _ => write!(f, "the {what} has {got} bytes; ")?,
+                }
+                write!(f, "a {what} has {min} to {max} bytes; nothing was stored")
             }
-            Error::Limit { what, got, max, .. } => {
-                write!(f, "{what} is {got}, the limit is {max}; nothing was stored")
+            Error::Limit { what, got, min, max } => {
+                write!(f, "the {what} is {got}; it must be from {min} to {max}; nothing was stored")
             }
             Error::NoSpace { path, pending, source } => write!(
                 f,
-                "{}: no room to write the log: {source}; not done; {}; make room and repeat the call",
+                "{}: no room to write the log: {source}; the call was not carried out; {}; make room and repeat the call",
                 path.display(),
                 waiting(*pending)
             ),
@@ -196,24 +202,25 @@ impl fmt::Display for Error {
             Error::Poisoned { path, reason, pending } => {
                 write!(f, "{}: {reason}; ", path.display())?;
                 match pending {
-                    0 => write!(f, "everything acknowledged before is safe, ")?,
-                    n => write!(f, "{n} acknowledged writes may be lost, ")?,
+                    0 => write!(f, "everything acknowledged before is safe; ")?,
+                    1 => write!(f, "1 acknowledged write may be lost; ")?,
+                    n => write!(f, "{n} acknowledged writes may be lost; ")?,
                 }
                 write!(
                     f,
-                    "whether the write in progress was saved is unknown; no write is accepted until the store is opened again"
+                    "it is unknown whether the write in progress was saved; no write is accepted until the store is opened again"
                 )
             }
             Error::Lost { path, reason } => write!(
                 f,
-                "{}: {reason}; what was written to it may not be found again, no write is accepted until the store is opened \
-                 again, reads go on; save the state with EXPORT, then put the log back or open the store again",
+                "{}: {reason}; the writes in it may be lost; no write is accepted until the store is opened again; reads still work; \
+                 save the state with EXPORT, then put the log back or open the store again",
                 path.display()
             ),
             Error::Replaced { path, reason } => write!(
                 f,
-                "{}: {reason}; no snapshot was taken, the log is kept, reads and writes go on; put the right snapshot back, or \
-                 save the state with EXPORT",
+                "{}: {reason}; no snapshot was taken; the log is kept, and reads and writes still work; put the right snapshot back, \
+                 or save the state with EXPORT",
                 path.display()
             ),
             Error::Locked { path, pid: Some(pid) } => {
@@ -223,11 +230,11 @@ impl fmt::Display for Error {
                 write!(f, "{} is in use by another process; stop it or choose other files", path.display())
             }
             Error::Foreign { path, found } => {
-                write!(f, "{}: {found}; not opened, nothing changed; choose another path or move the file away", path.display())
+                write!(f, "{}: {found}; nothing was changed; choose another path or move the file away", path.display())
             }
             Error::Version { path, found, supported } => write!(
                 f,
-                "{}: found {found}, this program reads up to format version {supported}; not opened, nothing changed; use a newer program",
+                "{}: found {found}, this program reads up to format version {supported}; nothing was changed; use a newer program",
                 path.display()
             ),
             Error::Damaged { path, offset, reason } => {
@@ -235,7 +242,7 @@ impl fmt::Display for Error {
             }
             Error::Mismatch { wal, snapshot, reason } => write!(
                 f,
-                "log {} and snapshot {} are not one store: {reason}; not opened, nothing changed",
+                "log {} and snapshot {} are not one store: {reason}; nothing was changed",
                 wal.display(),
                 snapshot.display()
             ),

@@ -1,17 +1,16 @@
-//! The entries of a store, streamed out of its files in key order: the state after exactly one write
-//! ([`read`]), or, of damaged files, whatever passes its check ([`salvage`]).
+//! The entries of a store, streamed out of its files in key order. [`read`] gives a consistent view: the state right
+//! after one write. [`salvage`] gives every entry of damaged files that passes its checks.
 //!
-//! Nothing here takes a lock or changes a byte, so it may read the files of a running store. In memory are only
-//! the keys that the log names, and short values; the others stay in the log until their turn comes, and the snapshot
-//! flows through.
+//! No lock is taken and no byte is changed, so the store may be running. Memory holds only the keys in the log and
+//! short values. Longer values stay in the log until they are needed, and the snapshot is streamed.
 //!
-//! Order of steps of [`read`]:
-//! 1. open the log, then the snapshot: a store that takes a snapshot meanwhile replaces the snapshot first, so
-//!    an older log always fits a newer snapshot, but not the other way round;
-//! 2. walk over the log, skipping what the snapshot holds. The state is that after the last whole write;
-//!    where the log is damaged there is none to be had;
-//! 3. merge the snapshot's entries with what the log says. The snapshot's own checks end with its last byte: what was
-//!    handed over before may not be used when [`Export::each`] fails.
+//! The steps of [`read`]:
+//! 1. Open the log, then the snapshot. A running store replaces the snapshot before the log. So an older log always
+//!    fits a newer snapshot, and the reverse is not true.
+//! 2. Read the log, without the writes that the snapshot holds. The exported state is the one after the last whole
+//!    write. A damaged log is refused.
+//! 3. Merge the entries of the snapshot with the operations of the log. The checks of the snapshot end with its last
+//!    byte, so if [`Export::each`] fails, the entries that it gave before must not be used.
 
 mod bad_blocks;
 mod log_index;
@@ -21,13 +20,13 @@ mod salvage;
 #[allow(clippy::unwrap_used)]
 mod tests;
 
-pub use salvage::{Salvage, Salvaged, salvage};
+pub use salvage::{Salvage, SalvageReport, salvage};
 
 use crate::disk::{Disk, File, OsDisk};
 use crate::error::{Error, Result};
 use crate::record::{Fault, Kind};
-use crate::recovery::{Beside, LogTail, Truncation, diverged, header_now, lacking, read_header};
-use crate::scan::{Frames, Next};
+use crate::recovery::{LOOKS, LogState, LogTail, find_divergence, find_mismatch, header_now, read_header, walk};
+use crate::scan::Frames;
 use crate::state;
 use crate::{Seq, StoreId, snapshot, wal};
 use log_index::LogIndex;
@@ -36,29 +35,25 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A damaged place of a log that is being written is looked at so often before it is believed: what was
-/// half there at the first look is whole at the next, and the damage elsewhere or gone.
-const LOOKS: u32 = 5;
-
 /// The state after one write, ready to be streamed; from [`read`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Export {
     /// The last write in it.
     pub seq: Seq,
-    /// Whose it is.
+    /// The store.
     pub store_id: StoreId,
-    /// How the log ended: never damaged.
+    /// How the log ends; never damaged.
     pub tail: LogTail,
-    /// Whether the log ends with a write, and the file with it: without reserved space and without a mark, as a write that
-    /// failed leaves it, or somebody who cut the file.
+    /// Whether the file ends right after a write, without reserved space and without a mark. A failed write leaves
+    /// this, and so does a truncation of the file.
     pub ends_bare: bool,
-    said: LogIndex,
+    index: LogIndex,
     snapshot: Option<Arc<dyn File>>,
     snapshot_path: PathBuf,
 }
 
-/// Reads the log at `wal` and looks at the snapshot at `snapshot`.
+/// Reads the log at `wal` and opens the snapshot at `snapshot`.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -82,18 +77,21 @@ pub struct Export {
 /// ```
 ///
 /// # Errors
-/// [`Error::Damaged`], [`Error::Mismatch`] also when the log beside the snapshot is missing, empty, or older than it,
-/// [`Error::Foreign`], [`Error::Version`], [`Error::Io`] also when there is neither file.
+/// - [`Error::Damaged`], [`Error::Foreign`], [`Error::Version`].
+/// - [`Error::Mismatch`], also if the log is missing, empty or older beside a snapshot.
+/// - [`Error::Io`], also if neither file exists.
 pub fn read(wal: &Path, snapshot: &Path) -> Result<Export> {
+    // In a log that is being written, a record may be half there at one look and whole at the next. So damage counts
+    // only if it is in the same place at two looks.
     let mut damage = None;
     for _ in 0..LOOKS {
-        let begun = header_now(wal);
+        let before = header_now(wal);
         match read_once(wal, snapshot) {
             Err(Error::Damaged { path, offset, .. }) if path == wal && damage != Some(offset) => {
                 damage = Some(offset);
             }
-            // The store put a new log in place, perhaps twice.
-            Err(Error::Mismatch { .. }) if header_now(wal) != begun => {}
+            // The running store has put a new log in place.
+            Err(Error::Mismatch { .. }) if header_now(wal) != before => {}
             done => return done,
         }
     }
@@ -104,47 +102,45 @@ fn read_once(wal_path: &Path, snapshot_path: &Path) -> Result<Export> {
     let file = OsDisk.open_read(wal_path).map_err(Error::io("opening", wal_path))?;
     let snapshot = OsDisk.open_read(snapshot_path).map_err(Error::io("opening", snapshot_path))?;
     let held = snapshot.as_deref().map(|file| snapshot::read_header(file, snapshot_path)).transpose()?;
-    let lack = |log: Beside<'_>| lacking(wal_path, snapshot_path, log, held.as_ref()).map_or(Ok(()), Err);
+    let check = |log: LogState<'_>| find_mismatch(wal_path, snapshot_path, log, held.as_ref()).map_or(Ok(()), Err);
     let Some(log) = file.clone().map(|file| not_empty(file, wal_path)).transpose()?.flatten() else {
-        lack(if file.is_some() { Beside::Empty } else { Beside::Nothing })?;
-        return Err(Error::io("opening", wal_path)(io::Error::new(io::ErrorKind::NotFound, "there is no such file")));
+        check(if file.is_some() { LogState::Empty } else { LogState::Missing })?;
+        return Err(Error::io("opening", wal_path)(io::Error::new(io::ErrorKind::NotFound, "the file does not exist")));
     };
     let header = read_header(&*log, wal_path)?;
-    lack(Beside::Log(&header, None))?;
+    check(LogState::Log(&header, None))?;
     if let Some(snapshot) = &snapshot
-        && let Some(error) = diverged(wal_path, &log, &header, snapshot_path, snapshot)?
+        && let Some(error) = find_divergence(wal_path, &log, &header, snapshot_path, snapshot)?
     {
         return Err(error);
     }
     let held_seq = held.map_or(0, |header| header.seq);
-    let mut said = LogIndex::of(Arc::clone(&log), wal_path);
+    let mut index = LogIndex::of(Arc::clone(&log), wal_path);
     let mut frames = Frames::new(log, wal_path, Kind::WRITE, header.salt, wal::HEADER_BYTES as u64, header.base)?;
-    let (mut is_behind_write, mut ends_bare) = (false, false);
-    let tail = loop {
-        match frames.next()? {
-            Next::End => {
-                ends_bare = is_behind_write && frames.offset() == frames.file_len();
-                break LogTail::Clean;
-            }
-            Next::Bad(fault) => break Truncation::judge(&mut frames, fault, held_seq)?,
-            Next::Frame(frame) if frame.header.kind != Kind::WRITE => is_behind_write = false,
-            Next::Frame(frame) if frame.header.seq > held_seq => {
-                is_behind_write = true;
-                let heard = state::decode_each(frame.body, |op| said.hear(&frame, op, true));
-                heard.ok_or_else(|| Error::damaged(wal_path, frame.offset, Fault::Content.to_string()))?;
-            }
-            Next::Frame(_) => is_behind_write = true,
+    let walked = walk(&mut frames, held_seq, |frame| {
+        if frame.header.kind == Kind::WRITE && frame.header.seq > held_seq {
+            let decoded = state::decode_each(frame.body, |op| index.add(frame, op, true));
+            decoded.ok_or_else(|| Error::damaged(wal_path, frame.offset, Fault::Content.to_string()))?;
         }
-    };
-    if let LogTail::Damaged(cut) = &tail {
+        Ok(ControlFlow::Continue(()))
+    })?;
+    if let LogTail::Damaged(cut) = &walked.tail {
         return Err(Error::damaged(wal_path, cut.offset, format!("{}, and {}", cut.fault, cut.proof)));
     }
-    lack(Beside::Log(&header, Some(frames.last())))?;
+    check(LogState::Log(&header, Some(frames.last())))?;
     let (seq, store_id) = (frames.last(), header.store_id);
-    Ok(Export { seq, store_id, tail, ends_bare, said, snapshot, snapshot_path: snapshot_path.to_path_buf() })
+    Ok(Export {
+        seq,
+        store_id,
+        tail: walked.tail,
+        ends_bare: walked.ends_bare,
+        index,
+        snapshot,
+        snapshot_path: snapshot_path.to_path_buf(),
+    })
 }
 
-/// `None` when there is none, or an empty one, as opening sees it.
+/// `None` if there is no log, or an empty one.
 fn open(disk: &dyn Disk, wal: &Path) -> Result<Option<Arc<dyn File>>> {
     let Some(file) = disk.open_read(wal).map_err(Error::io("opening", wal))? else { return Ok(None) };
     not_empty(file, wal)
@@ -154,7 +150,7 @@ fn not_empty(file: Arc<dyn File>, wal: &Path) -> Result<Option<Arc<dyn File>>> {
     Ok(if file.size().map_err(Error::io("reading", wal))? == 0 { None } else { Some(file) })
 }
 
-/// Why two files are not one store, without their names.
+/// The reason in a mismatch, without the names of the files.
 fn reason_of(error: &Error) -> String {
     match error {
         Error::Mismatch { reason, .. } => reason.clone(),
@@ -163,13 +159,13 @@ fn reason_of(error: &Error) -> String {
 }
 
 impl Export {
-    /// Hands over the entries in key order, until all were or `each` breaks off.
+    /// Gives the entries to `each` in key order, until all are done or `each` stops.
     ///
     /// # Errors
-    /// [`Error::Damaged`] and [`Error::Io`]: of the snapshot, or of a log that changed since it was read, as one does
-    /// whose writes fail. Nothing that `each` got may be used then.
+    /// [`Error::Damaged`] and [`Error::Io`]: from the snapshot, or from a log that has changed since it was read (a
+    /// running store changes it when a write fails). The entries that `each` got must not be used then.
     pub fn each(mut self, mut each: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
-        let mut merge = self.said.merge(&mut each);
+        let mut merge = self.index.merge(&mut each);
         if let Some(file) = self.snapshot {
             snapshot::load_while(file, &self.snapshot_path, |_, entry| merge.entry(entry))?;
         }

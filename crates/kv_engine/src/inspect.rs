@@ -1,6 +1,7 @@
-//! The files as a person reads them: every record of a log in order, with its place and the
-//! verdict on where the log stops; and a check of both files. Nothing here takes a lock or changes
-//! a byte, so it may look at the files of a running store; a group that is just being written then
+//! The files in a readable form: every record of a log with its place, the verdict on where the log ends, and a check
+//! of both files.
+//!
+//! No lock is taken and no byte is changed, so the store may be running. A group that is being written at that moment
 //! looks like a torn tail.
 
 mod fields;
@@ -12,21 +13,21 @@ mod verify;
 pub use fields::{Field, header_fields, record_fields};
 pub use follow::{Follow, Followed};
 pub(crate) use head::{LogHead, SnapshotHead, log_head, snapshot_head};
-pub use kept_copies::{kept_copies, said_of_kept_copies};
-pub use verify::{Health, Verification, lacking, verify};
+pub use kept_copies::{kept_copies, kept_copy_warnings};
+pub use verify::{Health, Verification, find_mismatch, verify};
 
 use crate::disk::{Disk, File, OsDisk, read_full_at};
 use crate::error::{Error, Result};
 use crate::record::{HEADER_BYTES, Kind};
-use crate::recovery::{LogTail, Truncation};
-use crate::scan::{Frame, Next};
+use crate::recovery::{LogTail, walk};
+use crate::scan::Frame;
 use crate::state;
 use crate::{LOG_FORMAT, Seq, StoreId, snapshot, wal};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Something that stands in a log, as [`log`] shows it.
+/// A part of a log, as [`log`] shows it.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -41,7 +42,7 @@ use std::sync::Arc;
 ///     match entry {
 ///         Entry::Header { base, .. } => println!("a log that begins after write {base}"),
 ///         Entry::Record(record) => println!("{} write {}", record.offset, record.seq),
-///         Entry::Stop(tail) => println!("stops here: {tail:?}"),
+///         Entry::Stop(tail) => println!("not valid from here on: {tail:?}"),
 ///         Entry::Beyond(record) => println!("{} would not be applied", record.offset),
 ///         _ => {}
 ///     }
@@ -52,26 +53,26 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Entry<'a> {
-    /// The head of the file.
+    /// The header of the file.
     Header {
         /// Its length in bytes.
         bytes: u64,
-        /// The store it belongs to; `None` when the header is damaged and does not say it any more.
+        /// The store it belongs to; `None` if that part of the header is damaged.
         store_id: Option<StoreId>,
         /// The format version.
         version: u32,
-        /// Sequence number of the write before the first one of this log.
+        /// The number of the write before the first one of this log.
         base: Seq,
-        /// What is wrong with it, when the records could be found all the same.
+        /// The damage of the header, if the records could be found all the same.
         damage: Option<String>,
     },
     /// A whole record.
     Record(Record<'a>),
-    /// The first place that is not a record; what follows is not part of the state.
+    /// The first place that is not a valid record. The bytes from there on are not part of the state.
     Stop(LogTail),
-    /// A whole record behind that place. It would not be applied.
+    /// A whole record after that place. It would not be applied.
     Beyond(Record<'a>),
-    /// From [`Follow`] only: these writes were checkpointed, and their log replaced, before they could be shown.
+    /// From [`Follow`] only: a checkpoint replaced the log with these writes before they could be shown.
     Missed {
         /// The first of them.
         from: Seq,
@@ -80,7 +81,7 @@ pub enum Entry<'a> {
     },
 }
 
-/// A whole record: all its checks hold. From [`Entry`].
+/// A whole record, which passes all its checks; from [`Entry`].
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -108,19 +109,19 @@ pub enum Entry<'a> {
 pub struct Record<'a> {
     /// Where it begins, in bytes from the start of the file.
     pub offset: u64,
-    /// Its length with its head, in bytes.
+    /// Its length in bytes, with its header.
     pub bytes: u64,
-    /// Its sequence number; that of the write before for anything but a write.
+    /// Its sequence number. For a mark, the number of the write before it.
     pub seq: Seq,
-    /// The last write that was known to be synced when the record was made.
+    /// The last write that was known to be synced when the record was written.
     pub durable: Seq,
-    /// Its CRC-32 values: of the head, of the body, and the link to the record before.
+    /// Its CRC-32 values: of the header, of the body, and the link to the record before.
     pub checks: [u32; 3],
-    /// What it says.
+    /// Its content.
     pub content: Content<'a>,
 }
 
-/// What a record says; in [`Record::content`].
+/// The content of a record; in [`Record::content`].
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -149,11 +150,11 @@ pub struct Record<'a> {
 pub enum Content<'a> {
     /// A write: one operation, or an atomic batch of several.
     Write(Vec<Operation<'a>>),
-    /// A process opened the log and wrote to it, or went on behind a write that had found no room.
+    /// A mark: a process opened the log and wrote to it, or continued after a write that had failed for lack of space.
     Opened,
-    /// The store was closed in order; everything before is durable.
+    /// A mark: the store was closed cleanly. Everything before it is durable.
     Closed,
-    /// The checks hold and yet it makes no sense.
+    /// The checks hold, but the content is not possible.
     Impossible,
 }
 
@@ -169,10 +170,10 @@ pub enum Content<'a> {
 /// use kv_engine::inspect::{self, Content, Entry, Operation, Record};
 /// use std::ops::ControlFlow;
 ///
-/// let mut said = Vec::new();
+/// let mut seen = Vec::new();
 /// inspect::log(&log, 0, |entry| {
 ///     if let Entry::Record(Record { content: Content::Write(operations), .. }) = entry {
-///         said.extend(operations.iter().map(|operation| match operation {
+///         seen.extend(operations.iter().map(|operation| match operation {
 ///             Operation::Put { key, value } => format!("put {} B, {} B", key.len(), value.len()),
 ///             Operation::Delete { key } => format!("delete {} B", key.len()),
 ///             _ => "?".into(),
@@ -180,7 +181,7 @@ pub enum Content<'a> {
 ///     }
 ///     ControlFlow::Continue(())
 /// })?;
-/// assert_eq!(said, ["put 1 B, 3 B", "delete 1 B"]);
+/// assert_eq!(seen, ["put 1 B, 3 B", "delete 1 B"]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,8 +201,7 @@ pub enum Operation<'a> {
     },
 }
 
-/// What [`log`] saw in all; up to where `each` broke off, when it did, and then `tail` and
-/// `closed_cleanly` speak of that place and not of the file's end.
+/// The summary of [`log`]. If `each` stopped, the summary ends there, and so do `tail` and `closed_cleanly`.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -221,35 +221,34 @@ pub enum Operation<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogSummary {
-    /// The store it belongs to; `None` when the header is damaged and does not say it any more.
+    /// The store it belongs to; `None` if that part of the header is damaged.
     pub store_id: Option<StoreId>,
-    /// Whole writes before the end or the first bad place.
+    /// Whole writes, up to the end or the first bad place.
     pub writes: u64,
-    /// Sequence number of the write before the first one of this log; where the header is damaged and does not say it
-    /// any more, before the first one that was found.
+    /// The number of the write before the first one of this log. If that part of the header is damaged: before the
+    /// first one that was found.
     pub base: Seq,
-    /// Sequence number of the last write; `base` when there is none.
+    /// The number of the last write; `base` if there is none.
     pub last_seq: Seq,
-    /// Length of the part that is valid, in bytes.
+    /// Length of the valid part, in bytes.
     pub valid_bytes: u64,
     /// Length of the file, in bytes.
     pub file_bytes: u64,
-    /// Zeros that the file ends with: space reserved for what is to come.
+    /// Zeros at the end of the file: space reserved for later records.
     pub reserved_bytes: u64,
-    /// Whether the last record is the mark of an orderly close.
+    /// Whether the last record is the mark of a clean close.
     pub closed_cleanly: bool,
-    /// Whether it ends with a write, and the file with it: without reserved space and without a mark, as a write that failed
-    /// leaves it, or somebody who cut the file.
+    /// Whether the file ends right after a write, without reserved space and without a mark. A failed write leaves
+    /// this, and so does a truncation of the file.
     pub ends_bare: bool,
     /// How it ends.
     pub tail: LogTail,
-    /// What is wrong with the header, when the records could be found all the same.
+    /// The damage of the header, if the records could be found all the same.
     pub header_damage: Option<String>,
 }
 
-/// Shows the log at `path` entry by entry to `each`, which may break off. `snapshot_seq` is the
-/// last write that a snapshot is known to hold, or 0 (see [`snapshot_seq`]): it helps to tell torn
-/// from damaged.
+/// Shows the log at `path` entry by entry to `each`, which may stop. `snapshot_seq` is the last write that a snapshot
+/// is known to hold, or 0 (see [`snapshot_seq`]). It helps to tell torn from damaged.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -270,15 +269,15 @@ pub struct LogSummary {
 /// ```
 ///
 /// # Errors
-/// [`Error::Foreign`] and [`Error::Version`] for a file that cannot be read as a log,
-/// [`Error::Damaged`] for one whose records cannot be found, [`Error::Io`], also when there is none.
+/// [`Error::Foreign`] and [`Error::Version`] for a file that cannot be read as a log, [`Error::Damaged`] if its records
+/// cannot be found, [`Error::Io`], also if there is no file.
 pub fn log(path: &Path, snapshot_seq: Seq, each: impl FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<LogSummary> {
-    let missing = || Error::io("opening", path)(std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such file"));
+    let missing = || Error::io("opening", path)(std::io::Error::new(std::io::ErrorKind::NotFound, "the file does not exist"));
     let file = OsDisk.open_read(path).map_err(Error::io("opening", path))?.ok_or_else(missing)?;
     log_in(file, path, snapshot_seq, each)
 }
 
-/// As [`log`], of a file that is open already, on whatever [disk](crate::disk); errors call it `path`.
+/// As [`log`], for a file that is open already, on any [disk](crate::disk). Errors name it `path`.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -302,7 +301,7 @@ pub fn log_in(
     mut each: impl FnMut(Entry<'_>) -> ControlFlow<()>,
 ) -> Result<LogSummary> {
     if file.size().map_err(Error::io("reading", path))? == 0 {
-        return Err(Error::damaged(path, 0, "the log is an empty file, which no crash leaves"));
+        return Err(Error::damaged(path, 0, "the log is an empty file, which no crash causes"));
     }
     let head = log_head(&file, path)?;
     let mut frames = head.frames(file, path)?;
@@ -327,30 +326,17 @@ pub fn log_in(
         base: header.base,
         damage,
     });
-    let (mut broke_off, mut is_behind_write) = (false, false);
-    let fault = loop {
-        if flow.is_break() {
-            broke_off = true;
-            break None;
-        }
-        match frames.next()? {
-            Next::End => {
-                summary.ends_bare = is_behind_write && frames.offset() == frames.file_len();
-                break None;
-            }
-            Next::Bad(fault) => break Some(fault),
-            Next::Frame(frame) => {
-                is_behind_write = frame.header.kind == Kind::WRITE;
-                let record = Record::of(&frame);
-                summary.writes += u64::from(frame.header.kind == Kind::WRITE);
-                summary.closed_cleanly = record.content == Content::Closed;
-                flow = each(Entry::Record(record));
-            }
-        }
-    };
-    if let Some(fault) = fault {
-        summary.closed_cleanly = false;
-        summary.tail = Truncation::judge(&mut frames, fault, snapshot_seq)?;
+    let mut stopped = flow.is_break();
+    if !stopped {
+        let walked = walk(&mut frames, snapshot_seq, |frame| {
+            summary.writes += u64::from(frame.header.kind == Kind::WRITE);
+            flow = each(Entry::Record(Record::of(frame)));
+            Ok(flow)
+        })?;
+        stopped = walked.stopped;
+        (summary.tail, summary.ends_bare, summary.closed_cleanly) = (walked.tail, walked.ends_bare, walked.closed_cleanly);
+    }
+    if summary.tail != LogTail::Clean {
         flow = each(Entry::Stop(summary.tail.clone()));
         frames.look_beyond(|frame| {
             if flow.is_continue() {
@@ -360,7 +346,7 @@ pub fn log_in(
     }
     summary.last_seq = frames.last();
     summary.valid_bytes = frames.offset();
-    if !broke_off {
+    if !stopped {
         summary.reserved_bytes = frames.file_len() - frames.content_end()?;
     }
     Ok(summary)
@@ -392,8 +378,7 @@ impl<'a> Record<'a> {
     }
 }
 
-/// The last write in the snapshot at `path`, as its header says; 0 when there is none or it cannot
-/// be read.
+/// The last write in the snapshot at `path`, from its header; 0 if there is no snapshot or its header cannot be read.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;

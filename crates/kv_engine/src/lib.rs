@@ -1,8 +1,9 @@
-//! A crash-consistent key-value store: **after any crash, the state is exactly a prefix of what was
-//! written, and everything that was promised durable is in it.**
+//! A crash-consistent, embedded key-value store: **after any crash, the state is the result of the first k writes, for
+//! some k, and every write that was promised durable is among them.**
 //!
-//! Keys and values are bytes. The whole map is kept in memory, unless values are to stay in the snapshot
-//! ([`Options::values_in_snapshot`]); a write-ahead log and a snapshot keep it on disk. One process at a time, any number of threads.
+//! Keys and values are bytes. The whole map is in memory, unless values stay in the snapshot
+//! ([`Options::values_in_snapshot`]). A write-ahead log and a snapshot keep it on disk. One process can open a store at
+//! a time, and any number of its threads can use it.
 //!
 //! ```
 //! # let dir = tempfile::tempdir()?;
@@ -17,100 +18,132 @@
 //! batch.put("a", "1").put("b", "2").delete("x");
 //! engine.write(batch)?;                                 // all three or none
 //!
-//! engine.close()?;                                      // reports what dropping cannot
+//! engine.close()?;                                      // reports errors that dropping cannot report
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Where to find what
+//!
+//! | question | answer |
+//! |---|---|
+//! | What survives a kill or a power cut? | the next section |
+//! | What happens between the sync and the answer to a write? | [The two flows](#the-two-flows), step 5; in code `engine/group_commit.rs` |
+//! | Where are the bytes of a record described? | at the top of `record.rs`; the log's file in `wal.rs`, the snapshot's in `snapshot.rs` |
+//! | How does recovery tell a torn write from damage? | at the top of `scan.rs`; the steps of opening in `recovery.rs` |
+//! | Where can I inject a fault? | implement [`disk::Disk`] and pass it to [`Options::disk`]; or use the simulated disk `disk::sim` with a `FaultPlan` (feature `torture`) |
+//! | Which locks are there, in which order? | at the top of `engine/mod.rs` |
+//!
 //! # What is durable when
 //!
-//! A *write* is one put or delete, or one atomic [`Batch`]; it has a sequence number 1, 2, 3 …
-//! without gaps. It is *durable* once an `fdatasync` that covers it has returned 0. With the batch
-//! size `n` ([`Options::batch_size`]):
+//! A *write* is one put or delete, or one atomic [`Batch`]. It has a sequence number 1, 2, 3 … without gaps. It is
+//! *durable* once an `fdatasync` that covers it has returned 0. The batch size `n` ([`Options::batch_size`]) decides
+//! when a write is acknowledged:
 //!
-//! | n | OK of a write means | SIGKILL or power cut can take back |
+//! | n | OK of a write means | SIGKILL or a power cut can lose |
 //! |---|---|---|
-//! | 1 | durable, and only now visible to readers | nothing that was acknowledged |
-//! | more | accepted in order, visible; the write that makes n wait for a sync waits for it | at most the last n − 1 acknowledged writes |
+//! | 1 | durable, and only now visible to readers | no acknowledged write |
+//! | more | accepted in order and visible; if it makes n writes pending, it waits for a sync of them all | at most the last n − 1 acknowledged writes |
 //!
-//! OK of [`Engine::flush`], [`Engine::snapshot`] and [`Engine::close`]: everything acknowledged
-//! before is durable. A background flush bounds the age of what is not
-//! ([`Options::flush_interval`]). Assumed is a local file system whose `fdatasync` and `fsync`
-//! tell the truth.
+//! After OK of [`Engine::flush`], [`Engine::snapshot`] or [`Engine::close`], everything acknowledged before is durable.
+//! A background flush bounds the age of pending writes ([`Options::flush_interval`]). The store relies on a local file
+//! system whose `fdatasync` and `fsync` tell the truth.
 //!
 //! # The two flows
 //!
 //! ```text
-//! writing   write → append (buffer) → write (file) → sync (disk) → apply (map) → OK
-//! opening   snapshot → map,  then the log's writes above the snapshot's sequence number → map
+//! writing   encode → append (buffer) → write (file) → sync (disk) → check (still our file?) → apply (map) → OK
+//! opening   snapshot → map,  then the log's writes after the snapshot's last write → map
 //! ```
 //!
-//! Beside them, when the log is long or somebody asks: *checkpoint*, old snapshot + log → new snapshot,
-//! from the files, while both flows go on; then a new log that begins behind it.
+//! A write in steps:
+//! 1. Encode it and compute its checksum, without any lock.
+//! 2. Append it to the log's buffer, with the next sequence number.
+//! 3. One waiting thread becomes the leader. It writes the buffer to the file with one call.
+//! 4. The leader syncs the file, without the log's lock. Other threads append in the meantime.
+//! 5. Between the sync and the answer: the leader checks that the log's name still shows the file that it synced. Under
+//!    the log's lock it moves the watermark `durable`, and applies the writes to the map in order. It wakes the leader
+//!    of the next group, and all threads whose writes are decided.
+//!
+//! With a batch size above 1, a write is applied and answered before steps 3 to 5 while fewer than n writes are
+//! pending.
+//!
+//! A third flow runs beside them when the log is long, or on request. A *checkpoint* makes a new snapshot from the old
+//! one and the log, from the files, while reads and writes go on. Then a new log replaces the old one. It begins after
+//! the snapshot.
 //!
 //! # The files
 //!
 //! | file | what it is |
 //! |---|---|
 //! | `<wal>` | the log: every write since the snapshot, in order |
-//! | `<snapshot>` | the state after exactly one write; absent until the first snapshot |
-//! | `<wal>.lock`, `<snapshot>.lock` | locked while the store is open; hold the process number; stay |
-//! | `<wal>.tmp-<random><check>`, the same of the snapshot | scratch files, being written; what a crash left over is removed at opening |
-//! | `<wal>.bench-<random><check>/` | the scratch store of a BENCH; gone at its end, or with the next one |
-//! | `<wal>.damaged-<n>` | a log that was damaged, kept whole; never recovered from, never removed; said at each opening |
-//! | `<wal>.damaged-<n>-torn` | a log with whole writes behind a torn record, kept whole; the same holds |
+//! | `<snapshot>` | the state right after one write; absent until the first snapshot |
+//! | `<wal>.lock`, `<snapshot>.lock` | locked while the store is open; they hold the process number and are never removed |
+//! | `<wal>.tmp-<random><check>`, `<snapshot>.tmp-<random><check>` | temporary files; opening removes those that a crash left |
+//! | `<wal>.bench-<random><check>/` | the scratch store of a BENCH; removed at its end, or by the next one |
+//! | `<wal>.damaged-<n>` | a complete copy of a damaged log; never recovered from, never removed, reported at each opening |
+//! | `<wal>.damaged-<n>-torn` | the same for a log with whole writes after a torn record |
 //!
-//! Both files are only ever replaced whole, in one way: written as a scratch file, synced, renamed,
-//! directory synced. Between, the log only grows at its end, into space that is reserved there (zeros), or is
-//! cut back to its last good record. The log itself is locked too, whatever name it is found under.
-//! The byte layouts stand at the head of `src/record.rs`, `src/wal.rs` and `src/snapshot.rs`.
+//! Log and snapshot are only ever replaced by a complete file, always in the same way: write a temporary file, sync it,
+//! rename it, sync the directory. Between replacements the log grows at its end, into reserved space (zeros), or is
+//! truncated after its last good record. The log itself is also locked, under any name.
 //!
 //! # Invariants
 //!
-//! - The watermarks: `durable ≤ written ≤ appended`, and
-//!   `applied = min(appended, durable + n − 1)`: a write is applied, and so acknowledged, once
-//!   fewer than n writes up to and including it are not durable. That one rule is the table above.
-//! - Log order = apply order = sequence order, whatever the number of threads.
-//! - The snapshot holds only durable writes, and the log lets go of a write only when a snapshot
-//!   that holds it is synced, read back, renamed, and its directory synced.
-//! - A failed sync is never repeated: the store takes no more writes until it is opened again.
-//! - A failed write is taken back to the last good end of the log.
-//! - What is in use is known by what it is (device and inode, store id, sequence number, checksum), not by its name. A sync counts only while the
-//!   log's name shows the file that was synced. A checkpoint builds only on the snapshot that this opening loaded or wrote. No file is
-//!   removed or replaced that a store of this name did not make.
-//! - Behind the last write, once all is durable and nobody writes, a mark is written, and not synced. It proves to recovery that what stands
-//!   before it was synced. A power cut may take it.
-//! - Before the first record of an opening, a mark that begins a new chain of records is durable: what an
-//!   earlier life left behind the end of the log, and recovery did not see, can never come back.
-//! - Recovery ends where the log stops making sense, and says whether that is *torn* (never
-//!   promised to anyone; cut) or *damaged* (promised; everything before it is kept, the damaged
-//!   file too). Nothing is dropped without a word.
+//! - The watermarks: `durable ≤ written ≤ appended`, and `applied = min(appended, durable + n − 1)`. A write is
+//!   applied, and so acknowledged, once fewer than n writes up to and including it are not durable. The table above
+//!   follows from this rule.
+//! - Log order = apply order = sequence order, with any number of threads.
+//! - The snapshot holds only durable writes. The log drops a write only when a snapshot that holds it is synced, read
+//!   back, renamed, and its directory synced.
+//! - A failed sync is never repeated: the store accepts no more writes until it is opened again.
+//! - A failed write is undone: the log is truncated to its last good end.
+//! - A file in use is identified by what it is (device and inode, store id, sequence number, checksum), not by its
+//!   name. A sync counts only if the log's name still shows the file that was synced. A checkpoint builds only on the
+//!   snapshot that this session loaded or wrote. The store removes or replaces only files that it made itself under
+//!   this name.
+//! - When everything is durable and the store is idle, a mark is written after the last write, without a sync. It
+//!   proves to recovery that everything before it was synced. A power cut may lose it.
+//! - Before the first record of a session, a mark that begins a new chain of records is durable. So bytes of an earlier
+//!   session that recovery did not see, beyond the end of the log, can never come back.
+//! - Recovery stops at the first record that is not valid, and decides between *torn* and *damaged*. Torn: never
+//!   promised, so it is cut off. Damaged: it had been promised, so everything before it is recovered and a copy of the
+//!   log is kept. Both are always reported.
 //!
 //! # The modules
 //!
+//! No module uses a module that uses it, directly or through others. All of them may use `error` and the items of this
+//! file.
+//!
 //! | module | its one responsibility | uses |
 //! |---|---|---|
-//! | [`disk`] | the seam to the operating system | memory |
-//! | `magic` | the first bytes of each file; what a foreign file is | – |
-//! | `memory` | large buffers that go back to the system; memory that cannot be had | – |
-//! | `record` | the bytes of one frame | – |
-//! | `state` | the map as a pure function of the writes | record, sync |
-//! | `scan` | reading frames back; torn or damaged | disk, record |
-//! | `wal` | append, write, sync of opaque frames | disk, magic, record |
-//! | `snapshot` | save and load one state | disk, magic, memory, record, scan, state |
-//! | `merge_view` | what readers see: writes in memory, over a snapshot in memory or on the disk | disk, snapshot, state, sync |
-//! | `recovery` | snapshot + log → state | all above |
-//! | `checkpoint` | old snapshot + log → new snapshot, and a new log | disk, memory, record, scan, wal, snapshot, state |
-//! | `sync` | locks and threads: the standard library's, or shuttle's to explore schedules | – |
-//! | `engine` | the order of steps, group commit, the locks | all above |
-//! | [`torture`] | crashing the engine everywhere, and damaging its files, in memory | engine and below |
-//! | [`replay`] | the state at any sequence number, from the files | all but engine |
-//! | [`inspect`] | the files as a person reads them | all but engine |
-//! | [`export`] | the entries of a store, streamed out of its files, whole or damaged | all but engine |
+//! | `error` | the errors, sorted by what the caller can do | – |
+//! | `sync` | locks and threads: those of the standard library, or shuttle's to explore schedules | – |
+//! | `memory` | large buffers that return to the system; checks that memory is available | – |
+//! | `magic` | the first bytes of each file; names for foreign files | – |
+//! | [`disk`] | the interface to the operating system; the real disk and the simulated one | memory |
+//! | `record` | the bytes of one record | – |
+//! | `state` | the map, as a pure function of the writes | record, sync |
+//! | `scan` | reading records back; torn or damaged | disk, record |
+//! | `wal` | append, write and sync of records with opaque bodies | disk, magic, record |
+//! | `snapshot` | saving and loading one state | disk, magic, memory, record, scan, state |
+//! | `merge_view` | the view of readers: writes in memory, over a snapshot in memory or on disk | disk, snapshot, state, sync |
+//! | `recovery` | snapshot + log → state | disk, memory, merge_view, record, scan, snapshot, state, wal |
+//! | `checkpoint` | old snapshot + log → new snapshot and new log | disk, memory, record, scan, snapshot, state, wal |
+//! | `engine` | the order of steps, group commit, the locks | checkpoint, disk, memory, merge_view, record, recovery, snapshot, state, sync, wal |
+//! | [`replay`] | the state after any write, from the files | disk, record, recovery, scan, snapshot, state, wal |
+//! | [`inspect`] | the files in a readable form, and their check | disk, magic, record, recovery, scan, snapshot, state, wal |
+//! | [`export`] | the entries of a store, streamed out of its files, sound or damaged | disk, inspect, record, recovery, scan, snapshot, state, wal |
+//! | `torture` | crashes at every point and damage in every place, in memory | disk, engine, merge_view, record, recovery, scan, snapshot, state, wal |
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `torture` (off by default) | `disk::sim`, a simulated disk in memory with faults and power cuts, and `torture`, which tries every crash and every damage on it |
 //!
 //! # What it is not
 //!
-//! Not for several processes at once; no transactions across reads and
-//! writes; not a defence against disks that lie about a sync or people who edit the files.
+//! - A store for several processes at once.
+//! - A store with transactions that read and write.
+//! - A defence against disks that lie about a sync, or against people who edit the files.
 
 mod checkpoint;
 pub mod disk;
@@ -143,7 +176,7 @@ pub use state::{Digest, Digester, Value};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// A sequence number: 1 for the first write of a store, then without gaps. 0 is before the first.
+/// A sequence number: 1 for the first write of a store, then without gaps. 0 means "before the first write".
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -155,10 +188,10 @@ use std::path::{Path, PathBuf};
 /// ```
 pub type Seq = u64;
 
-/// The last sequence number a store gives out.
+/// The last sequence number of a store.
 pub(crate) const MAX_SEQ: Seq = 1 << 62;
 
-/// The longest key, in bytes: 64 KiB. The shortest has one.
+/// The length of the longest key, in bytes: 64 KiB. The shortest key has 1 byte.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -171,7 +204,7 @@ pub(crate) const MAX_SEQ: Seq = 1 << 62;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub const MAX_KEY_BYTES: usize = 64 << 10;
-/// The longest value, in bytes: 256 MiB. It may be empty.
+/// The length of the longest value, in bytes: 256 MiB. A value may be empty.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -193,8 +226,8 @@ pub const MAX_VALUE_BYTES: usize = 256 << 20;
 /// assert!(matches!(options.open(), Err(Error::Limit { .. }))); // and no file was touched
 /// ```
 pub const MAX_BATCH_SIZE: u64 = 1_000_000;
-/// The largest atomic [`Batch`], in bytes as encoded: keys, values, 9 bytes for each put and 5 for each
-/// delete. 1 GiB.
+/// The length of the largest atomic [`Batch`], in encoded bytes: 1 GiB. The encoding has the keys, the values, 9 bytes
+/// for each put and 5 for each delete.
 ///
 /// ```
 /// use kv_engine::MAX_ATOMIC_BYTES;
@@ -203,7 +236,7 @@ pub const MAX_BATCH_SIZE: u64 = 1_000_000;
 /// assert!(MAX_ATOMIC_BYTES / PUT_BYTES > 8_000_000);
 /// ```
 pub const MAX_ATOMIC_BYTES: usize = record::MAX_BODY_BYTES;
-/// The format version of the logs this crate writes, and the newest it reads.
+/// The format version of the logs that this crate writes, and the newest that it reads.
 ///
 /// ```
 /// use kv_engine::{Error, LOG_FORMAT};
@@ -213,8 +246,8 @@ pub const MAX_ATOMIC_BYTES: usize = record::MAX_BODY_BYTES;
 /// assert!(error.to_string().contains("reads up to format version 1"));
 /// ```
 pub const LOG_FORMAT: u32 = 1;
-/// The newest format version of the snapshots that this crate reads. It writes 1, and 2, which has an index, where
-/// values stay in the snapshot ([`Options::values_in_snapshot`]).
+/// The newest format version of the snapshots that this crate reads. It writes version 1. If values stay in the
+/// snapshot ([`Options::values_in_snapshot`]), it writes version 2, which has an index.
 ///
 /// ```
 /// use kv_engine::{Error, SNAPSHOT_FORMAT};
@@ -225,7 +258,7 @@ pub const LOG_FORMAT: u32 = 1;
 /// ```
 pub const SNAPSHOT_FORMAT: u32 = 2;
 
-/// Says which files belong together: drawn at random when a store begins, kept for its life. Shown as 32
+/// The id of a store, which shows which files belong together. It is random and never changes. It is shown as 32
 /// hexadecimal digits.
 ///
 /// ```
@@ -252,8 +285,8 @@ impl fmt::Debug for StoreId {
     }
 }
 
-/// `path` with `suffix` put behind its whole name (`with_extension` would give `kv.wal` and
-/// `kv.snapshot` the same temporary file).
+/// `path` with `suffix` added to its whole name. (`with_extension` would give `kv.wal` and `kv.snapshot` the same
+/// temporary file.)
 pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);

@@ -1,21 +1,22 @@
-//! [`MergeView`]: what readers see. Either all of it is in memory, one [`Map`]; or the snapshot stays on the disk, and in
-//! memory is what was written since:
+//! [`MergeView`]: the state that readers see. Either all of it is in memory, in one [`Map`]. Or the snapshot stays on
+//! the disk, and memory holds only the writes since. Then the view merges three kinds of layers:
 //!
 //! ```text
 //! top       writes since the last checkpoint began; changes
-//! frozen    the top of earlier checkpoints that have not succeeded, the newest first; never change
+//! frozen    the tops of earlier checkpoints that have not succeeded, the newest first; never change
 //! base      the snapshot, if there is one
 //! ```
 //!
-//! - Each layer hides what those below say of a key. So a deletion has to be known in the layers above the base: there a value
-//!   begins with a byte that says whether it is one.
-//! - A checkpoint of the state after write S [freezes](MergeView::freeze) the top at exactly S, saves the snapshot, and then
-//!   [puts it](MergeView::rebase) in the place of the old one and of everything frozen, which it holds. Where it fails, or the
-//!   new snapshot cannot be opened, nothing is taken away: what there is says the same.
-//! - A reader takes the stack as it is and goes through it without a lock. Writes go to the top, one at a time, never while it is
-//!   frozen: for both the caller holds the log's lock.
-//! - How many keys there are is counted when somebody asks: whether a key that was written is new is only known to the base,
-//!   and to look there at each write would make every write read.
+//! - A layer hides the entries of the same keys in the layers below. So the layers above the base must also know
+//!   deletions: there a value begins with a tag that says whether it is a value or a deletion.
+//! - A checkpoint of the state after write S [freezes](MergeView::freeze) the top at exactly S, and saves the snapshot.
+//!   Then the snapshot [replaces](MergeView::rebase) the old base and all frozen layers, because it holds their
+//!   entries. If the checkpoint fails, or the new snapshot cannot be opened, the layers stay, and readers see the same
+//!   state.
+//! - A reader takes the present stack of layers and reads it without a lock. Writes go to the top, one at a time, and
+//!   never while it is being frozen: for both the caller holds the log's lock.
+//! - Keys are counted on request. Only the base knows whether a written key is new, and looking there at each write
+//!   would make every write read the disk.
 
 use crate::disk::Disk;
 use crate::error::Result;
@@ -47,13 +48,13 @@ struct Stack {
 }
 
 impl MergeView {
-    /// `top` holds tagged values.
+    /// A view of `top` over `base`. The values in `top` are tagged.
     pub(crate) fn over(base: Option<Paged>, top: Map, cache_bytes: usize) -> MergeView {
         let stack = Stack { top: Arc::new(top), frozen: Vec::new(), base: base.map(Arc::new) };
         MergeView::Stack(Stacked { now: RwLock::new(Arc::new(stack)), cache_bytes })
     }
 
-    /// How its snapshots have to be.
+    /// The form that snapshots of this view must have.
     pub(crate) fn form(&self) -> Form {
         match self {
             MergeView::Memory(_) => Form::Plain,
@@ -76,7 +77,7 @@ impl MergeView {
         }
     }
 
-    /// Applies a write whose body this program encoded: all of it at once, for every reader.
+    /// Applies a write whose body this program encoded. Every reader sees all of it or nothing.
     pub(crate) fn apply_write(&self, body: &[u8]) {
         match self {
             MergeView::Memory(map) => map.apply_write(body),
@@ -84,7 +85,7 @@ impl MergeView {
         }
     }
 
-    /// At most `count` entries whose keys begin with `prefix`, in order, those from `from` on.
+    /// The entries from `from` on whose keys begin with `prefix`, in order, `count` at most.
     pub(crate) fn range(&self, from: Bound<&[u8]>, prefix: &[u8], count: usize) -> Result<Vec<(Key, Value)>> {
         match self {
             MergeView::Memory(map) => Ok(map.range(from, prefix, count)),
@@ -100,7 +101,8 @@ impl MergeView {
         }
     }
 
-    /// Number of keys, those in several layers counted for each; and the bytes of keys and values, or of what holds them.
+    /// Upper bounds of the number of keys and of their bytes. A key counts once for each layer that holds it. The bytes
+    /// are those of keys and values, for the snapshot those of its frames.
     pub(crate) fn at_most(&self) -> (u64, u64) {
         match self {
             MergeView::Memory(map) => (map.len() as u64, map.data_bytes()),
@@ -120,7 +122,7 @@ impl MergeView {
         }
     }
 
-    /// What is in memory is the state after some write, of which a snapshot is about to be saved.
+    /// Freezes the top: a snapshot of the present state is about to be saved.
     pub(crate) fn freeze(&self) {
         let MergeView::Stack(stacked) = self else { return };
         stacked.change(|stack| {
@@ -129,7 +131,8 @@ impl MergeView {
         });
     }
 
-    /// The snapshot with this header, of what was frozen last, is in place.
+    /// Makes the snapshot with this header the base, and drops the frozen layers, which it holds. Does nothing if
+    /// another snapshot is at `path`, or it cannot be opened.
     pub(crate) fn rebase(&self, disk: &dyn Disk, path: &Path, header: &Header) {
         let MergeView::Stack(stacked) = self else { return };
         let Ok(Some(file)) = disk.open_read(path) else { return };
@@ -157,7 +160,7 @@ impl Stacked {
 }
 
 impl Stack {
-    /// The layers in memory, from the top.
+    /// The layers in memory, the top first.
     fn written(&self) -> impl DoubleEndedIterator<Item = &Map> {
         std::iter::once(&self.top).chain(&self.frozen).map(|map| &**map)
     }
@@ -184,7 +187,7 @@ impl Stack {
         Ok(out)
     }
 
-    /// The entries from `from` on up to some key, which is the second answer; `None`: to the last one.
+    /// The entries from `from` on up to the key that is the second result. `None`: up to the last key.
     #[allow(clippy::type_complexity)]
     fn some(&self, from: Bound<&[u8]>, prefix: &[u8], count: usize) -> Result<(Vec<(Key, Value)>, Option<Key>)> {
         let mut merged: BTreeMap<Key, Option<Value>> = BTreeMap::new();
@@ -193,7 +196,7 @@ impl Stack {
             if let Some((last, _)) = entries.last().filter(|_| entries.len() == count) {
                 end = Some(end.take().map_or_else(|| last.clone(), |end| end.min(last.clone())));
             }
-            merged.extend(entries); // what comes from above takes the place of what is there
+            merged.extend(entries); // entries of an upper layer replace those of lower ones
         };
         if let Some(base) = &self.base {
             take(base.range(from, prefix, count)?.into_iter().map(|(key, value)| (key, Some(value))).collect());
@@ -212,7 +215,8 @@ impl Stack {
         (base.header().entries + written).checked_sub(also_below).ok_or_else(|| base.miscounted())
     }
 
-    /// How many keys have a value above the base, and how many that were written or deleted there are below.
+    /// How many keys have a value in the layers above the base, and how many of the keys in these layers are also in
+    /// the base.
     fn live(&self, is_below: impl Fn(&[u8]) -> Result<bool>) -> Result<(u64, u64)> {
         let mut last: BTreeMap<Key, bool> = BTreeMap::new();
         for map in self.written().rev() {
@@ -278,9 +282,9 @@ mod tests {
         entries.into_iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect()
     }
 
-    /// Each layer hides those below, until a snapshot that holds them all is in their place.
+    /// Each layer hides those below, until a snapshot that holds all of them replaces them.
     #[test]
-    fn what_was_written_last_is_seen_and_a_snapshot_of_it_takes_its_place() {
+    fn the_last_write_is_seen_and_a_snapshot_replaces_the_layers_that_it_holds() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("snap");
         saved(&path, Form::Indexed, &[(b"a", b"base"), (b"b", b"base"), (b"c", b"base"), (b"d", b"base")]);
@@ -308,7 +312,7 @@ mod tests {
             assert_eq!(layers.at_most().0, at_most);
         };
         right(4 + 3 + 2 + 2);
-        // The snapshot cannot be read, is another one, or has no index: what there is stays.
+        // The snapshot is missing, is another one, has no index, or is damaged: the layers stay.
         let header = saved(&path, Form::Indexed, &expected);
         for other in [dir.path().join("nowhere"), path.clone()] {
             layers.rebase(&OsDisk, &other, &Header { seq: 8, ..header });
@@ -320,12 +324,12 @@ mod tests {
         std::fs::write(&path, b"damage").unwrap();
         layers.rebase(&OsDisk, &path, &header);
         right(11);
-        // Of what was frozen, that is, and not of what was written since.
+        // The snapshot holds the frozen layers, and not the writes since.
         let frozen: [(&[u8], &[u8]); 4] = [(b"a", b"base"), (b"c", b"second"), (b"d", b"base"), (b"e", b"first")];
         let header = saved(&path, Form::Indexed, &frozen);
         layers.rebase(&OsDisk, &path, &header);
         right(4 + 2);
-        // A byte before each value says whether it is one.
+        // Each value in memory has a tag of one byte.
         assert_eq!(layers.at_most().1, header.data_len + "e.third".len() as u64 + "nobody.".len() as u64);
     }
 
@@ -336,7 +340,7 @@ mod tests {
         let key = |n: u32| format!("{n:02}").into_bytes();
         let value = |n: u32, layer: u32| format!("{n} of {layer}").into_bytes();
         let mut expected = BTreeMap::new();
-        // Of each layer other keys: the second hides the evens, the third deletes those that three divides.
+        // The second layer hides the even keys, the third one deletes the multiples of three.
         let base: Vec<_> = (0..60).map(|n| (key(n), value(n, 1))).collect();
         expected.extend(base.iter().cloned());
         saved(&path, Form::Indexed, &base.iter().map(|(key, value)| (&key[..], &value[..])).collect::<Vec<_>>());
@@ -355,7 +359,7 @@ mod tests {
         for from in 0..70 {
             let at = key(from);
             for bound in [Bound::Included(&at[..]), Bound::Excluded(&at[..]), Bound::Unbounded] {
-                // Nobody asks for those from a key on that comes before the prefix.
+                // No caller asks for a range that begins before the prefix.
                 let known = |prefix: &&[u8]| prefix.is_empty() || at[..] >= **prefix && bound != Bound::Unbounded;
                 for prefix in [&b""[..], b"1", b"15", b"6", b"7"].into_iter().filter(known) {
                     for count in [1, 2, 5, 30, usize::MAX] {

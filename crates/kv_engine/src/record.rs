@@ -1,27 +1,34 @@
-//! The bytes of one frame, the unit of which both files are made. This is the only description of
-//! its layout; all integers are little-endian.
+//! The bytes of one frame. The log and the snapshot consist of a header and frames. A frame holds one record, with
+//! checksums by which a reader knows that these are the bytes that were written here, and nothing else.
+//!
+//! # The bytes
+//!
+//! This is the only description of the layout. All integers are little-endian.
 //!
 //! ```text
 //!  offset size  field
-//!       0    4  check       CRC-32 of bytes 4..33, begun with the file's salt
+//!       0    4  check       CRC-32 of bytes 4..33, beginning with the file's salt
 //!       4    4  body length
-//!       8    8  sequence    of the write; marks carry that of the write before them
-//!      16    8  durable     highest sequence known to be synced when this frame was made
-//!      24    4  link        `check` of the frame before; the first one carries the file's salt
-//!      28    4  body check  CRC-32 of the body, begun with the file's salt
+//!       8    8  sequence    number of the write; marks carry that of the write before them
+//!      16    8  durable     highest sequence number known to be synced when this frame was made
+//!      24    4  link        `check` of the frame before it; in the first frame, the file's salt
+//!      28    4  body check  CRC-32 of the body, beginning with the file's salt
 //!      32    1  kind        1 write, 2 opened, 3 closed, 4 snapshot entries, 5 snapshot index; 0 is never valid
 //!      33    …  body
 //! ```
 //!
-//! Why each is there: `check` comes first and covers the length, so no length is believed before it
-//! is checked. It also covers `body check`, hence the body. The salt is new for each file, so bytes
-//! that an earlier file left in the same blocks never validate; `link` makes the frames one chain,
-//! so bytes that an earlier life of the *same* file left, or a write that was refused, do not either. `durable` is how recovery
-//! tells a torn tail from damage (the idea is the "sync offset" of the WAL of
-//! [Pebble](https://github.com/cockroachdb/pebble/blob/master/record/record.go)). Frames fail in
-//! one of the ways of [`Fault`], checked in that order.
+//! The CRC-32 is that of IEEE 802.3, as in zip and Ethernet. A frame can be wrong in the ways of [`Fault`], which are
+//! checked in that order.
 //!
-//! The CRC-32 is that of IEEE 802.3, as in zip and Ethernet.
+//! # Why each field
+//!
+//! - `check` covers the length, so no length is trusted before it is checked. It also covers `body check`, and so the
+//!   body.
+//! - The salt is new for each file. So bytes that another file left in the same blocks of the disk never pass a check.
+//! - `link` makes the frames a chain. So bytes of an earlier session of the same file, or of a refused write, do not
+//!   pass either.
+//! - `durable` tells recovery whether a bad frame is a torn write or damage: see `scan.rs`. The idea is the "sync
+//!   offset" in the log of [Pebble](https://github.com/cockroachdb/pebble/blob/master/record/record.go).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -45,7 +52,7 @@ const KIND_AT: usize = BODY_CHECK_AT + BODY_CHECK_BYTES;
 pub(crate) const HEADER_BYTES: usize = KIND_AT + KIND_BYTES;
 const _: () = assert!(HEADER_BYTES == 33, "the header is part of the file format");
 
-/// The fields of a frame's head in order: name and length.
+/// The fields of a frame's head, in order: name and length.
 pub(crate) const FIELDS: [(&str, usize); 7] = [
     ("check", CHECK_BYTES),
     ("body length", BODY_LEN_BYTES),
@@ -56,7 +63,7 @@ pub(crate) const FIELDS: [(&str, usize); 7] = [
     ("kind", KIND_BYTES),
 ];
 
-/// The longest body; also the limit of one atomic batch, encoded.
+/// Length of the longest body, and so the limit of one atomic batch, encoded.
 pub(crate) const MAX_BODY_BYTES: usize = 1 << 30;
 
 /// What a frame holds.
@@ -66,10 +73,10 @@ pub(crate) struct Kind(u8);
 impl Kind {
     /// One write: a put, a delete, or an atomic batch of them.
     pub(crate) const WRITE: Kind = Kind(1);
-    /// The log was opened for writing, or goes on behind a write that was refused, or everything before was durable when
-    /// nobody wrote; the body is a random number that makes the chain new.
+    /// A mark that begins a new chain, by a random number in its body. It is written when the log is opened, after a
+    /// refused write, and when all writes are durable and no thread writes.
     pub(crate) const OPENED: Kind = Kind(2);
-    /// The store was closed with everything durable.
+    /// A mark of a clean close: all writes are durable.
     pub(crate) const CLOSED: Kind = Kind(3);
     /// A block of a snapshot: entries in key order.
     pub(crate) const ENTRIES: Kind = Kind(4);
@@ -93,8 +100,8 @@ pub(crate) struct Header {
     pub(crate) kind: Kind,
 }
 
-/// Why bytes are not the record that should stand there; from [`Truncation::fault`](crate::Truncation::fault). Its
-/// [`Display`](fmt::Display) is a clause.
+/// Why bytes are not the record that is expected there. From [`Truncation::fault`](crate::Truncation::fault). Its
+/// [`Display`](fmt::Display) is a clause without a full stop.
 ///
 /// ```
 /// use kv_engine::Fault;
@@ -107,13 +114,13 @@ pub enum Fault {
     Short,
     /// The checksum of the record's head does not match.
     HeadChecksum,
-    /// Its head is sound but does not follow the record before: bytes of another life of the file.
+    /// The head passes its checksum, but does not follow the record before it: the bytes are from an earlier session.
     Chain,
-    /// Its head is sound but its sequence number is not the next one.
+    /// The head passes its checksum, but the sequence number is not the next one.
     Sequence,
     /// The checksum of the record's body does not match.
     BodyChecksum,
-    /// The checksums hold, yet the content is not possible.
+    /// The checksums match, but the content is invalid.
     Content,
 }
 
@@ -125,12 +132,12 @@ impl fmt::Display for Fault {
             Fault::Chain => "the record does not follow the one before it (stale bytes)",
             Fault::Sequence => "the record has a wrong sequence number",
             Fault::BodyChecksum => "the checksum of the record's body does not match",
-            Fault::Content => "the record's content is not possible",
+            Fault::Content => "the record's content is invalid",
         })
     }
 }
 
-/// The first fields of a frame to be made; the checks follow from them and from the body.
+/// The place of a new frame in its file: the fields that do not follow from the body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     pub(crate) salt: u32,
@@ -139,7 +146,7 @@ pub(crate) struct Place {
     pub(crate) durable: u64,
 }
 
-/// The body of a frame to be made, and its check, which can be worked out before the frame's place is known.
+/// The body of a new frame, and its check, which can be computed before the place of the frame is known.
 #[derive(Clone, Debug)]
 pub(crate) struct Body<'a> {
     pub(crate) bytes: Cow<'a, [u8]>,
@@ -150,7 +157,7 @@ pub(crate) struct Body<'a> {
 impl<'a> Body<'a> {
     pub(crate) fn new(bytes: impl Into<Cow<'a, [u8]>>, salt: u32) -> Body<'a> {
         let bytes = bytes.into();
-        assert!(bytes.len() <= MAX_BODY_BYTES, "a body of {} bytes passed the limits", bytes.len());
+        assert!(bytes.len() <= MAX_BODY_BYTES, "a body of {} bytes is over the limit", bytes.len());
         let check = crc(salt, &bytes);
         Body { bytes, salt, check }
     }
@@ -169,10 +176,10 @@ pub(crate) fn encode(out: &mut Vec<u8>, place: Place, kind: Kind, body: &Body<'_
     check
 }
 
-/// The head of a frame whose body has this length and this check, and the frame's check.
+/// The head of a frame whose body has this length and this check; and the check of the frame.
 pub(crate) fn encode_head(place: Place, kind: Kind, body_len: usize, body_check: u32) -> ([u8; HEADER_BYTES], u32) {
     let mut head = [0; HEADER_BYTES];
-    assert!(body_len <= MAX_BODY_BYTES, "a body of {body_len} bytes passed the limits");
+    assert!(body_len <= MAX_BODY_BYTES, "a body of {body_len} bytes is over the limit");
     let body_len = u32::try_from(body_len).expect("the limit fits 32 bits");
     head[BODY_LEN_AT..SEQ_AT].copy_from_slice(&body_len.to_le_bytes());
     head[SEQ_AT..DURABLE_AT].copy_from_slice(&place.seq.to_le_bytes());
@@ -185,7 +192,7 @@ pub(crate) fn encode_head(place: Place, kind: Kind, body_len: usize, body_check:
     (head, check)
 }
 
-/// Decodes the head of a frame and checks it by itself: its checksum and its length limit.
+/// Decodes the head of a frame, and checks its checksum and the limit of its length.
 pub(crate) fn decode_header(bytes: &[u8], salt: u32) -> Result<Header, Fault> {
     let Some(bytes) = bytes.get(..HEADER_BYTES) else { return Err(Fault::Short) };
     let check = le32(bytes, 0);
@@ -215,28 +222,27 @@ pub(crate) fn check_body(header: &Header, salt: u32, body: &[u8]) -> Result<(), 
     }
 }
 
-/// The sequence number of what may be the head of a frame: a look cheap enough for every offset of a
-/// file.
-pub(crate) fn glance_seq(head: &[u8]) -> u64 {
+/// The sequence number in bytes that may be the head of a frame. Cheap enough to be called for every offset of a file.
+pub(crate) fn peek_seq(head: &[u8]) -> u64 {
     le64(head, SEQ_AT)
 }
 
-/// Whether no frame has this head, as none has that is a hole of the file: a look cheaper still.
+/// Whether these bytes cannot be a head, because the kind is 0, as in a hole of the file. Cheaper still.
 pub(crate) fn is_blank(head: &[u8]) -> bool {
     head[KIND_AT] == 0
 }
 
-/// What the check of a frame with this head, if it is one, was begun with.
-pub(crate) fn salted(head: &[u8]) -> Option<(u32, Header)> {
+/// The salt with which the check in this head was made, if these bytes are the head of a frame.
+pub(crate) fn recover_salt(head: &[u8]) -> Option<(u32, Header)> {
     const BITS: u32 = 8;
-    // Most bytes are no head: the kind is a small number, nothing is durable before it is written, and nobody
-    // makes that many writes.
+    // Rules out most bytes that are no head: the kind is a small number, no write is durable before it is made, and no
+    // store has that many writes.
     const MOST_WRITES: u64 = 1 << 48;
     let (kind, seq) = (head[KIND_AT], le64(head, SEQ_AT));
     if kind == 0 || kind > Kind::INDEX.0 || le64(head, DURABLE_AT) > seq || seq > MOST_WRITES {
         return None;
     }
-    // The register of the CRC, back over the bytes from its end; both ends are inverted.
+    // Runs the register of the CRC backwards over the bytes. Its value is inverted at both ends.
     let mut register = !le32(head, 0);
     for &byte in head[CHECK_BYTES..HEADER_BYTES].iter().rev() {
         for _ in 0..BITS {
@@ -249,10 +255,10 @@ pub(crate) fn salted(head: &[u8]) -> Option<(u32, Header)> {
     Some((salt, decode_header(head, salt).ok()?))
 }
 
-/// Of the CRC-32, its lowest bit first.
+/// The polynomial of the CRC-32, lowest bit first.
 const CRC_POLYNOMIAL: u32 = 0xedb8_8320;
 
-/// CRC-32 of `bytes`, begun with `salt`.
+/// CRC-32 of `bytes`, beginning with `salt`.
 pub(crate) fn crc(salt: u32, bytes: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new_with_initial(salt);
     hasher.update(bytes);
@@ -308,14 +314,14 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_was_made_for_another_file_is_checked_anew() {
+    fn the_check_of_a_body_that_was_made_for_another_file_is_computed_again() {
         let body = Body::new(b"body", 7);
         assert_eq!([body.check(7), body.check(8)], [crc(7, b"body"), crc(8, b"body")]);
-        assert_eq!(Body { check: 1, ..body }.check(7), 1, "and for this one, it is not");
+        assert_eq!(Body { check: 1, ..body }.check(7), 1, "for its own file it is not computed again");
     }
 
     #[test]
-    fn the_longest_body_is_allowed_and_no_longer_one() {
+    fn the_longest_body_is_accepted_and_a_longer_one_is_not() {
         for (len, expected) in [(MAX_BODY_BYTES, Ok(MAX_BODY_BYTES)), (MAX_BODY_BYTES + 1, Err(Fault::Content))] {
             let mut bytes = frame(b"");
             bytes[BODY_LEN_AT..SEQ_AT].copy_from_slice(&(len as u32).to_le_bytes());
@@ -326,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_not_all_there_is_short_before_it_is_wrong() {
+    fn an_incomplete_body_is_reported_as_short_not_as_wrong() {
         let bytes = frame(b"some body");
         let header = decode_header(&bytes, 0x1234_5678).expect("sound");
         let body = &bytes[HEADER_BYTES..];
@@ -337,19 +343,19 @@ mod tests {
     }
 
     #[test]
-    fn a_glance_sees_the_number_of_a_whole_head() {
-        assert_eq!((glance_seq(&frame(b"")), is_blank(&frame(b""))), (7, false));
+    fn peeking_gives_the_sequence_number_of_a_head() {
+        assert_eq!((peek_seq(&frame(b"")), is_blank(&frame(b""))), (7, false));
         assert!(is_blank(&[0; HEADER_BYTES]));
     }
 
     #[test]
-    fn a_head_gives_away_the_salt() {
+    fn the_salt_is_recovered_from_a_head() {
         let bytes = frame(b"some body");
         let header = decode_header(&bytes, 0x1234_5678).expect("sound");
-        assert_eq!(salted(&bytes), Some((0x1234_5678, header)));
+        assert_eq!(recover_salt(&bytes), Some((0x1234_5678, header)));
         let mut other = bytes.clone();
         other[LINK_AT] ^= 1;
-        assert!(salted(&other).is_some_and(|(salt, _)| salt != 0x1234_5678));
+        assert!(recover_salt(&other).is_some_and(|(salt, _)| salt != 0x1234_5678));
         let seq = |seq: u64| (SEQ_AT, seq.to_le_bytes().to_vec());
         let byte = |at: usize, byte: u8| (at, vec![byte]);
         let heads = [byte(KIND_AT, 1), byte(KIND_AT, 5), byte(DURABLE_AT, 7), seq(1 << 48)];
@@ -357,7 +363,7 @@ mod tests {
         for ((at, put), is_one) in heads.map(|put| (put, true)).into_iter().chain(none.map(|put| (put, false))) {
             let mut other = bytes.clone();
             other[at..at + put.len()].copy_from_slice(&put);
-            assert_eq!(salted(&other).is_some(), is_one, "{put:?} at {at}");
+            assert_eq!(recover_salt(&other).is_some(), is_one, "{put:?} at {at}");
         }
     }
 
@@ -370,7 +376,7 @@ mod tests {
             (Fault::Chain, "the record does not follow the one before it (stale bytes)"),
             (Fault::Sequence, "the record has a wrong sequence number"),
             (Fault::BodyChecksum, "the checksum of the record's body does not match"),
-            (Fault::Content, "the record's content is not possible"),
+            (Fault::Content, "the record's content is invalid"),
         ];
         for (fault, words) in faults {
             assert_eq!(fault.to_string(), words);

@@ -1,14 +1,14 @@
-//! Rebuilding the state at any sequence number from the files, without opening the store: no lock,
-//! no byte changed. Two machines that show the same [`Digest`] hold the same entries.
+//! Rebuilding the state after any write from the files, without opening the store: no lock is taken and no byte is
+//! changed. Two stores with the same [`Digest`] hold the same entries.
 
 use crate::disk::{Disk, File, OsDisk};
 use crate::error::{Error, Result};
 use crate::record::{Fault, Kind};
-use crate::recovery::{Beside, LogTail, Truncation, check_pair, diverged, header_now, lacking, read_header};
-use crate::scan::{Frames, Next};
+use crate::recovery::{LogState, LogTail, check_same_store, find_divergence, find_mismatch, header_now, read_header, walk};
+use crate::scan::Frames;
 use crate::state::{self, Digest, OpRef, State, Value};
 use crate::{Seq, snapshot, wal};
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,14 +18,15 @@ use std::sync::Arc;
 pub struct Replayed {
     /// The last write in it.
     pub seq: Seq,
-    /// How the log ended; [`LogTail::Clean`] too where the replay stopped before its end.
+    /// How the log ends. [`LogTail::Clean`] also if the replay stopped before the end.
     pub tail: LogTail,
-    /// Whether the log ends with a write, and the file with it: without reserved space and without a mark, as a write that
-    /// failed leaves it, or somebody who cut the file.
+    /// Whether the file ends right after a write, without reserved space and without a mark. A failed write leaves
+    /// this, and so does a truncation of the file.
     pub ends_bare: bool,
-    /// What the log and the snapshot lack together, or why they are not one store, where the state could be had all the same;
-    /// as [`verify`](crate::inspect::verify) says it. Where the replay stopped before the log's end, as far as it came.
-    pub lacking: Option<Error>,
+    /// Why the log and the snapshot are not one store or do not hold every write, as [`verify`](crate::inspect::verify)
+    /// reports it. The state could be rebuilt all the same. If the replay stopped before the end of the log, this
+    /// covers only the part that was read.
+    pub mismatch: Option<Error>,
     state: State,
 }
 
@@ -54,9 +55,11 @@ impl Replayed {
     }
 }
 
-/// Rebuilds the state after write `until`, or after the last one, from the log at `wal` and, where
-/// the log does not begin with the first write, from `snapshot`. A snapshot of another store, a newer one, or
-/// none, is no error when the log holds everything: [`Replayed::lacking`] says it. `each` sees the state after every write.
+/// Rebuilds the state after write `until`, or after the last write. It uses the log at `wal`, and `snapshot` if the log
+/// does not begin with the first write. `each` sees the state after every write.
+///
+/// If the log holds all writes, a snapshot that is missing, newer, or of another store is not an error:
+/// [`Replayed::mismatch`] reports it.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -71,76 +74,67 @@ impl Replayed {
 /// ```
 ///
 /// # Errors
-/// [`Error::Mismatch`] when these files do not hold the state asked for; otherwise as opening.
+/// [`Error::Mismatch`] if the files do not hold the requested state. Otherwise as
+/// [`Options::open`](crate::Options::open).
 pub fn replay(wal: &Path, snapshot: &Path, until: Option<Seq>, mut each: impl FnMut(&Replayed)) -> Result<Replayed> {
     let until = until.unwrap_or(Seq::MAX);
-    let not_there = |reason: String| Error::Mismatch { wal: wal.to_path_buf(), snapshot: snapshot.to_path_buf(), reason };
+    let not_in_files = |reason: String| Error::Mismatch { wal: wal.to_path_buf(), snapshot: snapshot.to_path_buf(), reason };
     let file = OsDisk.open_read(wal).map_err(Error::io("opening", wal))?;
     let held_file = OsDisk.open_read(snapshot).map_err(Error::io("opening", snapshot))?;
     let held = held_file.as_deref().map(|file| snapshot::read_header(file, snapshot)).transpose();
-    let lack = |log: Beside<'_>| match &held {
-        Ok(held) => lacking(wal, snapshot, log, held.as_ref()),
+    let mismatch = |log: LogState<'_>| match &held {
+        Ok(held) => find_mismatch(wal, snapshot, log, held.as_ref()),
         Err(_) => None,
     };
     let size = file.as_ref().map(|file| file.size()).transpose().map_err(Error::io("reading", wal))?;
     let Some(file) = file.filter(|_| size != Some(0)) else {
-        let missing = || Error::io("opening", wal)(std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such file"));
-        let what = if size.is_some() { Beside::Empty } else { Beside::Nothing };
-        return Err(lack(what).or_else(|| lacking(wal, snapshot, what, None)).unwrap_or_else(missing));
+        let missing = || Error::io("opening", wal)(std::io::Error::new(std::io::ErrorKind::NotFound, "the file does not exist"));
+        let state = if size.is_some() { LogState::Empty } else { LogState::Missing };
+        return Err(mismatch(state).or_else(|| find_mismatch(wal, snapshot, state, None)).unwrap_or_else(missing));
     };
     let header = read_header(&*file, wal)?;
     let mut replayed =
-        Replayed { seq: header.base, tail: LogTail::Clean, ends_bare: false, lacking: None, state: State::default() };
+        Replayed { seq: header.base, tail: LogTail::Clean, ends_bare: false, mismatch: None, state: State::default() };
     if header.base > 0 {
         let loaded = load(held_file.clone(), snapshot, &mut replayed.state)?;
-        check_pair(wal, snapshot, &header, loaded.as_ref())?;
+        check_same_store(wal, snapshot, &header, loaded.as_ref())?;
         replayed.seq = loaded.map_or(0, |loaded| loaded.seq);
     }
     if until < replayed.seq {
         let reason =
-            format!("the state after write {until} is not in them: the snapshot holds that after write {}", replayed.seq);
-        return Err(not_there(reason));
+            format!("they do not hold the state after write {until}: the snapshot holds the state after write {}", replayed.seq);
+        return Err(not_in_files(reason));
     }
     each(&replayed);
     let mut frames = Frames::new(Arc::clone(&file), wal, Kind::WRITE, header.salt, wal::HEADER_BYTES as u64, header.base)?;
-    let mut is_behind_write = false;
-    while replayed.seq < until {
-        match frames.next()? {
-            Next::End => {
-                replayed.ends_bare = is_behind_write && frames.offset() == frames.file_len();
-                break;
+    if replayed.seq < until {
+        let walked = walk(&mut frames, replayed.seq, |frame| {
+            if frame.header.kind != Kind::WRITE || frame.header.seq <= replayed.seq {
+                return Ok(ControlFlow::Continue(()));
             }
-            Next::Bad(fault) => {
-                replayed.tail = Truncation::judge(&mut frames, fault, replayed.seq)?;
-                break;
-            }
-            Next::Frame(frame) if frame.header.kind != Kind::WRITE => is_behind_write = false,
-            Next::Frame(frame) if frame.header.seq > replayed.seq => {
-                is_behind_write = true;
-                let ops =
-                    state::decode(frame.body).ok_or_else(|| Error::damaged(wal, frame.offset, Fault::Content.to_string()))?;
-                ops.into_iter().map(OpRef::to_op).for_each(|op| {
-                    replayed.state.apply(op);
-                });
-                replayed.seq = frame.header.seq;
-                each(&replayed);
-            }
-            Next::Frame(_) => is_behind_write = true,
-        }
+            let ops = state::decode(frame.body).ok_or_else(|| Error::damaged(wal, frame.offset, Fault::Content.to_string()))?;
+            ops.into_iter().map(OpRef::to_op).for_each(|op| {
+                replayed.state.apply(op);
+            });
+            replayed.seq = frame.header.seq;
+            each(&replayed);
+            Ok(if replayed.seq < until { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
+        (replayed.tail, replayed.ends_bare) = (walked.tail, walked.ends_bare);
     }
     if until != Seq::MAX && replayed.seq < until {
-        return Err(not_there(format!("the state after write {until} is not in them: the last write is {}", replayed.seq)));
+        return Err(not_in_files(format!("they do not hold the state after write {until}: the last write is {}", replayed.seq)));
     }
     let last = (until == Seq::MAX && !matches!(replayed.tail, LogTail::Damaged(_))).then_some(frames.last());
-    replayed.lacking = match lack(Beside::Log(&header, last)) {
-        // The store put a new log in place meanwhile.
+    replayed.mismatch = match mismatch(LogState::Log(&header, last)) {
+        // A running store has put a new log in place.
         Some(_) if header_now(wal) != Some(header) => None,
-        // What fails behind the state that was asked for is not looked for here.
-        None => held_file.and_then(|held| diverged(wal, &file, &header, snapshot, &held).ok().flatten()),
-        lack => lack,
+        // A failure after the requested state is not reported here.
+        None => held_file.and_then(|held| find_divergence(wal, &file, &header, snapshot, &held).ok().flatten()),
+        mismatch => mismatch,
     };
     if let Err(error) = held {
-        replayed.lacking = Some(error);
+        replayed.mismatch = Some(error);
     }
     Ok(replayed)
 }

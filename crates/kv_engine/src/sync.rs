@@ -1,7 +1,8 @@
-//! The locks and threads of the engine: those of the standard library. With `--cfg shuttle` they are
-//! shuttle's, which runs one thread at a time and decides at each of their calls which one goes on, so
-//! that schedules can be tried by the thousand and repeated. `Arc`, `Weak` and `OnceLock` are the
-//! standard library's in both: nobody waits in them. [`Signal`] is made of what there is.
+//! The locks and threads of the engine: those of the standard library, or with `--cfg shuttle` those of shuttle.
+//!
+//! Shuttle runs one thread at a time. At each call of a lock it decides which thread goes on. So thousands of schedules
+//! can be tried, and each of them can be repeated. `Arc`, `Weak` and `OnceLock` are always the standard library's,
+//! because no thread waits in them. [`Signal`] is built from the locks of the chosen library.
 
 #[cfg(not(shuttle))]
 use std as chosen;
@@ -14,7 +15,7 @@ pub(crate) use chosen::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering
 pub(crate) use chosen::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub(crate) use chosen::thread;
 
-/// Sleeps until the time is over, or somebody unparks this thread. Shuttle knows no time: there it may be over at once.
+/// Sleeps until the time is over, or another thread unparks this one. Shuttle has no time: there it may return at once.
 pub(crate) fn park_timeout(time: std::time::Duration) {
     #[cfg(not(shuttle))]
     thread::park_timeout(time);
@@ -25,8 +26,8 @@ pub(crate) fn park_timeout(time: std::time::Duration) {
     }
 }
 
-/// A value that is set once, and waited for by any number of threads. Setting it wakes them all with one
-/// system call, and they meet at no lock.
+/// A value that is set once, and for which any number of threads can wait. Setting it wakes all of them with one system
+/// call, and they do not compete for a lock.
 #[cfg(not(shuttle))]
 #[derive(Debug)]
 pub(crate) struct Signal<T>(std::sync::OnceLock<T>);
@@ -40,7 +41,7 @@ impl<T> Default for Signal<T> {
 
 #[cfg(not(shuttle))]
 impl<T> Signal<T> {
-    /// The first value stays.
+    /// Sets the value, unless it is set.
     pub(crate) fn set(&self, value: T) {
         let _ = self.0.set(value);
     }

@@ -1,6 +1,6 @@
-//! The process dies before every single change it makes to the disk, in a life that has all of
-//! them: what comes back is always a prefix with everything promised, whatever was going on. What
-//! only a power cut can take is shown by the order of the steps.
+//! The process dies before each single change to the disk, in a session with changes of all kinds. Reopening always
+//! finds a prefix with every promised write. Losses that only a power cut can cause are excluded by the order of the
+//! steps.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod support;
@@ -12,7 +12,7 @@ use support::{Call, FaultyDisk, Place, contents};
 
 type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// The model: the state after each write, and how many writes are promised durable.
+/// The model: the state after each write, and the number of writes that were promised durable.
 struct Model {
     states: Vec<Contents>,
     promised: usize,
@@ -31,9 +31,9 @@ impl Model {
     }
 }
 
-/// One life: puts, a delete, a batch, flushes, two snapshots, an orderly close. Ends at the first
-/// error, as a process that dies ends. `model` grows with what is issued and what is promised.
-fn live(engine: &Engine, model: &mut Model, round: usize) -> Result<(), Error> {
+/// One session: puts, a delete, a batch, flushes, two snapshots, a clean close. It ends at the first error, as a
+/// process that dies. `model` gets the writes that are issued and the promises.
+fn run_session(engine: &Engine, model: &mut Model, round: usize) -> Result<(), Error> {
     let promised = |model: &mut Model| model.promised = model.states.len() - 1;
     let value = format!("round {round}");
     for key in ["a", "b", "c"] {
@@ -73,13 +73,13 @@ fn dying_before_any_change_to_the_disk_leaves_a_prefix_with_everything_promised(
         let disk = FaultyDisk::default();
         disk.die_at(first);
         let opened = place.options().batch_size(4).disk(Arc::new(disk.clone())).open();
-        let lived = opened.and_then(|engine| live(&engine, &mut model, 1));
+        let lived = opened.and_then(|engine| run_session(&engine, &mut model, 1));
         if !disk.is_dead() {
             lived.unwrap();
             break;
         }
         deaths += 1;
-        // The second life dies at one of its own changes: while recovering, or later.
+        // The second session dies at one of its own changes: during recovery or later.
         for second in 0.. {
             let copy = Place::in_memory();
             for entry in std::fs::read_dir(place.dir.path()).unwrap() {
@@ -96,7 +96,7 @@ fn dying_before_any_change_to_the_disk_leaves_a_prefix_with_everything_promised(
                 assert!(!matches!(engine.recovery().tail, LogTail::Damaged(_)), "died at {first}: a crash is not damage");
                 model.states.truncate(k + 1);
                 model.promised = k;
-                let _ = live(&engine, &mut model, 2);
+                let _ = run_session(&engine, &mut model, 2);
             }
             let done = !disk.is_dead();
             let engine = copy.open();
@@ -113,7 +113,7 @@ fn dying_before_any_change_to_the_disk_leaves_a_prefix_with_everything_promised(
 }
 
 #[test]
-fn the_log_lets_go_only_behind_a_snapshot_that_is_durable_under_its_name() {
+fn the_log_is_replaced_only_after_the_snapshot_is_durable_under_its_name() {
     let (place, disk) = (Place::in_memory(), FaultyDisk::default());
     let engine = place.options().batch_size(100).disk(Arc::new(disk.clone())).open().unwrap();
     engine.put("x", "1").unwrap();
@@ -125,14 +125,14 @@ fn the_log_lets_go_only_behind_a_snapshot_that_is_durable_under_its_name() {
         steps,
         [
             (Call::Write, "kv.wal"), // the pending write,
-            (Call::Sync, "kv.wal"),  // durable before the snapshot says so
+            (Call::Sync, "kv.wal"),  // durable before the snapshot holds it
             (Call::Create, "kv.snapshot.tmp"),
-            (Call::Write, "kv.snapshot"), // the header, and the few entries there are
+            (Call::Write, "kv.snapshot"), // the header and the few entries
             (Call::Sync, "kv.snapshot"),
             (Call::Rename, "kv.snapshot"),
             (Call::SyncDir, "kv.snapshot"),
-            (Call::Create, "kv.wal.tmp"), // only now the log
-            (Call::Write, "kv.wal"),      // what came meanwhile, of which there is nothing here,
+            (Call::Create, "kv.wal.tmp"), // only now the new log
+            (Call::Write, "kv.wal"),      // later writes, of which there are none here
             (Call::Sync, "kv.wal"),       // durable before writers wait, and before the log gets its name
             (Call::Rename, "kv.wal"),
             (Call::SyncDir, "kv.wal"),
@@ -141,7 +141,7 @@ fn the_log_lets_go_only_behind_a_snapshot_that_is_durable_under_its_name() {
 }
 
 #[test]
-fn opening_syncs_before_it_reads_and_a_cut_is_synced_before_any_write() {
+fn opening_syncs_before_it_reads_and_a_truncation_is_synced_before_any_write() {
     let (place, disk) = (Place::in_memory(), FaultyDisk::default());
     place.open().put("x", "1").unwrap();
     let whole = std::fs::read(&place.wal).unwrap();

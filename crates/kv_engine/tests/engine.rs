@@ -1,5 +1,5 @@
-//! The promises of the library on a healthy disk: what is visible, what is durable, what is
-//! refused, from one thread and from many.
+//! The promises of the library on a healthy disk, with one thread and with many: which writes are visible, which are
+//! durable, which are refused.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod support;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use support::{Call, FaultyDisk, Place, contents, kill};
 
 #[test]
-fn what_was_put_is_there_after_reopening() {
+fn entries_are_there_after_reopening() {
     let place = Place::new();
     let engine = place.open();
     assert!(engine.recovery().created);
@@ -48,20 +48,20 @@ fn with_batch_size_one_each_put_is_one_write_and_one_sync() {
 }
 
 #[test]
-fn with_batch_size_n_one_write_and_one_sync_for_n_and_at_most_n_less_one_at_risk() {
+fn with_batch_size_n_one_write_and_one_sync_serve_n_puts_and_at_most_n_less_one_are_at_risk() {
     let (place, disk) = (Place::new(), FaultyDisk::default());
     let engine = place.options().batch_size(5).disk(Arc::new(disk.clone())).open().unwrap();
     disk.take_log_calls();
     for i in 1..=12 {
         let ack = engine.put(format!("k{i:02}"), "v").unwrap();
-        assert_eq!((ack.seq, ack.pending), (i, i % 5), "counted, not seq % n: nothing else is pending");
+        assert_eq!((ack.seq, ack.pending), (i, i % 5), "counted from the last sync");
         assert_eq!(ack.durable, i % 5 == 0);
         assert_eq!(engine.len() as u64, i, "visible when answered");
         let calls: Vec<Call> = disk.take_log_calls().into_iter().map(|(call, _)| call).collect();
         assert_eq!(calls, if i % 5 == 0 { vec![Call::Write, Call::Sync] } else { vec![] });
     }
     kill(engine, &disk);
-    assert_eq!(place.open().len(), 10, "the two pending ones were never handed to the system");
+    assert_eq!(place.open().len(), 10, "the two pending writes never reached the operating system");
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn pending_writes_are_counted_from_the_last_sync() {
 }
 
 #[test]
-fn lowering_the_batch_size_below_what_is_pending_flushes_at_once() {
+fn lowering_the_batch_size_below_the_pending_writes_flushes_at_once() {
     let place = Place::new();
     let engine = place.options().batch_size(5).open().unwrap();
     for i in 0..3 {
@@ -105,15 +105,15 @@ fn the_background_flush_bounds_the_age_of_pending_writes() {
     for round in 1..=3 {
         engine.put(format!("k{round}"), "1").unwrap();
         while engine.pending() > 0 {
-            std::thread::yield_now(); // ends with the flush, or the test hangs and so fails
+            std::thread::yield_now(); // without the flush this would never end
         }
         assert_eq!(engine.stats().durable, round);
     }
 }
 
-/// An orderly close marks the log, so that rot in the last group is seen; and the mark is durable.
+/// A clean close writes a durable mark, so that damage in the last group is seen.
 #[test]
-fn the_mark_of_an_orderly_close_is_one_write_and_one_sync() {
+fn the_mark_of_a_clean_close_is_one_write_and_one_sync() {
     let (place, disk) = (Place::new(), FaultyDisk::default());
     let engine = place.options().disk(Arc::new(disk.clone())).open().unwrap();
     engine.put("x", "1").unwrap();
@@ -122,15 +122,15 @@ fn the_mark_of_an_orderly_close_is_one_write_and_one_sync() {
     assert_eq!(disk.take_log_calls(), [(Call::Write, 33), (Call::Sync, 0)]);
 }
 
-/// The number of the last write is 2^62: a store of an empty snapshot that says it is near.
+/// The last write of a store has the number 2^62. The store here has an empty snapshot with a number close to it.
 #[test]
-fn the_numbers_of_writes_end_with_an_error_and_not_before() {
+fn the_last_sequence_number_can_be_used_and_the_next_one_is_an_error() {
     const LAST: u64 = 1 << 62;
     let place = Place::new();
     let mut header = [0; 96];
     header[..12].copy_from_slice(b"\x89kvsna\r\n\x01\0\0\0");
     header[32..40].copy_from_slice(&(LAST - 2).to_le_bytes());
-    header[56..72].copy_from_slice(&0x99aa_06d3_0147_98d8_6001_c324_468d_497f_u128.to_le_bytes()); // of no entries
+    header[56..72].copy_from_slice(&0x99aa_06d3_0147_98d8_6001_c324_468d_497f_u128.to_le_bytes()); // the digest of no entries
     let check = crc32fast::hash(&header[..92]);
     header[92..].copy_from_slice(&check.to_le_bytes());
     std::fs::write(&place.snapshot, header).unwrap();
@@ -194,7 +194,7 @@ fn scans_are_in_key_order_and_stop_at_the_prefix() {
         engine.put(format!("user:{i:04}"), i.to_string()).unwrap();
     }
     engine.put("user", "shorter").unwrap();
-    engine.put("user;", "behind").unwrap();
+    engine.put("user;", "after them").unwrap();
     let keys: Vec<_> = engine.keys("user:").map(|key| key.unwrap()).collect();
     assert_eq!(keys.len(), 1000);
     assert!(keys.is_sorted());
@@ -204,7 +204,7 @@ fn scans_are_in_key_order_and_stop_at_the_prefix() {
 }
 
 #[test]
-fn a_snapshot_replaces_the_log_and_says_the_same() {
+fn a_snapshot_replaces_the_log_and_holds_the_same_entries() {
     let place = Place::new();
     let engine = place.options().batch_size(3).open().unwrap();
     for i in 0..100 {
@@ -231,7 +231,7 @@ fn a_snapshot_replaces_the_log_and_says_the_same() {
 }
 
 #[test]
-fn opening_says_how_far_it_has_come_about_each_mebibyte() {
+fn opening_reports_its_progress_about_each_mebibyte() {
     const MEBIBYTE: u64 = 1 << 20;
     let place = Place::new();
     let engine = place.options().batch_size(1000).open().unwrap();
@@ -247,8 +247,8 @@ fn opening_says_how_far_it_has_come_about_each_mebibyte() {
     drop(engine);
     let bytes = |path| std::fs::metadata(path).unwrap().len();
     let (snapshot, total) = (bytes(&place.snapshot), bytes(&place.snapshot) + bytes(&place.wal));
-    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let tell = Arc::clone(&told);
+    let reported = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let tell = Arc::clone(&reported);
     let options = place.options();
     assert!(format!("{options:?}").contains("Progress(none)"));
     let options = options.progress(move |at, of| tell.lock().unwrap().push((at, of)));
@@ -256,15 +256,15 @@ fn opening_says_how_far_it_has_come_about_each_mebibyte() {
     let engine = options.open().unwrap();
     assert_eq!(engine.recovery().snapshot_bytes, snapshot);
     assert_eq!(engine.recovery().log_bytes, total - snapshot);
-    let told = told.lock().unwrap();
-    assert!(told.iter().all(|&(at, of)| at < total && of == total), "{told:?} of {total}");
-    assert_eq!(told[0].0, 96, "the first block of the snapshot");
-    let steps: Vec<u64> = told.windows(2).map(|two| two[1].0 - two[0].0).collect();
+    let reported = reported.lock().unwrap();
+    assert!(reported.iter().all(|&(at, of)| at < total && of == total), "{reported:?} of {total}");
+    assert_eq!(reported[0].0, 96, "the first block of the snapshot");
+    let steps: Vec<u64> = reported.windows(2).map(|two| two[1].0 - two[0].0).collect();
     assert_eq!(steps.len() as u64, total / (MEBIBYTE + 30_000), "{steps:?}");
     assert!(steps.iter().all(|step| (MEBIBYTE..MEBIBYTE + 40_000).contains(step)), "{steps:?}");
 }
 
-/// A thousand entries are read at a time, and up to a mebibyte is written at a time; the header last.
+/// Entries are written in portions of up to a mebibyte, and the header last.
 #[test]
 fn a_snapshot_is_a_few_large_writes_and_one_sync() {
     let (place, disk) = (Place::new(), FaultyDisk::default());
@@ -324,8 +324,8 @@ fn a_closed_store_refuses_writes_and_frees_its_files() {
     assert_eq!(place.open().len(), 1);
 }
 
-/// Between the last sync of a close and its answer no writer may come in: every OK is in the file
-/// when the lock is free, and nothing is written after that.
+/// No write may be accepted between the last sync of a close and its answer. When the lock is free, every acknowledged
+/// write is in the file, and nothing is written afterwards.
 #[test]
 fn closing_under_load_loses_no_acknowledged_write() {
     for round in 0..60 {
@@ -343,7 +343,7 @@ fn closing_under_load_loses_no_acknowledged_write() {
                             Err(error) => panic!("{error}"),
                         }
                     }
-                    unreachable!("the store is closed some time")
+                    unreachable!("the store is closed at some time")
                 }
             };
             let writers: Vec<_> = (0..4).map(|thread| scope.spawn(writer(thread))).collect();
@@ -354,7 +354,7 @@ fn closing_under_load_loses_no_acknowledged_write() {
             closers.into_iter().for_each(|closer| closer.join().unwrap().unwrap());
             let length = std::fs::metadata(&place.wal).unwrap().len();
             let counts: Vec<u64> = writers.into_iter().map(|writer| writer.join().unwrap()).collect();
-            assert_eq!(std::fs::metadata(&place.wal).unwrap().len(), length, "nothing is written behind a close");
+            assert_eq!(std::fs::metadata(&place.wal).unwrap().len(), length, "nothing is written after a close");
             counts.iter().sum()
         });
         assert_eq!(engine.pending(), 0);
@@ -384,7 +384,7 @@ fn the_batch_size_can_be_lowered_under_load() {
         }
         let syncs = engine.stats().syncs;
         engine.set_batch_size(1).unwrap();
-        assert!(engine.stats().syncs <= syncs + 4, "one sync for what was pending, and the writers' own since");
+        assert!(engine.stats().syncs <= syncs + 4, "one sync for the pending writes, and those of the writers since");
     });
 }
 
@@ -409,7 +409,7 @@ fn a_session_that_only_reads_changes_no_byte() {
 }
 
 #[test]
-fn names_that_would_be_one_file_are_refused() {
+fn paths_that_would_be_the_same_file_are_refused() {
     let place = Place::new();
     let (scratch, _) = create_scratch(&OsDisk, &place.dir.path().join("a")).unwrap();
     std::fs::remove_file(&scratch).unwrap();
@@ -424,8 +424,8 @@ fn names_that_would_be_one_file_are_refused() {
     assert!(matches!(second, Err(Error::Locked { path, .. }) if path == place.snapshot));
 }
 
-/// Log order = apply order: what is in memory at the end is what a reopen finds, with writers that
-/// fight over few keys; and no acknowledged write is missing.
+/// Log order = apply order: many writers write to few keys, and reopening finds the same state as memory had at the
+/// end. No acknowledged write is missing.
 #[test]
 fn many_threads_see_one_order() {
     for batch_size in [1, 7, 1000] {

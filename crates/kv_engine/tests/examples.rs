@@ -1,4 +1,4 @@
-//! The programs of `examples` do what they say at their heads.
+//! The programs in `examples` do what their first lines say.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::io::{BufRead, BufReader};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
-/// Where cargo puts the examples: beside the directory of this program, in the same state as it.
+/// The path of an example. Cargo puts examples beside the directory of this program, built in the same way.
 fn example(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let built = BUILT.get_or_init(|| {
@@ -24,21 +24,21 @@ fn example(name: &str) -> PathBuf {
     built.join(name)
 }
 
-fn said(name: &str, args: &[&str]) -> Vec<String> {
+fn output_of(name: &str, args: &[&str]) -> Vec<String> {
     let output = Command::new(example(name)).args(args).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_string).collect()
 }
 
-/// Runs a program that goes on until it is killed, kills it after so many lines, and returns all that it said.
-fn said_until_killed(name: &str, dir: &Path, lines: usize) -> Vec<String> {
+/// Runs a program that runs until it is killed, kills it after this many lines, and returns all its lines.
+fn output_until_killed(name: &str, dir: &Path, lines: usize) -> Vec<String> {
     let mut child: Child = Command::new(example(name)).arg(dir).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let mut said = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let mut heard: Vec<String> = said.by_ref().take(lines).collect();
+    let mut output = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut read: Vec<String> = output.by_ref().take(lines).collect();
     child.kill().unwrap();
-    heard.extend(said);
+    read.extend(output);
     child.wait().unwrap();
-    heard
+    read
 }
 
 #[test]
@@ -46,9 +46,9 @@ fn the_counter_never_forgets_what_it_printed() {
     let dir = tempfile::tempdir().unwrap();
     let mut last = 0;
     for _ in 0..3 {
-        let counts = said_until_killed("counter", dir.path(), 20);
+        let counts = output_until_killed("counter", dir.path(), 20);
         let counts: Vec<u64> = counts.iter().map(|line| line.parse().unwrap()).collect();
-        // One may have been stored, and not yet printed, when the kill came.
+        // At the kill, one number may have been stored and not printed yet.
         assert!(counts[0] == last + 1 || counts[0] == last + 2, "{last}, then {counts:?}");
         assert!(counts.windows(2).all(|pair| pair[1] == pair[0] + 1), "{counts:?}");
         last = *counts.last().unwrap();
@@ -57,25 +57,25 @@ fn the_counter_never_forgets_what_it_printed() {
 
 #[test]
 fn threads_share_syncs() {
-    let said = said("threads", &["16"]);
-    let numbers: Vec<u64> = said[0].split(' ').filter_map(|word| word.parse().ok()).collect();
-    let [writes, threads, syncs] = numbers[..] else { panic!("{said:?}") };
+    let lines = output_of("threads", &["16"]);
+    let numbers: Vec<u64> = lines[0].split(' ').filter_map(|word| word.parse().ok()).collect();
+    let [writes, threads, syncs] = numbers[..] else { panic!("{lines:?}") };
     assert_eq!((writes, threads), (1600, 16));
-    assert!(syncs < writes, "{said:?}");
+    assert!(syncs < writes, "{lines:?}");
 }
 
 #[test]
-fn no_money_is_lost_whenever_the_bank_is_killed() {
+fn no_money_is_lost_when_the_bank_is_killed() {
     let dir = tempfile::tempdir().unwrap();
     for lines in [2, 5, 3] {
-        let said = said_until_killed("transfer", dir.path(), lines);
-        assert!(said.len() >= lines && said.iter().all(|line| line.starts_with("sum 1000 after ")), "{said:?}");
+        let output = output_until_killed("transfer", dir.path(), lines);
+        assert!(output.len() >= lines && output.iter().all(|line| line.starts_with("sum 1000 after ")), "{output:?}");
     }
 }
 
 #[test]
 fn an_hour_of_a_sensor_is_read_back() {
     let expected = ["2880 readings, 2880 of them from the snapshot", "inside/12:00 20.0 °C", "inside/12:15 20.8 °C"];
-    assert_eq!(said("series", &[])[..3], expected);
-    assert_eq!(said("series", &[]).len(), 5);
+    assert_eq!(output_of("series", &[])[..3], expected);
+    assert_eq!(output_of("series", &[]).len(), 5);
 }

@@ -1,5 +1,5 @@
-//! Files that are not what they should be: foreign, mixed up, missing, linked, somebody else's. All
-//! refused by name, none touched; and a disk that is really full.
+//! Wrong files: foreign, mixed up, missing, linked, or of another user. All are refused by name, and none is changed.
+//! And a disk that is really full.
 #![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
 
 mod support;
@@ -9,11 +9,13 @@ use std::fs;
 use support::Place;
 
 #[test]
-fn a_directory_that_is_not_there_is_told_and_not_made() {
+fn a_missing_directory_is_reported_and_not_created() {
     let place = Place::new();
     let directory = place.wal.with_file_name("not there");
     let error = kv_engine::Options::new(directory.join("kv.wal"), &place.snapshot).open().unwrap_err().to_string();
-    assert!(error.starts_with("the directory is not there, make it first: locking") && error.contains("not there/kv.wal.lock: "));
+    assert!(
+        error.starts_with("the directory does not exist, make it first: locking") && error.contains("not there/kv.wal.lock: ")
+    );
     assert!(!directory.exists());
 }
 
@@ -31,7 +33,7 @@ fn files_that_are_not_one_store_are_refused() {
     fs::copy(&b.snapshot, &a.snapshot).unwrap();
     assert!(matches!(a.options().open(), Err(Error::Mismatch { .. })), "another store's snapshot");
     fs::remove_file(&a.snapshot).unwrap();
-    assert!(matches!(a.options().open(), Err(Error::Mismatch { .. })), "the log begins after a snapshot that is gone");
+    assert!(matches!(a.options().open(), Err(Error::Mismatch { .. })), "the log begins after a snapshot that is missing");
     assert!(!inspect::verify(&a.wal, &a.snapshot).is_sound());
     fs::write(&a.snapshot, own).unwrap();
     assert_eq!(a.open().len(), 2);
@@ -45,14 +47,14 @@ fn files_that_are_not_one_store_are_refused() {
     fs::write(&a.snapshot, newest).unwrap();
     assert_eq!(a.open().len(), 2);
 
-    // Removing both is a fresh store.
+    // Without both files it is a new store.
     fs::remove_file(&a.wal).unwrap();
     fs::remove_file(&a.snapshot).unwrap();
     assert!(a.open().recovery().created);
 }
 
 #[test]
-fn foreign_files_are_refused_and_not_touched() {
+fn foreign_files_are_refused_and_not_changed() {
     let place = Place::new();
     let cases: [(&[u8], &str); 5] = [
         (b"some text that a user keeps here\n", "not a kv-engine file"),
@@ -75,7 +77,7 @@ fn foreign_files_are_refused_and_not_touched() {
     assert!(place.options().open().unwrap_err().to_string().contains("is a directory"));
     fs::remove_dir(&place.wal).unwrap();
     fs::write(&place.wal, "").unwrap();
-    assert!(place.open().recovery().created, "an empty file, as mktemp makes one, holds nothing");
+    assert!(place.open().recovery().created, "an empty file, as mktemp makes one, is a new store");
 }
 
 #[test]
@@ -111,7 +113,7 @@ fn links_are_not_followed_and_other_files_stay_as_they_are() {
         assert!(place.options().open().unwrap_err().to_string().contains("symbolic link"), "{name:?}");
         fs::remove_file(name).unwrap();
     }
-    // Links at names like those of scratch files are neither followed nor removed.
+    // Links at names like those of scratch files are not followed and not removed.
     let links = [".tmp", ".tmp-0123456789abcdef", ".damaged-1"].map(|suffix| place.beside(suffix));
     links.iter().for_each(|link| symlink(&victim, link).unwrap());
     let engine = place.open();
@@ -125,7 +127,7 @@ fn links_are_not_followed_and_other_files_stay_as_they_are() {
 }
 
 #[test]
-fn a_log_missing_beside_a_snapshot_is_said_and_refused_in_strict_mode() {
+fn a_snapshot_without_its_log_is_reported_and_refused_in_strict_mode() {
     for empty in [false, true] {
         let place = Place::new();
         let engine = place.open();
@@ -143,13 +145,13 @@ fn a_log_missing_beside_a_snapshot_is_said_and_refused_in_strict_mode() {
         assert_eq!(place.wal.exists(), empty, "nothing was changed");
         let engine = place.open();
         assert_eq!(engine.len(), 1);
-        let says = if empty { "the log beside the snapshot is empty" } else { "there is no log beside the snapshot" };
+        let says = if empty { "the log is empty" } else { "there is no log" };
         assert!(engine.recovery().warnings()[0].contains(says), "{:?}", engine.recovery().warnings());
     }
 }
 
-/// A log begun beside a snapshot alone shares sequence numbers with the log that was there before;
-/// the two must never be taken for one history.
+/// A log that is begun beside a snapshot without a log has the same sequence numbers as the earlier log. The two must
+/// never be taken for one history.
 #[test]
 fn two_logs_never_mix_over_one_snapshot() {
     let place = Place::new();
@@ -160,7 +162,7 @@ fn two_logs_never_mix_over_one_snapshot() {
     engine.put("c", "3").unwrap();
     engine.close().unwrap();
 
-    // Another log by mistake: refused by name, nothing changed.
+    // Another log, by mistake: it is refused by name, and nothing is changed.
     let before = (fs::read(&place.wal).unwrap(), fs::read(&place.snapshot).unwrap());
     let other = kv_engine::Options::new(place.beside("2"), &place.snapshot);
     for _ in 0..2 {
@@ -171,7 +173,7 @@ fn two_logs_never_mix_over_one_snapshot() {
     assert!(!place.beside("2").exists());
     assert_eq!(place.open().len(), 3);
 
-    // The log moved away, a new one begun, and the old one back.
+    // The log is moved away, a new one is begun, and the old one is moved back.
     fs::rename(&place.wal, place.beside("-away")).unwrap();
     let engine = place.open();
     assert_eq!((engine.len(), engine.recovery().log_missing), (1, true));
@@ -183,7 +185,7 @@ fn two_logs_never_mix_over_one_snapshot() {
     assert!(!inspect::verify(&place.wal, &place.snapshot).is_sound());
 }
 
-/// In a shared directory such as `/tmp`, somebody else may have put a file at the name before us.
+/// In a shared directory like `/tmp`, another user may have put a file at the name before.
 #[test]
 fn a_file_of_another_user_in_a_shared_directory_is_refused() {
     use std::os::unix::fs::{PermissionsExt, chown};
@@ -196,7 +198,7 @@ fn a_file_of_another_user_in_a_shared_directory_is_refused() {
     const NOBODY: u32 = 65534;
     for path in [&place.wal, &place.snapshot, &place.beside(".lock")] {
         if let Err(error) = chown(path, Some(NOBODY), None) {
-            eprintln!("skipped: only root can give a file away: {error}");
+            eprintln!("skipped: only root can change the owner of a file: {error}");
             return;
         }
         let error = place.options().open().unwrap_err();
@@ -206,8 +208,8 @@ fn a_file_of_another_user_in_a_shared_directory_is_refused() {
     assert_eq!(place.open().len(), 1);
 }
 
-/// A real full disk, where one can be mounted: refused, snapshot too, and nothing lost when there
-/// is room again.
+/// A disk that is really full, if one can be mounted. Writes and snapshots are refused. Nothing is lost, and when there
+/// is space again, writes are accepted.
 #[test]
 fn a_file_system_that_is_really_full() {
     let dir = tempfile::tempdir().unwrap();
@@ -219,7 +221,7 @@ fn a_file_system_that_is_really_full() {
             return;
         }
     }
-    let lived = std::panic::catch_unwind(|| {
+    let outcome = std::panic::catch_unwind(|| {
         let (wal, snapshot, ballast) = (dir.path().join("kv.wal"), dir.path().join("kv.snapshot"), dir.path().join("ballast"));
         let options = kv_engine::Options::new(&wal, &snapshot).flush_interval(std::time::Duration::ZERO);
         fs::write(&ballast, vec![0; 400 << 10]).unwrap();
@@ -227,7 +229,7 @@ fn a_file_system_that_is_really_full() {
         let value = vec![b'v'; 10_000];
         let stored = (0..).take_while(|i| engine.put(format!("k{i:03}"), &value).is_ok()).count();
         assert!(matches!(engine.put("refused", &value), Err(Error::NoSpace { pending: 0, .. })));
-        assert!(matches!(engine.snapshot(), Err(Error::Io { .. })), "half of the disk is not enough for the same again");
+        assert!(matches!(engine.snapshot(), Err(Error::Io { .. })), "there is no space for a snapshot of the same size");
         assert_eq!(engine.len(), stored);
         fs::remove_file(&ballast).unwrap();
         engine.put("after", "1").unwrap();
@@ -238,19 +240,19 @@ fn a_file_system_that_is_really_full() {
         assert!((0..stored).all(|i| engine.get(format!("k{i:03}")).unwrap().as_deref() == Some(&value[..])));
     });
     assert!(mount(&["umount"]).unwrap().status.success());
-    lived.unwrap();
+    outcome.unwrap();
 }
 
-/// The lock files keep honest processes apart. Where they were removed, or the log is reached under another
-/// name, the log's own lock still does: two writers in one log would lose what was promised.
+/// Lock files keep processes apart. If they were removed, or the log is opened under another name, the lock of the log
+/// itself still does. Two writers in one log would lose promised writes.
 #[test]
-fn one_log_has_one_writer_whatever_happens_to_the_lock_files() {
+fn one_log_has_one_writer_even_if_the_lock_files_are_removed() {
     let (place, other) = (Place::new(), Place::new());
     for snapshot_first in [false, true] {
         let engine = place.open();
         engine.put("x", "1").unwrap();
         if snapshot_first {
-            engine.snapshot().unwrap(); // a new log took the place of the one that was opened
+            engine.snapshot().unwrap(); // a new log has replaced the one that was opened
         }
         for suffix in [".wal.lock", ".snapshot.lock"] {
             fs::remove_file(place.dir.path().join(format!("kv{suffix}"))).unwrap();
@@ -263,6 +265,6 @@ fn one_log_has_one_writer_whatever_happens_to_the_lock_files() {
         }
         engine.put("y", "2").unwrap();
         engine.close().unwrap();
-        assert!(place.open().get("y").unwrap().is_some(), "closing lets go of it");
+        assert!(place.open().get("y").unwrap().is_some(), "closing releases it");
     }
 }

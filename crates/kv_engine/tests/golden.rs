@@ -1,7 +1,7 @@
-//! Files of each format version, kept for good: they must open, and be written, byte for byte. The log has version 1;
-//! a snapshot has version 2 where values stay in it, else 1.
+//! Golden files of each format version. Today's program must open them, and must write the same bytes. The log has
+//! version 1. A snapshot has version 2 if values stay in it, otherwise version 1.
 //!
-//! `KV_BLESS=1 cargo test --test golden` writes them anew; that is a change of the format.
+//! `KV_BLESS=1 cargo test -p kv_engine --test golden` writes them again. That is a change of the format.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod support;
@@ -16,7 +16,7 @@ fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
 }
 
-/// A store with a snapshot, and a log with every kind of record behind it.
+/// Writes a store with a snapshot, and a log with records of every kind behind it.
 fn write_store(options: Options) {
     let disk = FaultyDisk::with_known_entropy(0x0123_4567_89ab_cdef);
     let engine = options.disk(Arc::new(disk.clone())).open().unwrap();
@@ -85,7 +85,7 @@ fn files_of_every_version_open_with_all_in_memory_and_with_values_on_disk() {
             let report = engine.recovery();
             assert_eq!((report.snapshot_seq, report.snapshot_keys, report.replayed, report.last_seq), (5, 3, 3, 8));
             assert!(report.closed_cleanly && report.tail == LogTail::Clean);
-            // The first opening with values on disk gives a snapshot without an index one.
+            // The first opening with values on disk adds an index to a snapshot without one.
             let expected = if on_disk { "v2.snapshot" } else { snapshot };
             assert_eq!(fs::read(&place.snapshot).unwrap(), fs::read(data(expected)).unwrap());
         }

@@ -1,5 +1,5 @@
-//! Sixty-four threads that write to one store when its disk fails or fills: each of them is told, none hangs, and
-//! what was answered with OK, and only that or what is in doubt, is there afterwards.
+//! Sixty-four threads write to one store when its disk fails or fills. Each thread gets an error, and none hangs.
+//! Afterwards the store holds every acknowledged write, and besides these only writes in doubt.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod support;
@@ -19,10 +19,10 @@ fn keys(engine: &Engine) -> BTreeSet<String> {
     engine.keys("").map(|key| String::from_utf8(key.unwrap().to_vec()).unwrap()).collect()
 }
 
-/// Every writer puts its keys from the given one on, until it is told of an error; who has got how far, and
-/// that error. Keys whose put was durable go to `durable`.
-fn write_until_told(engine: &Engine, durable: &Mutex<BTreeSet<String>>) -> Vec<(usize, Error)> {
-    let until_told = |writer| {
+/// Every writer puts its keys until it gets an error. Returns how far each one came, and its error. Keys whose put was
+/// durable go to `durable`.
+fn write_until_error(engine: &Engine, durable: &Mutex<BTreeSet<String>>) -> Vec<(usize, Error)> {
+    let until_error = |writer| {
         (0..).find_map(|n| match engine.put(key(writer, n), "v") {
             Ok(ack) => {
                 if ack.durable {
@@ -34,18 +34,18 @@ fn write_until_told(engine: &Engine, durable: &Mutex<BTreeSet<String>>) -> Vec<(
         })
     };
     std::thread::scope(|scope| {
-        let writers: Vec<_> = (0..WRITERS).map(|writer| scope.spawn(move || until_told(writer))).collect();
+        let writers: Vec<_> = (0..WRITERS).map(|writer| scope.spawn(move || until_error(writer))).collect();
         writers.into_iter().map(|writer| writer.join().unwrap().unwrap()).collect()
     })
 }
 
 #[test]
-fn a_sync_that_fails_is_told_to_every_writer() {
+fn every_writer_gets_the_error_of_a_failed_sync() {
     for batch_size in [1, 5, 100] {
         let (place, disk, durable) = (Place::new(), FaultyDisk::default(), Mutex::default());
         let engine = place.options().disk(Arc::new(disk.clone())).batch_size(batch_size).open().unwrap();
         disk.plan(Plan::fail(Call::Sync, ".wal", EIO).after(9));
-        let ends = write_until_told(&engine, &durable);
+        let ends = write_until_error(&engine, &durable);
         assert!(ends.iter().all(|(_, error)| matches!(error, Error::Poisoned { .. })), "{ends:?}");
         assert!(matches!(engine.flush(), Err(Error::Poisoned { .. })));
         kill(engine, &disk);
@@ -56,16 +56,16 @@ fn a_sync_that_fails_is_told_to_every_writer() {
 }
 
 #[test]
-fn a_full_disk_is_told_to_every_writer_and_when_there_is_room_they_go_on() {
+fn every_writer_gets_the_error_of_a_full_disk_and_goes_on_when_there_is_room() {
     for batch_size in [1, 5, 100] {
         let (place, disk, durable) = (Place::new(), FaultyDisk::default(), Mutex::default());
         let engine = place.options().disk(Arc::new(disk.clone())).batch_size(batch_size).open().unwrap();
         disk.plan(Plan::fail(Call::Write, ".wal", ENOSPC).after(5).short(7));
-        let ends = write_until_told(&engine, &durable);
+        let ends = write_until_error(&engine, &durable);
         assert!(ends.iter().all(|(_, error)| matches!(error, Error::NoSpace { .. })), "{ends:?}");
         let accepted: BTreeSet<_> =
             ends.iter().enumerate().flat_map(|(writer, (n, _))| (0..*n).map(move |n| key(writer, n))).collect();
-        assert_eq!(keys(&engine), accepted, "what was refused is not there");
+        assert_eq!(keys(&engine), accepted, "refused writes are not there");
         disk.heal();
         std::thread::scope(|scope| {
             for (writer, (told, _)) in ends.iter().enumerate() {
@@ -74,7 +74,7 @@ fn a_full_disk_is_told_to_every_writer_and_when_there_is_room_they_go_on() {
             }
         });
         engine.flush().unwrap();
-        // What was refused took no number.
+        // Refused writes took no sequence number.
         let writes = accepted.len() + 10 * WRITERS;
         assert_eq!((engine.len(), engine.stats().durable), (writes, writes as u64));
         kill(engine, &disk);

@@ -1,5 +1,5 @@
-//! Values that stay in the snapshot: the same store, whatever is in memory and what is not; and damage of what is not is
-//! an error where it is met, never a wrong value.
+//! Values that stay in the snapshot: the store behaves as with all values in memory. Damage in the snapshot is an error
+//! where it is met, never a wrong value.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod support;
@@ -76,9 +76,10 @@ fn a_store_with_values_on_disk_is_the_same_store() {
     for _ in 0..6 {
         let place = Place::new();
         let mut model = Model::new();
-        for life in 0..12 {
-            // Every fourth life has all in memory: it writes a snapshot without an index, which the next one saves anew.
-            let in_memory = life % 4 == 3;
+        for session in 0..12 {
+            // Every fourth session has all values in memory. It writes a snapshot without an index, and the next
+            // session adds one.
+            let in_memory = session % 4 == 3;
             let disk = FaultyDisk::default();
             let options = if in_memory { place.options() } else { on_disk(&place) };
             let engine = options.disk(Arc::new(disk.clone())).open().unwrap();
@@ -88,7 +89,7 @@ fn a_store_with_values_on_disk_is_the_same_store() {
                 if random.below(100) == 0 {
                     let taken = engine.snapshot().unwrap();
                     assert_eq!((taken.keys, taken.digest), (model.len() as u64, engine.digest()));
-                    assert_eq!(engine.stats().keys, model.len() as u64, "what the snapshot holds is no longer in memory");
+                    assert_eq!(engine.stats().keys, model.len() as u64, "writes that the snapshot holds are no longer in memory");
                 }
             }
             check(&engine, &model, &mut random);
@@ -96,7 +97,7 @@ fn a_store_with_values_on_disk_is_the_same_store() {
                 kill(engine, &disk);
             } else {
                 engine.close().unwrap();
-                assert_eq!(contents(&engine), model, "what was there can be read after closing, too");
+                assert_eq!(contents(&engine), model, "reads work after closing too");
             }
         }
         assert!(inspect::verify(&place.wal, &place.snapshot).is_sound());
@@ -111,7 +112,7 @@ fn checkpoints_go_on_while_others_write_and_read() {
         for n in 0..4_u32 {
             let engine = &engine;
             scope.spawn(move || {
-                // On a busy machine the checkpoints' thread may get its turn late.
+                // On a busy machine the checkpoint thread may run late.
                 let enough = |round: u32| round >= 1500 && engine.stats().snapshots > 1;
                 for round in (0..300_000_u32).take_while(|round| !enough(*round)) {
                     let key = [&n.to_be_bytes()[..], &(round % 100).to_be_bytes()].concat();
@@ -136,7 +137,7 @@ fn checkpoints_go_on_while_others_write_and_read() {
     assert_eq!(contents(&on_disk(&place).open().unwrap()), contents(&engine));
 }
 
-/// A log of writes over a snapshot, both of these entries.
+/// A closed store with this many entries, all of them in the snapshot.
 fn filled(place: &Place, count: u32) -> Model {
     let engine = on_disk(place).batch_size(1000).open().unwrap();
     let mut model = Model::new();
@@ -151,7 +152,7 @@ fn filled(place: &Place, count: u32) -> Model {
 }
 
 #[test]
-fn opening_reads_the_root_alone_and_a_lookup_a_block_of_each_level() {
+fn opening_reads_only_the_root_and_a_lookup_one_block_of_each_level() {
     let place = Place::new();
     let model = filled(&place, 20_000);
     let disk = FaultyDisk::default();
@@ -173,7 +174,7 @@ fn a_damaged_block_is_an_error_where_it_is_met_and_the_rest_is_served_and_writte
     let half = bytes.len() / 2;
     bytes[half] ^= 4;
     fs::write(&place.snapshot, &bytes).unwrap();
-    assert!(matches!(place.options().open(), Err(Error::Damaged { .. })), "all in memory: refused, as ever");
+    assert!(matches!(place.options().open(), Err(Error::Damaged { .. })), "with all values in memory it is refused");
     let engine = on_disk(&place).open().unwrap();
     let mut damaged = Vec::new();
     for (key, value) in &model {
@@ -181,26 +182,26 @@ fn a_damaged_block_is_an_error_where_it_is_met_and_the_rest_is_served_and_writte
             Ok(found) => assert_eq!(found.as_deref(), Some(&value[..])),
             Err(Error::Damaged { path, offset, reason }) => {
                 assert!(path == place.snapshot && offset <= half as u64 && half as u64 - offset < 5000, "{offset}");
-                assert!(reason.contains("kv_cli verify") && reason.contains("not served"), "{reason}");
+                assert!(reason.contains("kv_cli verify") && reason.contains("cannot be read"), "{reason}");
                 damaged.push(key.clone());
             }
             Err(error) => panic!("{error}"),
         }
     }
     assert!((10..200).contains(&damaged.len()), "{}", damaged.len());
-    // What was scanned before the block is right; then there is an error, and an end.
+    // A scan returns the right entries before the block, then an error, and then it ends.
     let scanned: Vec<_> = engine.scan("").collect();
     let (last, before) = scanned.split_last().unwrap();
     assert!(matches!(last, Err(Error::Damaged { .. })));
     assert!(
         before.iter().zip(&model).all(|(found, entry)| found.as_ref().is_ok_and(|(key, value)| (key, &value.to_vec()) == entry))
     );
-    // A delete would have to know whether there is a key.
+    // A delete must know whether the key exists.
     assert!(matches!(engine.delete(&damaged[0]), Err(Error::Damaged { .. })));
     engine.put(&damaged[0], "new").unwrap();
     assert_eq!(engine.get(&damaged[0]).unwrap().as_deref(), Some(&b"new"[..]));
     assert!(engine.delete(&damaged[0]).unwrap().is_some());
-    // A snapshot of what cannot be read is not taken, and the damaged one is not replaced.
+    // While entries cannot be read, no snapshot is taken, and the damaged one is not replaced.
     assert!(matches!(engine.snapshot(), Err(Error::Damaged { .. })));
     assert_eq!(fs::read(&place.snapshot).unwrap(), bytes);
     assert_eq!(engine.get(&damaged[0]).unwrap(), None);
@@ -225,7 +226,7 @@ fn a_read_error_is_an_error_and_not_a_missing_key() {
     assert!(matches!(engine.count(), Err(Error::Io { .. })));
 }
 
-/// A checkpoint that fails leaves what was frozen for it where readers find it; the next one holds it too.
+/// A checkpoint that fails leaves its frozen writes where readers find them. The next checkpoint holds them too.
 #[test]
 fn a_checkpoint_that_fails_takes_nothing_away() {
     let place = Place::new();
@@ -250,7 +251,7 @@ fn a_checkpoint_that_fails_takes_nothing_away() {
     }
 }
 
-/// The snapshot of a log that is missing is saved anew under another store's id, and read there.
+/// If the log is missing, the snapshot is saved again with a new store id.
 #[test]
 fn a_snapshot_without_its_log_begins_a_new_store() {
     let place = Place::new();

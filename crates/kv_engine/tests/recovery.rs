@@ -1,5 +1,5 @@
-//! Opening after a crash, and after damage: the verdict is right for every cut and every flipped
-//! bit, no wrong value is ever served, and nothing is destroyed.
+//! Opening after a crash and after damage. For every truncation and every flipped bit the verdict is right, no wrong
+//! value is served, and nothing is destroyed.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod support;
@@ -14,8 +14,8 @@ use support::{FaultyDisk, Place, contents, kill};
 
 type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// A log of a few writes, each synced, that was killed and not closed; and the contents after each.
-/// Its bytes are the same in every run: a checksum that begins with a zero would be a zero tail.
+/// The log of a killed session with a few synced writes, and the contents after each write. Its bytes are the same in
+/// every run: a checksum that happens to end with a zero would look like reserved space.
 fn small_log(place: &Place) -> Vec<Contents> {
     let disk = FaultyDisk::with_known_entropy(0x0123_4567_89ab_cdef);
     let engine = place.options().disk(Arc::new(disk.clone())).open().unwrap();
@@ -36,7 +36,7 @@ fn small_log(place: &Place) -> Vec<Contents> {
     states
 }
 
-/// Offsets at which the records of a log begin, and its end.
+/// The offsets of the records of a log, and of its end.
 fn record_offsets(wal: &Path) -> Vec<u64> {
     let mut offsets = Vec::new();
     let summary = inspect::log(wal, 0, |entry| {
@@ -55,7 +55,7 @@ fn open_with(place: &Place, bytes: &[u8]) -> kv_engine::Result<kv_engine::Engine
 }
 
 #[test]
-fn a_log_cut_at_any_byte_gives_the_prefix_before_the_cut_and_goes_on() {
+fn a_log_truncated_at_any_byte_gives_the_prefix_before_it_and_can_be_continued() {
     let place = Place::new();
     let states = small_log(&place);
     let whole = fs::read(&place.wal).unwrap();
@@ -64,7 +64,7 @@ fn a_log_cut_at_any_byte_gives_the_prefix_before_the_cut_and_goes_on() {
     for cut in 1..whole.len() {
         let opened = open_with(&place, &whole[..cut]);
         if (cut as u64) < offsets[0] {
-            // A header is written whole before the log gets its name: no crash can cut it.
+            // The header is complete before the log gets its name, so no crash can truncate it.
             assert!(matches!(opened, Err(Error::Damaged { .. })), "cut {cut}");
             assert_eq!(fs::read(&place.wal).unwrap(), whole[..cut], "bytes untouched");
             continue;
@@ -73,7 +73,7 @@ fn a_log_cut_at_any_byte_gives_the_prefix_before_the_cut_and_goes_on() {
         let report = engine.recovery();
         let kept = offsets[2..].iter().filter(|&&end| end <= cut as u64).count();
         assert_eq!(contents(&engine), states[kept], "cut {cut}");
-        // Zeros at the end are no part of a record.
+        // Zeros at the end are not part of a record.
         let content = whole[..cut].iter().rposition(|&byte| byte != 0).unwrap() as u64 + 1;
         let last = *offsets.iter().rfind(|&&end| end <= cut as u64).unwrap();
         match &report.tail {
@@ -85,7 +85,7 @@ fn a_log_cut_at_any_byte_gives_the_prefix_before_the_cut_and_goes_on() {
             }
             tail => panic!("cut {cut}: {tail:?}"),
         }
-        // What is written behind a cut tail is there at the next opening.
+        // A write after the truncated tail is there at the next opening.
         engine.put("after", "the cut").unwrap();
         drop(engine);
         let engine = place.open();
@@ -95,7 +95,7 @@ fn a_log_cut_at_any_byte_gives_the_prefix_before_the_cut_and_goes_on() {
     }
 }
 
-/// What a flipped bit may lead to: a refusal, or a prefix; and which verdict.
+/// Checks the effect of a flipped bit: a refusal, or a prefix with the right verdict.
 fn check_flip(place: &Place, whole: &[u8], bit: usize, states: &[Contents], offsets: &[u64]) {
     let mut bytes = whole.to_vec();
     bytes[bit / 8] ^= 1 << (bit % 8);
@@ -109,7 +109,7 @@ fn check_flip(place: &Place, whole: &[u8], bit: usize, states: &[Contents], offs
     let engine = opened.unwrap();
     let hit = offsets.iter().rposition(|&begin| begin <= at).unwrap();
     let kept = hit.saturating_sub(1);
-    assert_eq!(contents(&engine), states[kept.min(states.len() - 1)], "bit {bit}: the state before the record that was hit");
+    assert_eq!(contents(&engine), states[kept.min(states.len() - 1)], "bit {bit}: the state before the damaged record");
     let records = offsets.len() - 1;
     let (cut, damaged) = match &engine.recovery().tail {
         LogTail::Torn(cut) => (cut.clone(), false),
@@ -117,12 +117,12 @@ fn check_flip(place: &Place, whole: &[u8], bit: usize, states: &[Contents], offs
         tail => panic!("bit {bit}: {tail:?}"),
     };
     assert_eq!(cut.offset, offsets[hit], "bit {bit}");
-    // Every record was synced; the one after it says so. Only the last has no witness.
+    // Every record was synced, and the one after it proves that. Only the last one has no proof.
     assert_eq!(damaged, hit < records - 1, "bit {bit} in record {hit} of {records}");
     drop(engine);
     let kept_copy = place.beside(".damaged-1");
     if damaged {
-        assert_eq!(fs::read(&kept_copy).unwrap(), bytes, "the damaged log is kept whole");
+        assert_eq!(fs::read(&kept_copy).unwrap(), bytes, "the damaged log is kept complete");
         fs::remove_file(&kept_copy).unwrap();
     }
     assert!(!kept_copy.exists());
@@ -188,14 +188,14 @@ fn every_flipped_bit_and_every_cut_of_a_snapshot_is_refused_and_nothing_is_chang
     for cut in 0..snapshot.len() {
         refused(&snapshot[..cut], &format!("cut {cut}"));
     }
-    refused(&[&snapshot[..], b"x"].concat(), "a byte more");
+    refused(&[&snapshot[..], b"x"].concat(), "one more byte");
     fs::write(&place.snapshot, &snapshot).unwrap();
     assert_eq!(place.open().len(), 6);
 }
 
-/// Every block holds its checks, and the header holds its own; but they are not of one snapshot.
+/// All checks of the blocks and of the header hold, but they belong to different snapshots.
 #[test]
-fn a_snapshot_whose_header_promises_another_state_is_refused() {
+fn a_snapshot_whose_header_belongs_to_another_state_is_refused() {
     let place = small_snapshot(5);
     let whole = fs::read(&place.snapshot).unwrap();
     for at in [40, 56] {
@@ -222,7 +222,7 @@ fn every_flipped_bit_of_a_snapshot_of_several_blocks_is_seen_by_verify() {
 }
 
 #[test]
-fn strict_recovery_refuses_damage_and_changes_nothing_but_still_cuts_a_torn_tail() {
+fn strict_recovery_refuses_damage_and_changes_nothing_but_still_cuts_off_a_torn_tail() {
     let place = Place::new();
     small_log(&place);
     let whole = fs::read(&place.wal).unwrap();
@@ -243,7 +243,7 @@ fn strict_recovery_refuses_damage_and_changes_nothing_but_still_cuts_a_torn_tail
 }
 
 #[test]
-fn damage_names_the_lost_writes_and_each_damaged_log_is_kept_under_its_own_name() {
+fn the_lost_writes_are_reported_and_each_damaged_log_is_kept_under_its_own_name() {
     let place = Place::new();
     let states = small_log(&place);
     let whole = fs::read(&place.wal).unwrap();
@@ -260,7 +260,7 @@ fn damage_names_the_lost_writes_and_each_damaged_log_is_kept_under_its_own_name(
         assert!(warnings[1].contains(kept.to_str().unwrap()), "{warnings:?}");
         assert_eq!(fs::read(kept).unwrap(), bytes);
     }
-    // A recovery that was interrupted before the cut does not keep the same bytes twice.
+    // If recovery is interrupted before the truncation, the next one does not keep the same bytes again.
     let mut bytes = whole.clone();
     bytes[offsets[2] as usize] ^= 3;
     open_with(&place, &bytes).unwrap();
@@ -268,7 +268,7 @@ fn damage_names_the_lost_writes_and_each_damaged_log_is_kept_under_its_own_name(
 }
 
 #[test]
-fn zeros_behind_the_log_are_reserved_space_and_zeros_inside_are_damage() {
+fn zeros_after_the_log_are_reserved_space_and_zeros_inside_are_damage() {
     let place = Place::new();
     let states = small_log(&place);
     let whole = fs::read(&place.wal).unwrap();
@@ -279,7 +279,7 @@ fn zeros_behind_the_log_are_reserved_space_and_zeros_inside_are_damage() {
         assert_eq!(engine.recovery().tail, LogTail::Clean);
         drop(engine);
         let now = fs::read(&place.wal).unwrap();
-        assert!(now.starts_with(&whole) && now.len() < whole.len() + 100, "given back; two marks follow");
+        assert!(now.starts_with(&whole) && now.len() < whole.len() + 100, "the space is given back; two marks follow");
     }
     let mut bytes = whole.clone();
     bytes[offsets[2] as usize..offsets[3] as usize].fill(0);
@@ -310,8 +310,8 @@ fn records_deleted_doubled_or_swapped_are_damage_and_never_replayed_out_of_order
     }
 }
 
-/// A log is synced before it is opened, and only then gets its mark: so the mark proves that what
-/// stands before it had been synced, even a bad mark of an orderly close with nothing else behind.
+/// Opening syncs the log and only then writes its mark. So the mark proves that everything before it had been synced,
+/// even a bad mark of a clean close with nothing after it.
 #[test]
 fn a_bad_close_mark_before_a_later_session_is_damage() {
     let (place, disk) = (Place::new(), FaultyDisk::default());
@@ -330,7 +330,7 @@ fn a_bad_close_mark_before_a_later_session_is_damage() {
     assert_eq!(fs::read(place.beside(".damaged-1")).unwrap(), bytes);
 }
 
-/// The record that stands where another is due may itself be the proof.
+/// The record in the place of a missing one may itself be the proof.
 #[test]
 fn a_record_missing_before_the_last_is_damage() {
     let place = Place::new();
@@ -367,7 +367,7 @@ fn headers_with_impossible_numbers_are_refused() {
 }
 
 #[test]
-fn bytes_of_an_earlier_log_behind_the_tail_never_validate() {
+fn bytes_of_an_earlier_log_after_the_tail_never_pass_as_records() {
     let place = Place::new();
     let engine = place.open();
     engine.put("old", "1").unwrap();
@@ -375,7 +375,7 @@ fn bytes_of_an_earlier_log_behind_the_tail_never_validate() {
     engine.close().unwrap();
     let old = fs::read(&place.wal).unwrap();
     let old_offsets = record_offsets(&place.wal);
-    // The same store, a new log after a snapshot; and the old records behind it as stale blocks.
+    // The same store with a new log after a snapshot. The old records follow it, as stale blocks would.
     let engine = place.open();
     engine.snapshot().unwrap();
     engine.put("new", "1").unwrap();
@@ -387,7 +387,7 @@ fn bytes_of_an_earlier_log_behind_the_tail_never_validate() {
         assert_eq!(engine.len(), 2);
         assert!(matches!(engine.recovery().tail, LogTail::Torn(_) | LogTail::Clean));
     }
-    // The same log, after a torn tail was cut: what stood there cannot come back.
+    // The same log, after its torn tail was cut off: the old records cannot come back.
     let second = Place::new();
     small_log(&second);
     let whole = fs::read(&second.wal).unwrap();
@@ -395,11 +395,11 @@ fn bytes_of_an_earlier_log_behind_the_tail_never_validate() {
     let engine = open_with(&second, &whole[..offsets[5] as usize + 3]).unwrap();
     let mut batch = Batch::new();
     batch.put("k0", "batch").put("k9", "").delete("k2");
-    engine.write(batch).unwrap(); // the very bytes that were torn
+    engine.write(batch).unwrap(); // the same bytes that were torn before
     drop(engine);
     let again = fs::read(&second.wal).unwrap();
     let engine = open_with(&second, &[&again[..], &whole[offsets[6] as usize..]].concat()).unwrap();
-    assert_eq!(engine.get("k5").unwrap(), None, "the old sixth write stays cut");
+    assert_eq!(engine.get("k5").unwrap(), None, "the old sixth write does not come back");
 }
 
 #[test]
@@ -421,7 +421,7 @@ fn a_crash_between_snapshot_and_new_log_skips_what_the_snapshot_holds() {
     drop(engine);
     assert_eq!(place.open().len(), 2);
 
-    // Damage among the skipped: the snapshot is the proof, and nothing is lost.
+    // Damage in a skipped record: the snapshot is the proof, and no write is lost.
     let offsets = {
         fs::write(&place.wal, &log_before).unwrap();
         record_offsets(&place.wal)
@@ -439,8 +439,8 @@ fn a_crash_between_snapshot_and_new_log_skips_what_the_snapshot_holds() {
     }
 }
 
-/// One flipped bit in a length must not cost gigabytes: the head's check comes first, and a length
-/// is compared with the file before memory is taken.
+/// One flipped bit in a length must not cost gigabytes. The checksum of the header is checked first, and the length is
+/// compared with the file before memory is allocated.
 #[test]
 fn a_huge_length_is_a_torn_tail_and_takes_no_memory() {
     let place = Place::new();
@@ -463,7 +463,7 @@ fn a_huge_length_is_a_torn_tail_and_takes_no_memory() {
     }
 }
 
-/// All checks of the record hold, and it continues the chain; only its number is not the next one.
+/// All checks of the record hold and it continues the chain, but its number is not the next one.
 #[test]
 fn a_record_with_a_wrong_sequence_number_is_not_applied() {
     let place = Place::new();
@@ -495,7 +495,7 @@ fn an_unknown_kind_of_record_stops_with_a_clear_error() {
     let salt = u32::from_le_bytes(bytes[28..32].try_into().unwrap());
     let at = record_offsets(&place.wal)[3] as usize;
     for kind in [9, 4] {
-        // 4 is a block of a snapshot, which has no place in a log.
+        // 4 is a block of a snapshot, which does not belong in a log.
         bytes[at + 32] = kind;
         let mut hasher = crc32fast::Hasher::new_with_initial(salt);
         hasher.update(&bytes[at + 4..at + 33]);
@@ -506,10 +506,10 @@ fn an_unknown_kind_of_record_stops_with_a_clear_error() {
     }
 }
 
-/// Found by fuzzing: where a log's header is damaged, numbering goes on from its first record, whose
-/// number may be the last there is.
+/// Found by fuzzing: if the header of a log is damaged, the numbers are counted from its first record, and that record
+/// may have the last possible number.
 #[test]
-fn a_number_that_no_record_has_is_not_counted_from_where_the_header_is_damaged() {
+fn an_impossible_number_is_refused_if_the_header_is_damaged() {
     let place = Place::new();
     drop(small_log(&place));
     let mut bytes = fs::read(&place.wal).unwrap();
@@ -543,11 +543,11 @@ fn recovering_twice_gives_the_same() {
     }
 }
 
-/// The line and the sentences that a person reads, whole.
+/// The complete text of the report and its warnings.
 #[test]
-fn what_opening_found_is_said_in_these_words() {
+fn the_report_of_opening_in_words() {
     let place = Place::new();
-    let said = |engine: &kv_engine::Engine| {
+    let reported = |engine: &kv_engine::Engine| {
         let report = engine.recovery();
         let line = report.to_string();
         let (before, rest) = line.split_once(" in ").unwrap_or((&line, ""));
@@ -561,14 +561,14 @@ fn what_opening_found_is_said_in_these_words() {
     assert!(first.starts_with("new store, ") && first.ends_with(" ms"), "{first}");
     assert!(!engine.recovery().is_loss());
     drop(engine);
-    assert_eq!(said(&place.open()), line("recovered 0 keys: 0 from the snapshot, 0 log records (64 B)", "", false));
+    assert_eq!(reported(&place.open()), line("recovered 0 keys: 0 from the snapshot, 0 log records (64 B)", "", false));
     let empty = fs::read(&place.wal).unwrap();
     let engine = open_with(&place, &[&empty[..], b"torn"].concat()).unwrap();
-    assert!(said(&engine).0.ends_with("(138 B); it was not closed in order"), "{}", said(&engine).0);
+    assert!(reported(&engine).0.ends_with("(138 B); the last session did not shut down cleanly"), "{}", reported(&engine).0);
     engine.put("a", "1").unwrap();
     engine.close().unwrap();
     drop(engine);
-    assert_eq!(said(&place.open()), line("recovered 1 key: 0 from the snapshot, 1 log record (256 B)", "", false));
+    assert_eq!(reported(&place.open()), line("recovered 1 key: 0 from the snapshot, 1 log record (256 B)", "", false));
     let before = fs::read(&place.wal).unwrap();
     let engine = place.open();
     engine.snapshot().unwrap();
@@ -576,40 +576,40 @@ fn what_opening_found_is_said_in_these_words() {
     engine.put("c", "3").unwrap();
     engine.flush().unwrap();
     let mut killed = fs::read(&place.wal).unwrap();
-    killed.truncate(193); // behind it is the mark of the flush,
+    killed.truncate(193); // the mark of the flush follows,
     killed.push(0); // or space that was reserved
     engine.close().unwrap();
     drop(engine);
     let engine = open_with(&place, &killed).unwrap();
-    let text = "recovered 3 keys: 1 from the snapshot, 2 log records (193 B); it was not closed in order";
-    assert_eq!(said(&engine), line(text, "", false));
+    let text = "recovered 3 keys: 1 from the snapshot, 2 log records (193 B); the last session did not shut down cleanly";
+    assert_eq!(reported(&engine), line(text, "", false));
     drop(engine);
     killed.pop();
     let engine = open_with(&place, &killed).unwrap();
-    let bare = "/kv.wal: the log ends right behind write 3, without the space that is reserved there and without a mark: a write \
-                failed there, as on a full disk, or somebody cut the file; whether later writes are missing cannot be told";
-    assert_eq!(said(&engine), line(text, bare, false));
+    let bare = "/kv.wal: the log ends right after write 3, without reserved space and without a mark: a write failed there (for \
+                example on a full disk), or the file was truncated; later writes may be missing";
+    assert_eq!(reported(&engine), line(text, bare, false));
     drop(engine);
     let engine = open_with(&place, &killed[..killed.len() - 1]).unwrap();
-    let torn = "/kv.wal: torn record at byte 149: the file ends inside the record; kept 1 records, cut 43 bytes; no sync that \
-                covers them is known to have ended";
-    assert_eq!(said(&engine).1, torn);
+    let torn = "/kv.wal: torn record at byte 149: the file ends inside the record; kept 1 record, cut off 43 bytes; no sync \
+                is known to cover them";
+    assert_eq!(reported(&engine).1, torn);
     drop(engine);
     let engine = open_with(&place, &before).unwrap();
     let text = "recovered 1 key: 1 from the snapshot, 0 log records (256 B), 1 skipped";
-    assert_eq!(said(&engine), line(text, "", false));
+    assert_eq!(reported(&engine), line(text, "", false));
     drop(engine);
     fs::remove_file(&place.wal).unwrap();
     let engine = place.open();
-    let missing = "/kv.wal: there is no log beside the snapshot; the state is that after write 1, and later writes are missing; \
-                   nothing was changed; put the log back before the first write, which begins a new one";
-    let text = "recovered 1 key: 1 from the snapshot, 0 log records (0 B); it was not closed in order";
-    assert_eq!(said(&engine), line(text, missing, true));
+    let missing = "/kv.wal: there is no log, although there is a snapshot; the store holds the writes up to 1, later ones are \
+                   missing; no file was changed; put the log back before the first write, because that write begins a new log";
+    let text = "recovered 1 key: 1 from the snapshot, 0 log records (0 B); the last session did not shut down cleanly";
+    assert_eq!(reported(&engine), line(text, missing, true));
 }
 
-/// The checksums hold, so no rot and no crash did this: a program with a bug, or a forger.
+/// The checksums hold, so no damage and no crash can cause this, but a bug in a program or a forged file can.
 #[test]
-fn a_record_whose_content_is_not_possible_is_refused_and_nothing_is_changed() {
+fn a_record_with_impossible_content_is_refused_and_nothing_is_changed() {
     let place = Place::new();
     small_log(&place);
     let mut bytes = fs::read(&place.wal).unwrap();
@@ -621,14 +621,14 @@ fn a_record_whose_content_is_not_possible_is_refused_and_nothing_is_changed() {
     };
     let offsets = record_offsets(&place.wal);
     let (at, end) = (offsets[2] as usize, offsets[3] as usize);
-    bytes[at + 33] = 3; // neither a put nor a delete
+    bytes[at + 33] = 3; // not a put and not a delete
     let body_check = crc(&bytes[at + 33..end]);
     bytes[at + 28..at + 32].copy_from_slice(&body_check);
     let check = crc(&bytes[at + 4..at + 33]);
     bytes[at..at + 4].copy_from_slice(&check);
     let error = open_with(&place, &bytes).unwrap_err();
     assert!(matches!(error, Error::Damaged { offset, .. } if offset == offsets[2]), "{error:?}");
-    assert!(error.to_string().contains("the record's content is not possible, although its checksums hold"), "{error}");
+    assert!(error.to_string().contains("the record's content is invalid, although its checksums hold"), "{error}");
     assert_eq!(fs::read(&place.wal).unwrap(), bytes);
     assert!(!place.beside(".damaged-1").exists());
 }

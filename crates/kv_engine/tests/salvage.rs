@@ -1,8 +1,8 @@
-//! What the library reads out of damaged files: `export::read` only states that the store had, `export::salvage` only
-//! entries that were written, whatever byte is wrong.
+//! Reading damaged files, with any byte wrong: `export::read` gives only states that the store had, and
+//! `export::salvage` only entries that were written.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use kv_engine::export::{self, Salvaged};
+use kv_engine::export::{self, SalvageReport};
 use kv_engine::inspect::{self, Entry};
 use kv_engine::{Batch, Digest, Digester, Engine, Options};
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,7 +38,7 @@ impl Files {
         Ok(digester.digest())
     }
 
-    fn salvage(&self) -> (Entries, Salvaged) {
+    fn salvage(&self) -> (Entries, SalvageReport) {
         let mut entries = Entries::new();
         let salvaged = export::salvage(&self.log, &self.snapshot).each(|key, value| {
             assert!(entries.last_key_value().is_none_or(|(last, _)| **last < *key), "in key order");
@@ -49,7 +49,7 @@ impl Files {
         (entries, salvaged)
     }
 
-    /// Where the record of each write stands.
+    /// The place of the record of each write.
     fn records(&self) -> BTreeMap<u64, std::ops::Range<usize>> {
         let mut records = BTreeMap::new();
         inspect::log(&self.log, 0, |entry| {
@@ -66,9 +66,10 @@ impl Files {
     }
 }
 
-/// Every byte of both files, wrong or the last one: a state that was or an error, entries that were, and no panic.
+/// Each byte of both files is changed, and each file is truncated there. The result is an earlier state or an error,
+/// entries that were written, and no panic.
 #[test]
-fn whatever_byte_is_wrong_nothing_is_invented() {
+fn with_any_byte_wrong_no_entry_is_invented() {
     let files = Files::new();
     let engine = files.open();
     let (mut states, mut written) = (Vec::new(), BTreeSet::new());
@@ -112,18 +113,19 @@ fn whatever_byte_is_wrong_nothing_is_invented() {
             }
             let (entries, salvaged) = files.salvage();
             assert!(entries.iter().all(|(key, value)| written.contains(&(key.clone(), value.clone()))), "{at} {entries:?}");
-            // Without a word only where it is the state: a log that was cut between two records.
+            // Without a note the result must be a state of the store, as with a log that was truncated between two
+            // records.
             let is_state = path == &files.log && bytes.len() < good.len();
             assert!(!salvaged.notes.is_empty() || entries == whole || is_state, "{} {at}", path.display());
             found_all += usize::from(entries == whole);
         }
         fs::write(path, good).unwrap();
     }
-    assert!(found_all > 100, "what is wrong in a header hides nothing: {found_all}");
+    assert!(found_all > 100, "damage in a header hides nothing: {found_all}");
 }
 
 #[test]
-fn the_snapshot_is_believed_before_an_older_word_of_the_log() {
+fn an_entry_of_the_snapshot_wins_over_an_older_operation_of_the_log() {
     let files = Files::new();
     let engine = files.open();
     engine.put("a", "old").unwrap();
@@ -147,7 +149,7 @@ fn the_snapshot_is_believed_before_an_older_word_of_the_log() {
 }
 
 #[test]
-fn a_record_of_an_earlier_life_of_the_log_is_not_taken_for_a_later_one() {
+fn a_record_of_an_earlier_session_is_not_taken_for_a_later_one() {
     let files = Files::new();
     let engine = files.open();
     engine.put("a", "1").unwrap();
@@ -162,12 +164,12 @@ fn a_record_of_an_earlier_life_of_the_log_is_not_taken_for_a_later_one() {
     fs::write(&files.log, [&now[..], b"torn", &log[records[&2].clone()]].concat()).unwrap();
     let (entries, salvaged) = files.salvage();
     assert_eq!(entries, Entries::from([(b"a".to_vec(), b"1".to_vec()), (b"b".to_vec(), b"new".to_vec())]));
-    assert!(salvaged.notes.iter().any(|note| note.contains("is an old one (write 2)")), "{salvaged:?}");
+    assert!(salvaged.notes.iter().any(|note| note.contains("is from an earlier session (write 2)")), "{salvaged:?}");
     assert_eq!((salvaged.writes, salvaged.lost_writes), (2, 0));
 }
 
 #[test]
-fn whoever_breaks_off_gets_no_more() {
+fn a_caller_that_stops_gets_no_more_entries() {
     let files = Files::new();
     let engine = files.open();
     (0..10).try_for_each(|n| engine.put(format!("key{n}"), "v").map(drop)).unwrap();

@@ -1,4 +1,4 @@
-//! The figures of an open store, against what was done to it.
+//! The figures of an open store, compared with the operations on it.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use kv_engine::{Batch, Engine, Options};
@@ -35,7 +35,7 @@ fn groups_and_syncs_add_up() {
     assert_eq!(at(100.0), stats.sync_max);
     assert!(stats.sync_max <= stats.sync_total && stats.sync_total <= 3 * stats.sync_max);
 
-    // What is counted is counted from the opening on.
+    // The counters begin at the opening.
     engine.close().unwrap();
     let engine = options.open().unwrap();
     let stats = engine.stats();
@@ -45,7 +45,7 @@ fn groups_and_syncs_add_up() {
 }
 
 #[test]
-fn a_snapshot_is_told_of() {
+fn the_figures_of_snapshots() {
     let (dir, options) = options();
     let options = options.checkpoint_log_bytes(1 << 30).checkpoint_interval(Duration::from_secs(3600));
     let engine = options.clone().open().unwrap();
@@ -59,7 +59,7 @@ fn a_snapshot_is_told_of() {
     assert_eq!(stats.snapshot_bytes, std::fs::metadata(dir.path().join("snap")).unwrap().len());
     assert_eq!((stats.checkpointing, stats.checkpoint_read, stats.checkpoint_to_read), (false, 10, 10));
 
-    // The next one reads the ten entries of the old one and the three writes since; after a restart, too.
+    // The next one reads the ten entries of the old one and the three writes since, also after a restart.
     engine.close().unwrap();
     drop(engine);
     let engine = options.open().unwrap();

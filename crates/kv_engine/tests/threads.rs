@@ -1,5 +1,6 @@
-//! Real threads on the real disk: a short stress of everything that threads may do to one store at the same
-//! time, which `scripts/dev/thread-sanitizer` repeats under the ThreadSanitizer; and what schedules have found.
+//! Real threads on the real disk: a short stress of everything that threads may do to one store at the same time.
+//! `scripts/dev/thread-sanitizer` repeats it under the ThreadSanitizer. Also a bug that the exploration of schedules
+//! found.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod support;
@@ -16,8 +17,8 @@ use support::{Otherwise, Place, Wrapped};
 
 const WRITERS: u64 = 8;
 
-/// Puts, groups and deletes until the store is closed; returns how many writes were acknowledged and
-/// how many keys they left.
+/// Puts, batches and deletes until the store is closed. Returns the number of acknowledged writes and of the keys they
+/// left.
 fn write_until_closed(engine: &Engine, writer: u64) -> (u64, u64) {
     let (mut writes, mut keys) = (0, 0);
     for n in 0_u64.. {
@@ -39,10 +40,10 @@ fn write_until_closed(engine: &Engine, writer: u64) -> (u64, u64) {
             Err(error) => panic!("{error}"),
         }
     }
-    unreachable!("the store is closed some time")
+    unreachable!("the store is closed at some time")
 }
 
-/// Rounds of it: three, or as many as `KV_THREADS_ROUNDS` says.
+/// Three rounds, or the number in `KV_THREADS_ROUNDS`.
 #[test]
 fn writers_readers_snapshots_and_closes_at_the_same_time() {
     let rounds = std::env::var("KV_THREADS_ROUNDS").map_or(3, |n| n.parse().unwrap());
@@ -83,7 +84,7 @@ fn writers_readers_snapshots_and_closes_at_the_same_time() {
     }
 }
 
-/// A disk whose next sync says when it has begun and ends when it is told to, and whose clock panics once.
+/// A disk whose next sync signals its begin and waits for a signal to end, and whose clock panics once.
 #[derive(Clone, Debug)]
 struct Gate {
     begun: Arc<Mutex<Option<Sender<()>>>>,
@@ -139,10 +140,10 @@ impl Disk for Gate {
     }
 }
 
-/// A sync is under way, a writer waits for its end, and a third thread panics while it holds the log's
-/// lock. Found by schedules: the one that synced met the poisoned lock and left without a word.
+/// A sync is running, a writer waits for its end, and a third thread panics while it holds the log's lock. Found by the
+/// exploration of schedules: the thread that synced met the poisoned lock and returned without waking the writer.
 #[test]
-fn whoever_waits_for_a_sync_is_told_when_another_thread_has_panicked() {
+fn threads_that_wait_for_a_sync_get_an_error_if_another_thread_panics() {
     let place = Place::new();
     let gate = Gate { begun: Arc::default(), end: Arc::default(), clock_panics: Arc::default() };
     let engine = place.options().disk(Arc::new(gate.clone())).open().unwrap();
@@ -159,7 +160,7 @@ fn whoever_waits_for_a_sync_is_told_when_another_thread_has_panicked() {
     has_begun.recv().unwrap();
     let follows = put("follows");
     while engine.stats().appended < 2 {
-        std::thread::yield_now(); // then it sleeps, since the lock is free
+        std::thread::yield_now(); // when the write is appended and the lock is free, its thread sleeps
     }
     // The larger batch makes the first write visible at once, and its age is taken under the lock.
     gate.clock_panics.store(true, Ordering::Relaxed);

@@ -1,2 +1,3 @@
+//! The fuzz target `snapshot`, as libFuzzer runs it.
 #![no_main]
 libfuzzer_sys::fuzz_target!(|data: &[u8]| kv_engine_fuzz::snapshot::run(data));

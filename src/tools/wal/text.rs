@@ -31,7 +31,7 @@ pub(super) fn missed(from: u64, to: u64) -> (String, Tone) {
 /// Where the good records end and why; `None` for the end of a good log.
 pub(super) fn stop(tail: &LogTail) -> Option<(&Truncation, String, Tone)> {
     match tail {
-        LogTail::Torn(cut) => Some((cut, format!("TORN: {}; no completed sync is known to cover it", cut.fault), Tone::Torn)),
+        LogTail::Torn(cut) => Some((cut, format!("TORN: {}; no sync is known to cover it", cut.fault), Tone::Torn)),
         LogTail::Damaged(cut) => Some((cut, format!("DAMAGED: {}, and {}", cut.fault, cut.proof), Tone::Bad)),
         _ => None,
     }

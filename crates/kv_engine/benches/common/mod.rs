@@ -1,5 +1,5 @@
-//! A disk whose syncs take a time that is given, so that what is measured is the store's own work and not the
-//! disk of the machine; and keys and values. What a real disk makes of it: `scripts/compare-peers`.
+//! A disk whose syncs take a given time, so that the benchmarks measure the store's own work and not the disk of the
+//! machine; and keys and values. `scripts/compare-peers` measures with a real disk.
 #![allow(dead_code, reason = "each program uses some of it")]
 
 #[path = "../../tests/support/wrapped.rs"]
@@ -16,7 +16,7 @@ use wrapped::{Otherwise, Wrapped};
 
 pub(crate) const VALUE: [u8; 100] = [b'v'; 100];
 
-/// Key number `n`, 16 bytes; neighbours in number are far apart in order.
+/// Key number `n`, of 16 bytes. Keys with successive numbers are far apart in key order.
 pub(crate) fn key(n: u64) -> [u8; 16] {
     let mut key = [0; 16];
     key[..8].copy_from_slice(&n.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
@@ -24,7 +24,7 @@ pub(crate) fn key(n: u64) -> [u8; 16] {
     key
 }
 
-/// The operating system's disk, but a sync only waits so long.
+/// The real disk, except that a sync only waits for this time.
 #[derive(Debug)]
 struct Paced(Duration);
 
@@ -91,7 +91,7 @@ impl Disk for Paced {
     }
 }
 
-/// How to open a store in `dir`: no work in the background, and syncs that take `sync`.
+/// The options of a store in `dir` without work in the background, whose syncs take `sync`.
 pub(crate) fn options(dir: &Path, batch_size: u64, sync: Duration) -> Options {
     Options::new(dir.join("kv.wal"), dir.join("kv.snapshot"))
         .batch_size(batch_size)

@@ -1,9 +1,11 @@
-//! [`Delta`]: what a log says of each key that it touches, in key order, the last word only.
+//! [`Delta`]: the last operation on each key in a log, in key order.
 //!
-//! The writes stand one behind another in one piece of memory, as they came, and their places are sorted once, by
-//! eight bytes of the key: those behind what all keys begin with. Where these say nothing, the whole keys decide. So a
-//! log of a million writes costs two large allocations, which go back to the system when they are freed, instead of
-//! millions of small ones, which need not; and sorting hardly ever looks at a key, which would be a miss of the cache.
+//! The writes are stored one after another in one allocation, as they came. Their places are sorted once, by eight
+//! bytes of the key: the eight after the prefix that all keys have in common. If these are equal, the whole keys are
+//! compared.
+//!
+//! So a log of a million writes needs two large allocations, which return to the system when they are freed, and not
+//! millions of small ones, which may not. And the sort rarely reads a key, which would be a cache miss.
 
 use crate::memory;
 use crate::state::{self, OpRef};
@@ -13,14 +15,15 @@ use std::hint::black_box;
 pub(super) struct Delta {
     bytes: Vec<u8>,
     places: Vec<Place>,
-    /// All keys begin with so much of the first one.
+    /// The first key.
     first: Vec<u8>,
+    /// The length of the prefix that all keys have in common with it.
     common: usize,
-    /// So many places were made when keys had more in common.
+    /// The number of places that were made when the common prefix was longer.
     stale: usize,
 }
 
-/// Where an operation stands, in the order in which they are wanted: by key, of one key the latest first.
+/// The place of an operation. Places are ordered by key, and those of one key with the last operation first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place(u128);
 
@@ -38,17 +41,17 @@ impl Place {
     }
 }
 
-/// So long is a usual write.
+/// The length of a usual write.
 const USUAL_BYTES: usize = 64;
 
 impl Delta {
-    /// For writes of so many bytes together.
+    /// For writes with this total length.
     pub(super) fn with_capacity(bytes: usize) -> Delta {
         let places = memory::room(bytes / USUAL_BYTES);
         Delta { bytes: memory::room(bytes), places, ..Delta::default() }
     }
 
-    /// Takes up a write. `None`: not possible.
+    /// Adds a write. `None`: its content is not possible.
     pub(super) fn add(&mut self, body: &[u8]) -> Option<()> {
         if body.is_empty() {
             return None;
@@ -67,7 +70,7 @@ impl Delta {
         Some(())
     }
 
-    /// A key that has less in common with the first one than those before.
+    /// Notes a key with a shorter common prefix than the keys before.
     fn learn(&mut self, key: &[u8]) {
         if self.places.is_empty() {
             self.first = key.to_vec();
@@ -96,7 +99,7 @@ fn op(bytes: &[u8], place: Place) -> OpRef<'_> {
     state::decode_one(&mut &bytes[place.at()..]).expect("it was decoded before")
 }
 
-/// A number that orders as the beginnings of keys do.
+/// The first eight bytes of a key as a number with the same order.
 fn prefix(key: &[u8]) -> u64 {
     let mut first = [0; 8];
     let len = key.len().min(first.len());
@@ -109,13 +112,13 @@ fn prefix(key: &[u8]) -> u64 {
 pub(super) struct Sorted<'a> {
     bytes: &'a [u8],
     left: &'a [Place],
-    /// So many of those left are on their way into the cache.
+    /// The number of next places whose bytes have been requested into the cache.
     touched: usize,
 }
 
 impl Sorted<'_> {
-    /// Looks at the next ones, all at once: the processor waits for one miss of the cache after the other where each is only
-    /// looked at when its turn comes.
+    /// Reads a byte of each of the next operations, all at once. So their cache misses overlap. If each was read only
+    /// in its turn, the processor would wait for one miss after the other.
     fn touch(&mut self) {
         const TOUCHED: usize = 32;
         const LINE_BYTES: usize = 64;
@@ -148,9 +151,9 @@ mod tests {
     use std::collections::BTreeMap;
 
     proptest! {
-        /// As an ordered map would have it.
+        /// The result is the same as with an ordered map.
         #[test]
-        fn the_last_word_on_each_key_in_order(
+        fn the_last_operation_on_each_key_in_order(
             ops in proptest::collection::vec(("(common ){0,2}[\0a]{1,10}", proptest::option::of(".{0,3}")), 0..200),
             capacity in 0..2_usize << 20,
         ) {
@@ -170,13 +173,13 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_is_not_possible_is_refused() {
+    fn a_write_with_impossible_content_is_refused() {
         for body in [&b""[..], b"\x03\x01\0\0\0k", b"\x02\x01\0\0\0k\x02"] {
             assert_eq!(Delta::default().add(body), None, "{}", body.escape_ascii());
         }
     }
 
-    /// Keys that are the same for longer than a place can tell, and one that is the beginning of others.
+    /// Keys that differ only after the bytes in a place, and a key that is a prefix of others.
     #[test]
     fn keys_that_differ_late_are_in_order() {
         let mut delta = Delta::default();

@@ -1,4 +1,4 @@
-//! Much to copy, who breaks it off, and disks that fail in the middle of it.
+//! Checkpoints with much to copy, cancelled checkpoints, and disks that fail during one.
 
 use super::*;
 use crate::StoreId;
@@ -17,7 +17,7 @@ fn put(key: u8, len: usize) -> Vec<u8> {
     body
 }
 
-/// Writes these behind write `before`, and syncs them.
+/// Writes these after write `before`, and syncs them.
 fn write(wal: &mut Wal, before: Seq, bodies: &[Vec<u8>]) -> LogEnd {
     let salt = wal.salt();
     for (seq, body) in (before + 1..).zip(bodies) {
@@ -40,8 +40,8 @@ fn writes_of(log: &LogEnd) -> Vec<(Seq, Vec<u8>)> {
     writes
 }
 
-/// Does something of which the first `passed` operations pass and one fails. Returns what came of it, the operations, and
-/// whether there were so many.
+/// Runs `work` on a disk where the operation after the first `passed` ones fails. Returns the result, the operations,
+/// and whether there was a failure.
 fn failing<T>(disk: &SimDisk, passed: usize, work: impl FnOnce() -> T) -> (T, Vec<Operation>, bool) {
     let before = disk.operations().len();
     let plan = FaultPlan { at: before + passed, fault: Fault::Errno(EIO), lasts: Lasts::Once };
@@ -53,9 +53,9 @@ fn failing<T>(disk: &SimDisk, passed: usize, work: impl FnOnce() -> T) -> (T, Ve
     (done, operations, failed)
 }
 
-/// Whatever fails, the present log has all of it, and the new one takes its place only with all of it.
+/// Any operation may fail: the present log keeps all writes, and the new one replaces it only with all of them.
 #[test]
-fn much_is_copied_in_portions_and_none_of_it_is_lost() {
+fn a_long_log_is_copied_in_portions_and_no_write_is_lost() {
     let (path, _) = paths();
     let bodies: Vec<Vec<u8>> = (1..=12).map(|n| put(n, 300_000)).collect();
     let all: Vec<(Seq, Vec<u8>)> = (1..).zip(bodies.clone()).collect();
@@ -73,7 +73,7 @@ fn much_is_copied_in_portions_and_none_of_it_is_lost() {
             assert!(failed && error.to_string().contains("nput/output error"), "{passed}: {error}");
             continue;
         }
-        let may_fail = failed && operations[passed] == Operation::SetLen; // space in reserve
+        let may_fail = failed && operations[passed] == Operation::SetLen; // reserved space
         assert!(may_fail || !failed, "{passed}");
         assert!(next.is_close_to(&end));
         let new = next.take_over().unwrap();
@@ -89,7 +89,7 @@ fn much_is_copied_in_portions_and_none_of_it_is_lost() {
     }
 }
 
-/// An old snapshot with so many entries of such a length, and behind it a log of some writes.
+/// An old snapshot with this many entries of this length, and after it a log of some writes.
 fn store(disk: &SimDisk, form: Form, entries: u8, len: usize) -> (LogEnd, snapshot::Header) {
     let (path, snapshot_path) = paths();
     let fill = |writer: &mut Writer| (0..entries).try_for_each(|key| writer.add(&[key], &vec![key; len]));
@@ -98,34 +98,34 @@ fn store(disk: &SimDisk, form: Form, entries: u8, len: usize) -> (LogEnd, snapsh
     (write(&mut Wal::create(disk, path, ID, 0).unwrap(), 0, &bodies), old)
 }
 
-/// Whoever closes the store does not wait until all was read.
+/// Closing the store does not wait until everything is read.
 #[test]
-fn who_breaks_a_checkpoint_off_is_not_asked_again() {
+fn a_cancelled_checkpoint_stops_at_once() {
     let (path, snapshot_path) = paths();
     for form in [Form::Plain, Form::Indexed] {
         let disk = SimDisk::new(&Image::new(), 1);
         let (log, old) = store(&disk, form, 200, 100);
         let header = || snapshot::read_header(&*disk.open_read(snapshot_path).unwrap().unwrap(), snapshot_path).unwrap();
         for stop in 0..=210 {
-            let asked = Cell::new(0);
-            let go_on = || if asked.replace(asked.get() + 1) == stop { Err(Error::Closed) } else { Ok(()) };
-            let done = merge(&disk, &log, path, snapshot_path, form, Some(&old), &go_on);
+            let calls = Cell::new(0);
+            let check_cancel = || if calls.replace(calls.get() + 1) == stop { Err(Error::Closed) } else { Ok(()) };
+            let done = merge(&disk, &log, path, snapshot_path, form, Some(&old), &check_cancel);
             if stop < 210 {
                 assert!(matches!(done, Err(Error::Closed)), "{stop}");
-                assert_eq!((asked.get(), header().seq), (stop + 1, 0));
+                assert_eq!((calls.get(), header().seq), (stop + 1, 0));
             } else {
-                assert_eq!((asked.get(), done.unwrap(), header().entries), (210, header(), 200), "ten of 210 were replaced");
+                assert_eq!((calls.get(), done.unwrap(), header().entries), (210, header(), 200), "ten of 210 were replaced");
             }
         }
     }
 }
 
-/// Nor is the old one read to its end when the new one cannot be written.
+/// If the new snapshot cannot be written, the old one is not read to its end.
 #[test]
-fn a_snapshot_that_cannot_be_written_is_broken_off() {
+fn a_snapshot_that_cannot_be_written_is_given_up() {
     let (path, snapshot_path) = paths();
     for again in [false, true] {
-        let mut broken_off = 0;
+        let mut given_up = 0;
         for passed in 0.. {
             let disk = SimDisk::new(&Image::new(), 1);
             let (log, old) = store(&disk, Form::Plain, 200, 15_000);
@@ -142,16 +142,16 @@ fn a_snapshot_that_cannot_be_written_is_broken_off() {
             if operations[passed] == Operation::Write {
                 assert!(done.unwrap_err().to_string().contains("nput/output error"));
                 assert!(!operations[passed..].contains(&Operation::Read), "{passed}: {operations:?}");
-                broken_off += 1;
+                given_up += 1;
             }
         }
-        assert!(broken_off > 3, "{broken_off} writes of three megabytes");
+        assert!(given_up > 3, "{given_up} writes of three megabytes");
     }
 }
 
-/// Its checks hold, and it is no write: nobody could say what the snapshot is to hold.
+/// The checks of the record hold, but it is not a possible write, so the state after it is unknown.
 #[test]
-fn a_record_that_says_nothing_ends_a_checkpoint() {
+fn a_record_with_impossible_content_ends_a_checkpoint() {
     let (path, snapshot_path) = paths();
     let disk = SimDisk::new(&Image::new(), 1);
     let log = write(&mut Wal::create(&disk, path, ID, 0).unwrap(), 0, &[put(1, 7), vec![9]]);

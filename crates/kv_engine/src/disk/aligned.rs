@@ -1,11 +1,11 @@
-//! [`Aligned`]: memory that a disk can be given without a copy.
+//! [`Aligned`]: a buffer that can be read into and written from without the page cache (direct I/O).
 
 use super::DIRECT_BYTES;
 use crate::memory;
 use std::ops::{Deref, DerefMut};
 
-/// Bytes that begin at a multiple of [`DIRECT_BYTES`] in memory, as long as they are no more than were asked for at
-/// first. Where they are more, they are bytes as any others.
+/// Bytes that begin at a multiple of [`DIRECT_BYTES`] in memory, as long as there are no more of them than the
+/// capacity. If there are more, they may begin anywhere.
 #[derive(Debug, Default)]
 pub(crate) struct Aligned {
     bytes: Vec<u8>,
@@ -17,8 +17,8 @@ impl Aligned {
         Aligned::within(Vec::with_capacity(count + DIRECT_BYTES))
     }
 
-    /// One of several for much data: it goes back to the system when it is freed.
-    pub(crate) fn for_much(count: usize) -> Aligned {
+    /// A buffer whose memory goes back to the system when it is freed.
+    pub(crate) fn returned_when_freed(count: usize) -> Aligned {
         Aligned::within(memory::room(count + DIRECT_BYTES))
     }
 
@@ -28,7 +28,7 @@ impl Aligned {
         Aligned { bytes, start }
     }
 
-    /// The vector to append to; nothing may be taken from it.
+    /// The vector to append to. It must not become shorter.
     pub(crate) fn end(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_asked_for_begins_where_a_disk_wants_it() {
+    fn the_bytes_begin_at_a_multiple_for_direct_io() {
         for count in [0, 1, 4095, 4096, 100_000] {
             let mut bytes = Aligned::with_capacity(count);
             assert!(bytes.is_empty());
@@ -64,7 +64,7 @@ mod tests {
             assert_eq!((bytes.len(), bytes.as_ptr().align_offset(DIRECT_BYTES)), (count, 0));
             bytes.fill(7);
             bytes.end().extend_from_slice(&[8; 9000]);
-            assert!(bytes[..count].iter().all(|&byte| byte == 7) && bytes[count..] == [8; 9000], "longer than asked for");
+            assert!(bytes[..count].iter().all(|&byte| byte == 7) && bytes[count..] == [8; 9000], "longer than the capacity");
             bytes.resize(0);
             assert!(bytes.is_empty());
         }

@@ -1,18 +1,23 @@
-//! The seam between the store and the operating system: everything that can fail, be cut off by a
-//! crash, or differ between two runs goes through [`Disk`] and [`File`], and through nothing else.
+//! The interface between the store and the operating system. Everything that can fail, that a crash can cut off, or
+//! that differs between two runs goes through [`Disk`] and [`File`]. So a simulated disk can replace the real one, and
+//! try every crash.
 //!
-//! Positions are explicit, so there is no hidden cursor. Counts may be short and calls may be
-//! interrupted: the helpers of this module finish them *above* the seam, so that a simulated disk
-//! can produce both. What each call promises after a crash:
+//! What each call promises after a crash:
 //!
-//! | call | durable when it returned |
+//! | call | durable when it has returned |
 //! |---|---|
 //! | [`File::write_at`], [`File::set_len`] | nothing, until [`File::sync`] |
 //! | [`File::sync`] | the bytes and the length of this file, not its name |
 //! | [`Disk::create_new`], [`Disk::rename`], [`Disk::remove`] | nothing, until [`Disk::sync_dir`] |
-//! | [`Disk::sync_dir`] | the names in that directory, not the bytes behind them |
+//! | [`Disk::sync_dir`] | the names in that directory, not the bytes of the files |
+//!
+//! Every read and write names its offset, so there is no hidden cursor. A read or write may return a short count, and
+//! may be interrupted. The helper functions of this module complete both. They work *above* the interface, so a
+//! simulated disk can produce both.
 
 mod aligned;
+#[cfg(test)]
+mod in_memory;
 mod os;
 mod read_only;
 mod scratch;
@@ -21,11 +26,13 @@ pub mod sim;
 mod window;
 
 pub(crate) use aligned::Aligned;
+#[cfg(test)]
+pub(crate) use in_memory::InMemory;
 pub use os::OsDisk;
 pub(crate) use read_only::{ReadOnly, Readable};
 pub(crate) use scratch::{Scratch, remove_left_over};
 pub use scratch::{create_scratch, is_scratch_of};
-pub(crate) use window::{WINDOW_BYTES, Way, Window};
+pub(crate) use window::{ReadMode, WINDOW_BYTES, Window};
 
 use std::fmt;
 use std::io;
@@ -33,12 +40,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What is read and written past a disk's cache begins and ends at multiples of this, in the file and in memory.
+/// A read or write that bypasses the page cache begins and ends at a multiple of this, in the file and in memory.
 pub(crate) const DIRECT_BYTES: usize = 4096;
 
 /// A directory tree that holds the store's files, a clock and a source of randomness.
 ///
-/// A disk of one's own mostly wraps [`OsDisk`]. This one counts the syncs of files:
+/// Most implementations wrap [`OsDisk`]. This one counts the syncs of files:
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -98,87 +105,87 @@ pub(crate) const DIRECT_BYTES: usize = 4096;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Disk: Send + Sync + fmt::Debug {
-    /// Opens an existing regular file for reading and writing. `Ok(None)` when there is none.
+    /// Opens an existing regular file for reading and writing. `Ok(None)`: there is no file.
     ///
     /// # Errors
-    /// Anything but a regular file, a symbolic link, and a file that another user owns in a
-    /// directory that others can write to are refused.
+    /// A symbolic link and anything that is not a regular file are refused. So is a file of another user in a directory
+    /// that others can write to.
     fn open(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>>;
-    /// Opens an existing regular file for reading only. `Ok(None)` when there is none.
+    /// Opens an existing regular file for reading only. `Ok(None)`: there is no file.
     ///
     /// # Errors
     /// As [`Disk::open`], without the check of the owner.
     fn open_read(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>>;
-    /// Creates a file that did not exist, readable and writable by its owner alone.
+    /// Creates a file that did not exist. Only its owner can read and write it.
     ///
     /// # Errors
-    /// `AlreadyExists` when the name is taken, by a symbolic link too.
+    /// `AlreadyExists`: the name is taken, if only by a symbolic link.
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>>;
-    /// Gives a file another name in one step, replacing what was there.
+    /// Renames a file in one step, and replaces the file that had the name.
     ///
     /// # Errors
-    /// What the operating system says; then both names are as they were.
+    /// Those of the operating system. Both names are then as they were.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a name.
     ///
     /// # Errors
-    /// `NotFound` when there was none.
+    /// `NotFound`: the name does not exist.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in the directory that holds `path` durable.
     ///
     /// # Errors
-    /// After an error it is unknown which names survive.
+    /// After an error it is unknown which names survive a power cut.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
-    /// Takes the exclusive lock whose file is `path`, creating the file where there is none. The lock
-    /// ends with the returned value or with the process.
+    /// Takes the exclusive lock whose file is `path`, and creates the file if there is none. The lock ends when the
+    /// returned value is dropped, or with the process.
     ///
     /// # Errors
-    /// `WouldBlock` when somebody holds it.
+    /// `WouldBlock`: another process, or another value of this one, holds the lock.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>>;
-    /// What `path` names now; `Ok(None)` when nothing. A symbolic link is not followed. The store asks after each sync
-    /// whether its log still has its name and its length. A disk of one's own that wraps another one passes this on,
-    /// and [`File::id`] too.
+    /// The file that `path` names now. `Ok(None)`: there is none. A symbolic link is not followed. After each sync the
+    /// store checks by this that its log still has its name and its length. A disk that wraps another one should pass
+    /// on this call, and [`File::id`] too.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Those of the operating system.
     fn named(&self, path: &Path) -> io::Result<Option<Named>> {
         let Some(file) = self.open_read(path)? else { return Ok(None) };
         Ok(Some(Named { id: file.id(), len: file.size()? }))
     }
-    /// The paths beside `path` whose last part begins with the last part of `path`, in ascending order. The store looks
-    /// by this for files that an earlier opening left over. A disk that has no such list gives none.
+    /// The paths in the directory of `path` whose last part begins with the last part of `path`, in ascending order.
+    /// The store uses this to find files that an earlier session left over. A disk that cannot list names returns none.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Those of the operating system.
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
         let _ = path;
         Ok(Vec::new())
     }
-    /// Time since some fixed moment; never goes back.
+    /// Time since some fixed moment. It never goes back.
     fn now(&self) -> Duration;
-    /// A random number; that two runs draw the same one must be most unlikely.
+    /// A random number. Two runs must be most unlikely to draw the same one.
     fn entropy(&self) -> u64;
 }
 
-/// Which file it is, whatever its name: two files that are there at the same time have different ones.
+/// Identifies a file, independent of its name. Two files that exist at the same time have different ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FileId {
     /// The device, or the file system.
     pub device: u64,
-    /// The number of the file there.
+    /// The number of the file on that device.
     pub inode: u64,
 }
 
-/// What a name stands for at one moment; from [`Disk::named`].
+/// The file that a name shows at one moment. From [`Disk::named`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Named {
-    /// Which file; `None` where the disk does not tell.
+    /// Identifies the file. `None`: the disk does not tell.
     pub id: Option<FileId>,
     /// Its length in bytes.
     pub len: u64,
 }
 
-/// One open file. How to wrap one: the example of [`Disk`].
+/// One open file. The example of [`Disk`] shows how to wrap one.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -186,7 +193,7 @@ pub struct Named {
 /// use kv_engine::disk::{Disk, OsDisk};
 ///
 /// let file = OsDisk.create_new(&path)?;
-/// assert_eq!(file.write_at(0, b"hello")?, 5); // may be fewer: then the rest again
+/// assert_eq!(file.write_at(0, b"hello")?, 5); // may be fewer: then write the rest
 /// file.sync()?;                               // the bytes are durable,
 /// OsDisk.sync_dir(&path)?;                    // and now the name too
 /// let mut bytes = [0; 8];
@@ -197,49 +204,50 @@ pub trait File: Send + Sync + fmt::Debug {
     /// Length in bytes.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Those of the operating system.
     fn size(&self) -> io::Result<u64>;
-    /// Which file this is. `None`: the disk does not tell, and the store cannot find out when another file has taken
-    /// its name.
+    /// Identifies this file. `None`: the disk does not tell. Then the store cannot find out that another file has taken
+    /// the name.
     fn id(&self) -> Option<FileId> {
         None
     }
-    /// Reads into `out` from `offset`; returns how many bytes, 0 at the end of the file.
+    /// Reads into `out` from `offset`. Returns the number of bytes, 0 at the end of the file.
     ///
     /// # Errors
-    /// What the operating system says; `Interrupted` may be repeated.
+    /// Those of the operating system. A read that was `Interrupted` may be repeated.
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize>;
-    /// Writes from `bytes` at `offset`; returns how many bytes were taken.
+    /// Writes `bytes` at `offset`. Returns the number of bytes that were written.
     ///
     /// # Errors
-    /// What the operating system says; `Interrupted` may be repeated.
+    /// Those of the operating system. A write that was `Interrupted` may be repeated.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize>;
-    /// As [`File::read_at`]; where place, length and memory begin at multiples of 4096 bytes, a disk may read past its
-    /// cache, from the medium.
+    /// As [`File::read_at`]. If the offset, the length and the memory address are multiples of 4096, a disk may bypass
+    /// its cache and read from the medium.
     ///
     /// # Errors
     /// As [`File::read_at`].
     fn read_direct_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
         self.read_at(offset, out)
     }
-    /// As [`File::write_at`], for much that is not read soon: where place, length and memory begin at multiples of 4096
-    /// bytes, a disk may write past its cache. That makes nothing durable.
+    /// As [`File::write_at`], for many bytes that will not be read soon. If the offset, the length and the memory
+    /// address are multiples of 4096, a disk may bypass its cache. That makes nothing durable.
     ///
     /// # Errors
     /// As [`File::write_at`].
     fn write_direct_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
         self.write_at(offset, bytes)
     }
-    /// Cuts or extends the file (with zeros) to `len` bytes.
+    /// Truncates the file to `len` bytes, or extends it with zeros.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Those of the operating system.
     fn set_len(&self, len: u64) -> io::Result<()>;
-    /// Lengthens the file from its present length to `len` bytes, with zeros that have their place on the disk, so
-    /// that writing there and syncing costs less. A disk need not be able to.
+    /// Extends the file from its present length to `len` bytes, with zeros for which the disk has allocated blocks. So
+    /// later writes and syncs there cost less. A disk need not support this.
     ///
     /// # Errors
-    /// What the operating system says, `Unsupported` unless implemented. The file may be longer than before then.
+    /// Those of the operating system; `Unsupported` if this is not implemented. After an error the file may be longer
+    /// than before.
     fn reserve(&self, present_len: u64, len: u64) -> io::Result<()> {
         let _ = (present_len, len);
         Err(io::ErrorKind::Unsupported.into())
@@ -247,24 +255,24 @@ pub trait File: Send + Sync + fmt::Debug {
     /// Makes everything written so far, and the length, survive a power cut (`fdatasync`).
     ///
     /// # Errors
-    /// After an error the bytes written since the last success may or may not survive, and a later
-    /// success says nothing about them: never repeat a failed sync.
+    /// After an error it is unknown whether the bytes written since the last success survive, and a later success does
+    /// not tell. So never repeat a failed sync.
     fn sync(&self) -> io::Result<()>;
-    /// Takes the exclusive lock of the file itself, whatever name it was found under, until [`File::unlock`] or the
-    /// end of the process. A disk whose files have one name each need not have it.
+    /// Takes the exclusive lock of the file itself, which does not depend on its name, until [`File::unlock`] or the
+    /// end of the process. A disk on which each file has only one name need not implement it.
     ///
     /// # Errors
-    /// `WouldBlock` when somebody holds it.
+    /// `WouldBlock`: another open file holds the lock.
     fn try_lock(&self) -> io::Result<()> {
         Ok(())
     }
-    /// Lets go of that lock.
+    /// Releases that lock.
     fn unlock(&self) {}
-    /// Asks that the next reads come from the medium and not from memory; best effort.
+    /// Asks that the next reads come from the medium and not from memory. Best effort.
     fn drop_cache(&self);
 }
 
-/// An exclusive lock; ends when dropped. From [`Disk::lock`].
+/// An exclusive lock, which ends when this is dropped. From [`Disk::lock`].
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -279,30 +287,31 @@ pub trait File: Send + Sync + fmt::Debug {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Lock: Send + Sync + fmt::Debug {
-    /// Puts `text` into the lock's file, for whoever comes next; best effort, since the lock itself
-    /// does not depend on it.
+    /// Writes `text` into the lock's file, for the next process that wants the lock. Best effort: the lock does not
+    /// depend on it.
     fn write_note(&self, text: &str);
-    /// Whether the lock's file is still the one under its name. When it was removed, or its directory
-    /// moved, somebody else may hold a lock under that name.
+    /// Whether the lock's name still shows the lock's file. If the file was removed, or its directory moved, another
+    /// process may hold a lock under that name.
     fn is_in_place(&self) -> bool;
-    /// Removes the lock's file if taking the lock made it. The lock goes on until it is dropped. Does nothing unless the
-    /// disk knows how.
+    /// Removes the lock's file if taking the lock created it. The lock itself ends when it is dropped. Does nothing
+    /// unless the disk implements it.
     fn undo(&self) {}
 }
 
-/// Whether `path` still names `file`, or still names nothing. A disk that does not tell which file it is says yes.
+/// Whether `path` still names `file`, or with `None` no file. If the disk does not tell which file it is, this says
+/// yes.
 pub(crate) fn is_still(disk: &dyn Disk, path: &Path, file: Option<&dyn File>) -> io::Result<bool> {
     let Some(named) = disk.named(path)? else { return Ok(file.is_none()) };
     let Some(file) = file else { return Ok(false) };
     Ok(named.id.is_none() || file.id().is_none() || named.id == file.id())
 }
 
-/// Writes all of `bytes` at `offset`, finishing short writes.
+/// Writes all of `bytes` at `offset`, and completes short writes.
 pub(crate) fn write_all_at(file: &dyn File, offset: u64, bytes: &[u8]) -> io::Result<()> {
     write_all(offset, bytes, |offset, bytes| file.write_at(offset, bytes))
 }
 
-/// As [`write_all_at`], by [`File::write_direct_at`].
+/// As [`write_all_at`], with [`File::write_direct_at`].
 pub(crate) fn write_all_direct_at(file: &dyn File, offset: u64, bytes: &[u8]) -> io::Result<()> {
     write_all(offset, bytes, |offset, bytes| file.write_direct_at(offset, bytes))
 }
@@ -322,12 +331,12 @@ fn write_all(mut offset: u64, mut bytes: &[u8], write: impl Fn(u64, &[u8]) -> io
     Ok(())
 }
 
-/// Reads until `out` is full or the file ends; returns how many bytes were read.
+/// Reads until `out` is full or the file ends. Returns the number of bytes.
 pub(crate) fn read_full_at(file: &dyn File, offset: u64, out: &mut [u8]) -> io::Result<usize> {
     read_full(offset, out, |offset, out| file.read_at(offset, out))
 }
 
-/// As [`read_full_at`], by [`File::read_direct_at`].
+/// As [`read_full_at`], with [`File::read_direct_at`].
 pub(crate) fn read_full_direct_at(file: &dyn File, offset: u64, out: &mut [u8]) -> io::Result<usize> {
     read_full(offset, out, |offset, out| file.read_direct_at(offset, out))
 }
@@ -352,30 +361,30 @@ mod tests {
     use std::collections::VecDeque;
     use std::sync::Mutex;
 
-    /// A file of the bytes 0, 1, 2 … whose calls end as told, in turn: with that many bytes, or an error.
-    /// Once all is told, they do what was asked. Its size may be a lie.
+    /// A file of the bytes 0, 1, 2 … whose calls return the given outcomes, one after the other: a number of bytes, or
+    /// an error. After the last outcome, calls succeed. Its size may be wrong.
     #[derive(Debug)]
-    pub(super) struct Told {
+    pub(super) struct Scripted {
         size: u64,
         length: u64,
         outcomes: Mutex<VecDeque<std::result::Result<usize, io::ErrorKind>>>,
         calls: Mutex<Vec<(u64, usize)>>,
     }
 
-    impl Told {
-        pub(super) fn new(length: u64, outcomes: &[std::result::Result<usize, io::ErrorKind>]) -> Told {
-            Told { size: length, length, outcomes: Mutex::new(outcomes.iter().copied().collect()), calls: Mutex::default() }
+    impl Scripted {
+        pub(super) fn new(length: u64, outcomes: &[std::result::Result<usize, io::ErrorKind>]) -> Scripted {
+            Scripted { size: length, length, outcomes: Mutex::new(outcomes.iter().copied().collect()), calls: Mutex::default() }
         }
 
-        /// Says that it is longer than it is.
-        pub(super) fn lying(size: u64, length: u64) -> Told {
-            Told { size, ..Told::new(length, &[]) }
+        /// A file that reports this size, which is not its length.
+        pub(super) fn with_wrong_size(size: u64, length: u64) -> Scripted {
+            Scripted { size, ..Scripted::new(length, &[]) }
         }
 
         fn call(&self, offset: u64, asked: usize) -> io::Result<usize> {
             self.calls.lock().unwrap().push((offset, asked));
-            let told = self.outcomes.lock().unwrap().pop_front();
-            told.map_or(Ok(asked), |outcome| outcome.map_err(io::Error::from))
+            let outcome = self.outcomes.lock().unwrap().pop_front();
+            outcome.map_or(Ok(asked), |outcome| outcome.map_err(io::Error::from))
         }
 
         pub(super) fn calls(&self) -> Vec<(u64, usize)> {
@@ -383,7 +392,7 @@ mod tests {
         }
     }
 
-    impl File for Told {
+    impl File for Scripted {
         fn size(&self) -> io::Result<u64> {
             Ok(self.size)
         }
@@ -409,34 +418,34 @@ mod tests {
     use io::ErrorKind::{Interrupted, StorageFull, WriteZero};
 
     #[test]
-    fn a_short_or_interrupted_write_is_finished_where_it_stopped() {
-        let file = Told::new(0, &[Ok(2), Err(Interrupted), Ok(1)]);
+    fn a_short_or_interrupted_write_is_completed_where_it_stopped() {
+        let file = Scripted::new(0, &[Ok(2), Err(Interrupted), Ok(1)]);
         write_all_at(&file, 5, &[5, 6, 7, 8, 9]).unwrap();
         assert_eq!(file.calls(), [(5, 5), (7, 3), (7, 3), (8, 2)]);
     }
 
     #[test]
-    fn a_write_that_takes_nothing_or_fails_is_an_error() {
+    fn a_write_of_no_bytes_or_a_failed_write_is_an_error() {
         for (outcome, kind) in [(Ok(0), WriteZero), (Err(StorageFull), StorageFull)] {
-            let file = Told::new(0, &[Ok(1), outcome]);
+            let file = Scripted::new(0, &[Ok(1), outcome]);
             assert_eq!(write_all_at(&file, 0, &[0, 1, 2]).unwrap_err().kind(), kind);
             assert_eq!(file.calls(), [(0, 3), (1, 2)]);
         }
     }
 
     #[test]
-    fn a_short_or_interrupted_read_is_finished_and_an_error_is_not_the_end() {
-        let file = Told::new(20, &[Ok(1), Err(Interrupted), Ok(2)]);
+    fn a_short_or_interrupted_read_is_completed_and_an_error_is_not_the_end() {
+        let file = Scripted::new(20, &[Ok(1), Err(Interrupted), Ok(2)]);
         let mut bytes = [0; 5];
         assert_eq!(read_full_at(&file, 3, &mut bytes).unwrap(), 5);
         assert_eq!((bytes, file.calls()), ([3, 4, 5, 6, 7], vec![(3, 5), (4, 4), (4, 4), (6, 2)]));
         assert_eq!(read_full_at(&file, 18, &mut bytes).unwrap(), 2, "the file ends");
-        let file = Told::new(20, &[Ok(1), Err(StorageFull)]);
+        let file = Scripted::new(20, &[Ok(1), Err(StorageFull)]);
         assert_eq!(read_full_at(&file, 3, &mut bytes).unwrap_err().kind(), StorageFull);
     }
 
     #[test]
-    fn the_simulated_disk_has_one_lock_to_a_name_and_a_clock_that_is_told() {
+    fn the_simulated_disk_has_one_lock_for_each_name_and_a_clock_that_the_test_sets() {
         let disk = sim::SimDisk::new(&sim::Image::new(), 1);
         let (lock, other) = (disk.lock(Path::new("/a")).unwrap(), disk.lock(Path::new("/b")));
         assert_eq!(disk.lock(Path::new("/a")).unwrap_err().kind(), io::ErrorKind::WouldBlock);
@@ -448,13 +457,13 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_reserve_says_so() {
-        assert_eq!(Told::new(3, &[]).reserve(3, 9).unwrap_err().kind(), io::ErrorKind::Unsupported);
+    fn a_file_that_cannot_reserve_space_returns_unsupported() {
+        assert_eq!(Scripted::new(3, &[]).reserve(3, 9).unwrap_err().kind(), io::ErrorKind::Unsupported);
     }
 
     #[test]
-    fn a_disk_without_a_way_past_the_cache_goes_through_it() {
-        let file = Told::new(10, &[]);
+    fn a_disk_that_cannot_bypass_its_cache_uses_it() {
+        let file = Scripted::new(10, &[]);
         let mut out = [0; 3];
         assert_eq!((file.write_direct_at(3, &[3, 4]).unwrap(), file.read_direct_at(8, &mut out).unwrap()), (2, 2));
         assert_eq!((file.calls(), out), (vec![(3, 2), (8, 2)], [8, 9, 0]));

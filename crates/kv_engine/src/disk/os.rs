@@ -1,4 +1,4 @@
-//! The real disk. The only file of the library that names `std::fs`.
+//! [`OsDisk`]: the real disk. This is the only file of the library that uses `std::fs`.
 
 use super::{DIRECT_BYTES, Disk, File, FileId, Lock, Named, write_all_at};
 use rustix::fs::OFlags;
@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
-/// What space is reserved with. It stands ready, because a buffer of up to 1 MiB for each step would be memory that the
-/// allocator keeps.
+/// The zeros that are written to reserve space. They are static, because the allocator would keep the memory of a
+/// buffer.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
-/// Files of the operating system: `fdatasync`, `flock`, paths whose last part is never followed through
-/// a symbolic link, files created with mode 0600. How to wrap it: the example of [`Disk`].
+/// The files of the operating system. Syncs are `fdatasync`, locks are `flock`. A symbolic link as the last part of a
+/// path is never followed. Files are created with mode 0600. The example of [`Disk`] shows how to wrap it.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -32,7 +32,7 @@ pub struct OsDisk;
 #[derive(Debug)]
 struct OsFile {
     file: fs::File,
-    /// The same file, opened for going past the cache when somebody first wants to; `None`: that cannot be.
+    /// The same file, opened for direct I/O when that is first wanted. `None`: the system refused.
     direct: OnceLock<Option<fs::File>>,
 }
 
@@ -40,13 +40,13 @@ struct OsFile {
 struct OsLock {
     file: fs::File,
     path: PathBuf,
-    /// Whether taking it made the file.
+    /// Whether taking the lock created the file.
     is_new: bool,
 }
 
 impl Drop for OsLock {
-    /// Closing the file would not do: a child process that another thread is about to start has a
-    /// copy of it until its `exec`, and with the copy the lock.
+    /// Unlocks. Closing the file is not enough: a child process that another thread is starting has a copy of the
+    /// descriptor until its `exec`, and with the copy the lock.
     fn drop(&mut self) {
         let _ = self.file.unlock();
     }
@@ -84,12 +84,12 @@ impl Disk for OsDisk {
         loop {
             let (file, is_new) = match options(true).create_new(true).open(path) {
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => match options(true).open(path) {
-                    // Whoever made it was refused, and has removed it.
+                    // The process that created it could not take the lock, and has removed it.
                     Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-                    Err(e) => return Err(link_or(path, e)),
+                    Err(e) => return Err(explain(path, e)),
                     Ok(file) => (file, false),
                 },
-                Err(e) => return Err(link_or(path, e)),
+                Err(e) => return Err(explain(path, e)),
                 Ok(file) => (file, true),
             };
             check_regular(&file)?;
@@ -129,7 +129,7 @@ impl Disk for OsDisk {
     }
 
     fn entropy(&self) -> u64 {
-        // Each `RandomState` is a SipHash key that the standard library drew from the system.
+        // Each `RandomState` has a SipHash key that the standard library gets from the system's randomness.
         RandomState::new().hash_one(Instant::now())
     }
 }
@@ -139,7 +139,7 @@ impl OsFile {
         OsFile { file, direct: OnceLock::new() }
     }
 
-    /// What to go past the cache with, for so many bytes at `offset` and in memory at `bytes`.
+    /// The file for direct I/O of these bytes at `offset`. `None`: they are not aligned, or the system refused.
     fn direct(&self, offset: u64, bytes: &[u8]) -> Option<&fs::File> {
         let unit = DIRECT_BYTES as u64;
         if !offset.is_multiple_of(unit) || bytes.as_ptr().align_offset(DIRECT_BYTES) != 0 || bytes.len() < DIRECT_BYTES {
@@ -149,17 +149,17 @@ impl OsFile {
     }
 }
 
-/// The length of the whole blocks that `count` bytes begin with.
+/// `count` rounded down to whole blocks.
 fn whole_blocks(count: usize) -> usize {
     count - count % DIRECT_BYTES
 }
 
-/// Some file systems take no such flag, some say so only when they are to read or write.
+/// Whether the file system refuses direct I/O. Some refuse the flag at opening, some only at the first read or write.
 fn is_refused(done: &io::Result<usize>) -> bool {
     matches!(done, Err(e) if e.kind() == io::ErrorKind::InvalidInput)
 }
 
-/// By way of its descriptor: under its name there may be another one by now.
+/// Opens the same file for direct I/O, through its descriptor, because its name may show another file by now.
 #[cfg(target_os = "linux")]
 fn open_direct(file: &fs::File) -> Option<fs::File> {
     use std::os::fd::AsRawFd;
@@ -215,8 +215,8 @@ impl File for OsFile {
         self.file.set_len(len)
     }
 
-    /// Zeros are written. Space from `fallocate` is there as well, but its first use has to be noted in the file
-    /// system's journal, which with groups of 17 KB made a write and its sync take half as long again (ext4).
+    /// Writes zeros. `fallocate` would reserve the space too, but the first use of that space must be noted in the
+    /// journal of the file system. With groups of 17 KB, a write and its sync then took 50 % longer (ext4).
     fn reserve(&self, present_len: u64, len: u64) -> io::Result<()> {
         let mut at = present_len;
         while at < len {
@@ -263,13 +263,13 @@ impl Lock for OsLock {
     }
 }
 
-/// Asks for nothing but what is needed. Who asks for the times of a file makes the next write to it note the time anew,
-/// where the file system has multigrain timestamps (Linux 6.13), and each sync then writes the inode, too.
+/// Requests the inode number and the size only. On a file system with multigrain timestamps (Linux 6.13), a request for
+/// the times of a file makes the next write note a new time, and then each sync writes the inode too.
 #[cfg(target_os = "linux")]
 fn named(path: &Path) -> io::Result<Named> {
     use rustix::fs::{AtFlags, CWD, StatxFlags};
     let Ok(found) = rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::INO | StatxFlags::SIZE) else {
-        return looked_at(path);
+        return named_by_metadata(path);
     };
     let device = rustix::fs::makedev(found.stx_dev_major, found.stx_dev_minor);
     Ok(Named { id: Some(FileId { device, inode: found.stx_ino }), len: found.stx_size })
@@ -277,10 +277,10 @@ fn named(path: &Path) -> io::Result<Named> {
 
 #[cfg(not(target_os = "linux"))]
 fn named(path: &Path) -> io::Result<Named> {
-    looked_at(path)
+    named_by_metadata(path)
 }
 
-fn looked_at(path: &Path) -> io::Result<Named> {
+fn named_by_metadata(path: &Path) -> io::Result<Named> {
     let meta = fs::symlink_metadata(path)?;
     Ok(Named { id: Some(id_of(&meta)), len: meta.len() })
 }
@@ -289,7 +289,7 @@ fn id_of(meta: &fs::Metadata) -> FileId {
     FileId { device: meta.dev(), inode: meta.ino() }
 }
 
-/// `NONBLOCK` so that a pipe at the path cannot make the open hang; it means nothing for a file.
+/// `NONBLOCK`, because otherwise opening a pipe would wait. For a regular file it means nothing.
 fn options(write: bool) -> fs::OpenOptions {
     let mut options = fs::OpenOptions::new();
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
@@ -304,15 +304,15 @@ fn open_existing(path: &Path, write: bool) -> io::Result<Option<fs::File>> {
             Ok(Some(file))
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(link_or(path, e)),
+        Err(e) => Err(explain(path, e)),
     }
 }
 
-/// Says that the name is a symbolic link where the system only speaks of "too many levels", and whose file it is where the
-/// system only says that permission is denied.
-fn link_or(path: &Path, error: io::Error) -> io::Error {
+/// A clearer error: that the name is a symbolic link, where the system reports "too many levels"; and who owns the
+/// file, where the system reports that permission is denied.
+fn explain(path: &Path, error: io::Error) -> io::Error {
     match fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_symlink() => refuse("is a symbolic link, which is not followed"),
+        Ok(meta) if meta.is_symlink() => refuse("is a symbolic link, which the store does not follow"),
         Ok(meta) if meta.is_dir() => refuse("is a directory"),
         Ok(meta) if !meta.is_file() => refuse("is not a regular file"),
         Ok(meta) if error.kind() == io::ErrorKind::PermissionDenied && meta.uid() != rustix::process::geteuid().as_raw() => {
@@ -332,7 +332,7 @@ fn check_regular(file: &fs::File) -> io::Result<()> {
     }
 }
 
-/// In a directory that others can write to, such as `/tmp`, somebody else may have put the file there.
+/// In a directory that others can write to, like `/tmp`, another user may have put the file there.
 fn check_owner(path: &Path, file: &fs::File) -> io::Result<()> {
     const WRITABLE_BY_OTHERS: u32 = 0o022;
     let owner = file.metadata()?.uid();
@@ -340,7 +340,7 @@ fn check_owner(path: &Path, file: &fs::File) -> io::Result<()> {
     let shared = fs::metadata(parent(path))?.mode() & WRITABLE_BY_OTHERS != 0;
     if shared && owner != me {
         return Err(refuse(format!(
-            "belongs to user {owner}, and the directory is shared; choose other files (--wal, --snapshot)"
+            "belongs to user {owner}, in a directory that other users can write to; choose other files (--wal, --snapshot)"
         )));
     }
     Ok(())
@@ -359,229 +359,4 @@ fn parent(path: &Path) -> &Path {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
-    use super::super::{Aligned, write_all_direct_at};
-    use super::*;
-    use std::os::unix::fs::PermissionsExt;
-    use std::os::unix::net::UnixListener;
-
-    fn text<T>(result: io::Result<T>) -> String {
-        result.map(drop).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn what_is_not_a_regular_file_is_refused_by_its_kind_and_never_waited_for() {
-        let dir = tempfile::tempdir().unwrap();
-        let (pipe, socket, below) = (dir.path().join("pipe"), dir.path().join("socket"), dir.path().join("file/below"));
-        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        let _listener = UnixListener::bind(&socket).unwrap();
-        fs::write(dir.path().join("file"), "").unwrap();
-        let opened: [fn(&Path) -> io::Result<()>; 3] =
-            [|path| OsDisk.open(path).map(drop), |path| OsDisk.open_read(path).map(drop), |path| OsDisk.lock(path).map(drop)];
-        for open in opened {
-            assert_eq!(text(open(&pipe)), "is not a regular file");
-            assert_eq!(text(open(&socket)), "is not a regular file");
-            assert_eq!(text(open(dir.path())), "is a directory");
-            assert_eq!(open(&below).unwrap_err().kind(), io::ErrorKind::NotADirectory, "what the system says");
-        }
-    }
-
-    /// Whatever the place, the length and the memory, and by turns with what goes through the cache.
-    #[test]
-    fn what_goes_past_the_cache_is_what_is_in_the_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = OsDisk.create_new(&dir.path().join("file")).unwrap();
-        let mut expected = vec![0; 40_000];
-        let mut memory = Aligned::with_capacity(40_000);
-        memory.resize(40_000);
-        for (n, (at, from, count)) in [
-            (0, 0, 30_000),
-            (4096, 4096, 8192),
-            (8192, 0, 4096),
-            (100, 0, 5000),
-            (8192, 1, 9000),
-            (4096, 0, 100),
-            (20_480, 0, 19_520),
-        ]
-        .into_iter()
-        .enumerate()
-        {
-            memory[from..from + count].fill(n as u8 + 1);
-            expected[at..at + count].fill(n as u8 + 1);
-            write_all_direct_at(&*file, at as u64, &memory[from..from + count]).unwrap();
-            write_all_at(&*file, 7, &[n as u8]).unwrap();
-            expected[7] = n as u8;
-        }
-        assert!(std::fs::read(dir.path().join("file")).unwrap() == expected);
-        for (at, from, count) in [(0, 0, 40_000), (4096, 4096, 4096), (4096, 1, 4096), (1, 0, 10_000), (36_864, 0, 3000)] {
-            memory.resize(0);
-            memory.resize(40_000);
-            let mut done = 0;
-            while done < count {
-                done += file.read_direct_at((at + done) as u64, &mut memory[from + done..from + count]).unwrap();
-            }
-            assert!(memory[from..from + count] == expected[at..at + count], "{at} {from} {count}");
-        }
-        assert_eq!(file.read_direct_at(40_960, &mut memory[..4096]).unwrap(), 0, "behind the end");
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn only_whole_blocks_go_past_the_cache() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = OsFile::new(options(true).create_new(true).open(dir.path().join("file")).unwrap());
-        let mut memory = Aligned::with_capacity(3 * DIRECT_BYTES);
-        memory.resize(3 * DIRECT_BYTES);
-        assert!(file.direct(1, &memory).is_none() && file.direct(0, &memory[1..]).is_none());
-        assert!(file.direct(0, &memory[..DIRECT_BYTES - 1]).is_none() && file.direct.get().is_none());
-        file.direct(DIRECT_BYTES as u64, &memory[..DIRECT_BYTES]);
-        assert!(file.direct.get().is_some(), "asked for once");
-        assert_eq!([0, 4095, 4096, 8191, 8192].map(whole_blocks), [0, 0, 4096, 4096, 8192]);
-        let refused = |kind: io::ErrorKind| is_refused(&Err(kind.into()));
-        assert!(refused(io::ErrorKind::InvalidInput) && !refused(io::ErrorKind::StorageFull) && !is_refused(&Ok(0)));
-    }
-
-    /// A file that reads and one that is written as files do that were opened for going past the cache, and refuse it.
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn what_is_refused_past_the_cache_goes_through_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let refusing = |name: &str, direct: io::Result<fs::File>| {
-            let file = options(true).create_new(true).open(dir.path().join(name)).unwrap();
-            OsFile { file, direct: OnceLock::from(Some(direct.unwrap())) }
-        };
-        let mut memory = Aligned::with_capacity(5000);
-        memory.resize(5000);
-        let file = refusing("read", fs::File::open("/proc/self/ns/mnt"));
-        assert!(is_refused(&file.direct(0, &memory).unwrap().read_at(&mut memory, 0)));
-        file.write_at(0, &[7; 6000]).unwrap();
-        assert_eq!(file.read_direct_at(0, &mut memory).unwrap(), 5000);
-        assert!(memory.iter().all(|&byte| byte == 7));
-        let file = refusing("written", fs::File::options().write(true).open("/proc/self/coredump_filter"));
-        assert!(is_refused(&file.direct(0, &memory).unwrap().write_at(&memory, 0)));
-        assert_eq!(file.write_direct_at(0, &memory).unwrap(), 5000);
-        assert!(fs::read(dir.path().join("written")).unwrap() == memory[..]);
-    }
-
-    #[test]
-    fn what_the_system_refuses_is_said_as_the_system_says_it() {
-        let this_program = std::env::current_exe().unwrap();
-        assert_eq!(OsDisk.open(&this_program).unwrap_err().kind(), io::ErrorKind::ExecutableFileBusy);
-        let dir = tempfile::tempdir().unwrap();
-        let pipe = dir.path().join("pipe");
-        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        let pipe = OsFile::new(fs::OpenOptions::new().read(true).write(true).open(pipe).unwrap());
-        assert_eq!(pipe.sync().unwrap_err().kind(), io::ErrorKind::InvalidInput, "a pipe cannot be synced");
-    }
-
-    #[test]
-    fn a_name_without_a_directory_is_in_the_current_one() {
-        assert_eq!(parent(Path::new("kv.wal")), Path::new("."));
-        assert_eq!(parent(Path::new("/data/kv.wal")), Path::new("/data"));
-        assert_eq!(parent(Path::new("/")), Path::new("."));
-        OsDisk.sync_dir(Path::new("kv.wal")).unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        assert!(OsDisk.sync_dir(&dir.path().join("nowhere/kv.wal")).is_err());
-    }
-
-    #[test]
-    fn whose_file_it_is_matters_only_where_others_can_put_one() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("file");
-        fs::write(&path, "").unwrap();
-        let mode = |mode| fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
-        for shared in [0o777, 0o720, 0o702] {
-            mode(shared);
-            OsDisk.open(&path).unwrap(); // our own
-        }
-        if std::os::unix::fs::chown(&path, Some(65534), None).is_err() {
-            return; // only root can give a file away
-        }
-        for (shared, refused) in [(0o777, true), (0o720, true), (0o702, true), (0o755, false), (0o700, false)] {
-            mode(shared);
-            assert_eq!(OsDisk.open(&path).is_err(), refused, "{shared:o}");
-            assert!(OsDisk.open_read(&path).unwrap().is_some(), "reading alone harms nobody");
-        }
-    }
-
-    #[test]
-    fn time_goes_on_and_no_two_random_numbers_are_the_same() {
-        let began = OsDisk.now();
-        std::thread::sleep(Duration::from_millis(2));
-        let passed = OsDisk.now() - began;
-        assert!((Duration::from_millis(2)..Duration::from_secs(3600)).contains(&passed), "{passed:?}");
-        let drawn: std::collections::HashSet<u64> = (0..1000).map(|_| OsDisk.entropy()).collect();
-        assert_eq!(drawn.len(), 1000);
-    }
-
-    #[test]
-    fn a_note_replaces_the_one_before() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("lock");
-        let lock = OsDisk.lock(&path).unwrap();
-        lock.write_note("a long note\n");
-        lock.write_note("short\n");
-        assert_eq!(fs::read(&path).unwrap(), b"short\n");
-    }
-
-    #[test]
-    fn space_is_reserved_by_zeros_to_the_length_that_was_asked_for() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("file");
-        let file = OsFile::new(options(true).create_new(true).open(&path).unwrap());
-        for len in [200_000, 3, 10, 3 + 2 * ZEROS.len()] {
-            file.set_len(0).unwrap();
-            file.write_at(0, b"abc").unwrap();
-            file.reserve(3, len as u64).unwrap();
-            let mut expected = b"abc".to_vec();
-            expected.resize(len, 0);
-            assert!(fs::read(&path).unwrap() == expected, "{len}");
-            assert!(fs::metadata(&path).unwrap().blocks() * 512 >= len as u64, "{len}: a hole has no space");
-        }
-        file.set_len(0).unwrap();
-        file.reserve(0, 10).unwrap();
-        assert_eq!(fs::read(&path).unwrap(), [0; 10]);
-        let before = file.size().unwrap();
-        assert!(OsFile::new(fs::File::open(&path).unwrap()).reserve(before, before + 1).is_err(), "it is open for reading");
-        assert_eq!(file.size().unwrap(), before);
-    }
-
-    #[test]
-    fn one_at_a_time_has_the_lock_of_a_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("file");
-        let open = || OsFile::new(options(true).create(true).open(&path).unwrap());
-        let (one, other) = (open(), open());
-        one.try_lock().unwrap();
-        assert_eq!(other.try_lock().unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        one.unlock();
-        other.try_lock().unwrap();
-    }
-
-    #[test]
-    fn a_lock_knows_whether_its_file_is_the_one_under_its_name() {
-        let dir = tempfile::tempdir().unwrap();
-        let (path, other) = (dir.path().join("lock"), dir.path().join("other"));
-        let lock = OsDisk.lock(&path).unwrap();
-        assert!(lock.is_in_place());
-        fs::write(&other, "").unwrap();
-        fs::rename(&other, &path).unwrap();
-        assert!(!lock.is_in_place(), "another one");
-        fs::remove_file(&path).unwrap();
-        assert!(!lock.is_in_place(), "none");
-    }
-
-    /// A child process that another thread starts has a copy of the descriptor until its `exec`.
-    #[test]
-    fn a_lock_ends_with_its_value_though_a_copy_of_its_file_is_open() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("lock");
-        let file = options(true).create(true).open(&path).unwrap();
-        file.try_lock().unwrap();
-        let copy = file.try_clone().unwrap();
-        assert_eq!(OsDisk.lock(&path).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        drop(OsLock { file, path: path.clone(), is_new: false });
-        OsDisk.lock(&path).unwrap();
-        drop(copy);
-    }
-}
+mod tests;

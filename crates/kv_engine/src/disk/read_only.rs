@@ -1,17 +1,17 @@
-//! [`ReadOnly`]: a file that can be read and not changed.
+//! [`ReadOnly`]: a file that can be read but not changed.
 
 use super::File;
 use std::fmt;
 use std::io;
 
-/// What a file for reading has of its own; as of [`File`].
+/// The methods of [`File`] that a file for reading must have.
 pub(crate) trait Readable: Send + Sync + fmt::Debug {
     fn size(&self) -> io::Result<u64>;
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize>;
     fn drop_cache(&self);
 }
 
-/// The rest of it: what would change the file is `Unsupported`.
+/// Makes a [`File`] of a [`Readable`]. Calls that would change the file return `Unsupported`.
 #[derive(Debug)]
 pub(crate) struct ReadOnly<T>(pub(crate) T);
 
@@ -44,34 +44,18 @@ impl<T: Readable> File for ReadOnly<T> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::InMemory;
     use super::*;
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    /// Seven bytes, and how often it was asked to forget them.
-    #[derive(Debug, Default)]
-    struct Seven(AtomicU64);
-
-    impl Readable for Seven {
-        fn size(&self) -> io::Result<u64> {
-            Ok(7)
-        }
-        fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
-            out[0] = u8::try_from(offset).unwrap();
-            Ok(1)
-        }
-        fn drop_cache(&self) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
 
     #[test]
-    fn it_reads_as_what_it_is_made_of_and_refuses_the_rest() {
-        let file = ReadOnly(Seven::default());
+    fn reads_are_passed_on_and_changes_are_refused() {
+        let file = ReadOnly(InMemory::new((0..7).collect()));
         let mut out = [0; 2];
-        assert_eq!((file.size().unwrap(), file.read_at(5, &mut out).unwrap(), out), (7, 1, [5, 0]));
-        assert_eq!((file.read_direct_at(6, &mut out).unwrap(), out), (1, [6, 0]));
+        assert_eq!((file.size().unwrap(), file.read_at(5, &mut out).unwrap(), out), (7, 2, [5, 6]));
+        assert_eq!((file.read_direct_at(6, &mut out).unwrap(), out), (1, [6, 6]));
+        assert_eq!(file.0.take_bytes_read(), 3);
         file.drop_cache();
-        assert_eq!(file.0.0.load(Ordering::Relaxed), 1);
+        assert_eq!(file.0.cache_drops(), 1);
         let refused = [file.write_at(0, b"x").map(drop), file.set_len(0), file.sync(), file.reserve(7, 8)];
         assert!(refused.into_iter().all(|done| done.unwrap_err().kind() == io::ErrorKind::Unsupported));
     }

@@ -1,10 +1,11 @@
-//! Files that are being written, under names of their own: `<path>.tmp-<random><check>`, 16 hexadecimal digits.
+//! Scratch files: files that are being written, under the name `<path>.tmp-<random><check>`, with 16 hexadecimal
+//! digits.
 //!
-//! A file is written under such a name, synced, and only then renamed to `path`. The name has two parts, so that no
-//! file of somebody else is ever taken for one of these:
-//! - 32 random bits. With them, and because the file is made only where there is none (`O_EXCL`), nothing is overwritten.
-//! - 32 bits of check, over the last part of `path` and the random bits. A crash may leave such a file over. The next
-//!   opening removes it, and removes nothing whose name does not have the right check.
+//! A file is written under this name, synced, and only then renamed to `path`. The name has two parts, so that no other
+//! file is ever taken for a scratch file:
+//! - 32 random bits. With them, and because the file must not exist before (`O_EXCL`), no file is overwritten.
+//! - 32 bits of checksum over the last part of `path` and the random bits. A crash may leave a scratch file behind. The
+//!   next opening removes it, and never removes a file whose name does not have the right checksum.
 
 use super::{Disk, File, is_still};
 use crate::with_suffix;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 
 const MARK: &str = ".tmp-";
 const DIGITS: usize = 16;
-/// Two runs that draw the same 32 bits are rare, ten in a row that do are a broken source.
+/// A name that is taken is rare. After ten in a row the source of random numbers must be broken.
 const DRAWS: usize = 10;
 
 fn check(name: &OsStr, random: u32) -> u32 {
@@ -31,8 +32,8 @@ fn name_of(path: &Path, random: u32) -> PathBuf {
     with_suffix(path, &format!("{MARK}{random:08x}{check:08x}"))
 }
 
-/// Makes a file in which something that is to become `path` can be written, and tells its name. It lies in the same
-/// directory, so that it can be renamed to `path`. The file did not exist before.
+/// Creates a scratch file for `path`, and returns its name and the file. It is in the same directory, so that it can be
+/// renamed to `path`. It did not exist before.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -48,7 +49,7 @@ fn name_of(path: &Path, random: u32) -> PathBuf {
 /// ```
 ///
 /// # Errors
-/// What the operating system says.
+/// Those of the operating system.
 pub fn create_scratch(disk: &dyn Disk, path: &Path) -> io::Result<(PathBuf, Arc<dyn File>)> {
     let mut draws = 0;
     loop {
@@ -61,8 +62,8 @@ pub fn create_scratch(disk: &dyn Disk, path: &Path) -> io::Result<(PathBuf, Arc<
     }
 }
 
-/// Whether `candidate` is a name that [`create_scratch`] gives to what is to become `path`. Both are compared by their last
-/// part; directories are not looked at.
+/// Whether `candidate` is a name that [`create_scratch`] gives to a scratch file for `path`. Only the last parts of
+/// both paths are compared, not their directories.
 #[must_use]
 pub fn is_scratch_of(path: &Path, candidate: &Path) -> bool {
     let (Some(name), Some(candidate)) = (path.file_name(), candidate.file_name()) else { return false };
@@ -77,7 +78,7 @@ pub fn is_scratch_of(path: &Path, candidate: &Path) -> bool {
     found == check(name, random)
 }
 
-/// A scratch file in use. It is removed when this is dropped, unless it has got its name.
+/// A scratch file in use. It is removed when this is dropped, unless it was renamed.
 #[derive(Debug)]
 pub(crate) struct Scratch<'a> {
     disk: &'a dyn Disk,
@@ -87,7 +88,7 @@ pub(crate) struct Scratch<'a> {
 }
 
 impl<'a> Scratch<'a> {
-    /// Makes one that is to become `path`.
+    /// Creates a scratch file for `path`.
     pub(crate) fn create(disk: &'a dyn Disk, path: &Path) -> io::Result<Scratch<'a>> {
         let (path, file) = create_scratch(disk, path)?;
         Ok(Scratch { disk, path, file, is_named: false })
@@ -101,10 +102,10 @@ impl<'a> Scratch<'a> {
         &self.file
     }
 
-    /// Gives it its name, in the place of whatever has it.
+    /// Renames it to `path`, and replaces the file there.
     pub(crate) fn rename_to(mut self, path: &Path) -> io::Result<()> {
         if !is_still(self.disk, &self.path, Some(&*self.file))? {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "removed or replaced while it was written"));
+            return Err(io::Error::new(io::ErrorKind::NotFound, "another program removed or replaced it while it was written"));
         }
         self.disk.rename(&self.path, path)?;
         self.is_named = true;
@@ -120,8 +121,8 @@ impl Drop for Scratch<'_> {
     }
 }
 
-/// Removes the scratch files of `path` that a crash left over. One that cannot be removed, or not be found, is in nobody's
-/// way: another user's in a directory that is shared, say.
+/// Removes the scratch files of `path` that a crash left behind. A file that cannot be listed or removed, for example
+/// of another user in a shared directory, does no harm.
 pub(crate) fn remove_left_over(disk: &dyn Disk, path: &Path) {
     let left_over = disk.list(path).unwrap_or_default();
     left_over.iter().filter(|candidate| is_scratch_of(path, candidate)).for_each(|candidate| drop(disk.remove(candidate)));
@@ -135,7 +136,7 @@ mod tests {
     use crate::disk::sim::{Image, SimDisk};
 
     #[test]
-    fn a_scratch_name_is_known_by_its_check_and_nothing_else_is_taken_for_one() {
+    fn a_scratch_name_is_known_by_its_checksum_and_no_other_name_is_taken_for_one() {
         let path = Path::new("/somewhere/kv.wal");
         let name = name_of(path, 0x12ab);
         assert!(is_scratch_of(path, &name) && is_scratch_of(Path::new("kv.wal"), &name));
@@ -157,22 +158,22 @@ mod tests {
     fn a_taken_name_is_never_used_and_another_one_is_drawn() {
         let path = Path::new("/kv.wal");
         let first = create_scratch(&SimDisk::new(&Image::new(), 7), path).unwrap().0;
-        let image = Image::from([(first.clone(), b"somebody's".to_vec())]);
+        let image = Image::from([(first.clone(), b"another's".to_vec())]);
         let disk = SimDisk::new(&image, 7);
         let (second, file) = create_scratch(&disk, path).unwrap();
         assert!(second != first && is_scratch_of(path, &second) && file.size().unwrap() == 0);
-        assert_eq!(disk.world().after_death(None)[&first], b"somebody's");
+        assert_eq!(disk.world().after_death(None)[&first], b"another's");
     }
 
     #[test]
-    fn a_directory_that_is_not_there_is_said() {
+    fn a_missing_directory_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("nowhere/file");
         assert_eq!(create_scratch(&OsDisk, &path).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]
-    fn what_a_crash_left_over_is_removed_and_what_others_put_there_is_not() {
+    fn files_that_a_crash_left_behind_are_removed_and_other_files_are_not() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("kv.wal");
         let (left_over, _) = create_scratch(&OsDisk, &path).unwrap();

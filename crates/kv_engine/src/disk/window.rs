@@ -1,4 +1,4 @@
-//! [`Window`]: reading a file of any length in little memory, with another thread that reads ahead.
+//! [`Window`]: reads a file of any length in little memory, if wanted with another thread that reads ahead.
 
 use super::{Aligned, File, read_full_at, read_full_direct_at};
 use crate::memory;
@@ -8,49 +8,51 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
-/// Slides over a file, so that a scan of any length needs little memory and no position is read
-/// twice in the common case.
+/// A part of a file in memory, which slides over the file. So a scan of any length needs little memory, and usually
+/// reads no byte twice.
 pub(crate) struct Window {
     file: Arc<dyn File>,
     len: u64,
     start: u64,
     bytes: Vec<u8>,
-    /// So much is read at once.
+    /// Bytes per read.
     step: usize,
     ahead: Option<Ahead>,
 }
 
-/// How somebody reads ahead.
+/// How the thread reads ahead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    ThroughCache,
-    /// Each step is one request to the disk, and no more than that is under way: others who want it wait for less.
-    PastCache,
+pub(crate) enum ReadMode {
+    /// Through the page cache.
+    Cached,
+    /// Bypasses the page cache. Each step is one request to the disk, and only one is in progress, so other users of
+    /// the disk wait less.
+    Direct,
 }
 
-/// So much is read at once.
+/// Bytes per read, unless the caller wants another number.
 pub(crate) const WINDOW_BYTES: usize = 1 << 20;
-/// A window keeps no more memory than that, but for what it holds.
+/// A window keeps at most this much memory besides the bytes that it holds.
 const KEPT_BYTES: usize = 64 << 20;
-/// So many steps are read and wait.
+/// The most steps that were read ahead and wait.
 const WINDOWS_AHEAD: usize = 3;
 
 impl Window {
-    /// Looks at the file as long as it is now; what is appended later is not seen.
+    /// A window over the file at its present length. Bytes that are appended later are not seen.
     pub(crate) fn new(file: Arc<dyn File>) -> io::Result<Window> {
         let len = file.size()?;
         Ok(Window { file, len, start: 0, bytes: Vec::new(), step: WINDOW_BYTES, ahead: None })
     }
 
-    /// Lets another thread read ahead of whoever goes on from `offset`, until somebody looks elsewhere. What is read and
-    /// what fails is the same. Where no thread can be had, or addresses are scarce, nobody reads ahead.
-    pub(crate) fn read_ahead(&mut self, offset: u64, step_bytes: usize, way: Way) {
+    /// Lets another thread read ahead from `offset` on, until the caller reads elsewhere. The bytes and the errors are
+    /// the same as without it. If no thread can be started, or the address space is small, no thread reads ahead.
+    pub(crate) fn read_ahead(&mut self, offset: u64, step_bytes: usize, mode: ReadMode) {
         if memory::is_scarce() {
             return;
         }
         (self.start, self.step) = (offset, step_bytes);
         self.bytes = memory::room(2 * step_bytes);
-        self.ahead = Ahead::new(&self.file, offset..self.len, step_bytes, way).ok();
+        self.ahead = Ahead::new(&self.file, offset..self.len, step_bytes, mode).ok();
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -89,29 +91,29 @@ impl Window {
     fn jump(&mut self, offset: u64, count: usize) -> io::Result<()> {
         let left = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
         let want = count.max(self.step).min(left);
-        self.let_go(want);
+        self.release(want);
         memory::reserve(&mut self.bytes, want)?;
         self.bytes.resize(want, 0);
         let got = read_full_at(&*self.file, offset, &mut self.bytes)?;
         self.bytes.truncate(got);
         self.start = offset;
-        self.expect_whole(got, want);
+        self.is_truncated(got, want);
         Ok(())
     }
 
-    /// Keeps what is there from `offset` on, and takes over what was read ahead.
+    /// Keeps the bytes from `offset` on, and appends those that were read ahead.
     fn slide(&mut self, ahead: Ahead, offset: u64, count: usize) -> io::Result<()> {
         self.bytes.drain(..usize::try_from(offset - self.start).expect("inside the window"));
         self.start = offset;
-        self.let_go(count);
-        memory::reserve(&mut self.bytes, count + self.step)?; // what was read ahead comes in steps
+        self.release(count);
+        memory::reserve(&mut self.bytes, count + self.step)?; // bytes that were read ahead come in steps
         while self.bytes.len() < count {
             let want = step_at(self.end()..self.len, self.step);
             let next = ahead.next()?;
             let got = next.len();
             self.bytes.extend_from_slice(&next);
             ahead.give_back(next);
-            if self.expect_whole(got, want) {
+            if self.is_truncated(got, want) {
                 return Ok(());
             }
         }
@@ -119,15 +121,15 @@ impl Window {
         Ok(())
     }
 
-    /// Gives back what was needed for something long, and is not any more.
-    fn let_go(&mut self, want: usize) {
+    /// Releases memory that a long read needed, once it is not needed any more.
+    fn release(&mut self, want: usize) {
         if self.bytes.capacity() > KEPT_BYTES && self.bytes.len().max(want) < KEPT_BYTES / 4 {
             self.bytes.shrink_to(KEPT_BYTES / 4);
         }
     }
 
-    /// Whether somebody cut the file while it was being read.
-    fn expect_whole(&mut self, got: usize, want: usize) -> bool {
+    /// Whether the read was short: another program truncated the file. Then the window ends there.
+    fn is_truncated(&mut self, got: usize, want: usize) -> bool {
         if got < want {
             self.len = self.end();
         }
@@ -135,7 +137,7 @@ impl Window {
     }
 }
 
-/// How much is read at once where so much is left: up to a multiple of the step.
+/// Length of the next read: up to a multiple of the step, or to the end.
 fn step_at(left: Range<u64>, step: usize) -> usize {
     let step = step as u64 - left.start % step as u64;
     usize::try_from(step.min(left.end - left.start)).expect("no more than a step")
@@ -143,60 +145,61 @@ fn step_at(left: Range<u64>, step: usize) -> usize {
 
 /// A thread that reads a file from some place to its end.
 struct Ahead {
-    /// What it read, in order. Taken when it is to stop.
+    /// The steps that it read, in order. Taken to stop the thread.
     read: Option<Receiver<io::Result<Aligned>>>,
-    home: Sender<Aligned>,
+    /// Memory of used steps, for reuse.
+    returned: Sender<Aligned>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Ahead {
-    fn new(file: &Arc<dyn File>, range: Range<u64>, step: usize, way: Way) -> io::Result<Ahead> {
+    fn new(file: &Arc<dyn File>, range: Range<u64>, step: usize, mode: ReadMode) -> io::Result<Ahead> {
         let (send, read) = sync_channel(WINDOWS_AHEAD);
-        let (home, used) = channel();
+        let (returned, used) = channel();
         let file = Arc::clone(file);
-        let body = move || read_on(&*file, range, step, way, &send, &used);
+        let body = move || read_on(&*file, range, step, mode, &send, &used);
         let thread = thread::Builder::new().name("kv-read-ahead".into()).spawn(body)?;
-        Ok(Ahead { read: Some(read), home, thread: Some(thread) })
+        Ok(Ahead { read: Some(read), returned, thread: Some(thread) })
     }
 
-    /// What comes next; there must be more.
+    /// The next step. There must be one.
     fn next(&self) -> io::Result<Aligned> {
-        let read = self.read.as_ref().expect("it is not to stop");
+        let read = self.read.as_ref().expect("taken only to stop");
         read.recv().unwrap_or_else(|_| Err(io::Error::other("the thread that reads ahead has ended")))
     }
 
-    /// Memory to be used again.
+    /// Returns memory for reuse.
     fn give_back(&self, bytes: Aligned) {
-        let _ = self.home.send(bytes); // it may have read all
+        let _ = self.returned.send(bytes); // the thread may have ended
     }
 }
 
 impl Drop for Ahead {
     fn drop(&mut self) {
-        drop(self.read.take()); // it ends when nobody wants what it reads
+        drop(self.read.take()); // the thread ends when its channel is closed
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-/// Reads one step after the other, to the end, the first error, or until nobody listens.
+/// Reads one step after the other, until the end, the first error, or the end of the channel.
 fn read_on(
     file: &dyn File,
     mut left: Range<u64>,
     step: usize,
-    way: Way,
+    mode: ReadMode,
     send: &SyncSender<io::Result<Aligned>>,
     used: &Receiver<Aligned>,
 ) {
     let mut go_on = true;
     while go_on && !left.is_empty() {
         let want = step_at(left.clone(), step);
-        let mut bytes = used.try_recv().unwrap_or_else(|_| Aligned::for_much(step));
+        let mut bytes = used.try_recv().unwrap_or_else(|_| Aligned::returned_when_freed(step));
         bytes.resize(want);
-        let got = match way {
-            Way::ThroughCache => read_full_at(file, left.start, &mut bytes),
-            Way::PastCache => read_full_direct_at(file, left.start, &mut bytes),
+        let got = match mode {
+            ReadMode::Cached => read_full_at(file, left.start, &mut bytes),
+            ReadMode::Direct => read_full_direct_at(file, left.start, &mut bytes),
         };
         let read = got.map(|got| bytes.resize(got)).map(|()| bytes);
         go_on = read.as_ref().is_ok_and(|bytes| bytes.len() == want);
@@ -208,14 +211,14 @@ fn read_on(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::tests::Told;
+    use super::super::tests::Scripted;
     use super::super::{ReadOnly, Readable};
     use super::*;
 
     #[test]
     fn a_window_gives_the_bytes_that_are_there_and_reads_each_once() {
         const LENGTH: u64 = 2 * WINDOW_BYTES as u64 + 100;
-        let file = Arc::new(Told::new(LENGTH, &[]));
+        let file = Arc::new(Scripted::new(LENGTH, &[]));
         let mut window = Window::new(Arc::clone(&file) as Arc<dyn File>).unwrap();
         assert_eq!(window.len(), LENGTH);
         assert_eq!(window.get(3, 4).unwrap(), [3, 4, 5, 6]);
@@ -224,7 +227,7 @@ mod tests {
         assert_eq!(file.calls(), [(3, WINDOW_BYTES)], "one read for all three");
         assert_eq!(window.get(WINDOW_BYTES as u64 + 2, 2).unwrap(), [2, 3], "half of it outside");
         assert_eq!(window.get(1, 2).unwrap(), [1, 2], "back");
-        assert_eq!(window.get(LENGTH - 2, 9).unwrap(), [98, 99], "no more than there is");
+        assert_eq!(window.get(LENGTH - 2, 9).unwrap(), [98, 99], "the file ends there");
         assert!(window.get(LENGTH, 9).unwrap().is_empty());
         assert!(window.get(LENGTH + 7, 9).unwrap().is_empty());
         assert_eq!(window.get(5, 2 * WINDOW_BYTES).unwrap().len(), 2 * WINDOW_BYTES, "longer than a window");
@@ -232,26 +235,26 @@ mod tests {
         assert_eq!(asked, [3, WINDOW_BYTES as u64 + 2, 1, LENGTH - 2, 5]);
     }
 
-    /// Another program cut the file after its size was asked: it ends there, and no byte is invented.
+    /// Another program truncated the file after its size was read: the window ends there, and invents no byte.
     #[test]
-    fn a_file_that_is_cut_while_it_is_read_ends_where_it_was_cut() {
-        let file = Told::lying(50, 10);
+    fn a_file_that_is_truncated_while_it_is_read_ends_there() {
+        let file = Scripted::with_wrong_size(50, 10);
         let mut window = Window::new(Arc::new(file)).unwrap();
         assert_eq!(window.get(8, 4).unwrap(), [8, 9]);
         assert_eq!(window.len(), 10);
         assert!(window.get(20, 4).unwrap().is_empty());
     }
 
-    /// What is read ahead is what would be read, whatever is asked for.
+    /// Reading ahead gives the same bytes as reading, for reads of any length.
     #[test]
     fn reading_ahead_gives_the_same_bytes_and_reads_them_once() {
         const LENGTH: u64 = 1000;
-        for (step, way) in
-            [1, 7, 64, 999, 1000, 5000].into_iter().flat_map(|step| [(step, Way::ThroughCache), (step, Way::PastCache)])
+        for (step, mode) in
+            [1, 7, 64, 999, 1000, 5000].into_iter().flat_map(|step| [(step, ReadMode::Cached), (step, ReadMode::Direct)])
         {
-            let file = Arc::new(Told::new(LENGTH, &[]));
+            let file = Arc::new(Scripted::new(LENGTH, &[]));
             let mut window = Window::new(Arc::clone(&file) as Arc<dyn File>).unwrap();
-            window.read_ahead(3, step, way);
+            window.read_ahead(3, step, mode);
             let mut at = 3;
             for count in (0..60).cycle().take(400) {
                 let got = window.get(at, count).unwrap();
@@ -266,27 +269,27 @@ mod tests {
     }
 
     #[test]
-    fn whoever_looks_elsewhere_reads_there() {
-        let file = Arc::new(Told::new(1000, &[]));
+    fn a_read_elsewhere_is_possible_and_ends_the_reading_ahead() {
+        let file = Arc::new(Scripted::new(1000, &[]));
         let mut window = Window::new(Arc::clone(&file) as Arc<dyn File>).unwrap();
-        window.read_ahead(0, 100, Way::ThroughCache);
+        window.read_ahead(0, 100, ReadMode::Cached);
         assert_eq!(window.get(0, 2).unwrap(), [0, 1]);
         assert_eq!(window.get(500, 2).unwrap(), [244, 245], "far ahead");
         assert_eq!(window.get(10, 2).unwrap(), [10, 11], "back");
-        window.read_ahead(100, 100, Way::ThroughCache);
+        window.read_ahead(100, 100, ReadMode::Cached);
         assert_eq!(window.get(50, 2).unwrap(), [50, 51], "before it");
         assert_eq!(window.get(999, 9).unwrap(), [231]);
     }
 
-    /// An error comes when its place is reached, and once; what is before it can be read.
+    /// An error is reported once, when its place is reached. Bytes before it can be read.
     #[test]
-    fn an_error_of_the_one_ahead_is_an_error() {
-        let file = Arc::new(Told::new(1000, &[Ok(100), Ok(100), Err(io::ErrorKind::StorageFull)]));
+    fn an_error_of_reading_ahead_is_an_error() {
+        let file = Arc::new(Scripted::new(1000, &[Ok(100), Ok(100), Err(io::ErrorKind::StorageFull)]));
         let mut window = Window::new(file).unwrap();
-        window.read_ahead(0, 100, Way::ThroughCache);
+        window.read_ahead(0, 100, ReadMode::Cached);
         assert_eq!(window.get(0, 150).unwrap().len(), 150);
         assert_eq!(window.get(150, 60).unwrap_err().kind(), io::ErrorKind::StorageFull);
-        assert_eq!(window.get(150, 60).unwrap().len(), 60, "tried again by whoever wants it");
+        assert_eq!(window.get(150, 60).unwrap().len(), 60, "the caller's own read");
     }
 
     /// A file on which the thread that reads ahead panics.
@@ -306,19 +309,19 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_a_thread_that_panicked() {
+    fn no_caller_waits_for_a_thread_that_panicked() {
         let mut window = Window::new(Arc::new(ReadOnly(Panics))).unwrap();
-        window.read_ahead(0, 100, Way::ThroughCache);
+        window.read_ahead(0, 100, ReadMode::Cached);
         assert!(window.get(0, 2).unwrap_err().to_string().contains("reads ahead has ended"));
-        assert_eq!(window.get(0, 2).unwrap(), [7, 7], "tried again by whoever wants it");
+        assert_eq!(window.get(0, 2).unwrap(), [7, 7], "the caller's own read");
     }
 
     #[test]
-    fn a_file_that_is_cut_while_another_reads_ahead_ends_where_it_was_cut() {
-        let file = Told::lying(500, 150);
+    fn a_file_that_is_truncated_while_a_thread_reads_ahead_ends_there() {
+        let file = Scripted::with_wrong_size(500, 150);
         let mut window = Window::new(Arc::new(file)).unwrap();
-        window.read_ahead(0, 100, Way::ThroughCache);
-        assert_eq!(window.get(0, 4).unwrap(), [0, 1, 2, 3], "of the one ahead");
+        window.read_ahead(0, 100, ReadMode::Cached);
+        assert_eq!(window.get(0, 4).unwrap(), [0, 1, 2, 3], "read ahead");
         assert_eq!(window.get(90, 100).unwrap().len(), 60);
         assert_eq!(window.len(), 150);
         assert!(window.get(200, 4).unwrap().is_empty());

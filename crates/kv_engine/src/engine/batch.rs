@@ -2,7 +2,7 @@
 
 use crate::state::Op;
 
-/// Operations that [`Engine::write`](crate::Engine::write) applies all or none, as one write.
+/// Operations that [`Engine::write`](crate::Engine::write) applies as one write: all of them or none.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -44,7 +44,7 @@ impl Batch {
         self
     }
 
-    /// Adds a delete. Of a key that is not there it changes nothing, and the write still counts.
+    /// Adds a delete. If the key does not exist, the delete changes nothing, and the write still counts.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -59,7 +59,7 @@ impl Batch {
         self
     }
 
-    /// Number of operations; two of the same key are two.
+    /// Number of operations. Two on the same key count as two.
     ///
     /// ```
     /// # use kv_engine::Batch;
@@ -84,8 +84,8 @@ impl Batch {
         self.ops.is_empty()
     }
 
-    /// What this batch would make of `key`: `Some(Some(value))` when it puts it, `Some(None)` when
-    /// it deletes it, `None` when it does not touch it.
+    /// The effect of this batch on `key`: `Some(Some(value))` if it puts the key, `Some(None)` if it deletes the key,
+    /// `None` if it does not contain the key.
     ///
     /// ```
     /// # use kv_engine::Batch;
@@ -93,7 +93,7 @@ impl Batch {
     /// batch.put("x", "1").delete("y");
     /// assert_eq!(batch.get("x"), Some(Some(&b"1"[..])));
     /// assert_eq!(batch.get("y"), Some(None));
-    /// assert_eq!(batch.get("z"), None); // ask the store
+    /// assert_eq!(batch.get("z"), None); // the store decides
     /// ```
     #[must_use]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Option<&[u8]>> {

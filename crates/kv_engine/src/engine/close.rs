@@ -1,40 +1,44 @@
-//! Closing a store: what is left to do, in order, and letting go of it.
+//! Closing a store.
+//!
+//! 1. Cancel a running checkpoint.
+//! 2. With the log paused: make everything durable, then take the snapshot or write the mark of a clean close.
+//! 3. Release the locks, so that another process can open the store.
 
-use super::Shared;
-use super::checkpointer::Alone;
+use super::checkpointer::CheckpointLock;
 use super::log::Guard;
+use super::shared::Shared;
 use crate::error::{Error, Result};
 use crate::record::{Body, Kind};
 use std::sync::PoisonError;
 
 impl Shared {
     pub(super) fn close(&self) -> Result<()> {
-        self.checkpointer.stop(true); // a checkpoint under way is broken off
-        let alone = self.checkpointer.alone();
+        self.checkpointer.stop(true);
+        let lock = self.checkpointer.lock();
         self.checkpointer.stop(false);
-        self.close_now(&alone)
+        self.close_locked(&lock)
     }
 
-    fn close_now(&self, alone: &Alone<'_>) -> Result<()> {
+    fn close_locked(&self, lock: &CheckpointLock<'_>) -> Result<()> {
         let ends = |done: &Result<()>| matches!(done, Ok(()) | Err(Error::Poisoned { .. } | Error::Lost { .. }));
-        // No writer may come in between the last sync and `closed`.
-        let done = self.while_paused(|log| self.shut(log, alone), |log, done| log.closed = ends(done));
+        // No write may be accepted between the last sync and `closed`.
+        let done = self.while_paused(|log| self.finish(log, lock), |log, done| log.closed = ends(done));
         if done.is_err() && self.locks.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
             self.log_always().wal.leave_zero();
         }
         let done = match done {
-            // Closed before, or at this moment by another thread: its outcome stands.
+            // Closed before, or right now by another thread: its result counts.
             Err(Error::Closed) => return self.log_always().poisoned().map_or(Ok(()), Err),
             done => done,
         };
         if ends(&done) {
-            self.let_go();
+            self.release();
         }
         done
     }
 
-    /// Takes no more writes, and lets other processes open the store.
-    pub(super) fn let_go(&self) {
+    /// Accepts no more writes and lets other processes open the store.
+    pub(super) fn release(&self) {
         let mut log = self.log_always();
         log.closed = true;
         log.wal.file().unlock();
@@ -44,28 +48,28 @@ impl Shared {
         self.checkpointer.wake();
     }
 
-    /// With the log paused: everything durable, then the snapshot or the mark of an orderly close.
-    fn shut(&self, log: Guard<'_>, alone: &Alone<'_>) -> Result<()> {
+    /// Step 2.
+    fn finish(&self, log: Guard<'_>, lock: &CheckpointLock<'_>) -> Result<()> {
         if log.deferred_log.is_some() {
             return Ok(()); // nothing was written
         }
         if self.snapshot_on_close {
-            return self.checkpoint_paused(log, alone).map(drop);
+            return self.checkpoint_paused(log, lock).map(drop);
         }
         let log = self.make_durable(log)?;
-        let mut log = if self.is_due_at_close(&log) { self.checkpoint_at_close(log, alone)? } else { log };
+        let mut log = if self.is_due_at_close(&log) { self.checkpoint_at_close(log, lock)? } else { log };
         self.check_log(&mut log)?;
         if log.wal.is_marked_closed() {
             return Ok(());
         }
         let seq = log.appended;
-        let before = log.wal.mark();
+        let before = log.wal.position();
         let nothing = Body::new(b"", log.wal.salt());
         log.wal.append(Kind::CLOSED, seq, seq, || self.disk.entropy(), &nothing);
         let mut group = log.wal.take();
         drop(log);
-        // All is durable already. The mark only lets recovery see rot in the last group, so a disk
-        // that has no room for it is no reason to refuse.
+        // Everything is durable already. The mark only helps recovery to see damage in the last group, so closing does
+        // not fail if the disk has no room for it.
         let written = group.write();
         if written.is_ok() {
             group.give_back();

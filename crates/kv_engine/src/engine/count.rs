@@ -1,13 +1,13 @@
-//! How many keys there are, and the digest of all.
+//! The number of keys, and the digest of all entries.
 
-use super::Engine;
+use super::api::Engine;
 use crate::error::Result;
 
 impl Engine {
     /// Number of keys.
     ///
     /// # Panics
-    /// Where [`Engine::count`] is an error, which it never is with all values in memory.
+    /// If [`Engine::count`] is an error. This never happens with all values in memory.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -19,12 +19,13 @@ impl Engine {
     /// ```
     #[must_use]
     pub fn len(&self) -> usize {
-        let count = self.count().expect("the snapshot can be read; Engine::count says where not");
+        let count = self.count().expect("the snapshot can be read; Engine::count reports the error");
         usize::try_from(count).unwrap_or(usize::MAX)
     }
 
-    /// Number of keys, counted. Where values stay in the snapshot ([`Options::values_in_snapshot`](crate::Options::values_in_snapshot)) each key that was
-    /// written since is looked up there.
+    /// The exact number of keys. If values stay in the snapshot
+    /// ([`Options::values_in_snapshot`](crate::Options::values_in_snapshot)), each key written since is looked up
+    /// there.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -35,7 +36,8 @@ impl Engine {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Damaged`](crate::Error::Damaged) and [`Error::Io`](crate::Error::Io), where values stay in the snapshot and a block cannot be read.
+    /// If values stay in the snapshot: [`Error::Damaged`](crate::Error::Damaged) for a block that fails its check,
+    /// [`Error::Io`](crate::Error::Io) for one that cannot be read.
     pub fn count(&self) -> Result<u64> {
         self.shared().state.count()
     }
@@ -53,11 +55,11 @@ impl Engine {
         self.len() == 0
     }
 
-    /// The digest of what readers see: two stores with the same entries have the same digest. Reads
-    /// every entry; writes wait meanwhile.
+    /// The digest of all entries: two stores with the same entries have the same digest. Reads every entry, and writes
+    /// wait until it is done.
     ///
     /// # Panics
-    /// Where values stay in the snapshot and it is damaged.
+    /// If values stay in the snapshot and it is damaged.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -71,7 +73,7 @@ impl Engine {
     /// ```
     #[must_use]
     pub fn digest(&self) -> crate::Digest {
-        let _no_write_meanwhile = self.shared().log_always();
-        self.shared().state.digest().expect("the snapshot can be read; Engine::scan says where not")
+        let _no_writes = self.shared().log_always();
+        self.shared().state.digest().expect("the snapshot can be read; Engine::scan reports the error")
     }
 }

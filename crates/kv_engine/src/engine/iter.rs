@@ -1,19 +1,19 @@
-//! [`Scan`] and [`Keys`]: iterating in key order without holding the map.
+//! [`Scan`] and [`Keys`]: iterators in key order that do not lock the map between items.
 
-use super::Shared;
+use super::shared::Shared;
 use crate::error::Result;
 use crate::state::{Key, Value};
 use std::ops::Bound;
 use std::sync::Arc;
 
-/// So many entries are taken from the map at once.
+/// The number of entries that are copied from the map at once.
 const ENTRIES_AT_ONCE: usize = 256;
 
 /// Entries whose keys begin with a prefix, in key order; from [`Engine::scan`](crate::Engine::scan).
 ///
-/// Not a frozen view: each entry is one that was there when the iterator came by. It never waits for
-/// a sync, so an entry may not be durable yet. It keeps the map in memory, but not the store open. The last
-/// item is an error where values stay in the snapshot and a block of it cannot be read.
+/// This is not a consistent view: each entry was in the store when the iterator reached it. The iterator never waits
+/// for a sync, so an entry may not be durable yet. It keeps the map in memory, but it does not keep the store open. If
+/// values stay in the snapshot and a block of it cannot be read, the last item is an error.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -21,7 +21,7 @@ const ENTRIES_AT_ONCE: usize = 256;
 /// # engine.put("user:1", "Ada")?;
 /// for entry in engine.scan("user:") {
 ///     let (key, value) = entry?;
-///     engine.put([b"old:", &key[..]].concat(), value)?; // writing meanwhile is fine
+///     engine.put([b"old:", &key[..]].concat(), value)?; // writing during a scan is fine
 /// }
 /// assert_eq!(engine.len(), 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -30,9 +30,9 @@ const ENTRIES_AT_ONCE: usize = 256;
 pub struct Scan {
     shared: Arc<Shared>,
     prefix: Box<[u8]>,
-    /// Entries that were copied out and not handed over, in order.
+    /// Entries that were copied and not returned yet, in order.
     ready: std::vec::IntoIter<(Key, Value)>,
-    /// The last key that was copied out.
+    /// The last key that was copied.
     after: Option<Box<[u8]>>,
     done: bool,
 }
@@ -71,8 +71,8 @@ impl Iterator for Scan {
     }
 }
 
-/// Keys that begin with a prefix, in key order; from [`Engine::keys`](crate::Engine::keys). What is
-/// said of [`Scan`] holds here too.
+/// Keys that begin with a prefix, in key order; from [`Engine::keys`](crate::Engine::keys). The notes on [`Scan`] hold
+/// here too.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;

@@ -1,7 +1,7 @@
-//! [`SyncTimes`]: how long the syncs took, counted in a table of fixed size.
+//! [`SyncTimes`]: the distribution of the times of syncs, in a table of fixed size.
 //!
-//! Eight buckets to each doubling, from 1 µs (2¹⁰ ns) to 18 minutes (2⁴⁰ ns); what is shorter or longer
-//! counts in the first or last one. So recording is a shift and an addition, under a lock, and never allocates.
+//! There are eight buckets to each doubling, from 1 µs (2¹⁰ ns) to 18 minutes (2⁴⁰ ns). Shorter and longer times count
+//! in the first and the last bucket. So recording is a shift and an addition, under a lock, and never allocates.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,7 +12,7 @@ const LAST_BIT: u32 = 40;
 const PART_BITS: u32 = 3;
 const BUCKETS: usize = 1 + (((LAST_BIT - FIRST_BIT) as usize) << PART_BITS);
 
-/// How long the syncs of the log took; from [`Stats`](super::Stats).
+/// The distribution of the times of the log's syncs; from [`Stats`](super::Stats).
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -51,8 +51,8 @@ impl SyncTimes {
         self.longest = self.longest.max(took);
     }
 
-    /// So many percent of the syncs took this long or less; `None` when there was none. Never less than the
-    /// truth, and more by an eighth at most: that is the width of a bucket. Under 1 µs reads as 1 µs.
+    /// The given percentage of the syncs took this long or less. `None` if there was no sync. The result is never too
+    /// low and at most an eighth too high, which is the width of a bucket. Times under 1 µs count as 1 µs.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -88,7 +88,7 @@ fn bucket(took: Duration) -> usize {
     }
 }
 
-/// The shortest time that is too long for a bucket.
+/// The shortest time that does not fit into the bucket any more.
 fn upper_end(bucket: usize) -> Duration {
     let Some(at) = bucket.checked_sub(1) else { return Duration::from_nanos(1 << FIRST_BIT) };
     let (octave, part) = (at >> PART_BITS, at as u64 & ((1 << PART_BITS) - 1));
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn buckets_meet_and_none_is_wider_than_an_eighth() {
+    fn buckets_have_no_gaps_and_none_is_wider_than_an_eighth() {
         let ns = Duration::from_nanos;
         for at in 0..BUCKETS - 1 {
             let end = upper_end(at);

@@ -1,14 +1,14 @@
-//! The locks of a store: one file beside the log, one beside the snapshot, each held while the
-//! store is open and left in place afterwards.
+//! The locks of a store: one file beside the log and one beside the snapshot. They are locked while the store is open,
+//! and the files stay afterwards.
 //!
-//! A lock file holds a note, two lines: the process that has or had the lock, for the message of
-//! the next one; and, beside the snapshot, the log that it was last used with. By that a snapshot
-//! whose log is missing is told from a snapshot that another log is missing from: the latter must
-//! not begin a second history over it.
+//! A lock file holds a note of two lines:
+//! 1. the number of the process that has or had the lock, for the error message of the next process;
+//! 2. beside the snapshot: the log that the snapshot was last used with. If that is another log and there is none here,
+//!    the store is not opened: a new log would begin a second history on the same snapshot.
 
 use crate::disk::{Disk, Lock, read_full_at};
 use crate::error::{Error, Result};
-use crate::recovery::Noted;
+use crate::recovery::LockNotes;
 use crate::with_suffix;
 use std::io;
 use std::path::Path;
@@ -20,7 +20,7 @@ const MOST_BYTES: usize = 8192;
 pub(super) struct Locks {
     wal: Box<dyn Lock>,
     snapshot: Box<dyn Lock>,
-    pub(super) noted: Noted,
+    pub(super) notes: LockNotes,
 }
 
 impl Locks {
@@ -32,29 +32,30 @@ impl Locks {
         wal_lock.write_note(&text(&own(wal)));
         snapshot_lock.write_note(&text(log.as_deref().unwrap_or_default()));
         let other_log = log.filter(|log| !log.is_empty() && *log != own(wal));
-        let noted = Noted { other_log, opened_before: before.is_some() };
-        Ok(Locks { wal: wal_lock, snapshot: snapshot_lock, noted })
+        let notes = LockNotes { other_log, opened_before: before.is_some() };
+        Ok(Locks { wal: wal_lock, snapshot: snapshot_lock, notes })
     }
 
-    /// Leaves the directory as it was: for an opening that was refused.
+    /// Leaves the directory as it was before. Used if opening is refused.
     pub(super) fn undo(&self) {
         self.wal.undo();
         self.snapshot.undo();
     }
 
-    /// Refuses where the names of the store are no longer ours: a file put there now would replace
-    /// somebody else's.
+    /// Refuses if the lock files were removed or replaced: a file renamed into place now could replace a file of
+    /// another store.
     pub(super) fn check_in_place(&self, wal: &Path, snapshot: &Path) -> Result<()> {
         for (lock, path) in [(&self.wal, wal), (&self.snapshot, snapshot)] {
             if !lock.is_in_place() {
-                let gone = io::Error::new(io::ErrorKind::NotFound, "removed or replaced while the store was open");
+                let gone =
+                    io::Error::new(io::ErrorKind::NotFound, "this lock file was removed or replaced while the store was open");
                 return Err(Error::io("no file was replaced: looking at", &with_suffix(path, ".lock"))(gone));
             }
         }
         Ok(())
     }
 
-    /// Notes that log and snapshot are one store, once they have been opened as one.
+    /// Notes that log and snapshot were opened as one store.
     pub(super) fn note_pair(&self, wal: &Path) {
         self.snapshot.write_note(&text(&own(wal)));
     }
@@ -64,7 +65,7 @@ fn text(log: &str) -> String {
     format!("{}\n{log}\n", std::process::id())
 }
 
-/// The log's path as it is noted.
+/// The path of the log as it is written in the note.
 fn own(wal: &Path) -> String {
     std::path::absolute(wal).unwrap_or_else(|_| wal.to_path_buf()).display().to_string()
 }
@@ -73,16 +74,16 @@ fn lock(disk: &dyn Disk, path: &Path) -> Result<Box<dyn Lock>> {
     let name = with_suffix(path, ".lock");
     let lock = disk.lock(&name).map_err(|e| match e.kind() {
         io::ErrorKind::WouldBlock => Error::Locked { path: path.to_path_buf(), pid: note(disk, path).0 },
-        io::ErrorKind::NotFound => Error::io("the directory is not there, make it first: locking", &name)(e),
+        io::ErrorKind::NotFound => Error::io("the directory does not exist, make it first: locking", &name)(e),
         _ => Error::io("locking", &name)(e),
     })?;
     match is_note(disk, &name).map_err(Error::io("reading", &name))? {
         true => Ok(lock),
-        false => Err(Error::foreign(&name, "this name is needed for a lock, and the file there is not one")),
+        false => Err(Error::foreign(&name, "this name is needed for a lock file, and the file there is not one")),
     }
 }
 
-/// Whether the file holds nothing, a note, or the zeros that a power cut can leave of one.
+/// Whether the file is empty or holds a note. A power cut can leave zeros in place of a note, so they count as one.
 fn is_note(disk: &dyn Disk, name: &Path) -> io::Result<bool> {
     let Some(file) = disk.open_read(name)? else { return Ok(true) };
     let mut bytes = [0; 10];
@@ -90,7 +91,7 @@ fn is_note(disk: &dyn Disk, name: &Path) -> io::Result<bool> {
     Ok(bytes[..got].iter().take_while(|&&byte| byte != b'\n').all(|byte| byte.is_ascii_digit() || *byte == 0))
 }
 
-/// The process and the log that the note beside `path` names.
+/// The process and the log in the note beside `path`.
 fn note(disk: &dyn Disk, path: &Path) -> (Option<u32>, Option<String>) {
     let mut bytes = [0; MOST_BYTES];
     let file = disk.open_read(&with_suffix(path, ".lock")).ok().flatten();

@@ -1,14 +1,12 @@
 //! [`Options`]: how to open a store.
 
-use super::Engine;
 use crate::disk::{Disk, OsDisk};
-use crate::error::Result;
 use crate::recovery::{Keep, Progress, Recovery};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How to open a store; a builder.
+/// The options for opening a store; a builder.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -43,9 +41,9 @@ pub struct Options {
 }
 
 impl Options {
-    /// A store whose log is `wal` and whose snapshot is `snapshot`, in directories that exist. Batch
-    /// size 1, flush interval one second, [`Recovery::Prefix`], no snapshot on close, a checkpoint when the log
-    /// has 64 MiB. Nothing is touched before [`Options::open`].
+    /// Options for a store with the log `wal` and the snapshot `snapshot`, in directories that exist. The defaults:
+    /// batch size 1, flush interval one second, [`Recovery::Prefix`], no snapshot on close, a checkpoint when the log
+    /// reaches 64 MiB. No file is touched before [`Options::open`].
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -72,16 +70,9 @@ impl Options {
         }
     }
 
-    /// The flusher is no thread: whoever opens the store gives it its turns.
-    #[cfg(feature = "torture")]
-    pub(crate) fn by_hand(mut self) -> Options {
-        self.by_hand = true;
-        self
-    }
-
-    /// Writes per sync, from 1 (every write is durable when it returns) to
-    /// [`MAX_BATCH_SIZE`](crate::MAX_BATCH_SIZE); checked by [`Options::open`]. A crash can take back
-    /// the last `writes` − 1 acknowledged ones.
+    /// The batch size: writes per sync, from 1 (every write is durable when it returns) to
+    /// [`MAX_BATCH_SIZE`](crate::MAX_BATCH_SIZE). [`Options::open`] checks it. A crash can lose at most the last
+    /// `writes` − 1 acknowledged writes.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -96,8 +87,8 @@ impl Options {
         self
     }
 
-    /// The age at which an acknowledged write that is not durable is synced in the background;
-    /// zero turns that off. Means nothing with batch size 1.
+    /// The age at which an acknowledged write that is not durable is synced in the background. Zero turns this off.
+    /// With batch size 1 it has no effect.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -116,7 +107,7 @@ impl Options {
         self
     }
 
-    /// What [`Options::open`] does with a damaged log.
+    /// How [`Options::open`] treats a damaged log.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -130,9 +121,10 @@ impl Options {
         self
     }
 
-    /// The length of the log, in bytes, at which a snapshot is taken in the background and the log let go; not
-    /// before it is as long as the snapshot. Writers go on meanwhile. 0 turns that off. While a snapshot is being
-    /// taken the log may grow to eight times the length; then writers wait.
+    /// The length of the log, in bytes, at which a checkpoint is taken in the background. It is not taken before the
+    /// log is as long as the snapshot. 0 turns this off.
+    ///
+    /// Writers go on during a checkpoint. If the log grows to eight times this length before its end, they wait.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -152,8 +144,7 @@ impl Options {
         self
     }
 
-    /// How often a snapshot is taken in the background, where there were writes; zero, as it is unless set, turns
-    /// that off.
+    /// How often a checkpoint is taken in the background if there were writes. Zero, the default, turns this off.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -172,8 +163,8 @@ impl Options {
         self
     }
 
-    /// Whether [`Engine::close`] takes a snapshot and empties the log, so that the next opening
-    /// reads the snapshot alone.
+    /// Whether [`Engine::close`](crate::Engine::close) takes a snapshot and empties the log, so that the next opening
+    /// reads only the snapshot.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -192,16 +183,18 @@ impl Options {
         self
     }
 
-    /// Leaves values in the snapshot, and reads them when they are asked for: opening takes milliseconds whatever the
-    /// snapshot's length, and it may be longer than memory is large. What was written since the last snapshot is in
-    /// memory; `cache_bytes` more are for blocks that were read.
+    /// Leaves the values in the snapshot and reads them when they are needed. Opening takes milliseconds then, for a
+    /// snapshot of any length, and the snapshot may be larger than memory. Everything written since the last snapshot
+    /// is in memory, and `cache_bytes` more are used for blocks that were read.
     ///
-    /// Nothing is served that was not checked: each block is, when it is read. Where one is damaged, reading what is in
-    /// it is [`Error::Damaged`](crate::Error::Damaged), which names the place; the rest of the store can be read, and written. (With all
-    /// values in memory such a store is not opened.) A lookup may wait for the disk, and so may a delete, with the writers behind it; to count
-    /// the keys ([`Engine::count`]) takes a lookup for each key written since the snapshot, and [`Stats::keys`](crate::Stats::keys) is an
-    /// upper bound. Nothing is mapped into memory: a file that is cut under a mapping kills the process. A snapshot
-    /// that was saved without this option is saved anew, with an index, by the first opening with it.
+    /// - Each block is checked when it is read. Reading from a damaged block is
+    ///   [`Error::Damaged`](crate::Error::Damaged), which names the place. The rest of the store can be read and
+    ///   written. With all values in memory, a store with a damaged block is not opened.
+    /// - A lookup may wait for the disk. So may a delete, and the writers that wait for it.
+    /// - [`Engine::count`](crate::Engine::count) looks up each key written since the snapshot, and
+    ///   [`Stats::keys`](crate::Stats::keys) is an upper bound.
+    /// - The file is not mapped into memory: truncating a mapped file would kill the process.
+    /// - If the snapshot was saved without this option, the first opening with it saves it again, with an index.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -218,8 +211,8 @@ impl Options {
         self
     }
 
-    /// Calls `each` while the store is being opened, with the bytes read so far and the bytes to read,
-    /// about once for each MiB: a large log takes its time.
+    /// Calls `each` while the store is being opened, with the bytes read so far and the bytes to read, about once for
+    /// each MiB.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -235,7 +228,8 @@ impl Options {
         self
     }
 
-    /// Another disk than the operating system's, to count, to delay or to fail: [`Disk`] shows how.
+    /// Uses another disk than the one of the operating system, for example one that counts, delays or fails operations.
+    /// [`Disk`] shows how.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -249,33 +243,5 @@ impl Options {
     pub fn disk(mut self, disk: Arc<dyn Disk>) -> Options {
         self.disk = disk;
         self
-    }
-
-    /// Opens the store: takes its locks, recovers its state, and begins a new store where there is
-    /// neither log nor snapshot. What was recovered is durable. [`Engine::recovery`] tells what was
-    /// found.
-    ///
-    /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
-    /// # use kv_engine::Options;
-    /// let engine = Options::new(&log, &snapshot).open()?;
-    /// engine.put("x", "100")?;
-    /// engine.close()?;
-    ///
-    /// let again = Options::new(&log, &snapshot).open()?;
-    /// assert_eq!(again.get("x")?.as_deref(), Some(&b"100"[..]));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`Locked`](crate::Error::Locked), [`Foreign`](crate::Error::Foreign),
-    /// [`Version`](crate::Error::Version), [`Damaged`](crate::Error::Damaged),
-    /// [`Mismatch`](crate::Error::Mismatch) and [`Limit`](crate::Error::Limit) (a batch size out of
-    /// range) change nothing, but may leave the `.lock` files; [`Io`](crate::Error::Io) and
-    /// [`Poisoned`](crate::Error::Poisoned) (a new log whose directory could not be synced) for
-    /// everything else.
-    pub fn open(self) -> Result<Engine> {
-        Engine::open(self)
     }
 }

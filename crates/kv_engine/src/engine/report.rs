@@ -1,6 +1,6 @@
-//! What calls answer with: [`Ack`], [`Flushed`], [`Snapshotted`], [`Stats`].
+//! The results of calls: [`Ack`], [`Flushed`], [`Snapshotted`], [`Stats`].
 
-use super::SyncTimes;
+use super::latency::SyncTimes;
 use crate::{Digest, Seq, StoreId};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 /// #     .batch_size(100).flush_interval(std::time::Duration::ZERO).open()?;
 /// let ack = engine.put("x", "100")?;
 /// if !ack.durable {
-///     println!("visible; {} writes would be lost in a crash", ack.pending);
+///     println!("visible; a crash now would lose {} writes", ack.pending);
 /// }
 /// assert_eq!((ack.durable, ack.pending), (false, 1)); // with batch size 100
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -20,15 +20,15 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ack {
-    /// The sequence number of the write; for an empty batch, of the last write before.
+    /// The sequence number of the write. For an empty batch, that of the last write before it.
     pub seq: Seq,
-    /// Whether it is durable already. With batch size 1 always.
+    /// Whether it is durable already. Always true with batch size 1.
     pub durable: bool,
-    /// Acknowledged writes that are not durable yet; this one is among them unless it is durable.
+    /// Acknowledged writes that are not durable yet, with this one if it is not durable.
     pub pending: u64,
 }
 
-/// What a flush did.
+/// The result of a flush.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -43,15 +43,15 @@ pub struct Ack {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Flushed {
-    /// Writes that became durable meanwhile.
+    /// Writes that became durable during the flush.
     pub writes: u64,
-    /// Bytes written to the log meanwhile; 0 when another thread's sync covered it all.
+    /// Bytes written to the log during the flush; 0 if the sync of another thread covered all pending writes.
     pub bytes: u64,
     /// How long it took.
     pub took: Duration,
 }
 
-/// A snapshot that was taken.
+/// The result of taking a snapshot.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -71,15 +71,15 @@ pub struct Snapshotted {
     pub keys: u64,
     /// Its length in bytes.
     pub bytes: u64,
-    /// Length in bytes of the log that it replaced; the new one has 64.
+    /// Bytes by which the log got shorter.
     pub log_bytes_released: u64,
-    /// Digest of the state in it.
+    /// The digest of the state in it.
     pub digest: Digest,
     /// How long it took.
     pub took: Duration,
 }
 
-/// Figures of an open store. Counts are since it was opened.
+/// Figures of an open store. Counters begin at 0 when the store is opened.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -94,69 +94,69 @@ pub struct Snapshotted {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Identifies the store; the same in log and snapshot.
+    /// Identifies the store. Log and snapshot have the same.
     pub store_id: StoreId,
-    /// Keys in the map. Where values stay in the snapshot: at most so many; those that were written since and are in it are counted
-    /// twice, and [`Engine::count`](crate::Engine::count) counts them.
+    /// Keys in the map. If values stay in the snapshot, this is an upper bound: a key that is in the snapshot and was
+    /// written since is counted twice. [`Engine::count`](crate::Engine::count) gives the exact number.
     pub keys: u64,
-    /// Keys and values together, in bytes; those in a snapshot that is not in memory with what holds them.
+    /// Total length of keys and values in bytes. For a snapshot whose values stay in it: the length of its blocks.
     pub data_bytes: u64,
     /// Writes per sync.
     pub batch_size: u64,
-    /// Age at which pending writes are synced in the background; zero: never.
+    /// The age at which pending writes are synced in the background; zero: never.
     pub flush_interval: Duration,
-    /// The last sequence number given out.
+    /// The last sequence number given to a write.
     pub appended: Seq,
     /// The last write that is durable.
     pub durable: Seq,
     /// Acknowledged writes that are not durable.
     pub pending: u64,
-    /// Puts accepted, without those in batches.
+    /// Puts, without those in batches.
     pub puts: u64,
-    /// Deletes accepted, of keys that were there, without those in batches.
+    /// Deletes of keys that existed, without those in batches.
     pub deletes: u64,
-    /// Atomic batches accepted, without empty ones.
+    /// Atomic batches, without empty ones.
     pub batches: u64,
     /// Length of the log file in bytes.
     pub log_bytes: u64,
-    /// Bytes written to the log, without its header and the mark of closing.
+    /// Bytes written to the log, without its header and the mark of a clean close.
     pub log_bytes_written: u64,
-    /// Writes of a group to the log.
+    /// Groups written to the log.
     pub log_writes: u64,
-    /// Writes in those groups: divided by their number, the mean group.
+    /// Writes in those groups. Divided by the number of groups: the mean size of a group.
     pub grouped_writes: u64,
-    /// Syncs of the log for its writes, with the one that failed.
+    /// Syncs of the log for writes, including a failed one.
     pub syncs: u64,
     /// Time spent in them.
     pub sync_total: Duration,
     /// The longest of them.
     pub sync_max: Duration,
-    /// How long they took, for percentiles.
+    /// The distribution of their times, for percentiles.
     pub sync_times: SyncTimes,
-    /// Most writes in one sync.
+    /// The largest number of writes in one sync.
     pub largest_group: u64,
     /// Snapshots taken.
     pub snapshots: u64,
-    /// The last write in the newest snapshot; 0 when there is none.
+    /// The last write in the newest snapshot; 0 if there is none.
     pub snapshot_seq: Seq,
-    /// Length of the newest snapshot in bytes; 0 when there is none.
+    /// Length of the newest snapshot in bytes; 0 if there is none.
     pub snapshot_bytes: u64,
-    /// Length of the log in bytes at which a checkpoint is taken in the background; 0: never.
+    /// The length of the log in bytes at which a checkpoint is taken in the background; 0: never.
     pub checkpoint_log_bytes: u64,
-    /// How often one is taken where there were writes; zero: never.
+    /// How often a checkpoint is taken if there were writes; zero: never.
     pub checkpoint_interval: Duration,
-    /// Whether a checkpoint is under way.
+    /// Whether a checkpoint is running.
     pub checkpointing: bool,
-    /// Records of the log and entries of the old snapshot that it has read so far,
+    /// Records of the log and entries of the old snapshot that the running checkpoint has read so far,
     pub checkpoint_read: u64,
-    /// and that it has to read. Both stay when it has ended.
+    /// and that it has to read. Both keep their values after its end.
     pub checkpoint_to_read: u64,
     /// Why the last checkpoint in the background failed, until one succeeds.
     pub checkpoint_failed: Option<String>,
-    /// How often one has failed in the background, or at closing, since the store was opened.
+    /// How many checkpoints have failed in the background or at closing.
     pub checkpoint_failures: u64,
-    /// Whether one of them failed because a file is damaged, or is not this store's.
+    /// Whether one of them failed because a file is damaged or does not belong to this store.
     pub checkpoint_met_damage: bool,
-    /// Why no write is accepted any more.
+    /// Why no more writes are accepted; `None` normally.
     pub failed: Option<String>,
 }

@@ -1,5 +1,5 @@
-//! [`BadBlocks`]: a file of which some blocks cannot be read. They read as bytes that pass no check, so that what stands
-//! behind them is found, and they are counted.
+//! [`BadBlocks`]: a file with blocks that cannot be read. It counts these blocks and returns bytes for them that pass
+//! no check. So the reader goes on and finds the records after them.
 
 use crate::disk::{File, ReadOnly, Readable, read_full_at};
 use std::collections::BTreeSet;
@@ -7,20 +7,20 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What the page cache reads at least; a read error takes no less away.
+/// The page cache reads at least this much, so a read error hides at least this much.
 const BLOCK_BYTES: u64 = 4096;
-/// Not zero, which at the end of a log is space in reserve.
+/// Not zero: zeros at the end of a log are reserved space.
 const FILLER: u8 = 0xff;
 
 #[derive(Debug)]
 pub(super) struct BadBlocks {
     file: Arc<dyn File>,
-    holes: Mutex<Holes>,
+    unreadable: Mutex<Unreadable>,
 }
 
 #[derive(Debug, Default)]
-struct Holes {
-    /// Where they begin.
+struct Unreadable {
+    /// The blocks, by their first byte.
     at: BTreeSet<u64>,
     bytes: u64,
     error: String,
@@ -28,22 +28,22 @@ struct Holes {
 
 impl BadBlocks {
     pub(super) fn new(file: Arc<dyn File>) -> Arc<ReadOnly<BadBlocks>> {
-        Arc::new(ReadOnly(BadBlocks { file, holes: Mutex::default() }))
+        Arc::new(ReadOnly(BadBlocks { file, unreadable: Mutex::default() }))
     }
 
-    fn holes(&self) -> MutexGuard<'_, Holes> {
-        self.holes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn unreadable(&self) -> MutexGuard<'_, Unreadable> {
+        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A sentence on what could not be read so far.
+    /// A sentence about the blocks that could not be read so far.
     pub(super) fn note(&self, path: &Path) -> Option<String> {
-        let holes = self.holes();
-        let first = holes.at.first()?;
+        let bad = self.unreadable();
+        let first = bad.at.first()?;
         let path = path.display();
-        Some(format!("{} B of {path} cannot be read, from byte {first} on: {}; the rest was searched", holes.bytes, holes.error))
+        Some(format!("{} B of {path} cannot be read, from byte {first} on: {}; the rest was searched", bad.bytes, bad.error))
     }
 
-    /// Block by block, none twice that could not be read.
+    /// Reads block by block. A block that could not be read is not tried again.
     fn read_around(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.file.size()?.saturating_sub(offset)).unwrap_or(usize::MAX);
         let count = out.len().min(left);
@@ -53,16 +53,16 @@ impl BadBlocks {
             let block = at - at % BLOCK_BYTES;
             let len = usize::try_from(block + BLOCK_BYTES - at).expect("a block").min(count - done);
             let part = &mut out[done..done + len];
-            let mut holes = self.holes();
-            let read = if holes.at.contains(&block) { Ok(0) } else { read_full_at(&*self.file, at, part) };
+            let mut bad = self.unreadable();
+            let read = if bad.at.contains(&block) { Ok(0) } else { read_full_at(&*self.file, at, part) };
             match read {
                 Ok(got) if got == len => {}
-                Ok(_) if !holes.at.contains(&block) => return Ok(done), // somebody cut the file
+                Ok(_) if !bad.at.contains(&block) => return Ok(done), // the file has been truncated
                 read => {
                     if let Err(error) = read {
-                        holes.at.insert(block);
-                        holes.bytes += BLOCK_BYTES.min(self.file.size()? - block);
-                        holes.error = error.to_string();
+                        bad.at.insert(block);
+                        bad.bytes += BLOCK_BYTES.min(self.file.size()? - block);
+                        bad.error = error.to_string();
                     }
                     part.fill(FILLER);
                 }

@@ -1,9 +1,9 @@
-//! [`LogIndex`]: what a log says of each key that it touches, the last word only; and [`Merge`], which puts it together
-//! with the entries of a snapshot.
+//! [`LogIndex`]: the last operation on each key in a log; and [`Merge`], which merges it with the entries of a
+//! snapshot.
 //!
-//! In memory are the keys, and values that are shorter than what it takes to find them again. A longer one stays in
-//! the log and is read when its turn comes, against a checksum taken at the first look: a running store may have
-//! cut its log back to the last good record meanwhile, and written something else there.
+//! Memory holds the keys, and values that are shorter than their place in the log. A longer value stays in the log and
+//! is read when it is needed. A checksum taken at the first look is compared then: a running store may have truncated
+//! its log to the last good record and written something else there.
 
 use crate::disk::{File, read_full_at};
 use crate::error::{Error, Result};
@@ -15,7 +15,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Keys, each with the word on it, one behind another as they came: two large pieces of memory instead of many small ones.
+/// Keys with their operations, one after another as they came: two large allocations and not many small ones.
 #[derive(Debug, Default)]
 pub(super) struct LogIndex {
     bytes: Vec<u8>,
@@ -23,15 +23,15 @@ pub(super) struct LogIndex {
     log: Log,
 }
 
-/// Where a key stands in `bytes`, and behind it the word: a byte of flags, then the value or where it is.
+/// Where a key is in `bytes`. The operation follows it: a byte of flags, then the value or its place in the log.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     at: usize,
     key_len: u32,
-    word_len: u32,
+    op_len: u32,
 }
 
-/// It counts for more than what the snapshot says.
+/// The operation is newer than the snapshot.
 const NEWER: u8 = 1;
 const DELETED: u8 = 2;
 /// The value stays in the log: offset (8 bytes), length (4), CRC-32 (4).
@@ -40,19 +40,19 @@ const PLACE_BYTES: usize = 16;
 
 #[derive(Clone, Debug, Default)]
 struct Log {
-    /// `None`: nothing was heard.
+    /// `None`: there is no log.
     file: Option<Arc<dyn File>>,
     path: PathBuf,
 }
 
 impl LogIndex {
-    /// Nothing yet, of the log `file`.
+    /// An empty index of the log `file`.
     pub(super) fn of(file: Arc<dyn File>, path: &Path) -> LogIndex {
         LogIndex { log: Log { file: Some(file), path: path.to_path_buf() }, ..LogIndex::default() }
     }
 
-    /// One operation of a write.
-    pub(super) fn hear(&mut self, frame: &Frame<'_>, op: OpRef<'_>, newer: bool) {
+    /// Adds one operation of a write.
+    pub(super) fn add(&mut self, frame: &Frame<'_>, op: OpRef<'_>, newer: bool) {
         let at = self.bytes.len();
         let flags = if newer { NEWER } else { 0 };
         self.bytes.extend_from_slice(op.key);
@@ -71,31 +71,31 @@ impl LogIndex {
                 self.bytes.extend_from_slice(&crc(0, value).to_le_bytes());
             }
         }
-        let word_len = self.bytes.len() - at - op.key.len();
-        self.places.push(Place { at, key_len: short(op.key.len()), word_len: short(word_len) });
+        let op_len = self.bytes.len() - at - op.key.len();
+        self.places.push(Place { at, key_len: short(op.key.len()), op_len: short(op_len) });
     }
 
-    /// The last word on each key, in key order, as the value of an operation.
-    fn words(&mut self) -> impl Iterator<Item = OpRef<'_>> {
+    /// The last operation on each key, in key order. Its flags and value are the value of the result.
+    fn last_ops(&mut self) -> impl Iterator<Item = OpRef<'_>> {
         let bytes = &self.bytes;
         let key = |place: &Place| &bytes[place.at..][..place.key_len as usize];
-        // Of one key the latest first, which `dedup_by` keeps.
+        // Of each key the last operation comes first, and `dedup_by` keeps that one.
         self.places.sort_unstable_by(|a, b| key(a).cmp(key(b)).then(b.at.cmp(&a.at)));
         self.places.dedup_by(|later, kept| key(later) == key(kept));
         self.places.iter().map(|place| {
-            let (key, behind) = bytes[place.at..].split_at(place.key_len as usize);
-            OpRef { key, value: Some(&behind[..place.word_len as usize]) }
+            let (key, op) = bytes[place.at..].split_at(place.key_len as usize);
+            OpRef { key, value: Some(&op[..place.op_len as usize]) }
         })
     }
 
-    /// Ready to be merged, the entries to be handed to `each`.
+    /// A merge with a snapshot. It gives the merged entries to `each`.
     pub(super) fn merge<'s, E>(&'s mut self, each: &'s mut E) -> Merge<'s, impl Iterator<Item = OpRef<'s>>, E>
     where
         E: FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     {
         let log = self.log.clone();
-        let words = self.words().peekable();
-        Merge { words, log, value: Vec::new(), each, flow: ControlFlow::Continue(()), unread: Vec::new() }
+        let ops = self.last_ops().peekable();
+        Merge { ops, log, value: Vec::new(), each, flow: ControlFlow::Continue(()), unread: Vec::new() }
     }
 }
 
@@ -104,22 +104,22 @@ fn short(len: usize) -> u32 {
 }
 
 impl Log {
-    /// The value that stands where `place` says.
+    /// Reads the value at `place`.
     fn read(&self, place: &[u8], value: &mut Vec<u8>) -> Result<()> {
-        let file = self.file.as_deref().expect("what stays in a log was heard of it");
+        let file = self.file.as_deref().expect("a value that stays in a log came from one");
         let (at, len, check) = (le64(place, 0), le32(place, 8), le32(place, 12));
         value.resize(len as usize, 0);
         let got = read_full_at(file, at, value).map_err(Error::io("reading", &self.path))?;
         if got < value.len() || crc(0, value) != check {
-            return Err(Error::damaged(&self.path, at, "the value is another one than a moment ago"));
+            return Err(Error::damaged(&self.path, at, "the value here has changed since it was first read"));
         }
         Ok(())
     }
 }
 
-/// Merges the entries of a snapshot, which come in key order, with what the log says.
+/// Merges the entries of a snapshot, which come in key order, with the operations of the log.
 pub(super) struct Merge<'s, W: Iterator, E> {
-    words: Peekable<W>,
+    ops: Peekable<W>,
     log: Log,
     value: Vec<u8>,
     each: &'s mut E,
@@ -128,19 +128,19 @@ pub(super) struct Merge<'s, W: Iterator, E> {
 }
 
 impl<'s, W: Iterator<Item = OpRef<'s>>, E: FnMut(&[u8], &[u8]) -> ControlFlow<()>> Merge<'s, W, E> {
-    fn hand_over(&mut self, key: &[u8], value: Option<&[u8]>) {
+    fn give(&mut self, key: &[u8], value: Option<&[u8]>) {
         if let (Some(value), ControlFlow::Continue(())) = (value, self.flow) {
             self.flow = (self.each)(key, value);
         }
     }
 
-    fn hand_over_word(&mut self, op: OpRef<'_>) {
+    fn give_op(&mut self, op: OpRef<'_>) {
         match op.value.and_then(<[u8]>::split_first) {
-            Some((flags, value)) if flags & (DELETED | STAYS) == 0 => self.hand_over(op.key, Some(value)),
+            Some((flags, value)) if flags & (DELETED | STAYS) == 0 => self.give(op.key, Some(value)),
             Some((flags, place)) if flags & STAYS != 0 && self.flow.is_continue() => {
                 let mut value = std::mem::take(&mut self.value);
                 match self.log.read(place, &mut value) {
-                    Ok(()) => self.hand_over(op.key, Some(&value)),
+                    Ok(()) => self.give(op.key, Some(&value)),
                     Err(error) => self.unread.push(error),
                 }
                 self.value = value;
@@ -149,24 +149,25 @@ impl<'s, W: Iterator<Item = OpRef<'s>>, E: FnMut(&[u8], &[u8]) -> ControlFlow<()
         }
     }
 
-    /// The snapshot's next entry.
+    /// Takes the next entry of the snapshot.
     pub(super) fn entry(&mut self, entry: OpRef<'_>) -> ControlFlow<()> {
-        while let Some(op) = self.words.next_if(|op| op.key < entry.key) {
-            self.hand_over_word(op);
+        while let Some(op) = self.ops.next_if(|op| op.key < entry.key) {
+            self.give_op(op);
         }
-        match self.words.next_if(|op| op.key == entry.key) {
-            Some(op) if op.value.is_some_and(|word| word[0] & NEWER != 0) => self.hand_over_word(op),
-            _ => self.hand_over(entry.key, entry.value),
+        match self.ops.next_if(|op| op.key == entry.key) {
+            Some(op) if op.value.is_some_and(|op| op[0] & NEWER != 0) => self.give_op(op),
+            _ => self.give(entry.key, entry.value),
         }
         self.flow
     }
 
-    /// What is behind the snapshot's last entry. Returns why values could not be read again, which were left out.
+    /// Gives the operations after the last entry of the snapshot. Returns the errors of values that could not be read
+    /// again. Their entries were left out.
     pub(super) fn finish(mut self) -> Vec<Error> {
         while self.flow.is_continue()
-            && let Some(op) = self.words.next()
+            && let Some(op) = self.ops.next()
         {
-            self.hand_over_word(op);
+            self.give_op(op);
         }
         self.unread
     }

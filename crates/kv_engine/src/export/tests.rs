@@ -1,7 +1,7 @@
-//! Disks with blocks that cannot be read, headers that are lost, logs that change while they are exported.
+//! Unreadable blocks, lost headers, and logs that change during an export.
 
 use super::salvage::salvage_from;
-use super::{Export, Salvaged, read};
+use super::{Export, SalvageReport, read};
 use crate::disk::{Disk, File, Lock, OsDisk};
 use crate::error::Result;
 use crate::{Engine, Options};
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 const BLOCK: u64 = 4096;
 
-/// Reading a block of one file fails, whatever is read with it.
+/// A disk on which some blocks of one file cannot be read. A read that touches one of them fails.
 #[derive(Debug)]
 struct BadBlocks {
     path: PathBuf,
@@ -88,13 +88,13 @@ struct Files {
     snapshot: PathBuf,
 }
 
-/// More than a word of a log keeps in memory.
+/// A value that is too long for the index of the log in memory.
 fn value(n: u32) -> Vec<u8> {
     format!("{n:0100}").into_bytes()
 }
 
 impl Files {
-    /// Keys `0000`, … with such values; half of the files in a snapshot where there is to be one.
+    /// A store with the keys `0000`, `0001`, …; on request all of them in a snapshot.
     fn filled(entries: u32, snapshot: bool) -> Files {
         let dir = tempfile::tempdir().unwrap();
         let files = Files { log: dir.path().join("log"), snapshot: dir.path().join("snap"), _dir: dir };
@@ -115,7 +115,7 @@ impl Files {
         read(&self.log, &self.snapshot).unwrap()
     }
 
-    fn salvage(&self, disk: &dyn Disk) -> (Entries, Salvaged) {
+    fn salvage(&self, disk: &dyn Disk) -> (Entries, SalvageReport) {
         let mut entries = Entries::new();
         let salvaged = salvage_from(disk, &self.log, &self.snapshot).each(|key, value| {
             entries.insert(key.to_vec(), value.to_vec());
@@ -135,18 +135,18 @@ fn collect(export: Export) -> Result<Entries> {
 }
 
 #[test]
-fn what_stands_behind_a_block_that_cannot_be_read_is_salvaged() {
+fn entries_after_an_unreadable_block_are_salvaged() {
     for (with_snapshot, blocks) in [(false, [5, 9]), (false, [0, 2]), (true, [5, 9]), (true, [0, 2])] {
         let files = Files::filled(1000, with_snapshot);
         let path = if with_snapshot { &files.snapshot } else { &files.log };
         let disk = BadBlocks { path: path.clone(), blocks: blocks.to_vec() };
         let (entries, salvaged) = files.salvage(&disk);
         assert!(entries.iter().all(|(key, found)| *found == value(str::from_utf8(key).unwrap().parse().unwrap())));
-        // About thirty entries stand in a block; the frames that it cuts are those of a block at most.
+        // A block holds about thirty entries. At most the entries of one more block are lost with it.
         assert!((850..960).contains(&entries.len()), "{} {salvaged:?}", entries.len());
         assert!(entries.contains_key(&b"0999"[..]), "{salvaged:?}");
         let note = format!("8192 B of {} cannot be read, from byte {} on: ", path.display(), blocks[0] * BLOCK);
-        assert!(salvaged.notes.iter().any(|told| told.contains(&note) && told.contains("Input/output error")), "{salvaged:?}");
+        assert!(salvaged.notes.iter().any(|found| found.contains(&note) && found.contains("Input/output error")), "{salvaged:?}");
         let lost = if with_snapshot { salvaged.lost_entries } else { Some(salvaged.lost_writes) };
         let counted = blocks[0] > 0 || !with_snapshot;
         assert_eq!(lost == Some(1000 - entries.len() as u64), counted, "{blocks:?} {salvaged:?}");
@@ -154,7 +154,7 @@ fn what_stands_behind_a_block_that_cannot_be_read_is_salvaged() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_at_all_gives_nothing_and_is_told() {
+fn a_file_that_cannot_be_read_at_all_gives_no_entry_and_a_note() {
     let files = Files::filled(100, false);
     let blocks = (0..=fs::metadata(&files.log).unwrap().len() / BLOCK).collect();
     let (entries, salvaged) = files.salvage(&BadBlocks { path: files.log.clone(), blocks });
@@ -165,7 +165,7 @@ fn a_file_that_cannot_be_read_at_all_gives_nothing_and_is_told() {
 }
 
 #[test]
-fn any_whole_frame_gives_away_the_salt() {
+fn the_salt_is_found_from_any_whole_record() {
     for with_snapshot in [false, true] {
         let files = Files::filled(1000, with_snapshot);
         let path = if with_snapshot { &files.snapshot } else { &files.log };
@@ -173,12 +173,16 @@ fn any_whole_frame_gives_away_the_salt() {
         for lost in [10, 200, good.len() / 2] {
             let mut bytes = fs::read(path).unwrap();
             bytes[..lost].fill(b'?');
-            // The first bytes say whose file it is.
+            // The first bytes show which program wrote the file.
             bytes[..8].copy_from_slice(&good[..8]);
             fs::write(path, &bytes).unwrap();
             let (entries, salvaged) = files.salvage(&OsDisk);
-            let due = 1000 - 1000 * lost / good.len();
-            assert!(entries.len() + 60 > due && entries.len() <= 1000, "{lost}: {} of {due}, {salvaged:?}", entries.len());
+            let expected = 1000 - 1000 * lost / good.len();
+            assert!(
+                entries.len() + 60 > expected && entries.len() <= 1000,
+                "{lost}: {} of {expected}, {salvaged:?}",
+                entries.len()
+            );
             assert_eq!(entries[&b"0999"[..]], value(999));
             assert!(salvaged.notes.iter().any(|note| note.contains("header of ")), "{salvaged:?}");
         }
@@ -186,14 +190,14 @@ fn any_whole_frame_gives_away_the_salt() {
 }
 
 #[test]
-fn a_log_that_stands_in_a_value_is_not_taken_for_this_one() {
+fn a_log_inside_a_value_is_not_taken_for_this_one() {
     let (files, other) = (Files::filled(0, false), Files::filled(100, false));
     let engine = files.open();
     engine.put("a copy", fs::read(&other.log).unwrap()).unwrap();
     (0..200).try_for_each(|n| engine.put(format!("x{n}"), value(n)).map(drop)).unwrap();
     engine.close().unwrap();
     let mut bytes = fs::read(&files.log).unwrap();
-    // The header and the head of the record with the copy, of which the first frames come to light.
+    // Overwrites the header, and the header of the record with the copy. So the records of the copy are in plain view.
     bytes[8..250].fill(b'?');
     fs::write(&files.log, bytes).unwrap();
     let (entries, salvaged) = files.salvage(&OsDisk);
@@ -221,6 +225,6 @@ fn a_log_that_changes_under_an_export_fails_it() {
         let export = files.read();
         fs::write(&files.log, bytes).unwrap();
         let error = collect(export).unwrap_err().to_string();
-        assert!(error.contains(&format!("damaged at byte {at}: the value is another one than a moment ago")), "{error}");
+        assert!(error.contains(&format!("damaged at byte {at}: the value here has changed since it was first read")), "{error}");
     }
 }

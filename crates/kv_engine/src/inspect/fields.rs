@@ -1,11 +1,11 @@
-//! The bytes of a log's header and of a record, cut into fields with their names, for whoever wants to learn
-//! the format by looking. The layouts themselves are described at the head of `wal` and `record`.
+//! The bytes of a log's header and of a record, divided into named fields, for readers who learn the format by looking.
+//! The layouts are described at the top of `wal.rs` and `record.rs`.
 
 use crate::record::{self, HEADER_BYTES, Kind};
 use crate::{StoreId, wal};
 use std::ops::Range;
 
-/// Some bytes of a log, and what they mean; from [`header_fields`] and [`record_fields`].
+/// A field of a log: some bytes and their meaning; from [`header_fields`] and [`record_fields`].
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -23,15 +23,15 @@ use std::ops::Range;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Field {
-    /// Where they stand in the bytes that were given.
+    /// Their place in the given bytes.
     pub bytes: Range<usize>,
-    /// What the field is called where the format is described.
+    /// The name of the field in the description of the format.
     pub name: &'static str,
-    /// What is in it, in words; empty for data.
+    /// The meaning of its content, in words; empty for data.
     pub meaning: String,
 }
 
-/// Cuts consecutive fields.
+/// Divides bytes into consecutive fields.
 struct Cutter<'b> {
     bytes: &'b [u8],
     at: usize,
@@ -43,7 +43,7 @@ impl<'b> Cutter<'b> {
         Cutter { bytes, at: 0, fields: Vec::new() }
     }
 
-    /// The next `count` bytes, or what is left of them.
+    /// Takes the next `count` bytes, or the rest if there are fewer.
     fn take(&mut self, name: &'static str, count: usize, meaning: impl FnOnce(&'b [u8]) -> String) -> &'b [u8] {
         let end = self.at.saturating_add(count).min(self.bytes.len());
         let taken = &self.bytes[self.at..end];
@@ -55,7 +55,7 @@ impl<'b> Cutter<'b> {
         taken
     }
 
-    /// A length, which says how long a later field is; 0 when it is not all there.
+    /// Takes the length of a later field; 0 if some of its bytes are missing.
     fn length(&mut self, name: &'static str) -> usize {
         let taken = self.take(name, 4, |bytes| number(bytes).to_string());
         usize::try_from(number(taken)).unwrap_or(usize::MAX)
@@ -87,8 +87,8 @@ pub fn header_fields(bytes: &[u8]) -> Vec<Field> {
     cutter.fields
 }
 
-/// The fields of the record that `bytes` begin with: its head, and what its body says. For bytes that are no
-/// whole record, as far as they go.
+/// The fields of the record at the beginning of `bytes`: its header and the operations in its body. If the bytes are
+/// not a whole record: as many fields as there are.
 #[must_use]
 pub fn record_fields(bytes: &[u8]) -> Vec<Field> {
     let mut cutter = Cutter::new(bytes);
@@ -100,7 +100,7 @@ pub fn record_fields(bytes: &[u8]) -> Vec<Field> {
                 "check" => format!("CRC-32 of 4..{HEADER_BYTES}, with the salt"),
                 "body length" => {
                     body_len = usize::try_from(n).unwrap_or(usize::MAX);
-                    format!("{n}, behind this head")
+                    format!("{n}, after this header")
                 }
                 "sequence" => format!("write {n}"),
                 "durable" => format!("known to be synced: write {n}"),
@@ -118,7 +118,7 @@ pub fn record_fields(bytes: &[u8]) -> Vec<Field> {
     match kind {
         _ if kind == Kind::WRITE.number() => operations(&mut cutter),
         _ if kind == Kind::OPENED.number() => {
-            cutter.take("random", body_len, |_| "makes the chain of links new".into());
+            cutter.take("random", body_len, |_| "begins a new chain of links".into());
         }
         _ => {
             cutter.take("body", body_len, |_| String::new());
@@ -132,7 +132,7 @@ fn operations(cutter: &mut Cutter<'_>) {
         let tag = cutter.take("operation", 1, |field| match field[0] {
             1 => "1: put".into(),
             2 => "2: delete".into(),
-            n => format!("{n}: none has this number"),
+            n => format!("{n}: not an operation"),
         });
         let key = cutter.length("key length");
         let value = if tag == [1] { cutter.length("value length") } else { 0 };
@@ -147,9 +147,9 @@ fn operations(cutter: &mut Cutter<'_>) {
 fn kind_name(kind: u8) -> &'static str {
     match kind {
         _ if kind == Kind::WRITE.number() => "a write",
-        _ if kind == Kind::OPENED.number() => "opened, or after a refusal",
-        _ if kind == Kind::CLOSED.number() => "closed in order",
-        _ => "not a kind of a log's record",
+        _ if kind == Kind::OPENED.number() => "opened, or a write failed",
+        _ if kind == Kind::CLOSED.number() => "closed cleanly",
+        _ => "not a kind of record in a log",
     }
 }
 
@@ -161,10 +161,10 @@ fn matches(found: u64, due: u32) -> &'static str {
 mod tests {
     use super::*;
 
-    /// The golden log, whose bytes other tests pin.
+    /// The golden log. Other tests pin its bytes.
     const LOG: &[u8] = include_bytes!("../../tests/data/v1.wal");
 
-    fn told(bytes: &[u8], fields: &[Field]) -> Vec<String> {
+    fn texts(bytes: &[u8], fields: &[Field]) -> Vec<String> {
         let next = fields.iter().fold(0, |at, field| {
             assert_eq!(field.bytes.start, at, "no byte is left out");
             field.bytes.end
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_fields_of_a_header_cover_it() {
-        let fields = told(LOG, &header_fields(LOG));
+        let fields = texts(LOG, &header_fields(LOG));
         assert_eq!(fields.len(), 7);
         assert_eq!(fields[1], "version 8..12 format 1");
         assert_eq!(fields[2], "store id 12..28 efcdab8967452301de9b5713cf8a4602");
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn the_fields_of_a_record_are_those_of_its_head_and_its_operations() {
-        let fields = told(&LOG[206..267], &record_fields(&LOG[206..267]));
+        let fields = texts(&LOG[206..267], &record_fields(&LOG[206..267]));
         let names: Vec<_> = fields.iter().map(|field| field.split(|c: char| c.is_ascii_digit()).next().unwrap_or("")).collect();
         let put = ["operation ", "key length ", "value length ", "key ", "value "];
         let head = ["check ", "body length ", "sequence ", "durable ", "link ", "body check ", "kind "];
@@ -197,19 +197,19 @@ mod tests {
         assert_eq!(fields[7..9], ["operation 33..34 1: put", "key length 34..38 1"]);
         assert_eq!(record_fields(&LOG[206..]), record_fields(&LOG[206..267]), "it ends with its body");
         assert_eq!(record_fields(&LOG[64..])[7].name, "random");
-        assert_eq!(record_fields(&LOG[267..])[6].meaning, "3: closed in order");
+        assert_eq!(record_fields(&LOG[267..])[6].meaning, "3: closed cleanly");
     }
 
     #[test]
-    fn bytes_that_are_no_record_are_told_as_far_as_they_go() {
+    fn bytes_of_a_partial_record_have_fields_as_far_as_they_go() {
         for end in 206..267 {
-            told(&LOG[206..end], &record_fields(&LOG[206..end]));
+            texts(&LOG[206..end], &record_fields(&LOG[206..end]));
         }
         let fields = record_fields(&LOG[206..245]);
         assert_eq!((fields[9].name, fields[9].meaning.as_str()), ("value length", "1 of its 4 bytes"));
         for seed in 0..200_u32 {
             let junk: Vec<u8> = (0..90).map(|n| record::crc(seed, &[n]).to_le_bytes()[0] % 7).collect();
-            told(&junk, &record_fields(&junk));
+            texts(&junk, &record_fields(&junk));
         }
     }
 }

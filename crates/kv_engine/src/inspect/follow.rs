@@ -1,31 +1,29 @@
-//! Looking on while a log grows, as `tail -f` does.
+//! [`Follow`]: shows a log while it grows, as `tail -f` does.
 //!
-//! A log changes in six ways under whoever looks on:
-//!
-//! | what happens | what is seen | what is done |
+//! | what happens to the log | what a look sees | what it does |
 //! |---|---|---|
-//! | records are appended | a whole record at the place | it is shown |
-//! | a record is half there | none | wait |
-//! | a checkpoint puts a new log in its place | another header under the name | the old file, which is still open here, is read to its end; then the new one, without the writes that were shown |
-//! | a failed write is taken back | the last record shown is no longer there | begin again |
-//! | two checkpoints come between two looks | a header whose log begins behind what was shown | which writes were in the log between, that nobody can read any more, is said ([`Entry::Missed`]) |
-//! | somebody removes the log | no file | wait; the old file, too, is read to its end |
+//! | records are appended | a whole record at the place | shows it |
+//! | a record is half there | no whole record | waits |
+//! | a checkpoint puts a new log in place | another header under the name | reads the old file, which is still open, to its end; then the new one, without the writes that were shown |
+//! | a failed write is taken back | the last record shown is not there any more | begins again |
+//! | two checkpoints between two looks | the log begins after the last write shown | reports the writes in between as missed ([`Entry::Missed`]): their log is gone |
+//! | the log is removed | no file | reads the old file to its end, then waits |
 //!
-//! So of every write from the first one shown on it is said either what it was or that it was missed.
+//! So each write from the first one on is either shown or reported as missed.
 
 use super::{Entry, Record};
 use crate::disk::{Disk, File, OsDisk, read_full_at};
 use crate::error::{Error, Result};
 use crate::record::{self, HEADER_BYTES, Kind};
-use crate::recovery::{LogTail, Truncation, read_header};
-use crate::scan::{Frames, Next};
+use crate::recovery::{LogTail, read_header, walk};
+use crate::scan::Frames;
 use crate::{LOG_FORMAT, Seq, wal};
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A log that is looked at again and again.
+/// A log that is read again and again while it grows.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -60,42 +58,42 @@ pub struct Follow {
     /// Whether the header was shown.
     begun: bool,
     place: Place,
-    /// The last write that was shown, of this log or one before.
+    /// The last write that was shown, from this log or an earlier one.
     shown: Seq,
 }
 
-/// Behind a record.
+/// A place after a record.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     offset: u64,
     link: u32,
     last: Seq,
-    /// Where the record before begins; `None` at the first.
+    /// Where the record before it begins; `None` at the first record.
     before: Option<u64>,
 }
 
-/// What [`Follow::look`] found at the place behind the last record.
+/// What [`Follow::look`] found after the last record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Followed {
     /// The end of the log, for now.
     End,
-    /// Bytes that are no whole record, which may be about to become one: with the same offset at the next
-    /// look, they are torn or damaged as this says.
+    /// Bytes that are not a whole record. They may become one. If the next look finds the same offset again, they are
+    /// torn or damaged as this says.
     Bad(LogTail),
-    /// There is no log under the name at the moment.
+    /// There is no log under the name now.
     Gone,
-    /// `each` broke off.
-    BrokenOff,
+    /// `each` stopped.
+    Stopped,
 }
 
 impl Follow {
     /// Begins at the first record of the log at `path`.
     ///
     /// # Errors
-    /// As [`log`](super::log), but for a damaged header too.
+    /// As [`log`](super::log), and [`Error::Damaged`] for any damaged header.
     pub fn new(path: &Path) -> Result<Follow> {
-        let missing = || Error::io("opening", path)(io::Error::new(io::ErrorKind::NotFound, "there is no such file"));
+        let missing = || Error::io("opening", path)(io::Error::new(io::ErrorKind::NotFound, "the file does not exist"));
         let file = OsDisk.open_read(path).map_err(Error::io("opening", path))?.ok_or_else(missing)?;
         let header = read_header(&*file, path)?;
         let (place, shown) = (Place::first(&header), header.base);
@@ -109,21 +107,23 @@ impl Follow {
     }
 
     /// Shows what has come since the last look: [`Entry::Header`] of each new log, [`Entry::Record`], and
-    /// [`Entry::Missed`] of writes whose log was replaced before a look could find it.
+    /// [`Entry::Missed`] for writes whose log was replaced before a look could read it.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Version`] of a kind of record that only a newer program knows, and what
-    /// [`log`](super::log) says of a file that was put in the log's place.
+    /// - [`Error::Io`].
+    /// - [`Error::Version`]: a kind of record that only a newer program knows.
+    /// - The errors of [`log`](super::log), for a file that was put in the place of the log.
     pub fn look(&mut self, mut each: impl FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<Followed> {
         loop {
-            // First what stands under the name, then the file: what is replaced has come to its end.
+            // First open the file under the name, then read the open one. If it has been replaced, it does not grow any
+            // more.
             let now = OsDisk.open_read(&self.path).map_err(Error::io("opening", &self.path))?;
             if !self.is_in_place()? {
                 self.place = Place::first(&self.header);
                 (self.begun, self.shown) = (false, self.header.base);
             }
             let found = self.drain(&mut each)?;
-            if found == Followed::BrokenOff {
+            if found == Followed::Stopped {
                 return Ok(found);
             }
             let Some(now) = now else { return Ok(Followed::Gone) };
@@ -142,7 +142,7 @@ impl Follow {
             (self.file, self.header, self.begun) = (now, header, false);
             self.place = Place::first(&header);
             if missed.is_some_and(|missed| each(missed).is_break()) {
-                return Ok(Followed::BrokenOff);
+                return Ok(Followed::Stopped);
             }
         }
     }
@@ -161,7 +161,7 @@ impl Follow {
         if !std::mem::replace(&mut self.begun, true) {
             let (bytes, store_id) = (wal::HEADER_BYTES as u64, Some(store_id));
             if each(Entry::Header { bytes, store_id, version: LOG_FORMAT, base, damage: None }).is_break() {
-                return Ok(Followed::BrokenOff);
+                return Ok(Followed::Stopped);
             }
         }
         if self.is_quiet()? {
@@ -169,27 +169,25 @@ impl Follow {
         }
         let Place { offset, link, last, .. } = self.place;
         let mut frames = Frames::new(Arc::clone(&self.file), &self.path, Kind::WRITE, salt, offset, last)?.behind(link);
-        loop {
-            let at = frames.offset();
-            match frames.next()? {
-                Next::End => return Ok(Followed::End),
-                Next::Bad(fault) => return Truncation::judge(&mut frames, fault, 0).map(Followed::Bad),
-                Next::Frame(frame) => {
-                    let (seq, link) = (frame.header.seq, frame.header.check);
-                    // A new log begins with copies of what stood in the old one.
-                    let is_new = frame.header.kind != Kind::WRITE || seq > self.shown;
-                    let flow = if is_new { each(Entry::Record(Record::of(&frame))) } else { ControlFlow::Continue(()) };
-                    self.shown = self.shown.max(seq);
-                    self.place = Place { offset: frames.offset(), link, last: seq, before: Some(at) };
-                    if flow.is_break() {
-                        return Ok(Followed::BrokenOff);
-                    }
-                }
-            }
-        }
+        let (shown, place) = (&mut self.shown, &mut self.place);
+        let walked = walk(&mut frames, 0, |frame| {
+            let seq = frame.header.seq;
+            // A new log begins with copies of records of the old one.
+            let is_new = frame.header.kind != Kind::WRITE || seq > *shown;
+            let flow = if is_new { each(Entry::Record(Record::of(frame))) } else { ControlFlow::Continue(()) };
+            *shown = seq.max(*shown);
+            let offset = frame.offset + frame.bytes();
+            *place = Place { offset, link: frame.header.check, last: seq, before: Some(frame.offset) };
+            Ok(flow)
+        })?;
+        Ok(match walked.tail {
+            _ if walked.stopped => Followed::Stopped,
+            LogTail::Clean => Followed::End,
+            tail => Followed::Bad(tail),
+        })
     }
 
-    /// Whether nothing has come: the usual case, told without reading all of the reserved space.
+    /// Whether nothing has come. This is the usual case, and it is found without reading all of the reserved space.
     fn is_quiet(&self) -> Result<bool> {
         let mut head = [0; HEADER_BYTES];
         let got = read_full_at(&*self.file, self.place.offset, &mut head).map_err(Error::io("reading", &self.path))?;
@@ -224,41 +222,41 @@ mod tests {
     }
 
     #[test]
-    fn case_28_what_two_checkpoints_between_two_looks_took_away_is_said() {
+    fn case_28_writes_lost_to_two_checkpoints_between_two_looks_are_reported() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
         let engine = Options::new(&log, dir.path().join("snap")).open().unwrap();
         engine.put("a", "1").unwrap();
         let mut follow = Follow::new(&log).unwrap();
-        let mut told = |break_off: bool| {
-            let mut told = Vec::new();
+        let mut look = |stop: bool| {
+            let mut seen = Vec::new();
             let found = follow.look(|entry| {
                 match entry {
-                    Entry::Missed { from, to } => told.push((from, to)),
-                    Entry::Record(Record { seq, content: super::super::Content::Write(_), .. }) => told.push((seq, seq)),
+                    Entry::Missed { from, to } => seen.push((from, to)),
+                    Entry::Record(Record { seq, content: super::super::Content::Write(_), .. }) => seen.push((seq, seq)),
                     _ => {}
                 }
-                if break_off { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
-            (told, found.unwrap())
+            (seen, found.unwrap())
         };
-        assert_eq!(told(false), (vec![(1, 1)], Followed::End));
+        assert_eq!(look(false), (vec![(1, 1)], Followed::End));
         // The log that is open here has the second write; the third to fifth were in one that is gone.
         engine.put("a", "2").unwrap();
         engine.snapshot().unwrap();
         (3..=5).for_each(|n| assert_eq!(engine.put("a", n.to_string()).unwrap().seq, n));
         engine.snapshot().unwrap();
         engine.put("a", "6").unwrap();
-        assert_eq!(told(false), (vec![(2, 2), (3, 5), (6, 6)], Followed::End));
-        assert_eq!(told(false), (vec![], Followed::End));
-        // One checkpoint takes nothing away, and without a write none do.
+        assert_eq!(look(false), (vec![(2, 2), (3, 5), (6, 6)], Followed::End));
+        assert_eq!(look(false), (vec![], Followed::End));
+        // One checkpoint hides no write, and without writes neither do more of them.
         engine.put("a", "7").unwrap();
         engine.snapshot().unwrap();
-        assert_eq!(told(false), (vec![(7, 7)], Followed::End));
+        assert_eq!(look(false), (vec![(7, 7)], Followed::End));
         engine.snapshot().unwrap();
         engine.snapshot().unwrap();
-        assert_eq!(told(false), (vec![], Followed::End));
-        // Who breaks off there goes on behind it.
+        assert_eq!(look(false), (vec![], Followed::End));
+        // A look that stops there continues after it.
         engine.put("a", "8").unwrap();
         engine.snapshot().unwrap();
         engine.put("a", "9").unwrap();
@@ -266,7 +264,7 @@ mod tests {
         engine.put("a", "10").unwrap();
         let mut seen = Vec::new();
         loop {
-            let (some, found) = told(true);
+            let (some, found) = look(true);
             seen.extend(some);
             if found == Followed::End {
                 break;
@@ -287,7 +285,7 @@ mod tests {
         engine.put("b", "2").unwrap();
         let mut follow = Follow::new(&log).unwrap();
         assert_eq!(writes(&mut follow), [1, 2]);
-        // The last record comes when the new log is ready, and is in both.
+        // The last record comes when the new log is ready, so both logs have it.
         engine.put("c", "3").unwrap();
         let successor = open(&other);
         successor.snapshot().unwrap();
@@ -296,7 +294,7 @@ mod tests {
         assert_eq!(writes(&mut follow), [3, 4]);
         assert_eq!((writes(&mut follow), follow.last_seq()), (vec![], 4));
 
-        // What came last to the old log is in the new one no more: its snapshot holds it.
+        // The last write of the old log is not in the new one: the snapshot holds it.
         drop((engine, successor));
         let successor = Options::new(&log, other.with_extension("snap")).open().unwrap();
         successor.put("x", "5").unwrap();

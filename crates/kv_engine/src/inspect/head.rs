@@ -1,13 +1,13 @@
-//! The first bytes of a log or a snapshot, and what can be known of them where they are damaged. The records behind them
-//! are not lost with them:
+//! The header of a log or a snapshot, also when it is damaged. A damaged header does not hide the records after it:
 //!
-//! 1. what must stand in a header does (its first bytes, its zeros), and one bit of the rest may be wrong: where the header's
-//!    own checksum holds then, that is the header;
-//! 2. else any whole record gives away the salt that begins all checks, wherever it stands; with it, 1. is tried again;
-//! 3. else the records are read from the first whole one on. Whose they are, and how many there were before, is not known.
-//!    Of a snapshot, the store and the number are, where the salt, which is made of them, says that they are right.
+//! 1. If all fixed fields are right (the first bytes, the zeros) and one flipped bit in the rest makes the header's
+//!    checksum hold, the repaired bytes are the header.
+//! 2. Otherwise any whole record gives the salt, with which all checksums begin. With it, step 1 is tried again.
+//! 3. Otherwise the records are read from the first whole one on. The store and the number of earlier records are
+//!    unknown. For a snapshot, the store and the last write are known if the salt, which is computed from them,
+//!    confirms them.
 //!
-//! A file whose first bytes are others, and in which no record stands, is no file of ours.
+//! A file with other first bytes and without any record is not a file of this program.
 
 use crate::disk::{File, read_full_at};
 use crate::error::{Error, Result};
@@ -18,27 +18,27 @@ use crate::{Seq, StoreId, magic, snapshot, wal};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-/// The header of a log, or what stands for it.
+/// The header of a log, or as much of it as is known.
 #[derive(Debug)]
 pub(crate) struct LogHead {
-    /// With zeros for a store that is not known, and the number before the first whole record for a base that is not.
+    /// An unknown store id is zeros, an unknown base is the number before the first whole record.
     pub(crate) header: wal::Header,
-    /// Whether the header is all known.
+    /// Whether the whole header is known.
     pub(crate) is_known: bool,
-    /// What is wrong with it.
+    /// The damage of the header.
     pub(crate) damage: Option<String>,
     at: u64,
     link: u32,
 }
 
 impl LogHead {
-    /// The records from the first on.
+    /// A reader that begins at the first record.
     pub(crate) fn frames(&self, file: Arc<dyn File>, path: &Path) -> Result<Frames> {
         let frames = Frames::new(file, path, Kind::WRITE, self.header.salt, self.at, self.header.base)?;
         Ok(frames.behind(self.link))
     }
 
-    /// Whether the log has its first record, so that nothing was before it.
+    /// Whether the first record of the log is there, so that none is missing before it.
     pub(crate) fn begins(&self) -> bool {
         self.is_known || self.link == self.header.salt
     }
@@ -51,17 +51,17 @@ impl LogHead {
 /// Reads the header of a log, or finds its records without it.
 ///
 /// # Errors
-/// What the header says, where there is no record; [`Error::Version`]; [`Error::Io`].
+/// If no record is found, the error of the header. Always [`Error::Version`] and [`Error::Io`].
 pub(crate) fn log_head(file: &Arc<dyn File>, path: &Path) -> Result<LogHead> {
     let (error, damage) = match read_header(&**file, path) {
         Ok(header) => return Ok(LogHead::known(header, None)),
-        Err(error @ Error::Foreign { .. }) => (error, NOT_ITS_BEGIN.replace("FILE", "log")),
+        Err(error @ Error::Foreign { .. }) => (error, OTHER_FIRST_BYTES.replace("FILE", "log")),
         Err(Error::Damaged { path, offset, reason }) => (Error::damaged(&path, offset, reason.clone()), reason),
         Err(other) => return Err(other),
     };
     let bytes = first_bytes::<{ wal::HEADER_BYTES }>(file, path)?;
-    let mended = |salt| bytes.and_then(|bytes| mended_log(bytes, salt));
-    if let Some(header) = mended(None) {
+    let repaired = |salt| bytes.and_then(|bytes| repaired_log(bytes, salt));
+    if let Some(header) = repaired(None) {
         return Ok(LogHead::known(header, Some(damage)));
     }
     let found = find_salt(Arc::clone(file), path, 0)?;
@@ -69,27 +69,27 @@ pub(crate) fn log_head(file: &Arc<dyn File>, path: &Path) -> Result<LogHead> {
     else {
         return Err(error);
     };
-    if let Some(header) = mended(Some(salt)).filter(|header| header.base <= first.seq) {
+    if let Some(header) = repaired(Some(salt)).filter(|header| header.base <= first.seq) {
         return Ok(LogHead::known(header, Some(damage)));
     }
     let base = if first.kind == Kind::WRITE { first.seq.saturating_sub(1) } else { first.seq };
     let header = wal::Header { store_id: StoreId([0; 16]), salt, base };
     let damage = match damage.split_once("; ").unwrap_or((&damage, "")) {
         _ if at == wal::HEADER_BYTES as u64 => damage,
-        (what, "") => format!("{what}; the first whole record stands at byte {at}"),
-        (what, rest) => format!("{what}; the first whole record stands at byte {at}; {rest}"),
+        (what, "") => format!("{what}; the first whole record is at byte {at}"),
+        (what, rest) => format!("{what}; the first whole record is at byte {at}; {rest}"),
     };
     Ok(LogHead { header, is_known: false, damage: Some(damage), at, link: first.link })
 }
 
-/// The header of a snapshot, or what stands for it.
+/// The header of a snapshot, or as much of it as is known.
 #[derive(Debug)]
 pub(crate) struct SnapshotHead {
-    /// Where it is all known.
+    /// The header, if all of it is known.
     pub(crate) header: Option<snapshot::Header>,
     pub(crate) store_id: Option<StoreId>,
     pub(crate) seq: Option<Seq>,
-    /// What is wrong with it.
+    /// The damage of the header.
     pub(crate) damage: Option<String>,
     salt: u32,
     at: u64,
@@ -99,7 +99,7 @@ pub(crate) struct SnapshotHead {
 }
 
 impl SnapshotHead {
-    /// The blocks from the first on.
+    /// A reader that begins at the first block.
     pub(crate) fn frames(&self, file: Arc<dyn File>, path: &Path) -> Result<Frames> {
         Ok(Frames::new(file, path, Kind::ENTRIES, self.salt, self.at, self.before)?.behind(self.link))
     }
@@ -111,19 +111,19 @@ impl SnapshotHead {
     }
 }
 
-/// Reads the header of a snapshot, or finds its blocks without it; `beside` is the header of the log.
+/// Reads the header of a snapshot, or finds its blocks without it. `log` is the header of the log beside it.
 ///
 /// # Errors
-/// What the header says, where there is no block; [`Error::Version`]; [`Error::Io`].
-pub(crate) fn snapshot_head(file: &Arc<dyn File>, path: &Path, beside: Option<&wal::Header>) -> Result<SnapshotHead> {
+/// If no block is found, the error of the header. Always [`Error::Version`] and [`Error::Io`].
+pub(crate) fn snapshot_head(file: &Arc<dyn File>, path: &Path, log: Option<&wal::Header>) -> Result<SnapshotHead> {
     let (error, damage) = match snapshot::read_header(&**file, path) {
         Ok(header) => return Ok(SnapshotHead::known(header, None)),
-        Err(error @ Error::Foreign { .. }) => (error, NOT_ITS_BEGIN.replace("FILE", "snapshot")),
+        Err(error @ Error::Foreign { .. }) => (error, OTHER_FIRST_BYTES.replace("FILE", "snapshot")),
         Err(Error::Damaged { path, offset, reason }) => (Error::damaged(&path, offset, reason.clone()), reason),
         Err(other) => return Err(other),
     };
     let bytes = first_bytes::<{ snapshot::HEADER_BYTES }>(file, path)?;
-    if let Some(header) = bytes.and_then(mended_snapshot) {
+    if let Some(header) = bytes.and_then(repaired_snapshot) {
         return Ok(SnapshotHead::known(header, Some(damage)));
     }
     let found = find_salt(Arc::clone(file), path, 0)?;
@@ -132,27 +132,27 @@ pub(crate) fn snapshot_head(file: &Arc<dyn File>, path: &Path, beside: Option<&w
     };
     let claimed = bytes.and_then(claimed_by_snapshot);
     let (ids, seqs) = (
-        [claimed.map(|header| header.store_id), beside.map(|log| log.store_id)],
-        [claimed.map(|header| header.seq), beside.map(|log| log.base)],
+        [claimed.map(|header| header.store_id), log.map(|log| log.store_id)],
+        [claimed.map(|header| header.seq), log.map(|log| log.base)],
     );
     let pairs = ids.into_iter().flatten().flat_map(|id| seqs.into_iter().flatten().map(move |seq| (id, seq)));
-    let whose = pairs.into_iter().find(|(id, seq)| snapshot::salt_of(*id, *seq) == salt);
+    let confirmed = pairs.into_iter().find(|(id, seq)| snapshot::salt_of(*id, *seq) == salt);
     let before = if first.kind == Kind::ENTRIES { first.seq.saturating_sub(1) } else { first.seq };
-    let (store_id, seq) = (whose.map(|(id, _)| id), whose.map(|(_, seq)| seq));
+    let (store_id, seq) = (confirmed.map(|(id, _)| id), confirmed.map(|(_, seq)| seq));
     Ok(SnapshotHead { header: None, store_id, seq, damage: Some(damage), salt, at, link: first.link, before })
 }
 
-const NOT_ITS_BEGIN: &str = "its first bytes are not those of a FILE, yet it is one by what stands behind them";
+const OTHER_FIRST_BYTES: &str = "its first bytes are not those of a FILE, but the records of a FILE follow them";
 
-/// `None` where the file is shorter.
+/// `None` if the file is shorter.
 fn first_bytes<const LEN: usize>(file: &Arc<dyn File>, path: &Path) -> Result<Option<[u8; LEN]>> {
     let mut bytes = [0; LEN];
     let got = read_full_at(&**file, 0, &mut bytes).map_err(Error::io("reading", path))?;
     Ok((got == LEN).then_some(bytes))
 }
 
-/// How the checksum of a header's bytes changes with each of their bits: those of a snapshot, which are more; of fewer
-/// bytes, the last ones of them.
+/// For each bit of a header, the change of the checksum when this bit flips. The table is made for a header of a
+/// snapshot. A header of a log is shorter and uses the last part of the table.
 static CHANGES: LazyLock<Vec<u32>> = LazyLock::new(|| {
     let mut bytes = [0; snapshot::HEADER_BYTES - CHECK_BYTES];
     let none = record::crc(0, &bytes);
@@ -168,8 +168,9 @@ static CHANGES: LazyLock<Vec<u32>> = LazyLock::new(|| {
 
 const CHECK_BYTES: usize = 4;
 
-/// Changes the one bit with which the checksum at the end is right, where there is one to be changed. Whether it is right.
-fn mend(bytes: &mut [u8]) -> bool {
+/// Flips the one bit that makes the checksum at the end hold, if there is one. Returns whether the checksum
+/// holds now.
+fn repair_bit(bytes: &mut [u8]) -> bool {
     let (covered, check) = bytes.split_at_mut(bytes.len() - CHECK_BYTES);
     let differs = record::le32(check, 0) ^ record::crc(0, covered);
     if differs.count_ones() <= 1 {
@@ -184,7 +185,7 @@ fn mend(bytes: &mut [u8]) -> bool {
     bit.is_some()
 }
 
-fn mended_log(mut bytes: [u8; wal::HEADER_BYTES], salt: Option<u32>) -> Option<wal::Header> {
+fn repaired_log(mut bytes: [u8; wal::HEADER_BYTES], salt: Option<u32>) -> Option<wal::Header> {
     let sound = wal::Header { store_id: StoreId([0; 16]), salt: salt.unwrap_or(0), base: 0 }.encode();
     let mut at = 0;
     for (name, len) in wal::FIELDS {
@@ -193,15 +194,15 @@ fn mended_log(mut bytes: [u8; wal::HEADER_BYTES], salt: Option<u32>) -> Option<w
         }
         at += len;
     }
-    mend(&mut bytes).then(|| wal::Header::decode(Path::new(""), &bytes).ok()).flatten()
+    repair_bit(&mut bytes).then(|| wal::Header::decode(Path::new(""), &bytes).ok()).flatten()
 }
 
-fn mended_snapshot(mut bytes: [u8; snapshot::HEADER_BYTES]) -> Option<snapshot::Header> {
+fn repaired_snapshot(mut bytes: [u8; snapshot::HEADER_BYTES]) -> Option<snapshot::Header> {
     bytes[..magic::SNAPSHOT.len()].copy_from_slice(&magic::SNAPSHOT);
-    mend(&mut bytes).then(|| snapshot::Header::decode(Path::new(""), &bytes).ok()).flatten()
+    repair_bit(&mut bytes).then(|| snapshot::Header::decode(Path::new(""), &bytes).ok()).flatten()
 }
 
-/// What a header says whose own check does not hold.
+/// The contents of a header whose checksum does not hold.
 fn claimed_by_snapshot(mut bytes: [u8; snapshot::HEADER_BYTES]) -> Option<snapshot::Header> {
     const CHECK_AT: usize = snapshot::HEADER_BYTES - CHECK_BYTES;
     bytes[..magic::SNAPSHOT.len()].copy_from_slice(&magic::SNAPSHOT);
@@ -219,7 +220,7 @@ mod tests {
     use crate::disk::{Disk, OsDisk};
     use std::path::PathBuf;
 
-    /// A log with a base, of some writes behind a snapshot.
+    /// A log of some writes after a snapshot.
     fn files() -> (tempfile::TempDir, PathBuf, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
@@ -240,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn case_04_any_bit_of_a_header_is_put_right() {
+    fn case_04_any_flipped_bit_of_a_header_is_repaired() {
         let (_dir, log, snapshot) = files();
         let (due, held) =
             (read_header(&*open(&log), &log).unwrap(), snapshot::read_header(&*open(&snapshot), &snapshot).unwrap());
@@ -261,9 +262,9 @@ mod tests {
         }
     }
 
-    /// Each field of a log's header, all of it bad, and the whole header.
+    /// Each field of a log's header is overwritten, and then the whole header.
     #[test]
-    fn case_04_a_field_that_is_lost_does_not_hide_the_records() {
+    fn case_04_a_lost_field_does_not_hide_the_records() {
         let (_dir, log, _snapshot) = files();
         let (good, due) = (std::fs::read(&log).unwrap(), read_header(&*open(&log), &log).unwrap());
         let mut at = 0;
@@ -293,15 +294,15 @@ mod tests {
     fn case_04_the_store_and_number_of_a_snapshot_are_known_by_its_salt() {
         let (_dir, log, snapshot) = files();
         let (good, held) = (std::fs::read(&snapshot).unwrap(), snapshot::read_header(&*open(&snapshot), &snapshot).unwrap());
-        let beside = read_header(&*open(&log), &log).unwrap();
+        let log_header = read_header(&*open(&log), &log).unwrap();
         for (lost, log, known) in [
             (40..60, None, true), // entries and what follows
             (12..28, None, false),
-            (12..28, Some(&beside), true),
+            (12..28, Some(&log_header), true),
             (32..40, None, false),
-            (32..40, Some(&beside), true),
+            (32..40, Some(&log_header), true),
             (0..96, None, false),
-            (0..96, Some(&beside), true),
+            (0..96, Some(&log_header), true),
         ] {
             let mut bytes = good.clone();
             bytes[lost.clone()].fill(b'?');
@@ -314,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn case_04_a_file_without_a_record_of_ours_is_foreign() {
+    fn case_04_a_file_without_a_record_is_foreign() {
         let (_dir, log, snapshot) = files();
         let foreign = |path: &Path, bytes: &[u8]| {
             std::fs::write(path, bytes).unwrap();

@@ -1,12 +1,12 @@
-//! The copies of a log that openings kept, for those who look at the files without opening the store.
+//! The copies of a log that openings kept, for tools that read the files without opening the store.
 
 use crate::KeptCopy;
 use crate::disk::OsDisk;
-use crate::recovery::{kept_beside, said_of_kept};
+use crate::recovery;
 use std::path::Path;
 
-/// The copies of the log at `wal` that openings of this store kept beside it, and other files with such names. Which store
-/// it is, the log says, or else the snapshot; where neither can, there are none.
+/// The copies of the log at `wal` that openings of this store kept beside it, and other files with the names of copies.
+/// The store id comes from the log or the snapshot. If neither has a readable header, the result is empty.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -17,20 +17,21 @@ use std::path::Path;
 /// ```
 #[must_use]
 pub fn kept_copies(wal: &Path, snapshot: &Path) -> Vec<KeptCopy> {
-    kept_beside(&OsDisk, wal, snapshot)
+    recovery::find_kept_copies(&OsDisk, wal, snapshot)
 }
 
-/// What is to be said of them, in sentences: what each is, and what to do. `snapshot`: that of the store.
+/// The warnings about these copies, in sentences: what each one is, and what to do. `snapshot` is the snapshot of the
+/// store.
 ///
 /// ```
 /// use kv_engine::{KeptCopy, inspect};
 /// use std::path::Path;
 ///
 /// let kept = [KeptCopy::Damaged("kv.wal.damaged-1".into())];
-/// let said = inspect::said_of_kept_copies(&kept, Path::new("kv.snapshot"));
-/// assert!(said[0].starts_with("kv.wal.damaged-1: kept when the log was damaged"));
+/// let warnings = inspect::kept_copy_warnings(&kept, Path::new("kv.snapshot"));
+/// assert!(warnings[0].starts_with("kv.wal.damaged-1: kept when the log was damaged"));
 /// ```
 #[must_use]
-pub fn said_of_kept_copies(kept: &[KeptCopy], snapshot: &Path) -> Vec<String> {
-    said_of_kept(kept, snapshot)
+pub fn kept_copy_warnings(kept: &[KeptCopy], snapshot: &Path) -> Vec<String> {
+    recovery::kept_copy_warnings(kept, snapshot)
 }

@@ -1,20 +1,15 @@
-//! `verify`: every byte of both files, and whether the two hold together all that was written.
+//! [`verify`]: checks every byte of both files, and that the two together hold every write.
 
-use super::{
-    Content, Entry, LogSummary, Record, kept_copies, log_head, log_in, said_of_kept_copies, snapshot_head, snapshot_seq,
-};
+use super::{Content, Entry, LogSummary, Record, kept_copies, kept_copy_warnings, log_head, log_in, snapshot_head, snapshot_seq};
 use crate::disk::{Disk, File, OsDisk};
 use crate::error::Error;
 use crate::record::Fault;
-use crate::recovery::{self, Beside, LogTail, diverged, header_now};
+use crate::recovery::{self, LogState, LogTail, find_divergence, look_until_settled};
 use crate::{KeptCopy, snapshot};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// A running store may put a new log in place between two looks; what is wrong then is looked at again.
-const LOOKS: u32 = 5;
 
 /// The verdict on one file; from [`verify`].
 ///
@@ -28,7 +23,7 @@ const LOOKS: u32 = 5;
 /// use kv_engine::inspect::{self, Health};
 ///
 /// match inspect::verify(&log, &snapshot).log.1 {
-///     Health::Sound(what) => assert_eq!(what, "writes 1 to 2, 223 B, closed in order"),
+///     Health::Sound(what) => assert_eq!(what, "writes 1 to 2, 223 B, closed cleanly"),
 ///     Health::Torn(what) => println!("as a crash leaves it: {what}"),
 ///     Health::Bad(error) => println!("{error}"),
 ///     _ => println!("no log"),
@@ -38,22 +33,22 @@ const LOOKS: u32 = 5;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Health {
-    /// There is no such file.
+    /// The file does not exist.
     Missing,
-    /// An empty file where the log should be, which no crash leaves.
+    /// The log is an empty file. No crash causes this.
     Empty,
-    /// Every check holds. What it holds, in words.
+    /// Every check holds. The text tells the contents.
     Sound(String),
-    /// A log that ends in a torn record, which the next opening cuts. In words.
+    /// A log that ends in a torn record, which the next opening cuts off. The text tells the details.
     Torn(String),
-    /// A check fails, or it is not a file of ours.
+    /// A check fails, or it is not a log or snapshot of this program.
     Bad(Error),
-    /// The operating system does not let it be read, which says nothing about what is in it.
+    /// The file cannot be read. This says nothing about its contents.
     Unreadable(Error),
 }
 
-/// What [`verify`] found. Its [`Display`](fmt::Display) is one line for each file, and one more when
-/// the two do not fit.
+/// The result of [`verify`]. Its [`Display`](fmt::Display) is one line for each file, and one more if the two do not
+/// fit.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -74,16 +69,16 @@ pub struct Verification {
     pub log: (PathBuf, Health),
     /// The snapshot's path and verdict.
     pub snapshot: (PathBuf, Health),
-    /// Why the two cannot be one store, or what they lack: a log that is missing, empty, or older than the snapshot.
+    /// Why the two are not one store or do not hold every write: for example a log that is missing, empty, or older
+    /// than the snapshot.
     pub pair: Option<Error>,
-    /// The copies of the log that openings kept, and other files with such names.
+    /// The copies of the log that openings kept, and other files with the names of copies.
     pub kept: Vec<KeptCopy>,
 }
 
 impl Verification {
-    /// Whether the store would open with everything that it ever promised durable, as far as the
-    /// files can tell. A torn tail is sound; two missing files are not, and neither is a store beside which a copy of
-    /// its damaged log is kept.
+    /// Whether the store would open with every write that was promised durable, as far as the files show. A torn tail
+    /// is sound. Two missing files are not, and neither is a store with a kept copy of its damaged log.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -110,7 +105,7 @@ impl fmt::Display for Verification {
         for (name, (path, health)) in [("log", &self.log), ("snapshot", &self.snapshot)] {
             match health {
                 Health::Missing => writeln!(f, "{name} {}: missing", path.display())?,
-                Health::Empty => writeln!(f, "{name} {}: an empty file, which no crash leaves", path.display())?,
+                Health::Empty => writeln!(f, "{name} {}: an empty file, which no crash causes", path.display())?,
                 Health::Sound(text) => writeln!(f, "{name} {}: sound, {text}", path.display())?,
                 Health::Torn(text) => writeln!(f, "{name} {}: torn, {text}", path.display())?,
                 Health::Bad(error) => writeln!(f, "{name} BAD: {error}")?,
@@ -120,12 +115,12 @@ impl fmt::Display for Verification {
         if let Some(error) = &self.pair {
             writeln!(f, "BAD: {error}")?;
         }
-        said_of_kept_copies(&self.kept, &self.snapshot.0).iter().try_for_each(|said| writeln!(f, "kept: {said}"))
+        kept_copy_warnings(&self.kept, &self.snapshot.0).iter().try_for_each(|text| writeln!(f, "kept: {text}"))
     }
 }
 
-/// Reads and checks every byte of the log at `wal` and of the snapshot at `snapshot`. What cannot be
-/// read is a verdict too, so there is no error.
+/// Reads and checks every byte of the log at `wal` and of the snapshot at `snapshot`. A file that cannot be read is
+/// also a verdict, so there is no error.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -136,19 +131,12 @@ impl fmt::Display for Verification {
 /// ```
 #[must_use]
 pub fn verify(wal: &Path, snapshot: &Path) -> Verification {
-    for _ in 0..LOOKS {
-        let begun = header_now(wal);
-        let found = verify_once(wal, snapshot);
-        if found.pair.is_none() || header_now(wal) == begun {
-            return found;
-        }
-    }
-    verify_once(wal, snapshot)
+    look_until_settled(wal, || verify_once(wal, snapshot), |found| found.pair.is_none())
 }
 
 fn verify_once(wal: &Path, snapshot: &Path) -> Verification {
-    // The log is opened first: a store that takes a snapshot meanwhile replaces the snapshot before
-    // the log, so an older log always fits a newer snapshot, but not the other way round.
+    // The log is opened first: a running store replaces the snapshot before the log. So an older log always fits a
+    // newer snapshot, and the reverse is not true.
     let log = OsDisk.open_read(wal);
     let promised = snapshot_seq(snapshot);
     let (log, seen) = match log {
@@ -159,14 +147,14 @@ fn verify_once(wal: &Path, snapshot: &Path) -> Verification {
     let held = check_snapshot(snapshot);
     let pair = match held {
         Health::Bad(_) | Health::Unreadable(_) => None,
-        _ => lacking(wal, snapshot, seen.as_ref()),
+        _ => find_mismatch(wal, snapshot, seen.as_ref()),
     };
     let kept = kept_copies(wal, snapshot);
     Verification { log: (wal.to_path_buf(), log), snapshot: (snapshot.to_path_buf(), held), pair, kept }
 }
 
-/// What the log at `wal` and the snapshot at `snapshot` lack together, or why they are not one store, as [`verify`] says it;
-/// `seen` is what [`log`](super::log) saw of the log, if it could be read.
+/// Why the log at `wal` and the snapshot at `snapshot` are not one store or do not hold every write. [`verify`] reports
+/// the same. `seen` is the summary from [`log`](super::log), if the log could be read.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -178,21 +166,21 @@ fn verify_once(wal: &Path, snapshot: &Path) -> Verification {
 /// engine.put("x", "100")?;
 /// engine.close()?;
 /// let seen = inspect::log(&log, 0, |_| ControlFlow::Continue(()))?;
-/// assert!(inspect::lacking(&log, &snapshot, Some(&seen)).is_none());
+/// assert!(inspect::find_mismatch(&log, &snapshot, Some(&seen)).is_none());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use]
-pub fn lacking(wal: &Path, snapshot: &Path, seen: Option<&LogSummary>) -> Option<Error> {
-    // What cannot be opened or read was told by whoever looked at that file.
+pub fn find_mismatch(wal: &Path, snapshot: &Path, seen: Option<&LogSummary>) -> Option<Error> {
+    // A file that cannot be opened or read is reported by the check of that file.
     let log = OsDisk.open_read(wal).ok()?;
-    // Damaged or not, where it still says whose log it is.
+    // A damaged header counts too if its store is known.
     let head = |file| log_head(file, wal).ok().filter(|head| head.is_known).map(|head| head.header);
     let header = log.as_ref().filter(|_| seen.is_some()).and_then(head);
     let last = seen.filter(|seen| !matches!(seen.tail, LogTail::Damaged(_))).map(|seen| seen.last_seq);
-    let beside = match (&log, &header) {
-        (None, _) => Beside::Nothing,
-        (Some(file), _) if file.size().ok()? == 0 => Beside::Empty,
-        (_, Some(header)) => Beside::Log(header, last),
+    let state = match (&log, &header) {
+        (None, _) => LogState::Missing,
+        (Some(file), _) if file.size().ok()? == 0 => LogState::Empty,
+        (_, Some(header)) => LogState::Log(header, last),
         (Some(_), None) => return None,
     };
     let held = match OsDisk.open_read(snapshot).ok()? {
@@ -202,10 +190,10 @@ pub fn lacking(wal: &Path, snapshot: &Path, seen: Option<&LogSummary>) -> Option
         },
         None => None,
     };
-    recovery::lacking(wal, snapshot, beside, held.as_ref().map(|(_, header)| header)).or_else(|| {
+    recovery::find_mismatch(wal, snapshot, state, held.as_ref().map(|(_, header)| header)).or_else(|| {
         let (log, header, (held, _)) = (log?, header?, held?);
-        // A file that cannot be read is told by whoever reads it.
-        diverged(wal, &log, &header, snapshot, &held).ok().flatten()
+        // A file that cannot be read is reported by the check of that file.
+        find_divergence(wal, &log, &header, snapshot, &held).ok().flatten()
     })
 }
 
@@ -232,13 +220,13 @@ fn check_log(file: Arc<dyn File>, path: &Path, promised: crate::Seq) -> (Health,
     let health = match (&summary.header_damage, &summary.tail) {
         (Some(reason), _) => Health::Bad(Error::damaged(path, 0, reason.clone())),
         (None, LogTail::Clean) if summary.ends_bare => Health::Sound(format!(
-            "{}; ends right behind its last write, without reserved space and without a mark: a write failed there, as on \
-             a full disk, or somebody cut the file",
+            "{}; ends right after its last write, without reserved space and without a mark: a write failed there (for example \
+             on a full disk), or the file was truncated",
             describe(&summary)
         )),
         (None, LogTail::Clean) => Health::Sound(describe(&summary)),
         (None, LogTail::Torn(cut)) => Health::Torn(format!(
-            "{}; then {} B that are no whole record ({}): no sync that covers them is known to have ended; cut at the next opening",
+            "{}; then {} B that are not a whole record ({}); no sync is known to cover them; the next opening cuts them off",
             describe(&summary),
             cut.bytes,
             cut.fault
@@ -264,7 +252,7 @@ fn check_snapshot(path: &Path) -> Health {
             header.file_len().unwrap_or(0),
             header.digest
         )),
-        // A snapshot by what stands behind its first bytes is damaged, not foreign.
+        // If blocks of a snapshot follow, only the first bytes are damaged, and the file is not foreign.
         Err(error @ Error::Foreign { .. }) => match snapshot_head(&file, path, None).map(|head| head.damage) {
             Ok(Some(reason)) => Health::Bad(Error::damaged(path, 0, reason)),
             _ => Health::Bad(error),
@@ -286,6 +274,6 @@ fn describe(summary: &LogSummary) -> String {
         1 => format!("write {}", summary.last_seq),
         _ => format!("writes {} to {}", summary.base + 1, summary.last_seq),
     };
-    let closed = if summary.closed_cleanly { ", closed in order" } else { "" };
+    let closed = if summary.closed_cleanly { ", closed cleanly" } else { "" };
     format!("{writes}, {} B{closed}", summary.valid_bytes)
 }

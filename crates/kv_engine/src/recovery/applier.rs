@@ -1,4 +1,5 @@
-//! What opening reads, on its way into the state; how far it has come, and whether there is memory for it.
+//! [`Applier`]: passes the operations that opening reads on to the map. It also reports the progress, and checks that
+//! there is memory.
 
 use super::parallel_replay::Sink;
 use crate::error::{Error, Result};
@@ -8,7 +9,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Told how far opening has come, in bytes read and bytes to read.
+/// Called with the progress of opening: bytes read and bytes to read.
 #[derive(Clone, Default)]
 pub(crate) struct Progress(pub(crate) Option<Arc<dyn Fn(u64, u64) + Send + Sync>>);
 
@@ -18,26 +19,26 @@ impl fmt::Debug for Progress {
     }
 }
 
-/// Hands operations on, and tells at each mebibyte of the files, not at each record.
+/// Passes operations on. Reports the progress once for each mebibyte of the files, not for each record.
 pub(super) struct Applier<'s, 'm> {
     sink: &'s mut Sink<'m>,
     progress: &'s Progress,
-    /// Length of the files that are done.
+    /// The length of the files that have been read.
     before: u64,
-    /// Where there is something to tell again.
+    /// The place of the next report.
     next: u64,
     total: u64,
-    /// Where values are tagged, the memory to do it in.
+    /// If values are tagged: a buffer for tagging.
     tagged: Option<Vec<u8>>,
-    /// Whether addresses are scarce.
+    /// Whether memory is limited to a small address space.
     scarce: bool,
-    /// What could not be had. Nothing is applied any more.
+    /// The number of bytes that were not available. After that nothing is applied.
     short: Option<u64>,
 }
 
-/// One operation that is so long asks whether there is memory for it.
+/// For an operation longer than this, the memory is checked first.
 const LONG_BYTES: usize = 1 << 20;
-/// So much should be left over.
+/// Memory that should stay free.
 const SPARE_BYTES: u64 = 2 << 20;
 
 impl<'s, 'm> Applier<'s, 'm> {
@@ -46,7 +47,7 @@ impl<'s, 'm> Applier<'s, 'm> {
         Applier { sink, progress, before: 0, next: 0, total, tagged: tagged.then(Vec::new), scarce, short: None }
     }
 
-    /// A file of this length is done.
+    /// A file of this length has been read.
     pub(super) fn next_file(&mut self, len: u64) {
         self.before += len;
     }
@@ -59,7 +60,7 @@ impl<'s, 'm> Applier<'s, 'm> {
             self.next = at + STEP_BYTES;
             self.progress.0.iter().for_each(|each| each(at, self.total));
             if self.scarce {
-                // The map grows by as much as it has, at most, and by what is still to be read.
+                // At most the map doubles, and it needs no more than the bytes that are still to be read.
                 let more = self.sink.data_bytes().min(self.total.saturating_sub(at));
                 self.need(more + SPARE_BYTES);
             }
@@ -67,23 +68,23 @@ impl<'s, 'm> Applier<'s, 'm> {
     }
 
     fn need(&mut self, bytes: u64) {
-        if self.short.is_none() && !memory::can_be_had(bytes) {
+        if self.short.is_none() && !memory::is_available(bytes) {
             self.short = Some(bytes);
         }
     }
 
-    /// Whether there was memory for all that was applied.
+    /// Whether there was enough memory so far.
     pub(super) fn has_memory(&self) -> bool {
         self.short.is_none()
     }
 
     /// # Errors
-    /// There was no memory for what the file at `path` holds. The state is of no use.
+    /// There was not enough memory for the data in the file at `path`. The state is not usable.
     pub(super) fn check_memory(&self, path: &Path) -> Result<()> {
         self.short.map_or(Ok(()), |bytes| Err(Error::io("reading into memory", path)(memory::too_little(bytes))))
     }
 
-    /// The next operation, of the frame at byte `at`.
+    /// Applies the next operation, from the frame at byte `at`.
     pub(super) fn apply(&mut self, at: u64, op: OpRef<'_>) {
         self.look(at);
         if op.encoded_len() > LONG_BYTES {
@@ -108,9 +109,9 @@ mod tests {
     use std::sync::Mutex;
 
     #[test]
-    fn progress_is_told_at_each_mebibyte_of_all_files() {
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&told);
+    fn progress_is_reported_at_each_mebibyte_of_all_files() {
+        let reported = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&reported);
         let progress = Progress(Some(Arc::new(move |at, total| seen.lock().unwrap().push((at, total)))));
         const MIB: u64 = 1 << 20;
         fill(&mut Map::default(), Plan::of(0), |sink| {
@@ -121,7 +122,7 @@ mod tests {
             applier.next_file(MIB);
             applier.look(7);
         });
-        assert_eq!(*told.lock().unwrap(), [(0, 9), (MIB, 9), (2 * MIB, 9), (3 * MIB + 7, 9)]);
+        assert_eq!(*reported.lock().unwrap(), [(0, 9), (MIB, 9), (2 * MIB, 9), (3 * MIB + 7, 9)]);
         assert_eq!(format!("{progress:?} {:?}", Progress::default()), "Progress(…) Progress(none)");
     }
 }

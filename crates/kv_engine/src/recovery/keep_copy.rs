@@ -1,47 +1,16 @@
-//! Keeping a damaged log: a copy beside it, before anything of it is cut off.
+//! Keeping a damaged log: before it is truncated, it is copied to a file beside it.
 
-use super::kept_copies::{Sort, name};
+use super::copy_names::{CopyKind, name};
 use crate::disk::{Disk, File, Scratch, is_still, read_full_at, write_all_at};
 use crate::error::{Error, Result};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Copies the damaged log to the first free `<wal>.damaged-<n>`, durably. A copy that an interrupted
-/// recovery made before is used again.
-pub(super) fn keep_copy(disk: &dyn Disk, log: &Arc<dyn File>, path: &Path) -> Result<PathBuf> {
-    keep_as(disk, log, path, Sort::Damaged)
-}
-
-/// As [`keep_copy`], under the name of this sort.
-pub(super) fn keep_as(disk: &dyn Disk, log: &Arc<dyn File>, path: &Path, sort: Sort) -> Result<PathBuf> {
-    const MOST: u64 = 100_000;
-    let mut previous = None;
-    let mut n = 1;
-    let free = loop {
-        let (free, mut error) = (name(path, n, sort), None);
-        let of = [Sort::Damaged, Sort::Torn].map(|other| (other, disk.open_read(&name(path, n, other))));
-        let taken = of.map(|(other, found)| match found {
-            Ok(None) => false,
-            Ok(Some(file)) => {
-                if other == sort {
-                    previous = Some((name(path, n, other), file));
-                }
-                true
-            }
-            Err(e) => {
-                error = Some(e); // a directory, or another user's: somebody's in any case
-                true
-            }
-        });
-        if taken == [false; 2] {
-            break free;
-        }
-        if let Some(e) = error.filter(|_| n == MOST) {
-            return Err(Error::io("keeping a copy of the log (nothing was changed): looking for a free name at", &free)(e));
-        }
-        n += 1;
-    };
+/// Copies the log to the first free name of this kind, durably. If the last copy has the same bytes, because an earlier
+/// recovery was interrupted after it, that copy is used.
+pub(super) fn keep_copy(disk: &dyn Disk, log: &Arc<dyn File>, path: &Path, kind: CopyKind) -> Result<PathBuf> {
+    let (free, previous) = free_name(disk, path, kind)?;
     if let Some((name, file)) = previous
         && same_bytes(&**log, &*file).map_err(Error::io("reading", &name))?
     {
@@ -50,20 +19,54 @@ pub(super) fn keep_as(disk: &dyn Disk, log: &Arc<dyn File>, path: &Path, sort: S
     let scratch = Scratch::create(disk, path)
         .map_err(Error::io("keeping a copy of the damaged log (nothing was changed): making a scratch file beside", path))?;
     let copied = copy_bytes(&**log, &**scratch.file()).and_then(|()| scratch.file().sync());
-    let free_still = copied.and_then(|()| match is_still(disk, &free, None)? {
+    let still_free = copied.and_then(|()| match is_still(disk, &free, None)? {
         true => Ok(()),
         false => Err(io::ErrorKind::AlreadyExists.into()),
     });
-    free_still
+    still_free
         .and_then(|()| scratch.rename_to(&free))
         .map_err(Error::io("keeping a copy of the damaged log (nothing was changed): writing", &free))?;
     disk.sync_dir(path).map_err(Error::io("syncing the directory of", &free))?;
     Ok(free)
 }
 
+/// A copy of this kind that exists already.
+type Previous = (PathBuf, Arc<dyn File>);
+
+/// The first name that no file has, and the last copy of this kind before it.
+fn free_name(disk: &dyn Disk, path: &Path, kind: CopyKind) -> Result<(PathBuf, Option<Previous>)> {
+    const MOST: u64 = 100_000;
+    let mut previous = None;
+    let mut n = 1;
+    loop {
+        let (free, mut error) = (name(path, n, kind), None);
+        let of = [CopyKind::Damaged, CopyKind::Torn].map(|other| (other, disk.open_read(&name(path, n, other))));
+        let taken = of.map(|(other, found)| match found {
+            Ok(None) => false,
+            Ok(Some(file)) => {
+                if other == kind {
+                    previous = Some((name(path, n, other), file));
+                }
+                true
+            }
+            Err(e) => {
+                error = Some(e); // a directory or a file of another user: not ours to replace
+                true
+            }
+        });
+        if taken == [false; 2] {
+            return Ok((free, previous));
+        }
+        if let Some(e) = error.filter(|_| n == MOST) {
+            return Err(Error::io("keeping a copy of the log (nothing was changed): looking for a free name at", &free)(e));
+        }
+        n += 1;
+    }
+}
+
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// Room for a part of the file, or for all of a short one.
+/// A buffer for a part of the file, or for all of a short one.
 fn chunk_for(file: &dyn File) -> io::Result<Vec<u8>> {
     let bytes = usize::try_from(file.size()?).unwrap_or(CHUNK_BYTES);
     Ok(vec![0; bytes.clamp(1, CHUNK_BYTES)])
@@ -112,7 +115,7 @@ mod tests {
     fn a_copy_is_the_file_and_is_made_once() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
-        let keep = || keep_copy(&OsDisk, &OsDisk.open_read(&path).unwrap().unwrap(), &path).unwrap();
+        let keep = || keep_copy(&OsDisk, &OsDisk.open_read(&path).unwrap().unwrap(), &path, CopyKind::Damaged).unwrap();
         let name = |n: usize| with_suffix(&path, &format!(".damaged-{n}"));
         let mut bytes: Vec<u8> = (0..3 * CHUNK_BYTES + 5).map(|n| (n % 251) as u8).collect();
         let mut n = 0;
@@ -134,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_at_once_fits_the_file() {
+    fn the_buffer_is_no_longer_than_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         for (len, expected) in [(0, 1), (1, 1), (1000, 1000), (CHUNK_BYTES, CHUNK_BYTES), (CHUNK_BYTES + 1, CHUNK_BYTES)] {
@@ -143,9 +146,9 @@ mod tests {
         }
     }
 
-    /// The file is longer when its copy begins than when it ends.
+    /// The file gets shorter during the copy.
     #[test]
-    fn a_file_that_is_cut_while_it_is_copied_has_no_copy() {
+    fn a_file_that_is_truncated_during_the_copy_has_no_copy() {
         let dir = tempfile::tempdir().unwrap();
         let (path, copy) = (dir.path().join("log"), dir.path().join("copy"));
         std::fs::write(&path, [7; 100]).unwrap();

@@ -1,28 +1,29 @@
-//! The copies of logs that openings kept: which names they have, and which of them stand beside a log.
+//! The copies of damaged or torn logs that openings kept beside a log: what they are, and what each opening says about
+//! them.
 //!
-//! | name | what it is | while it is there |
-//! |---|---|---|
-//! | `<wal>.damaged-<n>` | a log of this store that was damaged, whole | each opening says so: writes that were promised may be there alone |
-//! | `<wal>.damaged-<n>-torn` | one with whole records behind a torn one, which no sync is known to cover | each opening names it |
+//! | copy of | what each opening says while the copy exists |
+//! |---|---|
+//! | a damaged log | a warning: the copy may be the only place of writes that were promised durable |
+//! | a log with whole records after a torn one | its name: no sync is known to cover those records |
 //!
-//! - A number is used once: the next copy gets the first number that no file has, with or without `-torn`.
-//! - A file with such a name that is no log of this store is named as what it is. It says nothing about this store.
-//! - A log with a damaged header counts as this store's, and so does a file that gives a read error: whose it is cannot be
-//!   seen, and it may be.
+//! - A file with the name of a copy that is not a log of this store is reported for what it is, and counts for nothing.
+//! - A log with a damaged header counts as a copy of this store's log, and so does a file that cannot be read: it may
+//!   be one.
+//!
+//! `copy_names.rs` has the rules for the names.
 
-use super::read_header;
+use super::copy_names::{CopyKind, named_copies};
+use super::log_header::read_header;
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::wal::HEADER_BYTES;
-use crate::{StoreId, snapshot, with_suffix};
+use crate::{StoreId, snapshot};
 use std::path::{Path, PathBuf};
 
-const MARK: &str = ".damaged-";
-const TORN: &str = "-torn";
-/// So many names are told one by one.
+/// The number of files that a warning names one by one.
 const NAMED: usize = 3;
 
-/// A file beside the log that has the name of a kept copy; in [`RecoveryReport::kept`](crate::RecoveryReport::kept).
+/// A file beside the log with the name of a kept copy; in [`RecoveryReport::kept`](crate::RecoveryReport::kept).
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -35,7 +36,7 @@ const NAMED: usize = 3;
 /// # engine.put("x", "100")?; engine.put("y", "200")?; engine.close()?;
 /// OsDisk.open(&log)?.expect("a log of two writes").write_at(140, b"rot")?;
 /// options.clone().open()?.close()?; // keeps the damaged log
-/// let engine = options.open()?;     // the next opening names it
+/// let engine = options.open()?;     // the next opening reports it
 /// let copy = dir.path().join("log.damaged-1");
 /// assert_eq!(engine.recovery().kept, [KeptCopy::Damaged(copy)]);
 /// assert!(engine.recovery().is_loss());
@@ -44,11 +45,11 @@ const NAMED: usize = 3;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeptCopy {
-    /// A log of this store that was damaged. Writes that had been promised durable may be there alone.
+    /// A damaged log of this store. It may be the only place of writes that were promised durable.
     Damaged(PathBuf),
-    /// A log of this store that had whole records behind a torn one. No sync is known to cover them.
+    /// A log of this store with whole records after a torn one. No sync is known to cover them.
     Torn(PathBuf),
-    /// Something else, and what it is, in words.
+    /// Another file, and what it is, in words.
     Other(PathBuf, String),
 }
 
@@ -62,73 +63,33 @@ impl KeptCopy {
     }
 }
 
-/// Which copies are meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sort {
-    Damaged,
-    Torn,
-}
-
-/// The name of copy `n` of the log at `wal`.
-pub(super) fn name(wal: &Path, n: u64, sort: Sort) -> PathBuf {
-    with_suffix(wal, &format!("{MARK}{n}{}", if sort == Sort::Torn { TORN } else { "" }))
-}
-
-/// The number and the sort that this name of a copy of `wal` says.
-fn parse(wal: &Path, candidate: &Path) -> Option<(u64, Sort)> {
-    let behind = candidate.as_os_str().as_encoded_bytes().strip_prefix(wal.as_os_str().as_encoded_bytes())?;
-    let number = std::str::from_utf8(behind.strip_prefix(MARK.as_bytes())?).ok()?;
-    let (number, sort) = number.strip_suffix(TORN).map_or((number, Sort::Damaged), |number| (number, Sort::Torn));
-    let n = number.parse().ok()?;
-    (name(wal, n, sort) == candidate).then_some((n, sort)) // no sign, no zeros in front
-}
-
-/// What stands beside the log at `wal` of store `id` under the names of kept copies, but for the one that was just `made`. What
-/// cannot be looked at is told, too.
+/// The files beside the log at `wal` with the names of kept copies, without the one that was just `made`. `id` is the
+/// store. A file that cannot be read is reported too.
 pub(super) fn kept_copies(disk: &dyn Disk, wal: &Path, id: StoreId, made: Option<&Path>) -> Vec<KeptCopy> {
-    let named = names(disk, wal).into_iter().filter(|(_, path)| Some(path.as_path()) != made);
-    named.map(|(sort, path)| look(disk, path, sort, id)).collect()
+    let named = named_copies(disk, wal).into_iter().filter(|(_, path)| Some(path.as_path()) != made);
+    named.map(|(kind, path)| look(disk, path, kind, id)).collect()
 }
 
-/// As [`kept_copies`], of the store of which this log and this snapshot are; none where neither says which one that is.
-pub(crate) fn kept_beside(disk: &dyn Disk, wal: &Path, snapshot: &Path) -> Vec<KeptCopy> {
-    let named = names(disk, wal);
+/// As [`kept_copies`], with the store id from the log or the snapshot. Empty if neither has a readable header.
+pub(crate) fn find_kept_copies(disk: &dyn Disk, wal: &Path, snapshot: &Path) -> Vec<KeptCopy> {
+    let named = named_copies(disk, wal);
     if named.is_empty() {
-        return Vec::new(); // and nothing is read
+        return Vec::new(); // without reading a file
     }
     let open = |path| disk.open_read(path).ok().flatten();
     let of_log = open(wal).and_then(|file| read_header(&*file, wal).ok()).map(|header| header.store_id);
     let of_snapshot =
         || open(snapshot).and_then(|file| snapshot::read_header(&*file, snapshot).ok()).map(|header| header.store_id);
     let Some(id) = of_log.or_else(of_snapshot) else { return Vec::new() };
-    named.into_iter().map(|(sort, path)| look(disk, path, sort, id)).collect()
-}
-
-fn names(disk: &dyn Disk, wal: &Path) -> Vec<(Sort, PathBuf)> {
-    named(disk, wal, disk.list(&with_suffix(wal, MARK)).unwrap_or_default())
-}
-
-/// Those of the `listed` paths that are names of copies, in the order of their numbers.
-fn named(disk: &dyn Disk, wal: &Path, listed: Vec<PathBuf>) -> Vec<(Sort, PathBuf)> {
-    let mut found: Vec<_> = listed.into_iter().filter_map(|path| Some((parse(wal, &path)?, path))).collect();
-    if found.is_empty() {
-        // The directory may not be listed, or the disk has no lists: then the numbers are tried up to the first free one.
-        let there = |n| {
-            let of = [Sort::Damaged, Sort::Torn].map(|sort| ((n, sort), name(wal, n, sort)));
-            of.into_iter().filter(|(_, path)| matches!(disk.open_read(path), Ok(Some(_)))).collect::<Vec<_>>()
-        };
-        found = (1..).map(there).take_while(|there| !there.is_empty()).flatten().collect();
-    }
-    found.sort_unstable_by_key(|((n, sort), _)| (*n, *sort == Sort::Torn));
-    found.into_iter().map(|((_, sort), path)| (sort, path)).collect()
+    named.into_iter().map(|(kind, path)| look(disk, path, kind, id)).collect()
 }
 
 /// What the file at `path` is.
-fn look(disk: &dyn Disk, path: PathBuf, sort: Sort, id: StoreId) -> KeptCopy {
+fn look(disk: &dyn Disk, path: PathBuf, kind: CopyKind, id: StoreId) -> KeptCopy {
     let file = match disk.open_read(&path) {
         Ok(Some(file)) => file,
-        Ok(None) => return KeptCopy::Other(path, "gone meanwhile".into()),
-        Err(error) => return KeptCopy::Other(path, format!("nothing that can be read: {error}")),
+        Ok(None) => return KeptCopy::Other(path, "it was removed just now".into()),
+        Err(error) => return KeptCopy::Other(path, format!("it cannot be read: {error}")),
     };
     let what = match read_header(&*file, &path) {
         Ok(header) if header.store_id == id => None,
@@ -141,40 +102,43 @@ fn look(disk: &dyn Disk, path: PathBuf, sort: Sort, id: StoreId) -> KeptCopy {
         Err(Error::Foreign { found, .. }) => Some(found),
         Err(_) => None, // a read error: it may be one
     };
-    match (what, sort) {
+    match (what, kind) {
         (Some(what), _) => KeptCopy::Other(path, what),
-        (None, Sort::Damaged) => KeptCopy::Damaged(path),
-        (None, Sort::Torn) => KeptCopy::Torn(path),
+        (None, CopyKind::Damaged) => KeptCopy::Damaged(path),
+        (None, CopyKind::Torn) => KeptCopy::Torn(path),
     }
 }
 
-/// One sentence for each sort that is among `kept`. `snapshot`: that of the store.
-pub(crate) fn said(kept: &[KeptCopy], snapshot: &Path) -> Vec<String> {
-    let of = |sort: fn(&KeptCopy) -> Option<&Path>| kept.iter().filter_map(sort).collect::<Vec<_>>();
+/// A sentence for each kind of copy among `kept`. `snapshot` is the snapshot of the store.
+pub(crate) fn warnings(kept: &[KeptCopy], snapshot: &Path) -> Vec<String> {
+    let of = |select: fn(&KeptCopy) -> Option<&Path>| kept.iter().filter_map(select).collect::<Vec<_>>();
     let damaged = of(|copy| if let KeptCopy::Damaged(path) = copy { Some(path) } else { None });
     let torn = of(|copy| if let KeptCopy::Torn(path) = copy { Some(path) } else { None });
     let others = kept.iter().filter_map(|copy| if let KeptCopy::Other(path, what) = copy { Some((path, what)) } else { None });
-    let mut said = Vec::new();
+    let mut warnings = Vec::new();
     if let Some(first) = damaged.first() {
         let (first, snapshot) = (first.display(), snapshot.display());
-        said.push(format!(
-            "{}: kept when the log was damaged; writes that had been promised may be there alone; see them with: kv_cli export \
-             --salvage --wal {first} --snapshot {snapshot}; this is said until the copy is moved away or deleted",
+        warnings.push(format!(
+            "{}: kept when the log was damaged; it may be the only place of writes that were promised durable; to see them: kv_cli \
+             export --salvage --wal {first} --snapshot {snapshot}; to end this warning: move the copy away or delete it",
             listed(&damaged)
         ));
     }
     if !torn.is_empty() {
-        said.push(format!(
-            "{}: kept because whole records stood behind a torn one; no sync is known to cover them; see them with: kv_cli wal \
-             {}; move the copy away or delete it",
+        warnings.push(format!(
+            "{}: kept because whole records follow a torn one; no sync is known to cover them; to see them: kv_cli wal {}; to end \
+             this warning: move the copy away or delete it",
             listed(&torn),
             torn[0].display()
         ));
     }
     for (path, what) in others.take(NAMED) {
-        said.push(format!("{}: has the name of a kept copy of the log, and is left alone: {what}", path.display()));
+        warnings.push(format!(
+            "{}: this file has the name of a kept copy of the log and is not one: {what}; it is left alone",
+            path.display()
+        ));
     }
-    said
+    warnings
 }
 
 fn listed(paths: &[&Path]) -> String {
@@ -199,22 +163,22 @@ mod tests {
     }
 
     #[test]
-    fn only_a_log_of_this_store_is_a_kept_copy_of_it_and_all_else_is_named() {
+    fn only_a_log_of_this_store_counts_as_a_copy_and_other_files_are_reported() {
         let dir = tempfile::tempdir().unwrap();
         let wal = dir.path().join("w");
         let at = |name: &str| dir.path().join(name);
-        let mut rotten = header(ID);
-        rotten[20] ^= 1;
+        let mut damaged = header(ID);
+        damaged[20] ^= 1;
         let files = [
             ("w.damaged-2", header(ID)),
             ("w.damaged-10", header(ID)),
             ("w.damaged-3-torn", header(ID)),
-            ("w.damaged-4", rotten),
+            ("w.damaged-4", damaged),
             ("w.damaged-5", header(StoreId([8; 16]))),
             ("w.damaged-6", b"notes".to_vec()),
             ("w.damaged-7", Vec::new()),
             ("w.damaged-8", header(ID)[..40].to_vec()),
-            // No names of copies.
+            // These are not names of copies.
             ("w.damaged-", header(ID)),
             ("w.damaged-02", header(ID)),
             ("w.damaged-+2", header(ID)),
@@ -244,22 +208,10 @@ mod tests {
         let names: Vec<_> = others.iter().map(|(path, _)| path.file_name().unwrap().to_str().unwrap()).collect();
         assert_eq!(names, ["w.damaged-5", "w.damaged-6", "w.damaged-7", "w.damaged-8", "w.damaged-9"]);
         assert!(others[0].1.starts_with("a log of another store"), "{others:?}");
-        let said = said(&kept, Path::new("s"));
-        assert_eq!(said.len(), 2 + NAMED, "{said:?}");
+        let warnings = warnings(&kept, Path::new("s"));
+        assert_eq!(warnings.len(), 2 + NAMED, "{warnings:?}");
         let names = ["w.damaged-2", "w.damaged-4", "w.damaged-10"].map(|name| at(name).display().to_string()).join(", ");
-        assert!(said[0].starts_with(&format!("{names}: kept")), "{said:?}");
-        assert!(said[1].contains("w.damaged-3-torn: kept"), "{said:?}");
-    }
-
-    /// As where a directory may be searched and not read.
-    #[test]
-    fn without_a_list_the_names_are_tried_in_turn() {
-        let dir = tempfile::tempdir().unwrap();
-        let wal = dir.path().join("w");
-        for name in [name(&wal, 1, Sort::Damaged), name(&wal, 2, Sort::Torn), name(&wal, 4, Sort::Damaged)] {
-            std::fs::write(name, header(ID)).unwrap();
-        }
-        let found = named(&OsDisk, &wal, Vec::new());
-        assert_eq!(found, [(Sort::Damaged, name(&wal, 1, Sort::Damaged)), (Sort::Torn, name(&wal, 2, Sort::Torn))]);
+        assert!(warnings[0].starts_with(&format!("{names}: kept")), "{warnings:?}");
+        assert!(warnings[1].contains("w.damaged-3-torn: kept"), "{warnings:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Where a log stopped making sense, and the verdict on it: torn or damaged.
+//! [`LogTail`]: how a log ends, cleanly, torn or damaged, and the verdict between the last two.
 
 use crate::Seq;
 use crate::error::Result;
@@ -6,7 +6,7 @@ use crate::record::{Fault, Kind};
 use crate::scan::Frames;
 use std::path::PathBuf;
 
-/// How a log ended; in [`RecoveryReport::tail`](crate::RecoveryReport::tail).
+/// How a log ends; in [`RecoveryReport::tail`](crate::RecoveryReport::tail).
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -15,7 +15,7 @@ use std::path::PathBuf;
 ///
 /// match &engine.recovery().tail {
 ///     LogTail::Clean => {}
-///     LogTail::Torn(cut) => println!("{} B cut that nobody was promised", cut.bytes),
+///     LogTail::Torn(cut) => println!("{} B were cut off; no sync covered them", cut.bytes),
 ///     LogTail::Damaged(cut) => println!("damaged; the whole log is kept as {:?}", cut.kept_as),
 ///     _ => println!("see the warnings"),
 /// }
@@ -24,16 +24,16 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LogTail {
-    /// With its last record.
+    /// It ends with its last record.
     Clean,
-    /// With bytes that no sync is known to cover, as a crash leaves them: as far as the
-    /// log can tell, promised to nobody.
+    /// It ends with bytes that no sync is known to cover, as a crash leaves them. As far as the log shows, no write in
+    /// them was promised durable.
     Torn(Truncation),
-    /// With a bad record of which [`Truncation::proof`] shows that it had been synced.
+    /// It has a bad record that had been synced. [`Truncation::proof`] tells how this is known.
     Damaged(Truncation),
 }
 
-/// Where a log stopped making sense; from [`LogTail`].
+/// The place from which on a log is not valid; from [`LogTail`].
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -42,7 +42,7 @@ pub enum LogTail {
 /// # let options = kv_engine::Options::new(&log, snapshot);
 /// # let engine = options.clone().open()?; engine.put("x", "100")?; engine.close()?;
 /// let file = OsDisk.open(&log)?.expect("a log");
-/// file.set_len(140)?; // as a crash in the middle of a write may leave it
+/// file.set_len(140)?; // as a crash in the middle of a write can leave it
 /// let engine = options.open()?;
 /// let kv_engine::LogTail::Torn(cut) = &engine.recovery().tail else { panic!("not torn") };
 /// assert_eq!((cut.offset, cut.bytes, cut.expected), (105, 35, 1));
@@ -53,32 +53,34 @@ pub enum LogTail {
 pub struct Truncation {
     /// Where the first bad record begins, in bytes from the start of the file.
     pub offset: u64,
-    /// Bytes from there on, without the zeros that the file ends with.
+    /// Bytes from there on, without the zeros at the end of the file.
     pub bytes: u64,
     /// The check that failed.
     pub fault: Fault,
-    /// The sequence number that should have stood there.
+    /// The sequence number that was expected there.
     pub expected: Seq,
-    /// Whole records found behind it. They are not applied.
+    /// Whole records found after it. They are not applied.
     pub whole_beyond: u64,
-    /// The highest sequence number among them; 0 when there is none.
+    /// The highest sequence number among them; 0 if there are none.
     pub last_beyond: Seq,
-    /// Whole writes among them that may continue this log: there is no sign that they are of an earlier life of the file.
+    /// The whole writes among them that may continue this log. Those of an earlier session of the file are not counted.
     pub writes_beyond: u64,
-    /// What proves that the bad record had been synced, in words; empty for a torn tail.
+    /// The proof that the bad record had been synced, in words; empty for a torn tail.
     pub proof: String,
-    /// The last write that a record behind proves to have been synced; 0 when none does.
+    /// The last write that a later record proves to have been synced; 0 if none does.
     pub promised: Seq,
-    /// Where opening kept the log; `None` where nothing but a torn record was cut, and from [`inspect`](crate::inspect).
+    /// The copy of the log that opening kept. `None` if only a torn record was cut off, and always from
+    /// [`inspect`](crate::inspect).
     pub kept_as: Option<PathBuf>,
 }
 
 impl Truncation {
-    /// The verdict on a log that stops with `fault` at the reader's place; `snapshot_seq` is the
-    /// last write that a snapshot holds.
+    /// The verdict on a log that fails with `fault` where the reader is. `snapshot_seq` is the last write that a
+    /// snapshot holds.
     pub(crate) fn judge(frames: &mut Frames, fault: Fault, snapshot_seq: Seq) -> Result<LogTail> {
         let (at, expected) = (frames.offset(), frames.last() + 1);
-        // A whole record that does not follow the one before it is of an earlier life of the file, and so is what follows it.
+        // A whole record that is not linked to the one before it is from an earlier session of the file. So are the
+        // records that are linked to it.
         let mut stale = (fault == Fault::Chain).then_some((at, None));
         let mut writes_beyond = 0;
         let beyond = frames.look_beyond(|frame| {
@@ -112,7 +114,7 @@ impl Truncation {
         Ok(LogTail::Damaged(cut))
     }
 
-    /// The last write that is known to be lost, when `recovered` was the last one recovered.
+    /// The last write that is known to be lost. `recovered` is the last one that was recovered.
     pub(crate) fn lost_to(&self, recovered: Seq) -> Option<Seq> {
         let last = self.last_beyond.max(self.promised);
         (last > recovered).then_some(last)

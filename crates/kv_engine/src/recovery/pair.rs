@@ -1,22 +1,21 @@
-//! Whether a log and a snapshot are one store, and hold together all that was written. Opening and everything that only
-//! looks at the files ask here, so that all say the same of the same files.
+//! Checks that a log and a snapshot are one store and together hold every write. Opening uses these checks, and so do
+//! all commands that only look at the files, so they report the same.
 //!
-//! | beside the snapshot of write `s` | what follows | why no crash leaves that |
+//! | beside a snapshot that holds the writes up to `s` | meaning | why no crash leaves this |
 //! |---|---|---|
-//! | no log, or an empty one | writes behind `s` may be missing | a log is only ever replaced whole |
-//! | a log that ends before write `s` | it is an older one: writes behind `s` may be missing | the log is synced before a snapshot is taken |
-//! | a log that begins behind a later write | the writes between are missing | the log lets go of what the snapshot holds, and of nothing else |
-//! | a log of another store | they are not one store | – |
-//! | a log that says something else up to write `s` | two copies of one store went different ways | a snapshot is made of the log |
+//! | no log, or an empty one | writes after `s` may be missing | a log is only ever replaced by a complete one |
+//! | a log that ends before write `s` | an older log: writes after `s` may be missing | the log is synced before a snapshot is taken |
+//! | a log that begins after a later write | the writes in between are missing | only writes that the snapshot holds are removed from the log |
+//! | a log of another store | the two are not one store | – |
+//! | a log with other writes up to `s` | two copies of one store were changed separately | a snapshot is made from the log |
 //!
-//! Without a snapshot, a log that begins behind a write lacks those before, and an empty log lacks all that it held.
+//! Without a snapshot: a log that begins after a write lacks the writes before it, and an empty log lacks everything.
 //!
-//! The last row of the table is seen wherever the log still holds writes up to `s`, and all of them from its
-//! beginning to `s`: the last of them on a key decides what the snapshot holds under that key. It costs nothing where the
-//! log begins behind `s`, as it does but for a crash between a new snapshot and its new log.
+//! The last row is checked if the log holds all writes from its beginning to `s`: the last write to a key must match
+//! the entry in the snapshot. Usually the log begins after `s`, and the check costs nothing. Only a crash between a new
+//! snapshot and its new log leaves a log that begins earlier.
 
-use super::{check_pair, read_header};
-use crate::disk::{Disk, File, OsDisk};
+use crate::disk::File;
 use crate::error::{Error, Result};
 use crate::record::{Kind, crc};
 use crate::scan::{Frames, Next};
@@ -27,42 +26,69 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-/// What has the log's name.
+/// The file under the log's name.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Beside<'a> {
-    Nothing,
-    /// A file without a byte.
+pub(crate) enum LogState<'a> {
+    Missing,
+    /// A file of length 0.
     Empty,
-    /// A log, and its last write where it is not damaged.
+    /// A log, and its last write if it is not damaged.
     Log(&'a wal::Header, Option<Seq>),
 }
 
-/// Why the files do not hold all that was written, as far as their headers and ends can say. `None` too where there is neither
-/// file.
-pub(crate) fn lacking(
+/// Whether a log and a snapshot can belong to the same store, by their headers.
+///
+/// # Errors
+/// [`Error::Mismatch`].
+pub(crate) fn check_same_store(
     wal_path: &Path,
     snapshot_path: &Path,
-    log: Beside<'_>,
+    log: &wal::Header,
+    snapshot: Option<&snapshot::Header>,
+) -> Result<()> {
+    let mismatch =
+        |reason: String| Error::Mismatch { wal: wal_path.to_path_buf(), snapshot: snapshot_path.to_path_buf(), reason };
+    match snapshot {
+        Some(snapshot) if snapshot.store_id != log.store_id => {
+            Err(mismatch(format!("the log is of store {}, the snapshot of store {}", log.store_id, snapshot.store_id)))
+        }
+        Some(snapshot) if snapshot.seq < log.base => Err(mismatch(format!(
+            "the log begins after write {}, the snapshot ends with write {}; the snapshot is older than the one that was here",
+            log.base, snapshot.seq
+        ))),
+        None if log.base > 0 => Err(mismatch(format!(
+            "the log begins after write {}, and the snapshot that holds the writes before is missing",
+            log.base
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Why the files do not hold every write, as far as their headers and ends show it. `None` also if neither file exists.
+pub(crate) fn find_mismatch(
+    wal_path: &Path,
+    snapshot_path: &Path,
+    log: LogState<'_>,
     snapshot: Option<&snapshot::Header>,
 ) -> Option<Error> {
     let mismatch =
         |reason: String| Some(Error::Mismatch { wal: wal_path.to_path_buf(), snapshot: snapshot_path.to_path_buf(), reason });
     match (log, snapshot) {
-        (Beside::Nothing, None) => None,
-        (Beside::Nothing, Some(held)) => {
-            mismatch(format!("there is no log beside the snapshot; writes from {} on may be missing", held.seq + 1))
+        (LogState::Missing, None) => None,
+        (LogState::Missing, Some(held)) => {
+            mismatch(format!("there is no log beside the snapshot; the writes from {} on may be missing", held.seq + 1))
         }
-        (Beside::Empty, Some(held)) => {
-            mismatch(format!("the log beside the snapshot is empty; writes from {} on may be missing", held.seq + 1))
+        (LogState::Empty, Some(held)) => {
+            mismatch(format!("the log beside the snapshot is empty; the writes from {} on may be missing", held.seq + 1))
         }
-        (Beside::Empty, None) => {
-            Some(Error::damaged(wal_path, 0, "the log is an empty file, which no crash leaves; what it held is missing"))
+        (LogState::Empty, None) => {
+            Some(Error::damaged(wal_path, 0, "the log is an empty file, which no crash causes; its writes are missing"))
         }
-        (Beside::Log(header, last), _) => match (check_pair(wal_path, snapshot_path, header, snapshot), snapshot, last) {
+        (LogState::Log(header, last), _) => match (check_same_store(wal_path, snapshot_path, header, snapshot), snapshot, last) {
             (Err(error), ..) => Some(error),
             (Ok(()), Some(held), Some(last)) if last < held.seq => mismatch(format!(
-                "the log is older than the snapshot: it ends with write {last}, the snapshot is of write {}; writes from {} on \
-                 may be missing",
+                "the log is older than the snapshot: it ends with write {last}, the snapshot holds the writes up to {}; the writes \
+                 from {} on may be missing",
                 held.seq,
                 held.seq + 1
             )),
@@ -71,28 +97,23 @@ pub(crate) fn lacking(
     }
 }
 
-/// The header of the log that has this name now: a store that takes a snapshot gives the name to another one.
-pub(crate) fn header_now(wal: &Path) -> Option<wal::Header> {
-    let file = OsDisk.open_read(wal).ok()??;
-    read_header(&*file, wal).ok()
-}
-
-/// What the log says of a key last: by which write, and what the value is like, if there is one.
-struct Word {
+/// The last operation on a key in the log: its write, and the fingerprint of the value that it put.
+struct LastOp {
     seq: Seq,
     value: Option<(usize, u32)>,
 }
 
-fn sum(value: &[u8]) -> (usize, u32) {
+fn fingerprint(value: &[u8]) -> (usize, u32) {
     (value.len(), crc(0, value))
 }
 
-/// Compares what both hold: why the log and the snapshot come from two copies of one store that went different ways. `None`
-/// also where there is nothing to compare, or where what there is fails its checks, which others tell.
+/// Compares the writes that are in both files. An [`Error::Mismatch`] in the result: they come from two copies of one
+/// store that were changed separately. `None` also if no write is in both, or a file is damaged, which other checks
+/// report.
 ///
 /// # Errors
 /// [`Error::Io`], [`Error::Version`].
-pub(crate) fn diverged(
+pub(crate) fn find_divergence(
     wal_path: &Path,
     log: &Arc<dyn File>,
     header: &wal::Header,
@@ -105,23 +126,23 @@ pub(crate) fn diverged(
         _ => return Ok(None),
     };
     let frames = Frames::new(Arc::clone(log), wal_path, Kind::WRITE, header.salt, wal::HEADER_BYTES as u64, header.base)?;
-    let Some(words) = words_up_to(frames, held.seq)? else { return Ok(None) };
-    let mut words = words.into_iter().peekable();
+    let Some(last_ops) = last_ops_up_to(frames, held.seq)? else { return Ok(None) };
+    let mut last_ops = last_ops.into_iter().peekable();
     let mut other = None;
     let read = snapshot::load_while(Arc::clone(snapshot), snapshot_path, |_, entry| {
-        while let Some((_, word)) = words.next_if(|(key, _)| &**key < entry.key) {
-            other = other.or(word.value.map(|_| word.seq));
+        while let Some((_, op)) = last_ops.next_if(|(key, _)| &**key < entry.key) {
+            other = other.or(op.value.map(|_| op.seq));
         }
-        match words.next_if(|(key, _)| **key == *entry.key) {
-            Some((_, word)) if word.value != entry.value.map(sum) => other = other.or(Some(word.seq)),
-            // All writes are in the log, and none of them put it.
+        match last_ops.next_if(|(key, _)| **key == *entry.key) {
+            Some((_, op)) if op.value != entry.value.map(fingerprint) => other = other.or(Some(op.seq)),
+            // The log holds all writes of the store, and none of them put this entry.
             None if header.base == 0 => other = other.or(Some(held.seq)),
             _ => {}
         }
         if other.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     match read {
-        Ok(Some(_)) => other = words.find_map(|(_, word)| word.value.map(|_| word.seq)),
+        Ok(Some(_)) => other = last_ops.find_map(|(_, op)| op.value.map(|_| op.seq)),
         Err(error @ Error::Io { .. }) => return Err(error),
         Ok(None) | Err(_) => {}
     }
@@ -129,35 +150,37 @@ pub(crate) fn diverged(
         wal: wal_path.to_path_buf(),
         snapshot: snapshot_path.to_path_buf(),
         reason: format!(
-            "up to write {}, of which the snapshot is, the log says something else (write {seq}); two copies of one store went \
-             different ways, and these are the log of one and the snapshot of the other",
+            "the snapshot holds the writes up to {}, and the log has a different write {seq}; two copies of this store were changed \
+             separately, and this is the log of one and the snapshot of the other",
             held.seq
         ),
     }))
 }
 
-/// The last word on each key, of the writes up to `upto`. `None`: not all of them are there.
-fn words_up_to(mut frames: Frames, upto: Seq) -> Result<Option<BTreeMap<Box<[u8]>, Word>>> {
-    let mut words = BTreeMap::new();
-    while frames.last() < upto {
+/// The last operation on each key, of the writes up to `limit`. `None`: some of them are missing or damaged.
+fn last_ops_up_to(mut frames: Frames, limit: Seq) -> Result<Option<BTreeMap<Box<[u8]>, LastOp>>> {
+    let mut last_ops = BTreeMap::new();
+    while frames.last() < limit {
         let Next::Frame(frame) = frames.next()? else { return Ok(None) };
         let seq = frame.header.seq;
-        let heard = frame.header.kind != Kind::WRITE
+        let decoded = frame.header.kind != Kind::WRITE
             || state::decode_each(frame.body, |op| {
-                words.insert(op.key.into(), Word { seq, value: op.value.map(sum) });
+                last_ops.insert(op.key.into(), LastOp { seq, value: op.value.map(fingerprint) });
             })
             .is_some();
-        if !heard {
+        if !decoded {
             return Ok(None);
         }
     }
-    Ok(Some(words))
+    Ok(Some(last_ops))
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::disk::{Disk, OsDisk};
+    use crate::recovery::header_now;
     use crate::{Batch, Options};
     use std::path::PathBuf;
 
@@ -183,7 +206,7 @@ mod tests {
             other
         }
 
-        /// Puts and, with an empty value, deletes; all in one life.
+        /// Puts, or with an empty value deletes, in one session.
         fn write(&self, writes: &[(&str, &str)]) {
             let engine = Options::new(&self.log, &self.snapshot).open().unwrap();
             for (key, value) in writes {
@@ -205,10 +228,10 @@ mod tests {
     fn compared(log: &Path, snapshot: &Path) -> Option<String> {
         let open = |path| OsDisk.open_read(path).unwrap().unwrap();
         let header = header_now(log).unwrap();
-        diverged(log, &open(log), &header, snapshot, &open(snapshot)).unwrap().map(|error| error.to_string())
+        find_divergence(log, &open(log), &header, snapshot, &open(snapshot)).unwrap().map(|error| error.to_string())
     }
 
-    /// Two copies with a history in common, then these writes, and a snapshot of the second copy.
+    /// Two copies of one store that get different writes. Compares the log of the first with a snapshot of the second.
     fn mixed(before: &[(&str, &str)], first_snapshot: bool, one: &[(&str, &str)], other: &[(&str, &str)]) -> Option<String> {
         let files = Files::new();
         files.write(before);
@@ -226,54 +249,57 @@ mod tests {
     }
 
     #[test]
-    fn two_copies_that_went_different_ways_are_told_and_one_history_is_not() {
+    fn two_copies_that_were_changed_separately_are_found_and_one_history_is_not() {
         let common = [("a", "1"), ("b", "2"), ("c", "3")];
         for base in [false, true] {
             for (one, other, write) in [
                 (("a", "x"), ("a", "y"), 4),   // another value
                 (("a", "x"), ("b", "y"), 4),   // another key
-                (("a", ""), ("b", ""), 4),     // deleted here, there not
-                (("a", ""), ("a", "x"), 4),    // deleted, there put
-                (("a", "x"), ("a", ""), 4),    // put, there deleted
-                (("zz", "x"), ("zy", "x"), 4), // behind the last key of the snapshot
+                (("a", ""), ("b", ""), 4),     // each deletes another key
+                (("a", ""), ("a", "x"), 4),    // deleted in one, put in the other
+                (("a", "x"), ("a", ""), 4),    // put in one, deleted in the other
+                (("zz", "x"), ("zy", "x"), 4), // after the last key of the snapshot
             ] {
-                let told = mixed(&common, base, &[one], &[other]).unwrap_or_else(|| panic!("{base} {one:?} {other:?}"));
-                assert!(told.contains(&format!("(write {write})")) && told.contains("went different ways"), "{told}");
+                let found = mixed(&common, base, &[one], &[other]).unwrap_or_else(|| panic!("{base} {one:?} {other:?}"));
+                assert!(
+                    found.contains(&format!("a different write {write};")) && found.contains("changed separately"),
+                    "{found}"
+                );
             }
             assert_eq!(mixed(&common, base, &[("a", "x")], &[("a", "x")]), None, "the same writes");
-            // Later writes of the log are not compared, and of a key only the last word is.
+            // Later writes of the log are not compared, and of each key only the last operation is.
             assert_eq!(mixed(&common, base, &[("a", "x"), ("b", "y")], &[("a", "x")]), None);
             assert_eq!(mixed(&common, base, &[("a", "0"), ("a", "x")], &[("b", "2"), ("a", "x")]), None);
         }
-        // A key that only the snapshot has shows where the log holds all writes.
-        let told = mixed(&[("a", "1")], false, &[("a", "2")], &[("b", "2")]);
-        assert!(told.is_some());
-        let told = mixed(&[("a", "1")], false, &[("a", "1")], &[("b", "2")]).unwrap();
-        assert!(told.contains("up to write 2") && told.contains("(write 2)"), "{told}");
+        // A key that only the snapshot has is a difference if the log holds all writes.
+        let found = mixed(&[("a", "1")], false, &[("a", "2")], &[("b", "2")]);
+        assert!(found.is_some());
+        let found = mixed(&[("a", "1")], false, &[("a", "1")], &[("b", "2")]).unwrap();
+        assert!(found.contains("holds the writes up to 2") && found.contains("a different write 2;"), "{found}");
     }
 
     #[test]
-    fn what_cannot_be_compared_is_no_difference() {
+    fn files_that_cannot_be_compared_do_not_differ() {
         let files = Files::new();
         files.write(&[("a", "1"), ("b", "2")]);
         let old = files.copy();
         files.write(&[("a", "3")]);
         files.snap();
         assert_eq!(compared(&old.log, &files.snapshot), None, "the log ends before the snapshot");
-        assert_eq!(compared(&files.log, &files.snapshot), None, "the log begins behind it");
+        assert_eq!(compared(&files.log, &files.snapshot), None, "the log begins after it");
         let stranger = Files::new();
         stranger.write(&[("x", "1"), ("y", "2"), ("z", "3")]);
-        assert_eq!(compared(&stranger.log, &files.snapshot), None, "another store is told elsewhere");
+        assert_eq!(compared(&stranger.log, &files.snapshot), None, "another store is reported elsewhere");
         let mut bytes = std::fs::read(&files.snapshot).unwrap();
         let last = bytes.len() - 1;
         bytes[last] ^= 1;
         std::fs::write(&files.snapshot, bytes).unwrap();
         old.write(&[("a", "other")]);
-        assert_eq!(compared(&old.log, &files.snapshot), None, "damage is told elsewhere");
+        assert_eq!(compared(&old.log, &files.snapshot), None, "damage is reported elsewhere");
     }
 
     #[test]
-    fn an_atomic_group_is_heard_in_its_order() {
+    fn the_operations_of_a_batch_count_in_their_order() {
         let files = Files::new();
         let engine = Options::new(&files.log, &files.snapshot).open().unwrap();
         let mut batch = Batch::new();
@@ -286,26 +312,34 @@ mod tests {
     }
 
     #[test]
-    fn what_the_files_lack_is_said_with_the_numbers() {
+    fn a_mismatch_is_reported_with_the_numbers_of_the_writes() {
         let files = Files::new();
         files.write(&[("a", "1"), ("b", "2")]);
         files.snap();
         let held = snapshot::read_header(&*OsDisk.open_read(&files.snapshot).unwrap().unwrap(), &files.snapshot).unwrap();
         let log = wal::Header { store_id: held.store_id, salt: 1, base: 0 };
-        let say = |log: Beside<'_>, held: Option<&snapshot::Header>| {
-            lacking(&files.log, &files.snapshot, log, held).map(|error| error.to_string()).unwrap_or_default()
+        let reported = |log: LogState<'_>, held: Option<&snapshot::Header>| {
+            find_mismatch(&files.log, &files.snapshot, log, held).map(|error| error.to_string()).unwrap_or_default()
         };
-        assert_eq!(say(Beside::Nothing, None), "");
-        assert!(say(Beside::Nothing, Some(&held)).contains("no log beside the snapshot; writes from 3 on may be missing"));
-        assert!(say(Beside::Empty, Some(&held)).contains("is empty; writes from 3 on may be missing"));
-        assert!(say(Beside::Empty, None).contains("the log is an empty file"));
-        assert!(say(Beside::Log(&log, Some(1)), Some(&held)).contains("it ends with write 1, the snapshot is of write 2"));
+        assert_eq!(reported(LogState::Missing, None), "");
+        assert!(
+            reported(LogState::Missing, Some(&held)).contains("no log beside the snapshot; the writes from 3 on may be missing")
+        );
+        assert!(reported(LogState::Empty, Some(&held)).contains("is empty; the writes from 3 on may be missing"));
+        assert!(reported(LogState::Empty, None).contains("the log is an empty file"));
+        assert!(
+            reported(LogState::Log(&log, Some(1)), Some(&held))
+                .contains("it ends with write 1, the snapshot holds the writes up to 2")
+        );
         for last in [Some(2), Some(3), None] {
-            assert_eq!(say(Beside::Log(&log, last), Some(&held)), "", "{last:?}");
+            assert_eq!(reported(LogState::Log(&log, last), Some(&held)), "", "{last:?}");
         }
-        assert_eq!(say(Beside::Log(&log, Some(0)), None), "");
+        assert_eq!(reported(LogState::Log(&log, Some(0)), None), "");
         let later = wal::Header { base: 3, ..log };
-        assert!(say(Beside::Log(&later, Some(3)), Some(&held)).contains("begins after write 3, the snapshot ends with write 2"));
-        assert!(say(Beside::Log(&later, Some(3)), None).contains("the log begins after write 3"));
+        assert!(
+            reported(LogState::Log(&later, Some(3)), Some(&held))
+                .contains("begins after write 3, the snapshot ends with write 2")
+        );
+        assert!(reported(LogState::Log(&later, Some(3)), None).contains("the log begins after write 3"));
     }
 }

@@ -1,5 +1,5 @@
-//! Applying writes with several cores. The thread that reads the files decides, alone and in order, what is
-//! applied; others only insert what it hands them:
+//! Applying writes with several cores. One thread reads the files and decides, in order, which operations are applied.
+//! The workers only insert the operations that it passes to them:
 //!
 //! ```text
 //! reader: read → check → verdict → decode → hash ─┬─ batch ─▶ worker 1: the first shards
@@ -7,14 +7,14 @@
 //!                                                 ⋮
 //! ```
 //!
-//! - A key belongs to one shard, a shard to one worker, and a worker applies in the order in which it was handed
-//!   the operations: so the operations on a key keep their order, and the state is the same as without workers.
-//! - Whatever is handed over is applied, so only what has been checked may be. Where the reader ends with an
-//!   error, the map is of no use.
-//! - Memory: [`BUFFERS`] batches of [`BATCH_BYTES`] for each worker, and of operations that are longer than
-//!   [`LARGE_BYTES`] one at a time.
-//! - Little is applied without workers, and so is everything where there is one core, no thread to be had, or few
-//!   addresses (`memory.rs`).
+//! - A key belongs to one shard and a shard to one worker. A worker applies operations in the order in which it gets
+//!   them. So the operations on one key keep their order, and the state is the same as without workers.
+//! - Every operation that is passed on is applied, so it must have been checked. If the reader ends with an error, the
+//!   map is not usable.
+//! - Memory: [`BUFFERS`] batches of [`BATCH_BYTES`] for each worker. Operations longer than [`LARGE_BYTES`] are passed
+//!   on one at a time.
+//! - Short files are applied without workers. So is everything if there is only one core, no thread can be started, or
+//!   the address space is small (`memory.rs`).
 
 use crate::disk::WINDOW_BYTES;
 use crate::memory;
@@ -22,32 +22,32 @@ use crate::state::{Map, OpRef, Part, Router, decode_maybe_tagged};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, Scope};
 
-/// A worker is woken for so much.
+/// A worker is woken for a batch of this size.
 const BATCH_BYTES: usize = 256 << 10;
-/// So many batches of one worker are under way.
+/// The number of batches for each worker.
 const BUFFERS: usize = 4;
 const LARGE_BYTES: usize = 4 << 20;
 const HASH_BYTES: usize = 8;
 
-/// How to spread the work.
+/// How to divide the work.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
-    /// 0: no worker, the reader applies.
+    /// 0: no worker, the reader itself applies.
     pub(super) workers: usize,
-    /// How much another thread reads at once, ahead of the reader; 0: there is none.
+    /// How much a separate thread reads at once, ahead of the reader; 0: there is none.
     pub(super) ahead: usize,
     pub(super) batch_bytes: usize,
     pub(super) large_bytes: usize,
 }
 
 impl Plan {
-    /// For files of this length together.
+    /// For files with this total length.
     pub(super) fn of(bytes: u64) -> Plan {
-        /// Threads are started for some milliseconds of work, not for less.
-        const SPREAD_BYTES: u64 = 4 << 20;
+        /// Threads are started only for work of some milliseconds.
+        const PARALLEL_BYTES: u64 = 4 << 20;
         const MOST_WORKERS: usize = 4;
-        // Threads are not known to those who explore schedules.
-        let alone = bytes < SPREAD_BYTES || cfg!(shuttle) || memory::is_scarce();
+        // The exploration of schedules does not know these threads.
+        let alone = bytes < PARALLEL_BYTES || cfg!(shuttle) || memory::is_scarce();
         let cores = if alone { 1 } else { thread::available_parallelism().map_or(1, usize::from) };
         let workers = if cores == 1 { 0 } else { cores.min(MOST_WORKERS) };
         Plan { workers, ahead: if workers > 0 { WINDOW_BYTES } else { 0 }, batch_bytes: BATCH_BYTES, large_bytes: LARGE_BYTES }
@@ -61,17 +61,18 @@ pub(super) struct Sink<'a> {
     plan: Plan,
 }
 
-/// The way to one part of the map.
+/// One part of the map: applied here, or by a worker.
 enum Lane<'a> {
     Here(Part<'a>),
     Worker { batch: Batch, full: SyncSender<Batch>, home: Receiver<Batch>, away: usize },
 }
 
-/// Operations, each behind the hash of its key.
+/// Operations, each after the hash of its key.
 #[derive(Default)]
 struct Batch(Vec<u8>);
 
-/// Lets `read` fill `map`; where no worker is wanted, or to be had, without one. All that went into the sink is applied when this returns.
+/// Lets `read` fill `map` through a [`Sink`], with as many workers as planned, or as many as could be started. When
+/// this returns, everything is applied.
 pub(super) fn fill<T>(map: &mut Map, plan: Plan, read: impl FnOnce(&mut Sink<'_>) -> T) -> T {
     thread::scope(|scope| {
         let starts: Vec<_> = (0..plan.workers).map_while(|n| Start::new(scope, n).ok()).collect();
@@ -88,7 +89,7 @@ pub(super) fn fill<T>(map: &mut Map, plan: Plan, read: impl FnOnce(&mut Sink<'_>
     })
 }
 
-/// A worker without its part: how many there are to be is not known before they are started.
+/// A worker that has not got its part yet: the parts can be made only when the number of started workers is known.
 struct Start<'a> {
     part: Sender<Part<'a>>,
     full: SyncSender<Batch>,
@@ -107,7 +108,7 @@ impl<'a> Start<'a> {
             let Ok(mut part) = its_part.recv() else { return };
             for mut batch in batches {
                 batch.apply(&mut part);
-                let _ = done.send(batch); // nobody wants the last ones
+                let _ = done.send(batch); // the reader does not take the last ones back
             }
         };
         thread::Builder::new().name(format!("kv-recovery-{n}")).spawn_scoped(scope, body)?;
@@ -121,13 +122,13 @@ impl<'a> Start<'a> {
 }
 
 impl Sink<'_> {
-    /// The bytes of the keys and values that are in the map, as far as no worker has it.
+    /// The bytes of the keys and values in the map, without the parts that workers have.
     pub(super) fn data_bytes(&mut self) -> u64 {
         let here = |lane: &mut Lane<'_>| if let Lane::Here(part) = lane { part.data_bytes() } else { 0 };
         self.lanes.iter_mut().map(here).sum()
     }
 
-    /// Takes the next operation.
+    /// Passes on the next operation.
     pub(super) fn apply(&mut self, op: OpRef<'_>) {
         let (hash, part) = self.router.route(op.key);
         let large = op.encoded_len() > self.plan.large_bytes;
@@ -149,7 +150,7 @@ impl Sink<'_> {
 }
 
 impl Lane<'_> {
-    /// Returns how long the batch is now.
+    /// Adds an operation to the batch. Returns the length of the batch.
     fn add(&mut self, hash: u64, op: OpRef<'_>) -> usize {
         let Lane::Worker { batch, .. } = self else { unreachable!("a lane with a worker") };
         batch.0.extend_from_slice(&hash.to_le_bytes());
@@ -157,9 +158,9 @@ impl Lane<'_> {
         batch.0.len()
     }
 
-    /// Hands the batch over.
+    /// Gives the batch to the worker.
     fn send(&mut self) {
-        const ENDED: &str = "a worker works as long as there may be more";
+        const ENDED: &str = "a worker runs until the last batch";
         let Lane::Worker { batch, full, home, away } = self else { return };
         if batch.0.is_empty() {
             return;
@@ -169,7 +170,7 @@ impl Lane<'_> {
         full.send(std::mem::replace(batch, empty)).expect(ENDED);
     }
 
-    /// Waits until everything is applied.
+    /// Gives the batch to the worker and waits until everything is applied.
     fn settle(&mut self) {
         self.send();
         if let Lane::Worker { home, away, .. } = self {
@@ -187,7 +188,7 @@ impl Batch {
             part.apply(u64::from_le_bytes(*hash), op);
         }
         self.0.clear();
-        self.0.shrink_to(2 * BATCH_BYTES); // where there was a long one
+        self.0.shrink_to(2 * BATCH_BYTES); // after a long operation
     }
 }
 
@@ -195,9 +196,9 @@ impl Batch {
 mod tests {
     use super::*;
 
-    /// What is long is applied before anything else is handed over, so that little of it waits in memory.
+    /// A long operation is applied before anything else is passed on, so that only one of them is in memory.
     #[test]
-    fn of_what_is_long_there_is_one_at_a_time() {
+    fn long_operations_are_passed_on_one_at_a_time() {
         let plan = Plan { workers: 3, ahead: 0, batch_bytes: 200, large_bytes: 1000 };
         let mut map = Map::default();
         fill(&mut map, plan, |sink| {

@@ -1,5 +1,5 @@
-//! With workers and with a thread that reads ahead, opening finds what it finds without them: thousands of
-//! stores, most of them damaged, read both ways.
+//! Opening with workers and with a thread that reads ahead finds the same as without them. The test reads thousands of
+//! stores both ways, and most of them are damaged.
 
 #[path = "../../tests/support/random.rs"]
 #[allow(unreachable_pub)]
@@ -14,8 +14,10 @@ use crate::disk::{read_full_at, write_all_at};
 use crate::record::{self, Body, Kind, Place};
 use crate::snapshot::Draft;
 use crate::state::{Map, OpRef};
+use crate::{Seq, StoreId};
 use random::Random;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 const ID: StoreId = StoreId(*b"sixteen bytes id");
 const ALONE: Plan = Plan { workers: 0, ahead: 0, batch_bytes: 1 << 20, large_bytes: 1 << 20 };
@@ -39,7 +41,7 @@ impl Random {
     }
 }
 
-/// A log of writes behind `base`, and what stands in a snapshot of the first few of them.
+/// A log of random writes after `base`.
 fn log(random: &mut Random, base: Seq) -> Vec<u8> {
     let salt = random.index(1 << 30) as u32;
     let header = wal::Header { store_id: ID, salt, base };
@@ -106,11 +108,11 @@ fn damage(random: &mut Random, bytes: &mut Vec<u8>) {
     }
 }
 
-/// A file in memory whose reads are short, and may fail from some place on, or end before the file does.
+/// A file in memory. Its reads are short, may fail from some place on, and may end before the end of the file.
 #[derive(Debug)]
 struct Bytes {
     bytes: Vec<u8>,
-    /// So much longer it says it is.
+    /// The reported size is larger by this much.
     more: u64,
     bad_from: usize,
     most: usize,
@@ -143,7 +145,7 @@ impl File for Bytes {
 }
 
 #[test]
-fn reads_that_end_before_the_file_does_are_no_end_of_the_log() {
+fn a_read_that_ends_early_is_not_the_end_of_the_log() {
     let mut bytes = wal::Header { store_id: ID, salt: 7, base: 0 }.encode().to_vec();
     let mut body = Vec::new();
     OpRef { key: b"k", value: Some(b"v") }.encode(&mut body);
@@ -208,25 +210,26 @@ fn workers_find_what_one_thread_finds() {
             large_bytes: random.index(3000),
         };
         let alone = outcome(&files, ALONE);
-        let spread = outcome(&files, plan);
+        let parallel = outcome(&files, plan);
         if unreadable {
-            // Where there is something else to be refused, how much is read at once decides which comes first.
-            assert!(spread.is_err() && alone.is_err(), "round {round}, {plan:?}: {spread:?}, {alone:?}");
+            // If there is another reason to refuse, the amount that is read at once decides which of the two comes
+            // first.
+            assert!(parallel.is_err() && alone.is_err(), "round {round}, {plan:?}: {parallel:?}, {alone:?}");
         } else {
-            assert_eq!(spread, alone, "round {round}, {plan:?}");
+            assert_eq!(parallel, alone, "round {round}, {plan:?}");
         }
         let kinds = ["Io", "Damaged", "Mismatch", "Version", "Foreign", "tail: Clean", "tail: Torn", "tail: Damaged"];
-        let told = alone.map_or_else(|error| error, |found| found.0);
-        let kind = kinds.iter().find(|kind| told.starts_with(*kind) || told.contains(*kind) && kind.contains(' '));
+        let text = alone.map_or_else(|error| error, |found| found.0);
+        let kind = kinds.iter().find(|kind| text.starts_with(*kind) || text.contains(*kind) && kind.contains(' '));
         *seen.entry(kind.copied().unwrap_or("?")).or_default() += 1;
     }
-    // Otherwise the comparison compares little.
+    // Each kind must come often enough, or the comparison proves little.
     for (kind, least) in [("Io", 20), ("Damaged", 200), ("tail: Clean", 300), ("tail: Torn", 200), ("tail: Damaged", 200)] {
         assert!(seen.get(kind).is_some_and(|&count| count >= least), "{kind}: {seen:?}");
     }
 }
 
-/// A worker gets all the shards or some, and a log that is long enough is spread where there are cores.
+/// A long log is divided among workers if there are several cores.
 #[test]
 fn short_files_are_read_by_one_thread() {
     assert_eq!((Plan::of(0).workers, Plan::of(1 << 20).workers, Plan::of(1 << 20).ahead), (0, 0, 0));
@@ -237,7 +240,7 @@ fn short_files_are_read_by_one_thread() {
     assert!(long.workers <= cores);
 }
 
-/// The whole way, on a real disk: a log that is long enough for workers.
+/// The whole opening, on a real disk, with a log that is long enough for workers.
 #[test]
 fn a_long_log_is_opened_by_workers() {
     let dir = tempfile::tempdir().unwrap();
@@ -257,32 +260,33 @@ fn a_long_log_is_opened_by_workers() {
     }
     let file = crate::disk::OsDisk.create_new(&path).unwrap();
     write_all_at(&*file, 0, &bytes).unwrap();
-    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let reported = Arc::new(std::sync::Mutex::new(Vec::new()));
     let progress = {
-        let told = Arc::clone(&told);
-        Progress(Some(Arc::new(move |read, total| told.lock().unwrap().push((read, total)))))
+        let reported = Arc::clone(&reported);
+        Progress(Some(Arc::new(move |read, total| reported.lock().unwrap().push((read, total)))))
     };
     let snapshot = dir.path().join("snapshot");
     let recovered =
-        recover(&crate::disk::OsDisk, &path, &snapshot, Recovery::Strict, Keep::InMemory, &Noted::default(), &progress).unwrap();
+        recover(&crate::disk::OsDisk, &path, &snapshot, Recovery::Strict, Keep::InMemory, &LockNotes::default(), &progress)
+            .unwrap();
     assert_eq!((recovered.report.replayed, recovered.report.log_bytes), (seq, bytes.len() as u64));
     assert_eq!(recovered.state.count().unwrap(), model.len() as u64);
     assert!(model.iter().all(|(key, value)| recovered.state.with(key, |found| found == value).unwrap() == Some(true)));
-    let told = told.lock().unwrap();
-    assert!(told.len() >= 6 && told.is_sorted(), "{told:?}");
-    assert!(told.iter().all(|&(read, total)| read < total && total == bytes.len() as u64), "{told:?}");
+    let reported = reported.lock().unwrap();
+    assert!(reported.len() >= 6 && reported.is_sorted(), "{reported:?}");
+    assert!(reported.iter().all(|&(read, total)| read < total && total == bytes.len() as u64), "{reported:?}");
 }
 
-/// Opening writes: an index that the snapshot lacks, a snapshot of the state whose log is gone, a log, a mark. Whatever
-/// fails of it, or of beginning a log where there is none to go on with, the next opening finds the same state, after the
-/// death of the process and after a power cut.
+/// Opening may write an index for the snapshot, a snapshot under a new store id, a log, a mark. One of its operations
+/// fails, or one of beginning a deferred log. The next opening finds the same state, after a crash of the process and
+/// after a power cut.
 #[test]
 fn an_opening_that_fails_anywhere_leaves_the_same_store() {
     let (wal_path, snapshot_path) = (Path::new("/kv.wal"), Path::new("/kv.snapshot"));
     let stored = SimDisk::new(&Image::new(), 1);
     let entries = |writer: &mut snapshot::Writer| (0..60_u8).try_for_each(|key| writer.add(&[key], &[key; 200]));
     snapshot::save(&stored, snapshot_path, Draft::new(Form::Plain, ID, 3), entries).unwrap();
-    let logs = [Some(3), Some(0), None]; // going on behind the snapshot, older than it, and none
+    let logs = [Some(3), Some(0), None]; // continues the snapshot, is older than it, is missing
     for (log, keep) in logs.into_iter().flat_map(|log| [(log, Keep::InMemory), (log, Keep::OnDisk { cache_bytes: 9000 })]) {
         let disk = SimDisk::of_world(stored.world(), 2);
         if let Some(base) = log {
@@ -295,7 +299,8 @@ fn an_opening_that_fails_anywhere_leaves_the_same_store() {
             group.write_tmp().and_then(|()| group.sync()).unwrap();
         }
         let digest = |disk: &SimDisk| {
-            let opened = recover(disk, wal_path, snapshot_path, Recovery::Prefix, keep, &Noted::default(), &Progress::default());
+            let opened =
+                recover(disk, wal_path, snapshot_path, Recovery::Prefix, keep, &LockNotes::default(), &Progress::default());
             opened.and_then(|opened| {
                 let deferred_log = opened.deferred_log.as_ref();
                 let begun = deferred_log.map(|deferred_log| deferred_log.begin(disk, wal_path, snapshot_path, Form::Plain));
@@ -321,7 +326,7 @@ fn an_opening_that_fails_anywhere_leaves_the_same_store() {
 }
 
 #[test]
-fn a_report_says_in_words_what_was_found() {
+fn a_report_in_words() {
     let report = RecoveryReport::new(Path::new("kv.wal"), Path::new("kv.snapshot"));
     let cut = super::Truncation {
         offset: 105,
@@ -342,7 +347,8 @@ fn a_report_says_in_words_what_was_found() {
     assert_eq!(one.to_string(), "recovered 1 key: 0 from the snapshot, 1 log record (1048575 B) in 0.0 ms");
     let more =
         RecoveryReport { keys: 2, snapshot_keys: 2, replayed: 3, skipped: 1, last_seq: 3, log_bytes: 3 << 19, ..report.clone() };
-    let text = "recovered 2 keys: 2 from the snapshot, 3 log records (1.5 MiB), 1 skipped in 0.0 ms; it was not closed in order";
+    let text = "recovered 2 keys: 2 from the snapshot, 3 log records (1.5 MiB), 1 skipped in 0.0 ms; the last session did not shut \
+                down cleanly";
     assert_eq!(more.to_string(), text);
     let exactly = RecoveryReport { log_bytes: 1 << 20, ..one.clone() };
     assert_eq!(exactly.to_string(), "recovered 1 key: 0 from the snapshot, 1 log record (1.0 MiB) in 0.0 ms");
@@ -353,29 +359,33 @@ fn a_report_says_in_words_what_was_found() {
     assert!(!more.is_loss() && more.warnings().is_empty());
     let missing = RecoveryReport { log_missing: true, snapshot_seq: 7, ..report.clone() };
     assert!(missing.is_loss());
-    assert!(
-        missing.warnings()[0].starts_with("kv.wal: there is no log beside the snapshot; the state is that after write 7, and")
-    );
+    let text =
+        "kv.wal: there is no log, although there is a snapshot; the store holds the writes up to 7, later ones are missing;";
+    assert!(missing.warnings()[0].starts_with(text));
     let emptied = RecoveryReport { log_empty: true, ..missing.clone() };
-    assert!(emptied.is_loss() && emptied.warnings()[0].starts_with("kv.wal: the log beside the snapshot is empty; the state"));
+    assert!(
+        emptied.is_loss()
+            && emptied.warnings()[0].starts_with("kv.wal: the log is empty, although there is a snapshot; the store")
+    );
     let older = RecoveryReport { log_missing: false, log_older: Some(5), ..missing };
     assert!(older.is_loss());
-    let text = "kv.wal: the log is older than the snapshot: it ends with write 5, the snapshot is of write 7; later";
+    let text = "kv.wal: the log is older than the snapshot: it ends with write 5, the snapshot holds the writes up to 7; later";
     assert!(older.warnings()[0].starts_with(text));
     let new = RecoveryReport { log_empty: true, created: true, ..report.clone() };
     assert!(
-        !new.is_loss() && new.warnings()[0].ends_with("the log was an empty file, which no crash leaves; a new store was begun")
+        !new.is_loss() && new.warnings()[0].ends_with("the log was an empty file, which no crash causes; a new store was begun")
     );
     let known = RecoveryReport { was_opened_before: true, ..new };
     assert!(known.is_loss() && known.warnings()[0].contains("a store was open here before"));
 
-    let said = |tail: LogTail| RecoveryReport { tail, ..more.clone() };
-    let torn = said(LogTail::Torn(cut.clone()));
-    let text = "kv.wal: torn record at byte 105: the checksum of the record's body does not match; kept 4 records, cut 33 bytes";
-    assert_eq!(torn.warnings(), [format!("{text}; no sync that covers them is known to have ended")]);
+    let with_tail = |tail: LogTail| RecoveryReport { tail, ..more.clone() };
+    let torn = with_tail(LogTail::Torn(cut.clone()));
+    let text =
+        "kv.wal: torn record at byte 105: the checksum of the record's body does not match; kept 4 records, cut off 33 bytes";
+    assert_eq!(torn.warnings(), [format!("{text}; no sync is known to cover them")]);
     assert!(!torn.is_loss());
-    let torn = said(LogTail::Torn(super::Truncation { whole_beyond: 2, ..cut.clone() }));
-    let text = format!("{text} (among them 2 whole but unpromised); no sync that covers them is known to have ended");
+    let torn = with_tail(LogTail::Torn(super::Truncation { whole_beyond: 2, ..cut.clone() }));
+    let text = format!("{text} (with 2 whole records in them); no sync is known to cover them");
     assert_eq!(torn.warnings(), [text]);
 
     for (last_beyond, promised, lost) in [
@@ -385,12 +395,12 @@ fn a_report_says_in_words_what_was_found() {
         (0, 4, "write 4 is lost"),
         (4, 6, "writes 4 to 6 are lost"),
     ] {
-        let damaged = said(LogTail::Damaged(super::Truncation { last_beyond, promised, ..cut.clone() }));
+        let damaged = with_tail(LogTail::Damaged(super::Truncation { last_beyond, promised, ..cut.clone() }));
         assert!(damaged.is_loss());
         let text = "kv.wal: damaged at byte 105: the checksum of the record's body does not match, and PROOF; ";
-        let kept = "the damaged log is kept as kv.wal; read the rest with: kv_cli wal kv.wal";
+        let kept = "the damaged log is kept as kv.wal; to read the rest of it: kv_cli wal kv.wal";
         assert_eq!(damaged.warnings(), [format!("{text}{lost}"), kept.to_string()]);
     }
-    let kept = said(LogTail::Damaged(super::Truncation { kept_as: Some("kv.wal.damaged-1".into()), ..cut }));
-    assert!(kept.warnings()[1].ends_with("kept as kv.wal.damaged-1; read the rest with: kv_cli wal kv.wal.damaged-1"));
+    let kept = with_tail(LogTail::Damaged(super::Truncation { kept_as: Some("kv.wal.damaged-1".into()), ..cut }));
+    assert!(kept.warnings()[1].ends_with("kept as kv.wal.damaged-1; to read the rest of it: kv_cli wal kv.wal.damaged-1"));
 }

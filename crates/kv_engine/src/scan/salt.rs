@@ -1,12 +1,13 @@
-//! The salt of a file whose header is lost, out of any frame that is whole.
+//! Finds the salt of a file whose header is lost, from its whole frames.
 //!
-//! The check of a frame is a CRC-32 begun with the salt, and a CRC can be run backwards: the bytes it covers and its value
-//! give what it was begun with. Whether there is a frame at all, the check of the body says then. Bytes of another file
-//! may stand in a value of this one, so the salt is that of most of the bytes; of two such, the one that comes first. A file can
-//! be made that gives away another salt at each 33rd byte. So no more than [`MOST_SALTS`] are remembered: when there are as many, the
-//! half with fewer bytes is forgotten.
+//! The check of a frame is a CRC-32 that begins with the salt. A CRC can be run backwards: its value and the bytes that
+//! it covers give the salt. The check of the body then tells whether there is a frame at all.
+//!
+//! A value of this file may hold frames of another file. So the result is the salt whose frames have the most bytes; of
+//! two with equally many, the one that comes first. A crafted file may show a new salt at each 33rd byte. So at most
+//! [`MOST_SALTS`] are kept. When there are that many, the half with fewer bytes is dropped.
 
-use super::{Frame, body, sums::Sums};
+use super::{Frame, body, range_crcs::RangeCrcs};
 use crate::disk::{File, Window};
 use crate::error::{Error, Result};
 use crate::record::{self, HEADER_BYTES, Header};
@@ -18,7 +19,7 @@ use std::sync::Arc;
 const STEP_BYTES: usize = 256 << 10;
 const MOST_SALTS: usize = 1 << 16;
 
-/// Of each salt: the bytes of its frames, where the first of them is, and its head.
+/// For each salt: the bytes of its frames, the offset of the first frame, and its head.
 #[derive(Default)]
 struct Salts(HashMap<u32, (u64, Reverse<u64>, Header)>);
 
@@ -32,17 +33,18 @@ impl Salts {
         }
     }
 
-    /// The salt of most bytes.
+    /// The salt with the most bytes.
     fn most(self) -> Option<(u32, u64, Header)> {
         let most = self.0.into_iter().max_by_key(|(_, (bytes, first, _))| (*bytes, *first));
         most.map(|(salt, (_, Reverse(at), header))| (salt, at, header))
     }
 }
 
-/// The salt of the frames of `file` from `offset` on, and where the first of them is, and its head. `None`: there are none.
+/// The salt of the frames of `file` from `offset` on, the offset of its first frame, and the head of that. `None`:
+/// there are no frames.
 pub(crate) fn find_salt(file: Arc<dyn File>, path: &Path, mut offset: u64) -> Result<Option<(u32, u64, Header)>> {
     let reading = || Error::io("reading", path);
-    let mut sums = Sums::new(Arc::clone(&file), offset);
+    let mut crcs = RangeCrcs::new(Arc::clone(&file), offset);
     let mut window = Window::new(file).map_err(reading())?;
     let mut found = Salts::default();
     loop {
@@ -50,7 +52,7 @@ pub(crate) fn find_salt(file: Arc<dyn File>, path: &Path, mut offset: u64) -> Re
         let mut heads = window.get(offset, STEP_BYTES).map_err(reading())?.windows(HEADER_BYTES);
         let count = heads.len() as u64;
         let Some((at, salt, header)) = heads.by_ref().enumerate().find_map(|(at, head)| {
-            let (salt, header) = record::salted(head)?;
+            let (salt, header) = record::recover_salt(head)?;
             (Frame::len_of(&header) <= left - at as u64).then_some((at as u64, salt, header))
         }) else {
             if count == 0 {
@@ -62,7 +64,7 @@ pub(crate) fn find_salt(file: Arc<dyn File>, path: &Path, mut offset: u64) -> Re
         offset += at;
         let (body, end) = (offset + HEADER_BYTES as u64, offset + Frame::len_of(&header));
         let is_whole = if header.body_len > body::SHORT_BYTES {
-            sums.of(body..end, salt).map_err(reading())? == Some(header.body_check)
+            crcs.of(body..end, salt).map_err(reading())? == Some(header.body_check)
         } else {
             let body = window.get(body, header.body_len).map_err(reading())?;
             record::check_body(&header, salt, body).is_ok()
@@ -85,7 +87,7 @@ mod tests {
     use crate::disk::{Disk, OsDisk, write_all_at};
     use crate::record::{Body, Kind, Place};
 
-    /// The salt that a file with these frames has: of each the salt and the body.
+    /// The salt that is found in a file of these frames, given by salt and body.
     fn found(frames: &[(u32, &str)]) -> Option<u32> {
         let mut bytes = Vec::new();
         for &(salt, body) in frames {
@@ -105,7 +107,7 @@ mod tests {
         assert_eq!(found(&[(7, "short"), (8, "one that is longer than two of the others, with their heads, are")]), Some(8));
     }
 
-    /// What cannot be read may be the frame that gives it away.
+    /// The part that cannot be read may hold the frame that gives the salt.
     #[test]
     fn a_read_that_fails_is_not_the_end_of_the_frames() {
         let path = Path::new("/frames");
@@ -115,7 +117,7 @@ mod tests {
         for at in 0.. {
             let disk = SimDisk::new(&Image::new(), 1);
             write_all_at(&*disk.create_new(path).unwrap(), 0, &bytes).unwrap();
-            let at = disk.operations().len() + 1 + at; // behind the opening
+            let at = disk.operations().len() + 1 + at; // after the opening
             let disk = disk.with_faults(FaultPlan { at, fault: Fault::Errno(EIO), lasts: Lasts::Once });
             let found = find_salt(disk.open_read(path).unwrap().unwrap(), path, 0);
             if !disk.has_failed() {
@@ -127,9 +129,9 @@ mod tests {
         }
     }
 
-    /// A file of many salts, and of one that comes back.
+    /// A file of many salts, one of which comes again and again.
     #[test]
-    fn no_more_salts_are_remembered_than_may_be() {
+    fn the_number_of_salts_that_are_kept_is_bounded() {
         let mut frame = Vec::new();
         record::encode(&mut frame, Place { salt: 7, link: 7, seq: 1, durable: 0 }, Kind::WRITE, &Body::new(b"body", 7));
         let header = record::decode_header(&frame, 7).unwrap();
@@ -141,9 +143,9 @@ mod tests {
         assert_eq!(salts.most().map(|(salt, ..)| salt), Some(7));
     }
 
-    /// The same file gives the same answer, however often it is asked.
+    /// The same file always gives the same answer.
     #[test]
-    fn of_two_salts_with_as_many_bytes_the_first_is_taken() {
+    fn of_two_salts_with_equally_many_bytes_the_first_is_taken() {
         for salt in 1..40 {
             assert_eq!(found(&[(salt, "body"), (100, "body")]), Some(salt));
             assert_eq!(found(&[(100, "body"), (salt, "body")]), Some(100));

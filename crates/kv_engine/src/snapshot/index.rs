@@ -1,60 +1,30 @@
-//! The index of a snapshot: a tree of blocks, made as the entries go by.
+//! The index of a snapshot: a tree of blocks, by which one entry is found without reading the others. It is made while
+//! the entries are written, with one block for each level in memory.
 //!
 //! ```text
 //! index block := entry*                         (the body of a frame of kind 5)
 //! entry       := offset: u64  frame length: u32  check: u32  key length: u32  key
 //! ```
 //!
-//! An entry says where a block is, a block of entries or of index entries, which check its frame begins with, and
-//! the first key in it or under it. So each block vouches for those below it, and the header for the topmost one:
-//! what is read on the way from the header to an entry is what was written there, or an error.
+//! An entry names a block of entries or of the index: where it is, the check that its frame begins with, and the first
+//! key in it or below it. So each block confirms the blocks below it, and the header confirms the root. A lookup that
+//! goes down from the header reads what was written there, or reports an error.
 //!
-//! Order of frames: an index block stands behind the last block that it lists, as soon as it is full: it has 4 KiB
-//! and, so that a tree of long keys has an end, two entries. What is not full when the entries end is closed from the bottom up;
-//! the last frame is the root. So the tree is made with one block for each level in memory, and whoever reads all
-//! of a snapshot makes it anew and compares.
+//! Order of frames: an index block follows the last block that it lists, as soon as it is full. It is full when it has
+//! 4 KiB and two entries; the second condition bounds the height of a tree of long keys. When the entries end, the
+//! blocks that are not full are closed from the bottom up, so the last frame is the root. Reading a whole snapshot
+//! makes the index again and compares.
 
-use super::BLOCK_BYTES;
+use super::format::{BLOCK_BYTES, REF_BYTES, Ref};
 use crate::MAX_KEY_BYTES;
-use crate::record::{le32, le64};
+use crate::record::le32;
 
-const OFFSET_BYTES: usize = 8;
-const LEN_BYTES: usize = 4;
-const CHECK_BYTES: usize = 4;
-pub(super) const REF_BYTES: usize = OFFSET_BYTES + LEN_BYTES + CHECK_BYTES;
 const KEY_LEN_BYTES: usize = 4;
 
-/// The longest block: it was not full before its last entry.
+/// The length of the longest block: it was not full before its last entry.
 pub(super) const MOST_BYTES: usize = BLOCK_BYTES + 2 * (REF_BYTES + KEY_LEN_BYTES + MAX_KEY_BYTES);
 
-/// Where a block is, and what its frame begins with. All zero: nowhere.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Ref {
-    pub(super) offset: u64,
-    pub(super) len: u32,
-    pub(super) check: u32,
-}
-
-impl Ref {
-    /// Where the block ends. `None`: nowhere.
-    pub(super) fn end(self) -> Option<u64> {
-        self.offset.checked_add(self.len.into())
-    }
-
-    pub(super) fn to_bytes(self) -> [u8; REF_BYTES] {
-        let mut bytes = [0; REF_BYTES];
-        bytes[..OFFSET_BYTES].copy_from_slice(&self.offset.to_le_bytes());
-        bytes[OFFSET_BYTES..][..LEN_BYTES].copy_from_slice(&self.len.to_le_bytes());
-        bytes[OFFSET_BYTES + LEN_BYTES..].copy_from_slice(&self.check.to_le_bytes());
-        bytes
-    }
-
-    pub(super) fn from_bytes(bytes: &[u8]) -> Ref {
-        Ref { offset: le64(bytes, 0), len: le32(bytes, OFFSET_BYTES), check: le32(bytes, OFFSET_BYTES + LEN_BYTES) }
-    }
-}
-
-/// The entry that `bytes` begin with, and what follows it. `None`: not possible.
+/// The first entry in `bytes`: its reference, its key, and the bytes behind it. `None`: the bytes are invalid.
 pub(super) fn split_entry(bytes: &[u8]) -> Option<(Ref, &[u8], &[u8])> {
     let (block, rest) = bytes.split_at_checked(REF_BYTES)?;
     let (len, rest) = rest.split_at_checked(KEY_LEN_BYTES)?;
@@ -87,7 +57,7 @@ impl Level {
     }
 }
 
-/// The index of the blocks so far.
+/// Makes the index of the blocks so far.
 #[derive(Default)]
 pub(super) struct Builder {
     levels: Vec<Level>,
@@ -96,12 +66,12 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    /// Takes up a block of entries. Nothing may be due.
+    /// Adds a block of entries. No index block may be due.
     pub(super) fn block(&mut self, first: &[u8], block: Ref) {
         self.push(0, first, block);
     }
 
-    /// There are no more entries: what is left is due, up to the root.
+    /// There are no more entries. All blocks that are left are due, up to the root.
     pub(super) fn finish(&mut self) {
         self.finishing = true;
     }
@@ -119,7 +89,7 @@ impl Builder {
         self.levels.iter().position(|level| level.is_full() || self.finishing && level.entries > 0)
     }
 
-    /// What was due is written there.
+    /// The block that was due is written at this place.
     pub(super) fn placed(&mut self, block: Ref) {
         let level = self.due_level().expect("one was due");
         let Level { first, .. } = std::mem::take(&mut self.levels[level]);
@@ -130,7 +100,7 @@ impl Builder {
         }
     }
 
-    /// The topmost block, where all is placed.
+    /// The root, once all blocks are placed.
     pub(super) fn root(&self) -> Option<Ref> {
         (self.finishing && self.due_level().is_none()).then_some(self.root)
     }
@@ -147,7 +117,7 @@ impl Builder {
 mod tests {
     use super::*;
 
-    /// All leaves are so far below the root, or it panics.
+    /// The distance from the root to the leaves. Panics if it is not the same for all.
     fn height(bodies: &[Vec<u8>], of: Ref) -> usize {
         let Some(body) = (of.len == 1).then(|| &bodies[usize::try_from(of.offset).expect("small")]) else { return 0 };
         let mut rest = &body[..];
@@ -157,7 +127,7 @@ mod tests {
             Some(height(bodies, below))
         });
         let first = heights.next().expect("an index block lists something");
-        assert!(heights.all(|height| height == first), "a tree whose leaves are not equally far away");
+        assert!(heights.all(|height| height == first), "a tree whose leaves are not equally far from the root");
         first + 1
     }
 

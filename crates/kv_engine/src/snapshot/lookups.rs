@@ -1,6 +1,7 @@
-//! A snapshot without a store, for `fuzz/`: read as a whole, and by way of its index.
+//! Reads a snapshot without a store, as a whole or through its index. For the fuzz targets of `proof/fuzz`.
 
-use super::{Paged, load};
+use super::paged::Paged;
+use super::read::load;
 use crate::disk::File;
 use crate::error::Result;
 use std::ops::Bound;
@@ -10,25 +11,25 @@ use std::sync::Arc;
 /// Keys and values, in key order.
 pub type Entries = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// All entries, where every check of the file holds.
+/// All entries. Every check of the file must hold.
 ///
 /// # Errors
-/// As opening a store does, whose snapshot this is.
+/// As opening a store with this snapshot.
 pub fn entries(file: Arc<dyn File>, path: &Path) -> Result<Entries> {
     let mut entries = Entries::new();
     load(file, path, |_, op| entries.extend(op.value.map(|value| (op.key.to_vec(), value.to_vec()))))?;
     Ok(entries)
 }
 
-/// A snapshot that is read by way of its index.
+/// A snapshot that is read through its index.
 #[derive(Debug)]
 pub struct Lookups(Paged);
 
 impl Lookups {
-    /// `None`: there is no index.
+    /// `None`: the snapshot has no index.
     ///
     /// # Errors
-    /// As opening a store whose values stay in its snapshot.
+    /// As opening a store with this snapshot whose values stay in it.
     pub fn open(file: Arc<dyn File>, path: &Path, cache_bytes: usize) -> Result<Option<Lookups>> {
         Ok(Paged::open(file, path, cache_bytes)?.map(Lookups))
     }
@@ -36,15 +37,15 @@ impl Lookups {
     /// The value of a key.
     ///
     /// # Errors
-    /// The snapshot is damaged on the way to it.
+    /// A block on the way to it is damaged.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         Ok(self.0.get(key)?.map(|value| value.to_vec()))
     }
 
-    /// All entries whose keys begin with `prefix`, found so many at a time, as a scan finds them.
+    /// All entries whose keys begin with `prefix`, read `at_a_time` at once, as a scan does.
     ///
     /// # Errors
-    /// The snapshot is damaged on the way to them.
+    /// A block on the way to them is damaged.
     pub fn scan(&self, prefix: &[u8], at_a_time: usize) -> Result<Entries> {
         let mut all = Entries::new();
         loop {

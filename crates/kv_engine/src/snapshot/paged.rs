@@ -1,38 +1,38 @@
-//! [`Paged`]: values out of a snapshot that stays on the disk.
+//! [`Paged`]: looks up values in a snapshot that stays on the disk. A lookup gives the value that was written, or that
+//! there is none, or [`Error::Damaged`] with the place of the damage. It never gives a wrong value.
 //!
-//! Opening reads the header and the root of the index, whatever the snapshot's length; a lookup reads one block of
-//! each level, then one of entries. A block is checked before a byte of it is used: its frame's check must be the one
-//! that the block above names, and the checksums of head and body must hold. The header is checked, and vouches for
-//! the root. So an entry that is found was written there, and one that is not found was not; anything
-//! else is [`Error::Damaged`], which names the place.
+//! Opening reads the header and the root of the index, however long the snapshot is. A lookup reads one index block of
+//! each level, and then one block of entries. A block is checked before any byte of it is used: the check of its frame
+//! must be the one that the block above names, and the checksums of head and body must match. The header has its own
+//! checksum, and names the root.
 //!
-//! Checks tell accidents, not intent: a file can be made whose checks all hold and whose blocks name each other, or themselves.
-//! So no lookup trusts the shape of the tree either. The writer puts a block behind all that it lists, and what it lists
-//! one behind the other. Each way down asks for that:
+//! Checksums find accidents, not intent. A crafted file can have valid checksums and blocks that name each other, or
+//! themselves. So a lookup does not trust the shape of the tree either. The writer puts a block behind all blocks that
+//! it lists, and those one behind the other. A lookup checks that:
 //!
 //! ```text
 //!        floor                                            a block of the index
 //!          ├── first below ──┤├── second below ──┤ …  ├── lists all of these ──┤
 //! ```
 //!
-//! - A block that is listed begins at or behind the floor, and ends before the block that lists it begins. What is in
-//!   and under it has the same end, and for its floor the end of the block that is listed before it. So a scan reads
-//!   each byte of the file once at most, and every way down has an end.
-//! - There are [`MOST_LEVELS`] levels at most: a block lists two others, so more do not fit into any file. Whoever goes down keeps a
-//!   list of what is still to be read, and does not call itself.
-//! - The keys in a block rise. It is checked when it is read, before it is kept. A scan asks that they rise from block to
-//!   block too, so it passes over entries in its first block only.
-//! - No block is longer than the writer makes one: behind 4 KiB there is one entry, or an index block's last two. A long one gets
-//!   memory when its check is known to hold.
+//! - A listed block begins at the floor or behind it, and ends before the block that lists it begins. The blocks below
+//!   it must end before it begins, and their floor is the end of the block listed before it. So a scan reads each byte
+//!   of the file at most once, and every descent ends.
+//! - There are at most [`MOST_LEVELS`] levels. A block lists at least two others, so more levels do not fit into any
+//!   file. A scan keeps a list of the blocks that are still to be read; it does not recurse.
+//! - The keys in a block ascend. This is checked when the block is read, before it is cached. A scan checks that they
+//!   also ascend from block to block, so it skips entries only in its first block.
+//! - No block is longer than the writer makes one. A block of more than 4 KiB has only one entry, or is an index block
+//!   that exceeds 4 KiB by its last two entries. A long block gets memory only when its checksum is known to match.
 //!
-//! Blocks are read by position and not through a mapping of the file. The memory is the same, the page cache of the
-//! system. But a page of a mapping can change after it was checked, and when the file is cut, or a sector cannot
-//! be read, touching it kills the process by SIGBUS; a read says so. And to map is `unsafe`. What a read costs more, the
-//! copy and the check, blocks that are used again do not pay: so many bytes of them are kept as the cache may hold.
-//! A block that is kept was checked, and stays what it was.
+//! Blocks are read by position, not through a memory mapping. Both use the page cache of the system. But a page of a
+//! mapping can change after it was checked. And if the file is truncated, or a sector cannot be read, touching the
+//! mapping kills the process with SIGBUS, while a read returns an error. Mapping is also `unsafe`. A read costs a copy
+//! and a check more; blocks that are used again come from the cache, which holds checked blocks up to its size.
 
-use super::index::{self, Ref, split_entry};
-use super::{BLOCK_BYTES, HEADER_BYTES, Header, check_meta, read_header};
+use super::format::{BLOCK_BYTES, HEADER_BYTES, Header, Ref};
+use super::index::{self, split_entry};
+use super::read::{check_meta, read_header};
 use crate::disk::{File, read_full_at};
 use crate::error::{Error, Result};
 use crate::memory;
@@ -44,7 +44,7 @@ use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The index of the longest file there can be has no more levels: of 2^63 bytes, if every block lists two others.
+/// The most levels of an index: those of a file of 2^63 bytes in which every block lists two others.
 const MOST_LEVELS: u32 = 64;
 
 /// A snapshot with an index, open for lookups.
@@ -57,13 +57,13 @@ pub(crate) struct Paged {
     cache: Mutex<Cache>,
 }
 
-/// A block that another one lists, or the root, and where it may be.
+/// The root, or a block that another one lists; and the bounds within which it and the blocks below it must lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Tree {
     top: Ref,
-    /// Nothing in or under it begins before that.
+    /// No block of this tree begins before this offset.
     floor: u64,
-    /// So many blocks are above it.
+    /// The number of blocks above it.
     level: u32,
 }
 
@@ -95,7 +95,7 @@ impl Paged {
         }
         paged.top()?;
         if tree.is_some() && root.end() != header.file_len() {
-            return Err(paged.damage(root.offset, "the root of the index does not stand at the end"));
+            return Err(paged.damage(root.offset, "the root of the index is not the last block of the file"));
         }
         Ok(Some(paged))
     }
@@ -131,7 +131,7 @@ impl Paged {
         Ok(found.filter(|entry| entry.key == key).and_then(|entry| entry.value).map(see))
     }
 
-    /// At most `count` entries whose keys begin with `prefix`, in order, those from `from` on.
+    /// The entries from `from` on whose keys begin with `prefix`, in order, `count` at most.
     pub(crate) fn range(&self, from: Bound<&[u8]>, prefix: &[u8], count: usize) -> Result<Vec<(Key, Value)>> {
         let start = match from {
             Bound::Included(key) | Bound::Excluded(key) => key.max(prefix),
@@ -141,7 +141,7 @@ impl Paged {
         if count == 0 {
             return Ok(out);
         }
-        // What is to be looked at, the next one last.
+        // The trees that are still to be read, the next one last.
         let mut open: Vec<Tree> = self.root.into_iter().collect();
         let mut is_first = true;
         while let Some(tree) = open.pop() {
@@ -151,7 +151,7 @@ impl Paged {
                 for listed in self.listed(tree, &block) {
                     let (below, first) = listed?;
                     if first <= start {
-                        open.truncate(begin); // those before hold nothing behind it
+                        open.truncate(begin); // the trees before it hold only smaller keys
                     }
                     open.push(below);
                 }
@@ -164,7 +164,7 @@ impl Paged {
                     continue;
                 }
                 if is_before || out.last().is_some_and(|(last, _)| **last >= *entry.key) {
-                    return Err(self.damage(block.at.offset, "the block's keys do not follow those before it"));
+                    return Err(self.damage(block.at.offset, "the keys of the block do not follow those of the block before it"));
                 }
                 if !entry.key.starts_with(prefix) {
                     return Ok(out);
@@ -183,7 +183,7 @@ impl Paged {
         self.root.map(|root| Ok((root, self.block(root)?))).transpose()
     }
 
-    /// What an index block lists, each with the first key in or under it.
+    /// The trees that an index block lists, each with its first key.
     fn listed<'a>(&self, tree: Tree, index: &'a Block) -> impl Iterator<Item = Result<(Tree, &'a [u8])>> {
         let mut rest = index.body();
         let mut floor = tree.floor;
@@ -192,10 +192,10 @@ impl Paged {
             rest = others;
             let fits = top.offset >= floor && top.end().is_some_and(|end| end <= index.at.offset);
             if !fits {
-                return Some(Err(self.damage(index.at.offset, "the block lists another one where none can be")));
+                return Some(Err(self.damage(index.at.offset, "the block lists a block at a place where none can be")));
             }
             if tree.level + 1 >= MOST_LEVELS {
-                return Some(Err(self.damage(index.at.offset, "the index has more levels than any can have")));
+                return Some(Err(self.damage(index.at.offset, "the index has more levels than an index can have")));
             }
             let below = Tree { top, floor, level: tree.level + 1 };
             floor = top.end().unwrap_or(floor);
@@ -203,14 +203,14 @@ impl Paged {
         })
     }
 
-    /// Reads the topmost block of a tree, or has it already.
+    /// The topmost block of a tree, from the cache or from the disk.
     fn block(&self, tree: Tree) -> Result<Arc<Block>> {
         let at = tree.top;
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(block) = cache.get(at.offset).filter(|block| block.at == at) {
             return Ok(block);
         }
-        drop(cache); // others need not wait for the disk
+        drop(cache); // other readers need not wait for the disk
         let block = Arc::new(self.read(at)?);
         self.cache.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(&block));
         Ok(block)
@@ -222,7 +222,7 @@ impl Paged {
         let end = at.offset.checked_add(at.len.into()).zip(self.header.file_len());
         let inside = at.offset >= HEADER_BYTES as u64 && end.is_some_and(|(end, file_len)| end <= file_len);
         if !inside || len < record::HEADER_BYTES {
-            return Err(self.damage(at.offset, "a block is said to be where none can be"));
+            return Err(self.damage(at.offset, "the index names a block at a place where none can be"));
         }
         let reading = || Error::io("reading", &self.path);
         let salt = self.header.salt();
@@ -243,15 +243,15 @@ impl Paged {
         let bad = |fault: record::Fault| self.damage(at.offset, &fault.to_string());
         let head = record::decode_header(&head, salt).map_err(bad)?;
         if head.check != at.check || head.body_len != len - record::HEADER_BYTES {
-            return Err(self.damage(at.offset, "another block stands there than the index says"));
+            return Err(self.damage(at.offset, "the block here is not the one that the index names"));
         }
         let most = match head.kind {
             Kind::ENTRIES => MAX_PUT_BYTES.max(BLOCK_BYTES),
             Kind::INDEX => index::MOST_BYTES,
-            _ => return Err(self.damage(at.offset, "the block is of a kind that has no place there")),
+            _ => return Err(self.damage(at.offset, "the block is not one of entries or of the index")),
         };
         if head.body_len > most {
-            return Err(self.damage(at.offset, "the block is longer than any can be"));
+            return Err(self.damage(at.offset, "the block is longer than a block can be"));
         }
         if is_long {
             let body_at = at.offset + record::HEADER_BYTES as u64;
@@ -262,12 +262,12 @@ impl Paged {
         }
         record::check_body(&head, salt, &bytes[record::HEADER_BYTES..]).map_err(bad)?;
         let block = Block { at, kind: head.kind, bytes: bytes.into() };
-        if is_in_order(&block) { Ok(block) } else { Err(self.damage(at.offset, "the block's content is not possible")) }
+        if is_valid(&block) { Ok(block) } else { Err(self.damage(at.offset, "the block's content is invalid")) }
     }
 
-    /// There are more of the keys that were written above than it says there are.
+    /// The error for a header that counts fewer entries than were found.
     pub(crate) fn miscounted(&self) -> Error {
-        self.damage(0, "the header promises fewer entries than there are")
+        self.damage(0, "the header says fewer entries than the file has")
     }
 
     #[cfg(test)]
@@ -280,66 +280,68 @@ impl Paged {
 
     fn damage(&self, offset: u64, what: &str) -> Error {
         let reason = format!(
-            "{what}; a snapshot is never written in place, so no crash causes this; what this block holds is not served, \
-             other blocks are; see what else is damaged with `kv_cli verify`, and restore the file from a copy"
+            "{what}; no crash causes this, because a snapshot is never written in place; the keys of this block cannot be read, \
+             other keys can; run `kv_cli verify` to see all damage, and restore the file from a copy"
         );
         Error::damaged(&self.path, offset, reason)
     }
 }
 
-/// A block that is longer is read twice: first to see whether its check holds, before there is memory for it.
+/// A longer block is read twice: first to check it, before memory for it is allocated.
 const LONG_BYTES: usize = 1 << 20;
 
-/// Whether the content of a block is possible: entries, one at least, whose keys rise, and one only in a long block.
-fn is_in_order(block: &Block) -> bool {
+/// Whether the content of a block is valid: at least one entry, ascending keys, and in a long block of entries only
+/// one.
+fn is_valid(block: &Block) -> bool {
     let (mut rest, mut last) = (block.body(), &[][..]);
     let is_long = rest.len() > BLOCK_BYTES;
-    let mut rises = |key| std::mem::replace(&mut last, key) < key; // no key is empty
+    let mut ascends = |key| std::mem::replace(&mut last, key) < key; // no key is empty
     while !rest.is_empty() {
-        let fine = match block.kind {
+        let is_valid = match block.kind {
             Kind::INDEX => split_entry(rest).is_some_and(|(_, first, others)| {
                 rest = others;
-                rises(first)
+                ascends(first)
             }),
             _ => {
                 let entry = decode_one(&mut rest);
-                entry.is_some_and(|entry| entry.value.is_some() && rises(entry.key)) && (!is_long || rest.is_empty())
+                entry.is_some_and(|entry| entry.value.is_some() && ascends(entry.key)) && (!is_long || rest.is_empty())
             }
         };
-        if !fine {
+        if !is_valid {
             return false;
         }
     }
     !block.body().is_empty()
 }
 
-/// The entries of a block, which was checked.
+/// The entries of a checked block.
 fn entries(block: &Block) -> impl Iterator<Item = OpRef<'_>> {
     let mut rest = block.body();
     std::iter::from_fn(move || if rest.is_empty() { None } else { decode_one(&mut rest) })
 }
 
-/// Checked blocks, by their offsets; those that nobody asked for for the longest time make room.
+/// Checked blocks by their offsets. The least recently used ones are dropped first.
 #[derive(Debug)]
 struct Cache {
     most_bytes: usize,
     bytes: usize,
-    asked: u64,
+    /// Counts the uses.
+    uses: u64,
     blocks: HashMap<u64, (Arc<Block>, u64)>,
-    /// When each was asked for last.
+    /// The offset of each block, by its last use.
     order: BTreeMap<u64, u64>,
 }
 
 impl Cache {
     fn new(most_bytes: usize) -> Cache {
-        Cache { most_bytes, bytes: 0, asked: 0, blocks: HashMap::new(), order: BTreeMap::new() }
+        Cache { most_bytes, bytes: 0, uses: 0, blocks: HashMap::new(), order: BTreeMap::new() }
     }
 
     fn get(&mut self, offset: u64) -> Option<Arc<Block>> {
         let (block, when) = self.blocks.get_mut(&offset)?;
-        self.asked += 1;
-        self.order.remove(&std::mem::replace(when, self.asked));
-        self.order.insert(self.asked, offset);
+        self.uses += 1;
+        self.order.remove(&std::mem::replace(when, self.uses));
+        self.order.insert(self.uses, offset);
         Some(Arc::clone(block))
     }
 
@@ -349,13 +351,13 @@ impl Cache {
         if len > self.most_bytes / 4 || self.blocks.contains_key(&offset) {
             return;
         }
-        self.asked += 1;
+        self.uses += 1;
         self.bytes += len;
-        self.order.insert(self.asked, offset);
-        self.blocks.insert(offset, (block, self.asked));
+        self.order.insert(self.uses, offset);
+        self.blocks.insert(offset, (block, self.uses));
         while self.bytes > self.most_bytes {
-            let (_, oldest) = self.order.pop_first().expect("what has bytes is in the order");
-            let (block, _) = self.blocks.remove(&oldest).expect("what is in the order is kept");
+            let (_, oldest) = self.order.pop_first().expect("a cache with bytes has an oldest block");
+            let (block, _) = self.blocks.remove(&oldest).expect("each block in the order is in the cache");
             self.bytes -= block.bytes.len();
         }
     }
@@ -371,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_of_blocks_keeps_the_last_ones_up_to_its_size() {
+    fn the_cache_keeps_the_last_used_blocks_up_to_its_size() {
         let mut cache = Cache::new(100);
         let kept = |cache: &Cache| {
             assert_eq!(cache.order.len(), cache.blocks.len());
@@ -383,11 +385,11 @@ mod tests {
         cache.insert(block(1, 26)); // more than a quarter
         assert!(kept(&cache).is_empty());
         (1..=4).for_each(|offset| cache.insert(block(offset, 25)));
-        cache.insert(block(4, 25)); // two that read it at the same time
-        assert_eq!(kept(&cache), [1, 2, 3, 4], "exactly as much as it may");
+        cache.insert(block(4, 25)); // two threads read it at the same time
+        assert_eq!(kept(&cache), [1, 2, 3, 4], "exactly its size");
         assert!(cache.get(1).is_some() && cache.get(5).is_none());
         cache.insert(block(5, 1));
-        assert_eq!(kept(&cache), [1, 3, 4, 5], "nobody asked for 2 since");
+        assert_eq!(kept(&cache), [1, 3, 4, 5], "2 was used before all others");
         assert_eq!(cache.get(5).unwrap().at.offset, 5);
         cache.insert(block(6, 25));
         assert_eq!(kept(&cache), [1, 4, 5, 6]);

@@ -1,10 +1,12 @@
-//! Saving and loading, and what is refused.
+//! Saving, loading and looking up, and the files that are refused.
 
+use super::format::Ref;
 use super::index::Builder;
 use super::*;
-use crate::disk::{Lock, OsDisk, write_all_at};
-use crate::record::{Body, Place};
-use crate::state::{Map, Op, State};
+use crate::MAX_SEQ;
+use crate::disk::{InMemory, Lock, OsDisk, ReadOnly, write_all_at};
+use crate::record::{self, Body, Kind, Place, le32};
+use crate::state::{Map, Op, OpRef, State};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::PathBuf;
@@ -19,20 +21,20 @@ fn place() -> (tempfile::TempDir, PathBuf) {
     (dir, path)
 }
 
-/// An empty file in the place of what was there.
+/// An empty file. It replaces the file at `path`.
 fn made(path: &Path) -> Arc<dyn File> {
     let _ = OsDisk.remove(path);
     OsDisk.create_new(path).unwrap()
 }
 
-/// Puts a snapshot of these entries, in this order, at `path`; its checks all hold.
+/// Writes a snapshot of these entries, in this order, to `path`. All its checksums match.
 fn forge(path: &Path, entries: &[(&[u8], &[u8])]) -> Header {
     let file = made(path);
     let fill = |writer: &mut Writer| entries.iter().try_for_each(|(key, value)| writer.add(key, value));
     write(&file, path, Draft::new(Form::Plain, ID, 7), fill).unwrap().0
 }
 
-/// Puts a snapshot at `path` whose only frame has this body.
+/// Writes a snapshot to `path` whose only frame has this body.
 fn forge_body(path: &Path, body: &[u8], header: Header) {
     let place = Place { salt: header.salt(), link: header.salt(), seq: 1, durable: 0 };
     let mut frame = Vec::new();
@@ -54,7 +56,7 @@ fn refused(path: &Path, at: u64, says: &str) {
 }
 
 #[test]
-fn what_its_own_checks_cannot_see_is_refused_too() {
+fn what_checksums_cannot_see_is_refused_too() {
     let (_dir, path) = place();
     let good = forge(&path, &[(b"a", b"1"), (b"b", b"2")]);
     assert_eq!(loaded(&path).unwrap(), [(96, Op::put(b"a", b"1")), (96, Op::put(b"b", b"2"))]);
@@ -65,13 +67,13 @@ fn what_its_own_checks_cannot_see_is_refused_too() {
     forge_body(&path, b"\x02\x01\0\0\0k", good);
     refused(&path, 96, "the block holds a deletion");
     forge_body(&path, b"\x03\x01\0\0\0k", good);
-    refused(&path, 96, "the block's content is not possible");
+    refused(&path, 96, "the block's content is invalid");
     std::fs::write(&path, "").unwrap();
     refused(&path, 0, "the file is empty");
 }
 
 #[test]
-fn a_header_that_promises_another_length_is_refused() {
+fn a_header_with_another_length_is_refused() {
     let (_dir, path) = place();
     let good = forge(&path, &[(b"a", b"1")]);
     let bytes = std::fs::read(&path).unwrap();
@@ -81,12 +83,12 @@ fn a_header_that_promises_another_length_is_refused() {
         std::fs::write(&path, [&header.encode()[..], &bytes[HEADER_BYTES..]].concat()).unwrap();
         refused(&path, at, says);
     };
-    with(good.data_len - 1, &format!("the file has {len} bytes where its header promises {}", len - 1), len - 1);
-    with(good.data_len + 1, &format!("the file has {len} bytes where its header promises {}", len + 1), len);
-    with(u64::MAX, "promises more than can be", len);
+    with(good.data_len - 1, &format!("the file has {len} bytes, but its header says {}", len - 1), len - 1);
+    with(good.data_len + 1, &format!("the file has {len} bytes, but its header says {}", len + 1), len);
+    with(u64::MAX, "says more than a file can have", len);
 }
 
-/// This program writes none; one that does must find them checked.
+/// This program writes no meta bytes. A program that does will find them checked.
 #[test]
 fn meta_bytes_are_checked_and_skipped() {
     let (_dir, path) = place();
@@ -103,7 +105,7 @@ fn meta_bytes_are_checked_and_skipped() {
 }
 
 #[test]
-fn the_last_number_a_store_gives_out_can_be_saved_and_no_higher_one() {
+fn the_highest_sequence_number_can_be_saved_and_no_higher_one() {
     let (_dir, path) = place();
     let good = forge(&path, &[(b"a", b"1")]);
     let read = |header: Header| Header::decode(&path, &header.encode());
@@ -111,10 +113,9 @@ fn the_last_number_a_store_gives_out_can_be_saved_and_no_higher_one() {
     assert!(matches!(read(Header { seq: MAX_SEQ + 1, ..good }), Err(Error::Version { .. })));
 }
 
-/// Many small entries and a few large ones: each comes once and in order, in blocks of about 4 KiB,
-/// written in portions, none of which is the whole.
+/// Many small entries and a few large ones: each comes back once and in order, from blocks of about 4 KiB.
 #[test]
-fn a_large_state_is_saved_in_portions_and_nothing_is_left_out() {
+fn a_large_state_is_saved_in_blocks_and_no_entry_is_left_out() {
     let mut state = State::default();
     for n in 0..3000_u32 {
         state.apply(Op::put(&n.to_be_bytes(), &[n as u8; 9]));
@@ -130,7 +131,7 @@ fn a_large_state_is_saved_in_portions_and_nothing_is_left_out() {
     let ops = loaded(&path).unwrap();
     let expected: Vec<Op> = state.range(std::ops::Bound::Unbounded).map(|(key, value)| Op::put(key, value)).collect();
     assert!(ops.iter().map(|(_, op)| op).eq(&expected));
-    // 22 bytes to an entry: 186 fit into a block, and an entry that does not fit has one of its own.
+    // An entry has 22 bytes, so 186 fit into a block. Each long entry has a block of its own.
     let offsets: std::collections::BTreeSet<u64> = ops.iter().map(|&(at, _)| at).collect();
     assert_eq!(offsets.len(), 3000_usize.div_ceil(186) + 5);
 }
@@ -148,8 +149,7 @@ fn a_block_is_filled_to_its_size_and_not_beyond() {
     assert_eq!(blocks(&[4000, 97]), 2);
 }
 
-/// A disk on which a file that was made reads as another one once memory has forgotten it: a write
-/// that went elsewhere.
+/// A disk with a lost write: once the cache is dropped, a new file reads as another one.
 #[derive(Debug)]
 struct Elsewhere(PathBuf);
 
@@ -157,13 +157,13 @@ struct Elsewhere(PathBuf);
 struct ReadsAs {
     memory: Arc<dyn File>,
     medium: Arc<dyn File>,
-    forgotten: AtomicBool,
+    is_dropped: AtomicBool,
 }
 
 impl Disk for Elsewhere {
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let medium = OsDisk.open_read(&self.0)?.unwrap();
-        Ok(Arc::new(ReadsAs { memory: OsDisk.create_new(path)?, medium, forgotten: AtomicBool::new(false) }))
+        Ok(Arc::new(ReadsAs { memory: OsDisk.create_new(path)?, medium, is_dropped: AtomicBool::new(false) }))
     }
     fn remove(&self, path: &Path) -> io::Result<()> {
         OsDisk.remove(path)
@@ -178,7 +178,7 @@ impl Disk for Elsewhere {
         panic!("a snapshot that reads back wrong was put in place at {}", to.display())
     }
     fn sync_dir(&self, _: &Path) -> io::Result<()> {
-        unreachable!("nothing was put in place")
+        unreachable!("no file was put in place")
     }
     fn lock(&self, _: &Path) -> io::Result<Box<dyn Lock>> {
         unreachable!("not for saving")
@@ -193,7 +193,7 @@ impl Disk for Elsewhere {
 
 impl ReadsAs {
     fn seen(&self) -> &Arc<dyn File> {
-        if self.forgotten.load(Ordering::Relaxed) { &self.medium } else { &self.memory }
+        if self.is_dropped.load(Ordering::Relaxed) { &self.medium } else { &self.memory }
     }
 }
 
@@ -214,23 +214,23 @@ impl File for ReadsAs {
         self.memory.sync()
     }
     fn drop_cache(&self) {
-        self.forgotten.store(true, Ordering::Relaxed);
+        self.is_dropped.store(true, Ordering::Relaxed);
     }
 }
 
 #[test]
-fn a_snapshot_that_reads_back_as_another_is_not_put_in_place() {
+fn a_snapshot_that_reads_back_differently_is_not_put_in_place() {
     let (dir, path) = place();
     forge(&path, &[(b"a", b"old")]);
     let before = std::fs::read(&path).unwrap();
     let (disk, draft) = (Elsewhere(path.clone()), Draft::new(Form::Plain, ID, 8));
     let error = replace(&disk, &path, draft, None, |writer| writer.add(b"a", b"new")).unwrap_err();
-    assert!(error.to_string().contains("another snapshot than was written"), "{error}");
+    assert!(error.to_string().contains("what was read back is not what was written"), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), before);
     assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1, "the scratch file is removed");
 }
 
-/// A snapshot with an index at `path`; keys of about this length make it as deep as they are long.
+/// Writes a snapshot with an index to `path`. The longer the keys, the more levels the index has.
 fn save_indexed(path: &Path, entries: &BTreeMap<Vec<u8>, Vec<u8>>) -> Header {
     let fill = |writer: &mut Writer| entries.iter().try_for_each(|(key, value)| writer.add(key, value));
     save(&OsDisk, path, Draft::new(Form::Indexed, ID, 7), fill).unwrap()
@@ -258,7 +258,7 @@ fn every_entry_is_found_by_way_of_the_index_and_no_other() {
         let entries = entries(count, key_len, value_len);
         let header = save_indexed(&path, &entries);
         let all: Vec<Op> = entries.iter().map(|(key, value)| Op::put(key, value)).collect();
-        assert!(loaded(&path).unwrap().iter().map(|(_, op)| op).eq(&all), "the whole of it is read as ever");
+        assert!(loaded(&path).unwrap().iter().map(|(_, op)| op).eq(&all), "loading reads all of it too");
         for cache_bytes in [0, 40_000, 1 << 30] {
             let paged = paged(&path, cache_bytes).unwrap();
             assert_eq!(paged.header(), &header);
@@ -302,35 +302,9 @@ fn ranges_of_the_index_are_those_of_the_entries() {
     }
 }
 
-/// A file in memory.
-#[derive(Debug)]
-struct Held(Vec<u8>);
-
-impl File for Held {
-    fn size(&self) -> io::Result<u64> {
-        Ok(self.0.len() as u64)
-    }
-    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
-        let left = self.0.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
-        let count = left.len().min(out.len());
-        out[..count].copy_from_slice(&left[..count]);
-        Ok(count)
-    }
-    fn write_at(&self, _: u64, _: &[u8]) -> io::Result<usize> {
-        unreachable!("for reading")
-    }
-    fn set_len(&self, _: u64) -> io::Result<()> {
-        unreachable!("for reading")
-    }
-    fn sync(&self) -> io::Result<()> {
-        unreachable!("for reading")
-    }
-    fn drop_cache(&self) {}
-}
-
-/// The one thing that must not happen: a wrong value. A bit flipped in the bytes of the header and the index, and in
-/// every third one of the entries: what is read is right, or an error that names the place; and whoever reads all sees
-/// the damage.
+/// Flips a bit in each byte of the header and the index, and in every third byte of the entries. A lookup must return
+/// the right value or an error that names the place, never a wrong value. Reading the whole snapshot must find the
+/// damage.
 #[test]
 fn no_flipped_bit_of_an_indexed_snapshot_gives_a_wrong_value() {
     let (_dir, path) = place();
@@ -346,7 +320,7 @@ fn no_flipped_bit_of_an_indexed_snapshot_gives_a_wrong_value() {
             continue;
         }
         bytes[at] ^= flipped;
-        let file = Arc::new(Held(bytes.clone()));
+        let file = Arc::new(ReadOnly(InMemory::new(bytes.clone())));
         bytes[at] ^= flipped;
         assert!(load(Arc::clone(&file) as Arc<dyn File>, &path, |_, _| {}).is_err(), "byte {at} of {}", bytes.len());
         let Ok(paged) = Paged::open(file, &path, 1 << 20) else {
@@ -374,9 +348,9 @@ fn no_flipped_bit_of_an_indexed_snapshot_gives_a_wrong_value() {
     assert!(header.root.is_some_and(|root| root.offset > 0));
 }
 
-/// An index whose checks all hold, and which lists a block that is not there.
+/// All checksums of the index match, but it lists a block that does not exist.
 #[test]
-fn an_index_that_says_something_else_than_the_blocks_is_refused() {
+fn an_index_that_does_not_match_the_blocks_is_refused() {
     let (_dir, path) = place();
     let error = save(&OsDisk, &path, Draft::new(Form::Indexed, ID, 7), |writer| {
         writer.add(b"a", b"1")?;
@@ -385,12 +359,15 @@ fn an_index_that_says_something_else_than_the_blocks_is_refused() {
         Ok(())
     })
     .unwrap_err();
-    assert!(error.to_string().contains("reading it back") && error.to_string().contains("not what belongs there"), "{error}");
+    assert!(
+        error.to_string().contains("reading it back") && error.to_string().contains("does not match the blocks that it lists"),
+        "{error}"
+    );
 }
 
-/// A block that is sound, of this snapshot, and not the one that belongs there.
+/// The block is whole and of this snapshot, but it is another one.
 #[test]
-fn a_sound_block_in_the_place_of_another_is_not_believed() {
+fn a_whole_block_in_the_place_of_another_is_refused() {
     let (_dir, path) = place();
     let entries = entries(40, 700, 10);
     save_indexed(&path, &entries);
@@ -403,12 +380,12 @@ fn a_sound_block_in_the_place_of_another_is_not_believed() {
     let paged = paged(&path, 0).unwrap();
     let errors: Vec<Error> = entries.keys().filter_map(|key| paged.get(key).err()).collect();
     assert_eq!(errors.len(), 5);
-    assert!(errors.iter().all(|error| error.to_string().contains("another block stands there")), "{errors:?}");
+    assert!(errors.iter().all(|error| error.to_string().contains("not the one that the index names")), "{errors:?}");
 }
 
-/// No mapping, so no SIGBUS: a file that somebody cuts while it is open gives errors for what is gone.
+/// No memory mapping, so no SIGBUS: after another program has truncated the open file, lookups return errors.
 #[test]
-fn a_snapshot_that_is_cut_while_it_is_open_gives_errors_and_what_is_left() {
+fn a_snapshot_that_is_truncated_while_it_is_open_gives_errors() {
     let (_dir, path) = place();
     let entries = entries(3000, 6, 90);
     save_indexed(&path, &entries);
@@ -428,12 +405,12 @@ fn a_snapshot_that_is_cut_while_it_is_open_gives_errors_and_what_is_left() {
             }
         }
     }
-    assert_eq!(right, 0, "the root is at the end, and nothing is kept");
+    assert_eq!(right, 0, "the root is at the end, and the cache is empty");
     assert_eq!(failed, entries.len());
 }
 
 #[test]
-fn the_cache_keeps_what_was_asked_for_last_and_no_more_than_it_may() {
+fn the_cache_keeps_blocks_up_to_its_size() {
     let (_dir, path) = place();
     let entries = entries(3000, 6, 90);
     save_indexed(&path, &entries);
@@ -445,7 +422,7 @@ fn the_cache_keeps_what_was_asked_for_last_and_no_more_than_it_may() {
     assert!(paged.cached_bytes() > 50_000);
 }
 
-/// Puts a snapshot at `path` whose frames have these kinds and bodies; its checks all hold.
+/// Writes a snapshot to `path` whose frames have these kinds and bodies. All its checksums match.
 fn forge_frames(path: &Path, root: Option<Ref>, frames: &[(Kind, Vec<u8>)]) {
     let file = made(path);
     let fill = |writer: &mut Writer| {
@@ -467,7 +444,7 @@ fn long_entry(first: u8, len: usize) -> Vec<u8> {
     body
 }
 
-/// Its blocks are all sound; only whoever makes the index anew sees what is missing of it.
+/// All its blocks are whole. Only making the index again shows that a block is missing.
 #[test]
 fn a_snapshot_that_lacks_a_block_of_its_index_is_refused() {
     let (_dir, path) = place();
@@ -480,31 +457,31 @@ fn a_snapshot_that_lacks_a_block_of_its_index_is_refused() {
     // Two keys of 3000 bytes fill a block of the index.
     forge_frames(&path, some, &entries(3));
     refused(&path, offset(&entries(2)), "a block of the index is missing");
-    // The index of one block, which only the end of the entries closes; and then another.
+    // An index of one block, which only the end of the entries closes, followed by another block of entries.
     let mut frames = entries(1);
     let mut builder = Builder::default();
     let check = {
         forge_frames(&path, some, &frames);
         le32(&std::fs::read(&path).unwrap(), HEADER_BYTES)
     };
-    builder.block(&frames[0].1[9..][..3000], block_ref(96, frames[0].1.len(), check));
+    builder.block(&frames[0].1[9..][..3000], Ref::to_block(96, frames[0].1.len(), check));
     builder.finish();
     frames.push((Kind::INDEX, builder.due().unwrap().to_vec()));
     let behind = offset(&frames);
     frames.push((Kind::ENTRIES, long_entry(b'b', 3000)));
     forge_frames(&path, some, &frames);
     refused(&path, behind, "a block of the index is missing");
-    // None at all.
+    // No block of an index at all.
     for root in [some, Some(Ref::default())] {
         forge_frames(&path, root, &entries(1));
-        refused(&path, 0, "the header names another root of the index than there is");
+        refused(&path, 0, "the header names another root of the index than the file has");
     }
     forge_frames(&path, None, &frames[..2]);
-    refused(&path, offset(&frames[..1]), "the block of an index in a snapshot without one");
+    refused(&path, offset(&frames[..1]), "a block of an index, but its header says that it has none");
 }
 
 #[test]
-fn a_reading_that_is_broken_off_hands_over_no_more_and_judges_nothing() {
+fn a_load_that_is_stopped_hands_over_no_more_and_gives_no_verdict() {
     let (_dir, path) = place();
     forge(&path, &[(b"a", b"1"), (b"b", b"2"), (b"c", b"3")]);
     let read = |most: usize| {
@@ -519,13 +496,13 @@ fn a_reading_that_is_broken_off_hands_over_no_more_and_judges_nothing() {
     };
     assert_eq!(read(2), (None, b"ab".to_vec()));
     assert_eq!(read(4), (Some(3), b"abc".to_vec()));
-    // The digest is wrong: only who reads all of it can tell.
+    // The digest is wrong, which only a complete load can find.
     let mut bytes = std::fs::read(&path).unwrap();
     let header = Header { digest: Digest(7), ..Header::decode(&path, &bytes).unwrap() };
     bytes[..HEADER_BYTES].copy_from_slice(&header.encode());
     std::fs::write(&path, &bytes).unwrap();
     assert_eq!(read(3), (None, b"abc".to_vec()));
-    refused(&path, 0, "where the header promises");
+    refused(&path, 0, "but its header says");
 }
 
 #[test]
@@ -556,9 +533,9 @@ fn a_snapshot_is_saved_again_in_another_form_and_a_damaged_one_is_not() {
     assert!(again.root.is_some_and(|root| root != Ref::default()));
 }
 
-/// Blocks whose checks all hold, and which no store writes.
+/// All checksums of the blocks match, but no store writes blocks like them.
 #[test]
-fn an_index_that_leads_nowhere_is_an_error_that_names_the_block() {
+fn an_index_that_names_no_valid_block_is_an_error_with_the_place() {
     let (_dir, path) = place();
     let check_of = |n: usize, len: usize| {
         let bytes = std::fs::read(&path).unwrap();
@@ -577,7 +554,7 @@ fn an_index_that_leads_nowhere_is_an_error_that_names_the_block() {
     let check = check_of(0, body.len());
     // The whole file is this long.
     let end = HEADER_BYTES as u64 + u64::from(frame);
-    let nowhere = "a block is said to be where none can be";
+    let no_place = "the index names a block at a place where none can be";
     let tail = frame - 32;
     for (offset, len) in [
         (95, frame),
@@ -590,7 +567,7 @@ fn an_index_that_leads_nowhere_is_an_error_that_names_the_block() {
         (end - u64::from(tail), tail + 1),
     ] {
         forge_frames(&path, root(offset, len, check), &frames(Kind::ENTRIES, &body));
-        damaged(offset, nowhere);
+        damaged(offset, no_place);
     }
     forge_frames(&path, Some(Ref::default()), &[]);
     let empty = opened().unwrap().unwrap();
@@ -603,32 +580,32 @@ fn an_index_that_leads_nowhere_is_an_error_that_names_the_block() {
     assert_eq!(header.root, None);
     file.set_len(HEADER_BYTES as u64).unwrap();
     assert!(opened().unwrap().is_none(), "without an index");
-    // Another frame than one of entries or of the index.
+    // A frame of another kind.
     forge_frames(&path, root(96, frame, check), &frames(Kind::WRITE, &body));
     forge_frames(&path, root(96, frame, check_of(0, body.len())), &frames(Kind::WRITE, &body));
-    damaged(96, "the block is of a kind that has no place there");
-    // The frame is longer than the index says, or shorter; or nothing but a head.
+    damaged(96, "the block is not one of entries or of the index");
+    // The frame is longer or shorter than the index says, or only a head.
     for len in [frame - 1, frame + 1, record::HEADER_BYTES as u32] {
         let two = vec![(Kind::ENTRIES, body.clone()), (Kind::ENTRIES, long_entry(b'b', 20))];
         forge_frames(&path, root(96, len, check), &two);
-        damaged(96, "another block stands there than the index says");
+        damaged(96, "the block here is not the one that the index names");
     }
-    // Entries and blocks of the index that cannot be.
+    // Invalid entries, and invalid blocks of the index.
     let (no_key, short_key) = ([0; 20], [&[0; 16][..], &[9, 0, 0, 0], b"8 bytes!"].concat());
     let bodies = [&b"too short"[..], &no_key[..17], &no_key, &short_key].map(|body| (Kind::INDEX, body));
     for (kind, body) in [(Kind::ENTRIES, &b"\x01\x01\0\0"[..])].into_iter().chain(bodies) {
         forge_frames(&path, root(96, frame, check), &frames(kind, body));
         let (len, check) = ((record::HEADER_BYTES + body.len()) as u32, check_of(0, body.len()));
         forge_frames(&path, root(96, len, check), &frames(kind, body));
-        damaged(96, "the block's content is not possible");
+        damaged(96, "the block's content is invalid");
     }
-    // What stands behind an entry of the index that is sound.
+    // Junk behind a valid entry of the index.
     let mut builder = Builder::default();
-    builder.block(&body[9..][..20], block_ref(96, body.len(), check));
+    builder.block(&body[9..][..20], Ref::to_block(96, body.len(), check));
     builder.finish();
     let index = [builder.due().unwrap(), b"junk"].concat();
     let two = [(Kind::ENTRIES, body.clone()), (Kind::INDEX, index.clone())];
     forge_frames(&path, None, &two);
     forge_frames(&path, root(end, (record::HEADER_BYTES + index.len()) as u32, check_of(1, body.len())), &two);
-    damaged(end, "the block's content is not possible");
+    damaged(end, "the block's content is invalid");
 }

@@ -1,18 +1,18 @@
 //! [`Writer`]: entries in key order become the frames of a snapshot.
 //!
-//! Short entries are collected until they fill a frame. An entry that does not fit into one with others has a frame of its own; its bytes go
-//! from where they are into the pieces that are written, so a long value is not copied as a whole.
+//! Short entries are collected until they fill a frame. A long entry has a frame of its own. Its bytes are copied piece
+//! by piece into the [`Pipeline`], so no copy of a whole long value is made.
 
-use super::index::{Builder, Ref};
-use super::out::Out;
-use super::{BLOCK_BYTES, Form, Header, block_ref};
+use super::format::{BLOCK_BYTES, Form, HEADER_BYTES, Header, Ref};
+use super::index::Builder;
+use super::pipeline::Pipeline;
 use crate::record::{self, Body, Kind, Place, crc};
 use crate::state::{Digester, OpRef};
 use std::io;
 
 /// A snapshot that is being written.
 pub(crate) struct Writer {
-    out: Out,
+    pipeline: Pipeline,
     entries: u64,
     digester: Digester,
     /// The body of the frame that is being filled, and the first key in it.
@@ -23,18 +23,18 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(out: Out, salt: u32, form: Form) -> Writer {
+    pub(super) fn new(pipeline: Pipeline, salt: u32, form: Form) -> Writer {
         let place = Place { salt, link: salt, seq: 0, durable: 0 };
         let index = (form == Form::Indexed).then(Builder::default);
-        Writer { out, entries: 0, digester: Digester::default(), body: Vec::new(), first: Vec::new(), place, index }
+        Writer { pipeline, entries: 0, digester: Digester::default(), body: Vec::new(), first: Vec::new(), place, index }
     }
 
-    /// Adds the entry that is next in key order.
+    /// Adds the next entry in key order.
     pub(crate) fn add(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
         let entry = OpRef { key, value: Some(value) };
         if self.body.len() + entry.encoded_len() > BLOCK_BYTES {
             self.close_block();
-            self.out.hand_over()?;
+            self.pipeline.hand_over()?;
         }
         self.entries += 1;
         self.digester.add(key, value);
@@ -54,32 +54,32 @@ impl Writer {
         let mut before = Vec::with_capacity(entry.encoded_len() - value.len());
         entry.encode_head(&mut before);
         self.place.seq += 1;
-        let (offset, len) = (self.out.len(), entry.encoded_len());
+        let (offset, len) = (self.pipeline.len(), entry.encoded_len());
         let body_check = crc(crc(self.place.salt, &before), value);
         let (head, check) = record::encode_head(self.place, Kind::ENTRIES, len, body_check);
         self.place.link = check;
-        self.out.end().extend_from_slice(&head);
-        self.out.end().extend_from_slice(&before);
-        self.out.append(value)?;
+        self.pipeline.end().extend_from_slice(&head);
+        self.pipeline.end().extend_from_slice(&before);
+        self.pipeline.append(value)?;
         if let Some(index) = &mut self.index {
-            index.block(entry.key, block_ref(offset, len, check));
+            index.block(entry.key, Ref::to_block(offset, len, check));
             self.write_index();
         }
         Ok(())
     }
 
-    /// Ends the frames. Returns them with what the header has to say of them.
-    pub(super) fn finish(mut self, header: Header) -> (Out, Header) {
+    /// Ends the frames. Returns the header that describes them.
+    pub(super) fn finish(mut self, header: Header) -> (Pipeline, Header) {
         self.close_block();
         self.finish_index();
         let header = Header {
             entries: self.entries,
-            data_len: self.out.len() - super::HEADER_BYTES as u64,
+            data_len: self.pipeline.len() - HEADER_BYTES as u64,
             digest: self.digester.digest(),
             root: self.index.map(|index| index.root().expect("all of it is placed")),
             ..header
         };
-        (self.out, header)
+        (self.pipeline, header)
     }
 
     pub(super) fn close_block(&mut self) {
@@ -113,9 +113,9 @@ impl Writer {
     }
 
     pub(super) fn frame(&mut self, kind: Kind, body: &[u8]) -> Ref {
-        let offset = self.out.len();
+        let offset = self.pipeline.len();
         let body = Body::new(body, self.place.salt);
-        self.place.link = record::encode(self.out.end(), self.place, kind, &body);
-        block_ref(offset, body.bytes.len(), self.place.link)
+        self.place.link = record::encode(self.pipeline.end(), self.place, kind, &body);
+        Ref::to_block(offset, body.bytes.len(), self.place.link)
     }
 }

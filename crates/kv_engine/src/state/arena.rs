@@ -1,45 +1,47 @@
 //! [`Arena`]: the bytes of the short entries of a shard.
 //!
-//! Most entries are short. Each stands behind the one before it, without an allocation of its own:
+//! Most entries are short. They are stored one behind the other, without an allocation for each:
 //!
 //! ```text
 //! entry := key length: u16  value length: u16  key  value  zeros up to a whole number of 64-bit words
 //! ```
 //!
-//! Blocks have [`BLOCK_WORDS`] words, the first ones fewer, as the pieces have of which the memory consists. An entry that does not fit the place of the one it replaces goes to the end of the current block, and the old place
-//! is dead. When too many words are dead, the block with the fewest live ones is emptied into the current one and used
-//! again, so that memory stays within a quarter of what lives, and no single write moves more than one block.
+//! Blocks have [`BLOCK_WORDS`] words; the first ones have fewer, like the first pieces of the [`WordArray`]. A value of
+//! another length goes to the end of the current block, and the words of the old entry are dead. When too many words
+//! are dead, the live entries of the block with the fewest of them move to the current block, and the emptied block is
+//! used again. So dead words stay within a quarter of the live ones, and no single write moves more than one block.
 //!
-//! As in the index, a reader may look while a writer works: what it reads may be nonsense then, but it is read.
+//! As in the index, readers may read while the writer works. They may then see nonsense, but only memory of the arena.
 
 use super::index::{Place, Torn};
-use super::words::{Word, Words};
+use super::word_array::{Word, WordArray};
 use std::sync::atomic::Ordering::Relaxed;
 
-/// An entry is in one block. Twice what the longest one needs, and a power of two.
+/// Words in a block: a power of two, twice as many as the longest entry needs. An entry lies in one block.
 pub(super) const BLOCK_WORDS: usize = 1 << BLOCK_BITS;
 const BLOCK_BITS: u32 = 10;
-/// So many words has the first block, and the second; the next ones have twice as many each.
+/// The first block has `1 << FIRST` words, and so has the second. Each of the next ones has twice as many as the one
+/// before.
 const FIRST: u32 = 6;
-/// Blocks that are shorter than the others.
+/// The number of blocks that are shorter than the others.
 const SMALL_BLOCKS: usize = (BLOCK_BITS - FIRST) as usize + 1;
-/// So long is what a place can say.
+/// The words that a place can address.
 const MOST_WORDS: usize = 1 << 31;
 /// The longest entry that goes into a block, in bytes.
 pub(super) const SHORT_BYTES: usize = 1 << 10;
 const WORD_BYTES: usize = size_of::<u64>();
-/// What most values fit into.
+/// Most values fit into this many words.
 const USUAL_WORDS: usize = 16;
 const HEAD_BYTES: usize = 4;
-/// So many words may be dead in any shard.
+/// This many words may be dead in any shard.
 const DEAD_WORDS: usize = 8 * BLOCK_WORDS;
 
 #[derive(Debug, Default)]
 pub(super) struct Arena {
-    words: Words<FIRST>,
+    words: WordArray<FIRST>,
 }
 
-/// What only the writer needs.
+/// State that only the writer needs.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
     blocks: Vec<Block>,
@@ -49,7 +51,7 @@ pub(super) struct Blocks {
     free: Vec<usize>,
     live: usize,
     dead: usize,
-    /// The bytes of an entry on their way.
+    /// The bytes of an entry that is being stored.
     bytes: Vec<u8>,
 }
 
@@ -86,10 +88,10 @@ fn block_of(place: Place) -> usize {
     }
 }
 
-/// An entry, maybe torn.
+/// An entry. Without the lock it may be torn.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry<'a> {
-    /// Those of the entry, and what is behind it.
+    /// From the first word of the entry to the end of the piece.
     words: &'a [Word],
     key_len: usize,
     value_len: usize,
@@ -103,7 +105,7 @@ fn words_for(key_len: usize, value_len: usize) -> usize {
     (HEAD_BYTES + key_len + value_len).div_ceil(WORD_BYTES)
 }
 
-/// The first eight bytes, zeros behind them where there are fewer.
+/// The first eight bytes as a number. If there are fewer, zeros follow them.
 fn word(bytes: &[u8]) -> u64 {
     bytes
         .first_chunk()
@@ -120,8 +122,8 @@ impl Entry<'_> {
         self.value_len
     }
 
-    /// Whether the key is this one. A chain of few instructions, without a loop over bytes: the fewer there are, the more lookups
-    /// the processor has under way at a time.
+    /// Whether the key is this one. Few instructions, without a loop over bytes: the fewer there are, the more lookups
+    /// the processor can work on at a time.
     #[inline]
     pub(super) fn is_of(&self, key: &[u8]) -> bool {
         if self.key_len != key.len() {
@@ -135,16 +137,16 @@ impl Entry<'_> {
         same && (rest.is_empty() || self.ends_with(key, rest))
     }
 
-    /// Whether the key ends as `key` does, of which `rest` are less than eight bytes.
+    /// Whether the key ends like `key`; `rest` is the less than eight bytes at its end that do not fill a word.
     fn ends_with(&self, key: &[u8], rest: &[u8]) -> bool {
         match key.last_chunk() {
             Some(last) => self.eight(HEAD_BYTES + key.len() - WORD_BYTES) == u64::from_le_bytes(*last),
-            // A short key, and behind it the value.
+            // The key is shorter than a word, and the value follows it in the same word.
             None => (self.eight(HEAD_BYTES) ^ word(rest)) << (u64::BITS as usize - 8 * rest.len()) == 0,
         }
     }
 
-    /// Eight bytes from this one on, zeros where memory ends.
+    /// The eight bytes from this one on, with zeros behind the end of the memory.
     #[inline]
     fn eight(&self, at: usize) -> u64 {
         let word = |at: usize| self.words.get(at).map_or(0, |word| word.load(Relaxed));
@@ -152,14 +154,14 @@ impl Entry<'_> {
         word(first) >> shift | word(first + 1) << 1 << (u64::BITS as usize - 1 - shift)
     }
 
-    /// Calls `see` with a copy of the value, if `is_right` when the copy has been made.
+    /// Copies the value, and calls `see` with the copy if `is_right` then says that it is not torn.
     #[inline]
     pub(super) fn copied<T>(&self, is_right: impl FnOnce() -> bool, see: impl FnOnce(&[u8]) -> T) -> Option<T> {
         let from = HEAD_BYTES + self.key_len;
         let (first, offset) = (from / WORD_BYTES, from % WORD_BYTES);
         let words = self.words.get(first..)?;
         let see = |copy: &[u64]| bytemuck::cast_slice(copy).get(offset..offset + self.value_len).map(see);
-        // A usual length is copied without a loop, together with some of what is behind the value.
+        // A value of usual length is copied without a loop, together with some bytes behind it.
         if let Some(words) = words.first_chunk::<USUAL_WORDS>()
             && offset + self.value_len <= USUAL_WORDS * WORD_BYTES
         {
@@ -186,23 +188,23 @@ impl Arena {
         Ok(Entry { words, key_len, value_len })
     }
 
-    /// What nobody else changes meanwhile.
+    /// An entry that no other thread changes.
     pub(super) fn entry(&self, place: Place) -> Entry<'_> {
-        self.get(place).expect("nobody else writes")
+        self.get(place).expect("no other thread writes")
     }
 
     pub(super) fn key(&self, place: Place, out: &mut Vec<u8>) {
         self.entry(place).key_to(out);
     }
 
-    /// `None`: there is no place left that has a number.
+    /// Adds an entry. `None`: all places that a number can name are used.
     pub(super) fn add(&self, blocks: &mut Blocks, key: &[u8], value: &[u8]) -> Option<Place> {
         let place = self.take(blocks, words_for(key.len(), value.len()))?;
         self.fill(blocks, place, key, value);
         Some(place)
     }
 
-    /// Overwrites a value in place, where it has the length of the new one.
+    /// Overwrites a value in place if it has the length of the new one. Says whether it did.
     pub(super) fn overwrite(&self, blocks: &mut Blocks, place: Place, key: &[u8], value: &[u8]) -> bool {
         let fits = self.entry(place).value_len == value.len();
         if fits {
@@ -224,7 +226,7 @@ impl Arena {
         }
     }
 
-    /// A place for so many words.
+    /// A place for `len` words.
     fn take(&self, blocks: &mut Blocks, len: usize) -> Option<Place> {
         let has_room =
             |blocks: &Blocks, number: usize| blocks.blocks.get(number).is_some_and(|block| block.used + len <= extent(number).1);
@@ -247,7 +249,7 @@ impl Arena {
         Some(Place(u32::try_from(at).expect("31 bits")))
     }
 
-    /// One block more, which is the current one.
+    /// Adds a block and makes it the current one.
     fn add_block(&self, blocks: &mut Blocks) -> Option<()> {
         let number = blocks.blocks.len();
         let (at, len) = extent(number);
@@ -259,7 +261,7 @@ impl Arena {
         Some(())
     }
 
-    /// The entry is not used any more.
+    /// Marks the words of an entry as dead.
     pub(super) fn remove(&self, blocks: &mut Blocks, place: Place) {
         let (number, len) = (block_of(place), self.entry(place).len());
         let block = &mut blocks.blocks[number];
@@ -271,9 +273,9 @@ impl Arena {
         }
     }
 
-    /// Empties one block, where there is too much that is dead. `slot` finds the entry with this key at this place, if it is in
-    /// use, and is told where it has gone.
-    pub(super) fn tidy(&self, blocks: &mut Blocks, mut moved: impl FnMut(&[u8], Place, &mut dyn FnMut() -> Place)) {
+    /// Empties one block if too many words are dead. Calls `moved` with the key and the place of each entry in it. If
+    /// the entry is in use, `moved` calls the function it gets, which moves the entry and returns the new place.
+    pub(super) fn compact(&self, blocks: &mut Blocks, mut moved: impl FnMut(&[u8], Place, &mut dyn FnMut() -> Place)) {
         let Some(victim) = blocks.victim() else { return };
         let mut key = Vec::new();
         let (mut at, _) = extent(victim);
@@ -284,7 +286,7 @@ impl Arena {
             let len = entry.len();
             entry.key_to(&mut key);
             moved(&key, place, &mut || {
-                let to = self.take(blocks, len).expect("a block was emptied before");
+                let to = self.take(blocks, len).expect("there is always a block that was emptied");
                 let new = self.words.from(to.0 as usize).expect("taken");
                 new[..len].iter().zip(entry.words).for_each(|(new, old)| new.store(old.load(Relaxed), Relaxed));
                 blocks.blocks[victim].live -= len;
@@ -303,7 +305,7 @@ impl Blocks {
     fn go_on_with(&mut self, number: usize) {
         let before = std::mem::replace(&mut self.current, number);
         if before != number && self.blocks[before].used == 0 {
-            self.free.push(before); // too short for one entry, not for another
+            self.free.push(before); // too short for this entry, but not for a shorter one
         }
     }
 
@@ -316,7 +318,7 @@ impl Blocks {
         }
     }
 
-    /// The block to empty, when too much is dead.
+    /// The block to empty, if too many words are dead.
     fn victim(&self) -> Option<usize> {
         if self.dead <= DEAD_WORDS.max(self.live / 4) {
             return None;
@@ -331,7 +333,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blocks_follow_each_other_and_no_piece_of_memory_ends_in_one() {
+    fn blocks_follow_each_other_and_each_lies_in_one_piece_of_memory() {
         let mut next = 0;
         for number in 0..100 {
             let (at, len) = extent(number);
@@ -347,7 +349,7 @@ mod tests {
         assert!(SHORT_BYTES.div_ceil(WORD_BYTES) * 2 <= BLOCK_WORDS);
     }
 
-    /// Entries that are too long for the block at hand leave it to shorter ones.
+    /// A block that is too short for an entry is used later for shorter ones.
     #[test]
     fn short_entries_find_the_blocks_that_long_ones_passed_over() {
         let (arena, mut blocks) = (Arena::default(), Blocks::default());

@@ -1,23 +1,24 @@
-//! Filling a map that nobody else sees yet, by several threads without a lock: each has shards of its own.
+//! Fills a map that no other thread sees yet, by several threads without a lock: each has shards of its own.
 
 use super::OpRef;
-use super::map::{Aligned, Hash, Hasher, Map, SHARDS};
+use super::key_hash::{KeyHash, KeyHasher, SHARDS};
+use super::map::{Aligned, Map};
 
-/// Says where the entries of a map belong.
+/// Says which part of a map a key belongs to.
 pub(crate) struct Router<'a> {
-    hasher: &'a Hasher,
+    hasher: &'a KeyHasher,
     parts: usize,
 }
 
 /// Some of the shards of a map.
 pub(crate) struct Part<'a> {
-    hasher: &'a Hasher,
+    hasher: &'a KeyHasher,
     shards: &'a mut [Aligned],
     first: usize,
 }
 
 impl Map {
-    /// Takes the map apart. Which part a key belongs to never changes.
+    /// Splits the map into parts. A key always belongs to the same part.
     pub(crate) fn split(&mut self, parts: usize) -> (Router<'_>, Vec<Part<'_>>) {
         assert!((1..=SHARDS).contains(&parts), "{parts} parts of {SHARDS} shards");
         let Map { hasher, shards, .. } = self;
@@ -54,7 +55,7 @@ impl Part<'_> {
 
     /// Applies one operation, whose key has this hash.
     pub(crate) fn apply(&mut self, hash: u64, op: OpRef<'_>) {
-        let hash = Hash { hash, hasher: self.hasher };
+        let hash = KeyHash { hash, hasher: self.hasher };
         self.shards[hash.shard() - self.first].0.apply_alone(hash, op.key, op.value);
     }
 }

@@ -1,7 +1,7 @@
 //! [`Index`]: where the entries of a shard are, by the hashes of their keys.
 //!
-//! A hash table whose buckets are cache lines, so that most lookups touch one (CLHT: David, Guerraoui and Trigonakis, Asynchronized
-//! Concurrency, ASPLOS 2015):
+//! A hash table whose buckets are cache lines, so that most lookups touch one (CLHT: David, Guerraoui and Trigonakis,
+//! Asynchronized Concurrency, ASPLOS 2015):
 //!
 //! ```text
 //! line := slot ×7  link         each 64 bits
@@ -9,28 +9,29 @@
 //! link := number of the line in which the bucket goes on + 1; zero when it does not
 //! ```
 //!
-//! Slots are filled from the first one on without gaps. The table grows by one bucket at a time (linear hashing: Litwin,
-//! VLDB 1980), so that no single write pays for all of it: when there are more than [`FILL`] entries for a bucket, the
-//! next bucket in turn hands those of its entries to a new one whose hashes have one bit more. It does not shrink.
+//! Slots are filled from the first one on, without gaps. The table grows by one bucket at a time (linear hashing:
+//! Litwin, VLDB 1980), so no single write pays for all of the growth. When there are more than [`FILL`] entries per
+//! bucket, the next bucket is split: the entries whose hashes have one more bit set move to a new bucket. The table
+//! does not shrink.
 //!
-//! Readers may look while a writer works. What they see may be nonsense then, but they come to an end.
+//! Readers may read while the writer works. They may then see nonsense, but every lookup ends.
 
-use super::words::{CACHE_LINE, Word, Words};
+use super::word_array::{CACHE_LINE, Word, WordArray};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Slots in a line.
 const SLOTS: usize = CACHE_LINE - 1;
 const LINK: usize = SLOTS;
-/// Entries for a bucket, before there is one more.
+/// Entries per bucket; above this, the table grows by one bucket.
 const FILL: usize = 4;
-/// One line.
+/// The first piece of an array holds one line.
 const FIRST: u32 = 3;
-/// A reader who has seen so many lines of one bucket should look under the lock.
+/// A reader that has seen this many lines of one bucket gives up and takes the lock.
 const MANY_LINES: usize = 1000;
 
 type Line = [Word; CACHE_LINE];
 
-/// What was seen makes no sense: somebody is writing.
+/// A lookup saw words that make no sense, because a thread is writing.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Torn;
 
@@ -47,20 +48,21 @@ pub(super) struct Slot<'a> {
 
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    lines: Words<FIRST>,
-    more_lines: Words<FIRST>,
+    lines: WordArray<FIRST>,
+    more_lines: WordArray<FIRST>,
     /// Number of buckets; none before the first entry.
     buckets: Word,
-    /// The next power of two, less one. Beside it, because many processors count leading zeros slowly.
+    /// The next power of two of `buckets`, less one. Stored, because many processors count leading zeros slowly.
     mask: Word,
 }
 
-/// What only the writer needs.
+/// State that only the writer needs.
 #[derive(Debug, Default)]
 pub(super) struct Growth {
     entries: usize,
-    /// Lines in `more_lines` that were ever used, and those of them that are not now.
+    /// Lines of `Index::more_lines` that were ever used.
     more_lines: usize,
+    /// Those of them that are not in use now.
     free: Vec<usize>,
     moving: Vec<u64>,
 }
@@ -86,13 +88,13 @@ fn place_of(slot: u64) -> Place {
 }
 
 impl Slot<'_> {
-    /// The entry has moved.
+    /// Notes that the entry has moved.
     pub(super) fn set(&self, place: Place) {
         self.word.store(pack(half_of(self.word.load(Relaxed)), place), Relaxed);
     }
 }
 
-/// The bucket for a hash, of so many: its lowest bits, and one bit less where that one does not exist yet.
+/// The number of the bucket for a hash: its lowest bits, and one bit less if that bucket does not exist yet.
 #[inline]
 fn bucket(half: u32, buckets: usize, mask: usize) -> usize {
     let bucket = half as usize & mask;
@@ -101,7 +103,7 @@ fn bucket(half: u32, buckets: usize, mask: usize) -> usize {
 
 impl Index {
     #[inline]
-    fn line(words: &Words<FIRST>, number: usize) -> Option<&Line> {
+    fn line(words: &WordArray<FIRST>, number: usize) -> Option<&Line> {
         words.from(number * CACHE_LINE)?.first_chunk()
     }
 
@@ -120,7 +122,8 @@ impl Index {
         }
     }
 
-    /// Calls `see` for the entries that have this hash until it answers with something; maybe for one that there is not.
+    /// Calls `see` for the entries that have this hash, until it returns something. While a thread writes, it may be
+    /// called for an entry that does not exist.
     #[inline]
     pub(super) fn find<T>(&self, half: u32, mut see: impl FnMut(Place) -> Result<Option<T>, Torn>) -> Result<Option<T>, Torn> {
         let Some(mut line) = self.bucket_line(half)? else { return Ok(None) };
@@ -141,16 +144,16 @@ impl Index {
         Err(Torn)
     }
 
-    /// The lines of a bucket, for the writer and those whom it waits for.
+    /// The lines of a bucket. Only while no other thread writes.
     fn chain<'a>(&'a self, first: Option<&'a Line>) -> impl Iterator<Item = &'a Line> {
-        std::iter::successors(first, |line| self.next(line).expect("nobody else writes"))
+        std::iter::successors(first, |line| self.next(line).expect("no other thread writes"))
     }
 
     fn chain_of(&self, half: u32) -> impl Iterator<Item = &Line> {
-        self.chain(self.bucket_line(half).expect("nobody else writes"))
+        self.chain(self.bucket_line(half).expect("no other thread writes"))
     }
 
-    /// The slot of the entry for which `is_it`, while nobody else writes.
+    /// The slot of the entry for which `is_it` is true. Only while no other thread writes.
     pub(super) fn slot(&self, half: u32, mut is_it: impl FnMut(Place) -> bool) -> Option<Slot<'_>> {
         for line in self.chain_of(half) {
             for word in &line[..SLOTS] {
@@ -163,7 +166,7 @@ impl Index {
         None
     }
 
-    /// All entries, while nobody else writes.
+    /// The places of all entries. Only while no other thread writes.
     pub(super) fn places(&self) -> impl Iterator<Item = Place> {
         let buckets = 0..self.buckets.load(Relaxed) as usize;
         let lines = buckets.flat_map(|number| self.chain(Self::line(&self.lines, number)));
@@ -188,15 +191,15 @@ impl Index {
             growth.more_lines += 1;
             growth.more_lines - 1
         });
-        assert!(self.more_lines.reach(number * CACHE_LINE), "memory has an end before");
+        assert!(self.more_lines.reach(number * CACHE_LINE), "memory runs out before");
         let line = Self::line(&self.more_lines, number).expect("reached");
         line[0].store(slot, Relaxed);
         last[LINK].store(number as u64 + 1, Relaxed);
     }
 
-    /// One bucket more, which takes over from another.
+    /// Adds a bucket, which takes over entries of another one.
     fn add_bucket(&self, growth: &mut Growth, buckets: usize) {
-        assert!(self.lines.reach(buckets * CACHE_LINE), "memory has an end before");
+        assert!(self.lines.reach(buckets * CACHE_LINE), "memory runs out before");
         let mut moving = std::mem::take(&mut growth.moving);
         if buckets > 0 {
             let from = buckets - (buckets + 1).next_power_of_two() / 2;
@@ -210,7 +213,7 @@ impl Index {
         growth.moving = moving;
     }
 
-    /// Takes everything out of a bucket.
+    /// Removes all entries from a bucket.
     fn empty(&self, growth: &mut Growth, bucket: usize, out: &mut Vec<u64>) {
         let mut line = Self::line(&self.lines, bucket).expect("a bucket that exists");
         loop {
@@ -225,12 +228,12 @@ impl Index {
         }
     }
 
-    /// The last slot of its bucket takes its place.
-    pub(super) fn remove(&self, growth: &mut Growth, half: u32, gone: Place) {
+    /// Removes an entry. The last slot of its bucket fills the gap.
+    pub(super) fn remove(&self, growth: &mut Growth, half: u32, removed: Place) {
         let (mut before_last, mut last, mut hole) = (None, None, None);
         for line in self.chain_of(half) {
             before_last = last.replace(line);
-            hole = hole.or_else(|| line[..SLOTS].iter().find(|word| word.load(Relaxed) == pack(half, gone)));
+            hole = hole.or_else(|| line[..SLOTS].iter().find(|word| word.load(Relaxed) == pack(half, removed)));
         }
         let (last, hole) = (last.expect("its bucket"), hole.expect("an entry of the index"));
         let used = last[..SLOTS].iter().take_while(|word| word.load(Relaxed) != 0).count();
@@ -245,8 +248,8 @@ impl Index {
     }
 }
 
-/// One bit for each slot that has this hash, empty ones if it is zero. Without a branch: the processor would guess wrong about it most of the time, and whatever it
-/// has begun for the lookups behind this one would be lost.
+/// One bit for each slot that has this hash. If the hash is zero, empty slots match too. There is no branch, because
+/// the processor would mispredict it most of the time and discard the lookups that it has begun behind this one.
 #[inline]
 fn matches(line: &Line, half: u32) -> u32 {
     line[..SLOTS].iter().enumerate().fold(0, |matches, (at, word)| matches | u32::from(half_of(word.load(Relaxed)) == half) << at)
@@ -258,7 +261,7 @@ fn line_end(line: &Line) -> Option<&Word> {
 }
 
 trait SwapPlain {
-    /// Two plain accesses: only the writer changes words, and it is one.
+    /// Two plain accesses are enough, because only one thread writes.
     fn swap_plain(&self, new: u64) -> u64;
 }
 
@@ -284,7 +287,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(200))]
 
-        /// Few different hashes, so that buckets have many lines, and many; entries come, go and move.
+        /// Entries come, go and move, with few different hashes, so that buckets have many lines, and with many.
         #[test]
         fn the_index_holds_what_was_put_into_it(
             spread in prop_oneof![Just(3_u32), Just(40), Just(u32::MAX)],
@@ -326,7 +329,7 @@ mod tests {
         }
     }
 
-    /// One bucket after the other has twice as many, and each entry is where its hash says.
+    /// One bucket after the other is split in two, and each entry is where its hash says.
     #[test]
     fn buckets_are_split_in_turn() {
         for buckets in 1..100 {

@@ -1,15 +1,15 @@
-//! [`Key`]: bytes, kept in place when they are few.
+//! [`Key`]: the bytes of a key, stored in place if they are few.
 //!
-//! Most keys are short. Kept inside the map's own nodes they cost no allocation of their own, and a
-//! comparison on the way down the tree touches no other memory. With a million piped puts of random
-//! keys this takes a fifth off the processor time of the whole, compared with keys that are boxed.
+//! Most keys are short. Stored in the nodes of a tree they need no allocation, and a comparison on the way down the
+//! tree touches no other memory. A million piped puts of random keys take a fifth less processor time in total than
+//! with boxed keys.
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::ops::Deref;
 
-/// What fits beside the length and the tag in the space of a fat pointer and one more word.
+/// The bytes that fit into three words beside the length and the tag.
 const SHORT_BYTES: usize = 22;
 
 #[derive(Clone)]
@@ -43,7 +43,7 @@ impl Deref for Key {
     }
 }
 
-/// Compared and looked up as the bytes it stands for.
+/// Keys are compared and looked up like their bytes.
 impl Borrow<[u8]> for Key {
     fn borrow(&self) -> &[u8] {
         self
@@ -65,8 +65,8 @@ impl PartialOrd for Key {
 }
 
 impl Ord for Key {
-    /// Two short keys, whose bytes end in zeros, are compared by three numbers instead of a loop
-    /// over bytes; where those are equal the shorter one is the smaller.
+    /// Two short keys, padded with zeros, are compared as three numbers, without a loop over bytes. If those are equal,
+    /// the shorter key is the smaller one.
     fn cmp(&self, other: &Key) -> Ordering {
         match (self, other) {
             (Key::Short { len: a_len, bytes: a }, Key::Short { len: b_len, bytes: b }) => {
@@ -77,7 +77,7 @@ impl Ord for Key {
     }
 }
 
-/// The bytes as numbers that order as they do. The last two overlap.
+/// The bytes as numbers that have the same order. The last two overlap.
 fn words(bytes: &[u8; SHORT_BYTES]) -> [u64; 3] {
     let word = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
     [word(0), word(8), word(SHORT_BYTES - 8)]
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_of_every_length_are_and_order_as_their_bytes() {
+    fn keys_of_every_length_equal_and_order_like_their_bytes() {
         let mut all: Vec<Vec<u8>> = (0..60).map(|len| vec![7; len]).collect();
         all.extend((0..60).map(|len| [&vec![7; len][..], &[0]].concat()));
         all.sort();

@@ -1,98 +1,38 @@
 //! [`Map`]: the engine's state, read and written by many threads.
 //!
-//! Entries are spread over [shards](super::shard) by a hash of the key. Readers of short entries take no lock; the others
-//! take that of their shard, which is held for one lookup or one write: no sync and no checkpoint is ever waited for under
-//! one. The hash is foldhash under two random numbers, new for each map and seeded by the system's randomness, so nobody can
-//! choose keys beforehand that fall into one shard or one chain. (Who measures the time of many lookups could learn the numbers; SipHash
-//! would keep even those out, with two hundred instructions for each key, for which a lookup of a scattered key takes three times as
-//! long.)
+//! A hash of the key chooses one of the [shards](super::shard). Readers of short entries take no lock. Other readers
+//! take the lock of their shard. It is held for one lookup or one write, and never while a thread waits for a sync or a
+//! checkpoint.
 //!
-//! Whoever wants keys in order pays for the order: it is made at the first scan and kept from then on, a
-//! scan first putting the keys in their places that came since the one before. A store that is never
-//! scanned, as most are, has none.
+//! Only scans need the keys in order. The first scan makes the ordered set of keys. From then on the shards record
+//! which keys come and go, and the next scan brings the set up to date. Most stores are never scanned, and have no
+//! ordered set.
 
-use super::shard::{Fresh, Reading, Shard, Writing};
+use super::key_hash::{KeyHasher, SHARDS};
+use super::shard::{KeyChanges, Reading, Shard, Writing};
 use super::{Digest, Digester, Key, OpRef, Value, decode_one};
 use crate::sync::Mutex;
-use foldhash::SharedSeed;
-use foldhash::quality::FoldHasher;
 use std::collections::BTreeSet;
-use std::fmt;
-use std::hash::{BuildHasher, Hasher as _, RandomState};
 use std::ops::Bound;
 use std::sync::PoisonError;
 
-pub(super) const SHARDS: usize = 64;
-/// These bits of a hash choose the shard; the shard's index uses the lower half.
-const SHARD_SHIFT: u32 = 40;
-
-/// A shard on cache lines of its own.
+/// A shard that shares no cache line with another one.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(super) struct Aligned(pub(super) Shard);
 
-/// Two random numbers; no two maps have the same.
-pub(super) struct Hasher {
-    seed: u64,
-    shared: SharedSeed,
-}
-
-impl Default for Hasher {
-    fn default() -> Hasher {
-        let random = RandomState::new();
-        Hasher { seed: random.hash_one(0), shared: SharedSeed::from_u64(random.hash_one(1)) }
-    }
-}
-
-impl fmt::Debug for Hasher {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Hasher(secret)")
-    }
-}
-
-impl Hasher {
-    pub(super) fn hash(&self, key: &[u8]) -> Hash<'_> {
-        let mut hasher = FoldHasher::with_seed(self.seed, &self.shared);
-        hasher.write(key);
-        Hash { hash: hasher.finish(), hasher: self }
-    }
-}
-
-/// The hash of a key, and what made it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Hash<'a> {
-    pub(super) hash: u64,
-    pub(super) hasher: &'a Hasher,
-}
-
-impl Hash<'_> {
-    pub(super) fn shard(self) -> usize {
-        (self.hash >> SHARD_SHIFT) as usize % SHARDS
-    }
-
-    /// The lower half.
-    pub(super) fn half(self) -> u32 {
-        self.hash as u32
-    }
-
-    /// That of another key.
-    pub(super) fn of(&self, key: &[u8]) -> Hash<'_> {
-        self.hasher.hash(key)
-    }
-}
-
 #[derive(Debug)]
 pub(crate) struct Map {
-    pub(super) hasher: Hasher,
+    pub(super) hasher: KeyHasher,
     pub(super) shards: Box<[Aligned]>,
-    /// The keys in order, as of the last scan. Locked before any shard is.
+    /// The keys in order, as of the last scan. Locked before any shard.
     order: Mutex<Option<BTreeSet<Key>>>,
 }
 
 impl Default for Map {
     fn default() -> Map {
         let shards = std::iter::repeat_with(Aligned::default).take(SHARDS).collect();
-        Map { hasher: Hasher::default(), shards, order: Mutex::new(None) }
+        Map { hasher: KeyHasher::default(), shards, order: Mutex::new(None) }
     }
 }
 
@@ -134,7 +74,7 @@ impl Map {
         self.write(hash.shard()).apply(hash, op.key, op.value);
     }
 
-    /// Applies a write whose body this program encoded: all of it at once, for every reader.
+    /// Applies a write whose body this program encoded. Every reader sees all of it or nothing.
     pub(crate) fn apply_write(&self, mut body: &[u8]) {
         let mut next = || (!body.is_empty()).then(|| decode_one(&mut body).expect("encoded by this program"));
         let Some(first) = next() else { return };
@@ -142,7 +82,7 @@ impl Map {
         self.apply_ops([first, second].into_iter().chain(std::iter::from_fn(next)));
     }
 
-    /// Applies these operations, values all of them: all at once, for every reader.
+    /// Applies these operations, all of them puts of tagged values. Every reader sees all of them or none.
     pub(crate) fn apply_tagged(&self, ops: &[(&[u8], Vec<u8>)]) {
         self.apply_ops(ops.iter().map(|(key, value)| OpRef { key, value: Some(value) }));
     }
@@ -153,7 +93,7 @@ impl Map {
         let mut touched = [false; SHARDS];
         ops.iter().for_each(|(hash, _)| touched[hash.shard()] = true);
         for shard in (0..SHARDS).filter(|&shard| touched[shard]) {
-            guards[shard] = Some(self.write(shard)); // always in this order, so that two writers cannot block each other
+            guards[shard] = Some(self.write(shard)); // always in this order, so that two writers cannot deadlock
         }
         for (hash, op) in ops {
             guards[hash.shard()].as_mut().expect("locked above").apply(hash, op.key, op.value);
@@ -175,22 +115,22 @@ impl Map {
         digester.digest()
     }
 
-    /// At most `count` entries whose keys begin with `prefix`, in order, those from `from` on.
+    /// The entries from `from` on whose keys begin with `prefix`, in order, `count` at most.
     pub(crate) fn range(&self, from: Bound<&[u8]>, prefix: &[u8], count: usize) -> Vec<(Key, Value)> {
         let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         let order = self.in_order(&mut order);
         let keys = order.range::<[u8], _>((from, Bound::Unbounded)).take_while(|key| key.starts_with(prefix));
-        // A key may have gone since it was put in order.
+        // A key may have been deleted since the order was brought up to date.
         keys.filter_map(|key| Some((key.clone(), self.get(key)?))).take(count).collect()
     }
 
     /// Brings the order up to date.
     fn in_order<'a>(&self, order: &'a mut Option<BTreeSet<Key>>) -> &'a BTreeSet<Key> {
-        let known = order.as_mut().is_some_and(|keys| (0..SHARDS).all(|shard| self.catch_up(shard, keys)));
-        if !known {
+        let is_current = order.as_mut().is_some_and(|keys| (0..SHARDS).all(|shard| self.catch_up(shard, keys)));
+        if !is_current {
             let listed = |shard: usize| {
                 let mut shard = self.write(shard);
-                *shard.fresh() = Fresh::Noted(Vec::new());
+                *shard.changes() = KeyChanges::Recorded(Vec::new());
                 shard.keys()
             };
             *order = Some((0..SHARDS).flat_map(listed).collect());
@@ -198,13 +138,14 @@ impl Map {
         order.as_ref().expect("just made")
     }
 
-    /// Takes over what came and went in one shard. `false`: that is not known.
+    /// Applies to `keys` the keys that came and went in one shard. `false`: they were not recorded.
     fn catch_up(&self, shard: usize, keys: &mut BTreeSet<Key>) -> bool {
-        if matches!(self.read(shard).fresh(), Fresh::Noted(fresh) if fresh.is_empty()) {
+        if matches!(self.read(shard).changes(), KeyChanges::Recorded(changes) if changes.is_empty()) {
             return true;
         }
-        let Fresh::Noted(fresh) = std::mem::replace(self.write(shard).fresh(), Fresh::Noted(Vec::new())) else { return false };
-        for (key, added) in fresh {
+        let changes = std::mem::replace(self.write(shard).changes(), KeyChanges::Recorded(Vec::new()));
+        let KeyChanges::Recorded(changes) = changes else { return false };
+        for (key, added) in changes {
             if added {
                 keys.insert(key)
             } else {
@@ -240,8 +181,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(300))]
 
-        /// The map holds what the plain ordered one does, and gives it in the same order; scans at any
-        /// time do not disturb it.
+        /// The map holds the same entries as the simple ordered one, in the same order. Scans in between change
+        /// nothing.
         #[test]
         fn the_map_is_the_state(steps in proptest::collection::vec((proptest::collection::vec(op(), 1..5), any::<bool>()), 1..200)) {
             let (map, mut state) = (Map::default(), State::default());
@@ -263,7 +204,7 @@ mod tests {
         }
     }
 
-    /// Values of changing lengths leave dead bytes; they are used again.
+    /// Values of changing lengths leave dead bytes, which are used again.
     #[test]
     fn overwriting_does_not_grow_the_memory_without_end() {
         let map = Map::default();
@@ -282,7 +223,7 @@ mod tests {
         }
     }
 
-    /// Short-lived entries between lasting ones leave no block that is dead as a whole: the lasting ones move.
+    /// Short-lived entries lie between lasting ones, so no block is dead as a whole: the lasting entries are moved.
     #[test]
     fn entries_that_are_moved_together_are_found() {
         let map = Map::default();
@@ -302,8 +243,8 @@ mod tests {
         }
     }
 
-    /// Writers overwrite in place and elsewhere, move what is beside, split buckets, delete; what a reader sees is one
-    /// value as it was written, and a key that always has one is always found.
+    /// The writer overwrites in place and elsewhere, moves other entries, splits buckets, and deletes. A reader always
+    /// sees one whole value as it was written, and always finds a key that always has a value.
     #[test]
     fn readers_beside_a_writer_see_whole_values() {
         const KEYS: u32 = 2000;
@@ -353,8 +294,8 @@ mod tests {
     /// Two maps do not share their random numbers.
     #[test]
     fn keys_that_collide_in_one_map_do_not_in_another() {
-        let (one, other) = (Hasher::default(), Hasher::default());
-        let half = |hasher: &Hasher, n: u32| hasher.hash(&n.to_be_bytes()).half() >> 16;
+        let (one, other) = (KeyHasher::default(), KeyHasher::default());
+        let half = |hasher: &KeyHasher, n: u32| hasher.hash(&n.to_be_bytes()).half() >> 16;
         let together: Vec<u32> = (0..1_000_000).filter(|&n| half(&one, n) == half(&one, 0)).collect();
         assert!(together.len() > 5);
         assert!(together[1..].iter().any(|&n| half(&other, n) != half(&other, 0)));

@@ -1,10 +1,13 @@
-//! [`State`]: the map as a pure function of the writes applied to it; [`Map`]: the same for many threads; and
-//! the bytes of a write.
+//! The state of a store: what its writes, applied in order, make of an empty map. Applying is deterministic: it uses no
+//! clock, no randomness and no file. The same writes give the same state, and the same state gives the same [`Digest`].
 //!
-//! Applying is deterministic: no clock, no randomness, no file. The same writes give the same
-//! state, and the same state gives the same [`Digest`].
+//! There are two maps with the same content. [`State`] is a plain ordered map, simple enough to be trusted: replay
+//! fills it, and tests use it as the model of the engine. [`Map`] is the engine's: hashed, for many threads, with
+//! lookups that take no lock. Stores, snapshots and models are compared by their digests.
 //!
-//! A write is a list of operations, applied all or none; its bytes, the body of a log frame:
+//! # The bytes of a write
+//!
+//! A write is a list of operations. All of them are applied, or none. It is the body of a log frame:
 //!
 //! ```text
 //! put     1  key length: u32  value length: u32  key  value
@@ -15,10 +18,11 @@ mod arena;
 mod bulk;
 mod index;
 mod key;
+mod key_hash;
 mod map;
 mod shard;
 mod tag;
-mod words;
+mod word_array;
 
 pub(crate) use bulk::{Part, Router};
 pub(crate) use key::Key;
@@ -90,14 +94,14 @@ impl fmt::Debug for Value {
     }
 }
 
-/// One operation of a write: a put, or a delete where there is no value.
+/// One operation of a write: a put, or without a value a delete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Op {
     pub(crate) key: Key,
     pub(crate) value: Option<Value>,
 }
 
-/// One operation as it stands in the bytes of a write.
+/// One operation, borrowed from the bytes of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OpRef<'a> {
     pub(crate) key: &'a [u8],
@@ -107,7 +111,7 @@ pub(crate) struct OpRef<'a> {
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
 
-/// Before the key of a put.
+/// The bytes before the key of a put.
 const PUT_HEAD_BYTES: usize = 9;
 /// The longest put.
 pub(crate) const MAX_PUT_BYTES: usize = PUT_HEAD_BYTES + MAX_KEY_BYTES + MAX_VALUE_BYTES;
@@ -133,7 +137,7 @@ impl OpRef<'_> {
         out.extend_from_slice(self.value.unwrap_or_default());
     }
 
-    /// Appends what comes before the value.
+    /// Appends the bytes before the value.
     pub(crate) fn encode_head(self, out: &mut Vec<u8>) {
         let len = |bytes: &[u8]| u32::try_from(bytes.len()).expect("lengths are limited").to_le_bytes();
         out.push(if self.value.is_some() { PUT } else { DELETE });
@@ -155,15 +159,15 @@ impl OpRef<'_> {
     }
 }
 
-/// The operations in the bytes of a write, in order. `None` when the bytes are not a list of
-/// operations within the limits, which behind a checksum means a bug or a forgery.
+/// The operations in the bytes of a write, in order. `None`: the bytes are not a list of operations within the limits.
+/// If their checksum holds, that means a bug or a crafted file.
 pub(crate) fn decode(bytes: &[u8]) -> Option<Vec<OpRef<'_>>> {
     let mut ops = Vec::with_capacity(1);
     decode_each(bytes, |op| ops.push(op))?;
     Some(ops)
 }
 
-/// As [`decode`], one after the other: what `each` got is of no use when the answer is `None`.
+/// As [`decode`], one after the other. If this returns `None`, the operations that `each` got must not be used.
 pub(crate) fn decode_each<'a>(mut bytes: &'a [u8], mut each: impl FnMut(OpRef<'a>)) -> Option<()> {
     if bytes.is_empty() {
         return None;
@@ -178,7 +182,7 @@ pub(crate) fn decode_one<'a>(bytes: &mut &'a [u8]) -> Option<OpRef<'a>> {
     decode_up_to(MAX_VALUE_BYTES, bytes)
 }
 
-/// As [`decode_one`], where a value may have been given a tag.
+/// As [`decode_one`], for a value that may have a tag.
 pub(crate) fn decode_maybe_tagged<'a>(bytes: &mut &'a [u8]) -> Option<OpRef<'a>> {
     decode_up_to(MAX_VALUE_BYTES + 1, bytes)
 }
@@ -211,12 +215,12 @@ fn take_len(bytes: &mut &[u8], min: usize, max: usize) -> Option<usize> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
     map: BTreeMap<Key, Value>,
-    /// Keys and values together.
+    /// The bytes of all keys and values.
     data_bytes: u64,
 }
 
 impl State {
-    /// Applies one operation; says whether the key was there before.
+    /// Applies one operation. Says whether the key was there before.
     pub(crate) fn apply(&mut self, op: Op) -> bool {
         let key_len = op.key.len();
         let new_len = op.value.as_ref().map(|value| key_len + value.len());
@@ -255,10 +259,12 @@ impl State {
     }
 }
 
-/// Sums up a state: equal states have equal digests, whatever writes, batch sizes, snapshots and
-/// restarts led to them. XXH3-128 over `key length: u32, key, value length: u32, value` of each
-/// entry in key order (lengths little-endian). Shown as 32 hexadecimal digits. It tells accidents
-/// apart, not forgeries. From [`Engine::snapshot`](crate::Engine::snapshot).
+/// A checksum of a whole state: equal states have equal digests, no matter which writes, batch sizes, snapshots and
+/// restarts led to them. It finds accidental differences, not deliberate ones. From
+/// [`Engine::snapshot`](crate::Engine::snapshot).
+///
+/// It is XXH3-128 over `key length: u32, key, value length: u32, value` of each entry in key order, lengths
+/// little-endian. Shown as 32 hexadecimal digits.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -286,8 +292,8 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Makes a [`Digest`] from entries that come in key order: to check a copy of a store's entries against the
-/// store, say.
+/// Makes a [`Digest`] from entries that come in key order, for example to compare a copy of a store's entries with the
+/// store.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -313,7 +319,7 @@ impl Digester {
     /// Adds the entry that is next in key order.
     ///
     /// # Panics
-    /// When key or value is longer than any store holds: over 4 GiB.
+    /// If key or value is longer than 4 GiB, which is more than any store holds.
     pub fn add(&mut self, key: &[u8], value: &[u8]) {
         for bytes in [key, value] {
             self.0.update(&u32::try_from(bytes.len()).expect("lengths are limited").to_le_bytes());
@@ -321,7 +327,7 @@ impl Digester {
         }
     }
 
-    /// The digest of what was added so far.
+    /// The digest of the entries that were added so far.
     #[must_use]
     pub fn digest(&self) -> Digest {
         Digest(self.0.digest128())

@@ -1,26 +1,29 @@
-//! One shard of the map: an [index](super::index) of places, and an [arena](super::arena) with the bytes of the entries.
+//! One shard of the map: an [index](super::index) of places, and an [arena](super::arena) with the bytes of the
+//! entries.
 //!
-//! A reader of a short entry takes no lock and changes nothing that others read: it looks, copies, and then asks whether somebody
-//! wrote meanwhile (a sequence lock; in these memory orders: Boehm, Can Seqlocks Get Along with Programming Language Memory
-//! Models?, MSPC 2012). So readers do not slow each other down, and the processor can look for several keys at a time.
+//! A reader of a short entry takes no lock and writes no memory that others read. It finds the entry, copies the value,
+//! and then checks whether a thread has written in between. This is a sequence lock; the memory orders are those of
+//! Boehm, Can Seqlocks Get Along with Programming Language Memory Models?, MSPC 2012. So readers do not slow each other
+//! down, and the processor can work on several lookups at a time.
 //!
-//! - `version` is odd while somebody writes. Only who holds the lock for writing changes it, or any word that readers see.
-//! - What a reader saw counts when `version` was even before and is the same after. Otherwise it looks again, and in the end
-//!   it waits for the lock.
-//! - Memory that readers may see is never given back before the shard is, so whatever they look at is there.
+//! - `version` is odd while a thread writes. Only the holder of the write lock changes it, or any word that readers
+//!   see.
+//! - A reader's result counts if `version` was even before and is the same afterwards. Otherwise the reader tries
+//!   again. After [`READ_ATTEMPTS`] it takes the lock.
+//! - Memory that readers may see is not freed before the whole shard is, so a reader never touches freed memory.
 //!
-//! An entry that is longer than [`SHORT_BYTES`](super::arena::SHORT_BYTES) has its own allocations, and its value is handed out without a copy; its
-//! readers take the lock.
+//! An entry that is longer than [`SHORT_BYTES`](super::arena::SHORT_BYTES) has its own allocations, and its value is
+//! shared instead of copied. Its readers take the lock.
 
 use super::arena::{Arena, Blocks, Entry, is_short};
 use super::index::{Growth, Index, Place, Torn};
-use super::map::Hash;
+use super::key_hash::KeyHash;
 use super::{Key, Value};
 use crate::sync::{AtomicU64, Ordering, RwLock, RwLockReadGuard, RwLockWriteGuard, fence, spin_loop};
 use std::sync::PoisonError;
 
-/// So often a reader looks before it waits.
-const LOOKS: usize = if cfg!(shuttle) { 2 } else { 100 };
+/// A reader without the lock tries this often before it takes the lock.
+const READ_ATTEMPTS: usize = if cfg!(shuttle) { 2 } else { 100 };
 
 #[derive(Debug, Default)]
 pub(super) struct Shard {
@@ -28,7 +31,7 @@ pub(super) struct Shard {
     inner: RwLock<Inner>,
 }
 
-/// What readers look at.
+/// The part that readers see without the lock.
 #[derive(Debug, Default)]
 struct Core {
     version: AtomicU64,
@@ -36,16 +39,16 @@ struct Core {
     arena: Arena,
 }
 
-/// What is behind the lock.
+/// The part behind the lock.
 #[derive(Debug, Default)]
 pub(super) struct Inner {
     growth: Growth,
     blocks: Blocks,
     long: Vec<Option<Long>>,
     free_long: Vec<usize>,
-    /// Keys and values together, in bytes.
+    /// The bytes of all keys and values.
     data_bytes: u64,
-    pub(super) fresh: Fresh,
+    pub(super) changes: KeyChanges,
 }
 
 #[derive(Debug)]
@@ -54,29 +57,29 @@ struct Long {
     value: Value,
 }
 
-/// Keys that came or went since somebody last looked, for the order of keys.
+/// The keys that came (`true`) or went since the last scan, for the ordered set of keys.
 #[derive(Debug, Default)]
-pub(super) enum Fresh {
-    /// Nobody wants to know.
+pub(super) enum KeyChanges {
+    /// No scan needs them.
     #[default]
-    Ignored,
-    Noted(Vec<(Key, bool)>),
+    NotRecorded,
+    Recorded(Vec<(Key, bool)>),
 }
 
-/// This bit of a place says that it is one among the long ones.
+/// The bit of a place that says that the entry is a long one. The other bits are then its number in `Inner::long`.
 const LONG: u32 = 1 << 31;
 
 fn long(place: Place) -> Option<usize> {
     (place.0 & LONG != 0).then_some((place.0 & !LONG) as usize)
 }
 
-/// What a reader without the lock comes upon.
-enum Spot<'a> {
+/// What a lookup without the lock finds.
+enum Lookup<'a> {
     Short(Entry<'a>),
     Long,
 }
 
-/// What readers find: a copy of a short value, or a long one that can be shared.
+/// A value that was found: a copy of a short one, or a shared long one.
 pub(super) enum Found<'a> {
     Bytes(&'a [u8]),
     Shared(Value),
@@ -98,13 +101,13 @@ impl Found<'_> {
     }
 }
 
-/// The shard, while nobody writes.
+/// The shard, locked for reading.
 pub(super) struct Reading<'a> {
     core: &'a Core,
     inner: RwLockReadGuard<'a, Inner>,
 }
 
-/// The shard, while nobody else does anything with it: readers look again from the beginning to the end of this.
+/// The shard, locked for writing. Readers without the lock try again as long as it exists.
 pub(super) struct Writing<'a> {
     core: &'a Core,
     inner: RwLockWriteGuard<'a, Inner>,
@@ -121,27 +124,27 @@ impl Shard {
         Writing { core: &self.core, inner }
     }
 
-    /// Applies an operation where nobody else has the shard.
-    pub(super) fn apply_alone(&mut self, hash: Hash<'_>, key: &[u8], value: Option<&[u8]>) {
+    /// Applies an operation while no other thread has the shard.
+    pub(super) fn apply_alone(&mut self, hash: KeyHash<'_>, key: &[u8], value: Option<&[u8]>) {
         self.core.apply(self.inner.get_mut().unwrap_or_else(PoisonError::into_inner), hash, key, value);
     }
 
-    /// Calls `see` with the value of `key`. No lock is held meanwhile.
+    /// Calls `see` with the value of `key`. No lock is held while it runs.
     #[inline]
     pub(super) fn find<T>(&self, half: u32, key: &[u8], see: impl FnOnce(Found<'_>) -> T) -> Option<T> {
         let mut see = Some(see);
-        for _ in 0..LOOKS {
-            if let Some(version) = self.core.begin_look() {
-                match self.core.look(half, key) {
+        for _ in 0..READ_ATTEMPTS {
+            if let Some(version) = self.core.begin_read() {
+                match self.core.lookup(half, key) {
                     Ok(None) if self.core.is_still(version) => return None,
-                    Ok(Some(Spot::Short(entry))) => {
+                    Ok(Some(Lookup::Short(entry))) => {
                         let is_right = || self.core.is_still(version);
                         match entry.copied(is_right, |bytes| see.take().map(|see| see(Found::Bytes(bytes)))) {
                             None => {}
                             seen => return seen.flatten(),
                         }
                     }
-                    Ok(Some(Spot::Long)) => break,
+                    Ok(Some(Lookup::Long)) => break,
                     Ok(None) | Err(Torn) => {}
                 }
             }
@@ -153,7 +156,7 @@ impl Shard {
 }
 
 impl Core {
-    fn begin_look(&self) -> Option<u64> {
+    fn begin_read(&self) -> Option<u64> {
         let version = self.version.load(Ordering::Acquire);
         version.is_multiple_of(2).then_some(version)
     }
@@ -173,13 +176,13 @@ impl Core {
     }
 
     #[inline(always)]
-    fn look(&self, half: u32, key: &[u8]) -> Result<Option<Spot<'_>>, Torn> {
+    fn lookup(&self, half: u32, key: &[u8]) -> Result<Option<Lookup<'_>>, Torn> {
         self.index.find(half, |place| {
             if long(place).is_some() {
-                return Ok(Some(Spot::Long)); // maybe another key's: the lock tells
+                return Ok(Some(Lookup::Long)); // maybe another key's: only under the lock can it be compared
             }
             let entry = self.arena.get(place)?;
-            Ok(entry.is_of(key).then_some(Spot::Short(entry)))
+            Ok(entry.is_of(key).then_some(Lookup::Short(entry)))
         })
     }
 
@@ -194,44 +197,44 @@ impl Core {
         long(place).map_or_else(|| self.arena.entry(place).value_len(), |number| inner.long_at(number).value.len())
     }
 
-    fn apply(&self, inner: &mut Inner, hash: Hash<'_>, key: &[u8], value: Option<&[u8]>) {
+    fn apply(&self, inner: &mut Inner, hash: KeyHash<'_>, key: &[u8], value: Option<&[u8]>) {
         match value {
             Some(value) => self.insert(inner, hash, key, value),
             None => self.remove(inner, hash, key),
         }
     }
 
-    fn insert(&self, inner: &mut Inner, hash: Hash<'_>, key: &[u8], value: &[u8]) {
+    fn insert(&self, inner: &mut Inner, hash: KeyHash<'_>, key: &[u8], value: &[u8]) {
         let half = hash.half();
         match self.index.slot(half, |place| self.is_at(inner, place, key)) {
             Some(slot) => {
                 inner.data_bytes -= self.value_len(inner, slot.place) as u64;
                 let in_place = long(slot.place).is_none() && self.arena.overwrite(&mut inner.blocks, slot.place, key, value);
                 if !in_place {
-                    self.let_go(inner, slot.place);
+                    self.release(inner, slot.place);
                     slot.set(self.add(inner, key, value));
                 }
             }
             None => {
                 let place = self.add(inner, key, value);
                 self.index.insert(&mut inner.growth, half, place);
-                inner.note(key, true);
+                inner.record_change(key, true);
                 inner.data_bytes += key.len() as u64;
             }
         }
         inner.data_bytes += value.len() as u64;
-        self.tidy(inner, hash);
+        self.compact(inner, hash);
     }
 
-    fn remove(&self, inner: &mut Inner, hash: Hash<'_>, key: &[u8]) {
+    fn remove(&self, inner: &mut Inner, hash: KeyHash<'_>, key: &[u8]) {
         let Some(place) = self.index.slot(hash.half(), |place| self.is_at(inner, place, key)).map(|slot| slot.place) else {
             return;
         };
         inner.data_bytes -= (key.len() + self.value_len(inner, place)) as u64;
         self.index.remove(&mut inner.growth, hash.half(), place);
-        self.let_go(inner, place);
-        inner.note(key, false);
-        self.tidy(inner, hash);
+        self.release(inner, place);
+        inner.record_change(key, false);
+        self.compact(inner, hash);
     }
 
     fn add(&self, inner: &mut Inner, key: &[u8], value: &[u8]) -> Place {
@@ -249,7 +252,7 @@ impl Core {
         Place(LONG | u32::try_from(number).expect("31 bits"))
     }
 
-    fn let_go(&self, inner: &mut Inner, place: Place) {
+    fn release(&self, inner: &mut Inner, place: Place) {
         match long(place) {
             Some(number) => {
                 inner.long[number] = None;
@@ -259,10 +262,10 @@ impl Core {
         }
     }
 
-    fn tidy(&self, inner: &mut Inner, hash: Hash<'_>) {
-        self.arena.tidy(&mut inner.blocks, |key, place, go| {
-            if let Some(slot) = self.index.slot(hash.of(key).half(), |at| at == place) {
-                slot.set(go());
+    fn compact(&self, inner: &mut Inner, hash: KeyHash<'_>) {
+        self.arena.compact(&mut inner.blocks, |key, place, move_entry| {
+            if let Some(slot) = self.index.slot(hash.of_other(key).half(), |at| at == place) {
+                slot.set(move_entry());
             }
         });
     }
@@ -270,28 +273,28 @@ impl Core {
 
 impl Inner {
     fn long_at(&self, number: usize) -> &Long {
-        self.long[number].as_ref().expect("a place in the index is taken")
+        self.long[number].as_ref().expect("the index names only places in use")
     }
 
-    fn note(&mut self, key: &[u8], added: bool) {
+    fn record_change(&mut self, key: &[u8], added: bool) {
         let len = self.growth.entries();
-        if let Fresh::Noted(fresh) = &mut self.fresh {
-            if fresh.len() > len.max(1000) {
-                self.fresh = Fresh::Ignored; // whoever looks next begins anew
+        if let KeyChanges::Recorded(changes) = &mut self.changes {
+            if changes.len() > len.max(1000) {
+                self.changes = KeyChanges::NotRecorded; // the next scan makes the ordered set again
             } else {
-                fresh.push((key.into(), added));
+                changes.push((key.into(), added));
             }
         }
     }
 }
 
 impl Writing<'_> {
-    pub(super) fn apply(&mut self, hash: Hash<'_>, key: &[u8], value: Option<&[u8]>) {
+    pub(super) fn apply(&mut self, hash: KeyHash<'_>, key: &[u8], value: Option<&[u8]>) {
         self.core.apply(&mut self.inner, hash, key, value);
     }
 
-    pub(super) fn fresh(&mut self) -> &mut Fresh {
-        &mut self.inner.fresh
+    pub(super) fn changes(&mut self) -> &mut KeyChanges {
+        &mut self.inner.changes
     }
 
     pub(super) fn keys(&self) -> Vec<Key> {
@@ -328,8 +331,8 @@ impl Reading<'_> {
         self.inner.data_bytes
     }
 
-    pub(super) fn fresh(&self) -> &Fresh {
-        &self.inner.fresh
+    pub(super) fn changes(&self) -> &KeyChanges {
+        &self.inner.changes
     }
 
     pub(super) fn keys(&self) -> Vec<Key> {
@@ -345,7 +348,7 @@ impl Reading<'_> {
         let slot = self.core.index.slot(half, |place| self.core.is_at(&self.inner, place, key))?;
         Some(match long(slot.place) {
             Some(number) => self.inner.long_at(number).value.clone(),
-            None => self.core.arena.entry(slot.place).copied(|| true, |bytes| bytes.into()).expect("nobody writes"),
+            None => self.core.arena.entry(slot.place).copied(|| true, |bytes| bytes.into()).expect("no thread writes"),
         })
     }
 }

@@ -28,7 +28,7 @@ use crate::disk::{Disk, read_full_at};
 use crate::engine::Batch;
 use crate::error::{Error, Result};
 use crate::record::Kind;
-use crate::recovery::{Keep, LogTail, Noted, Progress, Recovered, Recovery, recover};
+use crate::recovery::{Keep, LockNotes, LogTail, Progress, Recovered, Recovery, recover};
 use crate::snapshot::{self, Form};
 use crate::wal::HEADER_BYTES;
 use std::ops::Bound;
@@ -442,7 +442,7 @@ impl Run {
     fn recover_to(&self, keep: Keep, policy: Recovery) -> std::result::Result<Result<Recovered>, Wrong> {
         let before = self.disk.changes();
         let found =
-            recover(&self.disk, Path::new(WAL), Path::new(SNAPSHOT), policy, keep, &Noted::default(), &Progress::default());
+            recover(&self.disk, Path::new(WAL), Path::new(SNAPSHOT), policy, keep, &LockNotes::default(), &Progress::default());
         if found.is_err() && self.disk.changes() != before {
             return Err(Wrong::Told("files were changed by an opening that was refused".into()));
         }

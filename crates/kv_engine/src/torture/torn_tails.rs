@@ -28,7 +28,7 @@ use super::tally::Tally;
 use super::{SNAPSHOT, WAL};
 use crate::disk::sim::{Image, SimDisk};
 use crate::engine::Options;
-use crate::recovery::{Keep, LogTail, Noted, Progress, Recovered, Recovery, recover};
+use crate::recovery::{Keep, LockNotes, LogTail, Progress, Recovered, Recovery, recover};
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::path::Path;
@@ -269,8 +269,16 @@ impl Run<'_> {
 }
 
 fn recovered(disk: &Memory) -> Result<Recovered, String> {
-    recover(disk, Path::new(WAL), Path::new(SNAPSHOT), Recovery::Prefix, Keep::InMemory, &Noted::default(), &Progress::default())
-        .map_err(|error| format!("not opened: {error}"))
+    recover(
+        disk,
+        Path::new(WAL),
+        Path::new(SNAPSHOT),
+        Recovery::Prefix,
+        Keep::InMemory,
+        &LockNotes::default(),
+        &Progress::default(),
+    )
+    .map_err(|error| format!("not opened: {error}"))
 }
 
 /// Takes a hash for what it is.

@@ -1,8 +1,10 @@
-//! The log alone: its header, its groups, what is taken back, and the space ahead.
+//! The log alone: its header, its groups, refused writes, and reserved space.
 
 use super::*;
+use crate::MAX_SEQ;
 use crate::disk::OsDisk;
 use crate::disk::sim::{Change, Cut, Fate, Image, Rest, SimDisk, World};
+use crate::error::Error;
 
 const ID: StoreId = StoreId(*b"sixteen bytes id");
 
@@ -35,7 +37,7 @@ fn put(wal: &mut Wal, seq: Seq, body: &[u8], nonce: u64) {
     wal.append(Kind::WRITE, seq, 0, || nonce, &Body::new(body, salt));
 }
 
-/// Sequence number and body of the writes in these bytes of a log, as far as their chain goes.
+/// Sequence number and body of the writes in these bytes of a log, up to the end of their chain.
 fn writes_in(bytes: &[u8]) -> Vec<(Seq, Vec<u8>)> {
     let header = Header::decode(Path::new("log"), bytes).unwrap();
     let (mut writes, mut link, mut last) = (Vec::new(), header.salt, header.base);
@@ -54,7 +56,7 @@ fn writes_in(bytes: &[u8]) -> Vec<(Seq, Vec<u8>)> {
     writes
 }
 
-/// A file that takes nothing more.
+/// A file that refuses every write.
 #[derive(Debug)]
 struct Refusing(Arc<dyn File>, io::ErrorKind);
 
@@ -78,7 +80,7 @@ impl File for Refusing {
 }
 
 #[test]
-fn the_mark_of_an_opening_is_in_the_file_before_any_write_or_waits_for_room() {
+fn the_mark_of_an_opening_is_in_the_file_before_any_write_or_waits_for_space() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
     let create = || {
@@ -86,7 +88,7 @@ fn the_mark_of_an_opening_is_in_the_file_before_any_write_or_waits_for_room() {
         Wal::create(&OsDisk, &path, ID, 0).unwrap()
     };
     let mut wal = create();
-    wal.begin_life(0, || 9).unwrap();
+    wal.mark_opening(0, || 9).unwrap();
     assert_eq!((wal.len_bytes(), wal.buffered_bytes()), (HEADER_BYTES as u64 + OPENED_BYTES as u64, 0));
     let bytes = std::fs::read(&path).unwrap();
     let header = Header::decode(&path, &bytes).unwrap();
@@ -100,7 +102,7 @@ fn the_mark_of_an_opening_is_in_the_file_before_any_write_or_waits_for_room() {
         let mut wal = create();
         let file = Arc::clone(&wal.file);
         wal.file = Arc::new(Refusing(Arc::clone(&file), kind));
-        assert_eq!(wal.begin_life(0, || 9).is_ok(), is_no_space, "{kind}");
+        assert_eq!(wal.mark_opening(0, || 9).is_ok(), is_no_space, "{kind}");
         if is_no_space {
             wal.file = file;
             put(&mut wal, 1, b"when there is room", 9);
@@ -111,7 +113,7 @@ fn the_mark_of_an_opening_is_in_the_file_before_any_write_or_waits_for_room() {
 }
 
 #[test]
-fn space_is_reserved_for_groups_like_the_one_at_hand() {
+fn space_is_reserved_for_groups_like_the_present_one() {
     let dir = tempfile::tempdir().unwrap();
     let mut wal = Wal::create(&OsDisk, &dir.path().join("log"), ID, 0).unwrap();
     let mut reserved = |body_len: usize| {
@@ -123,12 +125,16 @@ fn space_is_reserved_for_groups_like_the_one_at_hand() {
         wal.complete(group);
         (reserve, wal.len_bytes())
     };
-    // A small log gets little, and nothing as long as that is enough.
+    // A small log gets little, and no more as long as that is enough.
     assert_eq!(reserved(4), (Some((64, 8192)), 142));
     assert_eq!(reserved(4), (None, 179));
-    assert_eq!(reserved(8191 - 179 - record::HEADER_BYTES), (None, 8191), "but for the last byte, so that the end is not bare");
+    assert_eq!(
+        reserved(8191 - 179 - record::HEADER_BYTES),
+        (None, 8191),
+        "a byte remains, so that the last write is not at the end of the file"
+    );
     assert_eq!(reserved(4), (Some((8192, 20480)), 8228));
-    // As much as the log has, then sixteen groups, then a megabyte.
+    // As much as the log is long, then sixteen groups, then a megabyte.
     assert_eq!(reserved(20_000 - record::HEADER_BYTES), (Some((20480, 57344)), 28_228));
     assert_eq!(reserved(400_000 - record::HEADER_BYTES), (Some((57344, 856_064 + 4096)), 428_228));
     assert_eq!(reserved(435_000 - record::HEADER_BYTES), (Some((860_160, 1_728_512)), 863_228));
@@ -137,34 +143,34 @@ fn space_is_reserved_for_groups_like_the_one_at_hand() {
 }
 
 #[test]
-fn bodies_are_found_in_the_buffer_and_in_the_group_that_is_out() {
+fn bodies_are_found_in_the_buffer_and_in_the_group_in_flight() {
     let dir = tempfile::tempdir().unwrap();
     let mut wal = Wal::create(&OsDisk, &dir.path().join("log"), ID, 0).unwrap();
     put(&mut wal, 1, b"one", 9);
-    let one = wal.mark();
+    let one = wal.position();
     put(&mut wal, 2, b"second", 9);
-    let second = wal.mark();
+    let second = wal.position();
     assert_eq!((wal.body(one, 3), wal.body(second, 6)), (&b"one"[..], &b"second"[..]));
     let group = wal.take();
     put(&mut wal, 3, b"third", 9);
-    let third = wal.mark();
+    let third = wal.position();
     assert_eq!((wal.body(one, 3), wal.body(second, 6), wal.body(third, 5)), (&b"one"[..], &b"second"[..], &b"third"[..]));
     drop(group);
 }
 
 #[test]
-fn what_is_taken_back_leaves_no_byte_and_begins_a_new_chain() {
+fn a_refused_write_leaves_no_byte_and_a_new_chain_begins() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
     let mut wal = Wal::create(&OsDisk, &path, ID, 0).unwrap();
-    assert!(wal.is_marked_closed(), "nothing was written, so there is nothing to say");
+    assert!(wal.is_marked_closed(), "nothing was written, so no mark is needed");
     assert_eq!((wal.len_bytes(), wal.buffered_bytes(), wal.path(), wal.store_id()), (64, 0, &*path, ID));
     put(&mut wal, 1, b"body", 9);
     assert!(!wal.is_marked_closed());
-    let (keep, one) = (wal.mark(), wal.buffer.clone());
+    let (keep, one) = (wal.position(), wal.buffer.clone());
     put(&mut wal, 2, b"refused", 9);
     let group = wal.take();
-    put(&mut wal, 3, b"came meanwhile", 9);
+    put(&mut wal, 3, b"came later", 9);
     wal.take_back(group, keep, || 10);
     assert_eq!(wal.buffer.len(), one.len(), "one mark, and the write that is kept");
     assert_ne!(wal.buffer, one, "in another chain");
@@ -179,7 +185,7 @@ fn what_is_taken_back_leaves_no_byte_and_begins_a_new_chain() {
     assert_eq!(std::fs::read(&path).unwrap()[64..], both);
     assert_eq!(writes_in(&std::fs::read(&path).unwrap()), [(1, b"body".to_vec()), (2, b"another".to_vec())]);
 
-    let before = wal.mark();
+    let before = wal.position();
     put(&mut wal, 3, b"refused", 11);
     let group = wal.take();
     wal.take_back(group, before, || unreachable!("nothing is kept"));
@@ -192,7 +198,8 @@ fn what_is_taken_back_leaves_no_byte_and_begins_a_new_chain() {
     assert!(names().eq(["log"]), "no scratch file is left");
 }
 
-/// Everything a power cut may leave where so much is not durable: fates of the units, a length, and what holes show.
+/// All power cuts of this world: the fates of the units that are not durable, the length, and the bytes that holes
+/// show.
 fn cuts(world: &World) -> Vec<Cut> {
     let fates = [Fate::Kept, Fate::Lost, Fate::Torn(20), Fate::Stale(0), Fate::Stale(1), Fate::Stale(2)];
     let mut all = vec![Vec::new()];
@@ -207,7 +214,7 @@ fn cuts(world: &World) -> Vec<Cut> {
 #[test]
 fn no_power_cut_brings_a_refused_write_back() {
     let path = Path::new("/log");
-    // How many writes are kept, how long those are that are not, and how many groups are refused on end.
+    // How many writes are kept, how long the refused ones are, and how many groups in a row are refused.
     let shapes = [0, 1, 2].into_iter().flat_map(|kept| [3, 8, 30, 300].map(|len| (kept, len)));
     for ((kept, len), times) in shapes.flat_map(|shape| [(shape, 1), (shape, 2)]) {
         let disk = SimDisk::new(&Image::new(), 5);
@@ -217,10 +224,10 @@ fn no_power_cut_brings_a_refused_write_back() {
         wal.file.sync().unwrap();
         (2..2 + kept).for_each(|seq| put(&mut wal, seq, b"kept", 9));
         for time in 0..times {
-            let keep = wal.mark();
+            let keep = wal.position();
             (0..3).for_each(|i| put(&mut wal, 2 + kept + i, &vec![b'r'; len], 10 + time));
             let group = wal.take();
-            // All but the last write is in the file when it turns out that there is no room.
+            // All writes but the last are in the file when the disk is full.
             let taken = group.bytes.len() - len - record::HEADER_BYTES;
             group.file.write_at(group.at, &group.bytes[..taken]).unwrap();
             group.file.set_len(group.at).unwrap();
@@ -255,7 +262,7 @@ fn no_power_cut_brings_a_refused_write_back() {
 }
 
 #[test]
-fn the_memory_of_a_large_group_is_given_back() {
+fn the_memory_of_a_large_group_is_released() {
     let dir = tempfile::tempdir().unwrap();
     let mut wal = Wal::create(&OsDisk, &dir.path().join("log"), ID, 0).unwrap();
     for (size, most) in [(9 << 20, KEEP_BUFFER_BYTES), (1 << 20, KEEP_BUFFER_BYTES)] {

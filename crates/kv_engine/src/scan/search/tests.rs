@@ -1,35 +1,16 @@
-//! Files that are made to cost time or memory.
+//! Crafted files that would cost much time or memory.
 
 use super::super::tests::{Made, SALT, fault};
 use super::super::*;
-use crate::disk::{Disk, OsDisk, ReadOnly, Readable};
+use super::*;
+use crate::disk::{Disk, InMemory, OsDisk, ReadOnly};
 use crate::record::Place;
-use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A file whose reads are counted.
-#[derive(Debug)]
-struct Counted(Vec<u8>, AtomicU64);
-
-impl Readable for Counted {
-    fn size(&self) -> io::Result<u64> {
-        Ok(self.0.len() as u64)
-    }
-    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
-        let rest = usize::try_from(offset).ok().and_then(|offset| self.0.get(offset..)).unwrap_or_default();
-        let count = rest.len().min(out.len());
-        out[..count].copy_from_slice(&rest[..count]);
-        self.1.fetch_add(count as u64, Ordering::Relaxed);
-        Ok(count)
-    }
-    fn drop_cache(&self) {}
-}
-
-/// Sound heads, one behind the other, each of which claims all that is left. Every byte is read a few times, not once for
-/// each head; and who has lost the header as well does no more.
+/// Valid heads, one behind the other, each of which claims all bytes behind it. Every byte is read a few times, not
+/// once for each head. The same holds when the salt has to be found.
 #[test]
 fn heads_that_claim_the_same_bytes_are_searched_in_time_that_grows_with_the_file() {
-    const HEADS: usize = 40_000; // longer than what is read at once
+    const HEADS: usize = 40_000; // longer than one read
     let mut bytes = Vec::new();
     for n in 0..HEADS {
         let place = Place { salt: SALT, link: 0, seq: 7, durable: 0 };
@@ -37,17 +18,17 @@ fn heads_that_claim_the_same_bytes_are_searched_in_time_that_grows_with_the_file
         bytes.extend(record::encode_head(place, Kind::WRITE, body_len, 0xbad).0);
     }
     let len = bytes.len() as u64;
-    let file = Arc::new(ReadOnly(Counted(bytes, 0.into())));
+    let file = Arc::new(ReadOnly(InMemory::new(bytes)));
     let path = Path::new("crafted");
     let mut frames = Frames::new(Arc::clone(&file) as Arc<dyn File>, path, Kind::WRITE, SALT, 0, 0).unwrap();
-    let read = || file.0.1.swap(0, Ordering::Relaxed);
+    let read = || file.0.take_bytes_read();
     assert_eq!(frames.look_beyond(|_| {}).unwrap().whole, 0);
     assert!(read() < 8 * len, "the search");
     assert!(find_salt(Arc::clone(&file) as Arc<dyn File>, path, 0).unwrap().is_none());
     assert!(read() < 8 * len, "the salt");
 }
 
-/// It is found out from sums that the body is whole, and then from the body.
+/// The prefix CRCs show that the body is whole, and then the body itself is checked.
 #[test]
 fn a_long_frame_behind_a_bad_place_is_found() {
     for (body_len, flip) in [4096, 4097, 100_000, 3 << 20].into_iter().flat_map(|len| [(len, false), (len, true)]) {
@@ -58,11 +39,11 @@ fn a_long_frame_behind_a_bad_place_is_found() {
         let whole = made.beyond(0, 0);
         assert_eq!((whole.whole, whole.witness), (u64::from(!flip), (!flip).then_some((at, 2))), "{body_len} {flip}");
         made.bytes.pop();
-        assert_eq!(made.beyond(0, 0).whole, 0, "it is cut");
+        assert_eq!(made.beyond(0, 0).whole, 0, "it is truncated");
     }
 }
 
-/// A long body that is not whole is no frame, and costs no memory; one that is, is handed over.
+/// A long body that fails its check costs no memory. One that passes is handed over.
 #[test]
 fn a_long_body_is_checked_before_there_is_memory_for_it() {
     for len in [body::READ_BYTES, body::READ_BYTES + 1, 5 * body::READ_BYTES / 2] {
@@ -76,7 +57,7 @@ fn a_long_body_is_checked_before_there_is_memory_for_it() {
         made.bytes.pop();
         assert_eq!(fault(&mut made.frames()), Some(Fault::Short));
     }
-    // A head that claims very much, in a file that is a hole.
+    // A head with a very long body, in a file that is a hole.
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("hole");
     let place = Place { salt: SALT, link: SALT, seq: 1, durable: 0 };

@@ -1,9 +1,11 @@
-//! Snapshots whose checks all hold and whose index has a shape that no store writes.
+//! Crafted snapshots: all checksums match, but the index has a shape that no store writes.
 
-use super::super::index::{MOST_BYTES, Ref};
+use super::super::format::Ref;
+use super::super::index::MOST_BYTES;
 use super::super::*;
 use crate::disk::OsDisk;
-use crate::record::Place;
+use crate::record::{self, Kind, Place, crc};
+use crate::state::OpRef;
 use std::ops::Bound;
 
 const ID: StoreId = StoreId(*b"sixteen bytes id");
@@ -17,7 +19,7 @@ struct Crafted {
     link: u32,
 }
 
-/// What an index block lists.
+/// The entries of an index block.
 type Listed<'a> = &'a [(Ref, &'a [u8])];
 
 impl Crafted {
@@ -30,7 +32,7 @@ impl Crafted {
         self.bytes.len() as u64
     }
 
-    /// Appends a frame whose check is this one, or any.
+    /// Appends a frame. With `check`, the frame gets this check.
     fn frame(&mut self, kind: Kind, body: &[u8], check: Option<u32>) -> Ref {
         let offset = self.at();
         let body_check = crc(self.salt, body);
@@ -41,7 +43,7 @@ impl Crafted {
         self.bytes.extend_from_slice(&head);
         self.bytes.extend_from_slice(body);
         self.link = made;
-        block_ref(offset, body.len(), made)
+        Ref::to_block(offset, body.len(), made)
     }
 
     fn entries(&mut self, keys: &[&[u8]]) -> Ref {
@@ -71,7 +73,7 @@ impl Crafted {
         Paged::open(OsDisk.open_read(&path).unwrap().unwrap(), &path, 1 << 20).map(|paged| paged.expect("it has an index"))
     }
 
-    /// Whoever looks for the key, or for all keys, hears that the block at `at` is damaged.
+    /// A lookup of the key and a scan of all keys report that the block at `at` is damaged.
     #[track_caller]
     fn refused(&mut self, root: Ref, key: &[u8], at: u64, says: &str) {
         let paged = match self.open(root) {
@@ -93,7 +95,8 @@ fn index_body(listed: Listed<'_>) -> Vec<u8> {
     listed.iter().flat_map(one).collect()
 }
 
-/// The link with which a head has this check. The check is linear in the bits of the link, and each of them counts.
+/// The link that gives a head this check. The check is a linear function of the bits of the link, and depends on each
+/// of them.
 fn link_for(check: u32, check_of: impl Fn(u32) -> u32) -> u32 {
     let mut rows: Vec<(u32, u32)> = (0..32).map(|bit| (check_of(1 << bit) ^ check_of(0), 1 << bit)).collect();
     let (mut left, mut link) = (check ^ check_of(0), 0);
@@ -110,7 +113,7 @@ fn link_for(check: u32, check_of: impl Fn(u32) -> u32) -> u32 {
     link
 }
 
-const NOWHERE: &str = "the block lists another one where none can be";
+const NOWHERE: &str = "the block lists a block at a place where none can be";
 const CHECK: u32 = 0x5eed_5eed;
 
 #[test]
@@ -128,7 +131,7 @@ fn blocks_that_list_themselves_or_each_other_are_an_error() {
     crafted.refused(second, b"k", 96, NOWHERE);
 }
 
-/// Each of 30 levels lists the one below twice: who followed them all would read a thousand million blocks.
+/// Each of 30 levels lists the one below twice. Following all of them would read a thousand million blocks.
 #[test]
 fn a_block_that_is_listed_twice_is_an_error() {
     let mut crafted = Crafted::new();
@@ -138,7 +141,7 @@ fn a_block_that_is_listed_twice_is_an_error() {
     }
     let at = top.offset;
     crafted.refused(top, b"k", at, NOWHERE);
-    // Or under two others.
+    // A block listed by two others.
     let mut crafted = Crafted::new();
     let leaf = crafted.entries(&[b"k"]);
     let (left, right) = (crafted.index(&[(leaf, b"a")], None), crafted.index(&[(leaf, b"k")], None));
@@ -147,14 +150,14 @@ fn a_block_that_is_listed_twice_is_an_error() {
 }
 
 #[test]
-fn levels_come_to_an_end() {
+fn the_number_of_levels_is_limited() {
     for (levels, fine) in [(63, true), (64, false), (40_000, false)] {
         let mut crafted = Crafted::new();
         let mut top = crafted.entries(&[b"k"]);
         let mut bottom = None;
         for level in 1..=levels {
             top = crafted.index(&[(top, b"k")], None);
-            // Counted from above.
+            // The limit counts from the root.
             bottom = bottom.or((levels - level < 64).then_some(top.offset));
         }
         if fine {
@@ -162,37 +165,37 @@ fn levels_come_to_an_end() {
             assert_eq!(paged.get(b"k").unwrap().as_deref(), Some(&b"value"[..]));
             assert_eq!(paged.range(Bound::Unbounded, b"", 9).unwrap().len(), 1);
         } else {
-            crafted.refused(top, b"k", bottom.unwrap(), "more levels than any can have");
+            crafted.refused(top, b"k", bottom.unwrap(), "more levels than an index can have");
         }
     }
 }
 
 #[test]
-fn a_root_that_does_not_stand_at_the_end_is_an_error() {
+fn a_root_that_is_not_the_last_block_is_an_error() {
     let mut crafted = Crafted::new();
     let leaf = crafted.entries(&[b"k"]);
     assert!(crafted.open(leaf).is_ok());
     crafted.entries(&[b"l"]);
-    crafted.refused(leaf, b"k", 96, "does not stand at the end");
+    crafted.refused(leaf, b"k", 96, "is not the last block of the file");
 }
 
 #[test]
 fn content_that_no_store_writes_is_an_error() {
-    const IMPOSSIBLE: &str = "the block's content is not possible";
+    const INVALID: &str = "the block's content is invalid";
     for keys in [&[&b"b"[..], b"a"][..], &[b"a", b"a"], &[]] {
         let mut crafted = Crafted::new();
         let leaf = crafted.entries(keys);
-        crafted.refused(leaf, b"a", 96, IMPOSSIBLE);
+        crafted.refused(leaf, b"a", 96, INVALID);
         let mut crafted = Crafted::new();
         let leaf = crafted.entries(&[b"k"]);
         let listed: Vec<_> = keys.iter().map(|key| (leaf, *key)).collect();
         let top = crafted.index(&listed, None);
-        crafted.refused(top, b"a", top.offset, IMPOSSIBLE);
+        crafted.refused(top, b"a", top.offset, INVALID);
     }
     // A deletion.
     let mut crafted = Crafted::new();
     let leaf = crafted.frame(Kind::ENTRIES, b"\x02\x01\0\0\0k", None);
-    crafted.refused(leaf, b"k", 96, IMPOSSIBLE);
+    crafted.refused(leaf, b"k", 96, INVALID);
     // One entry may be long, two may not.
     let long = |first: u8| vec![first; 3000];
     for (keys, fine) in [(vec![long(b'a')], true), (vec![long(b'a'), long(b'b')], false)] {
@@ -201,22 +204,22 @@ fn content_that_no_store_writes_is_an_error() {
         assert_eq!(crafted.open(leaf).is_ok(), fine);
         let path = crafted.dir.path().join("snap");
         let error = load(OsDisk.open_read(&path).unwrap().unwrap(), &path, |_, _| {}).unwrap_err().to_string();
-        assert_eq!(error.contains("longer than several entries make one"), !fine, "{error}");
+        assert_eq!(error.contains("has several entries and is longer than 4 KiB"), !fine, "{error}");
     }
-    // Keys that do not follow those of the block before, whatever the index says of them.
+    // Keys that do not follow those of the block before, although the index says so.
     let mut crafted = Crafted::new();
     let (left, right) = (crafted.entries(&[b"k"]), crafted.entries(&[b"a"]));
     let top = crafted.index(&[(left, b"k"), (right, b"m")], None);
     let paged = crafted.open(top).unwrap();
     for from in [Bound::Unbounded, Bound::Included(&b"l"[..]), Bound::Excluded(b"k")] {
-        is_damage(&paged.range(from, b"", 9).unwrap_err(), right.offset, "do not follow those before it");
+        is_damage(&paged.range(from, b"", 9).unwrap_err(), right.offset, "do not follow those of the block before it");
     }
 }
 
 /// The memory for a block is bounded by what a store writes, also in a file that is mostly a hole.
 #[test]
-fn a_block_that_is_longer_than_any_can_be_is_an_error() {
-    const LONGER: &str = "longer than any can be";
+fn a_block_that_is_longer_than_a_block_can_be_is_an_error() {
+    const LONGER: &str = "longer than a block can be";
     const NOT_WHOLE: &str = "the checksum of the record's body does not match";
     for (kind, len, says) in [
         (Kind::ENTRIES, crate::state::MAX_PUT_BYTES + 1, LONGER),
@@ -228,7 +231,7 @@ fn a_block_that_is_longer_than_any_can_be_is_an_error() {
         let place = Place { salt: crafted.salt, link: 0, seq: 1, durable: 0 };
         let (head, check) = record::encode_head(place, kind, len, 0xbad);
         crafted.bytes.extend_from_slice(&head);
-        let root = block_ref(96, len, check);
+        let root = Ref::to_block(96, len, check);
         let header = Header {
             store_id: ID,
             seq: 7,
@@ -249,7 +252,7 @@ fn a_block_that_is_longer_than_any_can_be_is_an_error() {
 }
 
 #[test]
-fn the_header_may_not_promise_more_than_fits() {
+fn the_header_may_not_claim_more_than_fits() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("snap");
     let good = save(&OsDisk, &path, Draft::new(Form::Indexed, ID, 7), |writer| writer.add(b"a", b"")).unwrap();
@@ -264,12 +267,12 @@ fn the_header_may_not_promise_more_than_fits() {
     assert!(opened(good, len).iter().all(Result::is_ok));
     for entries in [good.data_len / 10 + 1, u64::MAX] {
         for error in opened(Header { entries, ..good }, len) {
-            is_damage(&error.unwrap_err(), 40, "entries do not fit into it");
+            is_damage(&error.unwrap_err(), 40, "entries, more than fit into the file");
         }
     }
     for meta_len in [1 << 20, (1 << 20) + 1, u32::MAX] {
         let header = Header { meta_len, ..good };
-        let says = if meta_len == 1 << 20 { (96, "the checksum of the meta bytes") } else { (28, "are more than can be") };
+        let says = if meta_len == 1 << 20 { (96, "the checksum of the meta bytes") } else { (28, "meta bytes; the limit is") };
         for error in opened(header, header.file_len().unwrap()) {
             is_damage(&error.unwrap_err(), says.0, says.1);
         }

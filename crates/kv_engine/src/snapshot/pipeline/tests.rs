@@ -1,5 +1,6 @@
-//! Written and read back at the same time: the same bytes, in the right order, and no error is lost.
+//! Writing and reading back at the same time: the same bytes, in the right order, and no error is lost.
 
+use super::super::format::Ref;
 use super::super::{Draft, Writer, save, write};
 use super::*;
 use crate::disk::{Disk, OsDisk};
@@ -8,8 +9,8 @@ use std::ops::Range;
 use std::sync::atomic::AtomicUsize;
 
 const ID: StoreId = StoreId(*b"sixteen bytes id");
-const ALONE: Plan = Plan { piece_bytes: 4096, step_bytes: 1 << 30, alone_bytes: u64::MAX };
-const SPREAD: Plan = Plan { piece_bytes: 4096, step_bytes: 10_000, alone_bytes: 0 };
+const NO_THREADS: Plan = Plan { piece_bytes: 4096, step_bytes: 1 << 30, threadless_bytes: u64::MAX };
+const THREADS: Plan = Plan { piece_bytes: 4096, step_bytes: 10_000, threadless_bytes: 0 };
 
 fn draft(plan: Plan, form: Form, seq: Seq) -> Draft {
     Draft { plan, ..Draft::new(form, ID, seq) }
@@ -34,11 +35,11 @@ fn place() -> (tempfile::TempDir, PathBuf) {
 fn the_bytes_are_the_same_however_they_are_written() {
     let (_dir, path) = place();
     for form in [Form::Plain, Form::Indexed] {
-        save(&OsDisk, &path, draft(ALONE, form, 7), fill).unwrap();
+        save(&OsDisk, &path, draft(NO_THREADS, form, 7), fill).unwrap();
         let expected = std::fs::read(&path).unwrap();
         for piece_bytes in [100, 4096, 100_000, 1 << 20] {
-            for (step_bytes, alone_bytes) in [(40_000, 0), (50_000, 60_000), (1 << 30, 1), (90_000, u64::MAX)] {
-                let plan = Plan { piece_bytes, step_bytes, alone_bytes };
+            for (step_bytes, threadless_bytes) in [(40_000, 0), (50_000, 60_000), (1 << 30, 1), (90_000, u64::MAX)] {
+                let plan = Plan { piece_bytes, step_bytes, threadless_bytes };
                 save(&OsDisk, &path, draft(plan, form, 7), fill).unwrap();
                 assert!(std::fs::read(&path).unwrap() == expected, "{form:?} {plan:?}");
             }
@@ -46,20 +47,20 @@ fn the_bytes_are_the_same_however_they_are_written() {
     }
 }
 
-/// What may go wrong, and when: at the first, second, third … call.
+/// A fault, and when it happens: at the first, second, third … call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     Nothing,
     Write(usize),
     Sync(usize),
     Read(usize),
-    /// This byte reads as another one, once the system has been asked to forget the file.
+    /// This byte reads as another one once the cache of the file is dropped.
     Flip(u64),
     /// The thread of this name panics.
     Panic(&'static str),
 }
 
-/// A file that knows what is in memory only.
+/// A file that knows which bytes are not on the medium yet.
 #[derive(Debug)]
 struct Watched {
     file: Arc<dyn File>,
@@ -70,7 +71,7 @@ struct Watched {
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// Not covered by a sync that has ended; covered, and since then the system was not asked to forget.
+    /// Bytes that no sync covers yet; and synced bytes whose cache was not dropped since.
     written: Vec<Range<u64>>,
     synced: Vec<Range<u64>>,
     read: Vec<Range<u64>>,
@@ -104,7 +105,7 @@ impl File for Watched {
         let count = self.file.read_at(offset, out)?;
         let range = offset..offset + count as u64;
         let mut seen = self.seen.lock().unwrap();
-        assert!(!overlap(&seen.written, &range) && !overlap(&seen.synced, &range), "{range:?} is read out of memory: {seen:?}");
+        assert!(!overlap(&seen.written, &range) && !overlap(&seen.synced, &range), "{range:?} is read from the cache: {seen:?}");
         if let Fault::Flip(at) = self.fault
             && range.contains(&at)
         {
@@ -140,7 +141,7 @@ impl File for Watched {
     }
 }
 
-/// Saves by way of `file`; whether what was written and what was read back are the same snapshot.
+/// Saves a snapshot into `file`. An error: what was read back differs from what was written.
 fn saved(file: &Arc<Watched>, path: &Path, plan: Plan, form: Form) -> std::result::Result<Header, String> {
     let file: Arc<dyn File> = Arc::clone(file) as Arc<dyn File>;
     let (header, read) = write(&file, path, draft(plan, form, 7), fill).map_err(|error| error.to_string())?;
@@ -149,9 +150,9 @@ fn saved(file: &Arc<Watched>, path: &Path, plan: Plan, form: Form) -> std::resul
 }
 
 #[test]
-fn every_byte_is_read_back_and_none_before_it_was_synced_and_forgotten() {
+fn every_byte_is_read_back_after_it_was_synced_and_its_cache_dropped() {
     let (_dir, path) = place();
-    for plan in [ALONE, SPREAD, Plan { step_bytes: 1, ..SPREAD }, Plan { alone_bytes: 50_000, ..SPREAD }] {
+    for plan in [NO_THREADS, THREADS, Plan { step_bytes: 1, ..THREADS }, Plan { threadless_bytes: 50_000, ..THREADS }] {
         for form in [Form::Plain, Form::Indexed] {
             let file = Watched::new(&path, Fault::Nothing);
             let header = saved(&file, &path, plan, form).unwrap();
@@ -167,7 +168,7 @@ fn every_byte_is_read_back_and_none_before_it_was_synced_and_forgotten() {
 fn no_fault_of_any_thread_is_lost() {
     let (_dir, path) = place();
     let kinds: [fn(usize) -> Fault; 3] = [Fault::Write, Fault::Sync, Fault::Read];
-    for plan in [ALONE, SPREAD, Plan { alone_bytes: 50_000, ..SPREAD }] {
+    for plan in [NO_THREADS, THREADS, Plan { threadless_bytes: 50_000, ..THREADS }] {
         for (kind, fault) in kinds.into_iter().enumerate() {
             let mut nth = 0;
             loop {
@@ -188,28 +189,28 @@ fn no_fault_of_any_thread_is_lost() {
 fn a_byte_that_reads_back_wrong_is_seen_wherever_it_is() {
     let (_dir, path) = place();
     for form in [Form::Plain, Form::Indexed] {
-        let whole = saved(&Watched::new(&path, Fault::Nothing), &path, SPREAD, form).unwrap().file_len().unwrap();
+        let whole = saved(&Watched::new(&path, Fault::Nothing), &path, THREADS, form).unwrap().file_len().unwrap();
         for at in (0..200).chain((200..whole).step_by(997)).chain([HEAD_BYTES as u64 - 1, HEAD_BYTES as u64, whole - 1]) {
             let file = Watched::new(&path, Fault::Flip(at));
-            assert!(saved(&file, &path, SPREAD, form).is_err(), "byte {at} of {whole}, {form:?}");
+            assert!(saved(&file, &path, THREADS, form).is_err(), "byte {at} of {whole}, {form:?}");
         }
     }
 }
 
-/// Frames that are sound, and a header that is, but not theirs.
+/// The frames are valid, and so is the header, but it is not theirs.
 #[test]
-fn a_header_that_says_something_else_than_the_frames_is_refused() {
+fn a_header_that_does_not_match_the_frames_is_refused() {
     let (_dir, path) = place();
     let lies: [fn(Header) -> Header; 4] = [
         |header| Header { entries: header.entries + 1, ..header },
         |header| Header { digest: crate::state::Digest(header.digest.0 ^ 1), ..header },
         |header| Header { data_len: header.data_len + 1, ..header },
-        |header| Header { root: header.root.map(|root| super::super::Ref { offset: root.offset - 1, ..root }), ..header },
+        |header| Header { root: header.root.map(|root| Ref { offset: root.offset - 1, ..root }), ..header },
     ];
     for lie in lies {
         let file = Watched::new(&path, Fault::Nothing);
-        let empty = saved(&Watched::new(&path, Fault::Nothing), &path, ALONE, Form::Indexed).unwrap();
-        let out = Out::new(Arc::clone(&file) as Arc<dyn File>, &path, SPREAD, empty.salt(), Form::Indexed);
+        let empty = saved(&Watched::new(&path, Fault::Nothing), &path, NO_THREADS, Form::Indexed).unwrap();
+        let out = Pipeline::new(Arc::clone(&file) as Arc<dyn File>, &path, THREADS, empty.salt(), Form::Indexed);
         let mut writer = Writer::new(out, empty.salt(), Form::Indexed);
         fill(&mut writer).unwrap();
         let (out, header) = writer.finish(empty);
@@ -218,20 +219,20 @@ fn a_header_that_says_something_else_than_the_frames_is_refused() {
     }
 }
 
-/// A snapshot that fails leaves the old one, and nothing else.
+/// A snapshot that fails leaves the old one, and no other file.
 #[test]
-fn what_is_broken_off_leaves_nothing_behind_and_nobody_waiting() {
+fn a_stopped_snapshot_leaves_no_file_and_no_waiting_thread() {
     let (dir, path) = place();
-    save(&OsDisk, &path, draft(SPREAD, Form::Plain, 7), fill).unwrap();
+    save(&OsDisk, &path, draft(THREADS, Form::Plain, 7), fill).unwrap();
     let before = std::fs::read(&path).unwrap();
-    let error = save(&OsDisk, &path, draft(SPREAD, Form::Plain, 8), |writer| {
+    let error = save(&OsDisk, &path, draft(THREADS, Form::Plain, 8), |writer| {
         fill(writer)?;
         Err(io::Error::other("enough"))
     });
     assert!(error.unwrap_err().to_string().contains("enough"));
     assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1);
     let panicked = std::panic::catch_unwind(|| {
-        save(&OsDisk, &path, draft(SPREAD, Form::Plain, 8), |writer| {
+        save(&OsDisk, &path, draft(THREADS, Form::Plain, 8), |writer| {
             fill(writer)?;
             panic!("in the middle of it")
         })
@@ -239,10 +240,10 @@ fn what_is_broken_off_leaves_nothing_behind_and_nobody_waiting() {
     assert!(panicked.is_err());
     assert!(std::fs::read(&path).unwrap() == before);
 
-    // Of the threads none is left that has the file.
+    // No thread is left that has the file.
     let file = Watched::new(&path, Fault::Nothing);
-    let empty = saved(&Watched::new(&dir.path().join("other"), Fault::Nothing), &path, ALONE, Form::Indexed).unwrap();
-    let out = Out::new(Arc::clone(&file) as Arc<dyn File>, &path, SPREAD, empty.salt(), Form::Indexed);
+    let empty = saved(&Watched::new(&dir.path().join("other"), Fault::Nothing), &path, NO_THREADS, Form::Indexed).unwrap();
+    let out = Pipeline::new(Arc::clone(&file) as Arc<dyn File>, &path, THREADS, empty.salt(), Form::Indexed);
     let mut writer = Writer::new(out, empty.salt(), Form::Indexed);
     fill(&mut writer).unwrap();
     assert!(Arc::strong_count(&file) > 2);
@@ -251,36 +252,36 @@ fn what_is_broken_off_leaves_nothing_behind_and_nobody_waiting() {
 }
 
 #[test]
-fn nobody_takes_what_a_thread_left_that_panicked() {
+fn a_thread_that_panics_makes_the_snapshot_fail() {
     let (_dir, path) = place();
-    for (thread, says) in [("kv-snapshot", "the thread that writes has panicked"), ("kv-read-ahead", "has ended")] {
-        let error = saved(&Watched::new(&path, Fault::Panic(thread)), &path, SPREAD, Form::Indexed).unwrap_err();
+    for (thread, says) in [("kv-snapshot", "the thread that writes the snapshot has panicked"), ("kv-read-ahead", "has ended")] {
+        let error = saved(&Watched::new(&path, Fault::Panic(thread)), &path, THREADS, Form::Indexed).unwrap_err();
         assert!(error.contains(says), "{error}");
     }
 }
 
 #[test]
-fn who_reads_back_gets_the_head_from_memory_and_no_more_than_is_written() {
+fn the_reader_gets_the_head_from_memory_and_nothing_that_is_not_written() {
     let (_dir, path) = place();
-    let written = |state: State| {
+    let in_progress = |state: Written| {
         let progress = Arc::new(Progress { state: Mutex::new(state), changed: Condvar::new() });
         let file = Watched::new(&path, Fault::Nothing);
-        Written { file, head: vec![1, 2], progress, step_bytes: 1, synced: AtomicU64::new(2) }
+        FileInProgress { file, head: vec![1, 2], progress, step_bytes: 1, synced: AtomicU64::new(2) }
     };
-    let all = written(State { written: 0, is_all: true, is_broken_off: false });
+    let all = in_progress(Written { bytes: 0, is_all: true, is_stopped: false });
     all.drop_cache(); // it has none
     let mut out = [0; 5];
     assert_eq!((all.read_at(1, &mut out).unwrap(), out[0]), (1, 2));
     assert_eq!(all.read_at(2, &mut out).unwrap(), 0, "there is no more");
-    // What is written and not synced is not looked at.
-    let some = written(State { written: 5, is_all: false, is_broken_off: false });
+    // The first read of written bytes syncs them.
+    let some = in_progress(Written { bytes: 5, is_all: false, is_stopped: false });
     write_all_at(&*some.file, 0, &[7; 100]).unwrap();
     let mut out = [0; 50];
     assert_eq!(some.read_at(2, &mut out).unwrap(), 3);
     assert_eq!(some.read_at(4, &mut out).unwrap(), 1);
-    // Of what nobody wants any more, nothing is read, written or not.
+    // After a stop nothing is read, whether it is written or not.
     for bytes in [0, 100] {
-        let broken_off = written(State { written: bytes, is_all: false, is_broken_off: true });
-        assert!(broken_off.read_at(2, &mut out).is_err_and(|error| error.to_string() == "broken off"));
+        let stopped = in_progress(Written { bytes, is_all: false, is_stopped: true });
+        assert!(stopped.read_at(2, &mut out).is_err_and(|error| error.to_string() == "stopped"));
     }
 }

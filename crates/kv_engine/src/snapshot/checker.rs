@@ -1,7 +1,8 @@
-//! [`Blocks`]: checking a snapshot block by block, whoever reads it.
+//! [`BlockChecker`]: checks a snapshot block by block: the frames, the order of the keys, the index, the count and the
+//! digest. Loading uses it, and so does the thread that reads a new snapshot back.
 
-use super::index::{Builder, Ref};
-use super::{BLOCK_BYTES, Header, block_ref, damage};
+use super::format::{BLOCK_BYTES, Header, Ref, damage};
+use super::index::Builder;
 use crate::error::{Error, Result};
 use crate::record::Kind;
 use crate::scan::{Frame, Frames, Next};
@@ -9,22 +10,22 @@ use crate::state::{self, Digester, OpRef};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-/// What the blocks so far have said.
+/// What is known from the blocks so far.
 #[derive(Default)]
-pub(super) struct Blocks {
+pub(super) struct BlockChecker {
     digester: Digester,
     entries: u64,
     last_key: Vec<u8>,
-    /// The index of the blocks so far, where there is to be one.
+    /// The index of the blocks so far, if the snapshot has one.
     index: Option<Builder>,
 }
 
-impl Blocks {
-    pub(super) fn new(indexed: bool) -> Blocks {
-        Blocks { index: indexed.then(Builder::default), ..Blocks::default() }
+impl BlockChecker {
+    pub(super) fn new(indexed: bool) -> BlockChecker {
+        BlockChecker { index: indexed.then(Builder::default), ..BlockChecker::default() }
     }
 
-    /// Reads all that there is, or until `each`, which gets the entries with the offsets of their frames, breaks off.
+    /// Reads to the end, or until `each` stops it. `each` gets every entry with the offset of its frame.
     pub(super) fn read(
         &mut self,
         frames: &mut Frames,
@@ -47,12 +48,12 @@ impl Blocks {
     }
 
     fn index_block(&mut self, frame: &Frame<'_>) -> std::result::Result<ControlFlow<()>, &'static str> {
-        let index = self.index.as_mut().ok_or("the block of an index in a snapshot without one")?;
+        let index = self.index.as_mut().ok_or("the snapshot holds a block of an index, but its header says that it has none")?;
         if index.due().is_none() {
             index.finish();
         }
         if index.due() != Some(frame.body) {
-            return Err("the block of the index is not what belongs there");
+            return Err("the block of the index does not match the blocks that it lists");
         }
         index.placed(place_of(frame));
         Ok(ControlFlow::Continue(()))
@@ -63,8 +64,9 @@ impl Blocks {
         frame: &Frame<'_>,
         each: &mut impl FnMut(u64, OpRef<'_>) -> ControlFlow<()>,
     ) -> std::result::Result<ControlFlow<()>, &'static str> {
-        // Looked through before anything of it is handed over, and not kept as a list, which may be longer than the block.
-        state::decode_each(frame.body, |_| {}).ok_or("the block's content is not possible")?;
+        // All of it is decoded before any of it is handed over. It is not kept as a list, which may be longer than the
+        // block.
+        state::decode_each(frame.body, |_| {}).ok_or("the block's content is invalid")?;
         let mut rest = frame.body;
         let ops = std::iter::from_fn(|| if rest.is_empty() { None } else { state::decode_one(&mut rest) });
         let is_long = frame.body.len() > BLOCK_BYTES;
@@ -78,10 +80,10 @@ impl Blocks {
                 index.block(op.key, place_of(frame));
             }
             if number > 0 && is_long && self.index.is_some() {
-                return Err("the block is longer than several entries make one");
+                return Err("the block has several entries and is longer than 4 KiB");
             }
             if last.max(&self.last_key) >= op.key {
-                return Err("the keys are not in order"); // no key is empty, so any is behind none
+                return Err("the keys are not in order"); // the first key comes after the empty one
             }
             self.digester.add(op.key, value);
             self.entries += 1;
@@ -95,17 +97,17 @@ impl Blocks {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// All is read: whether it is what the header promises.
+    /// All blocks are read. Checks that they are what the header says.
     pub(super) fn finish(self, path: &Path, header: &Header) -> Result<()> {
         if let Some(mut index) = self.index {
             index.finish();
             if index.root() != header.root {
-                return Err(Error::damaged(path, 0, damage("the header names another root of the index than there is")));
+                return Err(Error::damaged(path, 0, damage("the header names another root of the index than the file has")));
             }
         }
         if self.entries != header.entries || self.digester.digest() != header.digest {
             let reason = format!(
-                "{} entries with digest {} where the header promises {} with {}",
+                "the file has {} entries with digest {}, but its header says {} with {}",
                 self.entries,
                 self.digester.digest(),
                 header.entries,
@@ -118,5 +120,5 @@ impl Blocks {
 }
 
 fn place_of(frame: &Frame<'_>) -> Ref {
-    block_ref(frame.offset, frame.body.len(), frame.header.check)
+    Ref::to_block(frame.offset, frame.body.len(), frame.header.check)
 }

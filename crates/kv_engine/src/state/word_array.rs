@@ -1,35 +1,35 @@
-//! [`Words`]: memory that readers look at while a writer changes it.
+//! [`WordArray`]: memory that readers may read while the writer changes it.
 //!
-//! An array of 64-bit words, each an atomic, so that a reader who comes in between sees some old and some new words and
-//! nothing worse; that it did so the shard's sequence lock tells it. The array grows without moving: in pieces, each as long as all
-//! before it together, none of which is given back before the end. The system gives memory to a piece page by page, when it is first
-//! written.
+//! An array of 64-bit atomic words. A reader that reads during a write may see some old and some new words, but nothing
+//! worse. The shard's sequence lock tells the reader that this happened. The array grows without moving: in pieces,
+//! each as long as all pieces before it together. No piece is freed before the array is. The system allocates a piece
+//! page by page, when it is first written.
 
 use std::sync::OnceLock;
 pub(super) use std::sync::atomic::AtomicU64 as Word;
 
-/// Enough, behind the first one of eight words or more, for the longest array.
+/// Pieces besides the first one. With a first one of eight words this is enough for the longest array.
 const PIECES: usize = 30;
 /// In words.
 pub(super) const CACHE_LINE: usize = 8;
 
-/// `1 << FIRST` words are in the first piece.
+/// The first piece has `1 << FIRST` words.
 #[derive(Debug, Default)]
-pub(super) struct Words<const FIRST: u32> {
+pub(super) struct WordArray<const FIRST: u32> {
     first: OnceLock<Piece>,
-    /// Made when a second one is needed: a map has many such arrays, and a small one many that are almost empty.
+    /// Made when a second piece is needed. A map has many of these arrays, and in a small map many are almost empty.
     others: OnceLock<Box<[OnceLock<Piece>; PIECES]>>,
 }
 
 #[derive(Debug)]
 struct Piece {
     words: Box<[Word]>,
-    /// So many are before the first one that begins a cache line.
+    /// Words before the first one that begins a cache line.
     skip: usize,
 }
 
-impl<const FIRST: u32> Words<FIRST> {
-    /// The words of one piece from `at` on. `None`: they are not there.
+impl<const FIRST: u32> WordArray<FIRST> {
+    /// The words from `at` to the end of its piece. `None`: the array is not that long.
     #[inline]
     pub(super) fn from(&self, at: usize) -> Option<&[Word]> {
         let (number, offset) = Self::locate(at);
@@ -40,7 +40,7 @@ impl<const FIRST: u32> Words<FIRST> {
         piece.words.get(piece.skip + offset..)
     }
 
-    /// Makes sure that the word at `at` is there. Words are zero in the beginning. `false`: the array cannot be so long.
+    /// Makes the array long enough for a word at `at`. New words are zero. `false`: no array can be that long.
     pub(super) fn reach(&self, at: usize) -> bool {
         let (number, _) = Self::locate(at);
         let piece = match number {
@@ -57,7 +57,7 @@ impl<const FIRST: u32> Words<FIRST> {
         true
     }
 
-    /// The piece and the place in it.
+    /// The number of the piece, and the offset in it.
     #[inline]
     fn locate(at: usize) -> (usize, usize) {
         match at >> FIRST {
@@ -76,8 +76,8 @@ mod tests {
     use std::sync::atomic::Ordering::Relaxed;
 
     #[test]
-    fn every_word_is_one_of_its_own_and_begins_as_zero() {
-        let words = Words::<3>::default();
+    fn every_word_has_its_own_memory_and_begins_as_zero() {
+        let words = WordArray::<3>::default();
         assert!(words.from(0).is_none());
         for at in 0..1000 {
             assert!(words.reach(at));
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn the_eighth_word_begins_a_cache_line() {
-        let words = Words::<3>::default();
+        let words = WordArray::<3>::default();
         for at in (0..1000).step_by(CACHE_LINE) {
             words.reach(at);
             let line = words.from(at).expect("reached");

@@ -1,0 +1,113 @@
+//! The first step of a write: check the limits and encode it, without any lock. Also deletes, which look up the key
+//! first.
+
+use super::batch::Batch;
+use super::log::WriteKind;
+use super::report::Ack;
+use super::shared::Shared;
+use crate::error::{Error, Result};
+use crate::memory;
+use crate::record::Body;
+use crate::state::OpRef;
+use crate::sync::Ordering;
+use crate::{MAX_ATOMIC_BYTES, MAX_BATCH_SIZE, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use std::cell::Cell;
+
+/// The memory in which a thread encodes its writes is kept up to this size.
+const KEEP_ENCODED_BYTES: usize = 64 << 10;
+/// From this length on a write first checks that there is memory for it.
+const CHECK_MEMORY_BYTES: usize = 1 << 20;
+
+thread_local! {
+    static ENCODED: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+impl Shared {
+    pub(super) fn put(&self, key: &[u8], value: &[u8]) -> Result<Ack> {
+        let op = OpRef { key: checked_key(key)?, value: Some(checked_value(value)?) };
+        let encode = |out: &mut Vec<u8>| op.encode(out);
+        self.encoded(op.encoded_len(), encode, |body| self.commit(self.log()?, WriteKind::Put, body))
+    }
+
+    pub(super) fn delete(&self, key: &[u8]) -> Result<Option<Ack>> {
+        let op = OpRef { key: checked_key(key)?, value: None };
+        self.encoded(op.encoded_len(), |out| op.encode(out), |body| self.delete_encoded(op.key, body))
+    }
+
+    pub(super) fn write(&self, batch: &Batch) -> Result<Ack> {
+        let mut bytes = 0;
+        for op in &batch.ops {
+            checked_key(&op.key)?;
+            checked_value(op.value.as_deref().unwrap_or_default())?;
+            bytes += op.as_ref().encoded_len();
+        }
+        check("batch", bytes as u64, 0, MAX_ATOMIC_BYTES as u64)?;
+        if batch.is_empty() {
+            let log = self.wait_until_free(self.log()?)?;
+            return Ok(log.ack(log.applied));
+        }
+        let encode = |out: &mut Vec<u8>| batch.ops.iter().for_each(|op| op.as_ref().encode(out));
+        self.encoded(bytes, encode, |body| self.commit(self.log()?, WriteKind::Batch, body))
+    }
+
+    /// Step 1 of a write (`group_commit.rs`): encodes the body and computes its checksum, without any lock. Then
+    /// `commit`.
+    ///
+    /// Besides the caller's own copy, a long body is in memory twice: first here and in the log, later in the log and
+    /// in the map. So the memory for two copies is checked before anything is done.
+    fn encoded<T>(&self, len: usize, encode: impl FnOnce(&mut Vec<u8>), commit: impl FnOnce(Body<'_>) -> Result<T>) -> Result<T> {
+        let copies = 2 * len as u64;
+        if len >= CHECK_MEMORY_BYTES && !memory::is_available(copies) {
+            return Err(Error::io("writing", &self.wal_path)(memory::too_little(copies)));
+        }
+        let is_long = len > KEEP_ENCODED_BYTES;
+        let mut bytes = if is_long { Vec::with_capacity(len) } else { ENCODED.take() };
+        bytes.clear();
+        encode(&mut bytes);
+        let salt = self.salt.load(Ordering::Relaxed);
+        if is_long {
+            return commit(Body::new(bytes, salt));
+        }
+        let done = commit(Body::new(&bytes, salt));
+        ENCODED.set(bytes);
+        done
+    }
+
+    /// Logs the delete that `body` holds, if `key` exists.
+    fn delete_encoded(&self, key: &[u8], body: Body<'_>) -> Result<Option<Ack>> {
+        let mut log = self.log()?;
+        loop {
+            log = self.wait_until_free(log)?;
+            let exists = match log.undecided(key) {
+                // "The key does not exist" may be answered only when no failure can bring the key back.
+                Some(false) => {
+                    log = self.advance(log)?;
+                    continue;
+                }
+                Some(true) => true,
+                None => self.state.with(key, |_| ())?.is_some(),
+            };
+            if exists && log.deferred_log.is_some() {
+                log = self.ready_for_write(log)?; // other threads may write while a log is begun
+                continue;
+            }
+            return if exists { self.commit(log, WriteKind::Delete, body).map(Some) } else { Ok(None) };
+        }
+    }
+}
+
+pub(super) fn check_batch_size(writes: u64) -> Result<()> {
+    check("batch size", writes, 1, MAX_BATCH_SIZE)
+}
+
+fn check(what: &'static str, got: u64, min: u64, max: u64) -> Result<()> {
+    if (min..=max).contains(&got) { Ok(()) } else { Err(Error::Limit { what, got, min, max }) }
+}
+
+fn checked_key(key: &[u8]) -> Result<&[u8]> {
+    check("key", key.len() as u64, 1, MAX_KEY_BYTES as u64).map(|()| key)
+}
+
+fn checked_value(value: &[u8]) -> Result<&[u8]> {
+    check("value", value.len() as u64, 0, MAX_VALUE_BYTES as u64).map(|()| value)
+}
