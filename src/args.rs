@@ -50,7 +50,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", env = "KV_FLUSH_INTERVAL_MS", hide_env_values = true, default_value = "1s", value_parser = milliseconds)]
     pub(crate) flush_interval: Duration,
 
-    /// What to do with a log that is damaged where it had been synced
+    /// What to do with a log that is damaged in a part that was synced
     #[arg(long, value_name = "POLICY", default_value = "prefix")]
     pub(crate) recovery: Policy,
 
@@ -162,8 +162,8 @@ pub(crate) struct WalArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExportArgs {
-    /// Put in place when it is complete. Without it, or as -, stdout. It has PUT lines, which kv_cli < FILE runs. With
-    /// --json, or if its name ends in .jsonl, it has JSON Lines
+    /// The file to write, put in place when it is complete; without it, or as -, stdout. It has PUT lines, which
+    /// kv_cli < FILE runs. With --json, or if its name ends in .jsonl, it has JSON Lines
     pub(crate) file: Option<PathBuf>,
 
     /// Write every entry of damaged files that passes its check. The result is not a state that the store ever had
@@ -530,6 +530,16 @@ mod tests {
     #[test]
     fn a_mistyped_flag_is_not_a_command() {
         assert!(Args::try_parse_from(["kv_cli", "--wla", "x"]).is_err());
-        assert!(Args::try_parse_from(["kv_cli", "--batch", "0"]).is_err());
+    }
+
+    #[test]
+    fn a_wrong_number_says_what_is_expected() {
+        let error = |args: &[&str]| Args::try_parse_from([&["kv_cli"], args].concat()).expect_err("wrong").to_string();
+        for wrong in ["0", "1000001", "many"] {
+            let text = error(&["--batch", wrong]);
+            assert!(text.contains("expected a whole number from 1 to 1000000"), "{text}");
+        }
+        let text = error(&["replay", "--until", "x"]);
+        assert!(text.contains("expected a whole number up to 18446744073709551615"), "{text}");
     }
 }
