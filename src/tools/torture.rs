@@ -141,7 +141,7 @@ impl Rung {
 fn figures(report: &Report) -> [(&'static str, u64); 16] {
     [
         ("workloads", report.workloads),
-        ("writes in the middle of a call", report.meanwhile),
+        ("writes in the middle of a call", report.interleaved),
         ("places to crash", report.crash_points),
         ("states", report.states()),
         ("after the death of the process", report.deaths),
@@ -228,7 +228,7 @@ fn print(out: &mut impl Write, args: &TortureArgs, tally: &Tally, began: Instant
         column.set_cell_alignment(CellAlignment::Right);
     }
     writeln!(out, "{table}")?;
-    if let Some((tried, told)) = tally.told_of_idle() {
+    if let Some((tried, told)) = tally.idle_bits() {
         let percent = told as f64 * 100.0 / tried as f64;
         writeln!(out, "distinguished from a torn write: {percent:.2} % of the bits in the last synced group of an idle store")?;
     }

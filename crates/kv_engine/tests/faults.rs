@@ -1,5 +1,5 @@
-//! What happens when the disk is full, a sync fails, or a process dies in the middle: a reply never
-//! says OK about something that was not done, and nothing acknowledged is lost in silence.
+//! Full disks, failed syncs, and processes that die in the middle. A reply never says OK about something that was not
+//! done, and no acknowledged write is lost without a report.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod support;
@@ -30,11 +30,11 @@ fn a_full_disk_refuses_the_write_and_takes_it_when_space_returns() {
             assert!(no_space(&error, 0), "{error}");
             assert!(no_space(&engine.delete("before").unwrap_err(), 0));
         }
-        assert_eq!(std::fs::metadata(&place.wal).unwrap().len(), length, "the half record is taken back");
-        assert_eq!(engine.get("refused").unwrap(), None, "what was refused is not visible");
+        assert_eq!(std::fs::metadata(&place.wal).unwrap().len(), length, "the half record was removed");
+        assert_eq!(engine.get("refused").unwrap(), None, "the refused write is not visible");
         assert_eq!(engine.len(), 1);
         disk.heal();
-        assert_eq!(engine.put("after", "1").unwrap().seq, 2, "the refused one's number is used again");
+        assert_eq!(engine.put("after", "1").unwrap().seq, 2, "the number of the refused write is used again");
         kill(engine, &disk);
         let engine = place.open();
         assert_eq!(engine.recovery().tail, LogTail::Clean);
@@ -51,18 +51,18 @@ fn pending_writes_survive_a_full_disk_in_order_and_go_first() {
         engine.put("x", i.to_string()).unwrap();
     }
     disk.plan(Plan::fail(Call::Write, ".wal", ENOSPC).short(60));
-    assert!(no_space(&engine.put("x", "5").unwrap_err(), 4), "the write whose turn it was");
-    assert!(no_space(&engine.put("x", "6").unwrap_err(), 4), "and no further one");
+    assert!(no_space(&engine.put("x", "5").unwrap_err(), 4), "the write that was due");
+    assert!(no_space(&engine.put("x", "6").unwrap_err(), 4), "the next write is refused too");
     assert!(no_space(&engine.delete("x").unwrap_err(), 4));
     assert!(no_space(&engine.flush().unwrap_err(), 4));
     assert!(no_space(&engine.snapshot().unwrap_err(), 4));
     assert!(no_space(&engine.set_batch_size(2).unwrap_err(), 4));
-    assert!(no_space(&engine.close().unwrap_err(), 4), "close says how many are unsaved");
-    assert_eq!(engine.get("x").unwrap().unwrap().to_vec(), b"4", "acknowledged ones stay visible");
+    assert!(no_space(&engine.close().unwrap_err(), 4), "close reports how many are unsaved");
+    assert_eq!(engine.get("x").unwrap().unwrap().to_vec(), b"4", "acknowledged writes stay visible");
     assert_eq!(engine.pending(), 4);
     disk.heal();
     let ack = engine.put("x", "7").unwrap();
-    assert_eq!((ack.seq, ack.durable, ack.pending), (6, false, 1), "the four were synced first");
+    assert_eq!((ack.seq, ack.durable, ack.pending), (6, false, 1), "the four earlier writes were synced first");
     engine.close().unwrap();
     let engine = place.open();
     assert_eq!((engine.recovery().replayed, engine.recovery().last_seq), (6, 6));
@@ -70,7 +70,7 @@ fn pending_writes_survive_a_full_disk_in_order_and_go_first() {
 }
 
 #[test]
-fn ending_while_the_disk_is_full_loses_only_what_was_said_to_be_unsaved() {
+fn closing_while_the_disk_is_full_loses_only_writes_reported_as_unsaved() {
     let (place, disk, engine) = store(5);
     for i in 1..=8 {
         engine.put(format!("k{i}"), "1").unwrap();
@@ -93,7 +93,7 @@ fn a_failed_sync_poisons_until_reopened() {
         assert!(matches!(error, Error::Poisoned { pending: 0, .. }), "{error}");
         assert!(error.to_string().contains("Input/output error"), "{error}");
         for _ in 0..3 {
-            // Whatever a second sync would say: it is not asked.
+            // A second sync might succeed, but it must not be called.
             assert!(matches!(engine.put("later", "1"), Err(Error::Poisoned { .. })));
             assert!(matches!(engine.delete("safe"), Err(Error::Poisoned { .. })));
             assert!(matches!(engine.write(Batch::new()), Err(Error::Poisoned { .. })));
@@ -103,8 +103,8 @@ fn a_failed_sync_poisons_until_reopened() {
         }
         let calls: Vec<Call> = disk.take_log_calls().into_iter().map(|(call, _)| call).collect();
         assert_eq!(calls, [Call::Write, Call::Sync], "one write and one sync, never repeated");
-        assert_eq!(engine.get("safe").unwrap().unwrap().to_vec(), b"1", "reads go on");
-        assert_eq!(engine.get("doubtful").unwrap(), None, "at batch size 1 only the durable is visible");
+        assert_eq!(engine.get("safe").unwrap().unwrap().to_vec(), b"1", "reads still work");
+        assert_eq!(engine.get("doubtful").unwrap(), None, "at batch size 1 only durable writes are visible");
         assert!(engine.stats().failed.is_some());
         assert!(matches!(engine.close(), Err(Error::Poisoned { .. })));
         disk.heal();
@@ -146,8 +146,8 @@ fn a_write_error_that_is_not_about_room_and_a_cut_that_fails_poison() {
     assert_eq!(engine.len(), 1);
 }
 
-/// The part of a refused write that reached the file may hold whole records. Their removal has to
-/// be durable before the writer is told, or a power cut could bring them back.
+/// The part of a refused write that reached the file may hold whole records. Their removal must be durable before the
+/// writer gets the error. Otherwise a power cut could bring them back.
 #[test]
 fn the_removal_of_a_refused_write_is_synced() {
     let (_place, disk, engine) = store(1);
@@ -156,7 +156,7 @@ fn the_removal_of_a_refused_write_is_synced() {
     assert!(no_space(&engine.put("x", "1").unwrap_err(), 0));
     let calls: Vec<Call> = disk.changes()[before..].iter().map(|(call, _)| *call).collect();
     assert_eq!(calls, [Call::Write, Call::Write, Call::SetLen, Call::Sync]);
-    assert_eq!((engine.stats().puts, engine.stats().appended), (0, 0), "what was refused is not counted");
+    assert_eq!((engine.stats().puts, engine.stats().appended), (0, 0), "a refused write is not counted");
 
     let (_place, disk, engine) = store(1);
     disk.plan(Plan::fail(Call::Write, ".wal", ENOSPC).times(1));
@@ -174,7 +174,7 @@ fn closing_again_after_a_loss_says_it_again() {
     }
 }
 
-/// A panic while others count on the thread fails the log: they get an error, none waits for ever.
+/// If a thread panics while others wait for it, the log fails: the others get an error, and none waits forever.
 #[test]
 fn a_panic_fails_the_store_instead_of_hanging_it() {
     for (call, suffix) in [(Call::Write, ".wal"), (Call::Sync, ".wal"), (Call::Sync, ".snapshot"), (Call::Rename, ".wal")] {
@@ -211,7 +211,7 @@ fn a_snapshot_that_fails_leaves_log_and_old_snapshot_as_they_were() {
         assert!(matches!(error, Error::Io { .. }), "{call:?}: {error}");
         assert!(error.to_string().contains("as they were"), "{error}");
         assert_eq!((std::fs::read(&place.wal).unwrap(), std::fs::read(&place.snapshot).unwrap()), before, "{call:?}");
-        assert_eq!(std::fs::read_dir(place.dir.path()).unwrap().count(), 4, "{call:?}: no scratch file is left");
+        assert_eq!(std::fs::read_dir(place.dir.path()).unwrap().count(), 4, "{call:?}: a scratch file was left");
         engine.put("y", "1").unwrap();
         disk.heal();
         engine.snapshot().unwrap();
@@ -284,7 +284,7 @@ fn a_damaged_log_that_cannot_be_kept_is_not_cut() {
     bytes[200] ^= 1;
     std::fs::write(&place.wal, &bytes).unwrap();
     let open = || place.options().disk(Arc::new(disk.clone())).open();
-    // The first sync is that of the log itself, before it is read; so is the first of the directory.
+    // The first sync is that of the log itself, before it is read. The same holds for the directory.
     let plans = [
         Plan::fail(Call::Create, ".wal.tmp", ENOSPC),
         Plan::fail(Call::Write, ".wal", ENOSPC),
@@ -305,16 +305,16 @@ fn a_damaged_log_that_cannot_be_kept_is_not_cut() {
     let engine = open().unwrap();
     assert_eq!(engine.len(), 0);
     assert_eq!(std::fs::read(place.beside(".damaged-1")).unwrap(), bytes);
-    assert!(!place.beside(".damaged-2").exists(), "the copy of the opening that failed is used again");
+    assert!(!place.beside(".damaged-2").exists(), "the copy made by the failed opening is used again");
     drop(engine);
-    // Another damage of the same length, far behind the first mebibyte, is another log.
+    // Damage at another place, far behind the first mebibyte, makes another log of the same length.
     bytes[2_500_000] ^= 1;
     std::fs::write(&place.wal, &bytes).unwrap();
     drop(open().unwrap());
     assert_eq!(std::fs::read(place.beside(".damaged-2")).unwrap(), bytes);
 }
 
-/// Every waiting writer gets its own answer, none hangs, and what was answered OK is there.
+/// Every waiting writer gets its own answer and none hangs. Every write that was answered with OK is there.
 #[test]
 fn many_writers_on_a_failing_disk_all_get_an_answer() {
     let full = Plan::fail(Call::Write, ".wal", ENOSPC).after(20).times(5).short(30);
@@ -339,7 +339,7 @@ fn many_writers_on_a_failing_disk_all_get_an_answer() {
             writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect()
         });
         let failed = answers.iter().filter(|(_, ok)| !ok).count();
-        assert!(failed > 0, "the fault was met");
+        assert!(failed > 0, "the fault must have happened");
         let durable = engine.stats().durable;
         let closed = engine.close();
         let poisoned = matches!(closed, Err(Error::Poisoned { .. }));
@@ -350,11 +350,11 @@ fn many_writers_on_a_failing_disk_all_get_an_answer() {
         let missing = answers.iter().filter(|(key, ok)| *ok && engine.get(key).unwrap().is_none()).count() as u64;
         assert!(missing == 0 || (poisoned && missing < batch_size), "{missing} acknowledged writes are missing");
         let unasked = answers.iter().filter(|(key, ok)| !ok && engine.get(key).unwrap().is_some()).count();
-        assert!(poisoned || unasked == 0, "{unasked} refused writes are there");
+        assert!(poisoned || unasked == 0, "{unasked} refused writes were stored");
     }
 }
 
-/// Nobody is left to repeat a close when the last handle goes, so the lock must not stay behind.
+/// When the last handle is dropped, no caller is left to repeat a close. So the lock must not stay.
 #[test]
 fn dropping_the_last_handle_on_a_full_disk_frees_the_store() {
     let (place, disk, engine) = store(5);
@@ -363,10 +363,10 @@ fn dropping_the_last_handle_on_a_full_disk_frees_the_store() {
     let scan = engine.scan("");
     drop(engine);
     assert!(place.open().is_empty());
-    assert_eq!(scan.count(), 1, "an iterator goes on over what was in memory");
+    assert_eq!(scan.count(), 1, "an iterator continues over the entries that were in memory");
 }
 
-/// Some file systems have no locks: then nobody could tell that the log has another writer.
+/// Some file systems have no locks. There, the engine cannot find out whether the log has another writer.
 #[test]
 fn a_log_that_cannot_be_locked_is_not_opened() {
     const ENOLCK: i32 = 37;
@@ -374,7 +374,7 @@ fn a_log_that_cannot_be_locked_is_not_opened() {
     let locking = |error: &Error| error.to_string().contains("No locks available");
     engine.put("x", "1").unwrap();
     disk.plan(Plan::fail(Call::Lock, ".wal", ENOLCK));
-    assert!(locking(&engine.snapshot().unwrap_err()), "nor is a new one begun");
+    assert!(locking(&engine.snapshot().unwrap_err()), "no new log is begun either");
     engine.put("y", "2").unwrap();
     kill(engine, &disk);
     disk.revive();
@@ -390,8 +390,8 @@ fn a_log_that_cannot_be_locked_is_not_opened() {
     assert!(!elsewhere.wal.exists() && !elsewhere.has_scratch());
 }
 
-/// What cannot be read now may be read later: it is neither the end of the log nor damage, wherever it is in files that
-/// are longer than what is read at once. Nothing is cut, nothing is served.
+/// A read error may be temporary. It is not the end of the log and not damage, wherever it happens in files that are
+/// longer than one read. Nothing is cut and nothing is served.
 #[test]
 fn a_part_of_a_large_store_that_cannot_be_read_refuses_all_of_it() {
     let place = Place::new();
@@ -421,7 +421,7 @@ fn a_part_of_a_large_store_that_cannot_be_read_refuses_all_of_it() {
             let error = match place.options().disk(Arc::new(disk.clone())).open() {
                 Err(error) => error,
                 Ok(engine) => {
-                    assert!(!disk.is_spent(), "{call:?} {refused} of {file} failed, and was passed over");
+                    assert!(!disk.is_spent(), "{call:?} {refused} of {file} failed, and the opening ignored it");
                     assert_eq!((engine.recovery().tail != LogTail::Clean, engine.len() < 75), (log != sound, log != sound));
                     let kept = std::fs::read(place.beside(".damaged-1")).ok();
                     assert!(kept.as_deref() == (log == damaged).then_some(log));
@@ -431,7 +431,7 @@ fn a_part_of_a_large_store_that_cannot_be_read_refuses_all_of_it() {
             assert!(matches!(error, Error::Io { .. }) && error.to_string().contains("Input/output error"), "{refused}: {error}");
             assert!(std::fs::read(&place.wal).unwrap() == log && std::fs::read(&place.snapshot).unwrap() == snapshot);
             let kept = std::fs::read(place.beside(".damaged-1")).ok();
-            assert!(kept.is_none_or(|kept| kept == log), "{call:?} {refused} of {file}: half a copy is none");
+            assert!(kept.is_none_or(|kept| kept == log), "{call:?} {refused} of {file}: half a copy was kept");
             refused += 1;
         }
         let least = if call == Call::Read { 4 } else { 1 };

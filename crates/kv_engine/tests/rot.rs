@@ -1,4 +1,4 @@
-//! The short runs of two rungs of torture: the end of a log as crashes leave it, and damaged files.
+//! The short runs of two torture tests: the torn tails that a crash can leave, and damaged files.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use kv_engine::torture::{LOG_SHAPES, ROT_PARTS, Tally, rot, torn_tails};
@@ -15,7 +15,7 @@ fn figure(tally: &Tally, name: &str) -> u64 {
 }
 
 #[test]
-fn whatever_a_crash_leaves_of_the_last_group_a_prefix_is_recovered() {
+fn every_remainder_of_the_last_group_recovers_to_a_prefix() {
     let total = sum((0..LOG_SHAPES).map(torn_tails));
     assert!(total.tried > 200_000, "{total:?}");
     assert!(figure(&total, "opened by the whole engine too") > 300, "{total:?}");
@@ -24,20 +24,21 @@ fn whatever_a_crash_leaves_of_the_last_group_a_prefix_is_recovered() {
 }
 
 #[test]
-fn no_damage_gives_a_wrong_value_or_is_not_seen() {
+fn no_damage_gives_a_wrong_value_or_stays_undetected() {
     let total = sum((0..ROT_PARTS).step_by(64).map(rot));
     assert!(total.tried > 15_000, "{total:?}");
     let sorts = &total.figures[..6];
     assert!(sorts.iter().all(|(_, count)| *count > 100) && sorts.iter().map(|(_, count)| count).sum::<u64>() == total.tried);
     let seen = figure(&total, "called damage, kept whole, all before it recovered") + figure(&total, "refused, nothing changed");
     assert!(seen * 100 > total.tried * 97, "{total:?}");
-    let (flipped, told) = total.told_of_idle().expect("bits in the last group of an idle store were flipped");
-    assert!(flipped > 50 && told * 100 >= flipped * 99, "{told} of {flipped} told from a torn write");
+    let (flipped, detected) = total.idle_bits().expect("bits in the last group of an idle store were flipped");
+    assert!(flipped > 50 && detected * 100 >= flipped * 99, "{detected} of {flipped} were distinguished from a torn write");
 }
 
-/// Parts in which a log was cut where a record begins with a zero byte, which was taken for damage not seen.
+/// Parts in which a log was cut where a record begins with a zero byte. The test once reported that as undetected
+/// damage.
 #[test]
-fn a_cut_that_leaves_a_zero_of_the_next_record_is_an_earlier_end() {
+fn a_cut_that_leaves_one_zero_of_the_next_record_is_an_earlier_end() {
     sum([256_001_209, 256_001_315, 256_002_075].into_iter().map(rot));
 }
 

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use support::{Otherwise, Place, Wrapped};
+use support::{Overrides, Place, Wrapped};
 
 const WRITERS: u64 = 8;
 
@@ -92,7 +92,7 @@ struct Gate {
     clock_panics: Arc<AtomicBool>,
 }
 
-impl Otherwise for Gate {
+impl Overrides for Gate {
     fn sync(&self, file: &dyn File) -> io::Result<()> {
         if let Some(begun) = self.begun.lock().unwrap().take() {
             let end = self.end.lock().unwrap().take().unwrap();

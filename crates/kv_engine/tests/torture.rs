@@ -1,8 +1,8 @@
-//! Crash enumeration on the simulated disk, the short run; and the simulated disk against the real
-//! one: on any sequence of operations both say the same.
+//! The short runs of crash enumeration on the simulated disk. Also the simulated disk against the real one: any
+//! sequence of operations gives the same answers on both.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use kv_engine::disk::sim::{Cut, Fate, FaultPlan, Image, Model, Rest, SimDisk, World};
+use kv_engine::disk::sim::{Fate, FaultPlan, Image, Model, PowerCut, Rest, SimDisk, World};
 use kv_engine::disk::{Disk, File, OsDisk};
 use kv_engine::torture::{Case, Report, fault_plans, recovery, regressions, story, weak_disks, workload};
 use proptest::prelude::*;
@@ -10,10 +10,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-/// What went wrong, a line for each, and the first told.
+/// Checks the counts of failures. Prints every failure, and the story of the first one.
 fn nothing_wrong(report: &Report) {
-    let told = report.cases.first().map(story).unwrap_or_default();
-    assert!(report.failures.is_empty(), "{}\n\n{told}", report.failures.join("\n"));
+    let first = report.cases.first().map(story).unwrap_or_default();
+    assert!(report.failures.is_empty(), "{}\n\n{first}", report.failures.join("\n"));
     assert_eq!((report.lost_writes, report.refused), (0, 0));
 }
 
@@ -29,7 +29,7 @@ fn total(seeds: impl Iterator<Item = u64>, run: fn(u64) -> Report) -> Report {
 fn no_crash_loses_a_promised_write_or_is_refused() {
     let total = total(1..=120, workload);
     assert!(total.states() > 80_000 && total.power_cuts > 15_000 && total.second_crashes > 20_000, "{total:?}");
-    assert!(total.meanwhile > 300, "hardly a checkpoint is disturbed: {}", total.meanwhile);
+    assert!(total.interleaved > 300, "few writes happened in the middle of a checkpoint: {}", total.interleaved);
 }
 
 #[test]
@@ -55,8 +55,9 @@ fn the_same_seed_is_the_same_run() {
     assert_eq!(format!("{:?}", workload(7)), format!("{:?}", workload(7)));
 }
 
-/// Where a crash must have been tried: when, what was done, to which file. That nothing else is found
-/// says that the list is whole. Recovery writes a snapshot only where values are to stay in one that has no index.
+/// Where a crash must have been tried: the phase, the kind of change, and the files. The test also fails for an entry
+/// that is not listed, so the list is complete. Recovery writes a snapshot only if values are to stay in a snapshot
+/// that has no index.
 const EVERYWHERE: [(&str, &str, &[&str]); 18] = [
     ("behind recovery", "set the length", &["log"]),
     ("behind recovery", "sync", &["log"]),
@@ -115,7 +116,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What an operation answers, in words that do not depend on the disk.
+/// The answer of an operation, in words that do not depend on the disk.
 fn run(disk: &dyn Disk, dir: &Path, step: &Step) -> String {
     let path = |n: &usize| dir.join(format!("file{n}"));
     let on = |n: &usize, f: &dyn Fn(Arc<dyn File>) -> String| match disk.open(&path(n)).unwrap() {
@@ -153,8 +154,8 @@ proptest! {
         for step in &steps {
             prop_assert_eq!(run(&sim, dir.path(), step), run(&OsDisk, dir.path(), step), "{:?}", step);
         }
-        // After the death of a process the next one sees all of it; and what was synced, names too,
-        // survives any power cut.
+        // After the death of a process, the next one sees all changes. Synced content under a synced name survives any
+        // power cut.
         let world = sim.world();
         for (path, bytes) in world.after_death(None) {
             prop_assert_eq!(std::fs::read(path).unwrap(), bytes);
@@ -164,7 +165,7 @@ proptest! {
         }
         run(&sim, dir.path(), &Step::SyncDir);
         let world = sim.world();
-        prop_assert_eq!(world.after_power_cut(&Cut::nothing()), world.after_death(None));
+        prop_assert_eq!(world.after_power_cut(&PowerCut::nothing()), world.after_death(None));
     }
 }
 
@@ -172,7 +173,7 @@ proptest! {
 fn what_is_not_synced_may_be_lost_and_what_is_may_not() {
     let path = Path::new("/sim/file");
     let disk = SimDisk::new(&Image::new(), 1);
-    let cut = |disk: &SimDisk| disk.world().after_power_cut(&Cut::nothing());
+    let cut = |disk: &SimDisk| disk.world().after_power_cut(&PowerCut::nothing());
     let file = disk.create_new(path).unwrap();
     file.write_at(0, b"synced").unwrap();
     file.sync().unwrap();
@@ -204,7 +205,7 @@ fn where_nothing_was_written_the_bytes_of_a_file_that_is_gone_may_stand() {
     file.set_len(4).unwrap();
     file.write_at(6, b"new").unwrap();
     let cut = |fates: &[Fate], hole| {
-        let cut = Cut { fates: fates.to_vec(), rests: vec![Rest { length: 0, hole }] };
+        let cut = PowerCut { fates: fates.to_vec(), rests: vec![Rest { length: 0, hole }] };
         disk.world().after_power_cut(&cut)[new].clone()
     };
     assert_eq!(disk.world().unit_names().len(), 2);
@@ -229,7 +230,7 @@ fn each_model_of_a_failing_sync_leaves_what_its_file_system_leaves() {
         file.read_at(0, &mut bytes).unwrap();
         bytes
     };
-    // Operation 0 was the opening, 1 is the write.
+    // Operation 0 was the opening. Operation 1 is the write.
     for (plan, seen_after, later_sync) in [
         ("2-ext4-once", b"new", true),
         ("2-btrfs-once", b"old", true),
@@ -242,7 +243,7 @@ fn each_model_of_a_failing_sync_leaves_what_its_file_system_leaves() {
         for _ in 0..5 {
             assert_eq!(file.sync().is_ok(), later_sync, "{plan}");
         }
-        assert_eq!(disk.world().after_power_cut(&Cut::nothing())[path], b"old", "{plan}");
+        assert_eq!(disk.world().after_power_cut(&PowerCut::nothing())[path], b"old", "{plan}");
     }
     let (_, file) = planned("2-eio-dead");
     assert!(file.sync().is_err() && file.write_at(0, b"x").is_err() && file.read_at(0, &mut [0]).is_err());
@@ -270,7 +271,7 @@ fn a_write_that_takes_no_byte_is_an_error_above_the_seam() {
     let healthy = SimDisk::new(&Image::new(), 1);
     let options = |disk: &SimDisk| kv_engine::Options::new("/sim/kv.wal", "/sim/kv.snapshot").disk(Arc::new(disk.clone()));
     drop(options(&healthy).open().unwrap());
-    let at = healthy.operations().len() + 1; // behind the reserving of space
+    let at = healthy.operations().len() + 1; // after space was reserved
     let disk = SimDisk::new(&Image::new(), 1).with_faults(format!("{at}-short0-once").parse().unwrap());
     let engine = options(&disk).open().unwrap();
     assert!(matches!(engine.put("x", "100"), Err(kv_engine::Error::NoSpace { .. })));
@@ -287,7 +288,7 @@ fn weak_disks_are_weak_as_their_model_says() {
         file.write_at(3, b" and new").unwrap();
         file.sync().unwrap();
         disk.trace().iter().for_each(|change| world.apply(change));
-        world.after_power_cut(&Cut::nothing())[path].clone()
+        world.after_power_cut(&PowerCut::nothing())[path].clone()
     };
     assert_eq!(lost(Model::Any), b"old and new");
     assert_eq!(lost(Model::Lying), b"old");
@@ -347,15 +348,15 @@ fn a_read_of_no_byte_is_not_taken_for_the_end_of_a_file() {
             }
             let left = disk.world().after_death(None);
             let kept = left.values().any(|bytes| *bytes == image[Path::new("/sim/kv.wal")]);
-            assert!(kept || *image == sound, "operation {at}: the damaged log is gone");
+            assert!(kept || *image == sound, "operation {at}: the damaged log was lost");
             drop(opened);
             assert_eq!(options(&SimDisk::new(&left, 2)).open().unwrap().recovery().last_seq, lasts, "operation {at}");
         }
     }
 }
 
-/// Of a log that is damaged while the store is open, no checkpoint is made, and nothing is let go of. Nothing is written
-/// behind the damage, either: the next opening would not find it.
+/// If the log is damaged while the store is open, no checkpoint is made and nothing is released. Nothing is written
+/// behind the damage either, because the next opening would not find it.
 #[test]
 fn a_checkpoint_of_a_damaged_log_releases_nothing() {
     let log = Path::new("/sim/kv.wal");
@@ -375,7 +376,7 @@ fn a_checkpoint_of_a_damaged_log_releases_nothing() {
     assert!(matches!(engine.put("d", "fourth"), Err(kv_engine::Error::Lost { .. })));
 }
 
-/// The words in which a case is told: what each change is, which file it is about, and what a power cut decides.
+/// The words of a story: the kind of each change, its file, and the units that a power cut decides on.
 #[test]
 fn what_a_crash_decides_has_words() {
     let (one, other) = (Path::new("/sim/one"), Path::new("/sim/other"));
@@ -384,7 +385,7 @@ fn what_a_crash_decides_has_words() {
     file.write_at(510, b"over").unwrap();
     file.set_len(600).unwrap();
     assert!(file.sync().is_err());
-    let told = |disk: &SimDisk| {
+    let described = |disk: &SimDisk| {
         let mut world = World::default();
         let mut words = Vec::new();
         for change in disk.trace() {
@@ -394,7 +395,7 @@ fn what_a_crash_decides_has_words() {
         words
     };
     let file_of = |what: &str| format!("{what} /sim/one");
-    assert_eq!(told(&disk), ["create", "write", "set the length", "sync that fails"].map(file_of));
+    assert_eq!(described(&disk), ["create", "write", "set the length", "failed sync"].map(file_of));
     file.write_at(510, b"over").unwrap();
     file.set_len(700).unwrap();
     disk.rename(one, other).unwrap();

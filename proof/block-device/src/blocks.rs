@@ -1,5 +1,5 @@
-//! The content of a disk, kept sparse: what was never written is zeros and takes no room. A copy
-//! shares its blocks with the original until one of them is written.
+//! The content of a disk, kept sparse: blocks that were never written are zeros and take no memory. A copy shares its
+//! blocks with the original until one of them is written.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -12,7 +12,7 @@ const BLOCK: usize = 4096;
 pub(crate) struct Blocks(HashMap<u64, Arc<[u8; BLOCK]>>);
 
 impl Blocks {
-    /// What a file holds.
+    /// The content of a file.
     pub(crate) fn load(path: &Path) -> io::Result<Blocks> {
         let mut file = std::fs::File::open(path)?;
         let mut blocks = Blocks::default();
@@ -45,8 +45,8 @@ impl Blocks {
     }
 }
 
-/// Cuts a range at the blocks' borders: the number of the block, where in it the piece begins, and
-/// which bytes of the whole it is.
+/// Splits a range at the borders of blocks. For each piece: the number of the block, the offset in it, and the range
+/// of the bytes.
 fn pieces(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize, std::ops::Range<usize>)> {
     let mut done = 0;
     std::iter::from_fn(move || {

@@ -1,7 +1,7 @@
-//! A disk served from memory by FUSE: the file `disk`, to put a loop device on. Every write and every
-//! flush that the kernel sends is recorded in order, and between them, through the file `notes`, what
-//! the workload has issued and what it was promised. The note `fail k` lets the write behind the next k
-//! ones fail, once; `heal 0` takes that back.
+//! A disk in memory, served by FUSE: the file `disk`, to put a loop device on. It records every write and every flush
+//! of the kernel in order. Between them it records what the workload has issued and what it was promised, which
+//! arrives through the file `notes`. The note `fail k` lets the next k writes succeed and the one after them fail,
+//! once. `heal 0` cancels that.
 
 use crate::blocks::Blocks;
 use anyhow::{Context, Result};
@@ -18,20 +18,20 @@ const DISK: INodeNo = INodeNo(2);
 const NOTES: INodeNo = INodeNo(3);
 const ATTRIBUTES_HOLD: Duration = Duration::from_secs(3600);
 
-/// What happened, in the one order that the device saw.
+/// The events, in the one order in which the device saw them.
 pub(crate) enum Event {
     Write {
         offset: u64,
         bytes: Vec<u8>,
     },
     Flush,
-    /// The write with this number is about to be given to the engine.
+    /// The write with this number is about to be issued to the engine.
     Issued(u64),
-    /// All writes up to this one have been promised to be durable.
+    /// All writes up to this one were promised to be durable.
     Promised(u64),
 }
 
-/// A mounted device; unmounted when dropped.
+/// A mounted device. It is unmounted when dropped.
 pub(crate) struct Device {
     state: Arc<Mutex<State>>,
     _session: BackgroundSession,
@@ -43,7 +43,7 @@ struct State {
     blocks: Blocks,
     recording: bool,
     events: Vec<Event>,
-    /// So many writes still succeed; the next one fails, and those after it succeed again.
+    /// This number of writes still succeeds. The next one fails, and later ones succeed again.
     fails_after: Option<u64>,
     failed: bool,
 }
@@ -56,18 +56,18 @@ impl Device {
         Ok(Device { state, _session: session })
     }
 
-    /// Another content; nothing is recorded, nothing fails. No file system may be mounted on it.
+    /// Replaces the content, with an empty record and no planned failure. No file system may be mounted on it.
     pub(crate) fn hold(&self, blocks: Blocks) {
         let mut state = lock(&self.state);
         *state = State { size: state.size, blocks, ..State::default() };
     }
 
-    /// Records from now on.
+    /// Starts the recording.
     pub(crate) fn record(&self) {
         lock(&self.state).recording = true;
     }
 
-    /// Whether the write has failed.
+    /// Whether the planned write has failed.
     pub(crate) fn has_failed(&self) -> bool {
         lock(&self.state).failed
     }
@@ -116,7 +116,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().expect("no thread panics with the device")
 }
 
-/// The FUSE side: one thread, so requests have one order.
+/// The FUSE side. It has one thread, so requests have one order.
 struct Server(Arc<Mutex<State>>);
 
 impl Server {
@@ -156,7 +156,7 @@ impl Filesystem for Server {
         reply.attr(&ATTRIBUTES_HOLD, &self.attributes(ino));
     }
 
-    /// Direct: no cache of the host stands between the loop device and the record.
+    /// Direct: no cache of the host is between the loop device and the record.
     fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         reply.opened(FileHandle(0), FopenFlags::FOPEN_DIRECT_IO);
     }

@@ -11,35 +11,35 @@ use rustix::mount::{MountFlags, mount_remount};
 use std::fs::File;
 use std::path::Path;
 
-/// Writes of the life that follows on the same mount.
+/// The writes of the second session, on the same mount.
 const SECOND_LIFE: u64 = 5;
 
-/// Memory gives room by the page.
+/// The memory file system grants room in pages.
 const PAGE_KIB: u32 = 4;
 
-/// How the engine came to know.
+/// How the engine noticed the failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Felt {
-    /// A sync of the log failed, or a write to it: no more writes are taken.
+pub(crate) enum Noticed {
+    /// A sync or a write of the log failed: the engine accepts no more writes.
     Poisoned,
-    /// An opening or a snapshot was refused; the log is not concerned.
+    /// An opening or a snapshot was refused. The log is not affected.
     Refused,
-    /// Not at all: the kernel repeated the write, or did not need it.
+    /// It did not notice: the kernel repeated the write, or did not need it.
     Nothing,
 }
 
-impl Felt {
+impl Noticed {
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Felt::Poisoned => "poisoned",
-            Felt::Refused => "refused",
-            Felt::Nothing => "nothing",
+            Noticed::Poisoned => "poisoned",
+            Noticed::Refused => "refused",
+            Noticed::Nothing => "nothing",
         }
     }
 }
 
-/// The workload on a mounted disk whose write behind the next `after` ones fails, a life on the same mount
-/// behind it, and a last look behind a new mount.
+/// Runs the workload on a mounted disk on which `after` writes succeed and the next one fails. Then runs a second
+/// session on the same mount. At the end it checks the store after a new mount.
 pub(crate) fn survives(
     disk: &LoopDevice,
     fs: FileSystem,
@@ -47,28 +47,30 @@ pub(crate) fn survives(
     workload: &Workload,
     mut notes: Notes,
     after: u64,
-) -> Result<Felt> {
+) -> Result<Noticed> {
     let mounted = disk.mount(fs, at)?;
-    notes.say("fail", after)?;
+    notes.note("fail", after)?;
     let mut run = Run::new(workload, at, None);
-    let felt = until_poisoned(&mut run)?;
+    let noticed = until_poisoned(&mut run)?;
     let (promised, issued) = (run.promised, run.issued);
     drop(run);
-    let second = second_life(at, workload, promised, issued).context("opened again on the same mount")?;
-    let _ = mounted.unmount(); // reports the failure once more
-    notes.say("heal", 0)?; // where it has not failed so far
+    let second = second_session(at, workload, promised, issued).context("when opened again on the same mount")?;
+    let _ = mounted.unmount(); // the unmount reports the failure again
+    notes.note("heal", 0)?; // for the case that no write has failed
     let mounted = disk.mount(fs, at).context("mounted again")?;
     match second {
         None => drop(open(at, workload, promised, issued).context("mounted again")?),
-        Some((writes, more)) => see_both_lives(at, workload, writes, more).context("mounted again behind a second life")?,
+        Some((writes, more)) => {
+            check_both_sessions(at, workload, writes, more).context("when mounted again after the second session")?
+        }
     }
     mounted.unmount()?;
-    Ok(felt)
+    Ok(noticed)
 }
 
-/// Goes on as long as the store takes writes, and sees that afterwards it says OK to nothing.
-fn until_poisoned(run: &mut Run<'_>) -> Result<Felt> {
-    let mut felt = Felt::Nothing;
+/// Writes as long as the store accepts writes. After that, no call may answer OK.
+fn until_poisoned(run: &mut Run<'_>) -> Result<Noticed> {
+    let mut noticed = Noticed::Nothing;
     while let Some(done) = run.step()? {
         match done {
             Ok(()) => {}
@@ -76,13 +78,13 @@ fn until_poisoned(run: &mut Run<'_>) -> Result<Felt> {
                 if let Some(engine) = run.engine.take() {
                     says_ok_to_nothing(&engine)?;
                 }
-                return Ok(Felt::Poisoned);
+                return Ok(Noticed::Poisoned);
             }
-            Err(Error::Io { .. }) => felt = Felt::Refused,
-            Err(error) => return Err(error).context("an error that a failing sync does not explain"),
+            Err(Error::Io { .. }) => noticed = Noticed::Refused,
+            Err(error) => return Err(error).context("this error is not explained by a failing sync"),
         }
     }
-    Ok(felt)
+    Ok(noticed)
 }
 
 fn says_ok_to_nothing(engine: &Engine) -> Result<()> {
@@ -96,16 +98,16 @@ fn says_ok_to_nothing(engine: &Engine) -> Result<()> {
             ("a snapshot", engine.snapshot().is_ok()),
         ];
         if let Some((what, _)) = answers.iter().find(|(_, ok)| *ok) {
-            bail!("OK to {what} behind a failed sync, round {round}");
+            bail!("{what} answered OK after a failed sync, round {round}");
         }
     }
-    ensure!(engine.close().is_err(), "OK to the closing behind a failed sync");
+    ensure!(engine.close().is_err(), "close answered OK after a failed sync");
     Ok(())
 }
 
-/// The kernel's memory may hold what the disk does not: nothing may be promised from it. `None` where the
-/// file system refuses to go on; else the writes found, and those made.
-fn second_life(at: &Path, workload: &Workload, promised: u64, issued: u64) -> Result<Option<(u64, u64)>> {
+/// The page cache may hold bytes that the disk does not. The store must not promise anything from it. Returns the
+/// writes found and the writes made, or `None` if the file system refuses to continue.
+fn second_session(at: &Path, workload: &Workload, promised: u64, issued: u64) -> Result<Option<(u64, u64)>> {
     let opened = match open(at, workload, promised, issued) {
         Ok(opened) => opened,
         Err(error) if error.downcast_ref().is_some_and(|e| matches!(e, Error::Io { .. } | Error::Poisoned { .. })) => {
@@ -122,22 +124,22 @@ fn second_key(number: u64) -> String {
     format!("second{number}")
 }
 
-fn see_both_lives(at: &Path, workload: &Workload, writes: u64, more: u64) -> Result<()> {
+fn check_both_sessions(at: &Path, workload: &Workload, writes: u64, more: u64) -> Result<()> {
     let engine = crate::run::options(at).recovery(Recovery::Strict).open()?;
     let last = engine.recovery().last_seq;
-    ensure!(last >= writes + more, "LOST: write {} was promised, {last} are there", writes + more);
+    ensure!(last >= writes + more, "LOST: write {} was promised, but only {last} are there", writes + more);
     for number in 0..more {
-        ensure!(engine.get(second_key(number))?.as_deref() == Some(&b"second"[..]), "LOST: put {number} of the second life");
+        ensure!(engine.get(second_key(number))?.as_deref() == Some(&b"second"[..]), "LOST: put {number} of the second session");
     }
     let entries = engine.scan("").collect::<kv_engine::Result<Vec<_>>>()?;
     let first = entries.iter().filter(|(key, _)| !key.starts_with(b"second")).map(|(key, value)| (key, value));
-    ensure!(fingerprint(first) == workload.states[usize::try_from(writes)?], "not the state after write {writes}");
+    ensure!(fingerprint(first) == workload.states[usize::try_from(writes)?], "the state is not the one after write {writes}");
     Ok(())
 }
 
-/// A disk that promises more room than there is: an image in a memory file system that is too small, so
-/// that the kernel's own error comes out of a sync. Afterwards room is made.
-pub(crate) fn thin(fs: FileSystem, scratch: &Path, at: &Path) -> Result<Felt> {
+/// A disk that promises more room than there is: an image in a memory file system that is too small. So the kernel's
+/// own error comes out of a sync. Afterwards room is made.
+pub(crate) fn thin(fs: FileSystem, scratch: &Path, at: &Path) -> Result<Noticed> {
     let (room, size) = match fs {
         FileSystem::Ext4 => (24 << 20, 64 << 20),
         FileSystem::Xfs => (100 << 20, 320 << 20),
@@ -153,17 +155,17 @@ pub(crate) fn thin(fs: FileSystem, scratch: &Path, at: &Path) -> Result<Felt> {
     let workload = Workload::of_long_values(usize::try_from(room >> 18)?, 256 << 10);
     let mounted = disk.mount(fs, at)?;
     let mut run = Run::new(&workload, at, None);
-    let felt = until_poisoned(&mut run)?;
-    ensure!(felt == Felt::Poisoned, "the room was not used up");
+    let noticed = until_poisoned(&mut run)?;
+    ensure!(noticed == Noticed::Poisoned, "the room was not used up");
     let (promised, issued) = (run.promised, run.issued);
     drop(run);
-    ensure!(promised > 0, "the room was used up from the start");
+    ensure!(promised > 0, "there was no room from the start");
     let _ = mounted.unmount();
     mount_remount(scratch, MountFlags::empty(), &*options(2 * size))?;
-    let mounted = disk.mount(fs, at).context("mounted again, with room")?;
+    let mounted = disk.mount(fs, at).context("when mounted again, with room")?;
     check::crashed(at, &workload, promised, issued, true).context("with room")?;
     mounted.unmount()?;
     drop(disk);
     memory.unmount()?;
-    Ok(felt)
+    Ok(noticed)
 }

@@ -1,4 +1,4 @@
-//! The file systems of the kernel: how each is made and mounted.
+//! The file systems of the kernel, and how each is made and mounted.
 
 use crate::blocks::Blocks;
 use anyhow::{Context, Result, bail};
@@ -24,7 +24,7 @@ impl FileSystem {
         }
     }
 
-    /// Not much more than the smallest that its `mkfs` makes.
+    /// A little more than the smallest size that its `mkfs` accepts.
     pub(crate) fn bytes(self) -> u64 {
         match self {
             FileSystem::Ext4 => 16 << 20,
@@ -33,8 +33,8 @@ impl FileSystem {
         }
     }
 
-    /// The blocks of 4 KiB that hold a superblock. ext4 and btrfs write it outside of any journal and
-    /// check it as one, so they do not mount behind a tear in it. That is no matter of the store's.
+    /// The blocks of 4 KiB that hold a superblock. ext4 and btrfs write it outside of any journal and check it as a
+    /// whole. So they do not mount if it is torn, and the store can do nothing about that.
     pub(crate) fn superblocks(self) -> &'static [u64] {
         match self {
             FileSystem::Ext4 => &[0],
@@ -51,7 +51,7 @@ impl FileSystem {
         }
     }
 
-    /// An empty file system, as content of a disk.
+    /// An empty file system, as the content of a disk.
     pub(crate) fn empty(self, scratch: &Path) -> Result<Blocks> {
         let image = scratch.join("empty");
         std::fs::File::create(&image)?.set_len(self.bytes())?;

@@ -1,15 +1,15 @@
-//! What a power cut leaves of a recorded disk: everything before the last completed flush, and of the
-//! later writes none, all, or any part of their sectors.
+//! What a power cut leaves of a recorded disk: everything before the last completed flush, and none, all or some
+//! sectors of the later writes.
 
 use crate::blocks::Blocks;
 use crate::device::Event;
 use crate::filesystem::{FileSystem, SUPERBLOCK_BYTES};
 use fastrand::Rng;
 
-/// A disk writes so much whole or not at all.
+/// A disk writes this many bytes as a whole or not at all.
 const SECTOR_BYTES: u64 = 512;
 
-/// One power cut: where, and what of the unflushed writes is kept.
+/// One power cut: its place, and which unflushed writes it keeps.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cut {
     /// The first event that did not happen.
@@ -21,12 +21,12 @@ pub(crate) struct Cut {
 pub(crate) enum Kept {
     Nothing,
     Everything,
-    /// What this seed says.
+    /// A random choice that follows from this seed.
     Part(u64),
 }
 
-/// At most `most` cuts, in the order of the events, drawn from all: before each write, and before each
-/// flush, where most is unflushed and most is promised, in more ways.
+/// At most `most` power cuts, in the order of the events, drawn from all: before each write, and in more ways before
+/// each flush, where most is unflushed and most is promised.
 pub(crate) fn cuts(events: &[Event], most: usize, rng: &mut Rng) -> Vec<Cut> {
     let mut cuts = Vec::new();
     let mut unflushed = false;
@@ -59,7 +59,7 @@ pub(crate) fn cuts(events: &[Event], most: usize, rng: &mut Rng) -> Vec<Cut> {
     cuts
 }
 
-/// Goes along the events.
+/// Walks along the events.
 pub(crate) struct Replay<'a> {
     events: &'a [Event],
     at: usize,
@@ -86,7 +86,7 @@ impl<'a> Replay<'a> {
         self.at = to;
     }
 
-    /// The disk behind a power cut here.
+    /// The disk after a power cut at this place.
     pub(crate) fn image(&self, kept: Kept, fs: FileSystem) -> Blocks {
         let mut image = self.flushed.clone();
         match kept {
@@ -97,7 +97,7 @@ impl<'a> Replay<'a> {
         image
     }
 
-    /// Single sectors, or whole writes, or a first part whose last write is torn.
+    /// Keeps single sectors, or whole writes, or a first part whose last write is torn.
     fn keep_part(&self, image: &mut Blocks, fs: FileSystem, rng: &mut Rng) {
         let style = rng.u8(..3);
         let share = rng.f64();
@@ -120,7 +120,7 @@ impl<'a> Replay<'a> {
     }
 }
 
-/// What of a write is on the disk whole or not at all: its sectors, and the file system's superblock.
+/// The unit of a write that is on the disk as a whole or not at all: a sector, or the superblock of the file system.
 fn atoms(mut offset: u64, mut bytes: &[u8], fs: FileSystem) -> impl Iterator<Item = (u64, &[u8])> {
     std::iter::from_fn(move || {
         let in_superblock = fs.superblocks().contains(&(offset / SUPERBLOCK_BYTES));

@@ -1,8 +1,8 @@
-//! One disk and one worker on it. Lanes share nothing but what is left to do, so they run side by side.
+//! One disk and one worker on it. Lanes share only the list of remaining work, so they run side by side.
 
 use crate::blocks::Blocks;
 use crate::device::{Device, Event};
-use crate::failing::Felt;
+use crate::failing::Noticed;
 use crate::filesystem::FileSystem;
 use crate::image::{Replay, cuts};
 use crate::worker::{Job, Worker};
@@ -11,14 +11,14 @@ use fastrand::Rng;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// Images of one workload: fewer than there are, so that many workloads have their turn.
+/// Images of one workload. It has more, but other workloads must have their turn.
 pub(crate) const IMAGES_OF_A_WORKLOAD: usize = 125;
-/// Each so-manyth image has to go on.
+/// One image out of this number must also accept writes.
 const GOES_ON_EVERY: usize = 4;
-/// Syncs that fail, of one workload.
+/// Failing syncs of one workload.
 pub(crate) const FAILURES_OF_A_WORKLOAD: usize = 5;
 
-// In the order in which they must go: the worker holds the loop device, which holds the disk.
+// In the order in which they must be dropped: the worker holds the loop device, which holds the disk.
 pub(crate) struct Lane {
     worker: Worker,
     device: Device,
@@ -27,7 +27,7 @@ pub(crate) struct Lane {
     empty: Blocks,
 }
 
-/// What was tried and found.
+/// The result of a job.
 #[derive(Default)]
 pub(crate) struct Tally {
     pub(crate) tried: usize,
@@ -37,7 +37,7 @@ pub(crate) struct Tally {
     pub(crate) flushes: usize,
     pub(crate) poisoned: usize,
     pub(crate) refused: usize,
-    pub(crate) unfelt: usize,
+    pub(crate) unnoticed: usize,
 }
 
 impl Tally {
@@ -49,20 +49,20 @@ impl Tally {
         self.flushes += other.flushes;
         self.poisoned += other.poisoned;
         self.refused += other.refused;
-        self.unfelt += other.unfelt;
+        self.unnoticed += other.unnoticed;
     }
 
-    fn felt(&mut self, answer: &str) {
+    fn noticed(&mut self, answer: &str) {
         match answer {
-            _ if answer == Felt::Poisoned.name() => self.poisoned += 1,
-            _ if answer == Felt::Refused.name() => self.refused += 1,
-            _ => self.unfelt += 1,
+            _ if answer == Noticed::Poisoned.name() => self.poisoned += 1,
+            _ if answer == Noticed::Refused.name() => self.refused += 1,
+            _ => self.unnoticed += 1,
         }
     }
 }
 
 impl Lane {
-    /// Shows, too, that an empty file system can be mounted at all.
+    /// Opens a lane. It also shows that an empty file system can be mounted at all.
     pub(crate) fn open(fs: FileSystem) -> Result<Lane> {
         let directory = tempfile::Builder::new().prefix("real-disk-").tempdir()?;
         for name in ["served", "mounted", "scratch"] {
@@ -77,7 +77,7 @@ impl Lane {
         Ok(lane)
     }
 
-    /// Runs the workload of `seed`, then opens at most `most` of the disks that a power cut in it leaves.
+    /// Runs the workload of `seed`. Then opens at most `most` of the disks that a power cut in it can leave.
     pub(crate) fn images(&mut self, seed: u64, most: usize) -> Result<Tally> {
         let events = match self.recorded(seed)? {
             Ok(events) => events,
@@ -101,7 +101,7 @@ impl Lane {
         Ok(tally)
     }
 
-    /// Runs the workload of `seed` a few times, and each time another write of the disk fails.
+    /// Runs the workload of `seed` several times. Each time another write of the disk fails.
     pub(crate) fn failing_syncs(&mut self, seed: u64, most: usize) -> Result<Tally> {
         let events = match self.recorded(seed)? {
             Ok(events) => events,
@@ -116,11 +116,11 @@ impl Lane {
             self.device.hold(self.empty.clone());
             let answer = self.worker.ask(Job::Failing { seed, after })?;
             if !self.device.has_failed() && answer.is_ok() {
-                continue; // this time there were fewer writes
+                continue; // this run had fewer writes
             }
             tally.tried += 1;
             match answer {
-                Ok(felt) => tally.felt(&felt),
+                Ok(noticed) => tally.noticed(&noticed),
                 Err(why) => tally.failures.push(format!("{}, workload {seed}, write {after} fails: {why}", self.fs.name())),
             }
         }
@@ -130,7 +130,7 @@ impl Lane {
     pub(crate) fn thin(&mut self) -> Result<Tally> {
         let mut tally = Tally { tried: 1, ..Tally::default() };
         match self.worker.ask(Job::Thin)? {
-            Ok(felt) => tally.felt(&felt),
+            Ok(noticed) => tally.noticed(&noticed),
             Err(why) => tally.failures.push(format!("{}, too little room: {why}", self.fs.name())),
         }
         Ok(tally)
@@ -153,7 +153,7 @@ fn flushes(events: &[Event]) -> usize {
     events.iter().filter(|event| matches!(event, Event::Flush)).count()
 }
 
-/// Why nothing can be tried on this machine.
+/// Why this machine cannot run it.
 pub(crate) fn missing() -> Option<&'static str> {
     if !rustix::process::geteuid().is_root() {
         return Some("needs root");

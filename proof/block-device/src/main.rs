@@ -1,8 +1,8 @@
 //! The engine on real file systems of the kernel, on a disk that loses power and whose syncs fail.
 //!
-//! A file served from memory carries a loop device, that a file system, that the store. The disk records
-//! every write and every flush; power cuts are made from the record, mounted and opened. See
-//! `scripts/dev/real-disk`, which runs this in a mount namespace of its own.
+//! A file served from memory carries a loop device. The loop device carries the file system, and the file system the
+//! store. The disk records every write and every flush. Power cuts are made from that record, mounted and opened.
+//! `scripts/dev/real-disk` runs this in a mount namespace of its own.
 
 mod blocks;
 mod check;
@@ -25,20 +25,20 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::Instant;
 
-/// Opens the store on what power cuts and failing syncs leave of real file systems.
+/// Opens the store on the disks that power cuts and failing syncs leave of real file systems.
 #[derive(Parser)]
 #[command(name = "real-disk")]
 struct Arguments {
     /// The file system of the kernel.
     #[arg(long, value_enum, default_value = "ext4")]
     fs: FileSystem,
-    /// Disks behind a power cut to open.
+    /// How many disks to open after power cuts.
     #[arg(long, default_value_t = 2000)]
     images: usize,
-    /// The first workload.
+    /// The number of the first workload.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Writes of the disk to fail, once each; with any, the disk also runs out of room once.
+    /// How many writes of the disk to fail, each in a run of its own. If not 0, the disk also runs out of room once.
     #[arg(long, default_value_t = 20)]
     failing_syncs: usize,
     #[command(subcommand)]
@@ -47,7 +47,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Role {
-    /// Mounts and works for another process of this program.
+    /// Mounts and works on behalf of another process of this program.
     #[command(hide = true)]
     Worker { fs: FileSystem, directory: PathBuf },
 }
@@ -73,7 +73,7 @@ fn main() -> Result<ExitCode> {
         }
     };
     let fs = arguments.fs.name();
-    println!("{:<6} {:<28} {:>7} {:>7} {:>9}  what it was", "", "", "tried", "failed", "seconds");
+    println!("{:<6} {:<28} {:>7} {:>7} {:>9}  what was done", "", "", "tried", "failed", "seconds");
 
     let began = Instant::now();
     let images = share(&mut lanes, arguments.seed, arguments.images, IMAGES_OF_A_WORKLOAD, Lane::images);
@@ -87,9 +87,9 @@ fn main() -> Result<ExitCode> {
     {
         syncs.add(lane.thin().unwrap_or_else(lost));
     }
-    let Tally { poisoned, refused, unfelt, .. } = syncs;
-    let felt = format!("{poisoned} poisoned the log, {refused} a snapshot or an opening, {unfelt} not felt");
-    row(fs, "failing writes and syncs", &syncs, began, &felt);
+    let Tally { poisoned, refused, unnoticed, .. } = syncs;
+    let noticed = format!("{poisoned} poisoned the log, {refused} refused a snapshot or an opening, {unnoticed} not noticed");
+    row(fs, "failing writes and syncs", &syncs, began, &noticed);
 
     for failure in images.failures.iter().chain(&syncs.failures).take(20) {
         println!("FAIL {failure}");
@@ -100,15 +100,15 @@ fn main() -> Result<ExitCode> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Lets the lanes take workload after workload until as much is tried as asked for.
+/// Gives workloads to the lanes until the requested number is tried.
 fn share(
     lanes: &mut [Lane],
     first_seed: u64,
-    asked: usize,
+    total: usize,
     of_a_workload: usize,
     job: impl Fn(&mut Lane, u64, usize) -> Result<Tally> + Sync,
 ) -> Tally {
-    let next = Mutex::new((first_seed, asked));
+    let next = Mutex::new((first_seed, total));
     let tally = Mutex::new(Tally::default());
     let work = |lane: &mut Lane| {
         loop {
@@ -141,7 +141,7 @@ fn share(
     tally.into_inner().expect("no lane panics here")
 }
 
-/// A worker that ended is a failure, too: the engine may have ended it.
+/// A worker that ended is a failure too: the engine may have ended it.
 fn lost(error: anyhow::Error) -> Tally {
     Tally { tried: 1, failures: vec![format!("{error:#}")], ..Tally::default() }
 }

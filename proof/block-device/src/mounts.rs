@@ -1,5 +1,5 @@
-//! Loop devices and mounts that are gone when their value is: also after a panic, and also when the
-//! process is killed, because a loop device detaches itself with its last opener.
+//! Loop devices and mounts that end with their value, also after a panic. They even end when the process is killed,
+//! because a loop device detaches itself with its last opener.
 
 use crate::filesystem::FileSystem;
 use anyhow::{Context, Result, bail};
@@ -13,8 +13,8 @@ use std::time::Duration;
 
 /// A block device over a file.
 ///
-/// The loop device of Linux 6.18 says OK to a request of which its file took only the first part. So no
-/// request may be longer than what the file takes whole or not at all.
+/// The loop device of Linux 6.18 reports success for a request of which its file took only the first part. So no
+/// request may be longer than what the file takes as a whole or not at all.
 pub(crate) struct LoopDevice {
     path: PathBuf,
     opened: File,
@@ -37,7 +37,7 @@ impl LoopDevice {
     }
 
     pub(crate) fn mount(&self, kind: FileSystem, at: &Path) -> Result<Mounted> {
-        // The device is not what it was: nothing that the kernel remembers of it counts.
+        // The device has another content now, so the kernel's cache of it is wrong.
         fadvise(&self.opened, 0, None, Advice::DontNeed)?;
         Mounted::new(&self.path, at, kind.name(), kind.mount_options())
     }
@@ -45,7 +45,7 @@ impl LoopDevice {
 
 impl Drop for LoopDevice {
     fn drop(&mut self) {
-        let _ = fs::write(&self.limit, &self.old_limit); // it would outlast the device
+        let _ = fs::write(&self.limit, &self.old_limit); // the limit would outlive the device
     }
 }
 
@@ -68,7 +68,7 @@ impl Mounted {
         Ok(Mounted { at: Some(at.to_path_buf()) })
     }
 
-    /// Fails when somebody still uses it.
+    /// Fails if another process still uses it.
     pub(crate) fn unmount(mut self) -> Result<()> {
         let at = self.at.take().expect("mounted until here");
         let mut done = unmount(&at, UnmountFlags::empty());
@@ -76,7 +76,7 @@ impl Mounted {
             if done != Err(rustix::io::Errno::BUSY) {
                 break;
             }
-            sleep(Duration::from_millis(10)); // a file that was closed a moment ago
+            sleep(Duration::from_millis(10)); // a file was closed a moment ago
             done = unmount(&at, UnmountFlags::empty());
         }
         if done.is_err() {

@@ -1,4 +1,4 @@
-//! The workload on the real engine, with a word to the device before each write and after each promise.
+//! Runs the workload on the real engine. It notes on the device each write before it and each promise after it.
 
 use crate::workload::{Step, Workload};
 use anyhow::{Result, bail, ensure};
@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-/// The options of a store in `directory`; no thread of its own syncs.
+/// The options of a store in `directory`. It has no thread that syncs.
 pub(crate) fn options(directory: &Path) -> Options {
     Options::new(directory.join("kv.wal"), directory.join("kv.snapshot")).flush_interval(Duration::ZERO)
 }
@@ -23,7 +23,7 @@ pub(crate) struct Run<'a> {
     pub(crate) issued: u64,
     /// The last write that the engine has answered with OK.
     acknowledged: u64,
-    /// The last one that must survive everything: see `promise`.
+    /// The last write that must survive everything. See `promise`.
     pub(crate) promised: u64,
 }
 
@@ -32,7 +32,7 @@ impl<'a> Run<'a> {
         Run { workload, directory, notes, next: 0, engine: None, batch_size: 1, issued: 0, acknowledged: 0, promised: 0 }
     }
 
-    /// The next step, none at the end. The error is the engine's.
+    /// Runs the next step. Returns `None` at the end. The error is the engine's.
     pub(crate) fn step(&mut self) -> Result<Option<Result<(), Error>>> {
         let Some(step) = self.workload.steps.get(self.next) else { return Ok(None) };
         self.next += 1;
@@ -41,7 +41,7 @@ impl<'a> Run<'a> {
                 self.batch_size = *batch_size;
                 let opened = options(self.directory).batch_size(*batch_size).snapshot_on_close(*snapshot_on_close).open();
                 if opened.is_err() {
-                    self.next = self.workload.steps.len(); // the other steps count on this one
+                    self.next = self.workload.steps.len(); // the other steps depend on this one
                 }
                 opened.map(|engine| self.engine = Some(engine))
             }
@@ -79,7 +79,7 @@ impl<'a> Run<'a> {
         Ok(Some(done))
     }
 
-    /// All steps; any error is one too many.
+    /// Runs all steps. Any error is a failure.
     pub(crate) fn finish(&mut self) -> Result<()> {
         while let Some(done) = self.step()? {
             done?;
@@ -96,17 +96,17 @@ impl<'a> Run<'a> {
         };
         ensure!(ack.seq == self.issued, "write {} was given the number {}", self.issued, ack.seq);
         self.acknowledged = ack.seq;
-        // The promise of the batch size: all but the last n - 1 acknowledged writes, whatever the answer says.
+        // The promise of the batch size: all but the last n - 1 acknowledged writes, independent of the answer.
         let by_size = (ack.seq + 1).saturating_sub(self.batch_size);
         if self.batch_size == 1 && !ack.durable {
-            bail!("batch size 1, and write {} is not durable", ack.seq);
+            bail!("at batch size 1, write {} is not durable", ack.seq);
         }
         self.promise(if ack.durable { ack.seq } else { by_size })?;
         Ok(Some(Ok(())))
     }
 
     fn note(&mut self, word: &str, number: u64) -> Result<()> {
-        self.notes.as_mut().map_or(Ok(()), |notes| notes.say(word, number))
+        self.notes.as_mut().map_or(Ok(()), |notes| notes.note(word, number))
     }
 
     fn all_durable(&mut self, done: Result<(), Error>) -> Result<Result<(), Error>> {
@@ -125,7 +125,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// The device's file `notes`.
+/// The file `notes` of the device.
 pub(crate) struct Notes(File);
 
 impl Notes {
@@ -133,8 +133,8 @@ impl Notes {
         Notes(file)
     }
 
-    /// One call of the system, so the device sees it before anything that comes after.
-    pub(crate) fn say(&mut self, word: &str, number: u64) -> Result<()> {
+    /// One system call, so the device sees it before anything later.
+    pub(crate) fn note(&mut self, word: &str, number: u64) -> Result<()> {
         Ok(self.0.write_all(format!("{word} {number}\n").as_bytes())?)
     }
 }

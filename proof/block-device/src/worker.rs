@@ -1,6 +1,5 @@
-//! The process that mounts and works. It is not the one that serves the disk: a thread that waits for a
-//! disk which its own process has stopped serving could never be ended. Reads one command a line,
-//! answers one line each: `ok …` or `wrong …`.
+//! The process that mounts and works. It is not the process that serves the disk: a thread that waits for a disk of
+//! its own process could never be ended. It reads one command per line and answers one line each: `ok …` or `wrong …`.
 
 use crate::check;
 use crate::failing;
@@ -15,22 +14,22 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// What a worker can be asked.
+/// A job for a worker.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Job {
-    /// Mount, and unmount.
+    /// Mount and unmount.
     Mount,
     /// Run a workload on a healthy disk.
     Run { seed: u64 },
     /// Open the store that a crash has left.
     Check { seed: u64, promised: u64, issued: u64, go_on: bool },
-    /// Run a workload on a disk of which one write fails.
+    /// Run a workload on a disk on which one write fails.
     Failing { seed: u64, after: u64 },
-    /// Run out of room behind the file system's back.
+    /// Run out of room without the file system noticing.
     Thin,
 }
 
-/// FUSE cuts what is longer than 128 KiB.
+/// FUSE splits requests longer than 128 KiB.
 const FUSE_REQUEST_KIB: u32 = 64;
 
 /// Steps of a workload.
@@ -68,7 +67,7 @@ impl Job {
     }
 }
 
-/// The worker as its owner sees it; ended when dropped.
+/// The worker, as its owner sees it. It is ended when dropped.
 pub(crate) struct Worker {
     process: Child,
     commands: Option<ChildStdin>,
@@ -85,7 +84,7 @@ impl Worker {
         Ok(Worker { process, commands, answers })
     }
 
-    /// The outer error: the worker is lost. The inner: what it found wrong.
+    /// The outer error: the worker ended. The inner error: what it found wrong.
     pub(crate) fn ask(&mut self, job: Job) -> Result<Result<String, String>> {
         writeln!(self.commands.as_ref().context("started")?, "{job}").context("the worker has ended")?;
         let mut line = String::new();
@@ -105,7 +104,7 @@ impl Drop for Worker {
     }
 }
 
-/// The worker itself.
+/// The work of the worker.
 pub(crate) fn work(fs: FileSystem, directory: &Path) -> Result<()> {
     let mut out = std::io::stdout();
     let mut place = None;
@@ -148,8 +147,8 @@ fn carry_out(place: &Place, job: Job) -> Result<String> {
     match job {
         Job::Thin => return Ok(failing::thin(*fs, &place.scratch, at)?.name().to_owned()),
         Job::Failing { seed, after } => {
-            let felt = failing::survives(disk, *fs, at, &workload(seed), place.notes()?, after)?;
-            return Ok(felt.name().to_owned());
+            let noticed = failing::survives(disk, *fs, at, &workload(seed), place.notes()?, after)?;
+            return Ok(noticed.name().to_owned());
         }
         Job::Mount | Job::Run { .. } | Job::Check { .. } => {}
     }

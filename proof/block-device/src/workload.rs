@@ -1,5 +1,5 @@
-//! What the engine is asked to do, drawn from a seed, and what a model says the state is after each
-//! write. The model is a plain map and knows nothing of the engine.
+//! The steps for the engine, drawn from a seed, and the state after each write according to a model. The model is a
+//! plain map, independent of the engine.
 
 use fastrand::Rng;
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ pub(crate) enum Step {
 
 pub(crate) struct Workload {
     pub(crate) steps: Vec<Step>,
-    /// The fingerprint of the state after each write, from none on.
+    /// The hash of the state after each write, beginning with no write.
     pub(crate) states: Vec<u64>,
 }
 
@@ -44,7 +44,7 @@ impl Workload {
         workload
     }
 
-    /// Puts of long values only, each durable at once.
+    /// Puts of long values only. Each is durable at once.
     pub(crate) fn of_long_values(count: usize, bytes: usize) -> Workload {
         let mut model = Model::default();
         let mut workload = Workload { steps: Vec::new(), states: vec![model.fingerprint()] };
@@ -90,7 +90,7 @@ impl Model {
     }
 }
 
-/// A hash of all entries, in the order of the keys.
+/// A hash of all entries in the order of their keys.
 pub(crate) fn fingerprint<K: AsRef<[u8]>, V: AsRef<[u8]>>(entries: impl IntoIterator<Item = (K, V)>) -> u64 {
     let mut hasher = DefaultHasher::new();
     for (key, value) in entries {
@@ -127,7 +127,7 @@ fn key(rng: &mut Rng) -> Key {
     format!("k{}", rng.usize(..KEYS)).into_bytes()
 }
 
-/// Mostly short; at times longer than a sector, a block, a page.
+/// Mostly short; sometimes longer than a sector, a block, or a page.
 fn value(rng: &mut Rng) -> Vec<u8> {
     let length = match rng.u8(..12) {
         0 => 0,

@@ -1,6 +1,6 @@
-//! Writes the first inputs of each corpus, files and lines that are in order, for a corpus that is begun
-//! anew; `scripts/dev/fuzz --keep` then keeps what is worth it.
-//! Usage, in fuzz/: `cargo run --no-default-features --example seeds`
+//! Writes the first inputs of each corpus, which are valid files and lines. For a new corpus: afterwards,
+//! `scripts/dev/fuzz --keep` keeps the useful inputs.
+//! Usage, in proof/fuzz/: `cargo run --no-default-features --example seeds`
 
 use kv_cli::command::COMMANDS;
 use kv_engine::Batch;
@@ -9,43 +9,43 @@ use kv_engine_fuzz::{layout, store};
 use std::fs;
 use std::path::Path;
 
-/// How the forge is told to take the rest of the input for the file.
+/// The first byte that makes the forge take the rest of the input as the file.
 const AS_IT_IS: u8 = 0;
 const MENDED: u8 = 1;
 const SCRIPT: u8 = 3;
 
-/// A life of a store: its files after each step. Its snapshots have an index, or not.
+/// The files of a store after each step. Its snapshots have an index, or not.
 fn images(indexed: bool) -> Vec<Image> {
     let disk = SimDisk::new(&Image::new(), 1);
     let mut images = Vec::new();
     for batch_size in [1, 3] {
         let options = store::options(&disk).batch_size(batch_size);
         let options = if indexed { options.values_in_snapshot(1 << 16) } else { options };
-        let engine = options.open().expect("a healthy disk");
+        let engine = options.open().expect("no error on a healthy disk");
         for n in 0..6_u8 {
             match n {
                 2 => {
-                    engine.delete([b'k', 0]).expect("a healthy disk");
+                    engine.delete([b'k', 0]).expect("no error on a healthy disk");
                 }
                 3 => {
                     let mut batch = Batch::new();
                     batch.put("group", "of").put("three", [n; 30]).delete("group");
-                    engine.write(batch).expect("a healthy disk");
+                    engine.write(batch).expect("no error on a healthy disk");
                 }
                 // So long that two of them fill a block of an index.
                 4 | 5 if indexed => {
-                    engine.put(vec![b'l' + n; 2200], "").expect("a healthy disk");
+                    engine.put(vec![b'l' + n; 2200], "").expect("no error on a healthy disk");
                 }
                 _ => {
-                    engine.put([b'k', n], vec![n; usize::from(n) * 9]).expect("a healthy disk");
+                    engine.put([b'k', n], vec![n; usize::from(n) * 9]).expect("no error on a healthy disk");
                 }
             }
             images.push(store::files(&disk));
         }
-        engine.snapshot().expect("a healthy disk");
-        engine.put("after", "the snapshot").expect("a healthy disk");
+        engine.snapshot().expect("no error on a healthy disk");
+        engine.put("after", "the snapshot").expect("no error on a healthy disk");
         images.push(store::files(&disk));
-        engine.close().expect("a healthy disk");
+        engine.close().expect("no error on a healthy disk");
         images.push(store::files(&disk));
     }
     images
@@ -61,7 +61,7 @@ fn main() {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
         fs::create_dir_all(&dir)
             .and_then(|()| fs::write(dir.join(format!("seed-{number}")), bytes))
-            .expect("a place for the corpora");
+            .expect("the directory of the corpora can be written");
     };
     for (number, image) in images(true).iter().enumerate() {
         let (log, snapshot) = (store::file(image, store::LOG), store::file(image, store::SNAPSHOT));
@@ -95,7 +95,7 @@ fn main() {
         directory.extend([vec![0xf2], part(0, b"left over"), vec![0xa4], part(0, b""), vec![0xc8], part(0, b"")].concat());
         seed("directory", number, &directory);
     }
-    // Stories for the forge: every kind of step.
+    // Steps for the forge: each kind once.
     for choice in 0..=u8::MAX {
         let story: Vec<u8> =
             [SCRIPT, 0, 0x21, 1, 1, 5, 0x12, 2, 3, 4].into_iter().chain([choice; 12]).chain([0x01, 4, 4]).collect();

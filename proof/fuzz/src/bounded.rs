@@ -1,12 +1,12 @@
-//! How much memory the engine asks for at once: a length in a file must never be believed before it
-//! is checked against the file.
+//! Limits how much memory the engine requests at once: it must check a length in a file against the file before it
+//! uses it.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Below this size nobody looks.
+/// Requests below this size are not checked.
 const SMALL_BYTES: usize = 256 << 10;
-/// Buffers of a fixed size that the engine has: a mebibyte to copy with, four to write with.
+/// Buffers of a fixed size in the engine: a mebibyte to copy, four to write.
 const FIXED_BYTES: usize = 8 << 20;
 
 static LARGEST: AtomicUsize = AtomicUsize::new(0);
@@ -22,11 +22,11 @@ fn note(bytes: usize) {
     }
 }
 
-// SAFETY: every call goes to the system's allocator as it came; only a number is kept beside it.
+// SAFETY: every call goes to the system's allocator unchanged; only a number is kept as well.
 unsafe impl GlobalAlloc for Watched {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         note(layout.size());
-        // SAFETY: the caller's promises are those that `System` asks for.
+        // SAFETY: the caller keeps the promises that `System` requires.
         unsafe { System.alloc(layout) }
     }
 
@@ -48,11 +48,11 @@ unsafe impl GlobalAlloc for Watched {
     }
 }
 
-/// Runs `work`, which may ask for as much memory at once as follows from `bytes` of input.
+/// Runs `work`. It may request as much memory at once as `bytes` of input justify.
 pub fn bounded<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
     LARGEST.store(0, Relaxed);
     let done = work();
     let largest = LARGEST.load(Relaxed);
-    assert!(largest <= FIXED_BYTES + 16 * bytes, "{largest} B were asked for at once, for {bytes} B of input");
+    assert!(largest <= FIXED_BYTES + 16 * bytes, "{largest} B were requested at once, for {bytes} B of input");
     done
 }

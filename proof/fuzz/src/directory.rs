@@ -1,5 +1,5 @@
-//! A directory with several files, sound, forged or of anybody: the store opens or is refused with an
-//! error, what is not its own to change is not changed, and a refused opening changes nothing at all.
+//! A directory with several files: sound, forged, or foreign. The store opens or is refused with an error. It never
+//! changes a file that is not its own, and a refused opening changes nothing at all.
 
 use crate::input::Input;
 use crate::{bounded, forge, reference, store};
@@ -20,7 +20,7 @@ const NAMES: [&str; 10] = [
     "/sim/kv.wal.1",
 ];
 
-/// The files, one after the other; a name may come twice, and the last one counts.
+/// The files, in order. A name may come twice; then the last file counts.
 fn forge_image(input: &mut Input<'_>) -> Image {
     let mut image = Image::new();
     while !input.is_at_end() {
@@ -39,21 +39,21 @@ fn forge_image(input: &mut Input<'_>) -> Image {
     image
 }
 
-/// The log that the snapshot was last used with, as its lock file says, where that is another one.
+/// The log that the snapshot was last used with, as its lock file records, if that is another log.
 fn other_log(image: &Image) -> Option<String> {
     let note = store::file(image, "/sim/kv.snapshot.lock")?;
     let text = String::from_utf8_lossy(&note[..note.len().min(8192)]).into_owned();
     text.lines().nth(1).filter(|log| !log.is_empty() && *log != store::LOG).map(str::to_string)
 }
 
-/// Whether somebody's file has the name of a lock: its first line, as far as ten bytes, is not a number.
+/// Whether a foreign file has the name of a lock: the first ten bytes of its first line are not a number.
 fn lock_is_foreign(image: &Image) -> bool {
     let files = [store::LOG, store::SNAPSHOT].map(|of| store::file(image, &format!("{of}.lock")).unwrap_or_default());
     let line = |bytes: &[u8]| bytes.iter().take(10).copied().take_while(|&byte| byte != b'\n').collect::<Vec<_>>();
     files.into_iter().any(|bytes| !line(bytes).iter().all(|byte| matches!(byte, b'0'..=b'9' | 0)))
 }
 
-/// Opens the forged directory, under both policies.
+/// Opens the forged directory under both policies.
 pub fn run(data: &[u8]) {
     let before = forge_image(&mut Input::new(data));
     let bytes = before.values().map(Vec::len).sum();
@@ -78,7 +78,7 @@ fn opens(before: &Image, policy: Recovery) {
         };
         assert!(
             as_due,
-            "somebody's file is taken for a lock ({lock_is_foreign}), or a snapshot was parted from its log: {refused:?}"
+            "a foreign file was used as a lock ({lock_is_foreign}), or a snapshot was opened without its log: {refused:?}"
         );
         assert!(store::files(&disk) == *before, "a refused opening changed a file");
         return;
@@ -88,7 +88,7 @@ fn opens(before: &Image, policy: Recovery) {
     for path in &added {
         let kept =
             matches!(&engine.recovery().tail, LogTail::Damaged(cut) | LogTail::Torn(cut) if cut.kept_as.as_deref() == Some(path));
-        assert!(kept || *path == Path::new(store::LOG), "opening left {}", path.display());
+        assert!(kept || *path == Path::new(store::LOG), "opening left behind {}", path.display());
     }
     let own = |path: &Path| [store::LOG, store::SNAPSHOT].map(Path::new).contains(&path);
     assert!(
@@ -96,7 +96,7 @@ fn opens(before: &Image, policy: Recovery) {
         "opening changed or removed a file that is not the store's"
     );
     store::goes_on(&disk, engine, &expected.expect("it opened"));
-    // Every copy of a damaged log is still there, byte for byte, whatever came after it.
+    // Every copy of a damaged log is still there, byte for byte, even after everything that happened later.
     let end = store::files(&disk);
     assert!(after.iter().filter(|(path, _)| path.to_string_lossy().contains("damaged")).all(|(path, bytes)| end[path] == *bytes));
 }

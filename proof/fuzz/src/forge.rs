@@ -1,34 +1,35 @@
-//! The forge: choices of a fuzzer → files whose checks are right. A checksum keeps a blind fuzzer out of
-//! everything behind it, so frames are made from fuzzed fields and then signed, or bytes are mended.
+//! The forge turns choices of the fuzzer into files with right checks. A checksum would keep a blind fuzzer out of all
+//! the code behind it. So frames are made of fuzzed fields and then get their checks, or the checks of given bytes are
+//! corrected.
 //!
-//! What a crash or rot would do to a file is a choice too: frames that were made and never arrived, or
-//! arrived damaged, cuts, zeros, stale frames, flipped bits.
+//! The effects of a crash or of rot are choices too: frames that never arrived or arrived damaged, cuts, zeros, stale
+//! frames, flipped bits.
 
 use crate::input::Input;
 use crate::layout::{
-    CLOSED, ENTRIES, Fields, INDEX, LOG_HEADER, OPENED, Reference, SNAPSHOT_HEADER, SNAPSHOT_MAGIC, WRITE, crc, delete, frame,
-    le32, link_for, list, log_header, mend, put, reference, snapshot_salt,
+    CLOSED, ENTRIES, Fields, INDEX, LOG_HEADER, OPENED, Reference, SNAPSHOT_HEADER, SNAPSHOT_MAGIC, WRITE, crc, delete,
+    fix_checks, frame, le32, link_for, list, log_header, put, reference, snapshot_salt,
 };
 use crate::reference::{Map, digest};
 use std::ops::Range;
 
-/// The store of all files that are not forged to be of another one.
+/// The store id of all files, except those forged for another store.
 const ID: [u8; 16] = *b"the fuzzed store";
-/// As large as a forged file gets, in bytes; a copy of a copy of a copy would be larger.
+/// The size limit of a forged file in bytes. Repeated copies would be larger.
 const MOST_BYTES: usize = 64 << 10;
 
-/// The bytes of a file, by one of four ways: the first byte chooses.
+/// The bytes of a file, made in one of four ways. The first byte of the input chooses.
 fn by_some_way(input: &mut Input<'_>, script: fn(&mut Input<'_>) -> Vec<u8>) -> Vec<u8> {
     match input.below(8) {
         0 => input.rest().to_vec(),
         1 => {
             let mut bytes = input.rest().to_vec();
-            mend(&mut bytes);
+            fix_checks(&mut bytes);
             bytes
         }
         2 => {
             let mut bytes = script(input);
-            mend(&mut bytes);
+            fix_checks(&mut bytes);
             bytes
         }
         _ => script(input),
@@ -40,7 +41,8 @@ pub fn log(input: &mut Input<'_>) -> Vec<u8> {
     by_some_way(input, scripted_log)
 }
 
-/// The bytes of a snapshot. Never of version 2: the reference does not know the index; that is forged by [`indexed`].
+/// The bytes of a snapshot. Never of version 2, because the reference does not know the index. [`indexed`] forges
+/// those.
 pub fn snapshot(input: &mut Input<'_>) -> Vec<u8> {
     let mut bytes = by_some_way(input, scripted_snapshot);
     if bytes.get(8..12) == Some(&[2, 0, 0, 0]) {
@@ -49,12 +51,12 @@ pub fn snapshot(input: &mut Input<'_>) -> Vec<u8> {
     bytes
 }
 
-/// The bytes of a snapshot that mostly has an index.
+/// The bytes of a snapshot, most of the time with an index.
 pub fn indexed(input: &mut Input<'_>) -> Vec<u8> {
     by_some_way(input, scripted_index)
 }
 
-/// A number near `to`, or anything.
+/// A number near `to`, or any number.
 fn near(input: &mut Input<'_>, to: u64) -> u64 {
     match input.byte() {
         0x80 => input.wide(),
@@ -88,7 +90,7 @@ fn operation(input: &mut Input<'_>, body: &mut Vec<u8>) {
     }
 }
 
-/// What was done to the bytes of a file that is being forged, whatever file it is.
+/// Damages the bytes of a forged file, independent of its kind.
 fn spoil(input: &mut Input<'_>, how: u8, out: &mut Vec<u8>, frames: &[Range<usize>]) {
     match how {
         0 => {
@@ -111,7 +113,7 @@ fn spoil(input: &mut Input<'_>, how: u8, out: &mut Vec<u8>, frames: &[Range<usiz
     }
 }
 
-/// A log as a story: each byte says what comes next.
+/// A log made of steps: each byte of the input chooses the next one.
 fn scripted_log(input: &mut Input<'_>) -> Vec<u8> {
     let strange = input.byte();
     let base = if strange & 1 == 0 { u64::from(strange >> 6) } else { near(input, 0) };
@@ -156,7 +158,7 @@ fn scripted_log(input: &mut Input<'_>) -> Vec<u8> {
         if choice % 16 == 10 {
             let odd = input.byte();
             next.link ^= u32::from(odd & 1);
-            next.salt ^= u32::from(odd >> 3); // from here on, bytes of another file
+            next.salt ^= u32::from(odd >> 3); // from here on, bytes of another log
             if odd & 2 != 0 {
                 claimed = u32::from_le_bytes(input.array());
             }
@@ -164,15 +166,15 @@ fn scripted_log(input: &mut Input<'_>) -> Vec<u8> {
         let start = out.len();
         fields = Fields { link: frame(&mut out, next, &body, claimed), ..next };
         match choice >> 6 {
-            2 => out.truncate(start),                                        // it never arrived
-            3 => *out.last_mut().expect("a frame was just written") ^= 0x10, // or not whole
+            2 => out.truncate(start),                                        // the frame never arrived
+            3 => *out.last_mut().expect("a frame was just written") ^= 0x10, // or was damaged
             _ => frames.push(start..out.len()),
         }
     }
     out
 }
 
-/// A snapshot as a story. Keys rise of themselves, and the header promises what is there.
+/// A snapshot made of steps. Keys rise by themselves, and the header matches the entries.
 fn scripted_snapshot(input: &mut Input<'_>) -> Vec<u8> {
     let strange = input.byte();
     let seq = if strange & 1 == 0 { u64::from(strange >> 5) } else { near(input, 3) };
@@ -195,7 +197,7 @@ fn scripted_snapshot(input: &mut Input<'_>) -> Vec<u8> {
         let choice = input.byte();
         match choice % 16 {
             0..=7 => {
-                // A step of 0 is a key twice, one beyond the end of the numbers goes back to the start.
+                // Step 0 repeats a key. A step beyond the end of the numbers goes back to the start.
                 rising = rising.wrapping_add(if choice & 0x80 == 0 {
                     u32::from(choice >> 4) + 1
                 } else {
@@ -247,8 +249,8 @@ fn close_block(fields: &mut Fields, body: &mut Vec<u8>, out: &mut Vec<u8>, frame
     }
 }
 
-/// A snapshot with an index as a story: blocks of entries, and blocks that list what there is, in the order of a store or in any
-/// other: also what is not there yet, or themselves.
+/// A snapshot with an index, made of steps: blocks of entries, and blocks that list other blocks. They are listed in
+/// the order of a real store or in any other, also before they exist, and also by themselves.
 fn scripted_index(input: &mut Input<'_>) -> Vec<u8> {
     const KNOWN_CHECK: u32 = 0x5eed;
     let strange = input.byte();
@@ -261,7 +263,7 @@ fn scripted_index(input: &mut Input<'_>) -> Vec<u8> {
     let mut fields = Fields { salt, seq: 0, durable: 0, link: salt, kind: ENTRIES };
     let (mut body, mut first, mut rising) = (Vec::new(), Vec::new(), 0_u32);
     let mut entries: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-    // What is not listed yet, and all there is.
+    // The blocks that are not listed yet, and all blocks.
     let mut open: Vec<(Reference, Vec<u8>)> = Vec::new();
     let mut all: Vec<(Reference, Vec<u8>)> = Vec::new();
     let add = |out: &mut Vec<u8>, fields: Fields, body: &[u8]| {
@@ -295,7 +297,7 @@ fn scripted_index(input: &mut Input<'_>) -> Vec<u8> {
                 entries.push((key, value));
             }
             3 => {}
-            // As a store does.
+            // Like a real store.
             4 => {
                 let mut listed = Vec::new();
                 let count = usize::from(choice >> 3).max(1).min(open.len());
@@ -310,7 +312,7 @@ fn scripted_index(input: &mut Input<'_>) -> Vec<u8> {
                     all.extend(open.last().cloned());
                 }
             }
-            // Any of those there are, some more than once.
+            // Any of the existing blocks, some more than once.
             5 => {
                 let mut listed = Vec::new();
                 for _ in 0..=choice >> 5 {
@@ -327,7 +329,7 @@ fn scripted_index(input: &mut Input<'_>) -> Vec<u8> {
                 open = vec![(at, vec![0])];
                 all.extend(open.last().cloned());
             }
-            // Itself, or the one that comes next: its check is known beforehand.
+            // The block itself, or the next one: its check is known beforehand.
             6 => {
                 let mut listed = Vec::new();
                 let count = choice >> 6;
@@ -359,7 +361,7 @@ fn scripted_index(input: &mut Input<'_>) -> Vec<u8> {
         fields = next;
         open.push((at, first));
     }
-    // What is left is listed by one more, which is the root.
+    // One more block, the root, lists the rest.
     if strange & 1 == 0 && !open.is_empty() {
         let mut listed = Vec::new();
         open.iter().for_each(|(at, key)| list(&mut listed, *at, key));

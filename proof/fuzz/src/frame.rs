@@ -1,5 +1,5 @@
-//! One log, opened once: the reader of frames and the verdict on where they stop, as many times a second
-//! as can be. `log` asks more of each file.
+//! One log, opened once. It tests the reader of frames and the verdict on the end of the log, as often per second as
+//! possible. `log` checks more on each file.
 
 use crate::input::Input;
 use crate::{bounded, forge, reference, store};

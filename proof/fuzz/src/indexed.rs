@@ -1,6 +1,8 @@
-//! A snapshot with an index, whose checks are mostly right and whose shape is anything: read by way of the index and as a whole.
-//! No way of it is endless, and none reads more than the file is long, however often its blocks name each other. Where
-//! all of it is sound, the index leads to all of its entries, and to no other.
+//! A snapshot with an index. Most of its checks are right, and its shape is arbitrary. It is read by its index and as
+//! a whole.
+//!
+//! Reading always ends, and never reads more than the length of the file, however often blocks list each other. If all
+//! of it is sound, the index leads to all of its entries and to no others.
 
 use crate::input::Input;
 use crate::records::Bytes;
@@ -11,7 +13,7 @@ use kv_engine::{Error, Result};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Looks into the forged snapshot.
+/// Reads the forged snapshot.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let choice = input.byte();
@@ -29,15 +31,16 @@ fn look(file: &Arc<Bytes>, choice: u8) {
         Ok(Some(lookups)) => lookups,
         Ok(None) => return,
         Err(error) => {
-            assert!(whole.is_err(), "a sound snapshot is not opened: {error}");
+            assert!(whole.is_err(), "a sound snapshot does not open: {error}");
             return is_refusal(&error);
         }
     };
     let read = file.read_bytes();
     let scanned = lookups.scan(b"", at_a_time);
-    let found = scanned.as_ref().map_or(file.len() / 10, Vec::len); // as many as there can be, before a damaged one
+    let found = scanned.as_ref().map_or(file.len() / 10, Vec::len); // the largest possible number, if a damaged block ended the scan
     let parts = 1 + found / at_a_time;
-    // Each part goes down once, past full blocks of the index, and reads one block twice; the rest it reads once.
+    // Each part of the scan descends once, past full blocks of the index, and reads one block twice. It reads the rest
+    // once.
     let limit = 2 * file.len() * (parts + 1) + (1 << 16);
     assert!(file.read_bytes() - read <= limit, "{} B read of {}, in {parts} parts", file.read_bytes() - read, file.len());
     if let Ok(whole) = &whole {
@@ -52,7 +55,7 @@ fn look(file: &Arc<Bytes>, choice: u8) {
     for key in [&b"a"[..], &[0, 0, 0, 1], &[0xff]] {
         let read = file.read_bytes();
         checked(lookups.get(key));
-        assert!(file.read_bytes() - read <= 2 * file.len() + (1 << 16), "a lookup reads more than there is");
+        assert!(file.read_bytes() - read <= 2 * file.len() + (1 << 16), "a lookup reads more than the file has");
     }
     checked(lookups.scan(&[0, 0, 0], at_a_time));
     checked(scanned);
@@ -63,6 +66,6 @@ fn checked<T>(result: Result<T>) {
 }
 
 fn is_refusal(error: &Error) {
-    let _ = store::refusal(error); // or it panics
+    let _ = store::refusal(error); // panics if it is another error
     assert!(!error.to_string().is_empty());
 }

@@ -1,5 +1,5 @@
-//! [`Input`]: the bytes of a fuzzer as a stream of choices. It never ends: behind the last byte there
-//! are zeros, so that every input, however short, is a whole story.
+//! [`Input`]: the bytes of a fuzzer as a stream of choices. The stream never ends: after the last byte there are
+//! zeros. So every input is complete, however short.
 
 /// The rest of the bytes.
 pub struct Input<'a> {
@@ -13,20 +13,20 @@ impl<'a> Input<'a> {
         Input { rest }
     }
 
-    /// Whether nothing but zeros would come.
+    /// Whether only zeros are left.
     #[must_use]
     pub fn is_at_end(&self) -> bool {
         self.rest.is_empty()
     }
 
-    /// The next `count` bytes, or as many as there are.
+    /// The next `count` bytes, or fewer if the input ends.
     pub fn take(&mut self, count: usize) -> &'a [u8] {
         let (taken, rest) = self.rest.split_at(count.min(self.rest.len()));
         self.rest = rest;
         taken
     }
 
-    /// All that is left.
+    /// All bytes that are left.
     pub fn rest(&mut self) -> &'a [u8] {
         self.take(usize::MAX)
     }
@@ -49,12 +49,12 @@ impl<'a> Input<'a> {
         self.byte() % limit
     }
 
-    /// The next byte as a length.
+    /// The next byte, as a length.
     pub fn length(&mut self) -> usize {
         usize::from(self.byte())
     }
 
-    /// A part of its own, whose length the next two bytes say.
+    /// An input of its own. The next two bytes give its length.
     pub fn part(&mut self) -> Input<'a> {
         let length = u16::from_le_bytes(self.array());
         Input::new(self.take(usize::from(length)))

@@ -1,5 +1,5 @@
-//! The bytes of the files, written down a second time from the documents at the heads of `record.rs`,
-//! `wal.rs` and `snapshot.rs`: what the forge writes and the reference reads.
+//! The bytes of the files, implemented a second time from the documents in `record.rs`, `wal.rs` and `snapshot.rs`.
+//! The forge writes them and the reference reads them.
 
 use std::collections::HashMap;
 
@@ -7,28 +7,28 @@ use std::collections::HashMap;
 pub const LOG_MAGIC: [u8; 8] = *b"\x89kvwal\r\n";
 /// The first bytes of a snapshot.
 pub const SNAPSHOT_MAGIC: [u8; 8] = *b"\x89kvsna\r\n";
-/// Length of a log's header.
+/// The length of a log's header.
 pub const LOG_HEADER: usize = 64;
-/// Length of a snapshot's header.
+/// The length of a snapshot's header.
 pub const SNAPSHOT_HEADER: usize = 96;
-/// Length of a frame's head.
+/// The length of a frame's header.
 pub const HEAD: usize = 33;
 
-/// Length of the mark of an opening.
+/// The length of the mark of an opening.
 pub const OPENED_LENGTH: usize = HEAD + 8;
 
-/// Kinds of frames.
+/// The kinds of frames.
 pub const WRITE: u8 = 1;
 /// The log was opened.
 pub const OPENED: u8 = 2;
 /// The store was closed.
 pub const CLOSED: u8 = 3;
-/// Entries of a snapshot.
+/// The entries of a snapshot.
 pub const ENTRIES: u8 = 4;
 /// A block of the index of a snapshot of version 2.
 pub const INDEX: u8 = 5;
 
-/// CRC-32 of `bytes`, begun with `salt`.
+/// CRC-32 of `bytes`, with `salt` as the initial value.
 #[must_use]
 pub fn crc(salt: u32, bytes: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new_with_initial(salt);
@@ -54,22 +54,22 @@ pub fn snapshot_salt(id: &[u8], seq: u64) -> u32 {
     crc(crc(0, id), &seq.to_le_bytes())
 }
 
-/// The fields of a frame's head that are not checks.
+/// The fields of a frame's header that are not checks.
 #[derive(Clone, Copy, Debug)]
 pub struct Fields {
-    /// Begins both checks.
+    /// The initial value of both checks.
     pub salt: u32,
-    /// Sequence number.
+    /// The sequence number.
     pub seq: u64,
-    /// Known synced.
+    /// The last write known to be synced.
     pub durable: u64,
-    /// Check of the frame before.
+    /// The check of the frame before.
     pub link: u32,
-    /// What it is.
+    /// The kind.
     pub kind: u8,
 }
 
-/// Appends a frame; the length it claims may be another than that of `body`. Returns its check.
+/// Appends a frame. Its length field may differ from the length of `body`. Returns its check.
 pub fn frame(out: &mut Vec<u8>, fields: Fields, body: &[u8], claimed: u32) -> u32 {
     let mut head = [0; HEAD];
     head[4..8].copy_from_slice(&claimed.to_le_bytes());
@@ -85,9 +85,9 @@ pub fn frame(out: &mut Vec<u8>, fields: Fields, body: &[u8], claimed: u32) -> u3
     check
 }
 
-/// Makes the checks and links of a file right, whatever its fields say: the header's, and those of
-/// every frame, one after the other by the lengths they claim.
-pub fn mend(bytes: &mut [u8]) {
+/// Corrects the checks and links of a file, even if its fields make no sense. It begins with the check of the header,
+/// and then follows every frame in order, as far as the length fields lead.
+pub fn fix_checks(bytes: &mut [u8]) {
     let (header, mut at, salt) = if bytes.starts_with(&SNAPSHOT_MAGIC) && bytes.len() >= SNAPSHOT_HEADER {
         let meta = le32(bytes, 28) as usize;
         (SNAPSHOT_HEADER, SNAPSHOT_HEADER.saturating_add(meta), snapshot_salt(&bytes[12..28], le64(bytes, 32)))
@@ -102,7 +102,7 @@ pub fn mend(bytes: &mut [u8]) {
         let frame = &mut bytes[at..];
         let length = le32(frame, 4) as usize;
         if is_indexed && frame[32] == INDEX {
-            mend_references(&mut frame[HEAD..], length, &frames);
+            fix_references(&mut frame[HEAD..], length, &frames);
         }
         let body = crc(salt, &frame[HEAD..frame.len().min(HEAD + length)]);
         frame[24..28].copy_from_slice(&link.to_le_bytes());
@@ -113,38 +113,38 @@ pub fn mend(bytes: &mut [u8]) {
         at += HEAD + length;
     }
     if is_indexed {
-        mend_reference(&mut bytes[76..92], &frames);
+        fix_reference(&mut bytes[76..92], &frames);
     }
     let check = crc(0, &bytes[..header - 4]);
     bytes[header - 4..header].copy_from_slice(&check.to_le_bytes());
 }
 
-/// Gives a reference the check of the frame where it leads to, if there is one.
-fn mend_reference(reference: &mut [u8], frames: &HashMap<u64, u32>) {
+/// Puts the check of the referenced frame into a reference, if there is a frame.
+fn fix_reference(reference: &mut [u8], frames: &HashMap<u64, u32>) {
     if let Some(check) = frames.get(&le64(reference, 0)) {
         reference[12..16].copy_from_slice(&check.to_le_bytes());
     }
 }
 
-/// Mends what a block of an index lists, as far as it makes sense.
-fn mend_references(body: &mut [u8], length: usize, frames: &HashMap<u64, u32>) {
+/// Corrects the references in a block of an index, as far as they make sense.
+fn fix_references(body: &mut [u8], length: usize, frames: &HashMap<u64, u32>) {
     let length = length.min(body.len());
     let mut rest = &mut body[..length];
     while rest.len() >= REFERENCE + 4 {
-        mend_reference(&mut rest[..REFERENCE], frames);
+        fix_reference(&mut rest[..REFERENCE], frames);
         let next = (le32(rest, REFERENCE) as usize).saturating_add(REFERENCE + 4);
         let Some((_, others)) = rest.split_at_mut_checked(next) else { return };
         rest = others;
     }
 }
 
-/// Where a block of a snapshot is: offset, length, check.
+/// The place of a block in a snapshot: offset, length, check.
 pub type Reference = (u64, u32, u32);
 
-/// Length of a reference.
+/// The length of a reference.
 pub const REFERENCE: usize = 16;
 
-/// Appends what a block of an index says of one that it lists.
+/// Appends the entry for a listed block to a block of an index.
 pub fn list(body: &mut Vec<u8>, (offset, length, check): Reference, key: &[u8]) {
     body.extend_from_slice(&reference((offset, length, check)));
     body.extend_from_slice(&len(key));
@@ -161,7 +161,7 @@ pub fn reference((offset, length, check): Reference) -> [u8; REFERENCE] {
     bytes
 }
 
-/// The link with which the check of a frame is this one: a block can then be listed before it is made, or list itself.
+/// The link with which a frame gets this check. With it, a block can be listed before it is made, or list itself.
 #[must_use]
 pub fn link_for(check: u32, fields: Fields, body: &[u8]) -> u32 {
     let check_of = |link: u32| {
@@ -198,7 +198,7 @@ pub fn delete(body: &mut Vec<u8>, key: &[u8]) {
 }
 
 fn len(bytes: &[u8]) -> [u8; 4] {
-    u32::try_from(bytes.len()).expect("fuzzed bytes are few").to_le_bytes()
+    u32::try_from(bytes.len()).expect("the input is short").to_le_bytes()
 }
 
 /// The header of a log.

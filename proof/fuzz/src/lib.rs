@@ -1,27 +1,27 @@
-//! What the fuzzers run, as plain functions of bytes: libFuzzer calls them through `fuzz_targets/`, and
-//! `cargo test` calls them with the corpora.
+//! The fuzz targets, as plain functions of bytes. libFuzzer calls them through `fuzz_targets/`, and `cargo test` calls
+//! them with the corpora.
 //!
-//! | target | an input is | what must hold |
+//! | target | input | what must hold |
 //! |---|---|---|
-//! | [`records`] | a log | is shown record by record as the reference says, to the last field |
-//! | [`frame`] | a log | opens as the reference says, to the last field of the report |
-//! | [`log`] | a log and a snapshot | the same for both policies, twice, and it goes on; `inspect`, `verify` and `replay` agree |
-//! | [`snapshot`] | a snapshot | opens to exactly its entries, or is refused |
-//! | [`indexed`] | a snapshot with an index of any shape | the index leads to its entries, or is damaged; no way is endless |
-//! | [`tools`] | a log, a snapshot, and more of a log | values in the snapshot, export, salvage, `verify`, `replay`, follow: all agree |
-//! | [`line`] | bytes of a shell line | its words are those of the reference; it is their command, or refused |
-//! | [`reply`] | a key and a value | what is printed of them is harmless and reads back |
-//! | [`operations`] | calls, closes, crashes | the state is the model's; after a crash a prefix that holds all that was promised |
-//! | [`directory`] | several files | opens or is refused; nothing of another's is changed |
+//! | [`records`] | a log | it is shown record by record like the reference reads it, in every field |
+//! | [`frame`] | a log | it opens like the reference opens it, in every field of the report |
+//! | [`log`] | a log and a snapshot | the same for both policies and on a second opening; writes go on; `inspect`, `verify` and `replay` agree |
+//! | [`snapshot`] | a snapshot | it opens to exactly its entries, or is refused |
+//! | [`indexed`] | a snapshot with an index of any shape | the index leads to its entries, or is damaged; reading always ends |
+//! | [`tools`] | a log, a snapshot, and more of a log | values in the snapshot, export, salvage, `verify`, `replay` and follow agree |
+//! | [`line`] | bytes of a shell line | its words are those of the reference; they are the right command, or refused |
+//! | [`reply`] | a key and a value | the printed form is harmless and can be read back |
+//! | [`operations`] | calls, closes, crashes | the state is the model's; after a crash it is a prefix that holds every promised write |
+//! | [`directory`] | several files | the store opens or is refused; no foreign file is changed |
 //!
 //! | module | its one responsibility |
 //! |---|---|
 //! | [`input`] | bytes as choices |
-//! | [`layout`] | the bytes of the files, written down a second time |
+//! | [`layout`] | the bytes of the files, implemented a second time |
 //! | [`forge`] | choices → files with right checks |
-//! | [`reference`] | a plain reader of the files, and what opening them must give |
-//! | [`store`] | the engine held against the reference |
-//! | [`words`] | a plain reader of the words of a line |
+//! | [`reference`] | a simple reader of the files, and the expected result of opening them |
+//! | [`store`] | compares the engine with the reference |
+//! | [`words`] | a simple reader of the words of a line |
 
 mod bounded;
 pub mod directory;
@@ -43,10 +43,10 @@ pub mod words;
 
 pub use bounded::bounded;
 
-/// A target: a name, and what to do with an input.
+/// A target: its name, and the function that runs an input.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// All of them.
+/// Every target.
 pub const TARGETS: [Target; 10] = [
     ("records", records::run),
     ("frame", frame::run),

@@ -1,5 +1,5 @@
-//! A log and a snapshot: opened under both policies and twice; `inspect`, `verify` and `replay`, which
-//! read real files, say the same; and the store goes on.
+//! A log and a snapshot. They are opened twice under both policies. `inspect`, `verify` and `replay` read them as real
+//! files and must agree. Then the store accepts writes.
 
 use crate::input::Input;
 use crate::layout::{LOG_HEADER, OPENED_LENGTH};
@@ -36,16 +36,16 @@ fn opens(log: &[u8], snapshot: Option<&[u8]>, policy: Recovery) {
     if expected.is_unbegun() {
         return store::goes_on(&disk, engine, &expected);
     }
-    // Opening what opening left gives the same, and changes nothing more, but for its own mark in a log that
-    // was not closed.
+    // Opening again gives the same result. It changes nothing more, except for its own mark in a log that was not
+    // closed.
     let disk_again = SimDisk::new(&after, 2);
     let (new_log, new_snapshot) = (store::file(&after, store::LOG), store::file(&after, store::SNAPSHOT));
-    let again = reference::open(new_log, new_snapshot, Recovery::Strict).expect("what opening left is sound");
+    let again = reference::open(new_log, new_snapshot, Recovery::Strict).expect("the files are sound after an opening");
     assert!(again.map == expected.map && again.last == expected.last, "a second opening would give another state");
     let again_closed = again.closed && new_log.is_some_and(|log| log.len() > LOG_HEADER);
     let (mut after_again, _engine) = store::open_as(&disk_again, Recovery::Strict, &Ok(again)).expect("it opens");
     if !again_closed {
-        let log = after_again.get_mut(Path::new(store::LOG)).expect("there is a log");
+        let log = after_again.get_mut(Path::new(store::LOG)).expect("there is a log after an opening");
         log.truncate(log.len() - OPENED_LENGTH);
     }
     assert!(after == after_again, "a second opening changed a file");
@@ -77,17 +77,17 @@ fn tools_agree(log: &[u8], snapshot: Option<&[u8]>) {
     replay_agrees(log.is_empty(), &read, snapshot.map(reference::snapshot));
 }
 
-/// `verify` calls sound what opens with nothing lost, and only that.
+/// `verify` must report files as sound exactly if they open without a loss.
 fn verify_agrees(bytes: &[u8], snapshot: Option<&[u8]>, read: &Result<reference::Log<'_>, Refusal>, promised: u64) {
     let found = inspect::verify(&REAL[0], &REAL[1]);
     assert!(found.to_string().lines().count() >= 2);
     let opened = reference::open(Some(bytes), snapshot, Recovery::Strict);
-    // A record that the snapshot holds is not read by opening; verify reads it, and says what it sees.
+    // Opening does not read a record that the snapshot holds. `verify` reads it and reports it.
     let possible = read.as_ref().map_or(true, reference::Log::is_possible);
     let empty = bytes.is_empty() && snapshot.is_none();
-    // An older log than the snapshot.
+    // A log that is older than the snapshot.
     let older = read.as_ref().is_ok_and(|log| log.last < promised);
-    // What no sync is known to cover is not lost, and yet strict mode does not cut it.
+    // A torn tail is no loss, but strict mode does not cut it.
     let cut = matches!(read.as_ref().map(|log| log.tail), Ok(Some(reference::LogTail::Torn(cut))) if cut.writes_beyond > 0);
     let opened = if cut { reference::open(Some(bytes), snapshot, Recovery::Prefix) } else { opened };
     assert_eq!(found.is_sound(), opened.is_ok() && possible && !empty && !older, "{found}{opened:?}");
@@ -101,14 +101,14 @@ fn verify_agrees(bytes: &[u8], snapshot: Option<&[u8]>, read: &Result<reference:
     match (&found.snapshot.1, snapshot.map(reference::snapshot)) {
         (Health::Missing, None) => {}
         (Health::Sound(_), Some(Ok(snapshot))) => assert_eq!(snapshot.seq, promised),
-        // A file whose first bytes are others is damaged where a snapshot stands behind them.
+        // If a snapshot's header follows wrong first bytes, the file is damaged.
         (Health::Bad(Error::Damaged { .. }), Some(Err(Refusal::Foreign))) => {}
         (Health::Bad(error), Some(Err(due))) => assert_eq!(store::refusal(error), due),
-        (seen, due) => panic!("{seen:?} where it is {due:?}"),
+        (seen, due) => panic!("{seen:?} instead of {due:?}"),
     }
 }
 
-/// `replay` gives the state after the log's last write, and after each one before.
+/// `replay` gives the state after the log's last write, and after each earlier one.
 fn replay_agrees(
     empty: bool,
     read: &Result<reference::Log<'_>, Refusal>,
@@ -120,7 +120,7 @@ fn replay_agrees(
         Ok(log) => log,
         Err(due) => {
             let error = replayed.expect_err("the log has no sound header");
-            // An empty log lacks what is behind a snapshot, of which the header says that it is one.
+            // An empty log lacks the writes behind the snapshot. The snapshot's header records that they exist.
             if empty && snapshot.is_some() && store::refusal(&error) == Refusal::Mismatch {
                 return;
             }
@@ -150,7 +150,7 @@ fn replay_agrees(
     assert!(replayed.entries().map(|(key, value)| (key, &**value)).eq(map.iter().map(|(key, value)| (*key, *value))));
     assert!(steps.first() == Some(&from) && steps.windows(2).all(|pair| pair[0] + 1 == pair[1]), "writes from {from}: {steps:?}");
     if let Some(&middle) = steps.get(steps.len() / 2) {
-        let half = replay(&REAL[0], &REAL[1], Some(middle), |_| {}).expect("it was there a moment ago");
+        let half = replay(&REAL[0], &REAL[1], Some(middle), |_| {}).expect("it was replayed a moment ago");
         assert_eq!(half.seq, middle);
     }
 }

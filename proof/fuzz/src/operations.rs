@@ -1,45 +1,45 @@
-//! Calls of a program, orderly closes, crashes and crashes in the middle of recovery, on a simulated
-//! disk, against a model that keeps every write. Every answer must be the model's; after a crash the
-//! store must hold the state after some write, none promised may be missing and none may be made up.
+//! Calls of a program, clean closes, crashes, and crashes in the middle of recovery, on a simulated disk. A model
+//! keeps every write, and every answer must be the model's. After a crash the store must hold the state after some
+//! write: no promised write may be missing, and none may be invented.
 
 use crate::input::Input;
 use crate::store::{self, options};
 use crate::{bounded, reference};
-use kv_engine::disk::sim::{Cut, Fate, Rest, SimDisk, World};
+use kv_engine::disk::sim::{Fate, PowerCut, Rest, SimDisk, World};
 use kv_engine::{Ack, Batch, Engine, Error, LogTail, Options, Recovery};
 use std::collections::BTreeMap;
 
-/// More calls than that teach nothing new.
+/// More calls teach nothing new.
 const MOST_CALLS: usize = 100;
 
 type Entry = (Vec<u8>, Option<Vec<u8>>);
 type Write = Vec<Entry>;
 
-/// Runs the story.
+/// Runs the calls of an input.
 pub fn run(data: &[u8]) {
     bounded(data.len(), || {
         let mut input = Input::new(data);
-        let mut life = Life::begin(World::default(), Model::default(), &mut input);
+        let mut session = Session::begin(World::default(), Model::default(), &mut input);
         for _ in 0..MOST_CALLS {
             if input.is_at_end() {
                 break;
             }
-            life = life.step(&mut input);
+            session = session.step(&mut input);
         }
-        let world = life.disk.world();
-        let model = life.model.clone();
-        drop(life);
-        Life::begin(world, model, &mut input);
+        let world = session.disk.world();
+        let model = session.model.clone();
+        drop(session);
+        Session::begin(world, model, &mut input);
     });
 }
 
-/// Every write there was, and which of them may be missing.
+/// Every write so far, and which of them may be missing.
 #[derive(Clone, Debug, Default)]
 struct Model {
     writes: Vec<Write>,
-    /// So many of them were promised durable.
+    /// The number of them that were promised durable.
     promised: usize,
-    /// The state after all of them.
+    /// The state after all writes.
     map: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
@@ -49,10 +49,10 @@ impl Model {
         self.writes.push(write);
     }
 
-    /// Forgets the writes behind the first `count`: a crash took them. Those that stay are durable.
+    /// Drops the writes behind the first `count`, which a crash took. The others are durable.
     fn cut(&mut self, count: usize) {
-        assert!(self.promised <= count, "write {count} is the last, and {} were promised", self.promised);
-        assert!(count <= self.writes.len(), "write {count} is the last, and {} were issued", self.writes.len());
+        assert!(self.promised <= count, "the last write is {count}, but {} were promised", self.promised);
+        assert!(count <= self.writes.len(), "the last write is {count}, but only {} were issued", self.writes.len());
         self.writes.truncate(count);
         self.promised = count;
         self.map.clear();
@@ -73,19 +73,19 @@ fn apply(map: &mut BTreeMap<Vec<u8>, Vec<u8>>, write: &Write) {
     }
 }
 
-/// From one opening to the next.
-struct Life {
+/// The time from one opening to the next.
+struct Session {
     disk: SimDisk,
     engine: Engine,
     batch_size: u64,
-    /// The disk as opening found it,
+    /// The disk as opening found it.
     start: World,
-    /// what was known then,
+    /// The model at that time.
     before: Model,
-    /// and after so many changes to the disk it was open.
+    /// The number of changes to the disk that opening made.
     opened: usize,
     model: Model,
-    /// After so many changes, so many writes were issued and promised.
+    /// The writes issued and promised after each number of changes.
     marks: Vec<(usize, usize, usize)>,
 }
 
@@ -94,18 +94,18 @@ fn choose(input: &mut Input<'_>, disk: &SimDisk) -> (Options, u64) {
     let batch_size = [1, 1, 2, 3, 5, 50][usize::from(choice) % 6];
     let policy = if choice & 0x40 == 0 { Recovery::Prefix } else { Recovery::Strict };
     let options = options(disk).batch_size(batch_size).recovery(policy).snapshot_on_close(choice & 0x80 != 0);
-    // Where the values stay in the snapshot, or do not from now on.
+    // Whether values stay in the snapshot from now on.
     (if choice & 0x20 == 0 { options } else { options.values_in_snapshot(usize::from(choice) << 8) }, batch_size)
 }
 
-impl Life {
-    /// Opens what `start` has, which must hold the model's promises.
-    fn begin(start: World, before: Model, input: &mut Input<'_>) -> Life {
+impl Session {
+    /// Opens the store on the disk of `start`. It must hold everything that the model promises.
+    fn begin(start: World, before: Model, input: &mut Input<'_>) -> Session {
         let disk = SimDisk::of_world(start.clone(), u64::from(input.byte()));
         let (options, batch_size) = choose(input, &disk);
-        let refused = |error| panic!("a crash is no reason to refuse: {error}");
+        let refused = |error| panic!("refused after a crash: {error}");
         let engine = match options.clone().open() {
-            // Strict mode cuts no whole writes, not even those of a group that a power cut has torn.
+            // Strict mode does not cut whole writes, even if they belong to a group that a power cut has torn.
             Err(Error::Damaged { .. }) => {
                 let engine = options.recovery(Recovery::Prefix).open().unwrap_or_else(refused);
                 let tail = &engine.recovery().tail;
@@ -115,35 +115,35 @@ impl Life {
             opened => opened.unwrap_or_else(refused),
         };
         let report = engine.recovery();
-        assert!(!matches!(report.tail, LogTail::Damaged(_)) && !report.is_loss(), "a crash is taken for damage: {report:?}");
+        assert!(!matches!(report.tail, LogTail::Damaged(_)) && !report.is_loss(), "a crash is reported as damage: {report:?}");
         let mut model = before.clone();
         model.cut(usize::try_from(report.last_seq).expect("few writes"));
         let map = model.map.iter().map(|(key, value)| (&**key, &**value)).collect();
         store::assert_holds(&engine, &map);
         let files = store::files(&disk);
-        let log = reference::log(store::file(&files, store::LOG).expect("it is open"), 0).expect("a sound log");
+        let log = reference::log(store::file(&files, store::LOG).expect("the store is open"), 0).expect("a sound log");
         assert_eq!(
             (log.tail, log.last),
             (Some(reference::LogTail::Clean), report.last_seq),
-            "something is left behind the log's end"
+            "bytes are left behind the log's end"
         );
         let opened = disk.changes();
         let marks = vec![(opened, model.writes.len(), model.promised)];
-        Life { disk, engine, batch_size, start, before, opened, model, marks }
+        Session { disk, engine, batch_size, start, before, opened, model, marks }
     }
 
-    fn step(mut self, input: &mut Input<'_>) -> Life {
+    fn step(mut self, input: &mut Input<'_>) -> Session {
         let choice = input.byte();
         match choice % 16 {
             0..=3 => {
                 let (key, value) = (key(choice >> 4), value(input));
-                let ack = self.engine.put(&key, &value).expect("a healthy disk");
+                let ack = self.engine.put(&key, &value).expect("no error on a healthy disk");
                 self.written(vec![(key, Some(value))], ack);
             }
             4 => {
                 let key = key(choice >> 4);
                 let there = self.model.map.contains_key(&key);
-                let ack = self.engine.delete(&key).expect("a healthy disk");
+                let ack = self.engine.delete(&key).expect("no error on a healthy disk");
                 assert_eq!(ack.is_some(), there, "whether the key was there");
                 if let Some(ack) = ack {
                     self.written(vec![(key, None)], ack);
@@ -151,12 +151,12 @@ impl Life {
             }
             5 | 6 => self.group(choice >> 4, input),
             7 => {
-                let flushed = self.engine.flush().expect("a healthy disk");
+                let flushed = self.engine.flush().expect("no error on a healthy disk");
                 assert_eq!(flushed.writes, self.model.pending());
                 self.model.promised = self.model.writes.len();
             }
             8 => {
-                let snapshot = self.engine.snapshot().expect("a healthy disk");
+                let snapshot = self.engine.snapshot().expect("no error on a healthy disk");
                 assert_eq!((snapshot.seq, snapshot.keys), (self.model.writes.len() as u64, self.model.map.len() as u64));
                 assert_eq!(snapshot.digest, self.engine.digest());
                 self.model.promised = self.model.writes.len();
@@ -167,7 +167,7 @@ impl Life {
                 if size == 0 {
                     assert!(matches!(set, Err(Error::Limit { .. })));
                 } else {
-                    set.expect("a healthy disk");
+                    set.expect("no error on a healthy disk");
                     if self.model.pending() >= size {
                         self.model.promised = self.model.writes.len();
                     }
@@ -192,7 +192,7 @@ impl Life {
         self
     }
 
-    /// An answer to a write, which says exactly what can still be lost.
+    /// Checks the answer to a write, which reports exactly how many writes can still be lost.
     fn written(&mut self, write: Write, ack: Ack) {
         self.model.write(write);
         if self.model.pending() >= self.batch_size {
@@ -216,7 +216,7 @@ impl Life {
                 write.push((key, Some(value)));
             }
         }
-        let ack = self.engine.write(batch).expect("a healthy disk");
+        let ack = self.engine.write(batch).expect("no error on a healthy disk");
         if write.is_empty() {
             assert_eq!((ack.seq, ack.pending), (self.model.writes.len() as u64, self.model.pending()));
         } else {
@@ -224,27 +224,27 @@ impl Life {
         }
     }
 
-    fn reopened(mut self, input: &mut Input<'_>) -> Life {
-        self.engine.close().expect("a healthy disk");
+    fn reopened(mut self, input: &mut Input<'_>) -> Session {
+        self.engine.close().expect("no error on a healthy disk");
         assert!(matches!(self.engine.put("late", ""), Err(Error::Closed)));
         self.model.promised = self.model.writes.len();
-        let life = Life::begin(self.disk.world(), self.model.clone(), input);
-        let report = life.engine.recovery();
-        assert!(report.closed_cleanly && report.tail == LogTail::Clean, "closed in order, and found otherwise: {report:?}");
-        life
+        let session = Session::begin(self.disk.world(), self.model.clone(), input);
+        let report = session.engine.recovery();
+        assert!(report.closed_cleanly && report.tail == LogTail::Clean, "closed cleanly, but recovery reports: {report:?}");
+        session
     }
 
-    /// A crash behind one of the last changes to the disk: the death of the process, whose bytes may stay
-    /// in memory or lose their end, or a power cut.
-    fn crashed(self, how: u8, input: &mut Input<'_>) -> Life {
+    /// A crash after one of the last changes to the disk: a power cut, or the death of the process. After a death, the
+    /// last bytes may stay in memory or be lost.
+    fn crashed(self, how: u8, input: &mut Input<'_>) -> Session {
         let trace = self.disk.trace();
         let at = trace.len() - usize::from(input.byte()) % (trace.len() + 1);
         let mut world = self.start.clone();
         trace[..at].iter().for_each(|change| world.apply(change));
         let mut model = if at < self.opened { self.before.clone() } else { self.model.clone() };
         if at >= self.opened {
-            // What the calls that were over had promised, and what the one under way had issued.
-            let (_, _, promised) = *self.marks.iter().rev().find(|(changes, ..)| *changes <= at).expect("it was open");
+            // At least the writes promised by finished calls, and at most those issued by the call under way.
+            let (_, _, promised) = *self.marks.iter().rev().find(|(changes, ..)| *changes <= at).expect("the store was open");
             let issued = self.marks.iter().find(|(changes, ..)| *changes > at).or(self.marks.last()).expect("it was open").1;
             model.writes.truncate(issued);
             model.promised = promised;
@@ -255,12 +255,12 @@ impl Life {
             _ => World::of(&world.after_power_cut(&chosen(world.units(), input))),
         };
         drop(self);
-        Life::begin(world, model, input)
+        Session::begin(world, model, input)
     }
 }
 
-/// The input decides what a power cut keeps: a byte for each unit, and a number where one is needed.
-fn chosen(units: usize, input: &mut Input<'_>) -> Cut {
+/// The input decides what a power cut keeps: one byte for each unit, and a number if the unit needs one.
+fn chosen(units: usize, input: &mut Input<'_>) -> PowerCut {
     let mut fate = || {
         let byte = input.byte();
         let number = u16::from(byte >> 3) << 4;
@@ -274,7 +274,7 @@ fn chosen(units: usize, input: &mut Input<'_>) -> Cut {
     };
     let fates = (0..units).map(|_| fate()).collect();
     let rest = input.byte();
-    Cut { fates, rests: vec![Rest { length: u16::from(rest & 7), hole: u16::from(rest >> 6) }] }
+    PowerCut { fates, rests: vec![Rest { length: u16::from(rest & 7), hole: u16::from(rest >> 6) }] }
 }
 
 fn key(choice: u8) -> Vec<u8> {
@@ -282,7 +282,7 @@ fn key(choice: u8) -> Vec<u8> {
     KEYS[usize::from(choice) % KEYS.len()].to_vec()
 }
 
-/// Mostly short; at times longer than a sector, or than a block of a snapshot.
+/// Mostly short; sometimes longer than a sector, or than a block of a snapshot.
 fn value(input: &mut Input<'_>) -> Vec<u8> {
     let choice = input.byte();
     let length = match choice {

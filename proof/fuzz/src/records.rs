@@ -1,5 +1,5 @@
-//! One log, read and not opened: the decoder of frames and the verdict on where they stop, field by field, as many
-//! times a second as can be. `frame` and `log` open stores on what is read here.
+//! One log, read but not opened. It tests the decoder of frames and the verdict on the end of the log, field by field,
+//! as often per second as possible. `frame` and `log` open stores on the same files.
 
 use crate::input::Input;
 use crate::layout::{CLOSED, HEAD, LOG_HEADER, OPENED, WRITE};
@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Reads the forged log, beside a snapshot that holds some of its first writes.
+/// Reads the forged log, next to a snapshot that holds some of its first writes.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let promised = u64::from(input.byte() >> 4);
@@ -27,10 +27,10 @@ pub fn run(data: &[u8]) {
     });
 }
 
-/// Whoever is shown the entries of a log.
+/// A receiver of the entries of a log.
 type Each<'a> = &'a mut dyn FnMut(Entry<'_>) -> ControlFlow<()>;
 
-/// `inspect` shows of these bytes exactly what the reference reads in them.
+/// Checks that `inspect` shows exactly what the reference reads in these bytes.
 pub fn agree(
     bytes: &[u8],
     promised: u64,
@@ -48,14 +48,14 @@ pub fn agree(
     let seen = inspected(&mut |entry| {
         match entry {
             Entry::Header { bytes, store_id, base, damage, .. } => {
-                let log = log.expect("a header is shown where there is none");
+                let log = log.expect("a header is shown although there is none");
                 assert_eq!((bytes, base, damage.is_some()), (LOG_HEADER as u64, log.base, is_damaged));
                 assert_eq!(store_id.is_some(), log.known);
                 headers += 1;
             }
-            Entry::Record(record) => is_frame(&record, frames.next().expect("a record that is not there")),
+            Entry::Record(record) => is_frame(&record, frames.next().expect("the record exists")),
             Entry::Stop(tail) => stops = Some(store::tail(&tail)),
-            Entry::Beyond(record) => is_frame(&record, beyond.next().expect("a record that is not there")),
+            Entry::Beyond(record) => is_frame(&record, beyond.next().expect("the record exists")),
             other => panic!("unknown: {other:?}"),
         }
         ControlFlow::Continue(())
@@ -63,21 +63,21 @@ pub fn agree(
     assert_eq!(headers, u32::from(log.is_some()));
     assert!(frames.next().is_none(), "a record is missing");
     let Some(log) = log else {
-        let (error, due) = (seen.expect_err("there is no log in it"), read.as_ref().expect_err("it is none"));
-        assert!(store::refusal(&error) == *due && !error.to_string().is_empty(), "{error} where it is {due:?}");
+        let (error, due) = (seen.expect_err("the bytes are not a log"), read.as_ref().expect_err("the bytes are not a log"));
+        assert!(store::refusal(&error) == *due && !error.to_string().is_empty(), "{error} instead of {due:?}");
         return;
     };
     let Some(tail) = log.tail else {
-        assert!(matches!(seen, Err(Error::Version { .. })), "a record of a newer format was passed over: {seen:?}");
+        assert!(matches!(seen, Err(Error::Version { .. })), "a record of a newer format was ignored: {seen:?}");
         return;
     };
-    let seen = seen.expect("a log that can be read");
+    let seen = seen.expect("the log can be read");
     assert_eq!((seen.writes, seen.base, seen.last_seq), (log.writes, log.base, log.last));
     assert_eq!((seen.valid_bytes, seen.file_bytes), (log.end as u64, bytes.len() as u64));
     assert_eq!((store::tail(&seen.tail), seen.closed_cleanly, seen.header_damage.is_some()), (tail, log.closed, is_damaged));
     let zeros = bytes[log.end..].iter().rev().take_while(|&&byte| byte == 0).count();
     assert_eq!(seen.reserved_bytes, zeros as u64);
-    assert!(beyond.next().is_none() && stops == (tail != LogTail::Clean).then_some(tail), "{stops:?} where it is {tail:?}");
+    assert!(beyond.next().is_none() && stops == (tail != LogTail::Clean).then_some(tail), "{stops:?} instead of {tail:?}");
 }
 
 fn is_frame(record: &Record<'_>, frame: &Frame<'_>) {
@@ -92,15 +92,15 @@ fn is_frame(record: &Record<'_>, frame: &Frame<'_>) {
                 Operation::Delete { key } => (key, None),
                 ref other => panic!("unknown: {other:?}"),
             });
-            assert!(found.eq(reference::operations(frame.body).expect("a write that is not possible")), "other operations");
+            assert!(found.eq(reference::operations(frame.body).expect("the write is possible")), "other operations");
         }
         (Content::Impossible, WRITE) => assert_eq!(reference::operations(frame.body), None),
         (Content::Impossible, kind) => assert!(!matches!(kind, OPENED | CLOSED), "kind {kind} is known"),
-        (content, kind) => panic!("{content:?} where the kind is {kind}"),
+        (content, kind) => panic!("{content:?}, but the kind is {kind}"),
     }
 }
 
-/// A file that is only read.
+/// A read-only file in memory.
 #[derive(Debug)]
 pub struct Bytes {
     bytes: Vec<u8>,
@@ -116,12 +116,12 @@ impl Bytes {
 
     /// Its length.
     #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "nobody asks")]
+    #[expect(clippy::len_without_is_empty, reason = "not needed here")]
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// How many bytes were read so far.
+    /// The number of bytes read so far.
     #[must_use]
     pub fn read_bytes(&self) -> usize {
         self.read.load(Relaxed)

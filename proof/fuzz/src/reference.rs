@@ -1,5 +1,5 @@
-//! The reference: a reader of both files as slow and as plain as the documents of the format, and from
-//! it what opening must give. It shares no code with the engine.
+//! The reference: a slow and simple reader of both files, written from the documents of the format, and the expected
+//! result of opening them. It shares no code with the engine.
 
 use crate::layout::{
     CLOSED, ENTRIES, HEAD, INDEX, LOG_HEADER, LOG_MAGIC, OPENED, SNAPSHOT_HEADER, SNAPSHOT_MAGIC, WRITE, crc, le32, le64,
@@ -10,21 +10,21 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use xxhash_rust::xxh3::Xxh3;
 
-/// The last sequence number there can be.
+/// The largest possible sequence number.
 pub const MAX_SEQ: u64 = 1 << 62;
-/// Where a header is lost, a frame with a higher number is none.
+/// If a header is lost, a frame with a higher number is not a frame.
 const MOST_WRITES: u64 = 1 << 48;
 /// The longest body of a frame.
 const MAX_BODY: usize = 1 << 30;
 
-/// The most meta bytes of a snapshot, and the length of its shortest entry.
+/// The longest meta part of a snapshot, and the length of its shortest entry.
 const MAX_META: usize = 1 << 20;
 const LEAST_ENTRY: u64 = 10;
 
-/// Entries, in key order.
+/// Entries in key order.
 pub type Map<'a> = BTreeMap<&'a [u8], &'a [u8]>;
 
-/// Why a store does not open: the variants of `kv_engine::Error` that say so.
+/// Why a store does not open: the refusing variants of `kv_engine::Error`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of the errors")]
 pub enum Refusal {
@@ -38,7 +38,7 @@ pub enum Refusal {
 #[derive(Clone, Copy, Debug)]
 #[expect(missing_docs, reason = "as in the head of a frame")]
 pub struct Frame<'a> {
-    /// Where it begins.
+    /// Its offset.
     pub at: usize,
     pub check: u32,
     pub seq: u64,
@@ -49,7 +49,7 @@ pub struct Frame<'a> {
     pub body: &'a [u8],
 }
 
-/// One step along a file.
+/// One step through a file.
 enum Step<'a> {
     Frame(Frame<'a>),
     Bad(Fault),
@@ -70,7 +70,7 @@ struct Chain<'a> {
 }
 
 impl<'a> Chain<'a> {
-    /// A frame at `at` whose own checks hold; else the length it can be believed to have, and why not.
+    /// The frame at `at`, if its own checks hold. Otherwise the length that can be trusted, and the fault.
     fn whole_at(&self, at: usize) -> Result<Frame<'a>, (usize, Fault)> {
         let bytes = self.bytes.get(at..).unwrap_or_default();
         if bytes.len() < HEAD {
@@ -93,7 +93,7 @@ impl<'a> Chain<'a> {
         Ok(Frame { at, check, seq, durable, link, body_check, kind, body })
     }
 
-    /// The head at `at` where its own check holds, though its body may not.
+    /// The header at `at`, if its own check holds. The body may be damaged.
     fn head_at(&self, at: usize) -> Option<(u64, u64, u32, u8)> {
         let bytes = self.bytes.get(at..).filter(|bytes| bytes.len() >= HEAD)?;
         Some((le64(bytes, 8), le64(bytes, 16), le32(bytes, 24), bytes[32]))
@@ -107,7 +107,7 @@ impl<'a> Chain<'a> {
         match found {
             // Reserved space, which only a log has.
             Err((1, _)) if self.numbered == WRITE && self.content_end() == self.at => return Step::End,
-            // Of a head that cannot be believed, nothing more is asked.
+            // Nothing else is read from a header with a wrong check.
             Err((1, fault)) => return Step::Bad(fault),
             _ => {}
         }
@@ -135,15 +135,16 @@ impl<'a> Chain<'a> {
         }
     }
 
-    /// Where the zeros begin that the file ends with; not before this place.
+    /// The offset of the zeros at the end of the file, but not before this place.
     fn content_end(&self) -> usize {
         self.at + self.bytes[self.at..].iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1)
     }
 
-    /// What stands behind a bad place, the whole frames there, and whether they prove that the bad frame had been synced.
-    fn cut(&self, fault: Fault, snapshot_seq: u64) -> (bool, Cut, Vec<Frame<'a>>) {
+    /// Reads the bytes behind a bad place: the whole frames there, and whether they prove that the bad frame had been
+    /// synced.
+    fn cut(&self, fault: Fault, snapshot_seq: u64) -> (bool, Truncation, Vec<Frame<'a>>) {
         let due = self.last + 1;
-        let mut cut = Cut {
+        let mut cut = Truncation {
             offset: self.at as u64,
             bytes: (self.content_end() - self.at) as u64,
             fault,
@@ -155,9 +156,9 @@ impl<'a> Chain<'a> {
         };
         let mut proven = due <= snapshot_seq;
         let mut beyond = Vec::new();
-        // Where a chain of an earlier life goes on, which does not count.
+        // The next place of an earlier session's chain, which does not count.
         let mut stale = (fault == Fault::Chain).then_some((self.at, None));
-        // The length of a record is believed where it continues the chain, and only there.
+        // The length of a record is trusted only if the record continues the chain.
         let continues = self.head_at(self.at).is_some_and(|(_, _, link, _)| link == self.link);
         let mut at = self.at
             + match self.whole_at(self.at) {
@@ -167,7 +168,7 @@ impl<'a> Chain<'a> {
             };
         let most = due.saturating_add(((self.bytes.len() - self.at) / HEAD) as u64);
         while at < self.bytes.len() {
-            // A look at its number first: most places have none that can be, and need no check.
+            // Checks the number first: most places have an impossible number and need no checksum.
             let possible = self.head_at(at).is_some_and(|(number, .., kind)| kind != 0 && (self.last..=most).contains(&number));
             let Some(frame) = possible.then(|| self.whole_at(at)).and_then(Result::ok) else {
                 at += 1;
@@ -193,10 +194,10 @@ impl<'a> Chain<'a> {
     }
 }
 
-/// Where a log stops making sense.
+/// The end of the good part of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "as in kv_engine::Cut")]
-pub struct Cut {
+#[expect(missing_docs, reason = "as in kv_engine::Truncation")]
+pub struct Truncation {
     pub offset: u64,
     pub bytes: u64,
     pub fault: Fault,
@@ -207,44 +208,45 @@ pub struct Cut {
     pub promised: u64,
 }
 
-/// How a log ends.
+/// The end of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "as in kv_engine::LogTail")]
 pub enum LogTail {
     Clean,
-    Torn(Cut),
-    Damaged(Cut),
+    Torn(Truncation),
+    Damaged(Truncation),
 }
 
-/// A log, read.
+/// A log, as read.
 #[derive(Debug)]
 pub struct Log<'a> {
     /// The store.
     pub id: [u8; 16],
-    /// The write before the first one.
+    /// The write before its first one.
     pub base: u64,
     /// The whole frames, in order.
     pub frames: Vec<Frame<'a>>,
     /// How many of them are writes.
     pub writes: u64,
-    /// The last write.
+    /// The number of its last write.
     pub last: u64,
-    /// Where the whole frames end.
+    /// The end of the whole frames.
     pub end: usize,
-    /// Whether the last of them is the mark of a close, and nothing but zeros is behind.
+    /// Whether the last frame is the mark of a close, followed only by zeros.
     pub closed: bool,
-    /// How it ends; `None`: with a record of a newer format.
+    /// The end of the log. `None`: a record of a newer format.
     pub tail: Option<LogTail>,
-    /// The whole frames behind a bad place, which are not part of it.
+    /// The whole frames behind a bad place. They are not part of the log.
     pub beyond: Vec<Frame<'a>>,
-    /// Whether its header is known.
+    /// Whether the header can be read.
     pub known: bool,
 }
 
-/// Reads a log that is not empty. `snapshot_seq`: the last write that a snapshot holds.
+/// Reads a log that is not empty. `snapshot_seq`: the last write in the snapshot.
 ///
 /// # Errors
-/// Its header is not that of a log.
+///
+/// If the header is not that of a log.
 pub fn log(bytes: &[u8], snapshot_seq: u64) -> Result<Log<'_>, Refusal> {
     header_is_sound(bytes, LOG_MAGIC, LOG_HEADER)?;
     let base = le64(bytes, 32);
@@ -255,8 +257,9 @@ pub fn log(bytes: &[u8], snapshot_seq: u64) -> Result<Log<'_>, Refusal> {
     Ok(frames(Chain { bytes, numbered: WRITE, salt, at: LOG_HEADER, link: salt, last: base }, snapshot_seq))
 }
 
-/// A log whose header is damaged, if its header can be put right, or there are whole frames in it: of the salt that most of
-/// their bytes have, of two such the one that comes first. From the first of them on it is read.
+/// Reads a log with a damaged header, if the header can be corrected or there are whole frames. The salt is the one
+/// that most bytes of whole frames have; of two equal ones, the first. Reading begins at the first frame with that
+/// salt.
 #[must_use]
 pub fn log_without_header(bytes: &[u8], snapshot_seq: u64) -> Option<Log<'_>> {
     let known = |id, salt, base| {
@@ -296,7 +299,7 @@ pub fn log_without_header(bytes: &[u8], snapshot_seq: u64) -> Option<Log<'_>> {
     Some(Log { known: false, ..frames(chain, snapshot_seq) })
 }
 
-/// Store, salt and base of a log's header in which what must stand there does, and at most one bit of the rest is wrong.
+/// The store, salt and base in a log's header, if its constant bytes are right and at most one other bit is wrong.
 fn mended(bytes: &[u8], salt: Option<u32>) -> Option<([u8; 16], u32, u64)> {
     let mut bytes = bytes.get(..LOG_HEADER)?.to_vec();
     bytes[..8].copy_from_slice(&LOG_MAGIC);
@@ -320,12 +323,12 @@ fn mended(bytes: &[u8], salt: Option<u32>) -> Option<([u8; 16], u32, u64)> {
     })
 }
 
-/// What a check of the rest of a head was begun with. To begin with a bit more changes certain bits of the check,
-/// whatever the bytes are; so these bits tell the others.
+/// Finds the initial value of a header's check. A bit in the initial value always changes certain bits of the check.
+/// So these bits give the initial value.
 fn salt_of(check: u32, rest: &[u8]) -> u32 {
     static BITS: LazyLock<[u32; 32]> = LazyLock::new(|| {
         let zeros = [0; HEAD - 4];
-        // What changes, and by which bits of the salt; until each changes one bit.
+        // The changed bits, and the bits of the salt that change them. Reduced until each changes one bit.
         let mut changes: [(u32, u32); 32] = std::array::from_fn(|bit| (crc(1 << bit, &zeros) ^ crc(0, &zeros), 1 << bit));
         for bit in 0..32 {
             let has = |change: &(u32, u32)| change.0 >> bit & 1 == 1;
@@ -374,13 +377,13 @@ fn frames<'a>(mut chain: Chain<'a>, snapshot_seq: u64) -> Log<'a> {
 }
 
 impl<'a> Log<'a> {
-    /// Whether the last frame is the mark of an opening, and nothing at all is behind it.
+    /// Whether the last frame is the mark of an opening, with nothing behind it.
     #[must_use]
     pub fn ends_opened(&self, bytes: &[u8]) -> bool {
         self.end == bytes.len() && self.frames.last().is_some_and(|frame| frame.kind == OPENED && frame.body.len() == 8)
     }
 
-    /// Applies the writes behind write `from` to `map`; `None` when one of them is impossible.
+    /// Applies the writes behind write `from` to `map`. `None` if one of them is impossible.
     pub fn apply(&self, from: u64, map: &mut Map<'a>) -> Option<()> {
         for frame in self.frames.iter().filter(|frame| frame.kind == WRITE && frame.seq > from) {
             for (key, value) in operations(frame.body)? {
@@ -400,7 +403,7 @@ impl<'a> Log<'a> {
     }
 }
 
-/// Whether the log says something else of what both hold.
+/// Whether log and snapshot disagree on a write that both hold.
 fn diverged(log: &Log<'_>, snapshot: &Snapshot<'_>) -> bool {
     let mut words = BTreeMap::new();
     let mut last = log.base;
@@ -420,7 +423,7 @@ fn diverged(log: &Log<'_>, snapshot: &Snapshot<'_>) -> bool {
 fn header_is_sound(bytes: &[u8], magic: [u8; 8], length: usize) -> Result<(), Refusal> {
     let known = bytes.len().min(magic.len());
     if bytes[..known] != magic[..known] {
-        // It is one of ours where the check is right with the bytes that should stand there.
+        // The file is ours if its check is right with the constant bytes of the format.
         let rest = bytes.get(8..length - 4).filter(|_| bytes.len() >= length);
         let ours = rest.is_some_and(|rest| le32(bytes, length - 4) == crc(0, &[&magic[..], rest].concat()));
         Err(if ours { Refusal::Damaged } else { Refusal::Foreign })
@@ -433,10 +436,10 @@ fn header_is_sound(bytes: &[u8], magic: [u8; 8], length: usize) -> Result<(), Re
     }
 }
 
-/// A key, and the value that it gets, if any.
+/// A key, and its new value, if any.
 pub type Operation<'a> = (&'a [u8], Option<&'a [u8]>);
 
-/// The operations of a write; `None` when they are not a list of at least one, within the limits.
+/// The operations of a write. `None` if they are not a list of at least one operation within the limits.
 #[must_use]
 pub fn operations(mut body: &[u8]) -> Option<Vec<Operation<'_>>> {
     fn bytes<'a>(body: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
@@ -465,21 +468,22 @@ pub fn operations(mut body: &[u8]) -> Option<Vec<Operation<'_>>> {
     }
 }
 
-/// A snapshot, read.
+/// A snapshot, as read.
 #[derive(Debug)]
 pub struct Snapshot<'a> {
     /// The store.
     pub id: [u8; 16],
-    /// The last write in it.
+    /// Its last write.
     pub seq: u64,
-    /// What it holds.
+    /// Its entries.
     pub entries: Map<'a>,
 }
 
 /// Reads a snapshot.
 ///
 /// # Errors
-/// It is not whole.
+///
+/// If it is not whole.
 pub fn snapshot(bytes: &[u8]) -> Result<Snapshot<'_>, Refusal> {
     if bytes.is_empty() {
         return Err(Refusal::Damaged);
@@ -508,7 +512,7 @@ pub fn snapshot(bytes: &[u8]) -> Result<Snapshot<'_>, Refusal> {
             Step::Frame(frame) => frame,
         };
         if frame.kind == INDEX {
-            return Err(Refusal::Damaged); // version 1 has none
+            return Err(Refusal::Damaged); // version 1 has no meta part
         }
         for (key, value) in operations(frame.body).ok_or(Refusal::Damaged)? {
             if entries.last_key_value().is_some_and(|(last, _)| *last >= key) {
@@ -535,28 +539,28 @@ pub fn digest(entries: &Map<'_>) -> u128 {
     hasher.digest128()
 }
 
-/// What opening must give.
+/// The expected result of opening.
 #[derive(Debug)]
 pub struct Opened<'a> {
     /// The state.
     pub map: Map<'a>,
-    /// The last write in it.
+    /// The last write.
     pub last: u64,
-    /// That of the snapshot, or 0.
+    /// The last write in the snapshot, or 0.
     pub snapshot_seq: u64,
-    /// Its entries.
+    /// The number of entries in the snapshot.
     pub snapshot_keys: u64,
     /// Writes of the log that were applied,
     pub replayed: u64,
-    /// and that the snapshot held.
+    /// and writes of the log that the snapshot held.
     pub skipped: u64,
-    /// Where the log's whole part ends; 0 without one.
+    /// The end of the log's whole part, or 0 without a log.
     pub log_bytes: u64,
-    /// How the log ends.
+    /// The end of the log.
     pub tail: LogTail,
-    /// Whether it was closed in order, or never written to.
+    /// Whether the log was closed cleanly, or never written to.
     pub closed: bool,
-    /// Whether the log goes on in the same file.
+    /// Whether the log is continued in the same file.
     pub resumed: bool,
     /// Whether there is a log.
     pub has_log: bool,
@@ -567,21 +571,22 @@ pub struct Opened<'a> {
 }
 
 impl Opened<'_> {
-    /// Whether there is a snapshot, and no log to go on with: nothing is changed before the first write.
+    /// Whether there is a snapshot but no log to continue. Nothing is changed before the first write.
     #[must_use]
     pub fn is_unbegun(&self) -> bool {
         self.has_snapshot && (!self.has_log || !self.resumed && !matches!(self.tail, LogTail::Damaged(_)))
     }
 }
 
-/// What opening these files must give.
+/// The expected result of opening these files.
 ///
 /// # Errors
-/// It must refuse.
+///
+/// If they must be refused.
 pub fn open<'a>(log_bytes: Option<&'a [u8]>, snapshot_bytes: Option<&'a [u8]>, policy: Recovery) -> Result<Opened<'a>, Refusal> {
     let snapshot = snapshot_bytes.map(snapshot).transpose()?;
     let snapshot_seq = snapshot.as_ref().map_or(0, |snapshot| snapshot.seq);
-    // An empty log is as good as none.
+    // An empty log counts like a missing one.
     let log = log_bytes.filter(|bytes| !bytes.is_empty()).map(|bytes| log(bytes, snapshot_seq)).transpose()?;
     let mut opened = Opened {
         last: snapshot_seq,

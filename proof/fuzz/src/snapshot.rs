@@ -1,4 +1,4 @@
-//! One snapshot, without a log: it opens to exactly what it holds, or is refused.
+//! One snapshot without a log: it opens to exactly its entries, or is refused.
 
 use crate::input::Input;
 use crate::{bounded, forge, reference, store};
@@ -12,8 +12,9 @@ pub fn run(data: &[u8]) {
     let disk = SimDisk::new(&store::image(None, Some(&snapshot)), 1);
     bounded(snapshot.len(), || {
         let Some((after, engine)) = store::open_as(&disk, Recovery::Prefix, &expected) else { return };
-        // Without its log it was saved anew, under another store.
-        let new = reference::snapshot(store::file(&after, store::SNAPSHOT).expect("it was there")).expect("a sound snapshot");
+        // Without its log it was saved anew, with another store id.
+        let new = reference::snapshot(store::file(&after, store::SNAPSHOT).expect("the snapshot is still there"))
+            .expect("a sound snapshot");
         let expected = expected.as_ref().expect("it opened");
         assert!(new.seq == expected.snapshot_seq && new.entries == expected.map, "another state was saved");
         store::goes_on(&disk, engine, expected);

@@ -1,20 +1,19 @@
-//! Opening forged files with the real engine on a simulated disk, and holding what it says against the
-//! reference.
+//! Opens forged files with the real engine on a simulated disk, and compares the result with the reference.
 
 use crate::layout::{LOG_HEADER, OPENED_LENGTH};
 use crate::reference::{self, Map, Opened, Refusal};
 use kv_engine::disk::sim::{Image, SimDisk};
-use kv_engine::{Cut, Engine, Error, LogTail, Options, Recovery};
+use kv_engine::{Engine, Error, LogTail, Options, Recovery, Truncation};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where the log is on the simulated disk.
+/// The path of the log on the simulated disk.
 pub const LOG: &str = "/sim/kv.wal";
-/// Where the snapshot is.
+/// The path of the snapshot.
 pub const SNAPSHOT: &str = "/sim/kv.snapshot";
 
-/// How the stores of the simulated disk are opened: no thread of its own.
+/// The options of stores on the simulated disk: no background thread.
 pub fn options(disk: &SimDisk) -> Options {
     Options::new(LOG, SNAPSHOT).flush_interval(Duration::ZERO).disk(Arc::new(disk.clone()))
 }
@@ -26,31 +25,35 @@ pub fn image(log: Option<&[u8]>, snapshot: Option<&[u8]>) -> Image {
     files.into_iter().filter_map(|(path, bytes)| Some((path.into(), bytes?.to_vec()))).collect()
 }
 
-/// The files as they are now.
+/// The files in their present state.
 #[must_use]
 pub fn files(disk: &SimDisk) -> Image {
     disk.world().after_death(None)
 }
 
-/// The bytes of one of them.
+/// The bytes of one file.
 #[must_use]
 pub fn file<'a>(image: &'a Image, path: &str) -> Option<&'a [u8]> {
     image.get(Path::new(path)).map(|bytes| &**bytes)
 }
 
-/// Whether the store holds exactly these entries.
+/// Checks that the store holds exactly these entries.
 pub fn assert_holds(engine: &Engine, map: &Map<'_>) {
     let mut expected = map.iter();
     for entry in engine.scan("") {
         let (key, value) = entry.expect("reading memory");
-        let (expected_key, expected_value) = expected.next().expect("an entry that is in none of the files");
-        assert!(&*key == *expected_key && &*value == *expected_value, "an entry is not as written: {}", key.escape_ascii());
+        let (expected_key, expected_value) = expected.next().expect("the entry is in one of the files");
+        assert!(
+            &*key == *expected_key && &*value == *expected_value,
+            "an entry is not as it was written: {}",
+            key.escape_ascii()
+        );
     }
     assert_eq!(expected.next(), None, "an entry is missing");
     assert_eq!(engine.len(), map.len());
 }
 
-/// The reference's word for this error. Anything else is no way to refuse a file.
+/// The reference's variant for this error. Every other error is a failure of the test.
 #[must_use]
 pub fn refusal(error: &Error) -> Refusal {
     match error {
@@ -62,10 +65,10 @@ pub fn refusal(error: &Error) -> Refusal {
     }
 }
 
-/// The facts of a cut that follow from the file.
+/// The fields of a truncation that follow from the file.
 #[must_use]
-pub fn facts(cut: &Cut) -> reference::Cut {
-    reference::Cut {
+pub fn facts(cut: &Truncation) -> reference::Truncation {
+    reference::Truncation {
         offset: cut.offset,
         bytes: cut.bytes,
         fault: cut.fault,
@@ -77,7 +80,7 @@ pub fn facts(cut: &Cut) -> reference::Cut {
     }
 }
 
-/// The facts of a log's end.
+/// The fields of a log's end.
 #[must_use]
 pub fn tail(tail: &LogTail) -> reference::LogTail {
     match tail {
@@ -88,8 +91,8 @@ pub fn tail(tail: &LogTail) -> reference::LogTail {
     }
 }
 
-/// Opens `disk`, and holds the outcome against what the reference made of the same files. Gives the
-/// files as opening left them, and the store.
+/// Opens `disk`, and compares the outcome with the reference's result for the same files. Returns the files after the
+/// opening, and the store.
 pub fn open_as<'a>(disk: &SimDisk, policy: Recovery, expected: &Result<Opened<'a>, Refusal>) -> Option<(Image, Engine)> {
     let before = files(disk);
     let opened = options(disk).recovery(policy).open();
@@ -101,8 +104,8 @@ pub fn open_as<'a>(disk: &SimDisk, policy: Recovery, expected: &Result<Opened<'a
             assert!(!error.to_string().is_empty());
             return None;
         }
-        (Err(error), Ok(due)) => panic!("refused ({error}) where the files hold writes up to {}", due.last),
-        (Ok(engine), Err(due)) => panic!("opened where it is {due:?}: {}", engine.recovery()),
+        (Err(error), Ok(due)) => panic!("refused ({error}), although the files hold writes up to {}", due.last),
+        (Ok(engine), Err(due)) => panic!("opened, although it should be {due:?}: {}", engine.recovery()),
         (Ok(engine), Ok(due)) => (engine, due),
     };
     let report = engine.recovery();
@@ -127,15 +130,15 @@ pub fn open_as<'a>(disk: &SimDisk, policy: Recovery, expected: &Result<Opened<'a
     assert!(!report.to_string().is_empty());
 
     if expected.is_unbegun() {
-        assert!(before == after, "an opening without a log to go on with changed a file");
+        assert!(before == after, "an opening without a log to continue changed a file");
         return Some((after, engine));
     }
     let log = file(&after, LOG).expect("there is a log in an open store");
     if expected.resumed {
-        let old = file(&before, LOG).expect("it went on");
+        let old = file(&before, LOG).expect("the log is continued");
         let kept = usize::try_from(expected.log_bytes).expect("a short log");
         assert!(log.get(..kept) == Some(&old[..kept]), "the log was not just cut at its end");
-        // Where it was not closed in order, the mark of this opening stands behind it, and nothing else.
+        // If the log was not closed cleanly, exactly the mark of this opening follows it.
         let new = reference::log(log, 0).expect("a sound log");
         let in_order = expected.closed && kept > LOG_HEADER;
         assert_eq!(log.len(), kept + if in_order { 0 } else { OPENED_LENGTH });
@@ -161,19 +164,19 @@ pub fn open_as<'a>(disk: &SimDisk, policy: Recovery, expected: &Result<Opened<'a
     Some((after, engine))
 }
 
-/// A store that was opened goes on: it takes a write, closes, and opens with everything.
+/// An opened store accepts a write, closes, and opens again with everything.
 pub fn goes_on(disk: &SimDisk, engine: Engine, expected: &Opened<'_>) {
     if expected.last >= reference::MAX_SEQ {
-        assert!(matches!(engine.put("goes", "on"), Err(Error::Limit { .. })), "a number beyond the last one was given out");
+        assert!(matches!(engine.put("goes", "on"), Err(Error::Limit { .. })), "a number beyond the largest one was used");
         return;
     }
-    let ack = engine.put("goes", "on").expect("a healthy disk");
+    let ack = engine.put("goes", "on").expect("no error on a healthy disk");
     assert_eq!((ack.seq, ack.durable), (expected.last + 1, true));
-    engine.close().expect("a healthy disk");
+    engine.close().expect("no error on a healthy disk");
     drop(engine);
     let mut map = expected.map.clone();
     map.insert(b"goes", b"on");
-    let engine = options(disk).recovery(Recovery::Strict).open().expect("closed in order");
+    let engine = options(disk).recovery(Recovery::Strict).open().expect("the store was closed cleanly");
     assert_eq!((engine.recovery().last_seq, engine.recovery().closed_cleanly), (expected.last + 1, true));
     assert_holds(&engine, &map);
 }

@@ -1,7 +1,8 @@
-//! A log and a snapshot, with an index or without, that every way of reading is tried on: a store whose values stay in the snapshot
-//! or do not, EXPORT, salvage, `verify`, `replay`, `wal` and `wal --follow`. None panics, hangs or asks for memory that the files do
-//! not account for. What a store opens to is the same wherever its values are; an export is that too, and
-//! salvage loses nothing of it.
+//! A log and a snapshot, with or without an index. Every way of reading is tried on them: a store with its values in
+//! the snapshot or in memory, EXPORT, salvage, `verify`, `replay`, `wal` and `wal --follow`.
+//!
+//! None of them panics, hangs, or requests more memory than the files justify. A store opens to the same state
+//! wherever its values are. An export has the same entries, and salvage loses none of them.
 
 use crate::input::Input;
 use crate::{bounded, forge, store};
@@ -16,7 +17,7 @@ use std::sync::LazyLock;
 
 type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// Tries all ways on the forged files.
+/// Tries every way of reading on the forged files.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let choice = input.byte();
@@ -39,7 +40,7 @@ fn held(engine: &Engine) -> Result<Entries, Error> {
     engine.scan("").map(|entry| entry.map(|(key, value)| (key, value.to_vec()))).collect()
 }
 
-/// What the files hold, where they are one sound store.
+/// The state of the files, if they are one sound store.
 fn in_memory(image: &Image) -> Option<Entries> {
     let engine = store::options(&SimDisk::new(image, 1)).recovery(Recovery::Strict).open().ok()?;
     Some(held(&engine).expect("reading memory"))
@@ -52,20 +53,22 @@ fn stays_in_snapshot(image: &Image, choice: u8, opened: Option<&Entries>) {
     let policy = if choice & 0x20 == 0 { Recovery::Strict } else { Recovery::Prefix };
     let engine = match options().recovery(policy).open() {
         Ok(engine) => engine,
-        Err(error) => return assert!(opened.is_none(), "what opens in memory does not in the snapshot: {error}"),
+        Err(error) => {
+            return assert!(opened.is_none(), "files that open in memory do not open with values in the snapshot: {error}");
+        }
     };
     let Some(opened) = opened else {
-        // Something in it is damaged; who does not come across it is answered.
+        // Something in it is damaged. Reads that do not touch the damage are answered.
         let first = held(&engine).ok().and_then(|held| held.into_keys().next()).unwrap_or_else(|| b"a".to_vec());
         drop((engine.get(&first), engine.delete(&first), engine.put("b", "new"), engine.count()));
         drop((engine.snapshot(), engine.close()));
         return;
     };
-    assert_eq!(held(&engine).expect("it is sound"), *opened);
-    assert_eq!(engine.count().expect("it is sound"), opened.len() as u64);
+    assert_eq!(held(&engine).expect("the files are sound"), *opened);
+    assert_eq!(engine.count().expect("the files are sound"), opened.len() as u64);
     let mut expected = opened.clone();
     if let Some(first) = opened.keys().next() {
-        assert_eq!(engine.get(first).expect("it is sound").as_deref(), opened.get(first).map(|value| &value[..]));
+        assert_eq!(engine.get(first).expect("the files are sound").as_deref(), opened.get(first).map(|value| &value[..]));
         if engine.delete(first).is_ok() {
             expected.remove(first);
         }
@@ -73,13 +76,13 @@ fn stays_in_snapshot(image: &Image, choice: u8, opened: Option<&Entries>) {
     if engine.put("b", "new").is_ok() {
         expected.insert(b"b".to_vec(), b"new".to_vec());
     }
-    assert_eq!(held(&engine).expect("it is sound"), expected);
-    engine.snapshot().expect("a healthy disk");
-    assert_eq!(held(&engine).expect("it was just saved"), expected);
-    engine.close().expect("a healthy disk");
+    assert_eq!(held(&engine).expect("the files are sound"), expected);
+    engine.snapshot().expect("no error on a healthy disk");
+    assert_eq!(held(&engine).expect("the snapshot was just saved"), expected);
+    engine.close().expect("no error on a healthy disk");
     drop(engine);
-    let engine = options().recovery(Recovery::Strict).open().expect("closed in order");
-    assert_eq!(held(&engine).expect("it is sound"), expected);
+    let engine = options().recovery(Recovery::Strict).open().expect("the store was closed cleanly");
+    assert_eq!(held(&engine).expect("the files are sound"), expected);
 }
 
 /// Real files, in a directory of this process.
@@ -100,11 +103,11 @@ fn from_files(log: Option<&[u8]>, snapshot: Option<&[u8]>, opened: Option<&Entri
     let verified = inspect::verify(log_path, snapshot_path);
     assert!(!verified.to_string().is_empty());
     let mut salvaged = Entries::new();
-    let said = export::salvage(log_path, snapshot_path).each(|key, value| {
+    let report = export::salvage(log_path, snapshot_path).each(|key, value| {
         salvaged.insert(key.to_vec(), value.to_vec());
         ControlFlow::Continue(())
     });
-    assert_eq!(said.entries, salvaged.len() as u64);
+    assert_eq!(report.entries, salvaged.len() as u64);
     let mut exported = Entries::new();
     let export = export::read(log_path, snapshot_path).and_then(|export| {
         export.each(|key, value| {
@@ -113,14 +116,17 @@ fn from_files(log: Option<&[u8]>, snapshot: Option<&[u8]>, opened: Option<&Entri
         })
     });
     if let (Ok(()), Some(opened)) = (&export, opened) {
-        assert!(exported == *opened, "an export is not what the store opens to");
-        // Behind a torn end it reads what nobody was promised.
-        assert!(!said.notes.is_empty() || salvaged == *opened, "salvage of sound files is not what the store opens to");
+        assert!(exported == *opened, "an export differs from the state that the store opens to");
+        // Behind a torn end it also reads writes that were never promised.
+        assert!(
+            !report.notes.is_empty() || salvaged == *opened,
+            "salvage of sound files differs from the state that the store opens to"
+        );
     }
     let until = more.first().map(|&seq| u64::from(seq));
     drop(replay(log_path, snapshot_path, until, |_| {}));
     drop(inspect::log(log_path, inspect::snapshot_seq(snapshot_path), |_| ControlFlow::Continue(())));
-    // Who follows looks again when there is more, and when there is less.
+    // `--follow` reads again when the log grows and when it shrinks.
     if let (Ok(mut follow), Some(log)) = (Follow::new(log_path), log) {
         for bytes in [log, &[log, more].concat(), &log[..log.len() / 2], log] {
             fs::write(log_path, bytes).expect("room for a small file");

@@ -1,5 +1,5 @@
-//! Every input that is kept goes through its target, without libFuzzer; and the inputs reach what they
-//! are there for.
+//! Runs every kept input through its target, without libFuzzer. Also checks that the inputs reach the cases that they
+//! are kept for.
 #![allow(clippy::unwrap_used)]
 
 use kv_engine_fuzz::input::Input;
@@ -33,7 +33,8 @@ fn the_corpora_are_small() {
     assert!(TARGETS.iter().all(|(name, _)| inputs(name).len() <= 300));
 }
 
-/// Behind the checksums: logs that are whole, torn and damaged, with every fault, and refused ones.
+/// The inputs get past the checksums: they are logs that are whole, torn or damaged, with every fault, and refused
+/// ones.
 #[test]
 fn forged_logs_end_in_every_way() {
     let (mut ends, mut faults) = (BTreeSet::new(), BTreeSet::new());
@@ -54,7 +55,7 @@ fn forged_logs_end_in_every_way() {
     assert!(faults.iter().eq(all), "{faults:?}");
 }
 
-/// What the engine itself writes is read by the reference, so the two agree on what is sound.
+/// The reference reads the files that the engine writes. So both agree on which files are sound.
 #[test]
 fn the_reference_reads_what_the_engine_writes() {
     let disk = kv_engine::disk::sim::SimDisk::new(&store::image(None, None), 1);

@@ -1,6 +1,6 @@
-//! This store, other stores and the floor through the same work, one after the other in each round, so that what
-//! else the machine does hits all alike. Prints a Markdown table for each row, whether its goals are met, and one
-//! line for each figure that a program can read.
+//! Runs this store, other stores and the floor through the same work. In each round they run one after the other, so
+//! that other load on the machine affects all of them. Prints a Markdown table for each row, whether its goals are
+//! met, and one machine-readable line for each figure.
 
 mod report;
 mod rows;
@@ -18,31 +18,31 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use stores::{KINDS, Kind};
 
-/// Compare this store with others and with what the disk and the caches allow.
+/// Compare this store with other stores, and with the limits of the disk and the caches.
 #[derive(Parser)]
 struct Args {
-    /// The rows to run; all when none is named (`--list` shows them)
+    /// The rows to run [default: all; see --list]
     #[arg(value_name = "ROW")]
     rows: Vec<String>,
     /// How often each store runs each row
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     rounds: u64,
-    /// Only these stores
+    /// Run only these stores
     #[arg(long, value_delimiter = ',')]
     stores: Vec<String>,
-    /// A twentieth of the work: shows that it runs, not how fast
+    /// Do a twentieth of the work: this shows that it runs, not how fast
     #[arg(long)]
     quick: bool,
-    /// Where the stores keep their files: a directory on the disk to measure
+    /// The directory for the stores' files, on the disk to measure
     #[arg(long, default_value_os_t = std::env::temp_dir())]
     dir: PathBuf,
-    /// Say which rows there are and which stores are built in
+    /// List the rows, and the stores that are built in
     #[arg(long)]
     list: bool,
-    /// Count the syncs of a hundred durable puts with strace, instead of measuring
+    /// Instead of measuring, count the syncs of a hundred durable puts with strace
     #[arg(long)]
     check_durable: bool,
-    /// What a process of its own does: row, store, step, directory
+    /// For a process of its own: row, store, step, directory
     #[arg(long, num_args = 4, hide = true)]
     one: Option<Vec<String>>,
 }
@@ -74,14 +74,17 @@ fn list() -> Result<()> {
 }
 
 fn row(name: &str) -> Result<&'static Row> {
-    ROWS.iter().find(|row| row.name == name).with_context(|| format!("there is no row {name}; --list shows them"))
+    ROWS.iter().find(|row| row.name == name).with_context(|| format!("there is no row {name}; --list shows all rows"))
 }
 
 fn kind(name: &str) -> Result<&'static Kind> {
-    KINDS.iter().find(|kind| kind.name == name).with_context(|| format!("there is no store {name} built in; --list shows them"))
+    KINDS
+        .iter()
+        .find(|kind| kind.name == name)
+        .with_context(|| format!("store {name} is not built in; --list shows the stores that are"))
 }
 
-/// One step of one row, by one store, in this process.
+/// Runs one step of one row with one store, in this process.
 fn one(words: &[String], quick: bool) -> Result<()> {
     let [row_name, kind_name, step, dir] = words else { bail!("--one takes four words") };
     let task = Task { kind: kind(kind_name)?, dir: Path::new(dir), quick };
@@ -152,7 +155,7 @@ fn compare_row(row: &Row, kinds: &[&'static Kind], args: &Args) -> Result<bool> 
 
 type Named = Vec<(String, f64)>;
 
-/// One round of one row, by one store.
+/// Runs one round of one row with one store.
 fn run(row: &Row, kind: &Kind, scratch: &Path, quick: bool) -> Result<Named> {
     let filled = scratch.join(kind.name);
     let fill = |killed| -> Result<()> {
@@ -209,7 +212,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Without which figures say nothing.
+/// Prints the machine, without which the figures say nothing.
 fn print_machine(args: &Args) -> Result<()> {
     let first = |path: &str, prefix: &str| -> String {
         let text = fs::read_to_string(path).unwrap_or_default();
@@ -221,7 +224,7 @@ fn print_machine(args: &Args) -> Result<()> {
     println!("system: Linux {}, load {}", first("/proc/sys/kernel/osrelease", ""), first("/proc/loadavg", ""));
     println!("disk: {}", file_system(&args.dir)?);
     println!("stores: {}", versions());
-    println!("rounds: {}{}", args.rounds, if args.quick { ", quick: these figures are worth nothing" } else { "" });
+    println!("rounds: {}{}", args.rounds, if args.quick { ", quick: do not use these figures" } else { "" });
     Ok(())
 }
 
@@ -237,7 +240,7 @@ fn file_system(dir: &Path) -> Result<String> {
     Ok(mount.max().map_or_else(|| "unknown".to_string(), |(_, text)| text))
 }
 
-/// Of the peers, as they were built in.
+/// The versions of the other stores, as they were built in.
 fn versions() -> String {
     const CRATES: [&str; 6] = ["fjall", "heed", "raft-engine", "redb", "librocksdb-sys", "libsqlite3-sys"];
     let lock = include_str!("../Cargo.lock");

@@ -1,14 +1,14 @@
-//! From figures to tables: medians, and how far the rounds lie apart.
+//! Turns figures into tables: medians, and the spread of the rounds.
 
-use crate::rows::{Asked, Better, Goal, Metric, Row};
+use crate::rows::{Better, Goal, Metric, Row, Target};
 use crate::stores::{ENGINE, FLOOR, NO_STORES};
 use std::collections::BTreeMap;
 
-/// The figures of one row: by store, by metric, one for each round.
+/// The figures of one row: by store and metric, one for each round.
 #[derive(Default)]
 pub(crate) struct Samples(BTreeMap<&'static str, BTreeMap<String, Vec<f64>>>);
 
-/// Median, least, most.
+/// Median, minimum, maximum.
 #[derive(Clone, Copy)]
 struct Spread {
     median: f64,
@@ -54,7 +54,7 @@ impl Samples {
         self.0.entry(store).or_default().entry(metric.to_string()).or_default().push(value);
     }
 
-    /// What failed once is not shown at all.
+    /// A store that failed once is not shown at all.
     pub(crate) fn remove(&mut self, store: &str) {
         self.0.remove(store);
     }
@@ -67,7 +67,7 @@ impl Samples {
         Spread::of(self.rounds(store, metric).iter().copied())
     }
 
-    /// Round by round, one store's figure for another's: above 1 is more.
+    /// One store's figure divided by another's, round by round. Above 1: the first is larger.
     fn ratio(&self, store: &str, other: &str, metric: &str) -> Option<Spread> {
         Spread::of(self.rounds(store, metric).iter().zip(self.rounds(other, metric)).map(|(one, other)| one / other))
     }
@@ -142,37 +142,37 @@ impl Samples {
         print_table(&table);
     }
 
-    /// `None` where the run has not what the goal compares with.
+    /// `None` if this run lacks the figures that the goal compares with.
     fn judge(&self, row: &Row, goal: &Goal) -> Option<String> {
-        let metric = row.metrics.iter().find(|metric| metric.name == goal.metric).expect("a goal is about a metric of its row");
+        let metric = row.metrics.iter().find(|metric| metric.name == goal.metric).expect("a goal names a metric of its row");
         let best = |among| self.best_other(metric, among);
-        // How many times better, so that more is better in any case.
+        // The factor by which it is better, so that more is better for every metric.
         let times = |other: &str| match metric.better {
             Better::More => self.ratio(ENGINE, other, metric.name),
             Better::Less => self.ratio(other, ENGINE, metric.name),
         };
-        let (spread, met, asked) = match goal.asked {
-            Asked::OfFloor(asked) => {
+        let (spread, met, target) = match goal.target {
+            Target::OfFloor(target) => {
                 let spread = self.ratio(ENGINE, FLOOR, metric.name)?;
-                (spread, holds(metric, spread, asked), format!("{} {asked} of the floor", sign(metric)))
+                (spread, holds(metric, spread, target), format!("{} {target} of the floor", sign(metric)))
             }
-            Asked::TimesBest(asked) => {
+            Target::TimesBest(target) => {
                 let best = best(None)?;
                 let spread = times(best)?;
-                (spread, spread.median >= asked, format!("≥ {asked} times as good as the best store ({best})"))
+                (spread, spread.median >= target, format!("≥ {target} times as good as the best store ({best})"))
             }
-            Asked::TimesBestOf(asked, among) => {
+            Target::TimesBestOf(target, among) => {
                 let best = best(Some(among))?;
                 let spread = times(best)?;
-                (spread, spread.median >= asked, format!("≥ {asked:.2} times as good as {best}"))
+                (spread, spread.median >= target, format!("≥ {target:.2} times as good as {best}"))
             }
-            Asked::Absolute(asked) => {
+            Target::Absolute(target) => {
                 let spread = self.spread(ENGINE, metric.name)?;
-                (spread, holds(metric, spread, asked), format!("{} {asked} {}", sign(metric), metric.unit))
+                (spread, holds(metric, spread, target), format!("{} {target} {}", sign(metric), metric.unit))
             }
         };
         let verdict = if met { "met" } else { "MISSED" };
-        Some(format!("goal {verdict}: {} {asked}: {}", metric.name, spread.text()))
+        Some(format!("goal {verdict}: {} {target}: {}", metric.name, spread.text()))
     }
 
     fn machine_lines(&self, row: &Row) -> Vec<String> {
@@ -204,14 +204,14 @@ fn sign(metric: &Metric) -> &'static str {
     if metric.better == Better::More { "≥" } else { "≤" }
 }
 
-fn holds(metric: &Metric, spread: Spread, asked: f64) -> bool {
+fn holds(metric: &Metric, spread: Spread, target: f64) -> bool {
     match metric.better {
-        Better::More => spread.median >= asked,
-        Better::Less => spread.median <= asked,
+        Better::More => spread.median >= target,
+        Better::Less => spread.median <= target,
     }
 }
 
-/// As Markdown, with the columns in line.
+/// As Markdown, with aligned columns.
 fn print_table(table: &[Vec<String>]) {
     let columns = table[0].len();
     let width = |column: usize| table.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);

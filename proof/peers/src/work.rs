@@ -1,4 +1,4 @@
-//! What every store is given: keys of 16 bytes, values of 100, in an order that is the same for all.
+//! The input of every store: keys of 16 bytes and values of 100, in an order that is the same for all.
 
 use hdrhistogram::Histogram;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ pub(crate) const VALUE_BYTES: usize = 100;
 pub(crate) type Key = [u8; KEY_BYTES];
 pub(crate) type Value = [u8; VALUE_BYTES];
 
-/// Key number `n`: neighbours in number are far apart in order, as hashes or random identifiers are.
+/// Key number `n`. Neighbouring numbers are far apart in key order, like hashes or random identifiers.
 pub(crate) fn key(n: u64) -> Key {
     let mut key = [0; KEY_BYTES];
     key[..8].copy_from_slice(&n.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
@@ -16,7 +16,7 @@ pub(crate) fn key(n: u64) -> Key {
     key
 }
 
-/// The value of key number `n`; it begins with that number, so that every answer can be checked.
+/// The value of key number `n`. It begins with that number, so that every answer can be checked.
 pub(crate) fn value(n: u64) -> Value {
     let mut value = [b'v'; VALUE_BYTES];
     value[..8].copy_from_slice(&n.to_le_bytes());
@@ -28,12 +28,13 @@ pub(crate) fn number(value: &[u8]) -> u64 {
     value.first_chunk().map_or(u64::MAX, |bytes| u64::from_le_bytes(*bytes))
 }
 
-/// The `i`-th of numbers that go through all below `space`, scattered; every thread begins elsewhere.
+/// The `i`-th number of a scattered sequence that visits every number below `space`. Every thread begins at another
+/// place.
 pub(crate) fn scattered(i: u64, thread: u64, space: u64) -> u64 {
     (i.wrapping_mul(7919) + thread * 1_000_003) % space
 }
 
-/// Counts nanoseconds to three digits.
+/// A histogram of nanoseconds with three digits.
 pub(crate) fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 3_600_000_000_000, 3).expect("good bounds")
 }
@@ -46,7 +47,7 @@ pub(crate) fn quantile_us(histogram: &Histogram<u64>, q: f64) -> f64 {
     histogram.value_at_quantile(q) as f64 / 1e3
 }
 
-/// When a run ends: after so many operations, or, for a store that would take too long, at a time.
+/// The end of a run: after a number of operations, or after a time if a store takes too long.
 #[derive(Clone, Copy)]
 pub(crate) struct Limit {
     pub(crate) count: u64,

@@ -13,17 +13,17 @@ impl Draw {
         z ^ (z >> 31)
     }
 
-    /// One of `0..count`; 0 when there is none.
+    /// A number from `0..count`, or 0 if `count` is 0.
     pub fn below(&mut self, count: usize) -> usize {
         usize::try_from(self.next() % (count as u64).max(1)).expect("below a usize")
     }
 
-    /// One of `from..=to`.
+    /// A number from `from..=to`.
     pub fn between(&mut self, from: u64, to: u64) -> u64 {
         from + self.next() % (to - from + 1)
     }
 
-    /// True once in `n` times.
+    /// True once in `n` times on average.
     pub fn one_in(&mut self, n: u64) -> bool {
         self.next().is_multiple_of(n)
     }

@@ -1,15 +1,15 @@
-//! [`History`]: what the threads of one schedule asked, what they were answered and what they saw; and the
-//! judgement over it when the schedule has ended.
+//! [`History`]: the calls of all threads in one schedule, their answers, and what readers saw. It is judged when the
+//! schedule has ended.
 //!
-//! Every write but some has a *marker*, a key that only it puts and nobody deletes, so that of any state it
-//! can be told which writes are in it. The *shared* key is put and deleted by everybody; its value names the
-//! write that put it.
+//! Almost every write has a *marker*: a key that only this write puts and no write deletes. So for any state one can
+//! find out which writes are in it. All threads put and delete the *shared* key. Its value names the write that put
+//! it.
 
 use crate::draw::Draw;
 use crate::stage::Stage;
 use kv_engine::disk::Disk;
 use kv_engine::disk::sim::{Image, SimDisk};
-use kv_engine::{Engine, Options, Seq, LogTail};
+use kv_engine::{Engine, LogTail, Options, Seq};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,15 +27,15 @@ pub type Id = usize;
 pub enum Answer {
     /// OK, with this number.
     Acked(Seq),
-    /// It is certain that it was not taken.
+    /// The write was certainly not accepted.
     Refused,
-    /// It may be taken or not: the store failed, or the thread panicked.
+    /// The write may be accepted or not: the store failed, or the thread panicked.
     InDoubt,
-    /// Nothing to delete.
+    /// There was no key to delete.
     Absent,
 }
 
-/// What a write does to the shared key.
+/// The effect of a write on the shared key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shared {
     Leave,
@@ -48,12 +48,12 @@ struct Write {
     marked: bool,
     shared: Shared,
     issued: u64,
-    /// The last number acknowledged when it was issued.
+    /// The last number acknowledged when the write was issued.
     after: Seq,
     answer: Option<(u64, Answer)>,
 }
 
-/// What must survive of an image of the disk.
+/// What a disk image must hold after recovery.
 struct Picture {
     image: Image,
     at: u64,
@@ -61,13 +61,13 @@ struct Picture {
     visible: Vec<Id>,
 }
 
-/// What somebody saw in the shared key.
+/// A reading of the shared key.
 struct Seen {
     reader: usize,
     value: Option<Id>,
-    /// It was not older than this write,
+    /// The reading must not be older than this write,
     from: Seq,
-    /// nor newer than this picture, where that is promised.
+    /// and not newer than this picture of the disk, if that is promised.
     picture: Option<usize>,
 }
 
@@ -77,16 +77,16 @@ struct Record {
     pictures: Vec<Picture>,
     seen: Vec<Seen>,
     acked: Seq,
-    /// The most writes that may be acknowledged and lost, and one.
+    /// One more than the number of acknowledged writes that a crash may take.
     batch_size: u64,
     poisoned: Option<u64>,
     closed: Option<u64>,
     wrong: Vec<String>,
-    /// The last promise made: number and moment.
+    /// The last promise: its number and its time.
     promised: Vec<(u64, Seq)>,
 }
 
-/// See the head of this file. Its lock is a standard one: nobody holds it while another thread goes on.
+/// See the head of this file. The lock is the standard library's: a thread never holds it while another one runs.
 pub struct History {
     stage: Arc<Stage>,
     record: Mutex<Record>,
@@ -126,7 +126,7 @@ impl History {
         record.writes.len() - 1
     }
 
-    /// A write was answered. An OK is judged by what a power cut would leave at this moment.
+    /// Records the answer to a write. An OK is compared with what a power cut would leave at this time.
     pub fn answer(&self, id: Id, answer: Answer, durable: bool) {
         let (at, image) = (self.stage.moment(), self.stage.picture());
         let mut record = self.record();
@@ -143,20 +143,20 @@ impl History {
         }
         let after = record.writes[id].after;
         if seq <= after {
-            record.wrong.push(format!("write {id} got the number {seq}, and an earlier one {after}"));
+            record.wrong.push(format!("write {id} got the number {seq}, but an earlier write got {after}"));
         }
         record.acked = record.acked.max(seq);
         let floor = if durable { seq } else { (seq + 1).saturating_sub(record.batch_size) };
         record.picture(image, at, floor);
     }
 
-    /// A call promised that everything acknowledged up to `seq` is durable.
+    /// Records that a call promised everything acknowledged up to `seq` as durable.
     pub fn promise(&self, seq: Seq) {
         let (at, image) = (self.stage.moment(), self.stage.picture());
         self.record().picture(image, at, seq);
     }
 
-    /// A reader saw the marker of a write of which a power cut must not take back what was seen.
+    /// Records that a reader saw the marker of a write, if a power cut must not take back what was seen.
     pub fn marker_seen(&self, id: Id) {
         let (at, image) = (self.stage.moment(), self.stage.picture());
         let mut record = self.record();
@@ -164,7 +164,7 @@ impl History {
         record.pictures[picture].visible.push(id);
     }
 
-    /// A reader saw this in the shared key, not older than the write `from`.
+    /// Records a reading of the shared key. It must not be older than the write `from`.
     pub fn shared_seen(&self, reader: usize, value: Option<Id>, from: Seq, durable: bool) {
         let (at, image) = (self.stage.moment(), self.stage.picture());
         let mut record = self.record();
@@ -177,19 +177,19 @@ impl History {
         record.seen.push(Seen { reader, value, from, picture });
     }
 
-    /// Somebody was told that the store has failed.
+    /// Records that a caller got the error that the store has failed.
     pub fn poisoned(&self) {
         let at = self.stage.moment();
         self.record().poisoned.get_or_insert(at);
     }
 
-    /// Somebody was told that the store is closed.
+    /// Records that a caller got the error that the store is closed.
     pub fn closed(&self) {
         let at = self.stage.moment();
         self.record().closed.get_or_insert(at);
     }
 
-    /// How many writes were issued.
+    /// The number of writes issued so far.
     pub fn issued(&self) -> usize {
         self.record().writes.len()
     }
@@ -200,7 +200,7 @@ impl History {
         image.get(Path::new(WAL)).is_some_and(|log| (0..self.issued()).all(|id| holds(log, id)))
     }
 
-    /// The judgement, when all threads have ended: what is wrong.
+    /// The judgement at the end of all threads: a list of faults.
     pub fn judge(&self, engine: Engine, draw: &mut Draw) -> Vec<String> {
         let record = std::mem::take(&mut *self.record());
         let mut wrong = record.wrong.clone();
@@ -213,29 +213,29 @@ impl History {
                 wrong.push(format!("the writes {other} and {id} have the same number {seq}"));
             }
         }
-        // Whoever was told OK is visible, whatever happened afterwards.
+        // A write that was answered OK is visible, even after later failures.
         for (id, _) in record.acked_ones().filter(|(id, _)| record.writes[*id].marked) {
             if !has(&engine, &marker(id)) {
-                wrong.push(format!("write {id} got an OK and is not visible"));
+                wrong.push(format!("write {id} got an OK but is not visible"));
             }
         }
         for (id, seq) in record.acked_ones().filter(|_| record.all_known()) {
             if !record.writes[id].marked && record.writes[id].shared == Shared::Delete && record.shared_after(seq - 1).is_none() {
-                wrong.push(format!("write {id} deleted what was not there"));
+                wrong.push(format!("write {id} deleted a key that was not there"));
             }
         }
         let failed = engine.stats().failed.is_some();
         drop(engine);
         let healthy = !failed && !self.stage.troubled();
 
-        // The last clone is gone: the store can be opened again, and if nothing failed all of it is there.
+        // The last handle is dropped: the store can be opened again. If nothing failed, everything is there.
         let floor = if healthy { record.acked } else { (record.acked + 1).saturating_sub(record.batch_size) };
         let end = self.stage.moment();
         if let Err(error) = self.stage.sim().lock(Path::new(LOCK)) {
             wrong.push(format!("the lock is still held: {error}"));
         }
         match open(&SimDisk::of_world(self.stage.sim().world(), end)) {
-            Err(error) => wrong.push(format!("cannot be opened again: {error}")),
+            Err(error) => wrong.push(format!("the store does not open again: {error}")),
             Ok(again) => drop(record.check("at the end", &again, end, floor, &mut wrong)),
         }
 
@@ -284,7 +284,7 @@ impl Record {
         })
     }
 
-    /// Whether all writes were answered so that the order of all is known.
+    /// Whether the order of all writes is known from their answers.
     fn all_known(&self) -> bool {
         self.writes.iter().all(|write| matches!(write.answer, Some((_, Answer::Acked(_) | Answer::Absent))))
     }
@@ -292,7 +292,7 @@ impl Record {
     fn check_image(&self, what: &str, image: &Image, at: u64, floor: Seq, visible: &[Id], wrong: &mut Vec<String>) -> Seq {
         match open(&SimDisk::new(image, at)) {
             Err(error) => {
-                wrong.push(format!("{what}: not opened: {error}"));
+                wrong.push(format!("{what}: it does not open: {error}"));
                 0
             }
             Ok(engine) => {
@@ -306,16 +306,16 @@ impl Record {
         }
     }
 
-    /// Whether a recovered store is exactly a prefix of what was issued by `at`, and holds the first `floor`.
-    /// Returns its last number.
+    /// Checks that a recovered store is exactly a prefix of the writes issued by `at`, and holds the first `floor`
+    /// writes. Returns its last number.
     fn check(&self, what: &str, engine: &Engine, at: u64, floor: Seq, wrong: &mut Vec<String>) -> Seq {
         let last = engine.recovery().last_seq;
-        let mut say = |text: String| wrong.push(format!("{what}: {text}"));
+        let mut fail = |text: String| wrong.push(format!("{what}: {text}"));
         if matches!(engine.recovery().tail, LogTail::Damaged(_)) {
-            say("a crash is taken for damage".into());
+            fail("a crash is reported as damage".into());
         }
         if last < floor {
-            say(format!("the last write is {last}, and {floor} were promised"));
+            fail(format!("the last write is {last}, but {floor} were promised"));
         }
         let (mut present, mut perhaps, mut markers) = (0, 0, 0);
         for (id, write) in self.writes.iter().enumerate() {
@@ -331,7 +331,10 @@ impl Record {
             };
             match expected {
                 Some(expected) if write.marked && here != expected => {
-                    say(format!("write {id} ({write:?}) is {}, the last one is {last}", if here { "there" } else { "missing" }));
+                    fail(format!(
+                        "write {id} ({write:?}) is {}, but the last write is {last}",
+                        if here { "there" } else { "missing" }
+                    ));
                 }
                 Some(expected) => present += u64::from(expected),
                 None if write.marked => present += u64::from(here),
@@ -339,27 +342,27 @@ impl Record {
             }
         }
         if last < present || last > present + perhaps {
-            say(format!("{present} writes are there, perhaps {perhaps} more, and the last one is {last}"));
+            fail(format!("{present} writes are there, and perhaps {perhaps} more, but the last write is {last}"));
         }
         let shared = shared_of(engine);
         if engine.len() != markers + usize::from(shared.is_some()) {
-            say(format!("{} keys, of them {markers} markers", engine.len()));
+            fail(format!("there are {} keys, and {markers} of them are markers", engine.len()));
         }
         if self.all_known() && shared != self.shared_after(last) {
-            say(format!("the shared key is {shared:?}, after write {last} it was {:?}", self.shared_after(last)));
+            fail(format!("the shared key is {shared:?}, but after write {last} it was {:?}", self.shared_after(last)));
         }
         last
     }
 
-    /// The shared key after the write with this number; needs all writes to be known.
+    /// The shared key after the write with this number. All writes must be known.
     fn shared_after(&self, last: Seq) -> Option<Id> {
         let touching = |(id, seq): &(Id, Seq)| *seq <= last && self.writes[*id].shared != Shared::Leave;
         let newest = self.acked_ones().filter(touching).max_by_key(|(_, seq)| *seq);
         newest.filter(|(id, _)| self.writes[*id].shared == Shared::Put).map(|(id, _)| id)
     }
 
-    /// Whether each reader saw states of the store in their order, none older than what had been
-    /// acknowledged and, where that is promised, none that a power cut takes back.
+    /// Checks that each reader saw states of the store in their order. None may be older than the last acknowledged
+    /// write. If it is promised, none may be taken back by a power cut.
     fn check_seen(&self, seqs: &BTreeMap<Seq, Id>, lasts: &[Seq], wrong: &mut Vec<String>) {
         if !self.all_known() {
             return;
@@ -372,7 +375,9 @@ impl Record {
             let to = seen.picture.map_or(newest, |picture| lasts[picture]);
             match (from..=to).find(|seq| self.shared_after(*seq) == seen.value) {
                 Some(seq) => *reached = seq,
-                None => wrong.push(format!("reader {} saw {:?}, which is no state from {from} to {to}", seen.reader, seen.value)),
+                None => {
+                    wrong.push(format!("reader {} saw {:?}, which is not a state from {from} to {to}", seen.reader, seen.value))
+                }
             }
         }
     }
@@ -383,12 +388,12 @@ pub fn marker(id: Id) -> String {
 }
 
 fn has(engine: &Engine, key: &str) -> bool {
-    engine.get(key).expect("reads never fail").is_some()
+    engine.get(key).expect("a read does not fail").is_some()
 }
 
-/// Which write the shared key names.
+/// The write that the shared key names.
 pub fn shared_of(engine: &Engine) -> Option<Id> {
-    let value = engine.get(SHARED).expect("reads never fail")?;
+    let value = engine.get(SHARED).expect("a read does not fail")?;
     Some(std::str::from_utf8(&value).expect("a number").parse().expect("a number"))
 }
 

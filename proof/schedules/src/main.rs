@@ -1,17 +1,19 @@
-//! The threads of the store under many schedules: shuttle runs one thread at a time and decides at each
-//! lock, wait and disk operation which one goes on; random choices for one half, PCT with 3 changes of
-//! priority for the other (Burckhardt et al., "A Randomized Scheduler with Probabilistic Guarantees of
-//! Finding Bugs", ASPLOS 2010). Every schedule follows from a seed; one that fails is printed and can be
-//! repeated. Start it as `scripts/dev/schedules`, which builds the store for it.
+//! Runs the threads of the store under many schedules. Shuttle runs one thread at a time, and decides at each lock,
+//! wait and disk operation which thread runs next. For one half of the schedules the choices are random. For the other
+//! half they follow PCT with 3 changes of priority (Burckhardt et al., "A Randomized Scheduler with Probabilistic
+//! Guarantees of Finding Bugs", ASPLOS 2010).
+//!
+//! Every schedule follows from a seed. A failing schedule is printed and can be repeated. Run it as
+//! `scripts/dev/schedules`, which builds the store for it.
 //!
 //! ```text
-//! scripts/dev/schedules [SCHEDULES]                   all scenes, a table
-//! scripts/dev/schedules --scene NAME [SCHEDULES]      one of them
+//! scripts/dev/schedules [SCHEDULES]                   all scenes, as a table
+//! scripts/dev/schedules --scene NAME [SCHEDULES]      one scene
 //! scripts/dev/schedules --replay NAME SCHEDULE        one schedule, as it was printed
 //! scripts/dev/schedules --all [AT MOST]               every schedule of the smallest scenes
 //! ```
 #[cfg(not(shuttle))]
-compile_error!("the store has to be built with --cfg shuttle: scripts/dev/schedules does");
+compile_error!("the store must be built with --cfg shuttle: use scripts/dev/schedules");
 
 mod draw;
 mod history;
@@ -31,18 +33,18 @@ use std::time::{Duration, Instant};
 /// Schedules of one seed.
 const JOB: u64 = 500;
 const PCT_DEPTH: usize = 3;
-/// After so many seconds without the end of a schedule a thread must be running in circles.
+/// If no schedule ends in this time, a thread must be in an endless loop.
 const PATIENCE_SECONDS: u64 = 30;
 
-/// Schedules that were begun, by anybody.
+/// Schedules begun by all threads.
 static BEGUN: AtomicU64 = AtomicU64::new(0);
 
-/// What is counted of one scene and one way to choose.
+/// The counts of one scene and one way to choose.
 #[derive(Default)]
 struct Count {
     tried: AtomicU64,
     failed: AtomicBool,
-    /// How many schedules the job that failed had tried, and its seed.
+    /// For the job that failed: the number of schedules it had tried, and its seed.
     at: Mutex<Option<(u64, u64)>>,
 }
 
@@ -72,7 +74,7 @@ fn main() -> ExitCode {
         ["--all", n] if number(n).is_some() => all(number(n)),
         _ => {
             eprintln!(
-                "usage: scripts/dev/schedules [SCHEDULES] | --scene NAME [SCHEDULES] | --replay NAME SCHEDULE | --all [AT MOST]"
+                "Usage: scripts/dev/schedules [SCHEDULES] | --scene NAME [SCHEDULES] | --replay NAME SCHEDULE | --all [AT MOST]"
             );
             eprintln!("scenes: {}", SCENES.map(|(name, _)| name).join("; "));
             ExitCode::from(2)
@@ -80,8 +82,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Ends the program when no schedule ends any more: shuttle cannot stop a thread that runs without a
-/// lock, a wait or a disk operation.
+/// Ends the program if no schedule ends for a long time. Shuttle cannot stop a thread that runs without a lock, a wait
+/// or a disk operation.
 fn watch() {
     std::thread::spawn(|| {
         loop {
@@ -89,7 +91,7 @@ fn watch() {
             std::thread::sleep(Duration::from_secs(PATIENCE_SECONDS));
             let tried = BEGUN.load(Ordering::Relaxed);
             if tried == before {
-                println!("a thread runs for ever and lets nobody else go on");
+                println!("a thread runs in an endless loop and lets no other thread run");
                 println!("rung schedules tried={tried} failed=1 skipped=0");
                 std::process::exit(1);
             }
@@ -104,7 +106,7 @@ fn config() -> Config {
     config
 }
 
-/// The operations of an opening, counted once.
+/// The number of operations of an opening, counted once.
 fn opening() -> u64 {
     let counted = std::sync::Arc::new(AtomicU64::new(0));
     let inside = std::sync::Arc::clone(&counted);
@@ -112,7 +114,7 @@ fn opening() -> u64 {
     counted.load(Ordering::Relaxed)
 }
 
-/// Plays `schedules` schedules of the scenes, half of them by each way to choose.
+/// Runs this number of schedules of the scenes, half of them with each way to choose.
 fn explore(scenes: &[Named], schedules: u64) -> ExitCode {
     let began = Instant::now();
     let opening = opening();
@@ -180,7 +182,9 @@ fn job((name, scene): Named, way: usize, seed: u64, many: u64, opening: u64, cou
     count.tried.fetch_add(tried, Ordering::Relaxed);
     if failed && !count.failed.swap(true, Ordering::Relaxed) {
         *count.at.lock().expect("never poisoned") = Some((tried, seed));
-        eprintln!("scene '{name}' failed; repeat: scripts/dev/schedules --replay '{name}' SCHEDULE, with the schedule printed above");
+        eprintln!(
+            "scene '{name}' failed. Repeat it with: scripts/dev/schedules --replay '{name}' SCHEDULE (SCHEDULE is printed above)"
+        );
     }
 }
 
@@ -188,7 +192,7 @@ fn run(scheduler: impl Scheduler + 'static, one: impl Fn() + Send + Sync + 'stat
     Runner::new(scheduler, config()).run(one);
 }
 
-/// Every schedule of the smallest scenes, or of each the first so many.
+/// Runs every schedule of the smallest scenes, or at most this number of each.
 fn all(at_most: Option<u64>) -> ExitCode {
     let opening = opening();
     let at_most = at_most.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
@@ -205,9 +209,9 @@ fn all(at_most: Option<u64>) -> ExitCode {
             println!("rung all-schedules tried={} failed=1 skipped=0", BEGUN.load(Ordering::Relaxed));
             return ExitCode::FAILURE;
         };
-        let ended = if at_most.is_none_or(|most| tried < most) { "all there are" } else { "not all" };
+        let ended = if at_most.is_none_or(|most| tried < most) { "all schedules" } else { "not all" };
         let seconds = began.elapsed().as_secs_f64();
-        println!("{writers} writers, a put each, batch {batch_size}: {tried} schedules in {seconds:.1} s, {ended}");
+        println!("{writers} writers with one put each, batch size {batch_size}: {tried} schedules in {seconds:.1} s, {ended}");
         total += tried;
     }
     println!("rung all-schedules tried={total} failed=0 skipped=0");

@@ -1,5 +1,5 @@
-//! The scenes: which threads call the store at the same time, and what goes wrong meanwhile. A scene is
-//! drawn anew for each schedule. Everything goes through the public calls.
+//! The scenes: which threads call the store at the same time, and what goes wrong while they do. Each schedule draws
+//! its scene anew. All calls go through the public API.
 
 use crate::draw::Draw;
 use crate::history::{Answer, History, Id, SHARED, SNAPSHOT, Shared, WAL, marker, shared_of};
@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One thread, and how often it does what it does.
+/// One thread, and how often it repeats its call.
 #[derive(Clone, Debug)]
 enum Role {
     Write(Vec<Form>),
@@ -31,7 +31,7 @@ enum Form {
     Both(Shared),
 }
 
-/// One schedule's cast.
+/// The threads and settings of one schedule.
 #[derive(Clone, Debug)]
 pub struct Scene {
     batch_size: u64,
@@ -40,14 +40,14 @@ pub struct Scene {
     values_in_snapshot: bool,
     trouble: Trouble,
     roles: Vec<Role>,
-    /// The first thread lets go of the store while the others work.
+    /// The first thread drops its handle of the store while the others work.
     leave_early: bool,
     /// The first thread waits until the background flush has saved everything.
     await_flush: bool,
     seed: u64,
 }
 
-/// The name of a scene, what it is about, and how it is drawn.
+/// The name of a scene, its description, and the function that draws it.
 pub type Named = (&'static str, fn(&mut Draw) -> Scene);
 
 pub const SCENES: [Named; 16] = [
@@ -57,7 +57,7 @@ pub const SCENES: [Named; 16] = [
     ("flush", |d| Scene::batched(d).writers(2, 3).with(Role::Flush(2)).with(Role::Watch(2))),
     ("background flush", |d| Scene::batched(d).flushing().lone_writers().awaiting()),
     ("snapshot", |d| Scene::any(d).contenders(2, 3).with(Role::Snapshot(2)).with(Role::Read(2))),
-    // A reader beside checkpoints that let go of what is in memory, for blocks of the snapshot.
+    // A reader next to checkpoints that release memory and use blocks of the snapshot instead.
     ("on disk", |d| Scene::any(d).on_disk().contenders(1, 3).with(Role::Snapshot(2)).with(Role::Read(4))),
     ("on disk, full", |d| {
         Scene::any(d).on_disk().full().contenders(1, 3).with(Role::Snapshot(3)).with(Role::Read(3)).perhaps(Role::Close)
@@ -70,7 +70,7 @@ pub const SCENES: [Named; 16] = [
     ("full disk", |d| {
         Scene::any(d).full().contenders(2, 4).perhaps(Role::Flush(2)).perhaps(Role::Snapshot(1)).perhaps(Role::Close)
     }),
-    // A write that is refused, one that is given its number, and who waited to lead the next round meanwhile.
+    // One write is refused, one is given its number, and one waits at the same time to lead the next round.
     ("full once", |d| Scene::new(d, 2).full_once().writers(3, 3)),
     ("panic", |d| {
         Scene::any(d)
@@ -83,7 +83,7 @@ pub const SCENES: [Named; 16] = [
     }),
 ];
 
-/// A scene small enough to try all its schedules: so many threads, a put each.
+/// A scene small enough to try all its schedules: this number of threads, with one put each.
 pub fn smallest(writers: usize, batch_size: u64) -> Scene {
     let put = |scene: Scene, _| scene.with(Role::Write(vec![Form::PutMarker]));
     (0..writers).fold(Scene::new(&mut Draw(1), batch_size), put)
@@ -148,7 +148,7 @@ impl Scene {
         self.writing(from, to, &[PutMarker, PutShared, DeleteShared, DeleteShared, Both(Shared::Put), Both(Shared::Delete)])
     }
 
-    /// So few writes that no batch gets full.
+    /// So few writes that no batch fills.
     fn lone_writers(mut self) -> Scene {
         let count = if self.batch_size == 3 { self.draw().between(1, 2) } else { 1 };
         (0..count).fold(self, |scene, _| scene.with(Role::Write(vec![Form::PutMarker])))
@@ -227,17 +227,17 @@ impl Scene {
     }
 }
 
-/// The threads of one schedule, and what they share.
+/// The shared state of the threads of one schedule.
 #[derive(Clone)]
 struct Play {
     stage: Arc<Stage>,
     history: Arc<History>,
 }
 
-/// How many operations the simulated disk counts while a new store is opened.
+/// The number of operations that the simulated disk counts while a new store is opened.
 pub fn opening_operations() -> u64 {
     let stage = Arc::new(Stage::new(0, Trouble::None, 0, 0, Duration::ZERO));
-    let engine = options(&Scene::new(&mut Draw(0), 1), &stage).open().expect("a new store");
+    let engine = options(&Scene::new(&mut Draw(0), 1), &stage).open().expect("a new store opens");
     let operations = stage.sim().operations().len();
     drop(engine);
     operations as u64
@@ -252,7 +252,7 @@ fn options(scene: &Scene, stage: &Arc<Stage>) -> Options {
     if scene.values_in_snapshot { options.values_in_snapshot(0) } else { options }
 }
 
-/// Plays one schedule and panics if anything in it is wrong.
+/// Runs one schedule, and panics if anything in it is wrong.
 pub fn play(mut scene: Scene, opening: u64) {
     let mut draw = scene.draw();
     let tick = Duration::from_micros(1);
@@ -260,11 +260,11 @@ pub fn play(mut scene: Scene, opening: u64) {
     let history = Arc::new(History::new(Arc::clone(&stage), scene.batch_size));
     let play = Play { stage: Arc::clone(&stage), history: Arc::clone(&history) };
 
-    let engine = options(&scene, &stage).open().expect("a new store");
+    let engine = options(&scene, &stage).open().expect("a new store opens");
     stage.arm(scene.values_in_snapshot);
-    let (first, others) = scene.roles.split_first().expect("somebody");
+    let (first, others) = scene.roles.split_first().expect("a scene has at least one role");
     let threads: Vec<_> = others.iter().enumerate().map(|(number, role)| play.spawn(number + 1, role, &engine)).collect();
-    // The first thread plays the first role itself: one thread less to schedule.
+    // The first thread plays the first role itself, which saves a thread.
     let watched = if scene.leave_early {
         let last = play.spawn(0, first, &engine);
         drop(engine);
@@ -274,7 +274,7 @@ pub fn play(mut scene: Scene, opening: u64) {
     };
     let engines: Vec<Engine> = threads.into_iter().map(|thread| thread.join().expect("an actor")).collect();
     if scene.await_flush {
-        // So few writes do not fill a batch: nobody but the background flush syncs them.
+        // So few writes do not fill a batch: only the background flush syncs them.
         stage.wait_until(|image| history.markers_in(image));
     }
     quietly(|| drop(engines));
@@ -282,7 +282,7 @@ pub fn play(mut scene: Scene, opening: u64) {
     assert!(wrong.is_empty(), "{scene:?}\n{}", wrong.join("\n"));
 }
 
-/// Runs a call during which the thread may panic on purpose.
+/// Runs a call in which the thread may panic on purpose.
 fn quietly<T>(call: impl FnOnce() -> T) -> Option<T> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(done) => Some(done),
@@ -297,7 +297,7 @@ impl Play {
         thread::spawn(move || play.act(number, &role, engine))
     }
 
-    /// Gives the store back, so that who drops it last is up to the first thread.
+    /// Returns the store, so that the first thread decides which handle is dropped last.
     fn act(&self, number: usize, role: &Role, engine: Engine) -> Engine {
         match role {
             Role::Write(forms) => forms.iter().for_each(|form| self.write(&engine, number, *form)),
@@ -346,7 +346,7 @@ impl Play {
                 let certain = matches!(error, Error::NoSpace { .. } | Error::Closed);
                 self.history.answer(id, if certain { Answer::Refused } else { Answer::InDoubt }, false);
             }
-            // The store need not have failed: the panic may have come before it began anything.
+            // The store may not have failed: the panic may have come before the call began anything.
             None => self.history.answer(id, Answer::InDoubt, false),
         }
     }
@@ -358,11 +358,11 @@ impl Play {
             _ => {}
         }
         if !self.stage.troubled() && !matches!(error, Error::Closed) {
-            self.history.wrong(format!("a call failed, and the disk did not: {error}"));
+            self.history.wrong(format!("a call failed, but the disk did not: {error}"));
         }
     }
 
-    /// A call whose OK makes everything durable that was acknowledged before.
+    /// A call whose OK makes every write durable that was acknowledged before.
     fn promising(&self, call: impl FnOnce() -> Result<()>) {
         let acked = self.history.acked();
         match quietly(call) {
@@ -405,7 +405,7 @@ impl Play {
         self.history.shared_seen(number, value, from, durable);
         let newest: Option<Id> = self.history.issued().checked_sub(1);
         if let Some(id) = newest
-            && engine.get(marker(id)).expect("reads never fail").is_some()
+            && engine.get(marker(id)).expect("a read does not fail").is_some()
             && durable
         {
             self.history.marker_seen(id);

@@ -1,9 +1,9 @@
-//! [`Stage`]: the disk of one schedule. It wraps a simulated disk, lets another thread go on inside each
-//! operation, fails or panics where the scene says so, keeps the disk as it was at one moment for a crash,
-//! and takes pictures of what a power cut would leave for certain.
+//! [`Stage`]: the disk of one schedule. It wraps a simulated disk and lets another thread run inside each operation.
+//! It fails or panics as the scene demands. It keeps the disk's state at one moment for a crash, and records the
+//! bytes that a power cut would certainly leave.
 
 use crate::draw::Draw;
-use kv_engine::disk::sim::{Cut, Fate, Fault, FaultPlan, Image, Lasts, Rest, SimDisk, SyncFailure, World};
+use kv_engine::disk::sim::{Fate, Fault, FaultPlan, Image, Lasts, PowerCut, Rest, SimDisk, SyncFailure, World};
 use kv_engine::disk::{Disk, File, FileId, Lock, Named};
 use shuttle::thread;
 use std::io;
@@ -14,23 +14,23 @@ use std::time::Duration;
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
 
-/// What goes wrong in the middle of a schedule. The numbers count operations since the opening.
+/// A failure in the middle of a schedule. The numbers count operations since the opening.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
     None,
-    /// This sync of a file fails; what it was to save stays in memory.
+    /// This sync of a file fails. The bytes that it should save stay in memory.
     SyncFails(u64),
-    /// If this operation is a sync it fails, and what it was to save is lost or taken back.
+    /// If this operation is a sync, it fails. The bytes that it should save are lost or reverted.
     SyncLoses(u64, bool),
     /// This write fails.
     WriteFails(u64),
-    /// Writes from the first number on and before the second find no room, after a part of the bytes.
+    /// Writes find no room, from the first number on and before the second, after a part of the bytes.
     NoRoom(u64, u64),
-    /// A thread panics in this operation, before or behind its effect.
+    /// A thread panics in this operation, before or after its effect.
     Panic(u64, bool),
 }
 
-/// What the thread that panics throws; not to be reported as a failure.
+/// The value of an intended panic, which is not reported as a failure.
 pub struct Planted;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,7 +40,7 @@ enum Kind {
     Other,
 }
 
-/// Counts and moments; a standard lock, since nobody holds it while another thread goes on.
+/// Counters and times. The lock is the standard library's: a thread never holds it while another one runs.
 #[derive(Default)]
 struct Script {
     operations: u64,
@@ -55,13 +55,13 @@ pub struct Stage {
     sim: SimDisk,
     trouble: Trouble,
     crash_at: u64,
-    /// How far the clock goes on each time somebody looks.
+    /// The clock advances by this time at each reading.
     tick: Duration,
     script: Mutex<Script>,
     armed: std::sync::atomic::AtomicBool,
-    /// Whether threads change places inside reads too.
+    /// Whether threads also change places inside reads.
     in_reads: std::sync::atomic::AtomicBool,
-    /// Threads that wait for a sync to end.
+    /// Threads that wait for the end of a sync.
     ended: shuttle::sync::Condvar,
     ended_lock: shuttle::sync::Mutex<()>,
 }
@@ -73,7 +73,7 @@ impl std::fmt::Debug for Stage {
 }
 
 impl Stage {
-    /// `opening`: how many operations the simulated disk counts for the opening of a new store.
+    /// `opening`: the number of operations that the simulated disk counts for the opening of a new store.
     pub fn new(seed: u64, trouble: Trouble, opening: u64, crash_at: u64, tick: Duration) -> Stage {
         let sim = match trouble {
             Trouble::SyncLoses(at, reverts) => {
@@ -100,8 +100,8 @@ impl Stage {
         self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The store is open: from now on threads change places inside operations, in reads too where it says so, and things go
-    /// wrong.
+    /// The store is open. From now on threads change places inside operations (in reads only if the scene demands it),
+    /// and the planned failure can happen.
     pub fn arm(&self, in_reads: bool) {
         self.in_reads.store(in_reads, std::sync::atomic::Ordering::Relaxed);
         self.armed.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -111,29 +111,29 @@ impl Stage {
         &self.sim
     }
 
-    /// A moment that is later than every one before.
+    /// A time that is later than every earlier one.
     pub fn moment(&self) -> u64 {
         let mut script = self.script();
         script.time += 1;
         script.time
     }
 
-    /// Whether what the scene planned has happened.
+    /// Whether the planned failure has happened.
     pub fn troubled(&self) -> bool {
         self.script().hit
     }
 
-    /// What a power cut leaves now, at the least.
+    /// What a power cut would certainly leave now.
     pub fn picture(&self) -> Image {
-        self.sim.world().after_power_cut(&Cut::nothing())
+        self.sim.world().after_power_cut(&PowerCut::nothing())
     }
 
-    /// The disk at the moment of the crash, if the schedule got there.
+    /// The disk at the moment of the crash, if the schedule reached it.
     pub fn crash(&self) -> Option<(World, u64)> {
         self.script().crash.clone()
     }
 
-    /// Sleeps until a power cut would leave what is wanted; looks at the end of each sync.
+    /// Sleeps until a power cut would leave the wanted state. It checks at the end of each sync.
     pub fn wait_until(&self, wanted: impl Fn(&Image) -> bool) {
         let mut guard = self.ended_lock.lock().expect("never poisoned");
         while !wanted(&self.picture()) {
@@ -175,7 +175,7 @@ impl Stage {
         std::panic::resume_unwind(Box::new(Planted));
     }
 
-    /// The number of this operation, and the error it is to have.
+    /// Counts this operation. Returns its number, or the planned error.
     fn count(&self, kind: Kind) -> (u64, Option<i32>) {
         let mut script = self.script();
         let number = script.operations;
@@ -202,8 +202,8 @@ impl Stage {
 }
 
 impl Draw {
-    /// Any power cut with so many units.
-    pub fn cut(&mut self, units: usize) -> Cut {
+    /// A random power cut of this number of units.
+    pub fn cut(&mut self, units: usize) -> PowerCut {
         let mut number = || u16::try_from(self.below(1 << 16)).expect("16 bits");
         let mut fate = || match number() % 6 {
             0 | 1 => Fate::Kept,
@@ -213,11 +213,11 @@ impl Draw {
         };
         let fates = (0..units).map(|_| fate()).collect();
         let rests = (0..4).map(|_| Rest { length: number() % 4, hole: number() % 2 }).collect();
-        Cut { fates, rests }
+        PowerCut { fates, rests }
     }
 }
 
-/// The stage as the store sees it.
+/// The disk of the stage, as the store uses it.
 #[derive(Clone, Debug)]
 pub struct StageDisk(pub Arc<Stage>);
 
@@ -261,8 +261,8 @@ impl Disk for StageDisk {
     }
     fn now(&self) -> Duration {
         if matches!(self.0.trouble, Trouble::Panic(..)) {
-            // Also under the log's lock, where a write cannot be in the way of a sync.
-            self.other(|| Ok(())).expect("nothing that fails");
+            // Reads also happen under the log's lock. There, a write cannot disturb a sync.
+            self.other(|| Ok(())).expect("nothing in it fails");
         }
         self.0.sim.advance(self.0.tick);
         self.0.sim.now()

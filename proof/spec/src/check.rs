@@ -1,36 +1,58 @@
-//! Visiting every state within bounds, and finding the shortest history that breaks a property.
+//! Visits every state within bounds, and finds the shortest history that breaks a property.
 
+use crate::cases::Case;
 use crate::model::{Action, Bounds, Protocol, State};
-use crate::wrong::Case;
-use stateright::{Checker, Expectation, HasDiscoveries, Model};
+use crate::properties;
+use stateright::{Checker, Expectation, HasDiscoveries, Model, Property};
 use std::collections::BTreeSet;
 
-/// A history: the states and what led from each to the next.
+impl Model for Protocol {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        vec![self.init()]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        self.enabled(state, actions);
+    }
+
+    fn next_state(&self, state: &State, action: Action) -> Option<State> {
+        Some(self.after(state, &action))
+    }
+
+    fn properties(&self) -> Vec<Property<Protocol>> {
+        properties::all(&self.bounds)
+    }
+}
+
+/// A history: the states, each with the action that led to the next one.
 pub type History = Vec<(State, Option<Action>)>;
 
-/// What visiting every state has shown.
+/// The result of visiting every state.
 #[derive(Debug)]
-pub struct Interleaved {
+pub struct Visited {
     /// Different states.
     pub states: usize,
-    /// Ways into them.
+    /// Transitions into them.
     pub steps: usize,
-    /// The longest shortest way to a state.
+    /// The largest distance of a state from the beginning, in steps.
     pub depth: usize,
-    /// Whether there was no state left to visit.
+    /// Whether every state was visited.
     pub exhausted: bool,
-    /// Invariants that do not hold, with a history that ends in such a state.
+    /// Invariants that were violated, each with a history that ends in a violating state.
     pub violated: Vec<(&'static str, History)>,
-    /// Things that should happen and never do.
+    /// Things that should happen but never did.
     pub missing: Vec<&'static str>,
 }
 
 /// Visits every state of the right protocol within `bounds`.
-pub fn every_state(bounds: Bounds, threads: usize) -> Interleaved {
+pub fn every_state(bounds: Bounds, threads: usize) -> Visited {
     let protocol = Protocol { bounds, wrong: None };
     let checker = protocol.checker().threads(threads).spawn_bfs().join();
     let mut discoveries = checker.discoveries();
-    let mut visited = Interleaved {
+    let mut visited = Visited {
         states: checker.unique_state_count(),
         steps: checker.state_count(),
         depth: checker.max_depth(),
@@ -53,11 +75,11 @@ pub fn every_state(bounds: Bounds, threads: usize) -> Interleaved {
 pub struct Found {
     /// The shortest history that breaks the property.
     pub history: History,
-    /// Different states seen on the way to it.
+    /// Different states visited in the search.
     pub states: usize,
 }
 
-/// The shortest history with which the mistake of `case` breaks what it should break.
+/// The shortest history in which the mistake of `case` breaks its property.
 pub fn counterexample(case: &Case) -> Option<Found> {
     let protocol = Protocol { bounds: case.bounds, wrong: case.wrong };
     let mut found: Option<Found> = None;
@@ -65,8 +87,8 @@ pub fn counterexample(case: &Case) -> Option<Found> {
         let finish = HasDiscoveries::AllOf(BTreeSet::from([case.breaks]));
         let mut builder = protocol.checker().finish_when(finish);
         if let Some(found) = &found {
-            // The checker looks at some more states before it stops and keeps the last history it
-            // found, so a shorter one is asked for until there is none.
+            // The checker visits some more states before it stops, and keeps the last history that it found. So it is
+            // asked again for a shorter one, until there is none.
             builder = builder.target_max_depth(found.history.len());
         }
         let checker = builder.spawn_bfs().join();

@@ -1,22 +1,21 @@
 //! The disk of the model: files and names, as a process sees them and as a power cut leaves them.
 //!
-//! A file is a row of *pieces*: the header of a log, one frame, a whole snapshot. A piece is what a
-//! power cut keeps or loses as one; a piece that is half there counts as [`Piece::Bad`], since no
-//! check of it holds. Names and the bytes behind them are apart: `sync` makes the bytes of one file
-//! durable, `sync_dir` the names, and neither does the other's work.
+//! A file is a row of *pieces*: the header of a log, one frame, or a whole snapshot. A power cut keeps or loses a
+//! piece as a whole. A piece that is half there counts as [`Piece::Bad`], since none of its checks hold. Names are
+//! separate from bytes: `sync` makes the bytes of one file durable, and `sync_dir` makes names durable.
 
 use std::hash::Hash;
 
-/// The length of a file in which space is reserved: more pieces than are ever written.
+/// The length of a file with reserved space: more pieces than are ever written.
 pub const RESERVED: u8 = u8::MAX;
 
 /// A sequence number: 1 for the first write, 0 for none.
 pub type Seq = u8;
 
-/// The longest history a model can have.
+/// The longest history that a model can have.
 pub const MAX_WRITES: usize = 8;
 
-/// Writes in order. Position is sequence number less one; the number is which put it was.
+/// Writes in order. The index is the sequence number minus one. The value says which put it was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Writes {
     len: u8,
@@ -24,12 +23,12 @@ pub struct Writes {
 }
 
 impl Writes {
-    /// How many: the sequence number of the last.
+    /// The number of writes, which is the sequence number of the last.
     pub fn len(&self) -> Seq {
         self.len
     }
 
-    /// Whether there is none.
+    /// Whether there are no writes.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -39,33 +38,33 @@ impl Writes {
         &self.puts[..self.len as usize]
     }
 
-    /// Adds one.
+    /// Adds one write.
     pub fn push(&mut self, put: u8) {
         self.puts[self.len as usize] = put;
         self.len += 1;
     }
 
-    /// The first `len` of them.
+    /// The first `len` writes.
     pub fn prefix(&self, len: Seq) -> Writes {
         let mut prefix = Writes::default();
         self.puts().iter().take(len as usize).for_each(|put| prefix.push(*put));
         prefix
     }
 
-    /// Whether they are how `other` begins.
+    /// Whether `other` begins with these writes.
     pub fn begins(&self, other: &Writes) -> bool {
         other.puts().starts_with(self.puts())
     }
 }
 
-/// What a frame holds.
+/// The content of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// One write; the number says which put.
     Write(u8),
     /// The log was opened for writing; the number is a nonce.
     Opened(u8),
-    /// The store was closed in order.
+    /// The store was closed cleanly.
     Closed,
 }
 
@@ -79,20 +78,20 @@ impl Kind {
 /// One frame of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Frame {
-    /// What it holds.
+    /// The content.
     pub kind: Kind,
-    /// Of the write; a mark carries that of the write before it.
+    /// The sequence number of the write. A mark has the number of the write before it.
     pub seq: Seq,
-    /// The highest sequence number known to be synced when it was made.
+    /// The highest sequence number known to be synced when the frame was made.
     pub durable: Seq,
-    /// The log's.
+    /// The salt of the log.
     pub salt: u8,
-    /// The check of the frame before.
+    /// The check of the frame before this one.
     pub link: u32,
 }
 
 impl Frame {
-    /// Stands for the CRC of the code: covers every field, the link too, hence all frames before.
+    /// Represents the CRC in the code. It covers every field including the link, and so all earlier frames too.
     pub fn check(&self) -> u32 {
         let (kind, body) = match self.kind {
             Kind::Write(put) => (1, put),
@@ -108,27 +107,27 @@ impl Frame {
 /// One piece of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Piece {
-    /// Zeros, garbage or a part: no check holds.
+    /// Zeros, garbage or a part of a piece: no check holds.
     Bad,
     /// The header of a log: its salt, and the sequence number before its first write.
     Header {
-        /// Begins every check of the file.
+        /// Part of every check in the file.
         salt: u8,
-        /// Before the first write of the file.
+        /// The last write before the first write of the file.
         base: Seq,
     },
     /// A frame of a log.
     Frame(Frame),
-    /// A snapshot: the state it holds, and after which write that is, as its header says.
+    /// A snapshot: the state that it holds, and the write after which that is the state according to its header.
     Snapshot {
-        /// What the header says.
+        /// The write that the header names.
         seq: Seq,
-        /// What is in it.
+        /// The state that it holds.
         writes: Writes,
     },
 }
 
-/// A change to one file that is not durable.
+/// A change to one file that is not durable yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pending {
     Write(u8, Piece),
@@ -140,27 +139,27 @@ enum Pending {
 /// One file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct File {
-    /// What a process reads, without the zeros at the end.
+    /// The content that a process reads, without the zeros at the end.
     cache: Vec<Piece>,
     /// The length that a process sees.
     seen_len: u8,
-    /// What is on the medium. Behind `len` stands what was there before, where the disk keeps that.
+    /// The content of the medium. Behind `len` there are the earlier bytes, if the disk keeps them.
     medium: Vec<Piece>,
-    /// The length that is durable.
+    /// The durable length.
     len: u8,
     pending: Vec<Pending>,
 }
 
-/// What new space of a file shows until something is written there.
+/// What shows in new space of a file until something is written there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stale {
-    /// Zeros, as file systems promise that are mounted with care.
+    /// Zeros, as safely mounted file systems promise.
     #[default]
     Zeros,
-    /// What was cut off there, or what a file held that is gone.
+    /// Bytes that were cut off there, or that a released file held.
     CutOff,
-    /// Also what reached the medium in a power cut while the length that covers it did not, so that
-    /// no recovery ever saw it.
+    /// Also bytes that reached the medium in a power cut although the length that covers them did not. No recovery has
+    /// ever seen them.
     NeverSeen,
 }
 
@@ -172,33 +171,33 @@ fn put_at(pieces: &mut Vec<Piece>, at: u8, piece: Piece) {
 }
 
 impl File {
-    /// What a process reads.
+    /// The content that a process reads.
     pub fn cache(&self) -> &[Piece] {
         &self.cache
     }
 
-    /// What a power cut leaves when it keeps nothing that is not durable.
+    /// The content after a power cut that keeps only durable changes.
     pub fn durable(&self) -> &[Piece] {
         &self.medium[..self.medium.len().min(self.len as usize)]
     }
 
-    /// The length that a process sees, zeros at the end included.
+    /// The length that a process sees, including zeros at the end.
     #[expect(clippy::misnamed_getters, reason = "a process sees this length; the other one is durable")]
     pub fn len(&self) -> u8 {
         self.seen_len
     }
 
-    /// The length that is durable.
+    /// The durable length.
     pub fn durable_len(&self) -> u8 {
         self.len
     }
 
-    /// Whether nothing was ever written to it, as far as a process sees.
+    /// Whether the file looks to a process as if nothing was ever written to it.
     pub fn is_empty(&self) -> bool {
         self.seen_len == 0
     }
 
-    /// Whether everything in it is durable.
+    /// Whether all of its content is durable.
     pub fn is_synced(&self) -> bool {
         self.pending.is_empty()
     }
@@ -209,8 +208,8 @@ impl File {
         self.pending.push(Pending::Write(at, piece));
     }
 
-    /// The beginning of a frame: it is shorter than any frame, so where the file has grown by it no whole frame is
-    /// found, whatever new space shows.
+    /// The beginning of a frame. It is shorter than any frame. So where the file has grown by it, no whole frame is
+    /// found, independent of the bytes in new space.
     fn write_head(&mut self, at: u8) {
         put_at(&mut self.cache, at, Piece::Bad);
         self.seen_len = self.seen_len.max(at + 1);
@@ -245,15 +244,15 @@ impl File {
         }
     }
 
-    /// What is clean in memory is read from the medium again.
+    /// Reads the clean pages from the medium again.
     fn drop_cache(&mut self) {
         let mut seen = self.clone();
         seen.sync(Stale::CutOff);
         (self.cache, self.seen_len) = (seen.durable().to_vec(), seen.len);
     }
 
-    /// Everything a power cut may leave of it: each unsynced piece there, not there, or half there,
-    /// and any length the file had since the last sync.
+    /// Everything that a power cut may leave of the file: each unsynced piece there, not there, or half there, with
+    /// any length that the file had since the last sync.
     fn survivors(&self, stale: Stale) -> Vec<File> {
         if self.pending.is_empty() {
             return vec![self.left(self.medium.clone(), self.len, stale)];
@@ -262,7 +261,7 @@ impl File {
         let mut length = self.len;
         let mut head = None;
         for change in &self.pending {
-            let mut next = contents.clone(); // it is lost
+            let mut next = contents.clone(); // the piece is lost
             for content in &contents {
                 match *change {
                     Pending::Write(at, piece) => {
@@ -303,14 +302,14 @@ impl File {
             Stale::Zeros => medium.truncate(len as usize),
             Stale::NeverSeen => {}
             Stale::CutOff => {
-                // What was not written over by anything of this life is as it was.
+                // Pieces that this session has not overwritten are as before.
                 medium.truncate((len as usize).max(self.medium.len()));
                 let behind = (len as usize).min(medium.len());
                 let known = self.medium.get(behind..).unwrap_or_default();
                 medium[behind..behind + known.len()].copy_from_slice(known);
             }
         }
-        // Nobody can tell bad space behind the end from no space.
+        // Bad space behind the end cannot be distinguished from no space.
         while medium.len() > len as usize && medium.last() == Some(&Piece::Bad) {
             medium.pop();
         }
@@ -318,8 +317,8 @@ impl File {
         File { cache, seen_len: len, medium, len, pending: Vec::new() }
     }
 
-    /// Everything a failed sync may leave: some of the pages reached the medium, and all of them
-    /// count as clean. In memory they stay (ext4, XFS) or are what the medium has (btrfs).
+    /// Everything that a failed sync may leave. Some of the pages reached the medium, and all of them count as clean.
+    /// In the page cache they stay (ext4, XFS), or are replaced by the content of the medium (btrfs).
     fn after_failed_sync(&self, stale: Stale) -> Vec<File> {
         let both = self
             .survivors(stale)
@@ -361,18 +360,18 @@ pub enum Name {
 }
 
 impl Name {
-    /// All of them.
+    /// Every name.
     pub const ALL: [Name; 4] = [Name::Log, Name::LogTmp, Name::Snapshot, Name::SnapshotTmp];
 }
 
-/// Which file: stays the same while the file has a name or is held open.
+/// The number of a file. It stays the same while the file has a name or is open.
 pub type FileId = u8;
 
-/// Which file has which name.
+/// The file under each name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct Names([Option<FileId>; 4]);
 
-/// A change to the directory that is not durable.
+/// A change to the directory that is not durable yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum NameChange {
     Create(Name, FileId),
@@ -421,7 +420,7 @@ impl Disk {
         self.names.get(name)
     }
 
-    /// The file that has this name after a power cut that keeps no pending name.
+    /// The file that has this name after a power cut that keeps no pending change of names.
     pub fn named_durably(&self, name: Name) -> Option<FileId> {
         self.durable_names.get(name)
     }
@@ -431,27 +430,27 @@ impl Disk {
         &self.files[file as usize]
     }
 
-    /// What a process reads under this name.
+    /// The content that a process reads under this name.
     pub fn read(&self, name: Name) -> Option<&[Piece]> {
         self.named(name).map(|file| self.file(file).cache())
     }
 
-    /// What a power cut leaves under this name when it keeps nothing that is not durable.
+    /// The content under this name after a power cut that keeps only durable changes.
     pub fn read_durable(&self, name: Name) -> Option<&[Piece]> {
         self.named_durably(name).map(|file| self.file(file).durable())
     }
 
-    /// The length of what has this name, as a process sees it.
+    /// The length of the file with this name, as a process sees it.
     pub fn len_of(&self, name: Name) -> u8 {
         self.named(name).map_or(0, |file| self.file(file).len())
     }
 
-    /// The length that a power cut leaves, as [`Disk::read_durable`].
+    /// The length after the power cut of [`Disk::read_durable`].
     pub fn durable_len_of(&self, name: Name) -> u8 {
         self.named_durably(name).map_or(0, |file| self.file(file).durable_len())
     }
 
-    /// Every piece that is anywhere on it, also where only chance could bring it back.
+    /// Every piece anywhere on the disk, including pieces that only chance could bring back.
     pub fn pieces(&self) -> impl Iterator<Item = Piece> + '_ {
         self.files.iter().flat_map(File::pieces)
     }
@@ -469,13 +468,13 @@ impl Disk {
         file
     }
 
-    /// One name becomes another, in one step.
+    /// Renames a file in one step.
     pub fn rename(&mut self, from: Name, to: Name) {
-        let file = self.named(from).expect("only what is there is renamed");
+        let file = self.named(from).expect("the file exists");
         self.change_names(NameChange::Rename(from, to, file));
     }
 
-    /// A name goes.
+    /// Removes a name.
     pub fn remove(&mut self, name: Name) {
         self.change_names(NameChange::Remove(name));
     }
@@ -487,17 +486,17 @@ impl Disk {
         }
     }
 
-    /// Pieces into the cache.
+    /// Writes pieces into the cache.
     pub fn write(&mut self, file: FileId, at: u8, pieces: impl IntoIterator<Item = Piece>) {
         (at..).zip(pieces).for_each(|(at, piece)| self.files[file as usize].write(at, piece));
     }
 
-    /// The beginning of a frame into the cache, behind all that is there.
+    /// Writes the beginning of a frame into the cache, at the end of the file.
     pub fn write_head(&mut self, file: FileId, at: u8) {
         self.files[file as usize].write_head(at);
     }
 
-    /// Cuts a file.
+    /// Cuts a file to a length.
     pub fn set_len(&mut self, file: FileId, len: u8) {
         self.files[file as usize].set_len(len);
     }
@@ -507,7 +506,7 @@ impl Disk {
         self.files[file as usize].sync(self.stale);
     }
 
-    /// Reads will come from the medium, as far as it has what was written.
+    /// Later reads come from the medium, as far as it has the written pieces.
     pub fn drop_cache(&mut self, file: FileId) {
         self.files[file as usize].drop_cache();
     }
@@ -522,13 +521,13 @@ impl Disk {
         self.files[file as usize].after_failed_sync(self.stale).into_iter().map(with).collect()
     }
 
-    /// The space behind the end of `file` is that which `old` had from piece `from` on.
+    /// The space behind the end of `file` is the space that `old` had, from piece `from` on.
     pub fn reuse_space(&mut self, file: FileId, old: FileId, from: usize) {
         let old = self.files[old as usize].medium[from..].to_vec();
         self.files[file as usize].medium.extend(old);
     }
 
-    /// Everything a power cut may leave.
+    /// Everything that a power cut may leave.
     pub fn after_power_cut(&self) -> Vec<Disk> {
         let mut names = vec![self.durable_names];
         for change in &self.pending_names {
@@ -569,8 +568,8 @@ impl Disk {
         distinct(left)
     }
 
-    /// Forgets files that nobody can reach any more and numbers the others anew, so that states
-    /// which nobody can tell apart are one. `held`: a file that a process has open.
+    /// Removes files that are out of reach and numbers the others anew. Then states that cannot be distinguished are
+    /// one state. `held`: a file that a process has open.
     pub fn tidy(&mut self, held: Option<FileId>) -> Option<FileId> {
         let pending = self.pending_names.iter().filter_map(|change| match change {
             NameChange::Create(_, file) | NameChange::Rename(_, _, file) => Some(*file),

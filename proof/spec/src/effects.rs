@@ -1,4 +1,4 @@
-//! What each action does.
+//! The effect of each action.
 
 use crate::disk::{Disk, Frame, Kind, Name, Piece, RESERVED, Seq};
 use crate::model::{Action, Broken, Doing, Mark, Process, Protocol, State, Step, Task};
@@ -6,7 +6,7 @@ use crate::replay::{LogTail, replay};
 use crate::wrong::Wrong;
 
 impl Protocol {
-    /// The state after an action that is enabled.
+    /// The state after an action that may happen.
     pub fn after(&self, state: &State, action: &Action) -> State {
         let mut next = state.clone();
         match action {
@@ -64,7 +64,7 @@ impl Protocol {
             }
             Action::Step(step) => self.step(&mut next, *step),
             Action::Release { space_from } => {
-                let new = next.disk.named(Name::Log).expect("it was renamed");
+                let new = next.disk.named(Name::Log).expect("the new log was renamed");
                 let old = next.process.log.expect("a snapshot is taken of an open store");
                 next.disk.reuse_space(new, old, *space_from as usize);
                 self.step(&mut next, Step::LogSyncDir);
@@ -75,7 +75,7 @@ impl Protocol {
             }
             Action::PowerCut(left) => {
                 next.disk = (**left).clone();
-                next.process.log = None; // its number means nothing on that disk
+                next.process.log = None; // on the other disk, files have other numbers
                 self.crash(&mut next);
             }
         }
@@ -124,7 +124,7 @@ impl Protocol {
         process.applied = process.appended.min(known + self.bounds.batch_size - 1);
     }
 
-    /// How many writes may be answered OK. After a failed sync only those that are durable.
+    /// The number of writes that may be answered OK. After a failed sync, only the durable ones.
     pub(crate) fn answerable(&self, process: &Process) -> Seq {
         if process.has_failed(self) {
             process.durable
@@ -135,8 +135,8 @@ impl Protocol {
         }
     }
 
-    /// How many writes are promised once all is answered that may be: all but the last n − 1, and
-    /// those whose answer, or that of a flush, says that they are durable.
+    /// The number of writes that are promised once every possible answer is given: all but the last n − 1, and those
+    /// that an answer or a flush reports as durable.
     pub(crate) fn promisable(&self, state: &State) -> Seq {
         let answered = state.acknowledged.max(self.answerable(&state.process));
         answered.saturating_sub(self.bounds.batch_size - 1).max(answered.min(state.process.durable))
@@ -146,8 +146,8 @@ impl Protocol {
         state.used.sync_failures += 1;
         state.disk = left;
         match state.process.doing {
-            Doing::Nothing => unreachable!("nobody syncs"),
-            Doing::Serving => unreachable!("a writer's sync is another action"),
+            Doing::Nothing => unreachable!("there is no process"),
+            Doing::Serving => unreachable!("the sync of a writer is another action"),
             Doing::Task(Task::Opening, step @ (Step::HeadSync | Step::MarkSync)) => {
                 if step == Step::MarkSync {
                     state.take_mark_back();
@@ -158,7 +158,7 @@ impl Protocol {
                 if step == Step::LogSync {
                     self.begin(state, Task::Abandoning);
                 } else {
-                    state.process = Process::default(); // not opened
+                    state.process = Process::default(); // the store was not opened
                 }
             }
             Doing::Task(Task::Closing, _) => state.closed(),
@@ -169,17 +169,17 @@ impl Protocol {
                 state.fail();
             }
             Doing::Task(Task::Snapshot, step) => match step {
-                // A snapshot, or the new log behind it, is not made; the old ones are as they were.
+                // There is no new snapshot, or no new log after it. The old files stay as they are.
                 Step::SnapshotSync | Step::CopySync | Step::RestSync => self.begin(state, Task::Abandoning),
                 _ => {
                     state.process.doing = Doing::Serving;
-                    state.fail(); // which names survive is unknown
+                    state.fail(); // it is unknown which names survive
                 }
             },
         }
     }
 
-    /// A snapshot under way goes on until it would pause the writers.
+    /// A running snapshot continues until it would pause the writers.
     fn log_sync_fails(&self, state: &mut State, left: Disk) {
         state.used.sync_failures += 1;
         state.disk = left;
@@ -206,7 +206,7 @@ impl Protocol {
     fn step(&self, state: &mut State, step: Step) {
         let Doing::Task(task, due) = state.process.doing else { unreachable!("no task is under way") };
         debug_assert_eq!(due, step, "steps are taken in order");
-        let named = |state: &State, name| state.disk.named(name).expect("a step that needs it is due only where it is");
+        let named = |state: &State, name| state.disk.named(name).expect("the step is only due if the file exists");
         match step {
             Step::SyncSnapshot => state.disk.sync(named(state, Name::Snapshot)),
             Step::DropSnapshotCache => state.disk.drop_cache(named(state, Name::Snapshot)),
@@ -328,16 +328,16 @@ impl Protocol {
             (process.salt, process.end, process.end_link) = (log.salt, log.end, log.link);
             process.marked_closed = log.closed;
             if self.is(Wrong::AppendedAfterTornTail) {
-                let pieces = state.disk.read(Name::Log).expect("it was read").len();
+                let pieces = state.disk.read(Name::Log).expect("the log was read").len();
                 process.end = u8::try_from(pieces).expect("few pieces");
             }
         }
         state.process = process;
     }
 
-    /// What the log holds behind the snapshot up to `copy_to`, and the new one does not hold yet, as frames of the new one.
+    /// The frames of the log behind the snapshot, up to `copy_to`, that the new log lacks, as frames of the new log.
     pub(crate) fn not_copied(&self, state: &State) -> Vec<Frame> {
-        let tmp = state.disk.read(Name::LogTmp).expect("the new log was begun");
+        let tmp = state.disk.read(Name::LogTmp).expect("the new log was created");
         let Some(&Piece::Header { salt, base }) = tmp.first() else { return Vec::new() };
         let (mut last, mut link) = match tmp.last() {
             Some(Piece::Frame(frame)) => (frame.seq, frame.check()),
@@ -373,7 +373,7 @@ impl Protocol {
                 if state.process.log.is_none() {
                     state.switch_log();
                 }
-                // What was recovered is durable, and from now on promised.
+                // Recovered writes are durable, and from now on promised.
                 let k = state.process.appended;
                 (state.process.tail, state.process.beyond) = (None, 0);
                 if self.bounds.again {
@@ -382,7 +382,7 @@ impl Protocol {
                 (state.issued, state.acknowledged, state.promised) = (state.issued.prefix(k), k, k);
             }
             Task::Closing => state.closed(),
-            Task::CuttingBack | Task::Abandoning if state.process.is_opening() => state.process = Process::default(), // not opened
+            Task::CuttingBack | Task::Abandoning if state.process.is_opening() => state.process = Process::default(), // the store was not opened
             Task::Abandoning => {}
             Task::CuttingBack if state.process.failed.is_some() => {}
             Task::CuttingBack => state.refuse(self.marks() && !self.is(Wrong::RefusedChainGoesOn)),

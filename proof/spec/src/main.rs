@@ -1,8 +1,8 @@
-//! Checks the right protocol in every state, tells how each wrong one loses, and follows the real
-//! engine along the model. `--long` does so within larger bounds; numbers behind `trace` follow those workloads alone.
+//! Checks the right protocol in every state, shows how each wrong protocol loses writes, and follows the real engine
+//! along the model. `--long` uses larger bounds. Numbers after `trace` select workloads.
 
+use kv_spec::cases::CASES;
 use kv_spec::check::Found;
-use kv_spec::wrong::CASES;
 use kv_spec::{check, conform, runs, story};
 use std::process::ExitCode;
 use std::sync::OnceLock;
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     let is_part = |argument: &&str| *argument != "--long" && argument.parse::<u64>().is_err();
     let parts: Vec<&str> = arguments.iter().map(String::as_str).filter(is_part).collect();
     if let Some(unknown) = parts.iter().find(|part| !known.contains(part)) {
-        eprintln!("unknown argument {unknown}; usage: kv-spec [--long] [model] [trace [WORKLOAD...]]");
+        eprintln!("unknown argument {unknown}. Usage: kv-spec [--long] [model] [trace [WORKLOAD...]]");
         return ExitCode::from(2);
     }
     let chosen: Vec<u64> = arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
@@ -50,9 +50,9 @@ fn model(long: bool) -> Totals {
         let began = Instant::now();
         let visited = check::every_state(run.bounds, 2);
         let took = began.elapsed().as_secs_f64();
-        let ended = if visited.exhausted { "all visited" } else { "NOT ENDED" };
+        let ended = if visited.exhausted { "all visited" } else { "NOT FINISHED" };
         println!(
-            "{}\n  {} states, {} steps, longest way {}, {ended}, {took:.1} s",
+            "{}\n  {} states, {} steps, at most {} steps deep, {ended}, {took:.1} s",
             run, visited.states, visited.steps, visited.depth
         );
         totals.tried += visited.states;
@@ -66,7 +66,7 @@ fn model(long: bool) -> Totals {
             totals.failed += 1;
         }
     }
-    println!("\n== wrong protocols, and how each of them loses");
+    println!("\n== wrong protocols, and the history that breaks each of them");
     for (case, found) in CASES.iter().zip(counterexamples()) {
         println!("\n{}; breaks: {}", case.title, case.breaks);
         match found {
@@ -85,7 +85,7 @@ fn model(long: bool) -> Totals {
     totals
 }
 
-/// One for each of the cases, searched for on two threads.
+/// The counterexample of each case, searched for on two threads.
 fn counterexamples() -> Vec<Option<Found>> {
     let next = AtomicUsize::new(0);
     let found: Vec<OnceLock<Option<Found>>> = CASES.iter().map(|_| OnceLock::new()).collect();
@@ -99,19 +99,19 @@ fn counterexamples() -> Vec<Option<Found>> {
         scope.spawn(worker);
         worker();
     });
-    found.into_iter().map(|found| found.into_inner().expect("each was searched for")).collect()
+    found.into_iter().map(|found| found.into_inner().expect("every case was searched")).collect()
 }
 
 fn trace(long: bool, chosen: Vec<u64>) -> Totals {
-    println!("== the real engine on the simulated disk, as a path of the model");
+    println!("== the real engine on the simulated disk, followed along the model");
     let seeds = if chosen.is_empty() { (1..=runs::workloads(long)).collect() } else { chosen };
     let report = conform::run(&seeds);
     println!(
-        "{} workloads: {} changes of the disk, {} calls and {} failed syncs followed; {} disks after crashes opened by the real recovery",
+        "{} workloads: {} changes of the disk, {} calls and {} failed syncs agree; the real recovery opened {} disks after crashes",
         report.traces, report.changes, report.calls, report.failed_syncs, report.opened
     );
     for (seed, why) in &report.failures {
-        println!("  workload {seed}: {why}; repeat: scripts/dev/spec trace {seed}");
+        println!("  workload {seed}: {why}; repeat with: scripts/dev/spec trace {seed}");
     }
     let totals = Totals { tried: report.traces + report.opened, failed: report.failures.len() };
     totals.end("conformance");

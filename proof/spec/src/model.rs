@@ -1,72 +1,79 @@
-//! The protocol that keeps the store's promise, as a model of which every state can be visited.
+//! The protocol that keeps the store's promise, as a model in which every state can be visited.
 //!
-//! **The promise.** After any crash the state is that after the first k writes for some k, and every
-//! write that was promised durable is among them.
+//! **The promise.** After any crash, the state is the one after the first k writes for some k, and every write that
+//! was promised durable is among them.
 //!
-//! **The files.** There are two, and nothing else: a *log* of frames, and a *snapshot*, the state
-//! after exactly one write. Each is replaced whole, in one way: written as a scratch file,
-//! synced, renamed, directory synced. The log has no sealed segments: when a snapshot covers it, all of it
-//! is released at once, by putting a new, empty one in its place. So "seal" is no step of this
-//! protocol, and "release" is the last directory sync of a new log.
+//! **The files.** There are two: a *log* of frames, and a *snapshot*, which is the state after exactly one write. Each
+//! is replaced as a whole, always in the same way: write a scratch file, sync it, rename it, sync the directory. The
+//! log has no sealed segments. When a snapshot covers it, the whole log is released at once, by putting a new, empty
+//! one in its place. So "seal" is not a step of this protocol, and "release" is the last directory sync of a new log.
 //!
-//! **The watermarks**, all of them sequence numbers:
+//! **The watermarks.** Each is a sequence number:
 //!
 //! | name | the last write that is … |
 //! |---|---|
 //! | `appended` | given a number and a frame in the buffer |
-//! | `written` | handed to the operating system: a dead process does not lose it |
+//! | `written` | handed to the operating system: the death of the process does not lose it |
 //! | `durable` | covered by a sync that returned: a power cut does not lose it |
 //! | `applied` | in the map and visible |
 //! | `acknowledged` | answered OK, or seen by a reader |
-//! | `promised` | answered in a way that says it is durable |
+//! | `promised` | answered with a report that it is durable |
 //! | `snapshot_seq` | in the newest snapshot |
 //!
-//! `durable ≤ written ≤ appended`, and with batch size n `applied = min(appended, durable + n − 1)`:
-//! a write is applied once fewer than n writes up to and including it are not durable.
+//! `durable ≤ written ≤ appended`, and with batch size n `applied = min(appended, durable + n − 1)`. So a write is
+//! applied once fewer than n writes up to and including it are not durable.
 //!
-//! **Writing.** *append* (buffer) → *write* (file) → *sync* (medium) → *apply* (map) → *acknowledge*.
-//! Any number of writers append while a sync is under way; the next sync covers them all. Applying
-//! is part of appending and of the end of a sync, since no lock is let go between. A sync that fails
-//! is not repeated: nothing is accepted and nothing is promised until the store is opened again. A
-//! write that fails for lack of room is refused, its bytes are cut off, and the cut is synced; what goes on behind it
-//! begins with an OPENED mark, as a new life does.
+//! **Writing.** *append* (buffer) → *write* (file) → *sync* (medium) → *apply* (map) → *acknowledge*. Any number of
+//! writers append while a sync is under way, and the next sync covers them all. Applying is part of appending and of
+//! the end of a sync, because no lock is released in between.
 //!
-//! **Idle.** When all is durable and nobody writes, an OPENED mark is written behind the last write, without a sync. It
-//! proves to recovery that the frames before it were synced. A power cut may take it.
+//! A sync that fails is not repeated: nothing is accepted and nothing is promised until the store is opened again. A
+//! write that fails for lack of room is refused. Its bytes are cut off, and the cut is synced. The writes after it
+//! begin with an OPENED mark, like a new session.
 //!
-//! **Snapshot.** Of everything up to write S, which is durable, while writers go on ([`SNAPSHOT`]): create a scratch file,
-//! write, sync, verify (read back), rename, sync the directory. Only then the new log with base S: the records
-//! behind S are copied into it and synced; in a pause, with everything durable, the rest; then it gets its name.
-//! Between the two the log holds writes that the snapshot has too; recovery skips them.
+//! **Idle.** When everything is durable and there are no writers, an OPENED mark is written behind the last write,
+//! without a sync. It proves to recovery that the frames before it were synced. A power cut may take it.
 //!
-//! **Opening** ([`OPENING`]). Sync both files and the directory and forget what memory has of them,
-//! because after a failed sync memory shows bytes that the medium lacks. Replay: the snapshot, then
-//! the log's writes above it, up to the first frame that is not the one due. What follows is *torn*
-//! (promised to nobody) or *damaged* (something proves that it had been synced). A torn tail is
-//! cut, the cut synced, and only then the store is open: all that was recovered is durable. An
-//! OPENED mark makes the chain of frames new. It is durable before anything else is written or space is reserved,
-//! and its beginning before the rest of it, since new space may show what stood there;
-//! where the log does not end with CLOSED, a bare header too, before the store is open. Zeros up to the end of
-//! the file are reserved space, and the end of the log.
+//! **Snapshot.** ([`SNAPSHOT`]) It holds everything up to a durable write S, and writers continue while it is made.
+//! Create a scratch file, write, sync, verify (read back), rename, sync the directory. Only then comes the new log
+//! with base S. The records behind S are copied into it and synced. Then writers are paused with everything durable,
+//! the remaining records are copied, and the new log gets its name. Between the two renames the log holds writes that
+//! the snapshot has too. Recovery skips them.
 //!
-//! **The disk** ([`crate::disk`]). A process may die between any two steps, or in the middle of a
-//! write; what it wrote is then still in memory. The power may be cut at any moment: each piece that
-//! was written since the last sync is there, not there, or half there; the length is any that the
-//! file had; each name that was changed since the last directory sync is changed or not, all
-//! independently. A failed sync leaves what a power cut may leave, and says that nothing is pending.
+//! **Opening.** ([`OPENING`]) Sync both files and the directory, and drop their page cache, because after a failed
+//! sync the cache shows bytes that the medium lacks. Replay the snapshot, then the writes of the log above it, up to
+//! the first frame that is not the expected one. The rest is *torn* (it was never promised) or *damaged* (something
+//! proves that it had been synced). A torn tail is cut and the cut is synced. Only then is the store open: every
+//! recovered write is durable.
 //!
-//! **What is checked**: [`crate::properties`]. **What happens otherwise**: [`crate::wrong`] names
-//! protocols that leave out one step, and for each of them the model finds the shortest history
-//! that ends in a loss. **Whether the code does this**: [`crate::conform`] follows the real
-//! engine on the simulated disk, change by change, along a path of this model, and lets the real
-//! recovery read the disks that this model's crashes leave.
+//! An OPENED mark begins a new chain of frames. It is durable before anything else is written and before space is
+//! reserved. Its beginning is durable before the rest of it, because new space may show old bytes. If the log does not
+//! end with CLOSED, or is just a header, the mark is durable before the store is open. Zeros up to the end of the file
+//! are reserved space, and the end of the log.
 //!
-//! **Not in it**: what a key or a value is (a put is its number); atomic groups (one frame, so one
-//! write here); bit rot; a background flush (a write and a sync may happen at any time here); two
-//! processes (there is a lock). States are told apart by a hash of 64 bits, as the checker does it.
+//! **The disk.** ([`crate::disk`]) A process may die between any two steps, or in the middle of a write. Its writes
+//! are then still in memory. The power may be cut at any moment. Then each piece that was written since the last sync
+//! is there, not there, or half there. The length is any that the file had. Each name that was changed since the last
+//! directory sync is changed or not. All of these are independent. A failed sync leaves what a power cut may leave,
+//! and all pages count as clean.
+//!
+//! **The checks** are in [`crate::properties`]. [`crate::cases`] lists protocols that leave out one step; for each of
+//! them the model finds the shortest history that ends in a loss. [`crate::conform`] checks the code: it follows the
+//! real engine on the simulated disk, change by change, along a path of this model, and lets the real recovery read
+//! the disks that the model's crashes leave.
+//!
+//! **Not in the model:**
+//!
+//! - keys and values (a put is its number),
+//! - atomic batches (one frame, so one write here),
+//! - bit rot,
+//! - a background flush (a write and a sync may happen at any time here),
+//! - two processes (there is a lock).
+//!
+//! States are distinguished by a hash of 64 bits, as the checker does it.
 
 use crate::disk::{Disk, FileId, Frame, Seq, Stale, Writes};
-use crate::replay::{Refusal, LogTail};
+use crate::replay::{LogTail, Refusal};
 use crate::wrong::Wrong;
 
 /// How much may happen in one history.
@@ -74,7 +81,7 @@ use crate::wrong::Wrong;
 pub struct Bounds {
     /// The batch size, n.
     pub batch_size: u8,
-    /// Puts in all lives together.
+    /// Puts in all sessions together.
     pub puts: u8,
     /// Snapshots begun.
     pub snapshots: u8,
@@ -84,20 +91,20 @@ pub struct Bounds {
     pub sync_failures: u8,
     /// Writes that fail for lack of room.
     pub full_disks: u8,
-    /// Orderly closes.
+    /// Clean closes.
     pub closes: u8,
-    /// Marks behind the last write of a store in which nobody writes.
+    /// Marks behind the last write of an idle store.
     pub proofs: u8,
     /// What new space of a file shows until something is written there.
     pub stale: Stale,
-    /// Whether the file system reserves space ahead of what is written.
+    /// Whether the file system reserves space in advance.
     pub reserve: bool,
-    /// Whether a client may put once more what a crash took back.
+    /// Whether a client may repeat a put that a crash took back.
     pub again: bool,
 }
 
 impl Bounds {
-    /// One writer's batch size, and nothing happens.
+    /// Batch size 1, and nothing happens.
     pub const NONE: Bounds = Bounds {
         batch_size: 1,
         puts: 0,
@@ -113,9 +120,9 @@ impl Bounds {
     };
 }
 
-/// One step of the process on the disk, besides those of a write.
+/// One step of the process on the disk, besides the steps of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "the names say it, and the tables below when")]
+#[allow(missing_docs, reason = "the names describe the steps, and the tables below their order")]
 pub enum Step {
     SyncSnapshot,
     DropSnapshotCache,
@@ -161,8 +168,8 @@ pub enum Step {
 
 use Step::*;
 
-/// Opening a store. Steps that have nothing to do are passed over; the five that make a log are done
-/// only where there is none.
+/// Opening a store. Steps that have nothing to do are skipped. The five steps that make a log are done only if there
+/// is none.
 pub const OPENING: &[Step] = &[
     SyncSnapshot,
     DropSnapshotCache,
@@ -208,7 +215,7 @@ pub const SNAPSHOT: &[Step] = &[
     LogSyncDir,
 ];
 
-/// The other way round: what [`Wrong::LogReleasedFirst`] does.
+/// The wrong order of [`Wrong::LogReleasedFirst`].
 const SNAPSHOT_LAST: &[Step] = &[
     LogCreate,
     LogWrite,
@@ -229,16 +236,16 @@ const SNAPSHOT_LAST: &[Step] = &[
     SnapshotSyncDir,
 ];
 
-/// Closing in order, with everything durable. The mark is not needed, so its sync may fail.
+/// A clean close, with everything durable. The mark is not necessary, so its sync may fail.
 pub const CLOSING: &[Step] = &[HeadWrite, HeadSync, MarkWrite, MarkSync, CloseReserve, CloseWrite, CloseGiveBack, CloseSync];
 
-/// Taking back a write that failed.
+/// Taking back a failed write.
 pub const CUTTING_BACK: &[Step] = &[CutBack, SyncCutBack];
 
-/// Taking back a snapshot, or a new log, that could not be finished; writers go on.
+/// Taking back an unfinished snapshot or new log, while writers continue.
 pub const ABANDONING: &[Step] = &[RemoveLogTmp, RemoveSnapshotTmp];
 
-/// A row of steps that the process goes through.
+/// A sequence of steps of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Task {
     /// See [`OPENING`].
@@ -267,19 +274,19 @@ impl Task {
     }
 }
 
-/// The OPENED mark of a group that is being written, where old bytes may stand behind the log.
+/// The OPENED mark of a group that is being written, if old bytes may be behind the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Mark {
-    /// The group has none, or has not come to it, or is in the file as a whole.
+    /// The group has no mark, has not written it yet, or is completely in the file.
     #[default]
     None,
-    /// Its beginning is in the file, and not synced.
+    /// The beginning of the mark is in the file, but not synced.
     Head,
-    /// Its beginning is durable: the rest of it may follow.
+    /// The beginning is durable. The rest may follow.
     HeadDurable,
-    /// In the file, and not synced: the group waits.
+    /// The mark is in the file, but not synced. The group waits.
     Written,
-    /// Durable: the rest of the group may follow.
+    /// The mark is durable. The rest of the group may follow.
     Durable,
 }
 
@@ -289,77 +296,77 @@ pub enum Doing {
     /// There is no process.
     #[default]
     Nothing,
-    /// The step that is next, of a task.
+    /// The next step of a task.
     Task(Task, Step),
     /// It serves callers.
     Serving,
 }
 
-/// The process: what is lost when it dies.
+/// The process, which is lost when it dies.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Process {
     /// What it does next.
     pub doing: Doing,
-    /// The log it writes to.
+    /// The log that it writes to.
     pub log: Option<FileId>,
-    /// That log's salt.
+    /// The salt of that log.
     pub salt: u8,
-    /// Where the next group goes, in pieces.
+    /// The place of the next group, in pieces.
     pub end: u8,
-    /// Check of the last frame before `end`.
+    /// The check of the last frame before `end`.
     pub end_link: u32,
     /// Frames that are not written yet.
     pub buffer: Vec<Frame>,
-    /// Whether old bytes may stand behind the log: it was there before this life, or a write was refused.
+    /// Whether old bytes may be behind the log: it existed before this session, or a write was refused.
     pub resumed: bool,
     /// The mark of the group that is being written.
     pub mark: Mark,
-    /// Whether the OPENED mark behind that is in the file.
+    /// Whether the OPENED mark for this is in the file.
     pub opened_in_file: bool,
-    /// Whether the log ends as an orderly close leaves it.
+    /// Whether the log ends like a clean close.
     pub marked_closed: bool,
-    /// Whether a mark stands behind the last write in the file.
+    /// Whether a mark is behind the last write in the file.
     pub proven: bool,
-    /// The last write given a number.
+    /// The last write that has a number.
     pub appended: Seq,
-    /// The last one handed to the operating system.
+    /// The last write handed to the operating system.
     pub written: Seq,
-    /// The last one that a successful sync covers.
+    /// The last write that a successful sync covers.
     pub durable: Seq,
-    /// The last one visible.
+    /// The last visible write.
     pub applied: Seq,
-    /// The last one in the newest snapshot.
+    /// The last write in the newest snapshot.
     pub snapshot_seq: Seq,
-    /// What the snapshot being taken says it holds.
+    /// The last write of the snapshot that is being taken.
     pub snapshot_of: Seq,
     /// How far the log is being copied into the new one.
     pub copy_to: Seq,
-    /// A write failed, and what was acknowledged has to be written before anything else.
+    /// A write failed. The acknowledged writes must be written before anything else.
     pub stalled: bool,
-    /// A sync has failed: so many writes had been answered, or were durable, at that moment.
+    /// A sync has failed: the number of writes that were answered or durable at that moment.
     pub failed: Option<Seq>,
-    /// How the log ended, while opening.
+    /// How the log ended, as opening found it.
     pub tail: Option<LogTail>,
-    /// Whole frames seen behind a bad one, while opening.
+    /// Whole frames behind a bad one, as opening found them.
     pub beyond: u8,
 }
 
-/// What must never be found.
+/// A finding that must never happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Broken {
     /// Recovery ends before a promised write.
     Lost {
-        /// Where it ends.
+        /// The last write that recovery found.
         found: Seq,
     },
-    /// What it ends with is not how the writes began that were issued.
+    /// Recovery ends with a state that is not a prefix of the issued writes.
     NotAPrefix {
-        /// What it is.
+        /// The state that recovery found.
         found: Writes,
     },
-    /// The store is not opened, or says that something is missing.
+    /// The store does not open, or reports that something is missing.
     Refused(Refusal),
-    /// A crash is taken for damage.
+    /// A crash is reported as damage.
     CalledDamage,
 }
 
@@ -384,109 +391,89 @@ pub struct State {
     pub disk: Disk,
     /// The process.
     pub process: Process,
-    /// The writes that were issued and neither refused nor taken back by a crash, in order.
+    /// The issued writes that were not refused and not taken back by a crash, in order.
     pub issued: Writes,
-    /// How many of them were answered OK, or seen by a reader.
+    /// How many of them were answered OK or seen by a reader.
     pub acknowledged: Seq,
-    /// How many of them nobody may ever lose.
+    /// How many of them must never be lost.
     pub promised: Seq,
-    /// What was issued before the last crash, where a client may put it again.
+    /// The writes issued before the last crash, if a client may repeat them.
     pub before_crash: Writes,
-    /// What should never have happened.
+    /// The finding that must never happen, if it happened.
     pub broken: Option<Broken>,
     /// How much has happened.
     pub used: Used,
 }
 
-/// Something that happens.
+/// An event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// A process is started and opens the store.
+    /// A process starts and opens the store.
     Start,
-    /// A client puts something new, or once more what a crash took back; the write is appended.
+    /// A client puts something new, or repeats a put that a crash took back. The write is appended.
     Append {
-        /// Whether it is what had this number before the crash.
+        /// Whether it repeats the put that had this number before the crash.
         again: bool,
     },
-    /// Of the buffer, the beginning of the OPENED mark is handed to the operating system.
+    /// The beginning of the buffer's OPENED mark is handed to the operating system.
     WriteHead,
-    /// The sync of that returns 0.
+    /// The sync of that beginning returns 0.
     SyncHead,
     /// The rest of the OPENED mark is handed to the operating system.
     WriteMark,
     /// The sync of the OPENED mark returns 0.
     SyncMark,
-    /// Space is reserved behind what is written.
+    /// Space is reserved behind the written frames.
     Reserve,
     /// The whole buffer is handed to the operating system.
     Write,
-    /// Of that write only so many pieces are taken, and maybe a part of one more: the disk is full.
+    /// The disk is full: the operating system takes only some pieces of the buffer, and maybe a part of one more.
     WriteFails {
         /// Whole pieces.
         wrote: u8,
-        /// Whether a part of the next.
+        /// Whether a part of the next piece too.
         torn: bool,
     },
-    /// All is durable and nobody writes: an OPENED mark is handed to the operating system, and not synced.
+    /// Everything is durable and there are no writers: an OPENED mark is handed to the operating system, and not
+    /// synced.
     Prove,
-    /// The sync of the log returns 0; what is durable is applied as far as the batch size allows.
+    /// The sync of the log returns 0. Durable writes are applied as far as the batch size allows.
     Sync,
-    /// The sync that is due, of a file or the directory, fails, and leaves the disk like this.
+    /// The due sync of a file or the directory fails, and leaves the disk like this.
     SyncFails(Box<Disk>),
-    /// The sync of the log of a writer fails.
+    /// The sync of the log by a writer fails, and leaves the disk like this.
     LogSyncFails(Box<Disk>),
-    /// All that may be answered OK is.
+    /// Every write that may be answered OK is answered.
     Acknowledge,
-    /// A reader sees all that is applied (batch size 1, where what is seen stays).
+    /// A reader sees everything that is applied (batch size 1, where visible writes stay).
     Read,
-    /// A snapshot is asked for; its first step is next.
+    /// A snapshot is requested. Its first step is next.
     Snapshot,
-    /// An orderly close is asked for.
+    /// A clean close is requested.
     Close,
     /// The next step of the task under way.
     Step(Step),
-    /// As `Step(LogSyncDir)`, and the new log grows into the old one's space, from this piece on.
+    /// Like `Step(LogSyncDir)`, and the new log grows into the space of the old one, from this piece on.
     Release {
-        /// The first of the old log's pieces that the new one gets.
+        /// The first piece of the old log whose space the new one gets.
         space_from: u8,
     },
-    /// The process dies; of a write under way so much was taken.
+    /// The process dies in the middle of a write.
     Die {
-        /// Whole pieces.
+        /// Whole pieces that were written.
         wrote: u8,
-        /// Whether a part of the next.
+        /// Whether a part of the next piece too.
         torn: bool,
     },
     /// The power is cut, and the disk keeps this.
     PowerCut(Box<Disk>),
 }
 
-/// The protocol within bounds: the right one, or with one mistake.
+/// The protocol within bounds: without a mistake, or with one.
 #[derive(Clone, Copy, Debug)]
 pub struct Protocol {
     /// How much may happen.
     pub bounds: Bounds,
-    /// The mistake.
+    /// The mistake, if there is one.
     pub wrong: Option<Wrong>,
-}
-
-impl stateright::Model for Protocol {
-    type State = State;
-    type Action = Action;
-
-    fn init_states(&self) -> Vec<State> {
-        vec![self.init()]
-    }
-
-    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        self.enabled(state, actions);
-    }
-
-    fn next_state(&self, state: &State, action: Action) -> Option<State> {
-        Some(self.after(state, &action))
-    }
-
-    fn properties(&self) -> Vec<stateright::Property<Protocol>> {
-        crate::properties::all(&self.bounds)
-    }
 }

@@ -1,11 +1,11 @@
-//! The process's own work: frames into the buffer, the buffer into the file, what a failure leaves.
+//! The work of the process: frames into the buffer, the buffer into the file, and the consequences of a failure.
 
 use crate::disk::{Frame, Kind, Name, Piece, Seq};
 use crate::model::{Doing, Mark, Process, Protocol, State, Task};
 use crate::wrong::Wrong;
 
 impl Process {
-    /// Whether nothing is accepted any more.
+    /// Whether the store refuses everything.
     pub fn has_failed(&self, protocol: &Protocol) -> bool {
         self.failed.is_some() && protocol.wrong != Some(Wrong::SyncRetried)
     }
@@ -19,13 +19,13 @@ impl Process {
         !self.buffer.is_empty() && !self.is_syncing() && !matches!(self.mark, Mark::Head | Mark::Written)
     }
 
-    /// Whether the mark has to be durable before the rest of the buffer is written.
+    /// Whether the mark must be durable before the rest of the buffer is written.
     pub(crate) fn needs_mark(&self, protocol: &Protocol) -> bool {
         let first = self.buffer.first().is_some_and(|frame| frame.kind.is_opened());
         self.resumed && first && protocol.wrong != Some(Wrong::MarkNotDurableFirst)
     }
 
-    /// Whether what is done is a part of opening.
+    /// Whether the current task is a part of opening.
     pub(crate) fn is_opening(&self) -> bool {
         self.tail.is_some()
     }
@@ -36,7 +36,7 @@ impl Process {
 }
 
 impl State {
-    /// A frame into the buffer, chained to the one before.
+    /// Adds a frame to the buffer, chained to the one before.
     pub(crate) fn frame(&mut self, kind: Kind, seq: Seq, durable: Seq) {
         let link = self.process.buffer.last().map_or(self.process.end_link, Frame::check);
         self.process.buffer.push(Frame { kind, seq, durable, salt: self.process.salt, link });
@@ -54,20 +54,20 @@ impl State {
         process.buffer.clear();
     }
 
-    /// The beginning of an OPENED mark goes into the file.
+    /// Writes the beginning of an OPENED mark into the file.
     pub(crate) fn write_head(&mut self) {
         let log = self.process.log.expect("an open store has a log");
         self.disk.write_head(log, self.process.end);
     }
 
-    /// Of the buffer, the OPENED mark goes into the file.
+    /// Writes the OPENED mark of the buffer into the file.
     pub(crate) fn write_mark(&mut self) {
         let rest = self.process.buffer.split_off(1);
         self.write_buffer();
         self.process.buffer = rest;
     }
 
-    /// The group whose mark is in the file could not be written, and begins again with it.
+    /// The group whose mark is in the file could not be written. It begins again with the mark.
     pub(crate) fn take_mark_back(&mut self) {
         let process = &mut self.process;
         let in_opening = matches!(process.doing, Doing::Task(Task::Opening, _));
@@ -85,7 +85,7 @@ impl State {
         (process.mark, process.opened_in_file) = (Mark::None, false);
     }
 
-    /// A part of a write is taken by the operating system; `of_head`: it is that of the beginning of a mark.
+    /// The operating system takes a part of a write. `of_head`: a part of the beginning of a mark.
     pub(crate) fn write_part(&mut self, wrote: u8, torn: bool, of_head: bool) {
         let Some(log) = self.process.log else { return };
         if torn && of_head {
@@ -96,7 +96,7 @@ impl State {
         self.disk.write(log, self.process.end, pieces);
     }
 
-    /// The writes that were not acknowledged are refused; the others wait for room, in a `new_chain`.
+    /// Refuses the writes that were not acknowledged. The others wait for room, in a `new_chain`.
     pub(crate) fn refuse(&mut self, new_chain: bool) {
         let process = &mut self.process;
         let applied = process.applied;
@@ -121,18 +121,18 @@ impl State {
         process.failed = Some(self.acknowledged.max(process.durable));
     }
 
-    /// The store is closed: everything acknowledged before is durable, and the process ends.
+    /// The store is closed: every acknowledged write is durable, and the process ends.
     pub(crate) fn closed(&mut self) {
         self.acknowledged = self.process.appended;
         self.promised = self.process.appended;
         self.process = Process::default();
     }
 
-    /// Goes on with the log that is in place now.
+    /// Continues with the log that is in place now.
     pub(crate) fn switch_log(&mut self) {
-        let log = self.disk.named(Name::Log).expect("a new log was put in place");
+        let log = self.disk.named(Name::Log).expect("a new log is in place");
         let Some(Piece::Header { salt, .. }) = self.disk.file(log).cache().first().copied() else {
-            unreachable!("its header was written")
+            unreachable!("the header was written")
         };
         let process = &mut self.process;
         (process.log, process.salt, process.end, process.end_link) = (Some(log), salt, 1, u32::from(salt));
@@ -158,8 +158,8 @@ impl State {
         (0..).find(|salt| !taken(*salt)).expect("few logs")
     }
 
-    /// What no mark of an opening had before. The code draws it at random. That it is nowhere on the
-    /// disk would not do: a frame that is left may follow a mark that is lost.
+    /// A number that no earlier mark of an opening had. The code draws it at random. A number that is nowhere on the
+    /// disk would not be enough: a frame on the disk may follow a mark that is lost.
     pub(crate) fn nonce(&mut self) -> u8 {
         self.used.nonces += 1;
         self.used.nonces

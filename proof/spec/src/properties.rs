@@ -1,5 +1,5 @@
-//! What must hold in every state, and what must happen in some, so that nothing holds for want of
-//! anything happening.
+//! Invariants that must hold in every state, and occurrences that must happen in some state. Without the second, an
+//! invariant could hold just because nothing happens.
 
 use crate::disk::{Name, Piece, Stale};
 use crate::model::{Bounds, Broken, Doing, Protocol, State, Step, Task};
@@ -9,7 +9,7 @@ use stateright::Property;
 /// See [`all`].
 pub const NOTHING_PROMISED_IS_LOST: &str = "nothing promised is lost";
 /// See [`all`].
-pub const A_PREFIX_OF_WHAT_WAS_ISSUED: &str = "the state is a prefix of what was issued";
+pub const A_PREFIX_OF_WHAT_WAS_ISSUED: &str = "the state is a prefix of the issued writes";
 /// See [`all`].
 pub const A_CRASH_IS_NEVER_REFUSED: &str = "a crash is never refused";
 /// See [`all`].
@@ -23,7 +23,7 @@ fn sometimes(name: &'static str, happens: fn(&Protocol, &State) -> bool) -> Prop
     Property::sometimes(name, happens)
 }
 
-/// Whether the process is past its opening, so that its watermarks mean something.
+/// Whether opening is finished, so that the watermarks mean something.
 fn is_open(state: &State) -> bool {
     use Task::{Abandoning, Closing, CuttingBack, Snapshot};
     matches!(state.process.doing, Doing::Serving | Doing::Task(Snapshot | Closing | CuttingBack | Abandoning, _))
@@ -33,7 +33,7 @@ fn found_torn(state: &State) -> bool {
     state.process.tail == Some(LogTail::Torn)
 }
 
-/// The invariants, and the things that have to happen within these bounds.
+/// The invariants, and the occurrences that these bounds must produce.
 pub fn all(bounds: &Bounds) -> Vec<Property<Protocol>> {
     let mut all = invariants();
     all.extend(occurrences());
@@ -69,7 +69,7 @@ fn invariants() -> Vec<Property<Protocol>> {
                     _ => true,
                 })
         }),
-        // Whatever else survives: the log that is there for certain needs only what is there for certain.
+        // A log that is certainly there needs only files that are certainly there. Other files may survive too.
         always("the log is released only when a durable snapshot covers it", |_, state| {
             let Some([Piece::Header { base, .. }, ..]) = state.disk.read_durable(Name::Log) else { return true };
             match state.disk.read_durable(Name::Snapshot) {
@@ -84,7 +84,7 @@ fn invariants() -> Vec<Property<Protocol>> {
                     .is_ok_and(|found| found.writes.len() >= state.process.durable && found.writes.begins(&state.issued))
         }),
         always("recovering again gives the same", |protocol, state| {
-            let stale = protocol.bounds.stale > Stale::Zeros; // and space is reserved: its bytes are no record
+            let stale = protocol.bounds.stale > Stale::Zeros; // then reserved space shows bytes that are no record
             let process = &state.process;
             let all_durable = process.doing == Doing::Serving && process.buffer.is_empty() && process.durable == process.appended;
             !all_durable
@@ -121,7 +121,7 @@ fn occurrences() -> Vec<Property<Protocol>> {
     ]
 }
 
-/// What can happen only where the bounds allow it.
+/// Occurrences that only some bounds allow.
 fn occurrences_of(bounds: &Bounds) -> Vec<Property<Protocol>> {
     let mut also = Vec::new();
     if bounds.snapshots > 0 {
@@ -166,7 +166,7 @@ fn occurrences_of(bounds: &Bounds) -> Vec<Property<Protocol>> {
         }));
     }
     if bounds.closes > 0 {
-        also.push(sometimes("a store is opened that was closed in order", |_, state| {
+        also.push(sometimes("a store is opened that was closed cleanly", |_, state| {
             state.used.closes > 0 && state.process.marked_closed && state.process.appended > 0 && state.process.end > 1
         }));
     }

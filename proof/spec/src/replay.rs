@@ -1,28 +1,28 @@
-//! Recovery's reading: snapshot + log → state, where the log ends, and whether that is torn or
-//! damaged. A pure function of what the process reads; nothing is changed.
+//! The reading of recovery: snapshot + log → state, the end of the log, and whether that end is torn or damaged. It is
+//! a pure function of the bytes that the process reads, and changes nothing.
 
 use crate::disk::{Disk, Frame, Kind, Name, Piece, Seq, Writes};
 use crate::wrong::Wrong;
 
-/// How a log ends.
+/// The end of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LogTail {
-    /// With its last frame.
+    /// It ends with its last frame.
     Clean,
-    /// With pieces that no sync is known to cover: cut.
+    /// It ends with pieces that may never have been synced. They are cut off.
     Torn,
-    /// With a bad frame of which something proves that it had been synced.
+    /// It has a bad frame, and something proves that this frame had been synced.
     Damaged,
 }
 
-/// Why a store is not opened, or said to lack something. No crash may cause any of them.
+/// Why a store does not open, or reports that something is missing. A crash alone must never cause this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// The snapshot does not pass its checks.
     Snapshot,
     /// The header of the log does not pass its check.
     LogHeader,
-    /// The log begins behind the snapshot, so that writes between them are gone.
+    /// The log begins behind the snapshot, so the writes between them are lost.
     Gap,
     /// A snapshot without a log.
     LogMissing,
@@ -31,11 +31,11 @@ pub enum Refusal {
 /// What recovery found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// The state: the writes that made it.
+    /// The state, as the writes that made it.
     pub writes: Writes,
     /// The last write in the snapshot.
     pub snapshot_seq: Seq,
-    /// The log to go on with; none where a new one is due.
+    /// The log to continue. None if a new one must be made.
     pub log: Option<FoundLog>,
     /// How the log ends.
     pub tail: LogTail,
@@ -46,29 +46,31 @@ pub struct Found {
 /// The log, as found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FoundLog {
-    /// In its header.
+    /// The salt in the header.
     pub salt: u8,
-    /// Behind the last good frame.
+    /// The position behind the last good frame.
     pub end: u8,
     /// The check of that frame.
     pub link: u32,
-    /// Whether it ends as an orderly close leaves it.
+    /// Whether the log ends like a clean close.
     pub closed: bool,
 }
 
-/// Reads what is under the names now.
+/// Reads the files under the names now.
 ///
 /// # Errors
-/// Where the code refuses to open.
+///
+/// If the code refuses to open.
 pub fn replay(disk: &Disk, wrong: Option<Wrong>) -> Result<Found, Refusal> {
     let left_over = (wrong == Some(Wrong::LeftOverLoaded)).then(|| disk.read(Name::SnapshotTmp)).flatten();
     let log = disk.read(Name::Log).filter(|_| disk.len_of(Name::Log) > 0);
     read(left_over.or(disk.read(Name::Snapshot)), log, wrong)
 }
 
-/// What would be read if nothing that is not durable were left.
+/// Reads the disk as if only durable changes were left.
 ///
 /// # Errors
+///
 /// As [`replay`].
 pub fn replay_durable(disk: &Disk) -> Result<Found, Refusal> {
     let log = disk.read_durable(Name::Log).filter(|_| disk.durable_len_of(Name::Log) > 0);
@@ -124,7 +126,7 @@ fn whole(piece: &Piece) -> Option<&Frame> {
     }
 }
 
-/// The verdict on a log that stops making sense where `rest` begins, behind write `last`.
+/// The verdict on a log whose first bad piece is the first of `rest`, behind write `last`.
 fn judge(found: &mut Found, rest: &[Piece], salt: u8, last: Seq, wrong: Option<Wrong>) {
     let expected = last + 1;
     let mut proven = expected <= found.snapshot_seq;

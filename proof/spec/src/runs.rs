@@ -1,4 +1,4 @@
-//! How much is checked, in each run of the tests and in the long run.
+//! The bounds of the check, for the tests and for the long run.
 
 use crate::disk::Stale;
 use crate::model::Bounds;
@@ -7,7 +7,7 @@ use std::fmt;
 /// One set of bounds.
 #[derive(Clone, Copy, Debug)]
 pub struct Run {
-    /// Within these.
+    /// The bounds.
     pub bounds: Bounds,
 }
 
@@ -26,7 +26,7 @@ impl fmt::Display for Run {
         match stale {
             Stale::Zeros => {}
             Stale::CutOff => write!(f, ", new space shows what was cut off or released")?,
-            Stale::NeverSeen => write!(f, ", new space shows whatever reached the medium")?,
+            Stale::NeverSeen => write!(f, ", new space shows everything that reached the medium")?,
         }
         if reserve {
             write!(f, ", space is reserved")?;
@@ -72,7 +72,7 @@ pub fn right(long: bool) -> &'static [Run] {
     if long { LONG } else { SHORT }
 }
 
-/// How many workloads of the real engine are followed.
+/// The number of workloads of the real engine that are followed.
 pub fn workloads(long: bool) -> u64 {
     if long { 1_000 } else { 500 }
 }

@@ -1,4 +1,4 @@
-//! What may happen in a state.
+//! The actions that may happen in a state.
 
 use crate::disk::{Disk, FileId, Name, RESERVED, Stale};
 use crate::model::{Action, Doing, Mark, Process, Protocol, State, Step, Task};
@@ -6,7 +6,7 @@ use crate::replay::LogTail;
 use crate::wrong::Wrong;
 
 impl Protocol {
-    /// Nothing is there yet.
+    /// The first state: nothing exists.
     pub fn init(&self) -> State {
         State { disk: Disk::new(self.bounds.stale), ..State::default() }
     }
@@ -15,10 +15,10 @@ impl Protocol {
         self.wrong == Some(wrong)
     }
 
-    /// Everything that may happen now.
+    /// Every action that may happen now.
     pub fn enabled(&self, state: &State, actions: &mut Vec<Action>) {
         if state.broken.is_some() {
-            return; // the story is told
+            return; // this history has ended
         }
         let (bounds, used, process) = (&self.bounds, &state.used, &state.process);
         match process.doing {
@@ -40,8 +40,8 @@ impl Protocol {
                 actions.push(Action::Die { wrote: 0, torn: false });
                 actions.extend(self.partial_writes(state).map(|(wrote, torn)| Action::Die { wrote, torn }));
             }
-            // A disk on which all is durable is left as it is by a power cut, and by a death. The checker
-            // keeps the last of several histories of one length: the plainest disk comes last.
+            // If everything is durable, a power cut and a death leave the disk as it is. The checker keeps the last of
+            // several histories of one length, so the simplest disk comes last.
             let left = state.disk.after_power_cut().into_iter().rev().filter(|left| *left != state.disk);
             actions.extend(left.map(|left| Action::PowerCut(Box::new(left))));
         }
@@ -61,7 +61,7 @@ impl Protocol {
         }
     }
 
-    /// The steps of writes, each of which may happen while the others wait.
+    /// The steps of writes. Each may happen while the others wait.
     fn writing(&self, state: &State, actions: &mut Vec<Action>) {
         let (bounds, used, process) = (&self.bounds, &state.used, &state.process);
         if self.answerable(process) > state.acknowledged || self.promisable(state) > state.promised {
@@ -101,7 +101,7 @@ impl Protocol {
         }
     }
 
-    /// Whether writes of this life are in the file, no mark is behind them, and nothing is under way.
+    /// Whether writes of this session are in the file, no mark is behind them, and nothing is under way.
     fn wants_proof(&self, process: &Process) -> bool {
         let is_quiet = process.durable == process.appended || self.is(Wrong::ProvenBeforeSync);
         let in_file = process.buffer.is_empty() && process.opened_in_file && !process.proven;
@@ -110,7 +110,7 @@ impl Protocol {
 
     fn task_steps(&self, state: &State, task: Task, step: Step, actions: &mut Vec<Action>) {
         if step == Step::Pause && state.process.durable < state.process.appended && !state.process.has_failed(self) {
-            return; // what is pending is synced first
+            return; // pending writes are synced first
         }
         actions.push(Action::Step(step));
         if let (Task::Snapshot, Step::LogSyncDir, true, Some(old)) =
@@ -122,7 +122,7 @@ impl Protocol {
         }
     }
 
-    /// Ways to take only a part of a write: so many whole pieces, and whether a part of the next.
+    /// The ways in which only a part of a write is taken: the number of whole pieces, and whether a part of the next.
     fn partial_writes(&self, state: &State) -> impl Iterator<Item = (u8, bool)> + use<> {
         let process = &state.process;
         let pieces = if self.writers_go_on(state) && process.may_write() && !process.has_failed(self) {
@@ -134,7 +134,7 @@ impl Protocol {
         (0..pieces).flat_map(|wrote| [(wrote, false), (wrote, true)]).filter(|partial| *partial != (0, false))
     }
 
-    /// What the disk may be after the sync that is due fails.
+    /// The disks that a failure of the due sync may leave.
     fn sync_failures(&self, state: &State) -> Vec<Disk> {
         let (disk, process) = (&state.disk, &state.process);
         let of = |file: Option<FileId>| file.map_or(Vec::new(), |file| disk.after_failed_sync(file));
@@ -152,7 +152,7 @@ impl Protocol {
         }
     }
 
-    /// What the disk may be after the sync of a writer fails.
+    /// The disks that a failed sync of a writer may leave.
     fn log_sync_failures(&self, state: &State) -> Vec<Disk> {
         let process = &state.process;
         let syncing = process.is_syncing() || matches!(process.mark, Mark::Head | Mark::Written);
@@ -160,7 +160,7 @@ impl Protocol {
         log.map_or(Vec::new(), |log| state.disk.after_failed_sync(log))
     }
 
-    /// Whether writes are taken and written while the rest goes on.
+    /// Whether writes are accepted and written while the current task runs.
     fn writers_go_on(&self, state: &State) -> bool {
         match state.process.doing {
             Doing::Serving => true,
@@ -170,29 +170,29 @@ impl Protocol {
         }
     }
 
-    /// Whether a snapshot has come so far that no write is taken.
+    /// Whether a snapshot is so far that no write is accepted.
     pub(crate) fn is_paused(&self, step: Step) -> bool {
         let steps = Task::Snapshot.steps(self.wrong);
         let at = |step| steps.iter().position(|other| *other == step);
         at(step) > at(Step::Pause)
     }
 
-    /// Whether the beginning of the mark has to be durable before the rest of it is written.
+    /// Whether the beginning of the mark must be durable before the rest of it is written.
     pub(crate) fn needs_head(&self, process: &Process) -> bool {
         process.needs_mark(self) && process.mark == Mark::None && !self.is(Wrong::MarkInOneStep)
     }
 
-    /// Whether space has to be reserved before this file is written.
+    /// Whether space must be reserved before this file is written.
     pub(crate) fn reserves(&self, state: &State, file: Option<FileId>) -> bool {
         self.bounds.reserve && file.is_some_and(|file| state.disk.file(file).len() != RESERVED)
     }
 
     // Tasks.
 
-    /// The next step of `task` behind `done` that has something to do.
+    /// The next step of `task` after `done` that has something to do.
     pub(crate) fn next_step(&self, state: &State, task: Task, done: Option<Step>) -> Option<Step> {
         let steps = task.steps(self.wrong);
-        let from = done.map_or(0, |done| steps.iter().position(|step| *step == done).expect("of this task") + 1);
+        let from = done.map_or(0, |done| steps.iter().position(|step| *step == done).expect("the step belongs to the task") + 1);
         steps[from..].iter().copied().find(|step| self.is_due(state, task, *step))
     }
 
@@ -210,7 +210,7 @@ impl Protocol {
             Some(Wrong::AppendedAfterTornTail) => matches!(step, Step::CutTail | Step::SyncCut),
             Some(Wrong::CutNotSynced) => step == Step::SyncCut || is_of_mark(step),
             Some(Wrong::ReadBeforeSync) => {
-                let clean = state.process.tail == Some(LogTail::Clean); // then there is no cut to sync
+                let clean = state.process.tail == Some(LogTail::Clean); // then nothing was cut
                 matches!(step, Step::SyncSnapshot | Step::SyncLog | Step::HeadWrite | Step::HeadSync)
                     || clean && step == Step::SyncCut
             }
@@ -229,14 +229,14 @@ impl Protocol {
                 Step::HeadWrite | Step::HeadSync | Step::MarkWrite | Step::MarkSync if task == Task::Closing => {
                     let log = state.process.log.expect("an open store has a log");
                     let due = match step {
-                        // The mark behind the last write of an idle store is not synced, here neither.
+                        // The mark behind the last write of an idle store is not synced, here or elsewhere.
                         Step::MarkSync => !state.disk.file(log).is_synced() && !state.process.proven,
                         _ => !state.process.is_opened(),
                     };
                     state.process.resumed && self.marks() && due
                 }
                 Step::HeadWrite | Step::HeadSync | Step::MarkWrite | Step::MarkSync => {
-                    // A bare header shows no end that was in order: the first records may be there, unseen.
+                    // A bare header does not show a clean end: the first records may be there, unseen.
                     state.process.log.is_some() && (!state.process.marked_closed || state.process.end == 1)
                 }
                 Step::CopyReserve | Step::RestReserve | Step::CopyWrite | Step::RestWrite | Step::CopySync | Step::RestSync
@@ -248,7 +248,7 @@ impl Protocol {
                     self.reserves(state, state.disk.named(Name::LogTmp)) && !self.not_copied(state).is_empty()
                 }
                 Step::CopyWrite | Step::RestWrite => !self.not_copied(state).is_empty(),
-                // Once what was copied meanwhile is durable, and where nothing came since, there is nothing to sync.
+                // Once the copied records are durable and none came since, there is nothing to sync.
                 Step::CopySync | Step::RestSync => {
                     state.disk.named(Name::LogTmp).is_some_and(|log| !state.disk.file(log).is_synced())
                 }

@@ -1,12 +1,11 @@
-//! A history as numbered sentences. The puts are called a, b, c …; a write is a put with its
-//! sequence number.
+//! Prints a history as numbered sentences. The puts are called a, b, c …. A write is a put with its sequence number.
 
 use crate::check::History;
 use crate::disk::{Disk, Kind, Name, Piece, Writes};
 use crate::model::{Action, Broken, Doing, State, Step, Task};
-use crate::replay::{Refusal, LogTail};
+use crate::replay::{LogTail, Refusal};
 
-/// The sentences. Steps of one task that follow one another are one sentence.
+/// The sentences. Consecutive steps of one task become one sentence.
 pub fn sentences(history: &History) -> Vec<String> {
     let mut sentences: Vec<String> = Vec::new();
     let mut in_task = false;
@@ -17,7 +16,7 @@ pub fn sentences(history: &History) -> Vec<String> {
         in_task = matches!(action, Action::Start | Action::Snapshot | Action::Close | Action::WriteFails { .. }) || goes_on;
         match sentences.last_mut() {
             Some(last) if goes_on => *last = format!("{last}, {clause}"),
-            _ if matches!(action, Action::Step(_)) => sentences.push(format!("the snapshot goes on: {clause}")),
+            _ if matches!(action, Action::Step(_)) => sentences.push(format!("the snapshot continues: {clause}")),
             _ => sentences.push(clause),
         }
     }
@@ -52,7 +51,7 @@ fn clause(before: &State, action: &Action, after: &State) -> String {
         Action::Append { again } => {
             let seq = after.issued.len();
             let put = letter(after.issued.puts()[seq as usize - 1]);
-            let what = if *again { "puts once more, since the crash took it back," } else { "puts" };
+            let what = if *again { "repeats the lost put" } else { "puts" };
             format!("a client {what} {put}: write {seq} is appended to the buffer")
         }
         Action::Write => format!("the buffer is written to the log, up to write {}; it is not synced", process.appended),
@@ -60,27 +59,25 @@ fn clause(before: &State, action: &Action, after: &State) -> String {
             format!("the buffer is written to the log, and the disk is full{}", part(*wrote, *torn))
         }
         Action::WriteHead => "the beginning of the OPENED mark is written to the log; it is not synced".into(),
-        Action::SyncHead => "the log is synced: that much is durable".into(),
+        Action::SyncHead => "the log is synced: its beginning is durable".into(),
         Action::WriteMark => "all of the OPENED mark is written to the log; it is not synced".into(),
         Action::SyncMark => "the log is synced: the mark is durable".into(),
         Action::Reserve => "space is reserved behind it".into(),
-        Action::Prove => "nobody writes: an OPENED mark is written behind the last write; it is not synced".into(),
-        Action::Sync if process.failed.is_some() => {
-            "the sync is tried once more, and returns 0, as the pages count as clean".into()
-        }
+        Action::Prove => "there are no writers: an OPENED mark is written behind the last write; it is not synced".into(),
+        Action::Sync if process.failed.is_some() => "the sync is repeated, and returns 0 because the pages count as clean".into(),
         Action::Sync => format!("the log is synced: durable up to write {}", process.written),
         Action::SyncFails(_) => match process.doing {
             Doing::Task(_, step) => format!("the sync fails ({})", phrase(before, step)),
             _ => unreachable!("another action"),
         },
-        Action::LogSyncFails(_) => "the sync of the log fails; in memory the bytes stay, as if they were clean".into(),
+        Action::LogSyncFails(_) => "the sync of the log fails; the bytes stay in memory and count as clean".into(),
         Action::Acknowledge => match after.promised {
             promised if promised == before.promised => format!("writes up to {} are answered OK", after.acknowledged),
             promised => format!("OK: writes up to {promised} are promised to be durable"),
         },
         Action::Read => format!("a reader sees the state {}", row(&before.issued.prefix(process.applied))),
-        Action::Snapshot => "a snapshot is asked for".into(),
-        Action::Close => "the store is closed in order".into(),
+        Action::Snapshot => "a snapshot is requested".into(),
+        Action::Close => "the store is closed".into(),
         Action::Step(step) => step_clause(before, *step, after),
         Action::Release { space_from } => {
             format!(
@@ -112,8 +109,8 @@ fn step_clause(before: &State, step: Step, after: &State) -> String {
         _ => row(&after.issued.prefix(after.process.appended)),
     };
     let tail = match after.process.tail {
-        Some(LogTail::Torn) => ", and behind it a torn tail",
-        Some(LogTail::Damaged) => ", and behind it what it takes for damage",
+        Some(LogTail::Torn) => ", followed by a torn tail",
+        Some(LogTail::Damaged) => ", followed by something that it reports as damage",
         _ => "",
     };
     format!("finds {found}{tail}")
@@ -122,10 +119,10 @@ fn step_clause(before: &State, step: Step, after: &State) -> String {
 fn phrase(before: &State, step: Step) -> String {
     let due = match step {
         Step::SyncSnapshot => "syncs the snapshot",
-        Step::DropSnapshotCache => "forgets what memory has of it",
+        Step::DropSnapshotCache => "drops its page cache",
         Step::SyncSnapshotDir | Step::SyncLogDir => "syncs its directory",
         Step::SyncLog => "syncs the log",
-        Step::DropLogCache => "forgets what memory has of it",
+        Step::DropLogCache => "drops its page cache",
         Step::Replay => "reads both files",
         Step::RemoveLogTmp if !before.process.is_opening() => "log.tmp is removed",
         Step::RemoveSnapshotTmp if !before.process.is_opening() => "snapshot.tmp is removed",
@@ -133,7 +130,7 @@ fn phrase(before: &State, step: Step) -> String {
         Step::RemoveSnapshotTmp => "removes the left-over snapshot.tmp",
         Step::CutTail => "cuts the tail off",
         Step::SyncCut | Step::SyncCutBack => "syncs the cut",
-        Step::CutBack => "what was taken is cut off again",
+        Step::CutBack => "the part that was written is cut off again",
         Step::SnapshotCreate => "snapshot.tmp is created",
         Step::SnapshotWrite => return format!("written (up to write {})", before.process.snapshot_of),
         Step::HeadWrite => "writes the beginning of an OPENED mark",
@@ -192,13 +189,13 @@ fn end(state: &State, broken: Broken) -> String {
     match broken {
         Broken::Lost { found } => {
             let lost: Vec<String> = (found + 1..=state.promised).map(|seq| seq.to_string()).collect();
-            format!("Write {} was promised and is gone", lost.join(" and "))
+            format!("Write {} was promised and is lost", lost.join(" and "))
         }
         Broken::NotAPrefix { found } => {
-            format!("The state is {}, and never was: what was issued, in order, is {}", row(&found), row(&state.issued))
+            format!("The state is {}, which never existed: the issued writes, in order, are {}", row(&found), row(&state.issued))
         }
-        Broken::Refused(refusal) => format!("The store does not open, after nothing but crashes: {}", refused(refusal)),
-        Broken::CalledDamage => "The crash is called damage".into(),
+        Broken::Refused(refusal) => format!("The store does not open, although there were only crashes: {}", refused(refusal)),
+        Broken::CalledDamage => "The crash is reported as damage".into(),
     }
 }
 
@@ -206,7 +203,7 @@ fn refused(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::Snapshot => "the snapshot does not pass its checks",
         Refusal::LogHeader => "the header of the log does not pass its check",
-        Refusal::Gap => "the log begins behind the snapshot, and the writes before it are gone",
-        Refusal::LogMissing => "there is a snapshot, and no log",
+        Refusal::Gap => "the log begins behind the snapshot, and the writes before it are lost",
+        Refusal::LogMissing => "there is a snapshot but no log",
     }
 }

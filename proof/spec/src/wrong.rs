@@ -1,9 +1,5 @@
-//! Protocols that look almost like the right one. Each must lose something within the bounds named
-//! here: a model in which a wrong protocol passes proves nothing about the right one.
-
-use crate::disk::Stale;
-use crate::model::Bounds;
-use crate::properties as must;
+//! [`Wrong`]: protocols that look almost like the right one, each with one mistake. [`crate::cases`] says what each of
+//! them loses.
 
 /// One mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,228 +18,46 @@ pub enum Wrong {
     ReleasedBeforeDirSync,
     /// Writes go into the new log before its name is durable.
     LogDirNotSynced,
-    /// The old log is replaced first, the snapshot taken then.
+    /// The old log is replaced first, and the snapshot is taken after that.
     LogReleasedFirst,
     /// Writers go on while a snapshot is taken.
     SnapshotWhileWriting,
-    /// New frames go behind the torn tail.
+    /// New frames are written behind the torn tail.
     AppendedAfterTornTail,
-    /// The torn tail is cut, and the cut is not synced. By itself the chain of frames makes up for
-    /// that, so the mark that makes the chain new is left out as well.
+    /// The torn tail is cut, but the cut is not synced. The mark that begins a new chain is left out as well, because
+    /// the chain alone would make up for the missing sync.
     CutNotSynced,
-    /// A frame need not follow the one before it.
+    /// A frame need not be linked to the one before it.
     NoChain,
-    /// Nothing marks a new life in the log.
+    /// No mark begins a new session in the log.
     NoOpenedMark,
-    /// The mark of an opening is written with the first group, and not durable before it.
+    /// The mark of an opening is written with the first group, and is not durable before it.
     MarkNotDurableFirst,
-    /// The mark of an opening is durable first, but not its beginning before the rest of it.
+    /// The mark of an opening is durable first, but it is written in one step.
     MarkInOneStep,
-    /// The new log gets its name before the records that were copied last are synced.
+    /// The new log gets its name before the last copied records are synced.
     CopyNotSynced,
     /// The records behind the snapshot are not copied into the new log.
     NothingCopied,
     /// Every log has the same salt.
     NoSalt,
-    /// Frames say of the writes before them that they are synced.
+    /// Frames claim that the writes before them are synced.
     FrameClaimsSync,
-    /// Recovery reads what the last process wrote, and does not sync it. By itself the sync of the beginning of the mark
-    /// makes up for that, so it is left out as well: the mark may then outlive what is before it.
+    /// Recovery reads the bytes of the last process without syncing them. The sync of the beginning of the mark is
+    /// left out as well, because it would make up for that: the mark may then outlive the bytes before it.
     ReadBeforeSync,
     /// Recovery reads from memory and not from the medium.
     BelievesMemory,
     /// Recovery loads a left-over temporary snapshot.
     LeftOverLoaded,
-    /// Recovery applies the writes that the snapshot holds once more.
+    /// Recovery applies writes again that the snapshot holds.
     ReplayedOverSnapshot,
-    /// Recovery skips a bad frame and applies what is behind it.
+    /// Recovery skips a bad frame and applies the frames behind it.
     BadFrameSkipped,
-    /// What is left of a write that was refused is cut off, and the cut is not synced.
+    /// The rest of a refused write is cut off, but the cut is not synced.
     RefusedNotCutDurably,
-    /// What is written behind a write that was refused continues the chain in which that one stood.
+    /// The writes after a refused write continue the chain of the refused one.
     RefusedChainGoesOn,
     /// The mark behind the last write is written before the sync of that write has ended.
     ProvenBeforeSync,
 }
-
-/// A mistake, where to look for its consequence, and what that is.
-#[derive(Clone, Copy, Debug)]
-pub struct Case {
-    /// The mistake.
-    pub wrong: Option<Wrong>,
-    /// In words.
-    pub title: &'static str,
-    /// The property that must turn out not to hold.
-    pub breaks: &'static str,
-    /// Within these bounds.
-    pub bounds: Bounds,
-}
-
-/// Small bounds are enough for most: one writer, two puts, one snapshot, two crashes.
-const SMALL: Bounds = Bounds { puts: 2, snapshots: 1, crashes: 2, ..Bounds::NONE };
-
-/// All of them, in the order of the protocol.
-pub const CASES: &[Case] = &[
-    Case {
-        wrong: Some(Wrong::AcknowledgedBeforeSync),
-        title: "acknowledge before sync",
-        breaks: must::NOTHING_PROMISED_IS_LOST,
-        bounds: SMALL,
-    },
-    Case {
-        wrong: Some(Wrong::VisibleBeforeDurable),
-        title: "a write is visible before it is durable, at batch size 1",
-        breaks: must::NOTHING_PROMISED_IS_LOST,
-        bounds: SMALL,
-    },
-    Case {
-        wrong: Some(Wrong::SyncRetried),
-        title: "retry of a failed sync",
-        breaks: must::NOTHING_PROMISED_IS_LOST,
-        bounds: Bounds { sync_failures: 1, ..SMALL },
-    },
-    Case {
-        wrong: Some(Wrong::SnapshotRenamedBeforeSync),
-        title: "the snapshot is renamed before it is synced",
-        breaks: must::A_CRASH_IS_NEVER_REFUSED,
-        bounds: SMALL,
-    },
-    Case {
-        wrong: Some(Wrong::LogRenamedBeforeSync),
-        title: "the new log is renamed before it is synced",
-        breaks: must::A_CRASH_IS_NEVER_REFUSED,
-        bounds: SMALL,
-    },
-    Case {
-        wrong: Some(Wrong::ReleasedBeforeDirSync),
-        title: "the log is released before the directory is synced behind the snapshot",
-        breaks: must::A_CRASH_IS_NEVER_REFUSED,
-        bounds: SMALL,
-    },
-    Case {
-        wrong: Some(Wrong::LogDirNotSynced),
-        title: "the directory is not synced behind the new log",
-        breaks: must::NOTHING_PROMISED_IS_LOST,
-        bounds: SMALL,
-    },
-    Case {
-        wrong: Some(Wrong::LogReleasedFirst),
-        title: "the log is released before the snapshot is taken",
-        breaks: must::A_CRASH_IS_NEVER_REFUSED,
-        bounds: SMALL,
-    },
-    Case {
-        wrong: Some(Wrong::SnapshotWhileWriting),
-        title: "writers go on while a snapshot is taken: it is not the state at one sequence number",
-        breaks: must::A_PREFIX_OF_WHAT_WAS_ISSUED,
-        bounds: SMALL,
-    },
-    Case {
-        wrong: Some(Wrong::AppendedAfterTornTail),
-        title: "append after a torn tail",
-        breaks: must::NOTHING_PROMISED_IS_LOST,
-        bounds: SMALL,
-    },
-    Case {
-        wrong: Some(Wrong::CutNotSynced),
-        title: "the cut of a torn tail is not synced, and no mark makes the chain new",
-        breaks: must::A_PREFIX_OF_WHAT_WAS_ISSUED,
-        bounds: Bounds { puts: 4, again: true, ..SMALL },
-    },
-    Case {
-        wrong: Some(Wrong::NoChain),
-        title: "no chain: a frame of an earlier life of the file revives",
-        breaks: must::A_PREFIX_OF_WHAT_WAS_ISSUED,
-        bounds: Bounds { puts: 4, snapshots: 0, stale: Stale::CutOff, ..SMALL },
-    },
-    Case {
-        wrong: Some(Wrong::NoOpenedMark),
-        title: "a chain that does not begin anew in each life: a stale frame continues it",
-        breaks: must::A_PREFIX_OF_WHAT_WAS_ISSUED,
-        bounds: Bounds { puts: 4, snapshots: 0, stale: Stale::CutOff, again: true, ..SMALL },
-    },
-    Case {
-        wrong: Some(Wrong::MarkNotDurableFirst),
-        title: "the mark of an opening is not durable first: bytes that no recovery saw come back with a later length",
-        breaks: must::A_PREFIX_OF_WHAT_WAS_ISSUED,
-        bounds: Bounds { puts: 3, crashes: 2, stale: Stale::NeverSeen, ..Bounds::NONE },
-    },
-    Case {
-        wrong: Some(Wrong::MarkInOneStep),
-        title: "the mark that makes the chain new is written at once: where it is lost, a refused write shows",
-        breaks: must::A_PREFIX_OF_WHAT_WAS_ISSUED,
-        bounds: Bounds { puts: 3, crashes: 2, full_disks: 1, stale: Stale::CutOff, ..Bounds::NONE },
-    },
-    Case {
-        wrong: Some(Wrong::CopyNotSynced),
-        title: "the new log gets its name before the copied records are synced",
-        breaks: must::NOTHING_PROMISED_IS_LOST,
-        bounds: SMALL,
-    },
-    Case {
-        wrong: Some(Wrong::NothingCopied),
-        title: "the new log lacks the records behind the snapshot",
-        breaks: must::NOTHING_PROMISED_IS_LOST,
-        bounds: SMALL,
-    },
-    Case {
-        wrong: Some(Wrong::NoSalt),
-        title: "no salt: a frame of the released log is taken for one of the new log",
-        breaks: must::A_CRASH_IS_NEVER_CALLED_DAMAGE,
-        bounds: Bounds { closes: 1, stale: Stale::CutOff, ..SMALL },
-    },
-    Case {
-        wrong: Some(Wrong::FrameClaimsSync),
-        title: "frames claim a sync that has not ended",
-        breaks: must::A_CRASH_IS_NEVER_CALLED_DAMAGE,
-        bounds: SMALL,
-    },
-    Case {
-        wrong: Some(Wrong::ReadBeforeSync),
-        title: "recovery reads before it syncs",
-        breaks: must::A_CRASH_IS_NEVER_CALLED_DAMAGE,
-        bounds: SMALL,
-    },
-    Case {
-        wrong: Some(Wrong::BelievesMemory),
-        title: "recovery believes memory instead of the medium after a failed sync",
-        breaks: must::NOTHING_PROMISED_IS_LOST,
-        bounds: Bounds { sync_failures: 1, ..SMALL },
-    },
-    Case {
-        wrong: Some(Wrong::LeftOverLoaded),
-        title: "a left-over temporary snapshot is loaded",
-        breaks: must::A_CRASH_IS_NEVER_REFUSED,
-        bounds: SMALL,
-    },
-    Case {
-        wrong: Some(Wrong::ReplayedOverSnapshot),
-        title: "writes that the snapshot holds are replayed over it",
-        breaks: must::A_PREFIX_OF_WHAT_WAS_ISSUED,
-        bounds: SMALL,
-    },
-    Case {
-        wrong: Some(Wrong::BadFrameSkipped),
-        title: "a bad frame is skipped and what is behind it applied",
-        breaks: must::A_PREFIX_OF_WHAT_WAS_ISSUED,
-        bounds: SMALL,
-    },
-    Case {
-        wrong: Some(Wrong::RefusedNotCutDurably),
-        title: "what is left of a refused write is cut off, but the cut is not synced",
-        breaks: must::A_PREFIX_OF_WHAT_WAS_ISSUED,
-        bounds: Bounds { full_disks: 1, ..SMALL },
-    },
-    Case {
-        wrong: Some(Wrong::RefusedChainGoesOn),
-        title: "the chain goes on behind a refused write: it comes back in the place of a later one",
-        breaks: must::A_PREFIX_OF_WHAT_WAS_ISSUED,
-        bounds: Bounds { batch_size: 2, puts: 4, crashes: 1, full_disks: 1, stale: Stale::CutOff, ..Bounds::NONE },
-    },
-    Case {
-        wrong: Some(Wrong::ProvenBeforeSync),
-        title: "the mark behind the last write does not wait for the sync of that write",
-        breaks: must::A_CRASH_IS_NEVER_CALLED_DAMAGE,
-        bounds: Bounds { proofs: 1, ..SMALL },
-    },
-];

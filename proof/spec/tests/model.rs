@@ -1,7 +1,7 @@
-//! The right protocol holds in every state within small bounds; each wrong one has a counterexample.
+//! The right protocol holds in every state within small bounds. Each wrong protocol has a counterexample.
 
+use kv_spec::cases::CASES;
 use kv_spec::model::{Action, Bounds};
-use kv_spec::wrong::CASES;
 use kv_spec::{check, runs, story};
 
 #[test]
@@ -33,27 +33,27 @@ fn without_its_mistake_a_wrong_protocol_has_none() {
 #[test]
 fn a_counterexample_is_the_shortest() {
     let case = &CASES[0]; // acknowledge before sync
-    let found = check::counterexample(case).expect("it has one");
+    let found = check::counterexample(case).expect("there is a counterexample");
     let actions: Vec<&Action> = found.history.iter().filter_map(|(_, action)| action.as_ref()).collect();
-    let told = |wanted: fn(&Action) -> bool| actions.iter().filter(|action| wanted(action)).count();
-    assert_eq!(told(|action| matches!(action, Action::Append { .. })), 1, "{}", story::tell(&found.history));
-    assert_eq!(told(|action| matches!(action, Action::PowerCut(_) | Action::Die { .. })), 1);
-    assert_eq!(told(|action| matches!(action, Action::Sync | Action::Snapshot)), 0);
+    let count = |wanted: fn(&Action) -> bool| actions.iter().filter(|action| wanted(action)).count();
+    assert_eq!(count(|action| matches!(action, Action::Append { .. })), 1, "{}", story::tell(&found.history));
+    assert_eq!(count(|action| matches!(action, Action::PowerCut(_) | Action::Die { .. })), 1);
+    assert_eq!(count(|action| matches!(action, Action::Sync | Action::Snapshot)), 0);
 }
 
 #[test]
-fn a_story_reads_as_one() {
-    let found = check::counterexample(&CASES[0]).expect("it has one");
-    let told = story::tell(&found.history);
-    let lines: Vec<&str> = told.lines().collect();
+fn a_story_is_told_in_numbered_sentences() {
+    let found = check::counterexample(&CASES[0]).expect("there is a counterexample");
+    let story = story::tell(&found.history);
+    let lines: Vec<&str> = story.lines().collect();
     assert_eq!(lines[1], "  2. A client puts a: write 1 is appended to the buffer.");
     assert_eq!(lines[3], "  4. OK: writes up to 1 are promised to be durable.");
     assert_eq!(lines[4], "  5. Power is cut; the disk keeps log (header).");
-    assert_eq!(lines[lines.len() - 1], "  7. Write 1 was promised and is gone.");
+    assert_eq!(lines[lines.len() - 1], "  7. Write 1 was promised and is lost.");
 }
 
 #[test]
-fn without_crashes_little_happens_and_it_is_said() {
+fn without_crashes_few_things_happen_and_the_report_lists_the_others() {
     let visited = check::every_state(Bounds { puts: 1, ..Bounds::NONE }, 1);
     assert!(visited.violated.is_empty());
     assert!(visited.missing.contains(&"a torn tail is found"), "{:?}", visited.missing);

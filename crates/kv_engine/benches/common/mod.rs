@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use wrapped::{Otherwise, Wrapped};
+use wrapped::{Overrides, Wrapped};
 
 pub(crate) const VALUE: [u8; 100] = [b'v'; 100];
 
@@ -28,7 +28,7 @@ pub(crate) fn key(n: u64) -> [u8; 16] {
 #[derive(Debug)]
 struct Paced(Duration);
 
-impl Otherwise for Duration {
+impl Overrides for Duration {
     fn sync(&self, _file: &dyn File) -> io::Result<()> {
         if !self.is_zero() {
             std::thread::sleep(*self);

@@ -9,7 +9,7 @@ use super::applier::Progress;
 use super::parallel_replay::Plan;
 use super::read::{Files, Keep, LogEnd, read};
 use super::*;
-use crate::disk::sim::{Cut, EIO, Fault, FaultPlan, Image, Lasts, SimDisk};
+use crate::disk::sim::{EIO, Fault, FaultPlan, Image, Lasts, PowerCut, SimDisk};
 use crate::disk::{read_full_at, write_all_at};
 use crate::record::{self, Body, Kind, Place};
 use crate::snapshot::Draft;
@@ -319,7 +319,7 @@ fn an_opening_that_fails_anywhere_leaves_the_same_store() {
                 break;
             }
             let (died, cut) =
-                (SimDisk::of_world(disk.world(), 4), SimDisk::new(&disk.world().after_power_cut(&Cut::nothing()), 4));
+                (SimDisk::of_world(disk.world(), 4), SimDisk::new(&disk.world().after_power_cut(&PowerCut::nothing()), 4));
             assert_eq!((digest(&died).unwrap(), digest(&cut).unwrap()), (expected, expected), "{log:?} {keep:?} {at}");
         }
     }

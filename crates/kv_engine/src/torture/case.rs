@@ -1,16 +1,18 @@
-//! [`Case`]: one crash, or one after the other, written down so that it can be repeated.
+//! [`Case`]: one crash, or several in a row, written down so that it can be repeated.
 
-use crate::disk::sim::{Cut, FaultPlan, Image, Model, World};
+use crate::disk::sim::{FaultPlan, Image, Model, PowerCut, World};
 use std::fmt;
 use std::str::FromStr;
 
-/// No workload has more steps.
+/// No workload has more steps than this.
 const MOST_STEPS: usize = 1000;
 
-/// What was done to the store, from its first step on: a workload, and for each life the fault that was
-/// planned, the change behind which it ended, and how. In writing, `17:45.cut=K3L1/0+0`: the workload 17 is
-/// cut off from power behind its 45th change, three units of what was not synced are kept and one is
-/// lost. More lives follow behind further colons. `17-3..9,12` is that workload without steps 3 to 9 and 12.
+/// A history of the store: a workload, and then its sessions. For each session: the planned fault, the number of
+/// changes after which it ended, and how it ended.
+///
+/// As text, for example `17:45.cut=K3L1/0+0`: workload 17 loses power after its 45th change; of the unsynced units
+/// three are kept and one is lost. Each further session follows after another colon. `17-3..9,12` is workload 17
+/// without steps 3 to 9 and 12.
 ///
 /// ```
 /// use kv_engine::torture::{Case, replay};
@@ -24,36 +26,36 @@ const MOST_STEPS: usize = 1000;
 pub struct Case {
     /// The seed of the workload.
     pub(super) workload: u64,
-    /// Steps of it that are left out.
+    /// The steps that are left out.
     pub(super) dropped: Vec<usize>,
-    /// How truthful the disk is from which change on.
+    /// How the disk breaks its promises, and from which change on.
     pub(super) weak: Option<(Model, usize)>,
-    /// At least one.
-    pub(super) lives: Vec<Session>,
+    /// At least one session.
+    pub(super) sessions: Vec<Session>,
 }
 
-/// How one process ended.
+/// One session of a process, and how it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Session {
     pub(super) plan: Option<FaultPlan>,
-    /// Behind so many changes.
+    /// The number of changes after which it ended.
     pub(super) at: usize,
     pub(super) end: End,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// The process died; the system's memory still has what it wrote, and a power cut may still take it.
+    /// The process died. The page cache still has its writes, and a later power cut may still take them.
     Die,
-    /// The process died, and the system wrote everything to the disk; of the last write only so much
-    /// had been taken.
+    /// The process died, and the system wrote everything to the disk. With a number: only this many bytes of the last
+    /// write were done.
     Kill(Option<usize>),
     /// The power was cut.
-    Cut(Cut),
+    Cut(PowerCut),
 }
 
 impl End {
-    /// What is left to be opened.
+    /// The files that the next process finds.
     pub(super) fn image(&self, world: &World) -> Image {
         match self {
             End::Die => world.after_death(None),
@@ -94,7 +96,7 @@ impl fmt::Display for Case {
         if let Some((model, from)) = self.weak {
             write!(f, ":{model}@{from}")?;
         }
-        for Session { plan, at, end } in &self.lives {
+        for Session { plan, at, end } in &self.sessions {
             f.write_str(":")?;
             if let Some(plan) = plan {
                 write!(f, "{plan}@")?;
@@ -109,13 +111,13 @@ impl FromStr for Case {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Case, String> {
-        let wrong = |part: &str| format!("{part:?} in {text:?} is no part of a case, such as 17:45.die:3.kill");
+        let wrong = |part: &str| format!("{part:?} in {text:?} is not a part of a case; an example is 17:45.die:3.kill");
         let number = |digits: &str| digits.parse::<usize>().map_err(|_| wrong(digits));
         let mut parts = text.trim().split(':').peekable();
         let first = parts.next().unwrap_or_default();
         let (seed, dropped) = first.split_once('-').unwrap_or((first, ""));
         let workload = seed.parse().map_err(|_| wrong(first))?;
-        let mut case = Case { workload, dropped: Vec::new(), weak: None, lives: Vec::new() };
+        let mut case = Case { workload, dropped: Vec::new(), weak: None, sessions: Vec::new() };
         for run in dropped.split(',').filter(|run| !run.is_empty()) {
             let (from, to) = run.split_once("..").unwrap_or((run, run));
             case.dropped.extend(number(from)?..=number(to)?.min(MOST_STEPS));
@@ -141,8 +143,8 @@ impl FromStr for Case {
                     _ => return Err(wrong(end)),
                 },
             };
-            case.lives.push(Session { plan, at: number(at)?, end });
+            case.sessions.push(Session { plan, at: number(at)?, end });
         }
-        if case.lives.is_empty() { Err(format!("{text:?} names no crash, such as 17:45.die")) } else { Ok(case) }
+        if case.sessions.is_empty() { Err(format!("{text:?} names no crash; an example is 17:45.die")) } else { Ok(case) }
     }
 }

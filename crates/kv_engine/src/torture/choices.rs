@@ -1,15 +1,15 @@
-//! What is tried: the power cuts of a moment, all of them or the telling ones, and chance.
+//! The choice of power cuts that are tried at one moment, and the random numbers that it needs.
 
-use crate::disk::sim::{Cut, Fate, Rest, World};
+use crate::disk::sim::{Fate, PowerCut, Rest, World};
 
-/// So many independent pieces at most are tried in all combinations.
+/// Up to this number of units, every combination is tried.
 const ALL_SUBSETS_OF: usize = 6;
-/// So many of more pieces are tried missing, alone, and as the end of a prefix.
+/// Of more units, this number is tried missing, alone, and as the end of a prefix.
 const SINGLED_OUT: usize = 48;
-/// Random power cuts for each change, where there are more.
+/// Random power cuts for each change that leaves unsynced units.
 const RANDOM_CUTS: usize = 24;
 
-/// Numbers that look random and follow from a seed (xorshift64*, Vigna 2016).
+/// Pseudorandom numbers that follow from a seed (xorshift64*, Vigna 2016).
 pub(super) struct Random(u64);
 
 impl Random {
@@ -29,8 +29,8 @@ impl Random {
         u16::try_from(self.below(limit)).expect("a small number")
     }
 
-    /// A power cut in which each unit has a fate of its own.
-    pub(super) fn cut(&mut self, world: &World) -> Cut {
+    /// A power cut in which each unit has a random fate.
+    pub(super) fn cut(&mut self, world: &World) -> PowerCut {
         let gone = world.gone_files();
         let fates = (0..world.units()).map(|_| match self.below(8) {
             0..=3 => Fate::Kept,
@@ -41,19 +41,19 @@ impl Random {
         });
         let fates = fates.collect();
         let rest = |random: &mut Random| Rest { length: random.small(8), hole: random.small(gone + 1) };
-        Cut { fates, rests: vec![rest(self), rest(self), rest(self)] }
+        PowerCut { fates, rests: vec![rest(self), rest(self), rest(self)] }
     }
 }
 
-/// The power cuts that are tried of `world`: all there can be where the pieces are few, else none, all,
-/// each one missing, each one alone, each prefix, and random ones with torn, garbage and stale sectors.
-pub(super) fn power_cuts(world: &World, seed: u64) -> Vec<Cut> {
+/// The power cuts to try. If there are few units: every combination. Otherwise: none kept, all kept, each one missing,
+/// each one alone, and each prefix. In both cases also random ones with torn, garbage and stale sectors.
+pub(super) fn power_cuts(world: &World, seed: u64) -> Vec<PowerCut> {
     let units = world.units();
     let mut cuts = Vec::new();
     let last = |hole| Rest { length: 0, hole };
     let rests = [last(0), Rest { length: 1, hole: 0 }, last(1)];
     let rests = if world.gone_files() > 0 { &rests[..] } else { &rests[..2] };
-    let mut subset = |kept: &dyn Fn(usize) -> bool| cuts.extend(rests.iter().map(|rest| Cut::subset(units, *rest, kept)));
+    let mut subset = |kept: &dyn Fn(usize) -> bool| cuts.extend(rests.iter().map(|rest| PowerCut::subset(units, *rest, kept)));
     if units <= ALL_SUBSETS_OF {
         (0..1_u64 << units).for_each(|mask| subset(&|unit| mask >> unit & 1 == 1));
     } else {
@@ -72,8 +72,8 @@ pub(super) fn power_cuts(world: &World, seed: u64) -> Vec<Cut> {
     cuts
 }
 
-/// At most so many of them, spread over all.
-pub(super) fn some(cuts: Vec<Cut>, most: usize) -> impl Iterator<Item = Cut> {
+/// At most this number of the power cuts, spread evenly over all of them.
+pub(super) fn some(cuts: Vec<PowerCut>, most: usize) -> impl Iterator<Item = PowerCut> {
     let step = cuts.len().div_ceil(most).max(1);
     cuts.into_iter().step_by(step)
 }

@@ -1,29 +1,27 @@
 //! [`Edit`]: one way to damage a file, and the numbering of all of them.
 
-use super::rot::{idle_group, unwitnessed_from};
-use super::session::{Record, Session};
+use super::known_log::{KnownLog, Record};
+use super::store::SECTOR_BYTES;
 use crate::record::{self, Kind, le32};
 use crate::snapshot;
 use std::ops::Range;
 
-const SECTOR_BYTES: usize = 512;
-
-/// A file that is damaged.
+/// A file to damage.
 pub(super) struct Target {
     pub(super) name: &'static str,
-    pub(super) life: Session,
+    pub(super) log: KnownLog,
     pub(super) is_snapshot: bool,
-    /// Whether it is opened with its values on the disk, too.
+    /// Whether it is also opened with its values on the disk.
     pub(super) is_indexed: bool,
-    /// From here on nothing behind proves that something was synced.
+    /// From this offset on, no later record proves that something was synced.
     pub(super) unwitnessed_from: usize,
-    /// The bytes of the last synced group, where the store was idle when it was killed.
+    /// The bytes of the last synced group, if the store was idle when it was killed.
     pub(super) idle_group: Range<usize>,
-    /// Where records begin and end.
+    /// Where each record begins and ends.
     records: Vec<(usize, usize)>,
-    /// What may be written into this file by mistake.
+    /// The file whose sectors may be written into this one by mistake.
     other: Vec<u8>,
-    /// How many edits there are of each sort.
+    /// The number of edits of each sort.
     counts: [usize; 11],
 }
 
@@ -38,7 +36,7 @@ pub(super) enum Edit {
         to: usize,
     },
     SectorsSwapped(usize, usize),
-    /// A sector of the other file is written into this one.
+    /// A sector of the other file is written into this file.
     SectorMisplaced {
         from: usize,
         to: usize,
@@ -51,16 +49,16 @@ pub(super) enum Edit {
 }
 
 impl Target {
-    /// `cuts`: whether the log is also cut to every length, which of one that was not closed is a crash.
-    pub(super) fn log(name: &'static str, life: Session, other: Vec<u8>, cuts: bool) -> Target {
-        let records: Vec<_> = life.records.iter().map(|record| (record.start, record.end)).collect();
-        let (unwitnessed_from, idle_group) = (unwitnessed_from(&life), idle_group(&life));
-        let counts = counts(life.log.len(), records.len(), other.len(), cuts);
-        Target { name, life, is_snapshot: false, is_indexed: false, unwitnessed_from, idle_group, records, other, counts }
+    /// `cuts`: whether the log is also cut to every length. For a log that was not closed, that is what a crash does.
+    pub(super) fn log(name: &'static str, log: KnownLog, other: Vec<u8>, cuts: bool) -> Target {
+        let records: Vec<_> = log.records.iter().map(|record| (record.start, record.end)).collect();
+        let (unwitnessed_from, idle_group) = (log.unwitnessed_from(), log.idle_group());
+        let counts = counts(log.bytes.len(), records.len(), other.len(), cuts);
+        Target { name, log, is_snapshot: false, is_indexed: false, unwitnessed_from, idle_group, records, other, counts }
     }
 
-    pub(super) fn snapshot(name: &'static str, life: Session, other: Vec<u8>) -> Target {
-        let bytes = life.snapshot.as_deref().expect("one was taken");
+    pub(super) fn snapshot(name: &'static str, log: KnownLog, other: Vec<u8>) -> Target {
+        let bytes = log.snapshot.as_deref().expect("the store took a snapshot");
         let mut records = Vec::new();
         let mut start = snapshot::HEADER_BYTES;
         while start < bytes.len() {
@@ -71,16 +69,16 @@ impl Target {
         let counts = counts(bytes.len(), records.len(), other.len(), true);
         let is_indexed = records.len() > 1 && bytes[8] == 2;
         let (unwitnessed_from, idle_group) = (bytes.len(), 0..0);
-        Target { name, is_snapshot: true, is_indexed, unwitnessed_from, idle_group, records, other, counts, life }
+        Target { name, is_snapshot: true, is_indexed, unwitnessed_from, idle_group, records, other, counts, log }
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
-        if self.is_snapshot { self.life.snapshot.as_deref().expect("one was taken") } else { &self.life.log }
+        if self.is_snapshot { self.log.snapshot.as_deref().expect("the store took a snapshot") } else { &self.log.bytes }
     }
 
-    /// The single damage of this number; or, where there are fewer, how far the number is beyond them.
+    /// The single damage with this number. If there are fewer: by how much the number exceeds them.
     pub(super) fn single(&self, number: u64) -> Result<Edit, u64> {
-        let mut at = usize::try_from(number).expect("a number of a case");
+        let mut at = usize::try_from(number).expect("the number of a case");
         for (sort, &count) in self.counts.iter().enumerate() {
             if at < count {
                 return Ok(self.edit(sort, at));
@@ -97,7 +95,7 @@ impl Target {
             1 => Edit::Byte(at, 0),
             2 => Edit::Byte(at, 0xff),
             3 => Edit::SectorZeroed(at),
-            4 => Edit::SectorCopied { from: at / own, to: at % own }, // onto itself too: that changes nothing and is not counted
+            4 => Edit::SectorCopied { from: at / own, to: at % own }, // also onto itself; that changes nothing and is not counted
             5 => {
                 let (a, b) = pair(at);
                 Edit::SectorsSwapped(a, b)
@@ -113,7 +111,7 @@ impl Target {
         }
     }
 
-    /// Two different bits; other ones for each number, until all pairs were used.
+    /// Two different bits, different ones for each number, until all pairs are used.
     pub(super) fn pair_of_bits(&self, number: u64) -> Edit {
         const STRIDE: u64 = 1_000_000_007; // a prime, larger than any divisor of the number of pairs
         let bits = self.bytes().len() as u64 * 8;
@@ -128,7 +126,7 @@ fn sectors(bytes: usize) -> usize {
     bytes.div_ceil(SECTOR_BYTES)
 }
 
-/// The number of pairs of different things, and the pair of a number: (0, 1), (0, 2), (1, 2), (0, 3) …
+/// The number of pairs of different things. `pair` gives the pair with a number: (0, 1), (0, 2), (1, 2), (0, 3) …
 fn pairs(of: usize) -> usize {
     of * of.saturating_sub(1) / 2
 }
@@ -148,7 +146,7 @@ fn counts(bytes: usize, records: usize, other: usize, cuts: bool) -> [usize; 11]
 }
 
 impl Edit {
-    /// The sort, as it is counted.
+    /// The sort under which it is counted.
     pub(super) fn sort(self) -> usize {
         match self {
             Edit::Bit(_) => 0,
@@ -160,17 +158,17 @@ impl Edit {
         }
     }
 
-    /// The one bit that it flips, where that is all.
+    /// The bit that it flips, if it flips just one.
     pub(super) fn bit(self) -> Option<usize> {
         if let Edit::Bit(bit) = self { Some(bit) } else { None }
     }
 
-    /// Whether it touches one place only, so that whatever proves damage behind it is there.
+    /// Whether it touches one place only. Then every later proof of the damage is still there.
     pub(super) fn is_small(self) -> bool {
         matches!(self, Edit::Bit(_) | Edit::Byte(..))
     }
 
-    /// The file of `target` with this damage.
+    /// Writes the file of `target` with this damage into `out`.
     pub(super) fn apply(self, target: &Target, out: &mut Vec<u8>) {
         let whole = target.bytes();
         out.clear();
@@ -204,11 +202,13 @@ impl Edit {
             Edit::TwoBits(a, b) => [a, b].iter().for_each(|bit| out[bit / 8] ^= 1 << (bit % 8)),
             Edit::Byte(at, byte) => out[at] = byte,
             Edit::CutTo(bytes) => out.truncate(bytes),
-            Edit::RecordRemoved(_) | Edit::RecordDoubled(_) | Edit::RecordsSwapped(..) => unreachable!("they have an order"),
+            Edit::RecordRemoved(_) | Edit::RecordDoubled(_) | Edit::RecordsSwapped(..) => {
+                unreachable!("`order` handles the edits of whole records")
+            }
         }
     }
 
-    /// Which records stand in the file one after another, where that is what changes.
+    /// The order of the records after this edit, if it moves whole records.
     fn order(self, target: &Target) -> Option<impl Iterator<Item = usize>> {
         let all = 0..target.records.len();
         let order: Vec<usize> = match self {
@@ -230,11 +230,11 @@ impl Edit {
         Some(order.into_iter())
     }
 
-    /// Whether a whole record that stands behind `end` in the log after this edit, `bytes`, proves that
-    /// write `due` had been synced.
+    /// Whether the log after this edit, `bytes`, has a whole record behind `end` that proves that write `due` had been
+    /// synced.
     pub(super) fn leaves_witness(self, target: &Target, bytes: &[u8], end: usize, due: u64) -> bool {
         let proves = |record: &Record| record.seq + 1 >= due && (record.kind == Kind::OPENED || record.durable >= due);
-        let records = &target.life.records;
+        let records = &target.log.records;
         if let Some(order) = self.order(target) {
             let mut place = target.records[0].0;
             return order.into_iter().any(|at| {
@@ -244,7 +244,7 @@ impl Edit {
             });
         }
         let behind = &records[records.partition_point(|record| record.start < end)..];
-        let whole = |record: &Record| bytes.get(record.start..record.end) == Some(&target.life.log[record.start..record.end]);
+        let whole = |record: &Record| bytes.get(record.start..record.end) == Some(&target.log.bytes[record.start..record.end]);
         behind.iter().any(|record| proves(record) && whole(record))
     }
 }

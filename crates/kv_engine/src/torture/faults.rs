@@ -1,25 +1,29 @@
-//! Fault plans: a workload runs again and again, and each time another operation of it fails, with
-//! each error, once or for ever; a write or a read is cut short; a sync fails as it does on ext4,
-//! XFS or btrfs. The process is told, goes on as long as the store lets it, and then dies or loses
-//! power. What was promised, before the fault or after it, has to be there. The same with the operations
-//! of recovery, which then may refuse to open, and must not make anything worse.
+//! Fault plans: a workload runs again and again, and each time another operation of it fails.
+//!
+//! Each operation fails with each error, once or forever. A write or a read is done in part. A sync fails as it does
+//! on ext4, XFS or btrfs. The process sees the error, continues as long as the store allows it, and then dies or loses
+//! power. Every promised write must be there afterwards, promised before the fault or after it.
+//!
+//! The operations of recovery fail in the same ways. Recovery may then refuse to open, but it must not make anything
+//! worse.
 
 use super::case::{End, Session};
 use super::choices::{Random, power_cuts, some};
+use super::enumerate::{Effort, Place, Run, Script};
+use super::report::Report;
 use super::workload::record;
-use super::{Effort, Place, Report, Run, Script};
 use crate::disk::sim::{EDQUOT, EINTR, EIO, EMFILE, ENOSPC, EROFS};
 use crate::disk::sim::{Fault, FaultPlan, Image, Lasts, Operation, Part, SimDisk, SyncFailure, World};
 
-/// So many power cuts behind each plan, at each of the moments that are looked at.
+/// The number of power cuts after each plan, at each moment that is examined.
 const CUTS: usize = 4;
-/// Recovery fails in every way at so many moments of a workload, evenly spread.
+/// At this number of moments of a workload, evenly spread, recovery fails in every way.
 const MOMENTS: usize = 6;
 
 const AFTER_FAULT: Effort =
     Effort { judge_first: true, second_every: 0, die_every: 0, behind_recovery: true, cuts: 1, third_every: 0 };
 
-/// Each fault, and how long it may last. An interrupted call is repeated, so for ever would be for ever.
+/// Each fault, and how long it may last. An interrupted call (EINTR) is repeated, so it must not last forever.
 const FAULTS: [(Fault, &[Lasts]); 13] = [
     (Fault::Errno(EIO), &[Lasts::Once, Lasts::ForEver, Lasts::Dead]),
     (Fault::Errno(ENOSPC), &[Lasts::Once, Lasts::ForEver]),
@@ -51,7 +55,7 @@ pub fn fault_plans(seed: u64) -> Report {
     report
 }
 
-/// Every plan for these operations; only one fault where it is given.
+/// Every plan for these operations. With `only`, just the plans with that fault and duration.
 fn plans(operations: &[Operation], only: Option<FaultPlan>) -> impl Iterator<Item = FaultPlan> {
     operations.iter().enumerate().flat_map(move |(at, operation)| {
         let hits = FAULTS.into_iter().filter(|(fault, _)| fault.can_hit(*operation));
@@ -107,20 +111,20 @@ impl Script {
                 let mut run = Run::new(self, &recorded, &AFTER_FAULT);
                 let (oracle, bounds) = (run.oracle, recorded.bounds(at));
                 let past = [Session { plan: None, at, end }];
-                let healthy = match oracle.live(found.clone(), bounds, 1, at, None) {
-                    Ok(lived) => lived,
-                    Err(_) => continue, // told by the enumeration without faults
+                let healthy = match oracle.reopen(found.clone(), bounds, 1, at, None) {
+                    Ok(reopened) => reopened,
+                    Err(_) => continue, // the enumeration without faults reports it
                 };
                 for plan in plans(&healthy.operations, only) {
                     report.recovery_fault_plans += 1;
                     let place = |at, bounds| Place { past: &past, plan: Some(plan), at, bounds };
-                    match oracle.live(found.clone(), bounds, 1, at, Some(plan)) {
+                    match oracle.reopen(found.clone(), bounds, 1, at, Some(plan)) {
                         Err(wrong) => run.fail(&wrong, &place(0, bounds), Some(&End::Die)),
-                        Ok(lived) => {
+                        Ok(reopened) => {
                             let mut world = found.clone();
-                            lived.trace.iter().for_each(|change| world.apply(change));
-                            let end = lived.trace.len();
-                            run.after_fault(&place(end, lived.bounds(end, bounds)), &world);
+                            reopened.trace.iter().for_each(|change| world.apply(change));
+                            let end = reopened.trace.len();
+                            run.after_fault(&place(end, reopened.bounds(end, bounds)), &world);
                         }
                     }
                 }
@@ -135,17 +139,17 @@ impl Script {
 }
 
 impl Run<'_> {
-    /// The process dies or the power is cut, now.
+    /// The process dies or the power is cut at this moment.
     fn after_fault(&mut self, place: &Place<'_>, world: &World) {
         self.report.deaths += 1;
-        self.next_life(place, world, End::Die);
+        self.next_session(place, world, End::Die);
         let seed = self.script.seed ^ (place.at as u64) << 32;
         for cut in some(power_cuts(world, seed), CUTS) {
             self.first(place, world, End::Cut(cut), |report| &mut report.power_cuts);
         }
     }
 
-    /// What was found, counted as states behind plans.
+    /// The report, with all states counted as states after a fault.
     fn behind_plan(self) -> Report {
         let fault_states = self.report.states();
         let Report { lost_writes, refused, failures, cases, .. } = self.report;

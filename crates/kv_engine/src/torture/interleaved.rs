@@ -1,6 +1,8 @@
-//! [`Interleaved`]: the simulated disk, before each of whose operations somebody may do something else: in the
-//! middle of a checkpoint another writer puts, in the middle of a sync another one goes on. All of it
-//! happens on one thread, so a run is repeated by its seed; only what would not have to wait is possible.
+//! [`Interleaved`]: a simulated disk that runs other code before each of its operations. In the middle of a checkpoint
+//! another writer puts; in the middle of a sync another call goes on.
+//!
+//! Everything happens on one thread, so a seed repeats a run exactly. Therefore only calls that would not have to wait
+//! are possible.
 
 use crate::disk::sim::SimDisk;
 use crate::disk::{Disk, File, FileId, Lock, Named};
@@ -12,7 +14,7 @@ use std::time::Duration;
 
 type Visit = Box<dyn FnMut() + Send>;
 
-/// A simulated disk with visits. Clones are the same disk.
+/// A simulated disk with visits. Clones share one disk.
 #[derive(Clone)]
 pub(super) struct Interleaved {
     disk: SimDisk,
@@ -24,7 +26,8 @@ impl Interleaved {
         Interleaved { disk: disk.clone(), visit: Arc::default() }
     }
 
-    /// Does `work`, and before each operation of it on the disk `visit`, whose own operations are not visited.
+    /// Does `work`, and calls `visit` before each of its disk operations. The operations of `visit` itself are not
+    /// visited.
     pub(super) fn during<T>(&self, visit: impl FnMut() + Send + 'static, work: impl FnOnce() -> T) -> T {
         self.set(Some(Box::new(visit)));
         let done = work();

@@ -1,6 +1,7 @@
-//! [`Memory`]: files in memory behind the seam, and nothing more. It cannot crash or fail; it exists so
-//! that millions of files, each a little different, can be given to recovery in a minute. Changes
-//! are counted, which shows whether an opening that refuses left everything alone.
+//! [`Memory`]: files in memory, behind the same traits as a real disk, and nothing more. It cannot crash or fail.
+//!
+//! It is separate from the simulated disk for speed: recovery gets millions of files from it in a minute. It counts
+//! changes, which shows whether a refused opening left the files as they were.
 
 use super::choices::Random;
 use crate::disk::{self, Disk, File, FileId, Lock};
@@ -15,7 +16,7 @@ use std::time::Duration;
 type Hook = Box<dyn FnOnce() + Send>;
 type Named = (PathBuf, Arc<MemoryFile>);
 
-/// A disk in memory. Clones are the same disk.
+/// A disk in memory. Clones share one disk.
 #[derive(Clone)]
 pub(super) struct Memory {
     files: Arc<Mutex<Vec<Named>>>,
@@ -23,13 +24,13 @@ pub(super) struct Memory {
 }
 
 struct Shared {
-    /// Files written, cut, created, renamed, removed.
+    /// How often a file was written, cut, created, renamed or removed.
     changes: AtomicU64,
     random: Mutex<Random>,
     during_sync: Mutex<Option<Hook>>,
 }
 
-/// A file of it.
+/// A file of this disk.
 pub(super) struct MemoryFile {
     content: Mutex<Content>,
     shared: Arc<Shared>,
@@ -58,7 +59,7 @@ impl Memory {
         Memory { files: Arc::default(), shared: Arc::new(shared) }
     }
 
-    /// Puts a file in place, in the buffer of the one that was there.
+    /// Puts a file in place, and reuses the buffer of the old one.
     pub(super) fn put(&self, path: &Path, bytes: &[u8]) {
         let file = self.file(path).unwrap_or_else(|| {
             let file = self.new_file();
@@ -71,17 +72,17 @@ impl Memory {
         content.writes.clear();
     }
 
-    /// Forgets all files but these two.
+    /// Removes all files except these two.
     pub(super) fn keep_only(&self, paths: [&Path; 2]) {
         lock(&self.files).retain(|(path, _)| paths.iter().any(|kept| same(kept, path)));
     }
 
-    /// How often anything was changed so far, by calls through the seam.
+    /// How often a call through the traits changed a file.
     pub(super) fn changes(&self) -> u64 {
         self.shared.changes.load(Ordering::Relaxed)
     }
 
-    /// Does something in the middle of the next sync, once.
+    /// Calls `hook` once, in the middle of the next sync.
     pub(super) fn during_next_sync(&self, hook: impl FnOnce() + Send + 'static) {
         *lock(&self.shared.during_sync) = Some(Box::new(hook));
     }
@@ -99,7 +100,7 @@ impl Memory {
     }
 }
 
-/// As bytes: a comparison of paths takes them apart first.
+/// Compares the bytes: comparing paths would split them first.
 fn same(a: &Path, b: &Path) -> bool {
     a.as_os_str() == b.as_os_str()
 }
@@ -113,7 +114,7 @@ impl MemoryFile {
         lock(&self.content).bytes == bytes
     }
 
-    /// Whether the file holds these bytes of a log, and behind them at most the marks of two openings.
+    /// Whether the file holds these bytes of a log, followed by the marks of at most two openings.
     pub(super) fn is_cut(&self, bytes: &[u8]) -> bool {
         lock(&self.content).bytes.strip_prefix(bytes).is_some_and(|rest| [0, 1, 2].contains(&(rest.len() / OPENED_BYTES)))
     }
@@ -179,7 +180,7 @@ impl Disk for Memory {
     }
 
     fn lock(&self, _path: &Path) -> io::Result<Box<dyn Lock>> {
-        Ok(Box::new(NoLock)) // one opening at a time, which its only user sees to
+        Ok(Box::new(NoLock)) // its only user opens one store at a time
     }
 
     fn named(&self, path: &Path) -> io::Result<Option<disk::Named>> {
@@ -217,7 +218,7 @@ impl Lock for NoLock {
 }
 
 impl File for MemoryFile {
-    /// Its place in memory.
+    /// Its address in memory.
     fn id(&self) -> Option<FileId> {
         Some(FileId { device: 0, inode: std::ptr::from_ref(self) as u64 })
     }

@@ -1,36 +1,23 @@
-//! The judge: opens what a crash has left, and says whether it is as promised; and the later lives
-//! that go on from there. Behind workloads that leave values in the snapshot they do so too, or have all in memory, in
-//! turns: what is there must not depend on it.
+//! The judge: opens the state that a crash has left, and decides whether it is as promised. It also runs the later
+//! sessions that go on from there.
+//!
+//! If a workload leaves its values in the snapshot, the openings here alternate between that and keeping all in
+//! memory. The result must not depend on it.
 
-use super::workload::{CACHE_BYTES, leaves_values_in_snapshot, on_disk};
+use super::store::{Bounds, CACHE_BYTES, entropy, leaves_values_in_snapshot, on_disk, options};
 use crate::disk::sim::{Change, FaultPlan, Model, Operation, SimDisk, World};
-use crate::engine::{Engine, Options};
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::recovery::{Keep, LogTail};
 use crate::state::{Digest, Op, State};
 use std::ops::Bound;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
-
-pub(crate) const WAL: &str = "/sim/kv.wal";
-pub(crate) const SNAPSHOT: &str = "/sim/kv.snapshot";
-
-/// What a state must satisfy.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Bounds {
-    pub(super) promised: u64,
-    pub(super) issued: u64,
-    /// Writes of later lives, each with the state after it: not those of the workload.
-    pub(super) later: [Option<(u64, Digest)>; 2],
-}
 
 /// Why a state is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wrong {
     Lost(String),
     Refused(String),
-    /// It was opened, and cannot be read.
+    /// It was opened, but cannot be read.
     Unread(String),
 }
 
@@ -41,43 +28,30 @@ impl Wrong {
     }
 }
 
-pub(super) fn options(disk: &SimDisk, keep: Keep) -> Options {
-    let options = Options::new(Path::new(WAL), Path::new(SNAPSHOT)).flush_interval(Duration::ZERO).disk(Arc::new(disk.clone()));
-    match keep {
-        Keep::InMemory => options,
-        Keep::OnDisk { cache_bytes } => options.values_in_snapshot(cache_bytes),
-    }
-}
-
-/// The seed of the random numbers that a life draws.
-pub(super) fn entropy(workload: u64, life: usize, at: usize) -> u64 {
-    workload ^ (life as u64) << 56 ^ (at as u64 + 1) << 24
-}
-
 /// Judges the states of one workload.
 #[derive(Clone, Copy)]
 pub(super) struct Oracle<'a> {
     pub(super) workload: u64,
-    /// The digest of the state after each write of the workload, from none on.
+    /// The digest of the state after each write of the workload, beginning with no write.
     pub(super) digests: &'a [Digest],
 }
 
-/// A life behind the first: it opens the store and writes once.
-pub(super) struct Lived {
+/// A later session: it opens the store and writes once.
+pub(super) struct Reopened {
     pub(super) trace: Vec<Change>,
-    /// So many changes were made by opening; none when it failed as planned.
+    /// The number of changes that opening made. None if opening failed as planned.
     pub(super) opened: Option<usize>,
-    /// The operations of opening, those that change nothing too.
+    /// The operations of opening, including those that change nothing.
     pub(super) operations: Vec<Operation>,
-    /// The last write that was found.
+    /// The last write that it found.
     found: u64,
-    /// The write it issued.
+    /// The write that it issued.
     own: Option<(u64, Digest)>,
     promised: bool,
 }
 
-impl Lived {
-    /// What must hold after a crash behind the first `done` changes, where `before` held before.
+impl Reopened {
+    /// The bounds after a crash behind the first `done` changes. `before`: the bounds before this session.
     pub(super) fn bounds(&self, done: usize, before: Bounds) -> Bounds {
         if self.opened.is_none_or(|opened| done < opened) {
             return before;
@@ -90,7 +64,7 @@ impl Lived {
 }
 
 impl Oracle<'_> {
-    /// Opens a state, and again, and goes on.
+    /// Opens a state twice, writes, and opens it again.
     pub(super) fn check(&self, world: World, bounds: Bounds) -> Result<(), Wrong> {
         let disk = SimDisk::of_world(world, entropy(self.workload, 9, 0));
         let (engine, k) = self.open(&disk, self.keep(0), bounds)?;
@@ -98,19 +72,19 @@ impl Oracle<'_> {
         let (engine, again) = self.open(&disk, self.keep(1), bounds)?;
         let refused = |what: &str| Wrong::Refused(format!("{what} after write {k}"));
         if again != k {
-            return Err(refused("the second opening gives another state"));
+            return Err(refused("the second opening finds another state"));
         }
         engine.put("goes", "on").map_err(|error| refused(&format!("a put fails ({error})")))?;
         drop(engine);
         let opened = options(&disk, self.keep(2)).open();
-        let engine = opened.map_err(|error| refused(&format!("not opened when it had gone on ({error})")))?;
+        let engine = opened.map_err(|error| refused(&format!("it does not open after a new write ({error})")))?;
         if engine.recovery().last_seq != k + 1 || engine.get("goes").ok().flatten().as_deref() != Some(b"on") {
-            return Err(Wrong::Lost(format!("the write behind write {k} is not there")));
+            return Err(Wrong::Lost(format!("the new write behind write {k} is not there")));
         }
         Ok(())
     }
 
-    /// Where values are in the opening with this number.
+    /// Where the opening with this number keeps its values.
     fn keep(&self, opening: usize) -> Keep {
         match opening % 3 {
             0 if leaves_values_in_snapshot(self.workload) => on_disk(0),
@@ -120,20 +94,20 @@ impl Oracle<'_> {
     }
 
     fn open(&self, disk: &SimDisk, keep: Keep, bounds: Bounds) -> Result<(Engine, u64), Wrong> {
-        let engine = options(disk, keep).open().map_err(|error| Wrong::Refused(format!("not opened: {error}")))?;
+        let engine = options(disk, keep).open().map_err(|error| Wrong::Refused(format!("it does not open: {error}")))?;
         let k = self.judge(&engine, bounds)?;
         Ok((engine, k))
     }
 
-    /// Whether an opened store holds what it must; its last write.
+    /// Checks that an opened store is within the bounds. Returns its last write.
     fn judge(&self, engine: &Engine, bounds: Bounds) -> Result<u64, Wrong> {
         let k = engine.recovery().last_seq;
         if let LogTail::Damaged(cut) = &engine.recovery().tail {
-            return Err(Wrong::Refused(format!("a crash is taken for damage: {cut:?}")));
+            return Err(Wrong::Refused(format!("a crash is reported as damage: {cut:?}")));
         }
         let Bounds { promised, issued, .. } = bounds;
         if k < promised || k > issued {
-            return Err(Wrong::Lost(format!("write {k} is the last, {promised} were promised and {issued} issued")));
+            return Err(Wrong::Lost(format!("the last write is {k}, but {promised} were promised and {issued} issued")));
         }
         self.compare(engine, k, bounds).map(|()| k)
     }
@@ -144,11 +118,11 @@ impl Oracle<'_> {
         if later.or_else(of_workload) == Some(self.seen(engine)?) {
             Ok(())
         } else {
-            Err(Wrong::Lost(format!("the state is not that after write {k}")))
+            Err(Wrong::Lost(format!("the state is not the one after write {k}")))
         }
     }
 
-    /// What readers see. Where they may read the disk, in each of the ways in which they can.
+    /// The state that readers see. If reads may go to the disk, every kind of read is tried.
     fn seen(&self, engine: &Engine) -> Result<Digest, Wrong> {
         if !leaves_values_in_snapshot(self.workload) {
             return Ok(engine.digest());
@@ -161,13 +135,13 @@ impl Oracle<'_> {
         }
         let count = engine.count().map_err(unread)?;
         if count != state.len() as u64 {
-            return Err(Wrong::Lost(format!("{count} keys are counted, and {} there", state.len())));
+            return Err(Wrong::Lost(format!("the count is {count}, but a scan finds {} keys", state.len())));
         }
         Ok(state.digest())
     }
 
-    /// On a disk that breaks its word: no state that never was, and without powersafe overwrite no loss
-    /// without a word. Says whether the store was refused.
+    /// On a disk that breaks its promises: the store must not serve a state that never existed. Without powersafe
+    /// overwrite it must also report a loss. Returns whether the store was refused.
     pub(super) fn check_weak(&self, world: World, model: Model, bounds: Bounds) -> Result<bool, Wrong> {
         let disk = SimDisk::of_world(world, entropy(self.workload, 9, 0));
         let mut found = None;
@@ -176,7 +150,10 @@ impl Oracle<'_> {
             let Ok(engine) = options(&disk, keep).open() else { return Ok(true) };
             let k = engine.recovery().last_seq;
             if k > bounds.issued || found.is_some_and(|found| found != k) {
-                return Err(Wrong::Lost(format!("write {k} is the last, {found:?} was, and {} were issued", bounds.issued)));
+                return Err(Wrong::Lost(format!(
+                    "the last write is {k}, the opening before found {found:?}, and {} were issued",
+                    bounds.issued
+                )));
             }
             match self.compare(&engine, k, bounds) {
                 Err(Wrong::Unread(_)) => return Ok(true),
@@ -185,7 +162,7 @@ impl Oracle<'_> {
             let silent = engine.recovery().warnings().is_empty();
             if model == Model::NoPsow && found.is_none() && k < bounds.promised && silent {
                 return Err(Wrong::Lost(format!(
-                    "write {k} is the last, {} were promised, and nothing is said",
+                    "the last write is {k}, but {} were promised, and there is no warning",
                     bounds.promised
                 )));
             }
@@ -194,50 +171,50 @@ impl Oracle<'_> {
         Ok(false)
     }
 
-    /// Goes on where a crash has left `world`: opens it, writes once. `number`: which life of the store
-    /// this is, the first being 0. With a plan, opening may fail.
-    pub(super) fn live(
+    /// Continues from a crash: opens the store and writes once. `number`: which session of the store this is; the
+    /// first is 0. With a plan, opening may fail.
+    pub(super) fn reopen(
         &self,
         world: World,
         bounds: Bounds,
         number: usize,
         at: usize,
         plan: Option<FaultPlan>,
-    ) -> Result<Lived, Wrong> {
+    ) -> Result<Reopened, Wrong> {
         let mut disk = SimDisk::of_world(world, entropy(self.workload, number, at));
         if let Some(plan) = plan {
             disk = disk.with_faults(plan);
         }
         let opened = options(&disk, self.keep(number + at)).open();
-        // As long as nothing is opened and written; then with what was found, and written.
-        let lived =
-            Lived { trace: Vec::new(), opened: None, operations: disk.operations(), found: 0, own: None, promised: false };
+        // The result if it is not opened. Below it is completed with what was found and written.
+        let reopened =
+            Reopened { trace: Vec::new(), opened: None, operations: disk.operations(), found: 0, own: None, promised: false };
         let engine = match opened {
             Ok(engine) => engine,
-            Err(_) if plan.is_some() => return Ok(Lived { trace: disk.trace(), ..lived }),
-            Err(error) => return Err(Wrong::Refused(format!("not opened: {error}"))),
+            Err(_) if plan.is_some() => return Ok(Reopened { trace: disk.trace(), ..reopened }),
+            Err(error) => return Err(Wrong::Refused(format!("it does not open: {error}"))),
         };
-        let lived = Lived { opened: Some(disk.changes()), found: engine.recovery().last_seq, ..lived };
-        let op = Op::put(format!("life {number}").as_bytes(), b"goes on");
+        let reopened = Reopened { opened: Some(disk.changes()), found: engine.recovery().last_seq, ..reopened };
+        let op = Op::put(format!("open {number}").as_bytes(), b"goes on");
         let read = self.judge(&engine, bounds).and_then(|_| entries(&engine));
         let mut state = match read {
-            // A read failed, as planned.
-            Err(Wrong::Unread(_)) if plan.is_some() => return Ok(Lived { trace: disk.trace(), ..lived }),
+            // A read failed as planned.
+            Err(Wrong::Unread(_)) if plan.is_some() => return Ok(Reopened { trace: disk.trace(), ..reopened }),
             read => read?,
         };
         state.apply(op.clone());
         let put = engine.put(&*op.key, op.value.as_deref().expect("a put"));
-        let trace = disk.trace(); // before the engine is dropped, which would still write
+        let trace = disk.trace(); // taken before the engine is dropped, because that writes too
         let own = match &put {
-            Ok(_) => Some((lived.found + 1, state.digest())),
+            Ok(_) => Some((reopened.found + 1, state.digest())),
             Err(error) if plan.is_none() => {
-                return Err(Wrong::Refused(format!("a put fails ({error}) after write {}", lived.found)));
+                return Err(Wrong::Refused(format!("a put fails ({error}) after write {}", reopened.found)));
             }
-            // In doubt: it may be there after another opening.
-            Err(Error::Poisoned { .. }) => Some((lived.found + 1, state.digest())),
-            Err(_) => None, // refused: it may not
+            // In doubt: the next opening may find it or not.
+            Err(Error::Poisoned { .. }) => Some((reopened.found + 1, state.digest())),
+            Err(_) => None, // refused: the next opening must not find it
         };
-        Ok(Lived { trace, own, promised: put.is_ok_and(|ack| ack.durable), ..lived })
+        Ok(Reopened { trace, own, promised: put.is_ok_and(|ack| ack.durable), ..reopened })
     }
 }
 
@@ -245,7 +222,7 @@ fn unread(error: Error) -> Wrong {
     Wrong::Unread(format!("the state cannot be read: {error}"))
 }
 
-/// The map, as a scan finds it.
+/// The entries as a scan finds them.
 fn entries(engine: &Engine) -> Result<State, Wrong> {
     let mut state = State::default();
     for entry in engine.scan("") {

@@ -1,13 +1,13 @@
-//! The cases that have found a bug before, tried first.
+//! The cases that have found a bug before. They are tried first.
 
-use super::Report;
 use super::case::Case;
+use super::report::Report;
 use super::shrink::judge;
 
-/// A case to a line; what it found stands behind `#`.
+/// One case to a line. After `#`: the bug that it found.
 const CASES: &str = include_str!("regressions.txt");
 
-/// Tries each case that has found a bug before, one planted in the engine or a real one.
+/// Tries each case that has found a bug before, either a real bug or one that was planted in the engine.
 ///
 /// ```
 /// let report = kv_engine::torture::regressions();
@@ -16,7 +16,7 @@ const CASES: &str = include_str!("regressions.txt");
 /// ```
 ///
 /// # Panics
-/// When a line of the list is no case.
+/// If a line of the list is not a case.
 #[must_use]
 pub fn regressions() -> Report {
     let mut report = Report::default();
@@ -25,7 +25,7 @@ pub fn regressions() -> Report {
         if case.trim().is_empty() {
             continue;
         }
-        let case: Case = case.parse().expect("the list of cases is right");
+        let case: Case = case.parse().expect("every line of the list is a case");
         report.regressions += 1;
         if let Some(wrong) = judge(&case) {
             report.fail(&wrong, &format!("again: {}", found.trim()), case);

@@ -1,15 +1,16 @@
-//! The logs that are cut: one function for each shape, run with the real engine.
+//! The logs that [`torn_tails`](super::torn_tails()) cuts: one function for each shape. The real engine writes them.
 //!
-//! Lengths, keys and the order of steps follow from a number; the bytes of the values also from a
-//! `twist`. Two logs of the same number and different twists have their records at the same
-//! offsets, so that what one leaves in a block fits the other as well as stale bytes ever can.
+//! Lengths, keys and the order of steps follow from a number. The bytes of the values also follow from a `variant`.
+//! Two logs of the same number and different variants have their records at the same offsets. So the stale bytes of
+//! one fit into the other as well as stale bytes ever can.
 
 use super::choices::Random;
-use super::session::{Driver, Session};
+use super::known_log::{KnownLog, Writer};
 use crate::engine::Batch;
 use crate::record::Kind;
+use crate::wal::OPENED_BYTES;
 
-type Shape = (&'static str, fn(&mut Pen) -> Session);
+type Shape = (&'static str, fn(&mut Generator) -> KnownLog);
 
 /// Every shape, with its name.
 pub(super) const SHAPES: [Shape; 13] = [
@@ -21,42 +22,41 @@ pub(super) const SHAPES: [Shape; 13] = [
     ("groups of eight", groups),
     ("one wide group", wide_group),
     ("groups issued during a sync", issued_during_a_sync),
-    ("several lives", lives),
+    ("several sessions", several_sessions),
     ("behind a snapshot", behind_a_snapshot),
     ("written again behind a torn tail", written_again),
     ("a snapshot ahead of the log", snapshot_ahead),
     ("records that fill sectors", aligned),
 ];
 
-/// Length of an OPENED mark, and of the put of a two-byte key with an empty value.
-pub(super) const OPENED_BYTES: usize = 41;
+/// The length of a put of a two-byte key with an empty value.
 pub(super) const PUT_BYTES: usize = 44;
 
-/// The log of a number and a twist.
-pub(super) fn draw(number: u64, twist: u8) -> Session {
+/// The log of a number and a variant.
+pub(super) fn draw(number: u64, variant: u8) -> KnownLog {
     let (_, shape) = shape_of(number);
-    let seed = number.wrapping_mul(2) + u64::from(twist & 1);
-    shape(&mut Pen { random: Random::new(number), twist, seed })
+    let seed = number.wrapping_mul(2) + u64::from(variant & 1);
+    shape(&mut Generator { random: Random::new(number), variant, seed })
 }
 
 pub(super) fn shape_of(number: u64) -> Shape {
     SHAPES[usize::try_from(number % SHAPES.len() as u64).expect("a few")]
 }
 
-/// Draws keys and values.
-pub(super) struct Pen {
+/// Generates keys and values.
+pub(super) struct Generator {
     random: Random,
-    twist: u8,
+    variant: u8,
     seed: u64,
 }
 
-impl Pen {
-    pub(super) fn new(seed: u64) -> Pen {
-        Pen { random: Random::new(seed), twist: 0, seed }
+impl Generator {
+    pub(super) fn new(seed: u64) -> Generator {
+        Generator { random: Random::new(seed), variant: 0, seed }
     }
 
-    pub(super) fn driver(&self, batch_size: u64) -> Driver {
-        Driver::new(self.seed, batch_size)
+    pub(super) fn writer(&self, batch_size: u64) -> Writer {
+        Writer::new(self.seed, batch_size)
     }
 
     pub(super) fn below(&mut self, limit: usize) -> usize {
@@ -68,7 +68,7 @@ impl Pen {
     }
 
     pub(super) fn value(&mut self, bytes: usize) -> Vec<u8> {
-        let letter = b'a' + u8::try_from(self.below(20)).expect("a letter") + self.twist;
+        let letter = b'a' + u8::try_from(self.below(20)).expect("a letter") + self.variant;
         (0..bytes).map(|at| if at % 8 == 7 { b'0' + (at / 8 % 10) as u8 } else { letter }).collect()
     }
 
@@ -77,9 +77,9 @@ impl Pen {
         self.value(bytes)
     }
 
-    pub(super) fn put(&mut self, driver: &mut Driver, least: usize, most: usize) {
+    pub(super) fn put(&mut self, writer: &mut Writer, least: usize, most: usize) {
         let (key, value) = (self.key(), self.value_between(least, most));
-        driver.put(&key, &value);
+        writer.put(&key, &value);
     }
 
     pub(super) fn batch(&mut self) -> Batch {
@@ -96,141 +96,141 @@ impl Pen {
     }
 }
 
-fn one_large(pen: &mut Pen) -> Session {
-    let mut driver = pen.driver(1);
-    pen.put(&mut driver, 0, 20);
-    pen.put(&mut driver, 4200, 4500);
-    pen.put(&mut driver, 0, 20);
-    driver.life()
+fn one_large(generator: &mut Generator) -> KnownLog {
+    let mut writer = generator.writer(1);
+    generator.put(&mut writer, 0, 20);
+    generator.put(&mut writer, 4200, 4500);
+    generator.put(&mut writer, 0, 20);
+    writer.log()
 }
 
-fn many_small(pen: &mut Pen) -> Session {
-    let mut driver = pen.driver(1);
-    (0..25).for_each(|_| pen.put(&mut driver, 0, 12));
-    driver.life()
+fn many_small(generator: &mut Generator) -> KnownLog {
+    let mut writer = generator.writer(1);
+    (0..25).for_each(|_| generator.put(&mut writer, 0, 12));
+    writer.log()
 }
 
-fn batches(pen: &mut Pen) -> Session {
-    let mut driver = pen.driver(1);
-    (0..8).for_each(|_| driver.batch(pen.batch()));
-    driver.life()
+fn batches(generator: &mut Generator) -> KnownLog {
+    let mut writer = generator.writer(1);
+    (0..8).for_each(|_| writer.batch(generator.batch()));
+    writer.log()
 }
 
-fn deletes(pen: &mut Pen) -> Session {
-    let mut driver = pen.driver(2);
+fn deletes(generator: &mut Generator) -> KnownLog {
+    let mut writer = generator.writer(2);
     for round in 0..3 {
         let keys = ["k0", "k1", "k2", "k3"];
         for key in keys {
-            driver.put(key, &pen.value_between(0, 30));
+            writer.put(key, &generator.value_between(0, 30));
         }
-        keys.iter().skip(round).for_each(|key| driver.delete(key));
+        keys.iter().skip(round).for_each(|key| writer.delete(key));
     }
-    driver.flush();
-    driver.life()
+    writer.flush();
+    writer.log()
 }
 
-fn across_sectors(pen: &mut Pen) -> Session {
-    let mut driver = pen.driver(1);
-    (0..6).for_each(|_| pen.put(&mut driver, 150, 900));
-    driver.life()
+fn across_sectors(generator: &mut Generator) -> KnownLog {
+    let mut writer = generator.writer(1);
+    (0..6).for_each(|_| generator.put(&mut writer, 150, 900));
+    writer.log()
 }
 
-fn groups(pen: &mut Pen) -> Session {
-    let mut driver = pen.driver(8);
-    (0..24).for_each(|_| pen.put(&mut driver, 0, 200));
-    driver.life()
+fn groups(generator: &mut Generator) -> KnownLog {
+    let mut writer = generator.writer(8);
+    (0..24).for_each(|_| generator.put(&mut writer, 0, 200));
+    writer.log()
 }
 
-fn wide_group(pen: &mut Pen) -> Session {
-    let mut driver = pen.driver(12);
-    (0..12).for_each(|_| pen.put(&mut driver, 250, 360));
-    driver.life()
+fn wide_group(generator: &mut Generator) -> KnownLog {
+    let mut writer = generator.writer(12);
+    (0..12).for_each(|_| generator.put(&mut writer, 250, 360));
+    writer.log()
 }
 
-fn issued_during_a_sync(pen: &mut Pen) -> Session {
-    let mut driver = pen.driver(100);
+fn issued_during_a_sync(generator: &mut Generator) -> KnownLog {
+    let mut writer = generator.writer(100);
     for _ in 0..4 {
-        (0..3).for_each(|_| pen.put(&mut driver, 0, 120));
-        let meanwhile = (0..2).map(|_| (pen.key(), pen.value_between(0, 120))).collect();
-        driver.flush_with(meanwhile);
+        (0..3).for_each(|_| generator.put(&mut writer, 0, 120));
+        let puts = (0..2).map(|_| (generator.key(), generator.value_between(0, 120))).collect();
+        writer.flush_with(puts);
     }
-    driver.flush();
-    driver.life()
+    writer.flush();
+    writer.log()
 }
 
-fn lives(pen: &mut Pen) -> Session {
-    let mut driver = pen.driver(3);
-    for life in 0..4 {
-        (0..4).for_each(|_| pen.put(&mut driver, 0, 60));
-        if life % 2 == 0 {
-            driver.reopen(3);
+fn several_sessions(generator: &mut Generator) -> KnownLog {
+    let mut writer = generator.writer(3);
+    for session in 0..4 {
+        (0..4).for_each(|_| generator.put(&mut writer, 0, 60));
+        if session % 2 == 0 {
+            writer.reopen(3);
         } else {
-            driver.flush();
-            let bytes = driver.life().log.len();
-            let seed = pen.seed ^ 1 << (60 + life);
-            driver = driver.power_cut(bytes, seed, 2);
+            writer.flush();
+            let bytes = writer.log().bytes.len();
+            let seed = generator.seed ^ 1 << (60 + session);
+            writer = writer.power_cut(bytes, seed, 2);
         }
     }
-    driver.batch(pen.batch());
-    driver.close();
-    driver.life()
+    writer.batch(generator.batch());
+    writer.close();
+    writer.log()
 }
 
-fn behind_a_snapshot(pen: &mut Pen) -> Session {
-    let mut driver = pen.driver(4);
-    (0..8).for_each(|_| pen.put(&mut driver, 0, 50));
-    driver.snapshot();
-    (0..12).for_each(|_| pen.put(&mut driver, 0, 50));
-    driver.close();
-    driver.life()
+fn behind_a_snapshot(generator: &mut Generator) -> KnownLog {
+    let mut writer = generator.writer(4);
+    (0..8).for_each(|_| generator.put(&mut writer, 0, 50));
+    writer.snapshot();
+    (0..12).for_each(|_| generator.put(&mut writer, 0, 50));
+    writer.close();
+    writer.log()
 }
 
-/// The last group of a life is lost but for some records. The next life writes records of the same
-/// lengths: behind its mark and its first one, each stands where one of the lost ones stood, with
-/// the same sequence number and the same salt. Only the chain of links tells them apart.
-fn written_again(pen: &mut Pen) -> Session {
-    let mut driver = pen.driver(100);
-    (0..4).for_each(|_| pen.put(&mut driver, 0, 40));
-    driver.flush();
-    let first = driver.life().records.len();
-    let lengths: Vec<usize> = (0..9).map(|_| OPENED_BYTES + pen.below(90)).collect();
+/// The last group of a session is lost except for some records. The next session writes records of the same lengths.
+/// After its mark and its first record, each of them is at the place of a lost record, with the same sequence number
+/// and the same salt. Only the chain of links distinguishes them.
+fn written_again(generator: &mut Generator) -> KnownLog {
+    let mut writer = generator.writer(100);
+    (0..4).for_each(|_| generator.put(&mut writer, 0, 40));
+    writer.flush();
+    let first = writer.log().records.len();
+    let lengths: Vec<usize> = (0..9).map(|_| OPENED_BYTES + generator.below(90)).collect();
     for &bytes in &lengths {
-        driver.put(&pen.key(), &pen.value(bytes));
+        writer.put(&generator.key(), &generator.value(bytes));
     }
-    driver.flush();
-    let kept = pen.below(3);
-    let torn = pen.below(OPENED_BYTES);
-    let bytes = driver.life().records[first + kept].start + torn;
-    let mut driver = driver.power_cut(bytes, pen.seed ^ 1 << 60, 100);
+    writer.flush();
+    let kept = generator.below(3);
+    let torn = generator.below(OPENED_BYTES);
+    let bytes = writer.log().records[first + kept].start + torn;
+    let mut writer = writer.power_cut(bytes, generator.seed ^ 1 << 60, 100);
     let rest = &lengths[kept..];
     for (i, &bytes) in rest.iter().enumerate() {
         let bytes = if i == 0 { bytes - OPENED_BYTES } else { bytes };
-        driver.put(&pen.key(), &pen.value(bytes));
+        writer.put(&generator.key(), &generator.value(bytes));
         if i + 3 == rest.len() {
-            driver.flush();
+            writer.flush();
         }
     }
-    driver.flush();
-    driver.life()
+    writer.flush();
+    writer.log()
 }
 
-fn snapshot_ahead(pen: &mut Pen) -> Session {
-    let mut driver = pen.driver(2);
-    (0..8).for_each(|_| pen.put(&mut driver, 0, 50));
-    let mut driver = driver.snapshot_and_power_cut(pen.seed ^ 1 << 60, 4);
-    (0..12).for_each(|_| pen.put(&mut driver, 0, 50));
-    driver.life()
+fn snapshot_ahead(generator: &mut Generator) -> KnownLog {
+    let mut writer = generator.writer(2);
+    (0..8).for_each(|_| generator.put(&mut writer, 0, 50));
+    let mut writer = writer.snapshot_and_power_cut(generator.seed ^ 1 << 60, 4);
+    (0..12).for_each(|_| generator.put(&mut writer, 0, 50));
+    writer.log()
 }
 
-/// Records of 64 and 128 bytes and of a sector, none of which crosses the end of a sector by chance.
-fn aligned(pen: &mut Pen) -> Session {
-    let mut driver = pen.driver(6);
-    driver.put("k0", &pen.value(128 - OPENED_BYTES - PUT_BYTES));
+/// Records of 64 and 128 bytes and of one sector. No record crosses the end of a sector by chance.
+fn aligned(generator: &mut Generator) -> KnownLog {
+    let mut writer = generator.writer(6);
+    writer.put("k0", &generator.value(128 - OPENED_BYTES - PUT_BYTES));
     for _ in 0..23 {
-        let bytes = [64, 64, 128, 512][pen.below(4)] - PUT_BYTES;
-        driver.put(&pen.key(), &pen.value(bytes));
+        let bytes = [64, 64, 128, 512][generator.below(4)] - PUT_BYTES;
+        writer.put(&generator.key(), &generator.value(bytes));
     }
-    let life = driver.life();
-    assert!(life.records.iter().skip(1).all(|record| record.kind == Kind::WRITE && record.end % 64 == 0));
-    life
+    let log = writer.log();
+    assert!(log.records.iter().skip(1).all(|record| record.kind == Kind::WRITE && record.end % 64 == 0));
+    log
 }

@@ -1,21 +1,21 @@
-//! [`Tally`]: what a rung tried and what it found, under names.
+//! [`Tally`]: what a test tried and what it found, as named counts.
 
-/// What was tried and what was found.
+/// Named counts of the cases and their outcomes.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Tally {
-    /// Cases that were really run.
+    /// Cases that were run.
     pub tried: u64,
-    /// Those that were wrong, in any way.
+    /// Cases that failed.
     pub failed: u64,
-    /// What they were and what came of them. The same names in the same order for each run of a rung.
+    /// Counts of the cases and of their outcomes, by name. Every run of a test has the same names in the same order.
     pub figures: Vec<(&'static str, u64)>,
-    /// One line for each failure, at most a hundred; each repeats it.
+    /// One line for each failure, at most a hundred. Each line says how to repeat it.
     pub failures: Vec<String>,
 }
 
 impl Tally {
-    /// Adds what another run of the same rung found.
+    /// Adds the result of another run of the same test.
     pub fn add(&mut self, other: Tally) {
         self.tried += other.tried;
         self.failed += other.failed;
@@ -28,13 +28,13 @@ impl Tally {
         self.failures.truncate(MOST_LINES);
     }
 
-    /// Of rot: how many bits were flipped in the last synced group of a store that was idle when it was killed, and how many
-    /// of those were told from a torn write. `None` where none was flipped.
+    /// For [`rot`](super::rot()): how many bits were flipped in the last synced group of stores that were idle when
+    /// they were killed, and how many of these were distinguished from a torn write. `None` if none was flipped.
     #[must_use]
-    pub fn told_of_idle(&self) -> Option<(u64, u64)> {
+    pub fn idle_bits(&self) -> Option<(u64, u64)> {
         let of = |name| self.figures.iter().find(|(named, _)| *named == name).map(|(_, count)| *count);
-        let [tried, told] = IDLE;
-        of(tried).filter(|&tried| tried > 0).zip(of(told))
+        let [flipped, detected] = IDLE;
+        of(flipped).filter(|&flipped| flipped > 0).zip(of(detected))
     }
 
     pub(super) fn fail(&mut self, line: String) {
@@ -45,8 +45,7 @@ impl Tally {
     }
 }
 
-/// Of single bits in the last synced group of a store that was idle when it was killed: how many were flipped, and how many
-/// of those were told from a torn write.
+/// The names of the two counts in [`Tally::idle_bits`].
 pub(super) const IDLE: [&str; 2] = ["bits flipped in the last synced group of an idle store", "of these told from a torn write"];
 
 const MOST_LINES: usize = 100;

@@ -1,15 +1,21 @@
-//! A workload: a list of steps that follows from a seed, run on a simulated disk, with a record of
-//! every change and of what was issued and promised at that moment. Promised is what was answered as
-//! durable or before a flush, a snapshot or a close that succeeded; all but the last n − 1 writes; what is as
-//! old as the flush interval when the flusher has had its turn; and what the statistics call durable.
+//! A workload: a list of steps that follows from a seed, run on a simulated disk. Every change to the disk is
+//! recorded, with the writes issued and promised at that moment.
 //!
-//! Some workloads leave their values in the snapshot, with a cache too small for it, or with none. Reads go to the disk then, and are
-//! tried too: behind each step and, where others write meanwhile, before each operation on the disk somebody looks at a
-//! key, and must see what was written last.
+//! A write is promised if one of these holds:
+//!
+//! - it was answered as durable,
+//! - a later flush, snapshot or close succeeded,
+//! - it is not among the last n − 1 writes,
+//! - it is as old as the flush interval, and the flusher has had its turn,
+//! - the statistics report it as durable.
+//!
+//! Some workloads leave their values in the snapshot, with a cache that is too small, or with none. Then reads go to
+//! the disk and are tried too. A reader looks at a key after each step. If others write in the middle of a step, it
+//! also looks before each disk operation. It must see the last written value.
 
 use super::choices::Random;
 use super::interleaved::Interleaved;
-use super::oracle::{Bounds, options};
+use super::store::{Bounds, CACHE_BYTES, leaves_values_in_snapshot, on_disk, options};
 use crate::disk::Disk;
 use crate::disk::sim::{Change, Image, SimDisk};
 use crate::engine::{Ack, Batch, Engine};
@@ -23,19 +29,17 @@ use std::time::Duration;
 
 const STEPS: usize = 30;
 const KEYS: usize = 6;
-/// Of a snapshot so much is kept in memory, where something is.
-pub(super) const CACHE_BYTES: usize = 12_000;
-/// A checkpoint of these stores takes about so many operations on the disk until writers are paused, and a flush so many.
+/// About this many disk operations happen in a checkpoint of these stores before writers are paused, and in a flush.
 const SNAPSHOT_OPERATIONS: usize = 16;
 const FLUSH_OPERATIONS: usize = 3;
-/// More, where the snapshot has an index and is put in the place of the old one.
+/// The same for a checkpoint that writes an index and replaces the old snapshot.
 const INDEXED_SNAPSHOT_OPERATIONS: usize = 36;
-/// So often a reader looks in the middle of a step in which something has failed: reads that come byte by byte take long.
+/// In the middle of a step with a fault, a reader looks at most this often: reads of one byte at a time take long.
 const LOOKS_BEHIND_FAULT: usize = 12;
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// One step of a process that uses the store. Where the store is not open, a step opens it first, as
-/// the last `Open` says.
+/// One step of a process that uses the store. If the store is not open, a step opens it first, as the last `Open`
+/// says.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     Open {
@@ -50,10 +54,10 @@ pub(super) enum Step {
     Snapshot,
     BatchSize(u64),
     Close,
-    /// The clock goes on by so much, and the flusher has its turn.
+    /// The clock advances by this time, and the flusher has its turn.
     Wait(Duration),
-    /// In the middle of a step others write: each before the operation on the disk that has this number in the
-    /// step, or the first one behind it at which the writer need not wait.
+    /// Others write in the middle of a step. Each write happens before the step's disk operation with this number, or
+    /// before the first later one at which the writer need not wait.
     With(Box<Step>, Vec<(usize, Step)>),
 }
 
@@ -72,13 +76,8 @@ pub(super) fn steps(seed: u64) -> Vec<Step> {
     if leaves_values_in_snapshot(seed) { with_values_in_snapshot(seed, steps) } else { steps }
 }
 
-/// Whether the processes of this workload, and those behind a crash of it, leave values in the snapshot.
-pub(super) fn leaves_values_in_snapshot(seed: u64) -> bool {
-    seed.is_multiple_of(4)
-}
-
-/// Most openings leave values in the snapshot; the others save one without an index, which the next has to save anew. And
-/// there are more long values, so that snapshots have some blocks.
+/// Changes most openings so that they leave values in the snapshot. The others save a snapshot without an index, which
+/// the next one must save anew. Some values become longer, so that snapshots have several blocks.
 fn with_values_in_snapshot(seed: u64, steps: Vec<Step>) -> Vec<Step> {
     let random = &mut Random::new(seed ^ 0x00b1_0c45);
     let change = |step: Step| match step {
@@ -90,7 +89,7 @@ fn with_values_in_snapshot(seed: u64, steps: Vec<Step>) -> Vec<Step> {
             Step::Put(key, vec![value.first().copied().unwrap_or(b'-'); 2000 + random.below(1000)])
         }
         Step::With(step, others) => {
-            // Half of them in the sync that decides what the snapshot will hold.
+            // Half of them go into the sync that decides what the snapshot will hold.
             let mut moved = |at| match random.below(2) {
                 0 => random.below(FLUSH_OPERATIONS),
                 _ => at * INDEXED_SNAPSHOT_OPERATIONS / SNAPSHOT_OPERATIONS,
@@ -104,11 +103,8 @@ fn with_values_in_snapshot(seed: u64, steps: Vec<Step>) -> Vec<Step> {
     steps.into_iter().map(change).collect()
 }
 
-pub(super) fn on_disk(cache_bytes: usize) -> Keep {
-    Keep::OnDisk { cache_bytes }
-}
-
-/// Lets the clock and other writers into some of the steps. Drawn apart: the other steps of a seed do not depend on it.
+/// Adds waiting and other writers to some steps. It has its own random numbers, so the other steps of a seed do not
+/// depend on it.
 fn with_others(seed: u64, steps: Vec<Step>) -> Vec<Step> {
     let random = &mut Random::new(seed ^ 0x0007_4e2d);
     let wait = |random: &mut Random| Step::Wait(Duration::from_millis([1, 400, 999, 1000, 2500][random.below(5)]));
@@ -166,7 +162,7 @@ fn key(random: &mut Random) -> Vec<u8> {
     format!("k{}", random.below(KEYS)).into_bytes()
 }
 
-/// Mostly short; at times longer than a sector, or than a block of a snapshot.
+/// Mostly short; sometimes longer than a sector, or than a block of a snapshot.
 fn value(random: &mut Random) -> Vec<u8> {
     let length = match random.below(12) {
         0 => 0,
@@ -204,7 +200,7 @@ impl fmt::Display for Step {
             Step::Close => f.write_str("close"),
             Step::Wait(by) => write!(f, "wait {by:?}"),
             Step::With(step, others) => {
-                write!(f, "{step}; meanwhile")?;
+                write!(f, "{step}; interleaved with")?;
                 others.iter().try_for_each(|(at, other)| write!(f, ", before operation {at}: {other}"))
             }
         }
@@ -214,26 +210,26 @@ impl fmt::Display for Step {
 /// A workload that was run.
 pub(super) struct Recorded {
     pub(super) trace: Vec<Change>,
-    /// In order; the end of each step, and of each write in the middle of one.
+    /// In order: the end of each step, and of each write in the middle of one.
     marks: Vec<Mark>,
-    /// The digest of the state after each write, from none on.
+    /// The digest of the state after each write, beginning with no write.
     pub(super) digests: Vec<Digest>,
-    /// How many changes there were when the step was over in which an operation failed as planned.
+    /// The number of changes at the end of the step in which an operation failed as planned.
     pub(super) failed_by: Option<usize>,
-    /// Writes that were issued in the middle of a step.
-    pub(super) meanwhile: u64,
-    /// The first reader that did not see what was written last.
+    /// Writes issued in the middle of a step.
+    pub(super) interleaved: u64,
+    /// The first reader that did not see the last written value.
     pub(super) misread: Option<Misread>,
 }
 
-/// What a reader saw that is wrong, when so many changes had been made.
+/// A wrong result of a read, and the number of changes made before it.
 #[derive(Clone, Debug)]
 pub(super) struct Misread {
     pub(super) changes: usize,
     pub(super) text: String,
 }
 
-/// After so many changes, in this step, so much was issued and promised.
+/// The writes issued and promised after this number of changes, in this step.
 struct Mark {
     changes: usize,
     step: usize,
@@ -241,8 +237,8 @@ struct Mark {
 }
 
 impl Recorded {
-    /// What must hold after a crash behind the first `changes` changes: what was promised by calls
-    /// that were over, and at most what the call under way had issued.
+    /// The bounds after a crash behind the first `changes` changes: at least the writes promised by finished calls,
+    /// and at most those issued by the call under way.
     pub(super) fn bounds(&self, changes: usize) -> Bounds {
         let over = self.marks.iter().rev().find(|mark| mark.changes <= changes);
         let under_way = self.marks.iter().find(|mark| mark.changes > changes).or(self.marks.last());
@@ -253,7 +249,7 @@ impl Recorded {
         }
     }
 
-    /// Which step was under way, from 0, when so many changes had been made.
+    /// The step under way after this number of changes, counted from 0.
     pub(super) fn step_under_way(&self, changes: usize) -> usize {
         self.marks.iter().find(|mark| mark.changes >= changes).or(self.marks.last()).map_or(0, |mark| mark.step)
     }
@@ -263,14 +259,14 @@ impl Recorded {
 struct Model {
     state: State,
     digests: Vec<Digest>,
-    /// When each write was issued.
+    /// The time when each write was issued.
     times: Vec<Duration>,
     promised: u64,
     marks: Vec<Mark>,
     step: usize,
-    meanwhile: u64,
+    interleaved: u64,
     misread: Option<Misread>,
-    /// Why nothing more may be written.
+    /// The reason why nothing more may be written.
     ended: Option<Error>,
 }
 
@@ -283,7 +279,7 @@ impl Model {
         self.promised = self.promised.max(seq);
     }
 
-    /// When the oldest write was issued that is not promised.
+    /// The time when the oldest unpromised write was issued.
     fn oldest(&self) -> Option<Duration> {
         self.times.get(usize::try_from(self.promised).expect("few writes")).copied()
     }
@@ -296,16 +292,15 @@ impl Model {
 
 /// Runs the steps on a healthy disk.
 pub(super) fn record(seed: u64, steps: &[Step]) -> Recorded {
-    run(steps, &SimDisk::new(&Image::new(), seed), |error| panic!("a healthy disk: {error}"))
+    run(steps, &SimDisk::new(&Image::new(), seed), |error| panic!("an error on a healthy disk: {error}"))
 }
 
-/// Runs the steps on `disk`, as a process that is told of errors and goes on as long as the store
-/// lets it, and then dies.
+/// Runs the steps on `disk`, as a process that sees errors, continues as long as the store allows it, and then dies.
 pub(super) fn run(steps: &[Step], disk: &SimDisk, mut on_error: impl FnMut(&Error)) -> Recorded {
     let state = State::default();
     let digests = vec![state.digest()];
     let (times, marks) = (Vec::new(), Vec::new());
-    let model = Model { state, digests, times, promised: 0, marks, step: 0, meanwhile: 0, misread: None, ended: None };
+    let model = Model { state, digests, times, promised: 0, marks, step: 0, interleaved: 0, misread: None, ended: None };
     let client = Client { disk: disk.clone(), model: Arc::new(Mutex::new(model)) };
     let seam = Interleaved::new(disk);
     let mut process = Process { client, seam, engine: None, batch_size: 1, snapshot_on_close: false, keep: Keep::InMemory };
@@ -318,17 +313,18 @@ pub(super) fn run(steps: &[Step], disk: &SimDisk, mut on_error: impl FnMut(&Erro
         if failed_by.is_none() && disk.has_failed() {
             failed_by = Some(disk.changes());
         }
-        // Both may have failed, and differently: a write that is in doubt ends the process, whatever the step says.
+        // Both may have failed, with different errors. A write in doubt ends the process, independent of the step's
+        // result.
         let errors = [done.err(), ended];
         errors.iter().flatten().for_each(&mut on_error);
         if errors.iter().flatten().any(|error| matches!(error, Error::Poisoned { .. })) {
             break;
         }
     }
-    let trace = disk.trace(); // before the engine is dropped, which would still write
+    let trace = disk.trace(); // taken before the engine is dropped, because that writes too
     let mut model = process.client.model();
     let (marks, digests) = (std::mem::take(&mut model.marks), std::mem::take(&mut model.digests));
-    Recorded { trace, marks, digests, failed_by, meanwhile: model.meanwhile, misread: model.misread.take() }
+    Recorded { trace, marks, digests, failed_by, interleaved: model.interleaved, misread: model.misread.take() }
 }
 
 struct Process {
@@ -372,8 +368,8 @@ impl Process {
         let (mut operation, mut looks_behind_fault) = (0, 0);
         let visit = move || {
             while others.front().is_some_and(|(at, _)| *at <= operation) && !others_engine.would_wait() {
-                let (_, write) = others.pop_front().expect("it was looked at");
-                other.meanwhile(&others_engine, &write);
+                let (_, write) = others.pop_front().expect("`front` returned it");
+                other.interleaved_write(&others_engine, &write);
             }
             looks_behind_fault += usize::from(other.disk.has_failed());
             if looks_behind_fault <= LOOKS_BEHIND_FAULT {
@@ -385,7 +381,7 @@ impl Process {
     }
 }
 
-/// Somebody who uses the store.
+/// A user of the store.
 #[derive(Clone)]
 struct Client {
     disk: SimDisk,
@@ -398,14 +394,14 @@ impl Client {
     }
 
     /// A write in the middle of another call.
-    fn meanwhile(&self, engine: &Engine, write: &Step) {
+    fn interleaved_write(&self, engine: &Engine, write: &Step) {
         if self.model().ended.is_some() {
             return;
         }
         self.model().mark(&self.disk);
         let done = self.call(engine, write);
         let mut model = self.model();
-        model.meanwhile += 1;
+        model.interleaved += 1;
         model.ended = done.err();
         model.mark(&self.disk);
     }
@@ -423,7 +419,7 @@ impl Client {
             Ok(seen) => {
                 let len = |value: Option<&[u8]>| value.map_or("nothing".into(), |value| format!("{} B", value.len()));
                 let (seen, written) = (len(seen.as_deref()), len(model.state.get(&key).map(|value| &**value)));
-                format!("a reader sees {seen} under k{}, of which {written} was written last", number % KEYS)
+                format!("a reader sees {seen} under k{}, but {written} was written last", number % KEYS)
             }
             Err(_) if self.disk.has_failed() => return,
             Err(error) => format!("k{} cannot be read: {error}", number % KEYS),
@@ -438,7 +434,7 @@ impl Client {
             Step::Put(key, value) => self.write(vec![Op::put(key, value)], || engine.put(key, value)),
             Step::Delete(key) if engine.get(key)?.is_none() => Ok(()),
             Step::Delete(key) => {
-                self.write(vec![Op::delete(key)], || engine.delete(key).map(|ack| ack.expect("it was there a moment ago")))
+                self.write(vec![Op::delete(key)], || engine.delete(key).map(|ack| ack.expect("the key existed before the call")))
             }
             Step::Batch(ops) => self.write(ops.clone(), || engine.write(Batch { ops: ops.clone() })),
             Step::Flush => engine.flush().map(|_| self.model().promise(before)),
@@ -449,7 +445,7 @@ impl Client {
                 self.wait(engine, *by);
                 Ok(())
             }
-            Step::With(..) => unreachable!("the steps in it are called"),
+            Step::With(..) => unreachable!("`with_others` calls its steps"),
         };
         let stats = engine.stats();
         let mut model = self.model();
@@ -461,8 +457,8 @@ impl Client {
         done
     }
 
-    /// One write: issued, then carried out by `call`. A refusal takes it back; after a failed sync
-    /// it stays, in doubt.
+    /// One write: it is issued, and `call` carries it out. A refusal takes it back. After a failed sync it stays, in
+    /// doubt.
     fn write(&self, ops: Vec<Op>, call: impl FnOnce() -> Result<Ack>) -> Result<()> {
         let mut model = self.model();
         let before = model.state.clone();
@@ -494,23 +490,23 @@ impl Client {
         }
     }
 
-    /// Time passes, and the flusher has its turn. What is due then is promised.
+    /// Time passes, and the flusher has its turn. Then all writes that are due are promised.
     fn wait(&self, engine: &Engine, by: Duration) {
         self.disk.advance(by);
         let (issued, now) = (self.model().issued(), self.disk.now());
         let is_due = self.model().oldest().is_some_and(|oldest| now - oldest >= FLUSH_INTERVAL);
         let next_turn = engine.flusher_turn();
         if self.disk.has_failed() {
-            return; // then it says nothing
+            return; // then the flusher promises nothing
         }
         let mut model = self.model();
         model.promise(if is_due { issued } else { 0 });
         model.promise(engine.stats().durable);
         if let Some(oldest) = model.oldest() {
-            let left = next_turn.expect("a write is pending, and the flusher sleeps without end");
+            let left = next_turn.expect("a write is pending, so the flusher must wake up again");
             assert!(
                 now + left <= oldest + FLUSH_INTERVAL,
-                "the flusher sleeps {left:?} at {now:?}, and {oldest:?} is the oldest"
+                "at {now:?} the flusher sleeps for {left:?}, but the oldest write is from {oldest:?}"
             );
         }
     }

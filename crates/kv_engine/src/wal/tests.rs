@@ -3,7 +3,7 @@
 use super::*;
 use crate::MAX_SEQ;
 use crate::disk::OsDisk;
-use crate::disk::sim::{Change, Cut, Fate, Image, Rest, SimDisk, World};
+use crate::disk::sim::{Change, Fate, Image, PowerCut, Rest, SimDisk, World};
 use crate::error::Error;
 
 const ID: StoreId = StoreId(*b"sixteen bytes id");
@@ -200,14 +200,14 @@ fn a_refused_write_leaves_no_byte_and_a_new_chain_begins() {
 
 /// All power cuts of this world: the fates of the units that are not durable, the length, and the bytes that holes
 /// show.
-fn cuts(world: &World) -> Vec<Cut> {
+fn cuts(world: &World) -> Vec<PowerCut> {
     let fates = [Fate::Kept, Fate::Lost, Fate::Torn(20), Fate::Stale(0), Fate::Stale(1), Fate::Stale(2)];
     let mut all = vec![Vec::new()];
     for _ in 0..world.units() {
         all = all.into_iter().flat_map(|some: Vec<Fate>| fates.map(|fate| [some.clone(), vec![fate]].concat())).collect();
     }
     let rests = (0..4).flat_map(|length| (0..4).map(move |hole| Rest { length, hole }));
-    let each = rests.flat_map(|rest| all.iter().map(move |fates| Cut { fates: fates.clone(), rests: vec![rest] }));
+    let each = rests.flat_map(|rest| all.iter().map(move |fates| PowerCut { fates: fates.clone(), rests: vec![rest] }));
     each.collect()
 }
 

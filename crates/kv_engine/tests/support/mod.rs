@@ -1,12 +1,11 @@
-//! What the tests of the library share: a store in a directory of its own, and a disk that fails
-//! where a test wants it to.
+//! Shared parts of the library's tests: a store in a directory of its own, and a disk that fails on request.
 #![allow(dead_code, unused_imports, clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod random;
 mod wrapped;
 
 pub use random::Random;
-pub use wrapped::{Otherwise, Wrapped};
+pub use wrapped::{Overrides, Wrapped};
 
 use kv_engine::disk::{Disk, File, FileId, Lock, Named, OsDisk};
 use kv_engine::{Engine, Options};
@@ -31,12 +30,13 @@ impl Place {
         Place { dir, wal, snapshot }
     }
 
-    /// Options without the background flush, so that a test alone decides when a sync happens.
+    /// Options without the background flush, so that the test alone decides when a sync happens.
     pub fn options(&self) -> Options {
         Options::new(&self.wal, &self.snapshot).flush_interval(Duration::ZERO)
     }
 
-    /// In memory where there is such a file system, for what a process that dies leaves: no sync matters then.
+    /// A place in memory, if the machine has a file system there. For tests in which a process dies: syncs do not
+    /// matter there.
     pub fn in_memory() -> Place {
         let dir = tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap());
         let (wal, snapshot) = (dir.path().join("kv.wal"), dir.path().join("kv.snapshot"));
@@ -47,7 +47,7 @@ impl Place {
         self.options().open().unwrap()
     }
 
-    /// Whether a scratch file is there.
+    /// Whether a scratch file exists.
     pub fn has_scratch(&self) -> bool {
         let mut names = std::fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
         names.any(|name| name.to_str().unwrap().contains(".tmp"))
@@ -65,13 +65,13 @@ pub fn contents(engine: &Engine) -> BTreeMap<Vec<u8>, Vec<u8>> {
     engine.scan("").map(|entry| entry.unwrap()).map(|(key, value)| (key, value.to_vec())).collect()
 }
 
-/// Leaves the store as SIGKILL would: nothing is flushed, but the lock ends.
+/// Leaves the store as SIGKILL would: nothing is flushed, but the lock is released.
 pub fn kill(engine: Engine, disk: &FaultyDisk) {
     disk.kill();
     drop(engine);
 }
 
-/// What a plan can make fail.
+/// A call that a plan can make fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     Size,
@@ -83,12 +83,12 @@ pub enum Call {
     Rename,
     SyncDir,
     Remove,
-    /// Of the file itself.
+    /// The lock of the file itself.
     Lock,
 }
 
-/// Once `after` calls of this kind on files whose name ends in `suffix` have passed, `times` of
-/// them fail with `errno` (a write also takes `short` bytes first).
+/// The first `after` calls of this kind on files whose name ends in `suffix` succeed. The next `times` calls fail with
+/// `errno`. A failing write first writes `short` bytes.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub call: Call,
@@ -120,29 +120,29 @@ impl Plan {
 pub const ENOSPC: i32 = 28;
 pub const EIO: i32 = 5;
 pub const EDQUOT: i32 = 122;
-/// Not an error of the system: the call panics.
+/// Instead of returning an error, the call panics.
 pub const PANIC: i32 = -1;
 
 #[derive(Debug, Default)]
 struct Faults {
     plans: Vec<Plan>,
     killed: bool,
-    /// Writes and syncs of the log since they were last taken, with the bytes of each write.
+    /// Writes and syncs of the log since the last [`FaultyDisk::take_log_calls`], with the bytes of each write.
     log_calls: Vec<(Call, u64)>,
     /// All calls that change something, with the name of the file.
     changes: Vec<(Call, String)>,
     /// The process dies before the change with this number.
     die_at: Option<usize>,
-    /// Bytes that were read, by file.
+    /// Bytes read so far, by file.
     read: BTreeMap<PathBuf, u64>,
-    /// When set, the random numbers are 1, 2, 3 … times this.
+    /// If set, the random numbers are the multiples of this number.
     entropy: Option<(u64, u64)>,
 }
 
-/// The name without the random part that a scratch file has.
+/// The file name, without the random part of a scratch file.
 fn plain(path: &Path) -> String {
     let name = path.to_str().unwrap();
-    name.split_once(".tmp-").map_or(name.to_string(), |(named_later, _)| format!("{named_later}.tmp"))
+    name.split_once(".tmp-").map_or(name.to_string(), |(name, _)| format!("{name}.tmp"))
 }
 
 /// The real disk, with faults.
@@ -152,7 +152,7 @@ pub struct FaultyDisk {
 }
 
 impl FaultyDisk {
-    /// A disk whose random numbers are known, so that the bytes of the files are.
+    /// A disk with known random numbers, so that the bytes of its files are known too.
     pub fn with_known_entropy(step: u64) -> FaultyDisk {
         let disk = FaultyDisk::default();
         disk.faults.lock().unwrap().entropy = Some((step, 0));
@@ -163,7 +163,7 @@ impl FaultyDisk {
         self.faults.lock().unwrap().plans.push(plan);
     }
 
-    /// Whether a plan has made all fail that it was to.
+    /// Whether a plan has failed as often as it was to.
     pub fn is_spent(&self) -> bool {
         self.faults.lock().unwrap().plans.iter().any(|plan| plan.times == 0)
     }
@@ -176,7 +176,7 @@ impl FaultyDisk {
         self.faults.lock().unwrap().killed = true;
     }
 
-    /// From the change with this number on, nothing happens any more, as after SIGKILL.
+    /// Nothing happens from the change with this number on, as after SIGKILL.
     pub fn die_at(&self, change: usize) {
         self.faults.lock().unwrap().die_at = Some(change);
     }
@@ -185,7 +185,7 @@ impl FaultyDisk {
         self.faults.lock().unwrap().killed
     }
 
-    /// All changes so far: the call and the name of the file, in order.
+    /// All changes so far, in order: the call and the name of the file.
     pub fn changes(&self) -> Vec<(Call, String)> {
         self.faults.lock().unwrap().changes.clone()
     }
@@ -199,13 +199,13 @@ impl FaultyDisk {
         std::mem::take(&mut self.faults.lock().unwrap().log_calls)
     }
 
-    /// Bytes read so far of the file whose name ends like this.
+    /// Bytes read so far from the file whose name ends in this suffix.
     pub fn bytes_read(&self, suffix: &str) -> u64 {
         let faults = self.faults.lock().unwrap();
         faults.read.iter().filter(|(path, _)| path.to_str().unwrap().ends_with(suffix)).map(|(_, bytes)| bytes).sum()
     }
 
-    /// How many bytes a write may take first, and the error; or nothing.
+    /// The number of bytes that a write does first and the error, if the plan makes this call fail.
     fn fault(&self, call: Call, path: &Path, bytes: u64) -> Option<(usize, io::Error)> {
         let name = plain(path);
         let mut faults = self.faults.lock().unwrap();
@@ -261,7 +261,7 @@ impl Disk for FaultyDisk {
         if named_later.len() < path.to_str().unwrap().len()
             && let Some((_, calls)) = &mut self.faults.lock().unwrap().entropy
         {
-            *calls -= 1; // it was drawn for the name of a scratch file: that is in no file
+            *calls -= 1; // the number was for the name of a scratch file, which no file contains
         }
         Ok(self.wrap(Path::new(named_later), OsDisk.create_new(path)?))
     }
@@ -319,7 +319,7 @@ impl File for FaultyFile {
             None => self.file.write_at(offset, bytes),
             Some((0, error)) => Err(error),
             Some((short, _)) => {
-                // What a full disk does: a part is taken, and the next call says why no more is.
+                // Like a full disk: a part is written, and the next call returns the reason.
                 self.disk.faults.lock().unwrap().plans.iter_mut().for_each(|plan| plan.short = 0);
                 self.file.write_at(offset, &bytes[..short.min(bytes.len())])
             }
@@ -333,7 +333,7 @@ impl File for FaultyFile {
         self.disk.check(Call::Sync, &self.path)?;
         self.file.sync()
     }
-    /// There is none: whoever is killed here has the file still open.
+    /// Not needed: the process under test still has the file open when it is killed.
     fn try_lock(&self) -> io::Result<()> {
         self.disk.check(Call::Lock, &self.path)
     }

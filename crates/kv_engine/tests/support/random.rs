@@ -1,9 +1,9 @@
-//! Numbers that look random and are the same in every run (xorshift64*, Vigna 2016).
+//! Pseudorandom numbers that are the same in every run (xorshift64*, Vigna 2016).
 
 pub struct Random(pub u64);
 
 impl Random {
-    /// The lowest bits are not the best ones.
+    /// The lowest bits are less random, so they are not used.
     pub fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;

@@ -1,12 +1,12 @@
-//! A file that does as another one does, but for what a test or a benchmark wants otherwise.
+//! A file that forwards every call to another one, except the calls that a test or benchmark replaces.
 
 use kv_engine::disk::{File, FileId};
 use std::fmt::Debug;
 use std::io;
 use std::sync::Arc;
 
-/// What is otherwise.
-pub trait Otherwise: Debug + Send + Sync {
+/// The replaced calls.
+pub trait Overrides: Debug + Send + Sync {
     fn sync(&self, file: &dyn File) -> io::Result<()>;
     fn drop_cache(&self, file: &dyn File) {
         file.drop_cache();
@@ -16,7 +16,7 @@ pub trait Otherwise: Debug + Send + Sync {
 #[derive(Debug)]
 pub struct Wrapped<O>(pub Arc<dyn File>, pub O);
 
-impl<O: Otherwise> File for Wrapped<O> {
+impl<O: Overrides> File for Wrapped<O> {
     fn id(&self) -> Option<FileId> {
         self.0.id()
     }

@@ -1,4 +1,4 @@
-//! A checkpoint beside a writer of durable puts: how long the writer is held up, and how fast the state is written.
+//! A checkpoint next to a writer of durable puts: how long the writer is delayed, and how fast the state is written.
 
 use super::{Figures, Task, quiet_disk};
 use crate::stores::{Setup, Store, Sync};
@@ -40,8 +40,8 @@ pub(super) fn beside_writer(task: &Task<'_>) -> Result<Figures> {
     ])
 }
 
-/// The longest of the puts that a thread makes while `meanwhile` runs.
-fn longest_put(store: &dyn Store, keys: u64, meanwhile: impl FnOnce()) -> Result<Duration> {
+/// The longest put of a thread while `work` runs.
+fn longest_put(store: &dyn Store, keys: u64, work: impl FnOnce()) -> Result<Duration> {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| -> Result<Duration> {
@@ -56,13 +56,13 @@ fn longest_put(store: &dyn Store, keys: u64, meanwhile: impl FnOnce()) -> Result
             }
             Ok(longest)
         });
-        meanwhile();
+        work();
         stop.store(true, Ordering::Relaxed);
         writer.join().expect("no panic")
     })
 }
 
-/// A new file of as many bytes as the state has, written in large pieces and synced.
+/// The speed of a new file with as many bytes as the state, written in large pieces and synced.
 fn sequential_mb_per_second(task: &Task<'_>) -> Result<f64> {
     let pieces = (task.count(KEYS) as usize * 116).div_ceil(PIECE_BYTES);
     let piece = vec![b'v'; PIECE_BYTES];

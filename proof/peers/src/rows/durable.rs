@@ -1,4 +1,4 @@
-//! Not a row of figures: whether each durable put comes with a sync of its own, as strace sees it.
+//! Not a row of figures: checks with strace that each durable put comes with a sync of its own.
 
 use super::{Figures, Task};
 use crate::stores::{Kind, Setup, Sync};
@@ -12,7 +12,7 @@ const FEW: u64 = 50;
 const MORE: u64 = 150;
 const CALLS: &str = "trace=fsync,fdatasync,msync,pwritev2,openat,write,pwrite64,writev,pwritev";
 
-/// What the traced process does.
+/// The work of the traced process.
 pub(crate) fn put(task: &Task<'_>, puts: u64) -> Result<Figures> {
     let store = task.open(&Setup::new(Sync::Every(1)))?;
     let mut writer = store.writer()?;
@@ -22,7 +22,7 @@ pub(crate) fn put(task: &Task<'_>, puts: u64) -> Result<Figures> {
     Ok(Vec::new())
 }
 
-/// Prints, for each store, how many syncs came with a hundred durable puts. Returns whether all had enough.
+/// Prints how many syncs each store made for a hundred durable puts. Returns whether all stores made enough.
 pub(crate) fn check(kinds: &[&Kind], dir: &Path) -> Result<bool> {
     let mut all = true;
     for kind in kinds {
@@ -50,8 +50,8 @@ fn traced(kind: &Kind, dir: &Path, puts: u64) -> Result<u64> {
     Ok(syncs(&String::from_utf8_lossy(&std::fs::read(&trace)?)))
 }
 
-/// Calls that end with something durable: syncs, and writes to files that were opened for that. Files are told
-/// apart by number and path, `4</tmp/file`: one may be open twice, in different ways.
+/// Counts the calls that make something durable: syncs, and writes to files that were opened for that. A file is
+/// identified by descriptor and path (`4</tmp/file`), because it may be open twice in different ways.
 fn syncs(trace: &str) -> u64 {
     let mut durable_files = HashSet::new();
     let mut syncs = 0;

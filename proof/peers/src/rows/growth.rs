@@ -1,5 +1,5 @@
-//! Whether an operation costs more where there are more keys. The same few keys are used at each size, so that
-//! they are in the processor's caches; then any key, which shows what the caches are worth.
+//! Whether an operation costs more if there are more keys. At each size the same few keys are used first, so that they
+//! are in the processor's caches. Then any key is used, which shows the effect of the caches.
 
 use super::{Figures, Metric, Task, less};
 use crate::stores::{FLOOR, Setup, Store, Sync};
@@ -40,19 +40,19 @@ pub(super) const METRICS: &[Metric] = &[
 
 pub(super) fn all_sizes(task: &Task<'_>) -> Result<Figures> {
     let sizes = if task.quick { &SIZES[..3] } else { &SIZES[..] };
-    // The floor has nothing but its log.
+    // The floor has only its log.
     let setup = Setup { worn_in: false, log_only: task.kind.name == FLOOR, ..Setup::new(Sync::Never) };
     let mut store = task.open(&setup)?;
     let mut figures = Vec::new();
     let mut from = 0;
     for (which, &keys) in sizes.iter().enumerate() {
         store.fill(from..keys)?;
-        store.settle()?; // nothing goes on in the background
+        store.settle()?; // so that no background work is running
         from = keys;
         figures.push((PUT[which], put_ns(&*store, keys)?));
         figures.push((GET[which], get_ns(&*store, keys, FEW)?));
         figures.push((ANY[which], get_ns(&*store, keys, keys)?));
-        store.settle()?; // what the puts have left in the log is not the point
+        store.settle()?; // the log of the puts is not part of the measurement
         store.close()?;
         let began = Instant::now();
         store = task.open(&setup)?;
@@ -64,7 +64,7 @@ pub(super) fn all_sizes(task: &Task<'_>) -> Result<Figures> {
     Ok(grows.into_iter().chain(figures).collect())
 }
 
-/// The `i`-th of `among` keys that are spread over all `keys`.
+/// The `i`-th of `among` keys, spread over all `keys`.
 fn number(i: u64, among: u64, keys: u64) -> u64 {
     scattered(i, 0, among) * (keys / among)
 }
@@ -74,7 +74,7 @@ fn put_ns(store: &dyn Store, keys: u64) -> Result<f64> {
     let mut began = Instant::now();
     for i in 0..PUTS + FEW {
         if i == FEW {
-            began = Instant::now(); // each has been used once
+            began = Instant::now(); // each key was used once
         }
         let n = number(i, FEW, keys);
         writer.put(&key(n), &value(n))?;

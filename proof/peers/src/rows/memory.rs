@@ -1,5 +1,5 @@
-//! What an entry costs in memory: how much larger the process is with a million of them, when what the store does in the background has
-//! come to an end, and how large it was at the most.
+//! The memory of an entry: how much larger the process is with a million entries once background work has ended, and
+//! how large it was at most.
 
 use super::{Figures, Task};
 use crate::stores::{Setup, Sync};
@@ -28,7 +28,7 @@ pub(super) fn filled(task: &Task<'_>) -> Result<Figures> {
     ])
 }
 
-/// Until the process takes no processor time any more, 10 s at the most.
+/// Waits until the process uses no processor time, at most 10 s.
 fn wait_for_idleness() -> Result<()> {
     let spent = || -> Result<String> {
         let stat = std::fs::read_to_string("/proc/self/stat")?;
@@ -47,10 +47,10 @@ fn wait_for_idleness() -> Result<()> {
     Ok(())
 }
 
-/// In bytes.
+/// Sizes in bytes.
 struct Memory {
     anonymous: u64,
-    /// With mapped files.
+    /// Including mapped files.
     resident: u64,
     peak: u64,
 }

@@ -1,4 +1,4 @@
-//! Two threads, each of which puts and gets by turns.
+//! Two threads. Each of them alternates between puts and gets.
 
 use super::{Figures, Task, quiet_disk};
 use crate::stores::{Reads, Setup, Store, Sync};
@@ -11,7 +11,7 @@ const KEYS: u64 = 1_000_000;
 const OPS: u64 = 1_000_000;
 const LONGEST: Duration = Duration::from_secs(2);
 const THREADS: u64 = 2;
-/// Between two looks at the clock.
+/// The number of operations between two readings of the clock.
 const STEP: u64 = 100;
 
 pub(super) fn no_sync(task: &Task<'_>) -> Result<Figures> {
@@ -50,7 +50,7 @@ fn mixed(task: &Task<'_>, sync: Sync) -> Result<Figures> {
 
 fn by_turns(store: &dyn Store, ready: &Barrier, thread: u64, keys: u64, each: u64) -> Result<u64> {
     let both = store.writer().and_then(|writer| Ok((writer, store.reader()?)));
-    ready.wait(); // also after an error: the other counts on it
+    ready.wait(); // also after an error, because the other thread waits for it
     let (mut writer, mut reader) = both?;
     let limit = Limit::new(each, LONGEST);
     let mut done = 0;

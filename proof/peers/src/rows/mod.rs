@@ -1,7 +1,7 @@
-//! The rows: what is measured, in which units, and what is asked of it.
+//! The rows: what each of them measures, in which units, and its goals.
 //!
-//! A row runs in one or two processes of its own for each store and round: nothing that a store leaves behind,
-//! in memory or as a thread, is there when the next one runs.
+//! For each store and round, a row runs in one or two processes of its own. So nothing that a store leaves behind, in
+//! memory or as a thread, affects the next one.
 
 mod checkpoint;
 pub(crate) mod durable;
@@ -11,18 +11,21 @@ mod mixed;
 mod put;
 mod read;
 mod reopen;
+mod table;
 
-use crate::stores::{ENGINE, FLOOR, FLOOR_FROM_DISK, Kind, NO_STORES, PLAIN, Setup, Store};
+pub(crate) use table::ROWS;
+
+use crate::stores::{Kind, NO_STORES, Setup, Store};
 use anyhow::Result;
 use std::path::Path;
 use std::time::Duration;
 
-/// What one process is to do.
+/// The task of one process.
 pub(crate) struct Task<'a> {
     pub(crate) kind: &'a Kind,
-    /// Empty, on the disk to be measured.
+    /// An empty directory on the disk to measure.
     pub(crate) dir: &'a Path,
-    /// For a look only: less of everything.
+    /// Less of everything, for a quick look.
     pub(crate) quick: bool,
 }
 
@@ -31,7 +34,7 @@ impl Task<'_> {
         (self.kind.open)(self.dir, setup)
     }
 
-    /// A count, or a twentieth of it.
+    /// The count, or a twentieth of it.
     fn count(&self, full: u64) -> u64 {
         if self.quick { (full / 20).max(64) } else { full }
     }
@@ -41,10 +44,10 @@ impl Task<'_> {
     }
 }
 
-/// Names and values of what a process measured.
+/// The names and values that a process measured.
 pub(crate) type Figures = Vec<(&'static str, f64)>;
 
-/// Makes everything that was written before durable, so that it is not in the way of what is measured.
+/// Makes all earlier writes durable, so that they do not disturb the measurement.
 fn quiet_disk() {
     rustix::fs::sync();
 }
@@ -54,13 +57,14 @@ pub(crate) type Run = fn(&Task<'_>) -> Result<Figures>;
 pub(crate) enum Steps {
     /// Everything in one process.
     One(Run),
-    /// The first, once for each store, leaves files; the second, in each round, opens a copy of them.
+    /// The first function runs once for each store and leaves files. The second runs in each round and opens a copy of
+    /// them.
     FillThenCopies(Run, Run),
-    /// The second opens the files themselves, and leaves them as they were.
+    /// The second function opens the files themselves and leaves them unchanged.
     FillThenSame(Run, Run),
 }
 
-/// What a figure is.
+/// The name and unit of a figure.
 #[derive(Clone, Copy)]
 pub(crate) struct Metric {
     pub(crate) name: &'static str,
@@ -82,20 +86,20 @@ const fn less(name: &'static str, unit: &'static str) -> Metric {
     Metric { name, unit, better: Better::Less }
 }
 
-/// What is asked of this store.
+/// A goal for this store.
 pub(crate) struct Goal {
     pub(crate) metric: &'static str,
-    pub(crate) asked: Asked,
+    pub(crate) target: Target,
 }
 
-pub(crate) enum Asked {
-    /// At least, or where less is better at most, so many times the floor's figure.
+pub(crate) enum Target {
+    /// At least this multiple of the floor's figure; at most, if less is better.
     OfFloor(f64),
-    /// So many times better than the best other store.
+    /// This many times better than the best other store.
     TimesBest(f64),
-    /// So many times better than the best of these.
+    /// This many times better than the best of these stores.
     TimesBestOf(f64, &'static [&'static str]),
-    /// At least, or at most, this much.
+    /// At least this value; at most, if less is better.
     Absolute(f64),
 }
 
@@ -103,12 +107,12 @@ pub(crate) struct Row {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
     pub(crate) steps: Steps,
-    /// The first one ranks the stores.
+    /// The first metric ranks the stores.
     pub(crate) metrics: &'static [Metric],
     pub(crate) goals: &'static [Goal],
-    /// Which stores have something to show here; all when empty.
+    /// The stores that can run this row. Empty: all.
     pub(crate) only: &'static [&'static str],
-    /// What is shown here although it is no store.
+    /// Shown in this row although it is not a store.
     pub(crate) also: &'static [&'static str],
 }
 
@@ -118,195 +122,6 @@ impl Row {
     }
 }
 
-const fn goal(metric: &'static str, asked: Asked) -> Goal {
-    Goal { metric, asked }
+const fn goal(metric: &'static str, target: Target) -> Goal {
+    Goal { metric, target }
 }
-
-use Asked::{Absolute, OfFloor, TimesBest, TimesBestOf};
-use Steps::{FillThenCopies, FillThenSame, One};
-
-/// Those that read a log when they are opened.
-const REPLAYING: &[&str] = &["fjall", "raft-engine", "rocksdb", "rocksdb-recycled"];
-
-const OPS: Metric = more("ops", "/s");
-const P50: Metric = less("p50", "µs");
-const P99: Metric = less("p99", "µs");
-const P999: Metric = less("p99.9", "µs");
-const LATENCIES: &[Metric] = &[OPS, P50, P99, P999];
-
-pub(crate) const ROWS: &[Row] = &[
-    Row {
-        name: "put-1",
-        about: "durable put, 1 thread",
-        steps: One(put::sync_1),
-        metrics: &[OPS, P50, P99, P999, less("written", "B/put")],
-        goals: &[goal("ops", OfFloor(1.0)), goal("ops", TimesBest(1.0)), goal("ops", TimesBestOf(1.4, &[PLAIN]))],
-        only: &[],
-        also: &[FLOOR, PLAIN],
-    },
-    Row {
-        name: "put-5",
-        about: "put, sync every 5, 1 thread",
-        steps: One(put::sync_5),
-        metrics: &[OPS],
-        goals: &[goal("ops", OfFloor(1.0)), goal("ops", TimesBest(1.0)), goal("ops", TimesBestOf(1.4, &[PLAIN]))],
-        only: &[],
-        also: &[FLOOR, PLAIN],
-    },
-    Row {
-        name: "put-100",
-        about: "put, sync every 100, 1 thread",
-        steps: One(put::sync_100),
-        metrics: &[OPS],
-        goals: &[goal("ops", OfFloor(0.8))],
-        only: &[],
-        also: &[FLOOR],
-    },
-    Row {
-        name: "put-1000",
-        about: "put, sync every 1000, 1 thread",
-        steps: One(put::sync_1000),
-        metrics: &[OPS],
-        goals: &[goal("ops", OfFloor(0.6))],
-        only: &[],
-        also: &[FLOOR],
-    },
-    Row {
-        name: "put-nosync",
-        about: "put without sync, 1 thread",
-        steps: One(put::no_sync),
-        metrics: &[OPS],
-        goals: &[goal("ops", TimesBest(4.0))],
-        only: &[],
-        also: &[FLOOR],
-    },
-    Row {
-        name: "put-2-threads",
-        about: "durable put, 2 threads",
-        steps: One(put::threads_2),
-        metrics: LATENCIES,
-        goals: &[goal("ops", OfFloor(0.9)), goal("ops", TimesBest(1.5))],
-        only: &[],
-        also: &[FLOOR],
-    },
-    Row {
-        name: "put-8-threads",
-        about: "durable put, 8 threads",
-        steps: One(put::threads_8),
-        metrics: LATENCIES,
-        goals: &[goal("ops", OfFloor(0.9)), goal("ops", TimesBest(1.5))],
-        only: &[],
-        also: &[FLOOR],
-    },
-    Row {
-        name: "put-64-threads",
-        about: "durable put, 64 threads",
-        steps: One(put::threads_64),
-        metrics: LATENCIES,
-        goals: &[
-            goal("ops", OfFloor(0.9)),
-            goal("ops", TimesBest(1.1)),
-            goal("p99.9", TimesBest(1.0)),
-            goal("p99.9", Absolute(2300.0)),
-        ],
-        only: &[],
-        also: &[FLOOR],
-    },
-    Row {
-        name: "get",
-        about: "get of random keys, 1,000,000 there; 1 thread, then 2",
-        steps: One(read::get),
-        metrics: &[OPS, more("ops-2-threads", "/s")],
-        goals: &[
-            goal("ops", OfFloor(0.6)),
-            goal("ops", TimesBest(6.0)),
-            goal("ops-2-threads", OfFloor(0.6)),
-            goal("ops-2-threads", TimesBest(6.0)),
-        ],
-        only: &[],
-        also: &[FLOOR],
-    },
-    Row {
-        name: "get-beside-writer",
-        about: "a reader alone, then beside a writer of durable puts",
-        steps: One(read::beside_writer),
-        metrics: &[less("slower", "×"), less("p99-alone", "µs"), less("p99-beside", "µs"), less("p99.9-beside", "µs")],
-        goals: &[goal("slower", Absolute(2.0))],
-        only: &[],
-        also: &[FLOOR],
-    },
-    Row {
-        name: "mixed-nosync",
-        about: "half put, half get, 2 threads, no sync",
-        steps: One(mixed::no_sync),
-        metrics: &[OPS],
-        goals: &[],
-        only: &[],
-        also: &[FLOOR],
-    },
-    Row {
-        name: "mixed-100",
-        about: "half put, half get, 2 threads, sync every 100",
-        steps: One(mixed::sync_100),
-        metrics: &[OPS],
-        goals: &[goal("ops", TimesBest(2.0))],
-        only: &[],
-        also: &[FLOOR],
-    },
-    Row {
-        name: "reopen-crash",
-        about: "reopening after SIGKILL, 1,000,000 puts in the log",
-        steps: FillThenCopies(reopen::fill_and_crash, reopen::open_crashed),
-        metrics: &[less("open", "ms"), less("first-get", "µs")],
-        goals: &[
-            goal("open", OfFloor(1.2)),
-            goal("open", TimesBestOf(1.0 / 1.2, &[FLOOR_FROM_DISK])),
-            goal("open", TimesBestOf(5.0, REPLAYING)),
-        ],
-        only: &[],
-        also: &[FLOOR, FLOOR_FROM_DISK],
-    },
-    Row {
-        name: "reopen-5m",
-        about: "reopening after an orderly end, 5,000,000 keys",
-        steps: FillThenSame(reopen::fill_and_close, reopen::open_closed),
-        metrics: &[less("open", "ms"), less("first-get", "µs")],
-        goals: &[goal("open", Absolute(10.0))],
-        only: &[ENGINE, "fjall", "lmdb", "raft-engine", "redb", "rocksdb", "sqlite"],
-        also: &[],
-    },
-    Row {
-        name: "checkpoint",
-        about: "a checkpoint of 1,000,000 keys beside a writer of durable puts",
-        steps: One(checkpoint::beside_writer),
-        metrics: &[
-            less("stall", "ms"),
-            less("stall-without", "ms"),
-            less("longer", "×"),
-            less("took", "ms"),
-            more("rate", "MB/s"),
-            more("of-disk", "×"),
-        ],
-        goals: &[goal("longer", Absolute(2.0)), goal("of-disk", Absolute(0.7))],
-        only: &[ENGINE, "fjall", "lmdb", "rocksdb", "sqlite"],
-        also: &[FLOOR],
-    },
-    Row {
-        name: "memory",
-        about: "memory for an entry of 116 bytes, 1,000,000 keys",
-        steps: One(memory::filled),
-        metrics: &[less("entry", "B"), less("entry-with-files", "B"), less("peak", "B")],
-        goals: &[goal("entry", Absolute(150.0))],
-        only: &[],
-        also: &[FLOOR],
-    },
-    Row {
-        name: "growth",
-        about: "the cost of an operation and of opening, 10^4 to 10^7 keys; the same few keys, then any",
-        steps: One(growth::all_sizes),
-        metrics: growth::METRICS,
-        goals: &[goal("put-grows", Absolute(1.5)), goal("get-grows", Absolute(1.5))],
-        only: &[ENGINE],
-        also: &[FLOOR],
-    },
-];

@@ -1,4 +1,4 @@
-//! Puts: one thread or many, with all that their durability costs.
+//! Puts, by one thread or many, with the full cost of their durability.
 
 use super::{Figures, Task, quiet_disk};
 use crate::stores::{Setup, Store, Sync};
@@ -11,10 +11,10 @@ use std::path::Path;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-/// So many different keys at most.
+/// The number of different keys.
 const KEYS: u64 = 1_000_000;
 const LONGEST: Duration = Duration::from_secs(2);
-/// Numbers of a thread of its own, before the others: to warm up.
+/// A number of operations before the measurement, to warm up.
 const WARM_UP: u64 = 1_000_000;
 
 pub(super) fn sync_1(task: &Task<'_>) -> Result<Figures> {
@@ -117,7 +117,7 @@ fn threads(task: &Task<'_>, threads: u64, count: u64) -> Result<Figures> {
 fn put_all(store: &dyn Store, ready: &Barrier, thread: u64, each: u64) -> Result<(u64, Histogram<u64>)> {
     let mut took = histogram();
     let writer = store.writer();
-    ready.wait(); // also after an error: the others count on it
+    ready.wait(); // also after an error, because the other threads wait for it
     let mut writer = writer?;
     let limit = Limit::new(each, LONGEST);
     let (mut last, mut done) = (Instant::now(), 0);
@@ -136,13 +136,13 @@ fn latencies(took: &Histogram<u64>) -> Figures {
     vec![("p50", quantile_us(took, 0.5)), ("p99", quantile_us(took, 0.99)), ("p99.9", quantile_us(took, 0.999))]
 }
 
-/// What the disk that holds `dir` has written, for whomever; for a directory in memory: nothing.
+/// The bytes that the disk of `dir` has written, by any process. 0 for a directory in memory.
 fn bytes_written(dir: &Path) -> Result<u64> {
     const SECTOR_BYTES: u64 = 512;
     const SECTORS_WRITTEN: usize = 6;
     let device = std::fs::metadata(dir)?.dev();
     let stat = format!("/sys/dev/block/{}:{}/stat", major(device), minor(device));
     let Ok(stat) = std::fs::read_to_string(stat) else { return Ok(0) };
-    let sectors: u64 = stat.split_whitespace().nth(SECTORS_WRITTEN).context("no such field")?.parse()?;
+    let sectors: u64 = stat.split_whitespace().nth(SECTORS_WRITTEN).context("a field is missing")?.parse()?;
     Ok(sectors * SECTOR_BYTES)
 }

@@ -1,4 +1,4 @@
-//! Gets: of random keys, and while somebody writes.
+//! Gets of random keys, alone and next to a writer.
 
 use super::{Figures, Task, quiet_disk};
 use crate::stores::{Reads, Setup, Store, Sync};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 const KEYS: u64 = 1_000_000;
 const GETS: u64 = 4_000_000;
 const LONGEST: Duration = Duration::from_secs(1);
-/// Between two looks at the clock.
+/// The number of gets between two readings of the clock.
 const STEP: u64 = 1024;
 
 pub(super) fn get(task: &Task<'_>) -> Result<Figures> {
@@ -21,7 +21,7 @@ pub(super) fn get(task: &Task<'_>) -> Result<Figures> {
     store.fill(0..keys)?;
     store.settle()?;
     quiet_disk();
-    get_all(&*store, 0, keys, task.count(GETS) / 4)?; // warm
+    get_all(&*store, 0, keys, task.count(GETS) / 4)?; // warms up the caches
     let one = get_all(&*store, 0, keys, task.count(GETS))?;
     let ready = Barrier::new(2);
     let two = std::thread::scope(|scope| -> Result<f64> {
@@ -41,7 +41,7 @@ pub(super) fn get(task: &Task<'_>) -> Result<Figures> {
     Ok(vec![("ops", one), ("ops-2-threads", two)])
 }
 
-/// Returns gets per second.
+/// Returns the gets per second.
 fn get_all(store: &dyn Store, thread: u64, keys: u64, gets: u64) -> Result<f64> {
     let mut reader = store.reader()?;
     let limit = Limit::new(gets, LONGEST);
@@ -65,7 +65,7 @@ pub(super) fn beside_writer(task: &Task<'_>) -> Result<Figures> {
     store.settle()?;
     quiet_disk();
     let time = task.time(Duration::from_secs(1));
-    timed_gets(&*store, keys, time / 4)?; // warm
+    timed_gets(&*store, keys, time / 4)?; // warms up the caches
     let alone = timed_gets(&*store, keys, time)?;
     let stop = AtomicBool::new(false);
     let beside = std::thread::scope(|scope| {

@@ -1,7 +1,7 @@
-//! Opening: after the process was killed with everything in the log, and after an orderly end.
+//! Opening a store: after its process was killed with everything in the log, and after a clean close.
 //!
-//! The files are in the page cache, as they are when a program has crashed and is started again; a store that
-//! does not trust that reads the disk.
+//! The files are in the page cache, like after the crash and restart of a program. A store that does not trust the
+//! cache reads the disk.
 
 use super::{Figures, Task, quiet_disk};
 use crate::stores::{Setup, Sync};
@@ -24,7 +24,7 @@ const CRASHED: Setup = Setup {
 
 const CLOSED: Setup = Setup { log_only: false, values_on_disk: true, ..CRASHED };
 
-/// Its process kills itself after this has returned.
+/// The process kills itself after this function has returned.
 pub(super) fn fill_and_crash(task: &Task<'_>) -> Result<Figures> {
     let store = task.open(&CRASHED)?;
     let mut writer = store.writer()?;

@@ -8,10 +8,10 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
-/// Puts to an atomic batch when filling.
+/// The number of puts in an atomic batch when filling.
 const FILL_BATCH: u64 = 1000;
 
-/// Blocks of the snapshot that are kept, where values stay in it.
+/// The blocks of the snapshot that are kept in memory, if values stay in it.
 const CACHE_BYTES: usize = 64 << 20;
 
 struct Peer {

@@ -1,4 +1,4 @@
-//! fjall: a log-structured merge tree. Its journal's file has its length from the start, but no blocks.
+//! fjall: a log-structured merge tree. The file of its journal has its full length from the start, but no blocks.
 
 use super::group::EveryNth;
 use super::{Reader, Setup, Store, Writer};
@@ -14,7 +14,7 @@ struct Peer {
     setup: Setup,
 }
 
-/// Above what any row writes, so that all of it stays in the journal.
+/// More than any row writes, so that everything stays in the journal.
 const LOG_ONLY_BYTES: u64 = 2 << 30;
 const CACHE_BYTES: u64 = 1 << 30;
 

@@ -1,9 +1,9 @@
-//! The floor: not a store, but what the disk and the caches allow without burning a core. A file whose blocks are
-//! there before they are written, one `pwrite` and one `fdatasync` for each group, and a hash map. It writes
-//! as many bytes for a put as this store does, but checks nothing, and cannot recover.
+//! The floor: not a store, but the limit that the disk and the caches set without busy waiting. It has a file whose
+//! blocks exist before they are written, one `pwrite` and one `fdatasync` for each group, and a hash map. For a put it
+//! writes as many bytes as this store, but it checks nothing and cannot recover.
 //!
-//! Threads share a sync: who comes first leads, and waits, half a sync at most, for as many as shared the last
-//! one; meanwhile and during the sync the others sleep, each until it is woken itself.
+//! Threads share a sync. The first one leads: it waits for as many threads as shared the last sync, at most half the
+//! time of a sync. The others sleep from then until the sync has ended. Each is woken by itself.
 
 use super::{Reader, Reads, Setup, Store, Sync, Writer};
 use crate::work::{KEY_BYTES, Key, VALUE_BYTES, Value, key, number, value};
@@ -19,14 +19,14 @@ use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-/// The head of a record: as many bytes as this store needs.
+/// The header of a record has as many bytes as this store needs.
 const HEAD_BYTES: usize = 42;
 const RECORD_BYTES: usize = HEAD_BYTES + KEY_BYTES + VALUE_BYTES;
-/// Where the file has no more blocks it is written from its beginning again, except where it is to be replayed.
+/// When the file has no more blocks, it is written from its beginning again, except if it is to be replayed.
 const FILE_BYTES: usize = 64 << 20;
 const PAGE_BYTES: usize = 4096;
 const PIECE_BYTES: usize = 1 << 20;
-/// Where readers and writers work at the same time.
+/// For rows in which readers and writers work at the same time.
 const SHARDS: usize = 64;
 const LONGEST_GATHERING: Duration = Duration::from_micros(50);
 
@@ -42,13 +42,13 @@ struct Floor {
 #[derive(Default)]
 struct Queue {
     buffer: Vec<u8>,
-    /// The memory of the buffer before.
+    /// The memory of the previous buffer.
     spare: Vec<u8>,
-    /// Where the buffer belongs.
+    /// The offset of the buffer in the file.
     at: u64,
     /// Puts since the last group was taken.
     puts: u64,
-    /// Who waits for the next sync; the first leads it.
+    /// The threads that wait for the next sync. The first one leads it.
     members: Vec<Arc<Member>>,
     syncing: bool,
     gathering: Option<Thread>,
@@ -64,7 +64,8 @@ pub(super) fn open(dir: &Path, setup: &Setup) -> Result<Box<dyn Store>> {
     open_from(dir, setup, false)
 }
 
-/// As a store must that does not believe what is in memory, after a sync that may have failed: the disk is read.
+/// Drops the page cache first. A store must read the disk if it does not trust the cache after a sync that may have
+/// failed.
 pub(super) fn open_from_disk(dir: &Path, setup: &Setup) -> Result<Box<dyn Store>> {
     open_from(dir, setup, true)
 }
@@ -82,7 +83,7 @@ fn open_from(dir: &Path, setup: &Setup, from_disk: bool) -> Result<Box<dyn Store
         }
         replay(&file, &mut shards)?;
     } else if setup.worn_in && !setup.log_only {
-        // Page by page: the kernel caches a large write in large pieces, and counts such a piece as written whole.
+        // Page by page: the kernel caches a large write in large pieces, and counts each piece as completely written.
         let zeros = [0; PAGE_BYTES];
         for at in (0..FILE_BYTES).step_by(PAGE_BYTES) {
             file.write_all_at(&zeros, at as u64)?;
@@ -93,7 +94,7 @@ fn open_from(dir: &Path, setup: &Setup, from_disk: bool) -> Result<Box<dyn Store
     Ok(Box::new(Floor { file, queue: Mutex::new(Queue { at, ..Queue::default() }), shards, setup: *setup }))
 }
 
-/// Reads, checks and inserts: what no recovery from a log can do without.
+/// Reads, checks and inserts: the least work of any recovery from a log.
 fn replay(mut file: &File, shards: &mut [RwLock<Map>]) -> Result<()> {
     let records = file.metadata()?.len() as usize / RECORD_BYTES;
     let shards_len = shards.len();
@@ -110,12 +111,12 @@ fn replay(mut file: &File, shards: &mut [RwLock<Map>]) -> Result<()> {
             }
         }
         for record in piece[..filled].chunks_exact(RECORD_BYTES) {
-            let (check, rest) = record.split_first_chunk().expect("a whole record");
+            let (check, rest) = record.split_first_chunk().expect("the record is whole");
             if *check != crc32fast::hash(rest).to_le_bytes() {
                 return Ok(());
             }
-            let key: Key = *record[HEAD_BYTES..].first_chunk().expect("a whole record");
-            let value: Value = *record.last_chunk().expect("a whole record");
+            let key: Key = *record[HEAD_BYTES..].first_chunk().expect("the record is whole");
+            let value: Value = *record.last_chunk().expect("the record is whole");
             let shard = shard(&key, shards.len());
             shards[shard].get_mut().expect("no panic").insert(key, value);
         }
@@ -140,7 +141,7 @@ impl Floor {
         Ok(self.file.write_all_at(bytes, at)?)
     }
 
-    /// Waits for a sync that covers what is in the buffer.
+    /// Waits for a sync that covers the buffer.
     fn commit(&self, mut queue: MutexGuard<'_, Queue>) -> Result<()> {
         let member = Arc::new(Member { done: AtomicBool::new(false), thread: std::thread::current() });
         let leads = queue.members.is_empty() && !queue.syncing;
@@ -265,7 +266,7 @@ impl Store for Floor {
         self.commit(self.queue())
     }
 
-    /// What a checkpoint cannot do without: all entries, written one after the other to a new file.
+    /// The least work of a checkpoint: all entries are written one after the other into a new file.
     fn checkpoint(&self, dir: &Path) -> Result<Option<u64>> {
         let file = File::create(dir.join("floor.snapshot"))?;
         let mut piece = Vec::with_capacity(PIECE_BYTES + RECORD_BYTES);

@@ -1,4 +1,4 @@
-//! Writers of stores in which n puts are one transaction, and those that ask for a sync with each n-th.
+//! Writers for stores in which n puts are one transaction, and for stores in which every n-th put requests a sync.
 
 use super::Sync;
 #[cfg(any(feature = "lmdb", feature = "redb", feature = "sqlite"))]
@@ -8,7 +8,7 @@ use {
     anyhow::Result,
 };
 
-/// Collects puts and commits n at a time.
+/// Collects puts, and commits n of them at a time.
 #[cfg(any(feature = "lmdb", feature = "redb", feature = "sqlite"))]
 pub(super) struct Transactions<C> {
     most: usize,
@@ -46,7 +46,7 @@ impl<C: FnMut(&[(Key, Value)]) -> Result<()>> Writer for Transactions<C> {
     }
 }
 
-/// Says which puts are to be synced.
+/// Decides which puts request a sync.
 pub(super) struct EveryNth {
     sync: Sync,
     since: u64,
@@ -57,7 +57,7 @@ impl EveryNth {
         EveryNth { sync, since: 0 }
     }
 
-    /// Whether the put that comes now is the n-th.
+    /// Whether the next put is the n-th.
     pub(super) fn is_due(&mut self) -> bool {
         self.since += 1;
         let due = matches!(self.sync, Sync::Every(puts) if self.since >= puts);
@@ -67,7 +67,7 @@ impl EveryNth {
         due
     }
 
-    /// Whether puts are left that no sync covers.
+    /// Whether there are puts that no sync covers.
     pub(super) fn is_open(&mut self) -> bool {
         self.sync != Sync::Never && std::mem::take(&mut self.since) > 0
     }

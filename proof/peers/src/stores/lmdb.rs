@@ -1,4 +1,4 @@
-//! LMDB: a B-tree in a mapped file, copied on write; no log.
+//! LMDB: a B-tree in a mapped file, with copy on write and without a log.
 
 use super::group::Transactions;
 use super::{Reader, Reads, Setup, Store, Sync, Writer};
@@ -20,10 +20,7 @@ struct Peer {
     setup: Setup,
 }
 
-#[allow(
-    unsafe_code,
-    reason = "LMDB maps its file: nobody else may write to it meanwhile, and in a directory of our own nobody does"
-)]
+#[allow(unsafe_code, reason = "LMDB maps its file, so no other process may write to it; in a directory of our own none does")]
 pub(super) fn open(dir: &Path, setup: &Setup) -> Result<Box<dyn Store>> {
     let dir = dir.join("lmdb");
     std::fs::create_dir_all(&dir)?;
@@ -74,7 +71,7 @@ impl Store for Peer {
         Ok(())
     }
 
-    /// A copy beside the file is the nearest to a checkpoint that it has.
+    /// A copy next to the file is the closest that it has to a checkpoint.
     fn checkpoint(&self, dir: &Path) -> Result<Option<u64>> {
         let copy = self.env.copy_to_path(dir.join("lmdb-copy"), CompactionOption::Disabled)?;
         copy.sync_data()?;

@@ -1,27 +1,28 @@
-//! The stores behind one face, each in its fastest configuration that is truly durable.
+//! The stores behind one interface, each in its fastest configuration that is really durable.
 //!
 //! | store | how it is configured |
 //! |---|---|
 //! | `kv-engine` | batch size n; no flush by age; in `reopen-5m` values stay in the snapshot |
-//! | `floor` | no store: a file whose blocks are there, one `pwrite` and one `fdatasync` for each group, a hash map |
-//! | `fjall` | journal persisted by hand, with `fdatasync`, after each n-th put |
-//! | `floor-from-disk` | the floor, which lets go of what the kernel has in memory of its file before it reads it |
+//! | `floor` | not a store: a file whose blocks exist, one `pwrite` and one `fdatasync` for each group, a hash map |
+//! | `fjall` | the journal is persisted explicitly, with `fdatasync`, after every n-th put |
+//! | `floor-from-disk` | the floor, but it drops the page cache of its file before reading it |
 //! | `lmdb` | one transaction for n puts |
-//! | `plain-append` | no store: a file that grows, one `write` for each put, one `fsync` for each group, a hash map |
-//! | `raft-engine` | log files prepared ahead; every n-th write asks for a sync |
+//! | `plain-append` | not a store: a file that grows, one `write` for each put, one `fsync` for each group, a hash map |
+//! | `raft-engine` | log files prepared in advance; every n-th write requests a sync |
 //! | `redb` | one transaction for n puts |
-//! | `rocksdb` | as it comes, without compression; every n-th write asks for a sync |
-//! | `rocksdb-recycled` | the same, writing over old log files, after enough work that there are some |
-//! | `sqlite` | write-ahead log, `synchronous=FULL`, the log's file grown beforehand; one transaction for n puts |
+//! | `rocksdb` | default configuration, without compression; every n-th write requests a sync |
+//! | `rocksdb-recycled` | the same, after enough work that it overwrites old log files |
+//! | `sqlite` | write-ahead log, `synchronous=FULL`, the log's file grown in advance; one transaction for n puts |
 //!
-//! Where n puts share a transaction none of them is visible before it ends: that is in the peer's favour.
-//! Without sync, each put is visible when it returns: a transaction of its own that asks for no sync.
+//! If n puts share a transaction, none of them is visible before it ends. That is in the other store's favour. Without
+//! sync, each put is a transaction of its own without a sync, and is visible when it returns.
 
 mod engine;
 #[cfg(feature = "fjall")]
 mod fjall;
 mod floor;
 mod group;
+mod kinds;
 #[cfg(feature = "lmdb")]
 mod lmdb;
 mod plain;
@@ -34,6 +35,8 @@ mod rocksdb;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
+pub(crate) use kinds::KINDS;
+
 use crate::work::{Key, Value};
 use anyhow::Result;
 use std::ops::Range;
@@ -43,38 +46,38 @@ pub(crate) const ENGINE: &str = "kv-engine";
 pub(crate) const FLOOR: &str = "floor";
 pub(crate) const FLOOR_FROM_DISK: &str = "floor-from-disk";
 pub(crate) const PLAIN: &str = "plain-append";
-/// What is no store, and shown only in rows that name it.
+/// These are not stores. They are shown only in rows that name them.
 pub(crate) const NO_STORES: [&str; 3] = [FLOOR, FLOOR_FROM_DISK, PLAIN];
 
 /// When puts become durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sync {
-    /// Every so many puts; with 1, each when it returns.
+    /// Every n-th put; with 1, each put when it returns.
     Every(u64),
-    /// Not within a run.
+    /// Never within a run.
     Never,
 }
 
-/// Whether a reader must see what is written meanwhile.
+/// Whether a reader must see concurrent writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reads {
-    /// One view for all its reads: where nobody writes that is the fastest.
+    /// One view for all its reads, which is the fastest if there are no writers.
     OneView,
-    /// Each read sees what was acknowledged before it.
+    /// Each read sees every write acknowledged before it.
     Fresh,
 }
 
-/// How a store is opened for a row.
+/// The configuration of a store for a row.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setup {
     pub(crate) sync: Sync,
     pub(crate) threads: usize,
     pub(crate) reads: Reads,
-    /// Nothing is moved out of the log meanwhile, so that all of it has to be replayed.
+    /// Nothing is moved out of the log, so that all of it must be replayed.
     pub(crate) log_only: bool,
-    /// Values need not be in memory, where a store leaves the choice.
+    /// Values need not be in memory, if the store has that choice.
     pub(crate) values_on_disk: bool,
-    /// The log's space is prepared as if the store had been running for a while.
+    /// The space of the log is prepared, as if the store had been running for a while.
     pub(crate) worn_in: bool,
 }
 
@@ -85,36 +88,37 @@ impl Setup {
 }
 
 pub(crate) trait Store: Send + std::marker::Sync {
-    /// One for each thread that writes.
+    /// One writer for each thread that writes.
     fn writer(&self) -> Result<Box<dyn Writer + '_>>;
-    /// One for each thread that reads.
+    /// One reader for each thread that reads.
     fn reader(&self) -> Result<Box<dyn Reader + '_>>;
-    /// Stores keys of these numbers as fast as it can. Durable at the end, unless opened without sync.
+    /// Stores the keys with these numbers as fast as it can. They are durable at the end, unless the store was opened
+    /// without sync.
     fn fill(&self, numbers: Range<u64>) -> Result<()>;
-    /// Brings what was filled into the form that is fastest to read.
+    /// Brings the entries into the form that is fastest to read.
     fn settle(&self) -> Result<()> {
         Ok(())
     }
-    /// Moves the state out of the log, as the store does in the background. Returns the bytes written, where
-    /// it says so; `None` where it has nothing of the kind.
+    /// Moves the state out of the log, as the store does in the background. Returns the bytes written if the store
+    /// reports them, or `None` if it has no checkpoint.
     fn checkpoint(&self, _dir: &Path) -> Result<Option<u64>> {
         Ok(None)
     }
-    /// An orderly end.
+    /// A clean close.
     fn close(self: Box<Self>) -> Result<()> {
         Ok(())
     }
 }
 
 pub(crate) trait Writer {
-    /// Returns when the put is as durable as [`Sync`] asks.
+    /// Returns when the put is as durable as [`Sync`] demands.
     fn put(&mut self, key: &Key, value: &Value) -> Result<()>;
     /// Makes the last incomplete group durable.
     fn finish(&mut self) -> Result<()>;
 }
 
 pub(crate) trait Reader {
-    /// The number with which the value of `key` begins, for which the value is looked at in memory.
+    /// The number at the beginning of the value of `key`. Reading it touches the value in memory.
     fn get(&mut self, key: &Key) -> Result<Option<u64>>;
 }
 
@@ -125,25 +129,3 @@ pub(crate) struct Kind {
     pub(crate) name: &'static str,
     pub(crate) open: Open,
 }
-
-/// All that are built in.
-pub(crate) const KINDS: &[Kind] = &[
-    Kind { name: ENGINE, open: engine::open },
-    Kind { name: FLOOR, open: floor::open },
-    Kind { name: FLOOR_FROM_DISK, open: floor::open_from_disk },
-    Kind { name: PLAIN, open: plain::open },
-    #[cfg(feature = "fjall")]
-    Kind { name: "fjall", open: fjall::open },
-    #[cfg(feature = "lmdb")]
-    Kind { name: "lmdb", open: lmdb::open },
-    #[cfg(feature = "raft-engine")]
-    Kind { name: "raft-engine", open: raft::open },
-    #[cfg(feature = "redb")]
-    Kind { name: "redb", open: redb::open },
-    #[cfg(feature = "rocksdb")]
-    Kind { name: "rocksdb", open: rocksdb::open_plain },
-    #[cfg(feature = "rocksdb")]
-    Kind { name: "rocksdb-recycled", open: rocksdb::open_recycled },
-    #[cfg(feature = "sqlite")]
-    Kind { name: "sqlite", open: sqlite::open },
-];

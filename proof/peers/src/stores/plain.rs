@@ -1,6 +1,5 @@
-//! A plain log, and no store: each put is one `write` at the end of a file, each group one `fsync`, and then a hash
-//! map. A log without preparations costs this much at the least, for instance that of the C++ shell that came
-//! before this one.
+//! A plain log, not a store: each put is one `write` at the end of a file, each group one `fsync`, and then there is a
+//! hash map. This is the least cost of a log without preparation, for example the log of the earlier C++ shell.
 
 use super::group::EveryNth;
 use super::{Reader, Setup, Store, Writer};

@@ -1,4 +1,4 @@
-//! raft-engine: a log for many small groups, with an index in memory; its values of one group serve as a map.
+//! raft-engine: a log for many small groups, with an index in memory. Here the values of one group serve as a map.
 
 use super::group::EveryNth;
 use super::{Reader, Setup, Store, Writer};
@@ -11,7 +11,7 @@ use std::path::Path;
 
 const GROUP: u64 = 1;
 const FILL_BATCH: u64 = 1000;
-/// Prepared ahead, where the row asks for that.
+/// Prepared in advance, if the row demands it.
 const LOG_BYTES: u64 = 64 << 20;
 const PREPARED_BYTES: u64 = 256 << 20;
 

@@ -1,4 +1,4 @@
-//! redb: a B-tree in a file, copied on write; no log.
+//! redb: a B-tree in a file, with copy on write and without a log.
 
 use super::group::Transactions;
 use super::{Reader, Reads, Setup, Store, Sync, Writer};

@@ -1,4 +1,4 @@
-//! RocksDB: a log-structured merge tree, with the logs of its youth or with recycled ones.
+//! RocksDB: a log-structured merge tree, with new log files or with recycled ones.
 
 use super::group::EveryNth;
 use super::{Reader, Setup, Store, Sync, Writer};
@@ -12,8 +12,8 @@ const CACHE_BYTES: usize = 1 << 30;
 const MEMTABLE_BYTES: usize = 64 << 20;
 const LOG_ONLY_BYTES: usize = 1 << 30;
 const FILL_BATCH: u64 = 1000;
-/// Values written before a row begins, to have old logs to write over. No larger than a page: the kernel caches
-/// large writes in large pieces, and counts such a piece as written whole when a byte of it is.
+/// The values written before a row begins, so that there are old logs to overwrite. No larger than a page: the kernel
+/// caches large writes in large pieces, and counts a piece as completely written when one byte of it is.
 const WEAR_VALUE_BYTES: usize = 4096;
 const RECYCLED: usize = 2;
 
@@ -38,13 +38,13 @@ pub(super) fn open_recycled(dir: &Path, setup: &Setup) -> Result<Box<dyn Store>>
                 peer.db.put(b"wear", &large)?;
             }
             peer.flush()?;
-            ensure!(round < RECYCLED || grown_logs(&path)? > 0, "no log is being recycled");
+            ensure!(round < RECYCLED || grown_logs(&path)? > 0, "no log is recycled");
         }
     }
     Ok(Box::new(peer))
 }
 
-/// Logs that are as long as a memory table.
+/// The number of logs that are as long as a memory table.
 fn grown_logs(dir: &Path) -> Result<usize> {
     let mut grown = 0;
     for entry in std::fs::read_dir(dir)? {
@@ -60,7 +60,7 @@ fn options(setup: &Setup) -> Options {
     options.create_if_missing(true);
     options.set_compression_type(DBCompressionType::None);
     options.set_write_buffer_size(if setup.log_only { LOG_ONLY_BYTES } else { MEMTABLE_BYTES });
-    // Without sync the log stays in the program's memory for a while, as it does in the others.
+    // Without sync the log stays in the memory of the program for a while, as in the other stores.
     options.set_manual_wal_flush(setup.sync == Sync::Never);
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(&Cache::new_hyper_clock_cache(CACHE_BYTES, 0));

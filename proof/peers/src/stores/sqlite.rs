@@ -1,4 +1,4 @@
-//! SQLite: a B-tree in a file, and a write-ahead log that it writes over again and again.
+//! SQLite: a B-tree in a file, and a write-ahead log that it overwrites again and again.
 
 use super::group::Transactions;
 use super::{Reader, Reads, Setup, Store, Sync, Writer};
@@ -13,7 +13,7 @@ use std::time::Duration;
 const PUT: &str = "INSERT INTO kv(k, v) VALUES(?1, ?2) ON CONFLICT(k) DO UPDATE SET v = excluded.v";
 const GET: &str = "SELECT v FROM kv WHERE k = ?1";
 const FILL_BATCH: u64 = 100_000;
-/// The log is moved into the file when it has so many pages of 4 KiB, and written over from its beginning.
+/// At this number of 4 KiB pages the log is moved into the file, and then overwritten from its beginning.
 const LOG_PAGES: u64 = 8192;
 const GROWN_BYTES: i64 = 24 << 20;
 const CACHE_KIB: i64 = 1 << 20;
@@ -21,7 +21,7 @@ const CACHE_KIB: i64 = 1 << 20;
 struct Peer {
     path: PathBuf,
     setup: Setup,
-    /// Keeps the log open when no thread has a connection.
+    /// Keeps the log open while no thread has a connection.
     first: std::sync::Mutex<Connection>,
 }
 
@@ -33,7 +33,7 @@ pub(super) fn open(dir: &Path, setup: &Setup) -> Result<Box<dyn Store>> {
         first.execute_batch("CREATE TABLE kv(k BLOB PRIMARY KEY, v BLOB NOT NULL) WITHOUT ROWID")?;
     }
     if setup.worn_in {
-        // Grows the log's file, so that the blocks are there when it is written again.
+        // Grows the file of the log, so that its blocks exist when it is written again.
         first.execute_batch("CREATE TABLE large(v BLOB)")?;
         first.execute("INSERT INTO large VALUES(zeroblob(?1))", [GROWN_BYTES])?;
         first.execute_batch("DROP TABLE large; PRAGMA wal_checkpoint(RESTART)")?;

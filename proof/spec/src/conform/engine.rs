@@ -1,6 +1,6 @@
-//! The real engine: lives of a workload on the simulated disk, with what it said after each call.
+//! The real engine: sessions of a workload on the simulated disk, with its answers after each call.
 
-use super::Random;
+use super::random::Random;
 use crate::disk::{Seq, Writes};
 use crate::replay::LogTail;
 use kv_engine::disk::sim::{Change, FaultPlan, Image, SimDisk, World};
@@ -11,9 +11,9 @@ use std::time::Duration;
 
 pub(super) const LOG: &str = "/sim/kv.wal";
 pub(super) const SNAPSHOT: &str = "/sim/kv.snapshot";
-/// Calls of one life.
+/// The calls of one session.
 const CALLS: usize = 7;
-/// Keys; a later put of the same key hides an earlier one.
+/// The number of keys. A later put of the same key replaces an earlier one.
 const KEYS: u8 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(super) enum Call {
     Close,
 }
 
-/// What the engine says of itself.
+/// What the engine reports about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Figures {
     pub(super) appended: u64,
@@ -36,23 +36,23 @@ pub(super) struct Figures {
     pub(super) failed: bool,
 }
 
-/// One call and what came of it.
+/// One call and its result.
 #[derive(Debug)]
 pub(super) struct Called {
     pub(super) call: Call,
-    /// The sequence number of a put, and whether the answer says that it is durable.
+    /// The sequence number of a put, and whether the answer reports it as durable.
     pub(super) ack: Option<(u64, bool)>,
-    /// Why it failed.
+    /// The error, if the call failed.
     pub(super) error: Option<String>,
-    /// None where no store is open afterwards.
+    /// None if no store is open after the call.
     pub(super) figures: Option<Figures>,
-    /// So many changes had been made to the disk when it returned.
+    /// The number of changes to the disk when the call returned.
     pub(super) ends_at: usize,
 }
 
-/// What a process did until something ended it.
+/// One session: what a process did until something ended it.
 #[derive(Debug)]
-pub(super) struct Life {
+pub(super) struct Session {
     pub(super) trace: Vec<Change>,
     pub(super) calls: Vec<Called>,
 }
@@ -65,12 +65,12 @@ pub(super) struct Setup {
     pub(super) on_disk: bool,
 }
 
-/// Where a life begins.
+/// The beginning of a session.
 #[derive(Clone, Debug)]
 pub(super) enum Begin {
-    /// With what a power cut has left.
+    /// The files that a power cut has left.
     Image(Image),
-    /// With what a dead process has left, in memory too.
+    /// The disk that a dead process has left, including the page cache.
     World(World),
 }
 
@@ -80,8 +80,15 @@ pub(super) fn options(disk: &SimDisk, setup: Setup) -> Options {
     if setup.on_disk { options.values_in_snapshot(0) } else { options }
 }
 
-/// A life on a disk whose operations fail as planned, if it begins behind a power cut.
-pub(super) fn live(begin: &Begin, plan: Option<FaultPlan>, setup: Setup, mut put: u8, last_put: u8, random: &mut Random) -> Life {
+/// Runs a session on a disk. With a plan, operations fail as planned, if the session begins after a power cut.
+pub(super) fn run_session(
+    begin: &Begin,
+    plan: Option<FaultPlan>,
+    setup: Setup,
+    mut put: u8,
+    last_put: u8,
+    random: &mut Random,
+) -> Session {
     let seed = random.below(1 << 30) as u64;
     let disk = match begin {
         Begin::Image(image) => SimDisk::new(image, seed),
@@ -124,8 +131,8 @@ pub(super) fn live(begin: &Begin, plan: Option<FaultPlan>, setup: Setup, mut put
             break;
         }
     }
-    let trace = disk.trace(); // before the engine is dropped: that would still write
-    Life { trace, calls }
+    let trace = disk.trace(); // taken before the engine is dropped, because that writes too
+    Session { trace, calls }
 }
 
 fn figures(engine: &Engine) -> Figures {
@@ -144,7 +151,7 @@ fn entry(put: u8) -> (String, String) {
     (format!("key {}", put % KEYS), format!("put {put}"))
 }
 
-/// Whether the engine's map is what these writes make.
+/// Whether the engine's map is the result of these writes.
 pub(super) fn holds(engine: &Engine, writes: &Writes) -> Result<(), String> {
     let expected: BTreeMap<String, String> = writes.puts().iter().map(|put| entry(*put)).collect();
     let mut found = BTreeMap::new();
@@ -152,17 +159,17 @@ pub(super) fn holds(engine: &Engine, writes: &Writes) -> Result<(), String> {
         let (key, value) = entry.map_err(|error| error.to_string())?;
         found.insert(String::from_utf8_lossy(&key).into_owned(), String::from_utf8_lossy(&value).into_owned());
     }
-    if found == expected { Ok(()) } else { Err(format!("the engine holds {found:?}, the model {expected:?}")) }
+    if found == expected { Ok(()) } else { Err(format!("the engine holds {found:?}, but the model {expected:?}")) }
 }
 
-/// What recovery says: the last write, the end of the log, whole frames behind a bad one, the last
-/// write of the snapshot, and how many writes of the log were applied.
+/// What recovery reports: the last write, the end of the log, the whole frames behind a bad one, the last write of the
+/// snapshot, and the number of writes applied from the log.
 pub(super) fn found(report: &RecoveryReport) -> (Seq, LogTail, u8, Seq, u8) {
     let (tail, beyond) = match &report.tail {
         kv_engine::LogTail::Clean => (LogTail::Clean, 0),
         kv_engine::LogTail::Torn(cut) => (LogTail::Torn, cut.whole_beyond),
         kv_engine::LogTail::Damaged(cut) => (LogTail::Damaged, cut.whole_beyond),
-        _ => unreachable!("the engine has three"),
+        _ => unreachable!("the engine has three kinds of end"),
     };
     let small = |number: u64| Seq::try_from(number).expect("few writes");
     (small(report.last_seq), tail, small(beyond), small(report.snapshot_seq), small(report.replayed))

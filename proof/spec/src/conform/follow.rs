@@ -1,4 +1,4 @@
-//! Following the engine: which step of the model a change to the simulated disk is.
+//! Follows the engine: finds the step of the model that a change to the simulated disk is.
 
 use super::engine::{Call, Called, Figures, LOG, SNAPSHOT};
 use crate::disk::{Disk, Kind, Name, Piece, RESERVED};
@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 const LOG_HEADER_BYTES: usize = 64;
 const LOG_BASE_AT: usize = 32;
 const FRAME_HEADER_BYTES: usize = 33;
-/// Of an OPENED mark, what is written first, and the rest.
+/// The two parts in which an OPENED mark is written.
 const MARK_BYTES: [usize; 2] = [FRAME_HEADER_BYTES - 1, 9];
-/// So long is a log of at most 4 KiB made when space is reserved.
+/// The length of a log of at most 4 KiB when space is reserved.
 const RESERVED_BYTES: usize = 8 << 10;
 
-/// What a change does, by name.
+/// The effect of a change, by name.
 #[derive(Debug, PartialEq, Eq)]
 enum Effect {
     Create(Name),
@@ -30,7 +30,7 @@ enum Effect {
     Write(Name, usize, Vec<Shape>),
 }
 
-/// What can be seen of a piece from outside.
+/// The visible properties of a piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shape {
     Header {
@@ -43,40 +43,40 @@ enum Shape {
     },
     /// The beginning of an OPENED mark.
     Head,
-    /// The rest of it.
+    /// The rest of that mark.
     Rest,
     Snapshot,
 }
 
-/// Walks through the model as the engine walks over the disk.
+/// Takes the steps in the model that the engine takes on the disk.
 #[derive(Clone, Debug)]
 pub(super) struct Follower {
     pub(super) protocol: Protocol,
     pub(super) state: State,
-    /// Which file of the simulated disk has which name.
+    /// The number of the simulated file under each name.
     names: BTreeMap<Name, usize>,
     files: usize,
-    /// Copies that opening keeps of a log whose torn end has whole writes behind it. They are not in the model, which they do
-    /// not change: which files they are, and the names that they have while they are written.
+    /// Copies that opening keeps of a log whose torn end has whole writes behind it. They are not in the model, and do
+    /// not change it. Here: their file numbers, and their names while they are written.
     copies: (BTreeSet<usize>, BTreeSet<PathBuf>),
-    /// The sync of the directory that makes the name of such a copy durable has yet to come.
+    /// Whether the directory sync that makes the name of a copy durable is still to come.
     copy_is_named: bool,
     /// The bytes that the engine wrote for each piece.
     bytes: HashMap<Piece, Vec<u8>>,
-    /// The lengths of the pieces of each log, by its salt in the model.
+    /// The lengths of the pieces of each log, by the salt in the model.
     lengths: HashMap<u8, Vec<usize>>,
     newest_salt: u8,
-    /// The beginning of a mark whose rest has yet to come.
+    /// The beginning of a mark whose rest is still to come.
     head: Vec<u8>,
-    /// The entries of the snapshot being written, whose header comes last.
+    /// The entries of the snapshot being written. Its header comes last.
     body: Vec<u8>,
     snapshot_bytes: usize,
-    /// Length of the temporary snapshot that the last power cut left, which goes with a name that is not durable.
+    /// The length of the temporary snapshot that the last power cut left, with a name that is not durable.
     left_snapshot_bytes: usize,
     call: Call,
-    /// How many syncs had failed before this call.
+    /// The number of failed syncs before this call.
     failures: u8,
-    /// What stands for bad pieces on the simulated disk: garbage, or zeros.
+    /// Whether bad pieces are garbage on the simulated disk, or zeros.
     garbage: bool,
     /// Whether the engine leaves values in the snapshot.
     pub(super) on_disk: bool,
@@ -119,12 +119,13 @@ impl Follower {
         self.act(&Action::Die { wrote: 0, torn: false });
     }
 
-    /// The power is cut and leaves this disk, as the returned bytes.
+    /// The power is cut and leaves this disk. Returns its bytes.
     pub(super) fn power_cut(&mut self, left: Disk, garbage: bool) -> Image {
         let image = self.image(&left, garbage);
         (self.garbage, self.left_snapshot_bytes) = (garbage, self.snapshot_bytes);
         self.act(&Action::PowerCut(Box::new(left)));
-        self.names = image.keys().zip(0..).map(|(path, file)| (named(path).expect("a file of the store"), file)).collect();
+        self.names =
+            image.keys().zip(0..).map(|(path, file)| (named(path).expect("the name of a file of the store"), file)).collect();
         self.files = image.len();
         (self.copies, self.copy_is_named) = Default::default();
         image
@@ -132,13 +133,13 @@ impl Follower {
 
     pub(super) fn begin_call(&mut self, call: Call) {
         (self.call, self.failures) = (call, self.state.used.sync_failures);
-        // Before it changes anything on the disk, a put is appended, where anything is accepted at all.
+        // A put is appended before it changes the disk, if anything is accepted at all.
         if call == Call::Put && !self.state.process.has_failed(&self.protocol) {
             self.act(&Action::Append { again: false });
         }
     }
 
-    /// What the engine does without a change to the disk, in a call like this.
+    /// The actions of this call that do not change the disk.
     fn is_silent(&self, action: &Action) -> bool {
         matches!(
             (self.call, action),
@@ -148,7 +149,7 @@ impl Follower {
         )
     }
 
-    /// Whether `change` is a part of keeping a copy of the log. It is no step of the model.
+    /// Whether `change` belongs to keeping a copy of the log. That is not a step of the model.
     fn is_of_copy(&mut self, change: &Change) -> bool {
         match change {
             Change::Create(path) => {
@@ -187,9 +188,9 @@ impl Follower {
             && *offset > 0
             && self.name_of(*file) == Some(Name::SnapshotTmp)
         {
-            // The entries; the step is taken when the header follows.
+            // The entries. The step is taken when the header follows.
             if self.state.process.doing != Doing::Task(Task::Snapshot, Step::SnapshotWrite) {
-                return Err("entries of a snapshot, when no snapshot is to be written".into());
+                return Err("entries of a snapshot are written, but no snapshot is due".into());
             }
             self.body.extend_from_slice(bytes);
             return Ok(());
@@ -198,14 +199,14 @@ impl Follower {
         let Some(way) = self.way_to(&effect, &self.state, 3) else {
             let mut enabled = Vec::new();
             self.protocol.enabled(&self.state, &mut enabled);
-            return Err(format!("{effect:?} is no step of the model here; possible are {enabled:?}"));
+            return Err(format!("{effect:?} is not a step of the model here; possible are {enabled:?}"));
         };
         way.iter().for_each(|action| self.act(action));
         self.learn(change);
         Ok(())
     }
 
-    /// Actions that change nothing on the disk, and then one that has this effect.
+    /// Takes actions that do not change the disk, and then one that has this effect.
     fn way_to(&self, effect: &Effect, state: &State, silent: usize) -> Option<Vec<Action>> {
         let mut enabled = Vec::new();
         self.protocol.enabled(state, &mut enabled);
@@ -225,14 +226,14 @@ impl Follower {
         })
     }
 
-    /// A snapshot that stays on the disk is not read anew from the medium, since what memory has of it was synced: of the model's
-    /// disk the step changes nothing.
+    /// A snapshot that stays on the disk is not read again from the medium, because its cached bytes were synced. The
+    /// step does not change the model's disk.
     fn is_left_out(&self, state: &State, action: &Action) -> bool {
         let is_it = self.on_disk && *action == Action::Step(Step::DropSnapshotCache);
         is_it && self.protocol.after(state, action).disk == state.disk
     }
 
-    /// The sync that is due fails, and leaves what it leaves on the simulated disk: nothing reaches the medium.
+    /// The due sync fails, and leaves the same as on the simulated disk: nothing reaches the medium.
     fn sync_fails(&self, effect: &Effect, state: &State, enabled: &[Action]) -> Option<Action> {
         let Effect::FailedSync(name, failure) = *effect else { return None };
         let due = enabled.iter().find(|action| self.model_effect(state, action) == Some(Effect::Sync(name)))?;
@@ -255,7 +256,7 @@ impl Follower {
         let log_bytes = |pieces: u8| self.lengths.get(&state.process.salt).map_or(0, |all| all[..pieces as usize].iter().sum());
         let written = |name, from: u8| {
             let after = self.protocol.after(state, action);
-            let pieces = after.disk.read(name).expect("it was written to");
+            let pieces = after.disk.read(name).expect("the file was written to");
             let offset = if from == 0 { 0 } else { log_bytes(from) };
             Effect::Write(name, offset, pieces[from as usize..].iter().map(shape).collect())
         };
@@ -287,7 +288,7 @@ impl Follower {
                 Step::LogWrite => written(Name::LogTmp, 0),
                 Step::CopyReserve | Step::RestReserve => Effect::SetLen(Name::LogTmp, RESERVED_BYTES),
                 Step::CopyWrite | Step::RestWrite => {
-                    let tmp = state.disk.read(Name::LogTmp).expect("it was begun");
+                    let tmp = state.disk.read(Name::LogTmp).expect("the new log was created");
                     let Some(Piece::Header { salt, .. }) = tmp.first() else { return None };
                     let offset = self.lengths.get(salt)?[..tmp.len()].iter().sum();
                     let after = self.protocol.after(state, action);
@@ -307,8 +308,8 @@ impl Follower {
     }
 
     fn effect_of(&self, change: &Change) -> Result<Effect, String> {
-        let path = |path: &Path| named(path).ok_or(format!("{} is no file of the store", path.display()));
-        let file = |file: usize| self.name_of(file).ok_or("a file that has no name any more".to_string());
+        let path = |path: &Path| named(path).ok_or(format!("{} is not a file of the store", path.display()));
+        let file = |file: usize| self.name_of(file).ok_or("a file without a name".to_string());
         Ok(match change {
             Change::Create(at) => Effect::Create(path(at)?),
             Change::Rename(from, to) => Effect::Rename(path(from)?, path(to)?),
@@ -330,7 +331,7 @@ impl Follower {
         self.names.iter().find(|(_, of)| **of == file).map(|(name, _)| *name)
     }
 
-    /// Takes note of names and bytes, behind the step.
+    /// Records the names and bytes after the step.
     fn learn(&mut self, change: &Change) {
         match change {
             Change::Create(path) => {
@@ -344,7 +345,7 @@ impl Follower {
             }
             Change::Remove(path) => drop(named(path).and_then(|name| self.names.remove(&name))),
             Change::Write(file, offset, bytes) => {
-                let name = self.name_of(*file).expect("the step was found by it");
+                let name = self.name_of(*file).expect("the step was found by this name");
                 let pieces = self.state.disk.read(name).expect("as before").to_vec();
                 if let Piece::Snapshot { .. } = pieces[0] {
                     let whole = [bytes.as_slice(), &self.body].concat();
@@ -353,8 +354,8 @@ impl Follower {
                     self.body.clear();
                     return;
                 }
-                let Piece::Header { salt, .. } = pieces[0] else { unreachable!("a log is written behind its header") };
-                let parts = split(name, *offset, bytes).expect("it was split before");
+                let Piece::Header { salt, .. } = pieces[0] else { unreachable!("a log begins with its header") };
+                let parts = split(name, *offset, bytes).expect("the bytes were split before");
                 let from = pieces.len() - parts.len();
                 self.newest_salt = salt;
                 let lengths = self.lengths.entry(salt).or_default();
@@ -363,7 +364,7 @@ impl Follower {
                     let whole = if shape == Shape::Rest { [&self.head, part].concat() } else { part.to_vec() };
                     lengths.push(whole.len());
                     if shape == Shape::Head {
-                        self.head = whole; // by itself it is bad
+                        self.head = whole; // alone it is a bad piece
                     } else {
                         self.bytes.insert(*piece, whole);
                     }
@@ -373,8 +374,7 @@ impl Follower {
         }
     }
 
-    /// The call is over: the model catches up with what changes nothing on the disk, and the figures
-    /// are compared.
+    /// The call has returned. The model takes the actions that do not change the disk, and the figures are compared.
     pub(super) fn end_call(&mut self, called: &Called) -> Result<(), String> {
         while let Some(action) = self.owed(called) {
             self.act(&action);
@@ -388,7 +388,7 @@ impl Follower {
         self.state.used.sync_failures > self.failures
     }
 
-    /// What the call has still to do in the model.
+    /// The next action of the model for this call.
     fn owed(&self, called: &Called) -> Option<Action> {
         let process = &self.state.process;
         match (process.doing, called.call) {
@@ -411,29 +411,29 @@ impl Follower {
             if promised == issued {
                 Ok(())
             } else {
-                Err(format!("{what} OK, when {promised} of {issued} writes may be promised"))
+                Err(format!("{what} OK, but only {promised} of {issued} writes may be promised"))
             }
         };
         if let Some(error) = &called.error {
             let known = self.has_failed() || process.failed.is_some();
-            return if known { Ok(()) } else { Err(format!("it fails ({error}), and in the model nothing has failed")) };
+            return if known { Ok(()) } else { Err(format!("it fails ({error}), but nothing has failed in the model")) };
         }
         let serving = process.doing == Doing::Serving;
         match called.call {
             Call::Close if process.doing == Doing::Nothing => all("close"),
-            _ if !serving => Err(format!("it returned OK, when the next step is {:?}", process.doing)),
+            _ if !serving => Err(format!("it returned OK, but the next step is {:?}", process.doing)),
             Call::Flush => all("flush"),
             Call::Snapshot => all("snapshot"),
-            Call::Close => Err("it returned OK, and the log has no mark of it".into()),
+            Call::Close => Err("it returned OK, but the log has no CLOSED mark".into()),
             Call::Open => Ok(()),
             Call::Put => {
                 let (seq, durable) = called.ack.expect("a put that succeeds has an answer");
                 let (answered, promised) = (u64::from(state.acknowledged), u64::from(process.durable));
                 if seq > answered {
-                    return Err(format!("write {seq} is answered OK, when only {answered} may be"));
+                    return Err(format!("write {seq} is answered OK, but only {answered} may be"));
                 }
                 if durable != (seq <= promised) {
-                    return Err(format!("the answer says durable: {durable}, when write {promised} is the last durable one"));
+                    return Err(format!("the answer reports durable: {durable}, but write {promised} is the last durable one"));
                 }
                 Ok(())
             }
@@ -451,15 +451,15 @@ impl Follower {
             log_bytes: log_bytes as u64,
             failed: process.failed.is_some(),
         };
-        if model == *figures { Ok(()) } else { Err(format!("the engine says {figures:?}, the model {model:?}")) }
+        if model == *figures { Ok(()) } else { Err(format!("the engine reports {figures:?}, but the model {model:?}")) }
     }
 
-    /// The bytes of a disk of the model; a bad piece is zeros or garbage.
+    /// The bytes of a disk of the model. A bad piece is zeros or garbage.
     pub(super) fn image(&self, disk: &Disk, garbage: bool) -> Image {
         self.image_of(|name| disk.read(name).map(|pieces| (pieces, disk.len_of(name))), self.snapshot_bytes, garbage)
     }
 
-    /// What a process sees in the model now, and what is there for certain after a power cut.
+    /// The files that a process sees in the model now, and those that a power cut leaves for certain.
     pub(super) fn seen_and_certain(&self) -> [Image; 2] {
         let disk = &self.state.disk;
         let certain = |name| disk.read_durable(name).map(|pieces| (pieces, disk.durable_len_of(name)));
@@ -486,7 +486,7 @@ impl Follower {
                 match self.bytes.get(piece) {
                     Some(whole) => bytes.extend_from_slice(whole),
                     None if garbage => bytes.resize(bytes.len() + len, 0xa5),
-                    // Nothing of it, or its end alone: zeros at the end of a file would be no bad piece.
+                    // Either nothing of it, or its end alone: zeros at the end of a file would not be a bad piece.
                     None => {
                         bytes.resize(bytes.len() + len, 0);
                         let last = pieces[at + 1..].iter().all(|piece| *piece == Piece::Bad);
@@ -512,7 +512,7 @@ fn index(offset: u64) -> usize {
     usize::try_from(offset).expect("simulated files fit in memory")
 }
 
-/// A path with this name. That of a scratch file has a random part; here it is always the same.
+/// A path with this name. A scratch file has a random part in its name. Here it is always the same.
 fn path_of(name: Name) -> PathBuf {
     let scratch = |path: &str| create_scratch(&SimDisk::new(&Image::new(), 1), Path::new(path)).expect("a simulated file").0;
     match name {
@@ -533,7 +533,7 @@ fn named(path: &Path) -> Option<Name> {
     })
 }
 
-/// What is seen from outside of a piece of the model.
+/// The visible properties of a piece of the model.
 fn shape(piece: &Piece) -> Shape {
     match piece {
         Piece::Header { base, .. } => Shape::Header { base: (*base).into() },
@@ -546,11 +546,11 @@ fn shape(piece: &Piece) -> Shape {
             };
             Shape::Frame { kind, seq: frame.seq.into(), durable: frame.durable.into() }
         }
-        Piece::Bad => unreachable!("nobody writes one"),
+        Piece::Bad => unreachable!("the model writes no bad piece"),
     }
 }
 
-/// The pieces in bytes that the engine wrote.
+/// Splits the bytes that the engine wrote into pieces.
 fn split(name: Name, offset: u64, mut bytes: &[u8]) -> Result<Vec<(Shape, &[u8])>, String> {
     if matches!(name, Name::Snapshot | Name::SnapshotTmp) {
         return Ok(vec![(Shape::Snapshot, bytes)]);
@@ -567,10 +567,10 @@ fn split(name: Name, offset: u64, mut bytes: &[u8]) -> Result<Vec<(Shape, &[u8])
     let mut pieces = Vec::new();
     while !bytes.is_empty() {
         if bytes.len() < FRAME_HEADER_BYTES {
-            return Err("bytes that are no frame".into());
+            return Err("bytes that are not a frame".into());
         }
         let body = u32::from_le_bytes(bytes[4..8].try_into().expect("four bytes")) as usize;
-        let (frame, rest) = bytes.split_at_checked(FRAME_HEADER_BYTES + body).ok_or("a frame that is not whole")?;
+        let (frame, rest) = bytes.split_at_checked(FRAME_HEADER_BYTES + body).ok_or("an incomplete frame")?;
         pieces.push((Shape::Frame { kind: frame[32], seq: le64(frame, 8), durable: le64(frame, 16) }, frame));
         bytes = rest;
     }

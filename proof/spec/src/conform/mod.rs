@@ -1,48 +1,50 @@
-//! Whether the code does what the model says, in both directions.
+//! Checks that the code follows the model, in both directions.
 //!
-//! *From the engine to the model.* A workload runs on the simulated disk. Every change that the
-//! engine makes to that disk must be a step that is enabled in the model, writing the frames that
-//! the model writes, to the same place; and between calls the engine's figures must be the model's
-//! watermarks. The life of the process ends anywhere, by death or by a power cut; the next life goes
-//! on from there.
+//! *From the engine to the model.* A workload runs on the simulated disk. Every change that the engine makes to that
+//! disk must be a step that the model allows now. It must write the same frames to the same place. After each call,
+//! the figures that the engine reports must be the model's watermarks. A session may end anywhere, by death or by a
+//! power cut. The next session continues from there.
 //!
-//! *From the model to the engine.* At each of those changes, each disk that a power cut may leave
-//! according to the model is built from the engine's own bytes, and the real recovery opens it. It
-//! must end where the model's ends, with the same state and the same verdict.
+//! *From the model to the engine.* After each of these changes, each disk that a power cut may leave according to the
+//! model is built from the engine's own bytes. The real recovery opens it. It must end like the model's recovery, with
+//! the same state and the same verdict.
 
 mod engine;
 mod follow;
+mod random;
 
 use crate::disk::{Disk, Name, Piece};
 use crate::model::{Action, Bounds, Doing, Protocol, State, Step};
-use engine::{Begin, Life, Setup};
+use engine::{Begin, Session, Setup};
 use follow::Follower;
-use kv_engine::disk::sim::{Change, Cut, Fault, FaultPlan, Image, Lasts, SimDisk, SyncFailure, World};
+use kv_engine::disk::sim::{Change, Fault, FaultPlan, Image, Lasts, PowerCut, SimDisk, SyncFailure, World};
+use random::Random;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Lives of one workload.
-const LIVES: usize = 3;
-/// Puts of one workload; the model's histories are not longer.
+/// Sessions of one workload.
+const SESSIONS: usize = 3;
+/// Puts of one workload. The histories of the model are not longer.
 const PUTS: u8 = 7;
-/// A sync fails among so many operations at the beginning of a life: of so many drawn, the first that is one.
+/// A sync may fail among this many operations at the beginning of a session. Operations are drawn until one is a sync,
+/// at most DRAWN times.
 const OPERATIONS: usize = 80;
 const DRAWN: usize = 20;
 
-/// What was followed.
+/// What was followed, and what did not agree.
 #[derive(Debug, Default)]
 pub struct Report {
     /// Workloads.
     pub traces: usize,
     /// Changes to the disk that were steps of the model.
     pub changes: usize,
-    /// Calls after which answer and watermarks were compared.
+    /// Calls after which the answer and the watermarks were compared.
     pub calls: usize,
     /// Syncs that failed.
     pub failed_syncs: usize,
-    /// Disks that the model's crashes leave and the real recovery opened.
+    /// Disks left by the model's crashes that the real recovery opened.
     pub opened: usize,
-    /// What did not agree: the workload, and where.
+    /// Disagreements: the workload, and the place.
     pub failures: Vec<(u64, String)>,
 }
 
@@ -58,23 +60,7 @@ impl Report {
     }
 }
 
-/// Numbers that follow from a seed (xorshift64*, Vigna 2016).
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64) -> Random {
-        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        usize::try_from(self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33).expect("31 bits") % limit
-    }
-}
-
-/// Follows these workloads, on two threads. The same ones give the same report.
+/// Follows these workloads on two threads. The same workloads give the same report.
 pub fn run(seeds: &[u64]) -> Report {
     let next = AtomicUsize::new(0);
     let worker = || {
@@ -91,16 +77,16 @@ pub fn run(seeds: &[u64]) -> Report {
     std::thread::scope(|scope| {
         let other = scope.spawn(worker);
         let mut report = worker();
-        report.add(other.join().expect("what disagrees is an error, not a panic"));
+        report.add(other.join().expect("a disagreement is an error, not a panic"));
         report
     })
 }
 
-/// One workload, followed through its lives.
+/// One workload, followed through its sessions.
 struct Workload<'a> {
     random: Random,
     follower: Follower,
-    /// The simulated disk as far as the follower has come.
+    /// The simulated disk, as far as it was followed.
     world: World,
     seen: HashSet<(Image, u8)>,
     report: &'a mut Report,
@@ -120,25 +106,25 @@ impl Workload<'_> {
             reserve: true,
             ..Bounds::NONE
         };
-        // Every fourth leaves values in the snapshot: the steps are the same.
+        // Every fourth workload leaves values in the snapshot. The steps are the same.
         let follower = Follower::new(Protocol { bounds, wrong: None }, seed.is_multiple_of(4));
         Workload { random, follower, world: World::default(), seen: HashSet::new(), report }
     }
 
     fn follow(&mut self) -> Result<(), String> {
         let mut begin = Begin::Image(Image::new());
-        for number in 1..=LIVES {
+        for number in 1..=SESSIONS {
             let fails = matches!(begin, Begin::Image(_)) && self.random.below(2) == 0;
-            let life = self.live(&begin, fails);
-            let writes = (1..=life.trace.len()).filter(|end| matches!(life.trace[end - 1], Change::Write(..)));
+            let session = self.run_session(&begin, fails);
+            let writes = (1..=session.trace.len()).filter(|end| matches!(session.trace[end - 1], Change::Write(..)));
             let writes: Vec<usize> = writes.collect();
             let end = match self.random.below(4) {
-                0 => life.trace.len(),
-                1 => self.random.below(life.trace.len() + 1),
-                _ if writes.is_empty() => life.trace.len(),
-                _ => writes[self.random.below(writes.len())], // where a power cut has most to choose from
+                0 => session.trace.len(),
+                1 => self.random.below(session.trace.len() + 1),
+                _ if writes.is_empty() => session.trace.len(),
+                _ => writes[self.random.below(writes.len())], // where a power cut has the most choices
             };
-            self.life(&life, end).map_err(|why| format!("life {number}, {why}"))?;
+            self.follow_session(&session, end).map_err(|why| format!("session {number}, {why}"))?;
             begin = self.crash();
         }
         Ok(())
@@ -148,8 +134,8 @@ impl Workload<'_> {
         Setup { batch_size: self.follower.protocol.bounds.batch_size, on_disk: self.follower.on_disk }
     }
 
-    /// A life of the engine; one in which a sync `fails`, where one of the operations drawn is a sync.
-    fn live(&mut self, begin: &Begin, fails: bool) -> Life {
+    /// Runs a session of the engine. If a sync should fail: one of the drawn operations that is a sync.
+    fn run_session(&mut self, begin: &Begin, fails: bool) -> Session {
         let (setup, put) = (self.setup(), self.follower.state.used.puts);
         for _ in 0..if fails { DRAWN } else { 0 } {
             let plan = FaultPlan {
@@ -157,32 +143,32 @@ impl Workload<'_> {
                 fault: Fault::Sync([SyncFailure::LosesPages, SyncFailure::RevertsPages][self.random.below(2)]),
                 lasts: Lasts::Once,
             };
-            let life = engine::live(begin, Some(plan), setup, put, PUTS, &mut self.random);
-            if life.trace.iter().any(|change| matches!(change, Change::FailedSync(..))) {
-                return life;
+            let session = engine::run_session(begin, Some(plan), setup, put, PUTS, &mut self.random);
+            if session.trace.iter().any(|change| matches!(change, Change::FailedSync(..))) {
+                return session;
             }
         }
-        engine::live(begin, None, setup, put, PUTS, &mut self.random)
+        engine::run_session(begin, None, setup, put, PUTS, &mut self.random)
     }
 
-    /// Follows a life for so many changes, looking at each of them what a crash would leave.
-    fn life(&mut self, life: &Life, end: usize) -> Result<(), String> {
+    /// Follows a session for this number of changes. After each change, it checks what a crash would leave.
+    fn follow_session(&mut self, session: &Session, end: usize) -> Result<(), String> {
         let mut at = 0;
-        for (number, called) in (1..).zip(&life.calls) {
+        for (number, called) in (1..).zip(&session.calls) {
             let call = called.call;
             self.follower.begin_call(call);
             while at < called.ends_at {
                 if at == end {
                     return Ok(());
                 }
-                let change = &life.trace[at];
+                let change = &session.trace[at];
                 at += 1;
-                let said = |why: String| format!("call {number} ({call:?}), change {at} ({}): {why}", shown(change));
-                self.follower.change(change).map_err(said)?;
+                let placed = |why: String| format!("call {number} ({call:?}), change {at} ({}): {why}", shown(change));
+                self.follower.change(change).map_err(placed)?;
                 self.world.apply(change);
                 self.report.changes += 1;
                 self.report.failed_syncs += usize::from(matches!(change, Change::FailedSync(..)));
-                self.crashes().map_err(said)?;
+                self.crashes().map_err(placed)?;
             }
             self.follower.end_call(called).map_err(|why| format!("call {number} ({call:?}): {why}"))?;
             self.report.calls += 1;
@@ -191,12 +177,12 @@ impl Workload<'_> {
         Ok(())
     }
 
-    /// Whether the model's disk is the simulated one: what is seen, and what is certain.
+    /// Whether the model's disk equals the simulated one, both as seen and as certainly durable.
     fn same_disk(&self) -> Result<(), String> {
-        let real = [self.world.after_death(None), self.world.after_power_cut(&Cut::nothing())]
+        let real = [self.world.after_death(None), self.world.after_power_cut(&PowerCut::nothing())]
             .map(|image| self.follower.in_model(image));
         let model = self.follower.seen_and_certain();
-        for (what, (real, model)) in ["what is seen", "what is durable"].into_iter().zip(real.iter().zip(&model)) {
+        for (what, (real, model)) in ["the visible state", "the durable state"].into_iter().zip(real.iter().zip(&model)) {
             if real != model {
                 let lengths =
                     |image: &Image| format!("{:?}", image.iter().map(|(path, bytes)| (path, bytes.len())).collect::<Vec<_>>());
@@ -207,7 +193,7 @@ impl Workload<'_> {
         Ok(())
     }
 
-    /// The life ends, in one of the ways it can.
+    /// The session ends in one of the possible ways.
     fn crash(&mut self) -> Begin {
         if self.random.below(3) == 0 {
             self.follower.die();
@@ -221,7 +207,7 @@ impl Workload<'_> {
         Begin::Image(image)
     }
 
-    /// Every disk that a crash leaves here, opened by the real recovery.
+    /// Opens every disk that a crash may leave here with the real recovery.
     fn crashes(&mut self) -> Result<(), String> {
         let protocol = self.follower.protocol;
         let died = protocol.after(&self.follower.state, &Action::Die { wrote: 0, torn: false });
@@ -232,14 +218,14 @@ impl Workload<'_> {
                 let image = self.follower.image(&left, garbage);
                 if self.seen.insert((image.clone(), cut.promised)) {
                     self.opens_alike(&cut, &SimDisk::new(&image, 7))
-                        .map_err(|why| format!("power is cut and leaves {}: {why}", described(&left)))?;
+                        .map_err(|why| format!("the power is cut and leaves {}: {why}", described(&left)))?;
                 }
             }
         }
         Ok(())
     }
 
-    /// Whether the real recovery of `disk` ends where the model's does from `state`.
+    /// Whether the real recovery of `disk` ends like the model's recovery from `state`.
     fn opens_alike(&mut self, state: &State, disk: &SimDisk) -> Result<(), String> {
         self.report.opened += 1;
         let protocol = self.follower.protocol;
@@ -252,14 +238,15 @@ impl Workload<'_> {
             }
             debug_assert!(step != Step::Open, "Replay comes before");
         }
-        let engine = engine::options(disk, self.setup()).open().map_err(|error| format!("not opened: {error}"))?;
+        let engine = engine::options(disk, self.setup()).open().map_err(|error| format!("it does not open: {error}"))?;
         let process = &state.process;
         let replayed = process.appended - process.snapshot_seq;
-        let expected = (process.appended, process.tail.expect("it was read"), process.beyond, process.snapshot_seq, replayed);
+        let expected =
+            (process.appended, process.tail.expect("the log was read"), process.beyond, process.snapshot_seq, replayed);
         let found = engine::found(engine.recovery());
         if found != expected {
             return Err(format!(
-                "recovery finds (last, tail, whole behind it, snapshot, replayed) {found:?}, the model {expected:?}"
+                "recovery finds (last, tail, whole behind it, snapshot, replayed) {found:?}, but the model {expected:?}"
             ));
         }
         engine::holds(&engine, &state.issued.prefix(process.appended))

@@ -6,13 +6,13 @@ use std::str::FromStr;
 /// A kind of operation on a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// Opening a file that may be there.
+    /// Opening a file, if it exists.
     Open,
     /// Reading from a file.
     Read,
     /// Writing to a file.
     Write,
-    /// Giving a file another length.
+    /// Changing the length of a file.
     SetLen,
     /// Making a file durable.
     Sync,
@@ -22,20 +22,20 @@ pub enum Operation {
     Rename,
     /// Removing a name.
     Remove,
-    /// Making names durable.
+    /// Making the names in a directory durable.
     SyncDir,
 }
 
-/// How much of a read or a write is done. Of one byte, `Half` and `AllButOne` are that byte.
+/// How much of a read or a write is done. With a single byte, `Half` and `AllButOne` do that byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// No byte; as a read, that looks like the end of the file.
+    /// No byte. To a reader that looks like the end of the file.
     Nothing,
     /// One byte.
     One,
-    /// Half of them.
+    /// Half of the bytes.
     Half,
-    /// All but the last.
+    /// All bytes but the last.
     AllButOne,
 }
 
@@ -50,31 +50,31 @@ impl Part {
     }
 }
 
-/// What a failed sync leaves behind. Named after the file systems that do so (Rebello et al., "Can
-/// Applications Recover from fsync Failures?", ATC 2020).
+/// What a failed sync leaves behind. Each variant names the file systems that do so (Rebello et al., "Can Applications
+/// Recover from fsync Failures?", ATC 2020).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncFailure {
-    /// ext4 and XFS: the bytes stay in the cache, never reach the disk, and the next sync succeeds.
+    /// ext4 and XFS: the bytes stay in the page cache and never reach the disk, and the next sync succeeds.
     LosesPages,
-    /// btrfs: the cache goes back to what the disk has.
+    /// btrfs: the page cache goes back to the bytes on the disk.
     RevertsPages,
 }
 
 /// What a planned fault does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The operation fails with this error of the system and does nothing.
+    /// The operation does nothing and fails with this error number of the operating system.
     Errno(i32),
-    /// A write or a read does only a part.
+    /// A write or a read does only a part of its bytes.
     Short(Part),
-    /// The disk is full: of the first write half is done, and the next ones fail with `ENOSPC`.
+    /// The disk is full: the first write does half of its bytes, and the next ones fail with `ENOSPC`.
     Full,
     /// A sync fails.
     Sync(SyncFailure),
 }
 
 impl Fault {
-    /// Whether an operation can fail so.
+    /// Whether this fault can happen to this kind of operation.
     #[must_use]
     pub fn can_hit(self, operation: Operation) -> bool {
         match self {
@@ -91,16 +91,18 @@ impl Fault {
 pub enum Lasts {
     /// One operation.
     Once,
-    /// So many operations of its kind.
+    /// This number of operations of its kind.
     Times(u32),
-    /// All of its kind from there on.
+    /// All later operations of its kind.
     ForEver,
-    /// Every operation of any kind that it can hit from there on: the disk is gone.
+    /// All later operations of every kind that it can hit: the disk is gone.
     Dead,
 }
 
-/// Which operations fail, and how. In writing, `12-eio-once`: operation 12, counted from 0 as
-/// [`SimDisk::operations`](super::SimDisk::operations) does.
+/// Which operations fail, and how.
+///
+/// As text, for example `12-eio-once`: operation 12, counted from 0 like
+/// [`SimDisk::operations`](super::SimDisk::operations).
 ///
 /// ```
 /// use kv_engine::disk::sim::{Fault, FaultPlan, Lasts};
@@ -114,13 +116,13 @@ pub enum Lasts {
 pub struct FaultPlan {
     /// The number of the operation.
     pub at: usize,
-    /// What happens to it.
+    /// How it fails.
     pub fault: Fault,
-    /// And to how many more.
+    /// For how long.
     pub lasts: Lasts,
 }
 
-/// The error of a failed sync, of a disk that is broken.
+/// The error of a failed sync, and of a broken disk.
 pub(crate) const EIO: i32 = 5;
 pub(crate) const EINTR: i32 = 4;
 pub(crate) const EMFILE: i32 = 24;
@@ -150,7 +152,7 @@ impl fmt::Display for FaultPlan {
         match (NAMES.iter().find(|(_, fault)| *fault == self.fault), self.fault) {
             (Some((name, _)), _) => f.write_str(name)?,
             (None, Fault::Errno(code)) => write!(f, "errno{code}")?,
-            (None, fault) => unreachable!("{fault:?} has a name"),
+            (None, fault) => unreachable!("{fault:?} is in NAMES"),
         }
         match self.lasts {
             Lasts::Once => f.write_str("-once"),
@@ -165,7 +167,7 @@ impl FromStr for FaultPlan {
     type Err = String;
 
     fn from_str(text: &str) -> Result<FaultPlan, String> {
-        let wrong = || format!("{text:?} is not OPERATION-FAULT-once, such as 12-eio-once");
+        let wrong = || format!("{text:?} is not a fault plan OPERATION-FAULT-DURATION, for example 12-eio-once");
         let mut parts = text.split('-');
         let (Some(at), Some(name), Some(lasts), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
             return Err(wrong());

@@ -1,31 +1,35 @@
-//! [`SimDisk`]: a disk in memory that can crash.
+//! [`SimDisk`]: a disk in memory that can lose power, fail, and repeat both from a seed.
 //!
-//! It keeps apart what a running process sees (the page cache) and what would survive a power cut:
-//! for each file its bytes, its length, and the names in the directory, each of them separately.
-//! [`World::after_death`] and [`World::after_power_cut`] give what a process would find afterwards:
+//! It keeps two things apart: what a running process sees (the page cache), and what survives a power cut. It does so
+//! for the bytes of each file, its length, and the names in the directory, each separately. [`World::after_death`] and
+//! [`World::after_power_cut`] return what the next process finds:
 //!
-//! | after | each written piece of a 512-byte sector | length | where nothing was written | names |
+//! | after | each piece of an unsynced write, split at 512-byte sectors | length of a file | bytes where nothing was written | names |
 //! |---|---|---|---|---|
 //! | death of the process (`kill`) | kept; of the last write any prefix | as written | zeros | as changed |
-//! | a power cut (`any`) | kept, lost, torn at a byte, garbage, or the stale bytes of a file that is gone, each by itself | any it had since the sync | zeros, or such stale bytes | each change kept or lost, in any order |
+//! | a power cut (`any`) | kept, lost, torn at a byte, garbage, or stale bytes of a file that is gone; each piece by itself | any that it had since the sync | zeros, or stale bytes | each change kept or lost, in any order |
 //!
-//! `sync` makes the bytes and the length of one file durable, not its name; `sync_dir` makes names
-//! durable, not bytes. That a torn sector damages only itself, and that a rename is seen whole or
-//! not at all, is assumed of the model `any`; [`Model`] has two that are worse. What a power cut keeps
-//! is written down as a [`Cut`], so that an enumeration can try all of them and a line can repeat one.
+//! `sync` makes the bytes and the length of one file durable, but not its name. `sync_dir` makes names durable, but no
+//! bytes. The model `any` assumes that a torn sector damages only itself, and that a rename is seen whole or not at
+//! all. [`Model`] has two worse models. A [`PowerCut`] lists what a power cut keeps, so that a test can try every
+//! combination, and a line of text can repeat one.
 //!
-//! A [`FaultPlan`] makes operations fail, and says what a failed sync leaves behind ([`SyncFailure`]).
-//! Time passes when [`SimDisk::advance`] says so, and random numbers follow from a seed.
+//! A [`FaultPlan`] makes operations fail, and says what a failed sync leaves behind ([`SyncFailure`]). Time passes
+//! only in [`SimDisk::advance`]. Random numbers follow from a seed.
 
-mod cut;
+mod change;
 mod fault;
+mod power_cut;
 mod world;
 
-pub use cut::{Cut, Fate, Rest};
+pub use change::{Change, SECTOR_BYTES};
 pub use fault::{Fault, FaultPlan, Lasts, Operation, Part, SyncFailure};
-pub use world::{Change, Image, Model, World};
+pub use power_cut::{Fate, PowerCut, Rest};
+pub use world::{Image, Model, World};
 
 pub(crate) use fault::{EDQUOT, EINTR, EIO, EMFILE, ENOSPC, EROFS};
+
+use change::{Inode, index};
 
 use super::{Disk, File, FileId, Lock, Named};
 use std::collections::BTreeSet;
@@ -33,10 +37,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use world::{Inode, index};
-
-/// What a disk writes in one piece or not at all, in bytes.
-pub const SECTOR_BYTES: u64 = 512;
 
 #[derive(Debug)]
 struct Inner {
@@ -51,7 +51,7 @@ struct Inner {
     entropy: u64,
 }
 
-/// A disk in memory. Clones are the same disk.
+/// A disk in memory. Clones share one disk.
 #[derive(Clone, Debug)]
 pub struct SimDisk {
     inner: Arc<Mutex<Inner>>,
@@ -64,8 +64,7 @@ impl SimDisk {
         SimDisk::of_world(World::of(image), seed)
     }
 
-    /// The disk of a process that has just died: what it had written and not synced is still seen,
-    /// and still not durable.
+    /// The disk of a process that has just died. Its unsynced changes are still seen, and still not durable.
     #[must_use]
     pub fn of_world(world: World, seed: u64) -> SimDisk {
         let inner = Inner {
@@ -81,7 +80,7 @@ impl SimDisk {
         SimDisk { inner: Arc::new(Mutex::new(inner)) }
     }
 
-    /// The same disk, on which operations fail as planned.
+    /// The same disk, with operations that fail as planned.
     #[must_use]
     pub fn with_faults(self, plan: FaultPlan) -> SimDisk {
         self.lock_inner().plan = Some(plan);
@@ -98,13 +97,13 @@ impl SimDisk {
         self.lock_inner().trace.clone()
     }
 
-    /// How many changes there were.
+    /// The number of changes so far.
     #[must_use]
     pub fn changes(&self) -> usize {
         self.lock_inner().trace.len()
     }
 
-    /// Every operation so far, reads and opens included.
+    /// Every operation so far, including reads and opens.
     #[must_use]
     pub fn operations(&self) -> Vec<Operation> {
         self.lock_inner().operations.clone()
@@ -116,13 +115,13 @@ impl SimDisk {
         self.lock_inner().hit.is_some()
     }
 
-    /// The disk as it is now.
+    /// A copy of the disk in its present state.
     #[must_use]
     pub fn world(&self) -> World {
         self.lock_inner().world.clone()
     }
 
-    /// Lets time pass.
+    /// Advances the clock.
     pub fn advance(&self, by: Duration) {
         self.lock_inner().now += by;
     }
@@ -133,7 +132,7 @@ impl SimDisk {
 }
 
 impl Inner {
-    /// Counts an operation; the fault that was planned for it, or the error.
+    /// Counts an operation. Returns the fault planned for it, or fails with the planned error.
     fn enter(&mut self, operation: Operation) -> io::Result<Option<Fault>> {
         let number = self.operations.len();
         self.operations.push(operation);
@@ -257,7 +256,7 @@ struct SimLock {
 }
 
 impl Lock for SimLock {
-    /// The simulated disk crashes whole: there is nobody to read it.
+    /// A note tells another process who holds the lock. The simulated disk has no other process.
     fn write_note(&self, _text: &str) {}
 
     fn is_in_place(&self) -> bool {

@@ -1,33 +1,31 @@
-//! [`World`]: what a simulated disk holds, as seen by a process and as durable, and what a crash
-//! makes of it.
+//! [`World`]: the content of a simulated disk, as a process sees it and as it is durable, and what a crash leaves of
+//! it.
 
-use super::SECTOR_BYTES;
-use super::cut::{Cut, Fate, Rest};
+use super::change::{Change, Inode, Pending, PendingName, Piece, SECTOR_BYTES, index, lengthen, put};
 use super::fault::SyncFailure;
+use super::power_cut::{Fate, PowerCut, Rest};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-pub(super) type Inode = usize;
-
-/// So many files that are gone can be seen again where nothing was written.
+/// The bytes of this many gone files can show again where nothing was written.
 const GONE_FILES: usize = 3;
 
-/// How truthful the disk is.
+/// Which promises the disk keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Model {
-    /// What was synced stays; anything may happen to what was not, in any order. The store promises
-    /// to lose nothing on such a disk.
+    /// Synced changes stay. Unsynced changes may be kept or lost in any order. On this disk the store promises to lose
+    /// nothing.
     #[default]
     Any,
-    /// A sync, of a file or a directory, says that it has been done and does nothing. The store can only
-    /// promise that it serves no state that never was.
+    /// A sync of a file or a directory reports success and does nothing. The store can only promise that it never
+    /// serves a state that never existed.
     Lying,
-    /// A torn write damages what was durable in its first sector: no "powersafe overwrite". The store
-    /// can only promise that it serves no state that never was, and sees that something is wrong.
+    /// A torn write also damages durable bytes in its first sector (no "powersafe overwrite"). The store can only
+    /// promise that it never serves a state that never existed, and that it notices the damage.
     NoPsow,
 }
 
@@ -36,7 +34,7 @@ const MODELS: [(&str, Model); 3] = [("any", Model::Any), ("lying", Model::Lying)
 impl fmt::Display for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = MODELS.iter().find(|(_, model)| model == self);
-        f.write_str(named.expect("each has a name").0)
+        f.write_str(named.expect("each model is in MODELS").0)
     }
 }
 
@@ -45,127 +43,9 @@ impl FromStr for Model {
 
     fn from_str(text: &str) -> Result<Model, String> {
         let named = MODELS.iter().find(|(name, _)| *name == text);
-        named.map(|(_, model)| *model).ok_or_else(|| format!("{text:?} is no model of a disk: any, lying, no-psow"))
-    }
-}
-
-/// A change to the disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// A new, empty file under this name.
-    Create(PathBuf),
-    /// A file gets another name.
-    Rename(PathBuf, PathBuf),
-    /// A name is removed.
-    Remove(PathBuf),
-    /// Names in this directory become durable.
-    SyncDir(PathBuf),
-    /// Bytes are written to the file with this number.
-    Write(usize, u64, Vec<u8>),
-    /// A file gets another length.
-    SetLen(usize, u64),
-    /// A file becomes durable.
-    Sync(usize),
-    /// A file does not become durable, and what was pending never will.
-    FailedSync(usize, SyncFailure),
-    /// What is clean in memory of a file is forgotten; after a failed sync that may change it.
-    DropCache(usize),
-}
-
-impl Change {
-    /// What is done, in a word or two.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Change::Create(_) => "create",
-            Change::Rename(..) => "rename",
-            Change::Remove(_) => "remove",
-            Change::SyncDir(_) => "sync the directory",
-            Change::Write(..) => "write",
-            Change::SetLen(..) => "set the length",
-            Change::Sync(_) => "sync",
-            Change::FailedSync(..) => "sync that fails",
-            Change::DropCache(_) => "drop the cache",
-        }
-    }
-}
-
-/// A change to one file that is not durable.
-#[derive(Clone, Debug)]
-enum Pending {
-    Write(u64, Vec<u8>),
-    SetLen(u64),
-}
-
-/// One unit of such a change.
-#[derive(Clone, Copy)]
-enum Piece<'a> {
-    /// Bytes of one sector.
-    Bytes(u64, &'a [u8]),
-    Length(u64),
-}
-
-impl Pending {
-    fn units(&self) -> usize {
-        match self {
-            Pending::SetLen(_) => 1,
-            Pending::Write(_, bytes) if bytes.is_empty() => 0,
-            Pending::Write(offset, bytes) => {
-                let last = *offset + bytes.len() as u64 - 1;
-                index(last / SECTOR_BYTES - offset / SECTOR_BYTES) + 1
-            }
-        }
-    }
-
-    /// The change, cut at the boundaries of sectors.
-    fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
-        let (mut length, mut at, mut rest) = match self {
-            Pending::SetLen(len) => (Some(*len), 0, &[][..]),
-            Pending::Write(offset, bytes) => (None, *offset, bytes.as_slice()),
-        };
-        std::iter::from_fn(move || {
-            if let Some(len) = length.take() {
-                return Some(Piece::Length(len));
-            }
-            if rest.is_empty() {
-                return None;
-            }
-            let room = index(SECTOR_BYTES - at % SECTOR_BYTES);
-            let (piece, behind) = rest.split_at(room.min(rest.len()));
-            let offset = at;
-            at += piece.len() as u64;
-            rest = behind;
-            Some(Piece::Bytes(offset, piece))
-        })
-    }
-}
-
-/// A change to the directory that is not durable.
-#[derive(Clone, Debug)]
-enum PendingName {
-    Create(PathBuf, Inode),
-    Rename(PathBuf, PathBuf, Inode),
-    Remove(PathBuf),
-}
-
-impl PendingName {
-    fn directory(&self) -> Option<&Path> {
-        match self {
-            PendingName::Create(path, _) | PendingName::Remove(path) | PendingName::Rename(_, path, _) => path.parent(),
-        }
-    }
-
-    fn apply(&self, names: &mut BTreeMap<PathBuf, Inode>) {
-        match self {
-            PendingName::Create(path, inode) => drop(names.insert(path.clone(), *inode)),
-            PendingName::Remove(path) => drop(names.remove(path)),
-            PendingName::Rename(from, to, inode) => {
-                if names.get(from) == Some(inode) {
-                    names.remove(from);
-                }
-                names.insert(to.clone(), *inode);
-            }
-        }
+        named
+            .map(|(_, model)| *model)
+            .ok_or_else(|| format!("{text:?} is not a model of a disk; the models are any, lying and no-psow"))
     }
 }
 
@@ -197,41 +77,13 @@ impl Data {
         }
     }
 
-    /// What is clean in memory is read from the medium again.
+    /// Reads the clean pages from the medium again.
     fn drop_cache(&mut self) {
         self.cache.clone_from(&self.durable);
         for change in &self.pending {
             Data::apply(&mut self.cache, change);
         }
     }
-}
-
-pub(super) fn index(offset: u64) -> usize {
-    usize::try_from(offset).expect("simulated files fit in memory")
-}
-
-/// Writes `new`; where that leaves a hole, `below` shows through, and zeros where that ends. No bytes do
-/// not even make the file longer.
-fn put(bytes: &mut Vec<u8>, offset: u64, new: &[u8], below: &[u8]) {
-    if new.is_empty() {
-        return;
-    }
-    let (from, to) = (index(offset), index(offset) + new.len());
-    if bytes.len() < from {
-        lengthen(bytes, from, below);
-    }
-    if bytes.len() < to {
-        bytes.resize(to, 0);
-    }
-    bytes[from..to].copy_from_slice(new);
-}
-
-fn lengthen(bytes: &mut Vec<u8>, to: usize, below: &[u8]) {
-    let shown = below.len().min(to);
-    if bytes.len() < shown {
-        bytes.extend_from_slice(&below[bytes.len()..shown]);
-    }
-    bytes.resize(to, 0);
 }
 
 /// The state of the disk: files and names, as seen and as durable.
@@ -241,15 +93,15 @@ pub struct World {
     names: BTreeMap<PathBuf, Inode>,
     durable_names: BTreeMap<PathBuf, Inode>,
     pending_names: Vec<PendingName>,
-    /// What stood in files that were replaced, removed or cut, the last one first: their blocks are used again.
+    /// The bytes of files that were replaced, removed or cut short, the last one first. Their blocks are used again.
     gone: VecDeque<Arc<[u8]>>,
-    /// The last change, when it was a write: death may cut it short.
+    /// The last change, if it was a write. A dying process may have done only its first bytes.
     last_write: Option<(Inode, u64, usize)>,
-    /// How truthful the disk is from now on.
+    /// Which promises the disk keeps from now on.
     pub model: Model,
 }
 
-/// Files by name: what is left after a crash.
+/// Files by name: what a crash leaves.
 pub type Image = BTreeMap<PathBuf, Vec<u8>>;
 
 impl World {
@@ -265,10 +117,11 @@ impl World {
         world
     }
 
-    /// Carries out one change.
+    /// Applies one change.
     ///
     /// # Panics
-    /// When it names a file that is not there.
+    ///
+    /// If the change names a file that does not exist.
     pub fn apply(&mut self, change: &Change) {
         self.last_write = None;
         match change {
@@ -325,7 +178,7 @@ impl World {
         self.pending_names.push(change);
     }
 
-    /// From now on the blocks of a file may be seen in another.
+    /// From now on the blocks of this file may show in another file.
     fn gone(&mut self, inode: Inode) {
         let bytes = &self.files[inode].cache;
         if !bytes.is_empty() {
@@ -334,7 +187,7 @@ impl World {
         }
     }
 
-    /// How many files are gone whose bytes may be seen again.
+    /// The number of gone files whose bytes may show again.
     #[must_use]
     pub fn gone_files(&self) -> usize {
         self.gone.len()
@@ -358,7 +211,7 @@ impl World {
         self.files[inode].pending.iter().map(Pending::units).sum()
     }
 
-    /// Files that some choice of names leaves a name.
+    /// Files that keep a name under some choice of names.
     fn reachable(&self) -> BTreeSet<Inode> {
         let pending = self.pending_names.iter().filter_map(|name| match name {
             PendingName::Create(_, inode) | PendingName::Rename(_, _, inode) => Some(*inode),
@@ -367,15 +220,14 @@ impl World {
         self.durable_names.values().copied().chain(pending).collect()
     }
 
-    /// The file with this number: its name, or what is to be said in the place of one.
+    /// The name of the file with this number, or a description if it has none.
     #[must_use]
     pub fn file_name(&self, inode: usize) -> String {
         let named = self.names.iter().find(|(_, named)| **named == inode);
         named.map_or_else(|| format!("file {inode} without a name"), |(path, _)| path.display().to_string())
     }
 
-    /// The file that a change is about, as [`World::file_name`]: of a rename, the new name; of a
-    /// directory, that.
+    /// The file or directory that a change is about. For a rename, the new name.
     #[must_use]
     pub fn subject(&self, change: &Change) -> String {
         match change {
@@ -390,7 +242,7 @@ impl World {
         }
     }
 
-    /// What each unit is, in the order in which a [`Cut`] decides them.
+    /// Describes each unit, in the order in which a [`PowerCut`] decides on them.
     #[must_use]
     pub fn unit_names(&self) -> Vec<String> {
         let names = self.pending_names.iter().map(|name| match name {
@@ -411,8 +263,8 @@ impl World {
         all
     }
 
-    /// What a process finds after the death of the one before. `short`: of the last write only so
-    /// many bytes had been taken.
+    /// What the next process finds after the death of this one. `short`: only this number of bytes of the last write
+    /// were done.
     #[must_use]
     pub fn after_death(&self, short: Option<usize>) -> Image {
         let mut image: Image = self.names.iter().map(|(path, inode)| (path.clone(), self.files[*inode].cache.clone())).collect();
@@ -426,15 +278,15 @@ impl World {
         image
     }
 
-    /// The last write's length in bytes, when the last change was one.
+    /// The length of the last write in bytes, if the last change was a write.
     #[must_use]
     pub fn last_write_bytes(&self) -> Option<usize> {
         self.last_write.map(|(_, _, len)| len)
     }
 
-    /// What a process finds after a power cut.
+    /// What the next process finds after a power cut.
     #[must_use]
-    pub fn after_power_cut(&self, cut: &Cut) -> Image {
+    pub fn after_power_cut(&self, cut: &PowerCut) -> Image {
         let mut names = Cow::Borrowed(&self.durable_names);
         for (unit, change) in self.pending_names.iter().enumerate() {
             if cut.fate(unit) == Fate::Kept {
@@ -456,7 +308,7 @@ impl World {
         names.iter().map(|(path, inode)| (path.clone(), survivors[inode].clone())).collect()
     }
 
-    fn survivor(&self, data: &Data, mut unit: usize, cut: &Cut, rest: Rest) -> Vec<u8> {
+    fn survivor(&self, data: &Data, mut unit: usize, cut: &PowerCut, rest: Rest) -> Vec<u8> {
         let mut bytes = data.durable.clone();
         if data.pending.is_empty() {
             return bytes;
@@ -471,7 +323,7 @@ impl World {
             let (offset, new) = match piece {
                 Piece::Length(len) => {
                     length = index(len);
-                    // A shorter length that is on the disk has forgotten what was behind it.
+                    // A shorter length on the disk has dropped the bytes behind it.
                     match fate {
                         Fate::Lost => {}
                         _ if length <= bytes.len() => bytes.truncate(length),
@@ -514,14 +366,14 @@ impl World {
                 }
             }
         }
-        // The last length is what an ordered file system leaves; the others are possible too.
+        // An ordered file system leaves the last length. The others are possible too.
         let length = lengths[lengths.len() - 1 - usize::from(rest.length).min(lengths.len() - 1)];
         bytes.truncate(length);
         lengthen(&mut bytes, length, below);
         bytes
     }
 
-    /// Without powersafe overwrite, a torn write damages what its sector held before.
+    /// Without powersafe overwrite, a torn write also damages the older bytes of its sector.
     fn tear(&self, bytes: &mut [u8], offset: u64, seed: u16) {
         if self.model == Model::NoPsow {
             let from = index(offset - offset % SECTOR_BYTES).min(bytes.len());
@@ -531,7 +383,7 @@ impl World {
     }
 }
 
-/// Bytes that nobody wrote (xorshift64).
+/// Fills with garbage (xorshift64).
 fn garbage(bytes: &mut [u8], seed: u64) {
     let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     for byte in bytes {

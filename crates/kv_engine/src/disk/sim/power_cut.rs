@@ -1,65 +1,69 @@
-//! [`Cut`]: what one power cut keeps, written down, so that it can be printed, read and repeated.
+//! [`PowerCut`]: what one power cut keeps. It can be printed, parsed and repeated.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// What becomes of one unit of unsynced change: a piece of a sector, a length, a name.
+/// What happens to one unit of unsynced change: a piece of a sector, a length, or a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// It is on the disk.
     Kept,
-    /// It is not.
+    /// It is not on the disk.
     Lost,
-    /// Of its bytes, so many modulo their number are.
+    /// Its first bytes are on the disk: this number, modulo the unit's length.
     Torn(u16),
-    /// From so many bytes on, modulo their number, something is there that nobody wrote.
+    /// From this byte on (modulo the unit's length) the disk has garbage.
     Garbage(u16),
-    /// In the place of its bytes stands what a file that is gone, counted from the last one, had there.
+    /// The disk shows stale bytes at this place, from a file that is gone. Files are counted from the one that went
+    /// last.
     Stale(u16),
 }
 
-/// What becomes of the rest of a file.
+/// What happens to the length and the holes of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rest {
-    /// Which of the lengths it has had since the last sync, from the last one back; at most the first.
+    /// Which of the lengths since the last sync the file has, counted back from the last one. Larger numbers mean the
+    /// first.
     pub length: u16,
-    /// What stands where nothing was written: 0 for zeros, else the bytes of the file that is gone with
-    /// this number, counted from the last one.
+    /// What shows where nothing was written. 0: zeros. Otherwise the bytes of the gone file with this number, counted
+    /// from the one that went last.
     pub hole: u16,
 }
 
-/// What a power cut keeps: a fate for each unit in the order of [`World::unit_names`](super::World::unit_names),
-/// and the rest of each file. Units that are not named are lost; files that are not named are as the last
-/// one that is. In writing, `K3L1T17/0+1`: three units kept, one lost, one torn after 17 bytes; the last
-/// length, and holes are filled by the file that went last.
+/// What a power cut keeps: a fate for each unit, in the order of [`World::unit_names`](super::World::unit_names), and
+/// the length and holes of each file. Units that are not listed are lost. Files that are not listed are treated like
+/// the last one that is.
+///
+/// As text, for example `K3L1T17/0+1`: three units are kept, one is lost, and one is torn after 17 bytes. The file has
+/// its last length, and the file that went last shows in its holes.
 ///
 /// ```
-/// use kv_engine::disk::sim::Cut;
+/// use kv_engine::disk::sim::PowerCut;
 ///
-/// let cut: Cut = "K3L1T17/0+1".parse()?;
+/// let cut: PowerCut = "K3L1T17/0+1".parse()?;
 /// assert_eq!(cut.fates.len(), 5);
 /// assert_eq!(cut.to_string(), "K3L1T17/0+1");
 /// # Ok::<(), String>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cut {
-    /// Of each unit.
+pub struct PowerCut {
+    /// For each unit.
     pub fates: Vec<Fate>,
-    /// Of each file that has unsynced changes.
+    /// For each file that has unsynced changes.
     pub rests: Vec<Rest>,
 }
 
-impl Cut {
-    /// Keeps nothing that was not synced.
+impl PowerCut {
+    /// Keeps only synced changes.
     #[must_use]
-    pub fn nothing() -> Cut {
-        Cut { fates: Vec::new(), rests: vec![Rest { length: u16::MAX, hole: 0 }] }
+    pub fn nothing() -> PowerCut {
+        PowerCut { fates: Vec::new(), rests: vec![Rest { length: u16::MAX, hole: 0 }] }
     }
 
     /// Keeps the units for which `kept` is true.
-    pub(crate) fn subset(units: usize, rest: Rest, kept: impl Fn(usize) -> bool) -> Cut {
+    pub(crate) fn subset(units: usize, rest: Rest, kept: impl Fn(usize) -> bool) -> PowerCut {
         let fate = |unit| if kept(unit) { Fate::Kept } else { Fate::Lost };
-        Cut { fates: (0..units).map(fate).collect(), rests: vec![rest] }
+        PowerCut { fates: (0..units).map(fate).collect(), rests: vec![rest] }
     }
 
     pub(super) fn fate(&self, unit: usize) -> Fate {
@@ -71,7 +75,7 @@ impl Cut {
     }
 }
 
-impl fmt::Display for Cut {
+impl fmt::Display for PowerCut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for run in self.fates.chunk_by(|a, b| a == b && matches!(a, Fate::Kept | Fate::Lost)) {
             match run[0] {
@@ -89,13 +93,15 @@ impl fmt::Display for Cut {
     }
 }
 
-impl FromStr for Cut {
+impl FromStr for PowerCut {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Cut, String> {
+    fn from_str(text: &str) -> Result<PowerCut, String> {
         let (fates, rests) = text.split_once('/').unwrap_or((text, ""));
-        let number = |digits: &str| digits.parse::<u16>().map_err(|e| format!("{digits:?} in the cut {text:?}: {e}"));
-        let mut cut = Cut::default();
+        let number = |digits: &str| {
+            digits.parse::<u16>().map_err(|_| format!("{digits:?} in the power cut {text:?} is not a number from 0 to 65535"))
+        };
+        let mut cut = PowerCut::default();
         let mut left = fates;
         while let Some(letter) = left.chars().next() {
             let digits = &left[letter.len_utf8()..];
@@ -107,14 +113,15 @@ impl FromStr for Cut {
                 'T' => (1, Fate::Torn(n)),
                 'G' => (1, Fate::Garbage(n)),
                 'S' => (1, Fate::Stale(n)),
-                _ => return Err(format!("{letter:?} in the cut {text:?} is none of K, L, T, G, S")),
+                _ => return Err(format!("{letter:?} in the power cut {text:?} is not one of K, L, T, G, S")),
             };
             cut.fates.extend((0..count).map(|_| fate));
             left = &digits[end..];
         }
         for rest in rests.split(',').filter(|rest| !rest.is_empty()) {
-            let (length, hole) =
-                rest.split_once('+').ok_or_else(|| format!("{rest:?} in the cut {text:?} is not LENGTH+HOLE"))?;
+            let (length, hole) = rest
+                .split_once('+')
+                .ok_or_else(|| format!("{rest:?} in the power cut {text:?} is not LENGTH+HOLE, for example 0+1"))?;
             cut.rests.push(Rest { length: number(length)?, hole: number(hole)? });
         }
         Ok(cut)

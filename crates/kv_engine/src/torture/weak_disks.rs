@@ -1,23 +1,25 @@
-//! Disks that break their word. On a *lying* disk a sync says that it has been done and does nothing;
-//! without powersafe overwrite (*no-psow*) a torn write damages what was durable in its first sector.
-//! No store can keep its promise there. This one promises to notice: it serves no state that never was,
-//! refuses, or says that something is wrong.
+//! Disks that break their promises. On a *lying* disk, a sync reports success and does nothing. Without powersafe
+//! overwrite (*no-psow*), a torn write also damages durable bytes in its first sector.
+//!
+//! No store can keep its promise there. This one promises to notice: it never serves a state that never existed, and
+//! either refuses to open or reports that something is wrong.
 
 use super::case::{Case, End, Session};
 use super::choices::Random;
+use super::enumerate::{Script, hash};
 use super::oracle::Oracle;
+use super::report::Report;
 use super::workload::record;
-use super::{Report, Script, hash};
-use crate::disk::sim::{Cut, Model, Rest, World};
+use crate::disk::sim::{Model, PowerCut, Rest, World};
 use std::collections::HashSet;
 
-/// A disk lies from so many changes before the crash on.
+/// A disk begins to lie this many changes before the crash.
 const LIES: [usize; 4] = [2, 6, 20, 60];
-/// So many random power cuts of each moment.
+/// Random power cuts at each moment.
 const CUTS: usize = 8;
 
-/// Runs the workload that follows from `seed` on disks that break their word, and cuts the power behind
-/// each change.
+/// Runs the workload that follows from `seed` on disks that break their promises, and cuts the power after each
+/// change.
 ///
 /// ```
 /// let report = kv_engine::torture::weak_disks(1);
@@ -51,7 +53,8 @@ impl Script {
                 if model == Model::Lying {
                     recorded.trace[from..at].iter().for_each(|change| world.apply(change));
                 }
-                let mut cuts = vec![Cut::nothing(), Cut { fates: Vec::new(), rests: vec![Rest { length: 0, hole: 1 }] }];
+                let mut cuts =
+                    vec![PowerCut::nothing(), PowerCut { fates: Vec::new(), rests: vec![Rest { length: 0, hole: 1 }] }];
                 cuts.extend((0..CUTS).map(|_| random.cut(&world)));
                 for cut in cuts {
                     let image = world.after_power_cut(&cut);
@@ -62,9 +65,9 @@ impl Script {
                     match oracle.check_weak(World::of(&image), model, bounds) {
                         Ok(refused) => report.weak_refused += u64::from(refused),
                         Err(wrong) => {
-                            let lives = vec![Session { plan: None, at, end: End::Cut(cut) }];
+                            let sessions = vec![Session { plan: None, at, end: End::Cut(cut) }];
                             let (workload, dropped) = (self.seed, self.dropped.clone());
-                            let case = Case { workload, dropped, weak: Some((model, from)), lives };
+                            let case = Case { workload, dropped, weak: Some((model, from)), sessions };
                             report.fail(&wrong, &format!("workload {workload}, change {at}"), case);
                             if only_one {
                                 return report;
