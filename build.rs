@@ -1,16 +1,16 @@
-//! Finds the commit that `kv_cli --version` tells: from the repository that this is the top of, or from what
-//! `cargo package` noted. Without either there is none, and the version does without it.
+//! Finds the commit that `kv_cli --version` prints. It comes from the git repository, if this directory is its top, or
+//! from the note of `cargo package`. Without either, the version has no commit.
 
 use std::path::Path;
 use std::process::Command;
 use std::{env, fs};
 
-/// What makes another program when it changes.
+/// The paths that the program is made from.
 const SOURCES: [&str; 5] = ["src", "crates", "Cargo.toml", "Cargo.lock", "build.rs"];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    // Not while it is being worked on, where each commit would have everything compiled anew.
+    // Not in a debug build: there each commit would cause a complete build.
     let is_release = env::var_os("PROFILE").is_some_and(|profile| profile == "release");
     if !is_release {
         return;
@@ -32,13 +32,13 @@ fn packaged() -> Option<String> {
 
 /// The commit that is checked out here, and whether the sources differ from it.
 fn checked_out() -> Option<String> {
-    // A copy of the sources inside somebody else's repository has none.
+    // A copy of the sources inside another repository has no commit of its own.
     let top = git(&["rev-parse", "--show-toplevel"])?;
     if fs::canonicalize(top).ok()? != fs::canonicalize(".").ok()? {
         return None;
     }
     for name in ["HEAD", "refs/heads", "packed-refs"] {
-        // A path that is not there would run this at every build.
+        // Cargo would run this script at every build because of a missing path.
         if let Some(path) = git(&["rev-parse", "--git-path", name]).filter(|path| Path::new(path).exists()) {
             println!("cargo::rerun-if-changed={path}");
         }
@@ -51,7 +51,7 @@ fn checked_out() -> Option<String> {
     Some(if clean { commit } else { commit + ", modified" })
 }
 
-/// What git answers; `None` where there is none, or no repository.
+/// The output of git. `None` if git is missing or fails.
 fn git(args: &[&str]) -> Option<String> {
     let output = Command::new("git").args(args).output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8(output.stdout).ok()?.trim().to_string())

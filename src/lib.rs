@@ -158,8 +158,8 @@ fn refused(error: &Error, args: &Args) -> String {
         }
         Error::Damaged { .. } => format!("{error}; kv_cli export --salvage writes the entries that are not damaged"),
         Error::Foreign { path, .. } if *path == args.wal => format!(
-            "{error}; if this was the log of the store, kv_cli verify shows what is left in it, and kv_cli export --salvage \
-             writes the entries that are left"
+            "{error}; if this was the log of the store, kv_cli verify shows the records that remain, and kv_cli export --salvage \
+             writes their entries"
         ),
         _ => error.to_string(),
     }

@@ -3,9 +3,9 @@
 //!
 //! `cargo test --test graph -- --nocapture` prints the graph.
 //!
-//! A file imports another one if its code names something that is defined there, with or without `use`. What a file
-//! re-exports with `pub use` is not its own import: whoever names it imports the file that defines it. A declaration
-//! (`mod child;`) alone is no import. Code for tests does not count.
+//! A file imports another file if its code names something that is defined there, with or without `use`. A re-export
+//! with `pub use` is not an import: a file that uses the re-exported name imports the file that defines it. A
+//! declaration (`mod child;`) alone is not an import. Code for tests does not count.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,7 @@ use syn::visit::{self, Visit};
 /// A module's path in its crate: `[]` for the root, `["wal", "identity"]`.
 type Name = Vec<String>;
 
-/// A file, as far as it matters here.
+/// The parts of a file that the graph needs.
 #[derive(Default)]
 struct Source {
     children: BTreeSet<String>,
@@ -77,7 +77,8 @@ impl Crate {
             } else if source.items.contains(name) {
                 return Some((at, name.clone()));
             } else if let Some(long) = source.names.get(name) {
-                return self.find(&at, long, depth + 1);
+                // A name of another crate is taken from the file that passes it on.
+                return self.find(&at, long, depth + 1).or_else(|| Some((at, name.clone())));
             } else {
                 return None; // made by a macro, or brought in by `*`
             }
@@ -86,7 +87,7 @@ impl Crate {
         None
     }
 
-    /// Which file names what of which other file.
+    /// For each file, the files that it imports, and the names.
     fn imports(&self) -> Graph {
         let mut graph = Graph::new();
         for (name, source) in &self.0 {
@@ -263,8 +264,8 @@ fn no_file_and_no_module_imports_one_that_imports_it() {
 
 /// Rows of the table of modules: the name, and what it uses.
 fn table(text: &str) -> BTreeMap<String, BTreeSet<String>> {
-    let rows = text.lines().filter_map(|line| line.strip_prefix("//! | ")).skip_while(|row| !row.starts_with("module |"));
-    let rows = rows.take_while(|row| row.ends_with(" |")).skip(1);
+    let lines = text.lines().skip_while(|line| !line.starts_with("//! | module |")).skip(2);
+    let rows = lines.map_while(|line| line.strip_prefix("//! | "));
     let word = |cell: &str| cell.trim().trim_matches(['[', ']', '`']).to_string();
     rows.map(|row| {
         let cells: Vec<&str> = row.trim_end_matches(" |").split(" | ").collect();
@@ -274,7 +275,7 @@ fn table(text: &str) -> BTreeMap<String, BTreeSet<String>> {
     .collect()
 }
 
-/// Every module may use these without a word: the errors, and what `lib.rs` itself defines.
+/// The tables do not list these, because every module may use them: the errors, and the items of `lib.rs` itself.
 const EVERYWHERE: [&str; 2] = ["lib", "error"];
 
 #[test]

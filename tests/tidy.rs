@@ -1,5 +1,5 @@
-//! Rules of this code that a compiler does not check: no file is too long to read at once, each has a head that says what
-//! it is for, and only one file of the library uses `std::fs`. `tests/graph.rs` checks the imports.
+//! Rules of this code that a compiler does not check. No file is too long to read at once. Each file has a head that
+//! describes it. Only one file of the library uses `std::fs`. (`tests/graph.rs` checks the imports.)
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::fs;

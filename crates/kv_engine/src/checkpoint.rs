@@ -54,7 +54,7 @@ pub(crate) fn merge(
     base: Option<&snapshot::Header>,
     check_cancel: &dyn Fn() -> Result<()>,
 ) -> Result<snapshot::Header> {
-    const NOT_TAKEN: &str = "no snapshot was taken, the log and the old snapshot are unchanged: reading";
+    const NOT_TAKEN: &str = "no snapshot was taken, the log and the old snapshot are as they were: reading";
     merged(disk, log, wal_path, snapshot_path, form, base, check_cancel).map_err(|error| match error {
         Error::Io { doing: "reading" | "opening", path, source } => Error::Io { doing: NOT_TAKEN, path, source },
         error => error,

@@ -16,7 +16,7 @@ pub(crate) use head::{LogHead, SnapshotHead, log_head, snapshot_head};
 pub use kept_copies::{kept_copies, kept_copy_warnings};
 pub use verify::{Health, Verification, find_mismatch, verify};
 
-use crate::disk::{Disk, File, OsDisk, read_full_at};
+use crate::disk::{Disk, File, OsDisk};
 use crate::error::{Error, Result};
 use crate::record::{HEADER_BYTES, Kind};
 use crate::recovery::{LogTail, walk};
@@ -394,11 +394,7 @@ impl<'a> Record<'a> {
 /// ```
 #[must_use]
 pub fn snapshot_seq(path: &Path) -> Seq {
-    let header = || {
-        let file = OsDisk.open_read(path).ok()??;
-        let mut bytes = [0; snapshot::HEADER_BYTES];
-        let got = read_full_at(&*file, 0, &mut bytes).ok()?;
-        snapshot::Header::decode(path, &bytes[..got]).ok()
-    };
-    header().map_or(0, |header| header.seq)
+    let file = OsDisk.open_read(path).ok().flatten();
+    let header = file.and_then(|file| snapshot::read_header(&*file, path).ok());
+    header.map_or(0, |header| header.seq)
 }

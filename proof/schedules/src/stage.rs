@@ -1,6 +1,6 @@
 //! [`Stage`]: the disk of one schedule. It wraps a simulated disk and lets another thread run inside each operation.
-//! It fails or panics as the scene demands. It keeps the disk's state at one moment for a crash, and takes pictures of
-//! what a power cut would certainly leave.
+//! It fails or panics as the scene demands. It keeps the disk's state at one moment for a crash, and records the
+//! bytes that a power cut would certainly leave.
 
 use crate::draw::Draw;
 use kv_engine::disk::sim::{Fate, Fault, FaultPlan, Image, Lasts, PowerCut, Rest, SimDisk, SyncFailure, World};

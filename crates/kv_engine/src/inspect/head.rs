@@ -1,7 +1,7 @@
 //! The header of a log or a snapshot, also when it is damaged. A damaged header does not hide the records after it:
 //!
-//! 1. If all fixed fields are right (the first bytes, the zeros) and one flipped bit in the rest makes the header's
-//!    checksum hold, the repaired bytes are the header.
+//! 1. Set the fixed fields (the first bytes, in a log also the version and the zeros) to their values. If the header's
+//!    checksum holds then, or holds after flipping one bit of the rest, these bytes are the header.
 //! 2. Otherwise any whole record gives the salt, with which all checksums begin. With it, step 1 is tried again.
 //! 3. Otherwise the records are read from the first whole one on. The store and the number of earlier records are
 //!    unknown. For a snapshot, the store and the last write are known if the salt, which is computed from them,

@@ -1,11 +1,10 @@
 //! [`Edit`]: one way to damage a file, and the numbering of all of them.
 
 use super::known_log::{KnownLog, Record};
+use super::store::SECTOR_BYTES;
 use crate::record::{self, Kind, le32};
 use crate::snapshot;
 use std::ops::Range;
-
-const SECTOR_BYTES: usize = 512;
 
 /// A file to damage.
 pub(super) struct Target {

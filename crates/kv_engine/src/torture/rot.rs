@@ -24,7 +24,7 @@
 use super::edits::{Edit, Target};
 use super::known_log::KnownLog;
 use super::memory::Memory;
-use super::shapes::{Generator, OPENED_BYTES, PUT_BYTES};
+use super::shapes::{Generator, PUT_BYTES};
 use super::store::{SNAPSHOT, WAL};
 use super::tally::{IDLE, Tally};
 use crate::disk::sim::{Image, SimDisk};
@@ -33,7 +33,7 @@ use crate::engine::Batch;
 use crate::error::{Error, Result};
 use crate::recovery::{Keep, LockNotes, LogTail, Progress, Recovered, Recovery, recover};
 use crate::snapshot::{self, Form};
-use crate::wal::HEADER_BYTES;
+use crate::wal::{HEADER_BYTES, OPENED_BYTES};
 use std::ops::Bound;
 use std::path::Path;
 

@@ -8,6 +8,7 @@ use super::choices::Random;
 use super::known_log::{KnownLog, Writer};
 use crate::engine::Batch;
 use crate::record::Kind;
+use crate::wal::OPENED_BYTES;
 
 type Shape = (&'static str, fn(&mut Generator) -> KnownLog);
 
@@ -28,8 +29,7 @@ pub(super) const SHAPES: [Shape; 13] = [
     ("records that fill sectors", aligned),
 ];
 
-/// The lengths of an OPENED mark, and of a put of a two-byte key with an empty value.
-pub(super) const OPENED_BYTES: usize = 41;
+/// The length of a put of a two-byte key with an empty value.
 pub(super) const PUT_BYTES: usize = 44;
 
 /// The log of a number and a variant.

@@ -1,7 +1,7 @@
 //! The store under test: the names of its files, how it is opened on the simulated disk, and the bounds that a state
 //! of it must satisfy after a crash.
 
-use crate::disk::sim::SimDisk;
+use crate::disk::sim::{self, SimDisk};
 use crate::engine::Options;
 use crate::recovery::Keep;
 use crate::state::Digest;
@@ -9,8 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) const WAL: &str = "/sim/kv.wal";
-pub(crate) const SNAPSHOT: &str = "/sim/kv.snapshot";
+/// The size of a sector of the simulated disk, for slices.
+pub(super) const SECTOR_BYTES: usize = sim::SECTOR_BYTES as usize;
+
+pub(super) const WAL: &str = "/sim/kv.wal";
+pub(super) const SNAPSHOT: &str = "/sim/kv.snapshot";
 
 /// The bounds that a state must satisfy.
 #[derive(Clone, Copy, Debug, Default)]

@@ -31,7 +31,7 @@ use super::choices::Random;
 use super::known_log::{Group, KnownLog};
 use super::memory::Memory;
 use super::shapes::{SHAPES, draw, shape_of};
-use super::store::{SNAPSHOT, WAL};
+use super::store::{SECTOR_BYTES, SNAPSHOT, WAL};
 use super::tally::Tally;
 use crate::disk::sim::{Image, SimDisk};
 use crate::engine::Options;
@@ -45,7 +45,6 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// Of up to this number of sectors in a group, all subsets are kept. Of more, the same number of subsets is drawn.
 const ALL_SUBSETS_OF: usize = 10;
-const SECTOR_BYTES: usize = 512;
 /// Stale bytes may reach this far beyond the end of a group, as in reserved space.
 const BEYOND_BYTES: usize = 700;
 /// One state out of TWICE_EVERY is recovered twice. One out of WHOLE_EVERY is opened by the whole engine on the

@@ -35,8 +35,8 @@ impl Place {
         Options::new(&self.wal, &self.snapshot).flush_interval(Duration::ZERO)
     }
 
-    /// A place in memory, if the machine has a file system there. For tests in which a process dies: syncs do not matter
-    /// there.
+    /// A place in memory, if the machine has a file system there. For tests in which a process dies: syncs do not
+    /// matter there.
     pub fn in_memory() -> Place {
         let dir = tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap());
         let (wal, snapshot) = (dir.path().join("kv.wal"), dir.path().join("kv.snapshot"));
