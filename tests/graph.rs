@@ -46,7 +46,7 @@ impl Crate {
             for child in &source.children {
                 let places = [dir.join(format!("{child}.rs")), dir.join(child).join("mod.rs")];
                 let place = places.into_iter().find(|place| place.exists()).unwrap_or_else(|| panic!("{name:?}: {child}"));
-                open.push(([&name[..], &[child.clone()]].concat(), place));
+                open.push(([&name[..], std::slice::from_ref(child)].concat(), place));
             }
             sources.insert(name, source);
         }
