@@ -169,6 +169,7 @@ pub use engine::{Ack, Batch, Engine, Flushed, Keys, Options, Scan, Snapshotted, 
 pub use error::{Error, Result};
 pub use record::Fault;
 pub use recovery::{KeptCopy, LogTail, Recovery, RecoveryReport, Truncation};
+#[cfg(feature = "torture")]
 #[doc(hidden)]
 pub use snapshot::lookups;
 pub use state::{Digest, Digester, Value};

@@ -47,6 +47,7 @@
 mod checker;
 mod format;
 mod index;
+#[cfg(feature = "torture")]
 pub mod lookups;
 mod paged;
 mod pipeline;

@@ -58,7 +58,9 @@ mod header;
 mod identity;
 mod new_log;
 
-pub(crate) use group::{Group, OPENED_BYTES, Position, WriteFailure, is_no_space};
+#[cfg(feature = "torture")]
+pub(crate) use group::OPENED_BYTES;
+pub(crate) use group::{Group, Position, WriteFailure, is_no_space};
 pub(crate) use header::{FIELDS, HEADER_BYTES, Header};
 pub(crate) use identity::FileState;
 pub(crate) use new_log::NewLog;
