@@ -370,7 +370,9 @@ fn processes_that_race_for_a_store() {
             let output = racer.wait_with_output().unwrap();
             match output.status.code() {
                 Some(0) => kept += 1,
-                status => assert!(status == Some(3) && text(&output.stderr).contains(" open; stop it"), "{}", text(&output.stderr)),
+                status => {
+                    assert!(status == Some(3) && text(&output.stderr).contains(" open; stop it"), "{}", text(&output.stderr))
+                }
             }
         }
         assert!(kept > round, "at least one of them");

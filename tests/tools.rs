@@ -348,6 +348,9 @@ fn reserved_space_and_files_that_cannot_be_read_are_reported() {
     fs::remove_file(store.path("kv.wal")).unwrap();
     fs::create_dir(store.path("kv.wal")).unwrap();
     let (out, _, status) = run(&store, &["verify"]);
-    assert!(out.starts_with("log cannot be read: opening DIR/kv.wal: is a directory\nsnapshot DIR/kv.snapshot: undamaged"), "{out}");
+    assert!(
+        out.starts_with("log cannot be read: opening DIR/kv.wal: is a directory\nsnapshot DIR/kv.snapshot: undamaged"),
+        "{out}"
+    );
     assert_eq!(status, 3, "the log was not checked");
 }

@@ -165,7 +165,10 @@ fn case_24_intact_writes_after_a_torn_record_are_kept_and_strict_refuses() {
     // Each opening names the kept copy until the user has removed it. It is not a loss.
     let (status, _, err) = run(&store, &["GET", "key2"]);
     assert_eq!(status, 0);
-    assert!(err.contains("kv.wal.damaged-1-torn; whole records follow a torn one there; no sync is known to cover them"), "{err}");
+    assert!(
+        err.contains("kv.wal.damaged-1-torn; whole records follow a torn one there; no sync is known to cover them"),
+        "{err}"
+    );
     let (status, out, _) = run(&store, &["verify"]);
     assert_eq!(status, 0);
     assert!(out.contains("kv.wal.damaged-1-torn"), "{out}");

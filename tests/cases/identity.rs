@@ -321,7 +321,9 @@ fn case_30_an_old_log_beside_a_newer_snapshot_is_reported() {
     store.cli().args(["--recovery", "strict", "GET", "a"]).assert().code(3).stderr(contains("older"));
     for _ in 0..2 {
         let said = store.cli().arg("KEYS").assert().code(3).stdout("a\nb\n");
-        said.stderr(contains("the log is older than the snapshot: it ends with write 1, the snapshot with write 2; later writes may be missing"));
+        said.stderr(contains(
+            "the log is older than the snapshot: it ends with write 1, the snapshot with write 2; later writes may be missing",
+        ));
         let kept = [fs::read(store.path("kv.wal")).unwrap(), fs::read(store.path("kv.snapshot")).unwrap()];
         assert!(kept == [old.clone(), before.clone()], "a reader changes nothing");
     }

@@ -135,7 +135,8 @@ fn case_30_a_log_older_than_its_snapshot_is_reported() {
     let old = fs::read(store.path("kv.wal")).unwrap();
     store.script("PUT c 3\nSNAP\nPUT d 4\n");
     fs::write(store.path("kv.wal"), &old).unwrap();
-    let words = "the log is older than the snapshot: it ends with write 2, the snapshot with write 3; later writes may be missing";
+    let words =
+        "the log is older than the snapshot: it ends with write 2, the snapshot with write 3; later writes may be missing";
     all_report(&store, words);
     assert_eq!(salvaged(&store).0, ["PUT a 1", "PUT b 2", "PUT c 3"]);
     // A state that the files have is replayed without a warning.
@@ -203,7 +204,10 @@ fn case_03_a_log_that_was_kept_when_it_was_damaged_is_named() {
     }
     let (entries, err) = salvaged(&store);
     assert_eq!(entries, ["PUT a 1", "PUT z 1"]);
-    assert!(err.contains("kv.wal.damaged-1; it was not read here; some writes may exist only there") && err.contains("kv_cli wal "), "{err}");
+    assert!(
+        err.contains("kv.wal.damaged-1; it was not read here; some writes may exist only there") && err.contains("kv_cli wal "),
+        "{err}"
+    );
     assert!(!err.contains("damaged-x") && !err.contains("these files are undamaged"), "{err}");
     fs::remove_file(store.path("kv.wal.damaged-1")).unwrap();
     assert!(run(&store, &["export", "--salvage"]).1.contains("these files are undamaged"));

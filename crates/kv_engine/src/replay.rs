@@ -101,8 +101,7 @@ pub fn replay(wal: &Path, snapshot: &Path, until: Option<Seq>, mut each: impl Fn
     }
     if until < replayed.seq {
         let held = replayed.seq;
-        let reason =
-            format!("the state after write {until} cannot be rebuilt: the snapshot holds the state after write {held}");
+        let reason = format!("the state after write {until} cannot be rebuilt: the snapshot holds the state after write {held}");
         return Err(not_in_files(reason));
     }
     each(&replayed);

@@ -99,7 +99,8 @@ fn check_paths(wal: &Path, snapshot: &Path) -> Result<()> {
     }
     if is_twice {
         let (wal, snapshot) = (wal.to_path_buf(), snapshot.to_path_buf());
-        let reason = "the two need different paths, and a lock or temporary file of one must not have the name of the other".into();
+        let reason =
+            "the two need different paths, and a lock or temporary file of one must not have the name of the other".into();
         return Err(Error::Mismatch { wal, snapshot, reason });
     }
     Ok(())

@@ -167,10 +167,9 @@ fn failed_check(damage: &str) -> &str {
 fn note_on(found: &Snapshot, path: &Path) -> Option<String> {
     let path = path.display();
     match (&found.head.damage, &found.head.header) {
-        (Some(damage), Some(_)) => Some(format!(
-            "snapshot: the header of {path} is damaged: {}; its fields could still be read",
-            failed_check(damage)
-        )),
+        (Some(damage), Some(_)) => {
+            Some(format!("snapshot: the header of {path} is damaged: {}; its fields could still be read", failed_check(damage)))
+        }
         (Some(damage), None) => Some(format!(
             "snapshot: the header of {path} is damaged: {}; a search found blocks; it is unknown how many entries there were",
             failed_check(damage)
@@ -311,7 +310,9 @@ impl Pair<'_> {
         if let Some(snapshot) = snapshot.filter(|_| head.is_known) {
             let (state, base) = (LogState::Log(&head.header, last), head.header.base);
             if snapshot.head.header.is_none() && base > 0 {
-                report.notes.push(format!("the log begins after write {base}, and the snapshot that holds the writes before is damaged"));
+                report
+                    .notes
+                    .push(format!("the log begins after write {base}, and the snapshot that holds the writes before is damaged"));
                 return Ok(());
             }
             let mismatch = find_mismatch(wal, self.path, state, snapshot.head.header.as_ref());
@@ -438,7 +439,11 @@ fn read_blocks<'s>(
         let beyond = frames.look_beyond(|frame| {
             let _ = block(&frame);
         })?;
-        notes.push(format!("snapshot: {} is not valid from byte {at} on: {fault}; whole blocks after that: {}", path.display(), beyond.whole));
+        notes.push(format!(
+            "snapshot: {} is not valid from byte {at} on: {fault}; whole blocks after that: {}",
+            path.display(),
+            beyond.whole
+        ));
         Ok(())
     };
     if let Err(error) = walk() {

@@ -18,7 +18,6 @@ use crate::record::{self, HEADER_BYTES, Kind};
 use crate::recovery::{LogTail, read_header, walk};
 use crate::scan::Frames;
 use crate::{LOG_FORMAT, Seq, wal};
-use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -117,7 +117,7 @@ pub(crate) fn warnings(kept: &[KeptCopy], snapshot: &Path) -> Vec<String> {
     let others = kept.iter().filter_map(|copy| if let KeptCopy::Other(path, what) = copy { Some((path, what)) } else { None });
     let mut warnings = Vec::new();
     if let Some(first) = damaged.first() {
-        let (what, of, copy) = kept(damaged.len());
+        let (what, of, copy) = kept_words(damaged.len());
         warnings.push(format!(
             "{what}: {}; writes that were promised durable may exist only there; to export them{of}: {}; to end this warning: \
              move the {copy} away or delete it",
@@ -126,7 +126,7 @@ pub(crate) fn warnings(kept: &[KeptCopy], snapshot: &Path) -> Vec<String> {
         ));
     }
     if !torn.is_empty() {
-        let (what, of, copy) = kept(torn.len());
+        let (what, of, copy) = kept_words(torn.len());
         warnings.push(format!(
             "{what}: {}; whole records follow a torn one there; no sync is known to cover them; to see them{of}: kv_cli wal {}; \
              to end this warning: move the {copy} away or delete it",
@@ -144,7 +144,7 @@ pub(crate) fn warnings(kept: &[KeptCopy], snapshot: &Path) -> Vec<String> {
 }
 
 /// The words for this number of copies: what was kept, which one a command shows, and the copies.
-fn kept(count: usize) -> (String, &'static str, &'static str) {
+fn kept_words(count: usize) -> (String, &'static str, &'static str) {
     match count {
         1 => ("an earlier opening kept this log".into(), "", "copy"),
         n => (format!("earlier openings kept these {n} logs"), ", here of the first", "copies"),

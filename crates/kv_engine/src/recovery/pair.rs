@@ -49,9 +49,10 @@ pub(crate) fn check_same_store(
     let mismatch =
         |reason: String| Error::Mismatch { wal: wal_path.to_path_buf(), snapshot: snapshot_path.to_path_buf(), reason };
     match snapshot {
-        Some(snapshot) if snapshot.store_id != log.store_id => {
-            Err(mismatch(format!("they are not one store: the log is of store {}, the snapshot of store {}", log.store_id, snapshot.store_id)))
-        }
+        Some(snapshot) if snapshot.store_id != log.store_id => Err(mismatch(format!(
+            "they are not one store: the log is of store {}, the snapshot of store {}",
+            log.store_id, snapshot.store_id
+        ))),
         Some(snapshot) if snapshot.seq < log.base => Err(mismatch(format!(
             "the log begins after write {}, the snapshot ends with write {}; the snapshot is older than the one that was here",
             log.base, snapshot.seq
