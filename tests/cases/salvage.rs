@@ -317,10 +317,7 @@ fn case_04_a_lost_sector_takes_only_its_own_entries() {
         let (entries, err) = salvaged(&store);
         assert!((485..500).contains(&entries.len()) && entries.last().is_some_and(|last| last == "PUT key499 value499"), "{err}");
         let lost = 500 - entries.len();
-        assert!(
-            err.contains(&format!("writes 1 to {lost} are missing")) && err.contains("it is unknown to which store"),
-            "{err}"
-        );
+        assert!(err.contains(&format!("writes 1 to {lost} are missing")) && err.contains("it is unknown which store"), "{err}");
         let (out, _, status) = run(&store, &["wal"]);
         assert!(out.contains("PUT key499 value499") && out.contains("the first whole record is at byte") && status == 3, "{out}");
     }
