@@ -53,7 +53,8 @@ impl Header {
             let rest = bytes.get(VERSION_AT..CHECK_AT);
             if rest.is_some_and(|rest| bytes.len() >= HEADER_BYTES && le32(bytes, CHECK_AT) == crc(crc(0, &MAGIC), rest)) {
                 let reason = "the first 8 bytes are not those of a log, but the checksum of the header matches a log; no crash causes \
-                              this; nothing was changed; restore the log from a backup";
+                              this; nothing was changed; restore the log from a backup, or save its entries with kv_cli export \
+                              --salvage";
                 return Err(Error::damaged(path, 0, reason));
             }
             return Err(Error::foreign(path, describe(bytes)));
@@ -68,7 +69,7 @@ impl Header {
         }
         if le32(bytes, CHECK_AT) != crc(0, &bytes[..CHECK_AT]) {
             let reason = "the checksum of the log's header does not match; no crash causes this; nothing was changed; \
-                          restore the log from a backup";
+                          restore the log from a backup, or save its entries with kv_cli export --salvage";
             return Err(Error::damaged(path, 0, reason));
         }
         let version = le32(bytes, VERSION_AT);
