@@ -141,7 +141,7 @@ fn one_process_at_a_time_and_sigkill_frees_the_lock() {
     from.read_line(&mut String::new()).unwrap();
 
     let locked = store.cli().args(["GET", "x"]).assert().code(3).stdout("");
-    locked.stderr(predicate::str::contains(format!("in use by process {}", child.id())));
+    locked.stderr(predicate::str::contains(format!("process {} has the store ", child.id())));
     child.kill().unwrap();
     child.wait().unwrap();
     store.cli().args(["GET", "x"]).assert().success().stdout("1\n");

@@ -370,7 +370,9 @@ fn processes_that_race_for_a_store() {
             let output = racer.wait_with_output().unwrap();
             match output.status.code() {
                 Some(0) => kept += 1,
-                status => assert!(status == Some(3) && text(&output.stderr).contains("in use by"), "{}", text(&output.stderr)),
+                status => {
+                    assert!(status == Some(3) && text(&output.stderr).contains(" open; stop it"), "{}", text(&output.stderr))
+                }
             }
         }
         assert!(kept > round, "at least one of them");
@@ -391,7 +393,7 @@ fn one_store_by_several_paths() {
     for dir in [detour, store.dir.path().join("..").join(name), PathBuf::from(".")] {
         let second =
             store.cli().arg("--wal").arg(dir.join("kv.wal")).arg("--snapshot").arg(dir.join("other")).arg("SIZE").assert();
-        second.code(3).stderr(predicate::str::contains("in use by process"));
+        second.code(3).stderr(predicate::str::contains("has the store "));
     }
     assert_eq!(shell.end().2, Some(0));
 }
@@ -410,7 +412,7 @@ fn files_with_the_names_of_helper_files_are_not_overwritten() {
                 fs::copy(&victim, &lock).map(drop).unwrap()
             }
             let refused = store.cli().args(["PUT", "a", "1"]).assert().code(3);
-            refused.stderr(predicate::str::contains(format!("{suffix}: this name is needed for a lock")));
+            refused.stderr(predicate::str::contains(format!("{suffix}: the store needs this name for a lock")));
             assert_eq!((fs::read(&victim).unwrap(), fs::read(&lock).unwrap()), (b"precious\n".to_vec(), b"precious\n".to_vec()));
             fs::write(&lock, [0; 40]).unwrap(); // after a power cut, the note in it may be zeros
             store.script("PUT a 1\n");

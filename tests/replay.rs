@@ -60,11 +60,14 @@ fn the_state_after_any_write_can_be_rebuilt() {
         assert_eq!(step.split_whitespace().last().unwrap(), digest(&store, &["--until", &n.to_string()]));
     }
     let (text, status) = replay(&store, &["--until", "8"]);
-    assert!(text.contains("the last write is 7") && status == 3, "{text}");
+    assert!(text.contains("there is no write 8: the last write is 7") && status == 3, "{text}");
 
     store.script("SNAP\nPUT e 5\n");
     let (text, status) = replay(&store, &["--until", "3"]);
-    assert!(text.contains("the snapshot holds the state after write 7") && status == 3, "{text}");
+    assert!(
+        text.contains("the state after write 3 cannot be rebuilt: the snapshot holds the state after write 7") && status == 3,
+        "{text}"
+    );
     assert_eq!(replay(&store, &[]), ("write 8, 5 keys\n".to_string(), 0));
     let log = store.path("kv.wal");
     fs::remove_file(store.path("kv.snapshot")).unwrap();

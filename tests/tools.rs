@@ -119,8 +119,8 @@ fn foreign_missing_and_empty_files_are_named() {
 fn verify_is_for_a_cron_job() {
     let store = Store::golden();
     let (out, err, status) = run(&store, &["verify"]);
-    assert!(out.contains("log DIR/kv.wal: sound, writes 6 to 8, 300 B, closed cleanly\n"), "{out}");
-    assert!(out.contains("snapshot DIR/kv.snapshot: sound, 3 keys after write 5, 178 B, digest "), "{out}");
+    assert!(out.contains("log DIR/kv.wal: undamaged, writes 6 to 8, 300 B, closed cleanly\n"), "{out}");
+    assert!(out.contains("snapshot DIR/kv.snapshot: undamaged, 3 keys after write 5, 178 B, digest "), "{out}");
     assert_eq!((err.as_str(), status), ("", 0));
 
     let log = fs::read(store.path("kv.wal")).unwrap();
@@ -180,7 +180,7 @@ fn damage_gives_a_warning_and_strict_mode_refuses() {
     let output = store.process().arg("GET").arg("name").output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "Ada Lovelace\n");
     let err = String::from_utf8(output.stderr).unwrap();
-    assert!(err.contains("writes 7 to 8 are lost") && err.contains("kv.wal.damaged-1"), "{err}");
+    assert!(err.contains("writes 7 to 8 are not in the store") && err.contains("kv.wal.damaged-1"), "{err}");
     let kept = store.path("kv.wal.damaged-1");
     assert_eq!(fs::read(&kept).unwrap(), bytes);
     assert!(run(&store, &["wal", kept.to_str().unwrap()]).0.contains("not applied: atomic group of 3"));
@@ -321,7 +321,7 @@ fn verdicts_have_colours_on_request() {
     };
     assert_eq!(bare(&out), plain);
     let (out, ..) = run(&store, &["verify", "--color", "always"]);
-    assert!(out.starts_with("log DIR/kv.wal: \x1b[32msound, ") && out.ends_with("\x1b[0m\n"), "{out}");
+    assert!(out.starts_with("log DIR/kv.wal: \x1b[32mundamaged, ") && out.ends_with("\x1b[0m\n"), "{out}");
 
     fs::write(store.path("kv.wal"), &whole[..280]).unwrap();
     assert!(run(&store, &["wal", "--color", "always"]).0.contains("\x1b[33mTORN: "));
@@ -348,6 +348,9 @@ fn reserved_space_and_files_that_cannot_be_read_are_reported() {
     fs::remove_file(store.path("kv.wal")).unwrap();
     fs::create_dir(store.path("kv.wal")).unwrap();
     let (out, _, status) = run(&store, &["verify"]);
-    assert!(out.starts_with("log cannot be read: opening DIR/kv.wal: is a directory\nsnapshot DIR/kv.snapshot: sound"), "{out}");
+    assert!(
+        out.starts_with("log cannot be read: opening DIR/kv.wal: is a directory\nsnapshot DIR/kv.snapshot: undamaged"),
+        "{out}"
+    );
     assert_eq!(status, 3, "the log was not checked");
 }

@@ -2,10 +2,10 @@
 //!
 //! It works from the files. So it does not touch the state in memory, and writers go on in the meantime.
 //!
-//! The steps. After a crash or an error between any two of them, the store still opens to the same state:
-//! 1. [`merge`]: every write up to S is durable. The writes of the log up to S are sorted by key and merged with the
-//!    entries of the old snapshot. The result is the new snapshot, the state right after S. `snapshot.rs` describes how
-//!    it replaces the old one.
+//! The steps. Everything is made durable first, and S is the last durable write then. After a crash or an error between
+//! any two steps, the store still opens to the same state.
+//! 1. [`merge`]: the writes of the log up to S are sorted by key and merged with the entries of the old snapshot. The
+//!    result is the new snapshot, the state right after S. `snapshot.rs` describes how it replaces the old one.
 //! 2. [`Successor::begin`]: a new log with base S is begun in a scratch file.
 //! 3. [`Successor::catch_up`]: the records after S are copied into it and synced. Writers go on, and this is repeated
 //!    until little is left.

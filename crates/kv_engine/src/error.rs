@@ -32,10 +32,10 @@ pub type Result<T> = std::result::Result<T, Error>;
 ///         Error::NoSpace { .. } => "make room, then repeat the write: earlier ones are kept",
 ///         Error::Io { .. } => "remove the cause, then repeat the call",
 ///         Error::Poisoned { .. } => "open the store again, then check which of the last writes are there",
-///         Error::Lost { .. } => "save the state elsewhere, then open the store again",
+///         Error::Lost { .. } => "save the state elsewhere, put the log back, then open the store again",
 ///         Error::Replaced { .. } => "put the right snapshot back, then repeat the call",
 ///         Error::Closed => "open the store again",
-///         Error::Locked { .. } => "stop the other process, or choose other files",
+///         Error::Locked { .. } => "stop the other process, or choose another store",
 ///         _ => "look at the files: nothing was changed",
 ///     }
 /// }
@@ -43,7 +43,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// let first = Options::new(&log, &snapshot).open()?;
 /// let second = Options::new(&log, &snapshot).open().expect_err("one at a time");
 /// assert!(matches!(second, Error::Locked { pid: Some(_), .. }));
-/// assert_eq!(next_step(&second), "stop the other process, or choose other files");
+/// assert_eq!(next_step(&second), "stop the other process, or choose another store");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -141,8 +141,8 @@ pub enum Error {
         /// The failed check, and its consequence.
         reason: String,
     },
-    /// The log and the snapshot do not belong together, one of them is missing, or their paths name the same file.
-    /// Nothing was changed.
+    /// The log and the snapshot do not belong together, one of them is missing, their paths name the same file, or they
+    /// do not hold the requested state. Nothing was changed.
     Mismatch {
         /// The log.
         wal: PathBuf,
@@ -165,10 +165,16 @@ impl Error {
         Error::Damaged { path: path.to_path_buf(), offset, reason: reason.into() }
     }
 
+    pub(crate) fn missing(path: &Path) -> Error {
+        Error::io("opening", path)(io::Error::new(io::ErrorKind::NotFound, NO_FILE))
+    }
+
     pub(crate) fn foreign(path: &Path, found: impl Into<String>) -> Error {
         Error::Foreign { path: path.to_path_buf(), found: found.into() }
     }
 }
+
+const NO_FILE: &str = "the file does not exist";
 
 /// The fate of the acknowledged writes when the log has no room, in words.
 fn waiting(pending: u64) -> String {
@@ -198,6 +204,9 @@ impl fmt::Display for Error {
                 path.display(),
                 waiting(*pending)
             ),
+            Error::Io { doing: "opening", path, source } if source.kind() == io::ErrorKind::NotFound => {
+                write!(f, "{}: {NO_FILE}", path.display())
+            }
             Error::Io { doing, path, source } => write!(f, "{doing} {}: {source}", path.display()),
             Error::Poisoned { path, reason, pending } => {
                 write!(f, "{}: {reason}; ", path.display())?;
@@ -213,8 +222,8 @@ impl fmt::Display for Error {
             }
             Error::Lost { path, reason } => write!(
                 f,
-                "{}: {reason}; the writes in it may be lost; no write is accepted until the store is opened again; reads still work; \
-                 save the state with EXPORT, then put the log back or open the store again",
+                "{}: {reason}; the writes in it may be lost; no more writes are accepted, but reads still work; save the state with \
+                 EXPORT, and put the log back before you open the store again",
                 path.display()
             ),
             Error::Replaced { path, reason } => write!(
@@ -224,10 +233,10 @@ impl fmt::Display for Error {
                 path.display()
             ),
             Error::Locked { path, pid: Some(pid) } => {
-                write!(f, "{} is in use by process {pid}; stop it or choose other files", path.display())
+                write!(f, "process {pid} has the store {} open; stop it or choose another store", path.display())
             }
             Error::Locked { path, pid: None } => {
-                write!(f, "{} is in use by another process; stop it or choose other files", path.display())
+                write!(f, "another process has the store {} open; stop it or choose another store", path.display())
             }
             Error::Foreign { path, found } => {
                 write!(f, "{}: {found}; nothing was changed; choose another path or move the file away", path.display())
@@ -240,12 +249,9 @@ impl fmt::Display for Error {
             Error::Damaged { path, offset, reason } => {
                 write!(f, "{}: damaged at byte {offset}: {reason}", path.display())
             }
-            Error::Mismatch { wal, snapshot, reason } => write!(
-                f,
-                "log {} and snapshot {} are not one store: {reason}; nothing was changed",
-                wal.display(),
-                snapshot.display()
-            ),
+            Error::Mismatch { wal, snapshot, reason } => {
+                write!(f, "log {} and snapshot {}: {reason}", wal.display(), snapshot.display())
+            }
             Error::Closed => write!(f, "the store is closed"),
         }
     }

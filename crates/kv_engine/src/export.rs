@@ -30,7 +30,6 @@ use crate::scan::Frames;
 use crate::state;
 use crate::{Seq, StoreId, snapshot, wal};
 use log_index::LogIndex;
-use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -105,7 +104,7 @@ fn read_once(wal_path: &Path, snapshot_path: &Path) -> Result<Export> {
     let check = |log: LogState<'_>| find_mismatch(wal_path, snapshot_path, log, held.as_ref()).map_or(Ok(()), Err);
     let Some(log) = file.clone().map(|file| not_empty(file, wal_path)).transpose()?.flatten() else {
         check(if file.is_some() { LogState::Empty } else { LogState::Missing })?;
-        return Err(Error::io("opening", wal_path)(io::Error::new(io::ErrorKind::NotFound, "the file does not exist")));
+        return Err(Error::missing(wal_path));
     };
     let header = read_header(&*log, wal_path)?;
     check(LogState::Log(&header, None))?;

@@ -272,8 +272,7 @@ pub struct LogSummary {
 /// [`Error::Foreign`] and [`Error::Version`] for a file that cannot be read as a log, [`Error::Damaged`] if its records
 /// cannot be found, [`Error::Io`], also if there is no file.
 pub fn log(path: &Path, snapshot_seq: Seq, each: impl FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<LogSummary> {
-    let missing = || Error::io("opening", path)(std::io::Error::new(std::io::ErrorKind::NotFound, "the file does not exist"));
-    let file = OsDisk.open_read(path).map_err(Error::io("opening", path))?.ok_or_else(missing)?;
+    let file = OsDisk.open_read(path).map_err(Error::io("opening", path))?.ok_or_else(|| Error::missing(path))?;
     log_in(file, path, snapshot_seq, each)
 }
 
@@ -301,7 +300,7 @@ pub fn log_in(
     mut each: impl FnMut(Entry<'_>) -> ControlFlow<()>,
 ) -> Result<LogSummary> {
     if file.size().map_err(Error::io("reading", path))? == 0 {
-        return Err(Error::damaged(path, 0, "the log is an empty file, which no crash causes"));
+        return Err(Error::damaged(path, 0, "the log is an empty file; a crash does not cause this"));
     }
     let head = log_head(&file, path)?;
     let mut frames = head.frames(file, path)?;

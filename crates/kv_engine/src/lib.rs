@@ -28,7 +28,7 @@
 //! |---|---|
 //! | What survives a kill or a power cut? | the next section |
 //! | What happens between the sync and the answer to a write? | [The two flows](#the-two-flows), step 5; in code `engine/group_commit.rs` |
-//! | Where are the bytes of a record described? | at the top of `record.rs`; the log's file in `wal.rs`, the snapshot's in `snapshot.rs` |
+//! | Where are the bytes of a record described? | its frame at the top of `record.rs`, its body at the top of `state/mod.rs`; the log's file in `wal.rs`, the snapshot's in `snapshot.rs` |
 //! | How does recovery tell a torn write from damage? | at the top of `scan.rs`; the steps of opening in `recovery.rs` |
 //! | Where can I inject a fault? | implement [`disk::Disk`] and pass it to [`Options::disk`]; or use the simulated disk `disk::sim` with a `FaultPlan` (feature `torture`) |
 //! | Which locks are there, in which order? | at the top of `engine/mod.rs` |
@@ -41,7 +41,7 @@
 //!
 //! | n | OK of a write means | SIGKILL or a power cut can lose |
 //! |---|---|---|
-//! | 1 | durable, and only now visible to readers | no acknowledged write |
+//! | 1 | durable; readers see it only from then on | no acknowledged write |
 //! | more | accepted in order and visible; if it makes n writes pending, it waits for a sync of them all | at most the last n − 1 acknowledged writes |
 //!
 //! After OK of [`Engine::flush`], [`Engine::snapshot`] or [`Engine::close`], everything acknowledged before is durable.
@@ -61,15 +61,15 @@
 //! 3. One waiting thread becomes the leader. It writes the buffer to the file with one call.
 //! 4. The leader syncs the file, without the log's lock. Other threads append in the meantime.
 //! 5. Between the sync and the answer: the leader checks that the log's name still shows the file that it synced. Under
-//!    the log's lock it moves the watermark `durable`, and applies the writes to the map in order. It wakes the leader
-//!    of the next group, and all threads whose writes are decided.
+//!    the log's lock it moves the watermark `durable`, and applies the writes to the map in order. It releases the
+//!    lock, and then wakes the leader of the next group and all threads whose writes are decided.
 //!
 //! With a batch size above 1, a write is applied and answered before steps 3 to 5 while fewer than n writes are
 //! pending.
 //!
-//! A third flow runs beside them when the log is long, or on request. A *checkpoint* makes a new snapshot from the old
-//! one and the log, from the files, while reads and writes go on. Then a new log replaces the old one. It begins after
-//! the snapshot.
+//! The third flow is the *checkpoint*. It runs when the log is long, at an interval, or on request. It reads the old
+//! snapshot and the log from their files and makes a new snapshot, while reads and writes go on. Then a new log, which
+//! begins after the new snapshot, replaces the old log.
 //!
 //! # The files
 //!
@@ -89,9 +89,9 @@
 //!
 //! # Invariants
 //!
-//! - The watermarks: `durable ≤ written ≤ appended`, and `applied = min(appended, durable + n − 1)`. A write is
-//!   applied, and so acknowledged, once fewer than n writes up to and including it are not durable. The table above
-//!   follows from this rule.
+//! - The watermarks are sequence numbers: `durable ≤ written ≤ appended`. A write is applied, and so acknowledged, once
+//!   fewer than n writes up to and including it are not durable: `applied = min(appended, durable + n − 1)`, until the
+//!   log fails. The table above follows from this rule.
 //! - Log order = apply order = sequence order, with any number of threads.
 //! - The snapshot holds only durable writes. The log drops a write only when a snapshot that holds it is synced, read
 //!   back, renamed, and its directory synced.
@@ -103,16 +103,17 @@
 //!   this name.
 //! - When everything is durable and the store is idle, a mark is written after the last write, without a sync. It
 //!   proves to recovery that everything before it was synced. A power cut may lose it.
-//! - Before the first record of a session, a mark that begins a new chain of records is durable. So bytes of an earlier
-//!   session that recovery did not see, beyond the end of the log, can never come back.
+//! - A session that continues a log first makes a mark durable, which begins a new chain of records. Only then it
+//!   writes its first record. So bytes of an earlier session that recovery did not see, beyond the end of the log, can
+//!   never come back.
 //! - Recovery stops at the first record that is not valid, and decides between *torn* and *damaged*. Torn: never
 //!   promised, so it is cut off. Damaged: it had been promised, so everything before it is recovered and a copy of the
 //!   log is kept. Both are always reported.
 //!
 //! # The modules
 //!
-//! No module uses a module that uses it, directly or through others. All of them may use `error` and the items of this
-//! file.
+//! There are no circles: no module uses a module that uses it, directly or through others. The last column leaves out
+//! `error` and the items of this file, which every module may use.
 //!
 //! | module | its one responsibility | uses |
 //! |---|---|---|

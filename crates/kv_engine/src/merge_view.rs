@@ -1,20 +1,21 @@
-//! [`MergeView`]: the state that readers see. Either all of it is in memory, in one [`Map`]. Or the snapshot stays on
-//! the disk, and memory holds only the writes since. Then the view merges three kinds of layers:
+//! [`MergeView`]: the state that readers see. It has one of two forms. All of the state is in memory, in one [`Map`].
+//! Or the values of the snapshot stay on the disk, and memory holds only the writes after the snapshot. In the second
+//! form the view merges layers, from the top down:
 //!
 //! ```text
-//! top       writes since the last checkpoint began; changes
-//! frozen    the tops of earlier checkpoints that have not succeeded, the newest first; never change
+//! top       the writes since the last checkpoint began; it changes
+//! frozen    earlier tops, whose checkpoints have not succeeded so far; the newest first; they never change
 //! base      the snapshot, if there is one
 //! ```
 //!
-//! - A layer hides the entries of the same keys in the layers below. So the layers above the base must also know
-//!   deletions: there a value begins with a tag that says whether it is a value or a deletion.
+//! - A layer hides the entries of the same keys in the layers below. So a layer above the base must also hold
+//!   deletions. Each value there begins with a tag, which tells a value from a deletion.
 //! - A checkpoint of the state after write S [freezes](MergeView::freeze) the top at exactly S, and saves the snapshot.
 //!   Then the snapshot [replaces](MergeView::rebase) the old base and all frozen layers, because it holds their
 //!   entries. If the checkpoint fails, or the new snapshot cannot be opened, the layers stay, and readers see the same
 //!   state.
 //! - A reader takes the present stack of layers and reads it without a lock. Writes go to the top, one at a time, and
-//!   never while it is being frozen: for both the caller holds the log's lock.
+//!   never while it is being frozen: the caller holds the log's lock for a write and for freezing.
 //! - Keys are counted on request. Only the base knows whether a written key is new, and looking there at each write
 //!   would make every write read the disk.
 

@@ -1,24 +1,28 @@
-//! The bytes of one frame. The log and the snapshot consist of a header and frames. A frame holds one record, with
-//! checksums by which a reader knows that these are the bytes that were written here, and nothing else.
+//! The bytes of one frame. A log is a header and frames, and so is a snapshot. A frame holds one record. Its checksums
+//! show a reader that exactly these bytes were written here.
 //!
 //! # The bytes
 //!
-//! This is the only description of the layout. All integers are little-endian.
+//! All integers are little-endian. Only this table describes the layout of a frame. The bytes of a body are described
+//! elsewhere:
+//! - a write and the entries of a snapshot: the top of `state/mod.rs`;
+//! - a block of a snapshot's index: the top of `snapshot/index.rs`;
+//! - the mark "opened": 8 random bytes (`wal.rs`); the mark "closed": none.
 //!
 //! ```text
 //!  offset size  field
-//!       0    4  check       CRC-32 of bytes 4..33, beginning with the file's salt
+//!       0    4  check       CRC-32 of bytes 4..33; its initial value is the file's salt
 //!       4    4  body length
-//!       8    8  sequence    number of the write; marks carry that of the write before them
+//!       8    8  sequence    number of the write; in a mark, the number of the write before it
 //!      16    8  durable     highest sequence number known to be synced when this frame was made
-//!      24    4  link        `check` of the frame before it; in the first frame, the file's salt
-//!      28    4  body check  CRC-32 of the body, beginning with the file's salt
+//!      24    4  link        `check` of the frame before this one; in the first frame, the file's salt
+//!      28    4  body check  CRC-32 of the body; its initial value is the file's salt
 //!      32    1  kind        1 write, 2 opened, 3 closed, 4 snapshot entries, 5 snapshot index; 0 is never valid
 //!      33    …  body
 //! ```
 //!
-//! The CRC-32 is that of IEEE 802.3, as in zip and Ethernet. A frame can be wrong in the ways of [`Fault`], which are
-//! checked in that order.
+//! The CRC-32 is the one of IEEE 802.3, which zip and Ethernet also use. [`Fault`] lists what can be wrong with a
+//! frame, in the order of the checks.
 //!
 //! # Why each field
 //!

@@ -2,19 +2,19 @@
 //!
 //! Each step can be repeated after a crash in the middle of it. The caller holds the locks.
 //!
-//! 1. Sync both files and their directories, and drop their pages from the page cache. After a failed writeback the
-//!    page cache shows bytes that are not on the disk, and recovery must read the disk. A snapshot whose values stay in
-//!    it keeps its pages, because dropping takes time in proportion to its length. It was read back from the disk
-//!    before it got its name, and is not written afterwards.
+//! 1. Sync both files and their directories, and drop the pages of both files from the page cache. After a failed
+//!    writeback the page cache shows bytes that are not on the disk, and recovery must read the disk. One exception: if
+//!    values stay in the snapshot, its pages are kept, because dropping them takes time in proportion to its length.
+//!    This is safe. The snapshot was read back from the disk before it got its name, and is not written afterwards.
 //! 2. Load the snapshot and check every byte. If values stay in it: read only its header and the root of its index.
 //! 3. Replay the log, without the writes that the snapshot holds. Several cores share the work for long files
 //!    (`recovery/parallel_replay.rs`).
 //! 4. Decide how the log ends: cleanly, torn or damaged. Up to here no file has been changed.
 //! 5. Remove scratch files that a crash left.
 //! 6. Copy a damaged log to `<wal>.damaged-<n>`.
-//! 7. Truncate the log after its last good record, with the reserved space, and sync that before any new write. If the
-//!    last session did not shut down cleanly, write the mark of this opening there and sync it. If the disk is full,
-//!    the first write does that.
+//! 7. Truncate the log after its last good record, which also removes the reserved space. Sync the new length before
+//!    any new write. If the last session did not shut down cleanly, write the mark of this opening there and sync it.
+//!    If the disk is full, the first write does that.
 //! 8. If a damaged log ends before the snapshot, put a new log in place.
 //! 9. Without a log and a snapshot, begin a new store. If there is a snapshot and no log to continue, change
 //!    nothing before the first write (`recovery/deferred_log.rs`).
@@ -232,7 +232,7 @@ fn save_with_index(disk: &dyn Disk, files: &mut Files<'_>, found: &mut Found, re
     };
     let header = snapshot::save_again(disk, path, Form::Indexed, header.store_id, Arc::clone(file))?;
     let file = disk.open_read(path).map_err(Error::io("opening", path))?;
-    let file = file.ok_or_else(|| Error::io("opening", path)(io::ErrorKind::NotFound.into()))?;
+    let file = file.ok_or_else(|| Error::missing(path))?;
     found.base = Paged::open(Arc::clone(&file), path, cache_bytes)?;
     found.snapshot = Some(header);
     files.snapshot = Some(file);

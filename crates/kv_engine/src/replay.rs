@@ -88,9 +88,8 @@ pub fn replay(wal: &Path, snapshot: &Path, until: Option<Seq>, mut each: impl Fn
     };
     let size = file.as_ref().map(|file| file.size()).transpose().map_err(Error::io("reading", wal))?;
     let Some(file) = file.filter(|_| size != Some(0)) else {
-        let missing = || Error::io("opening", wal)(std::io::Error::new(std::io::ErrorKind::NotFound, "the file does not exist"));
         let state = if size.is_some() { LogState::Empty } else { LogState::Missing };
-        return Err(mismatch(state).or_else(|| find_mismatch(wal, snapshot, state, None)).unwrap_or_else(missing));
+        return Err(mismatch(state).or_else(|| find_mismatch(wal, snapshot, state, None)).unwrap_or_else(|| Error::missing(wal)));
     };
     let header = read_header(&*file, wal)?;
     let mut replayed =
@@ -101,8 +100,8 @@ pub fn replay(wal: &Path, snapshot: &Path, until: Option<Seq>, mut each: impl Fn
         replayed.seq = loaded.map_or(0, |loaded| loaded.seq);
     }
     if until < replayed.seq {
-        let reason =
-            format!("they do not hold the state after write {until}: the snapshot holds the state after write {}", replayed.seq);
+        let held = replayed.seq;
+        let reason = format!("the state after write {until} cannot be rebuilt: the snapshot holds the state after write {held}");
         return Err(not_in_files(reason));
     }
     each(&replayed);
@@ -123,7 +122,13 @@ pub fn replay(wal: &Path, snapshot: &Path, until: Option<Seq>, mut each: impl Fn
         (replayed.tail, replayed.ends_bare) = (walked.tail, walked.ends_bare);
     }
     if until != Seq::MAX && replayed.seq < until {
-        return Err(not_in_files(format!("they do not hold the state after write {until}: the last write is {}", replayed.seq)));
+        let last = replayed.seq;
+        return Err(not_in_files(match replayed.tail {
+            LogTail::Damaged(_) => {
+                format!("the state after write {until} cannot be rebuilt: the log is damaged after write {last}")
+            }
+            _ => format!("there is no write {until}: the last write is {last}"),
+        }));
     }
     let last = (until == Seq::MAX && !matches!(replayed.tail, LogTail::Damaged(_))).then_some(frames.last());
     replayed.mismatch = match mismatch(LogState::Log(&header, last)) {

@@ -8,7 +8,7 @@
 //! | found | verdict | because |
 //! |---|---|---|
 //! | a later whole frame with `durable ≥ q` | damaged | `q` had been synced when it was made |
-//! | a later OPENED mark | damaged | opening syncs the log before it writes its mark, and so does an idle store |
+//! | a later OPENED mark | damaged | opening syncs the log before it writes its mark; an idle store writes it when everything is durable already |
 //! | a snapshot that holds `q` | damaged | the log is synced before a snapshot is taken |
 //! | anything else | torn | no sync that covers `q` is known to have ended |
 //!

@@ -23,9 +23,9 @@
 //! ```
 //!
 //! Frames of kind 4 hold the entries in ascending key order, about 4 KiB to a frame. An entry is encoded as the put of
-//! a log frame (`state/mod.rs`). The sequence numbers of these frames are 1, 2, 3 …, and their salt is the CRC-32 of
-//! store id and sequence. Their `durable` is 0, because a snapshot is durable as a whole or not at all. The same state
-//! of the same store gives the same bytes.
+//! a log frame (`state/mod.rs`). The sequence numbers of these frames are 1, 2, 3 …. Their salt is the CRC-32 of two
+//! fields of the header, `store id` and `sequence`. Their `durable` is 0, because a snapshot is durable as a whole or
+//! not at all. The same state of the same store gives the same bytes.
 //!
 //! Version 2 also has frames of kind 5, which carry the sequence number of the frame before them. They form a tree, by
 //! which one entry is found without reading the rest (`snapshot/index.rs`, `snapshot/paged.rs`).
@@ -41,7 +41,7 @@
 //! 5. Check that the name still shows the file that is to be replaced, and rename the scratch file to it.
 //! 6. Sync the directory.
 //!
-//! For a long snapshot, threads do steps 2 to 4 for one part after the other while the next part is made
+//! A long snapshot is written in parts. While one part is made, other threads do steps 2 to 4 for the parts before it
 //! (`snapshot/pipeline.rs`).
 
 mod checker;

@@ -40,18 +40,18 @@
 //!   another program truncated it; or a write failed, as on a full disk, and the process was killed right after that.
 //! - When a write fails, the file is truncated to the tail and synced. So nothing of the failed write is in the way of
 //!   later frames, and nothing of it can come back. If that fails too, the log takes no more writes.
-//! - An OPENED mark, whose body is a random number, begins a new chain of links. It precedes the first record of an
-//!   opening, and the first record after a failed group. So bytes behind the tail from an earlier session or from a
-//!   refused write can never continue the chain.
-//! - Except in a new file, the mark is durable before anything else is written and before space is reserved. After an
-//!   unclean shutdown it is durable before the opening ends. Otherwise a power cut could keep the file's new length but
-//!   lose the mark. Blocks that a file gets may show what they held before: records that recovery had not seen, or that
-//!   were refused.
+//! - An OPENED mark begins a new chain of links. Its body is a random number. Each opening writes one before its first
+//!   record, and another one comes before the first record after a failed group. So bytes behind the tail can never
+//!   continue the chain, whether they are from an earlier session or from a refused write.
+//! - The mark is durable before anything else is written and before space is reserved. Only in a new file it need not
+//!   be. After an unclean shutdown the mark is durable before the opening ends. The reason: otherwise a power cut could
+//!   keep the new length of the file and lose the mark. The blocks that the file got may then show old bytes: records
+//!   that recovery had not seen, or that were refused.
 //! - The mark is made durable in two steps, and the first is shorter than any frame. So no power cut can leave a whole
 //!   old frame in its place.
-//! - The same mark is written once all writes are durable and no thread writes. It proves to recovery that they had
-//!   been synced. It needs no sync of its own: it is true when it is written, and if a power cut takes it, the log ends
-//!   as it would have without it. Only writes of this opening get one.
+//! - The same mark is also written when all writes are durable and no thread writes. It proves to recovery that they
+//!   had been synced. It needs no sync of its own: it is true when it is written, and if a power cut takes it, the log
+//!   ends as it would have without it. It is written only if this opening has written something before.
 
 mod group;
 mod header;

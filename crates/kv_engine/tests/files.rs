@@ -14,7 +14,7 @@ fn a_missing_directory_is_reported_and_not_created() {
     let directory = place.wal.with_file_name("not there");
     let error = kv_engine::Options::new(directory.join("kv.wal"), &place.snapshot).open().unwrap_err().to_string();
     assert!(
-        error.starts_with("the directory does not exist, make it first: locking") && error.contains("not there/kv.wal.lock: ")
+        error.starts_with("the directory does not exist, create it first: locking") && error.contains("not there/kv.wal.lock: ")
     );
     assert!(!directory.exists());
 }
@@ -145,7 +145,7 @@ fn a_snapshot_without_its_log_is_reported_and_refused_in_strict_mode() {
         assert_eq!(place.wal.exists(), empty, "nothing was changed");
         let engine = place.open();
         assert_eq!(engine.len(), 1);
-        let says = if empty { "the log is empty" } else { "there is no log" };
+        let says = if empty { "the log is empty" } else { "the log is missing" };
         assert!(engine.recovery().warnings()[0].contains(says), "{:?}", engine.recovery().warnings());
     }
 }

@@ -256,7 +256,7 @@ fn the_lost_writes_are_reported_and_each_damaged_log_is_kept_under_its_own_name(
         let warnings = engine.recovery().warnings();
         let kept = place.beside(&format!(".damaged-{n}"));
         assert!(warnings[0].contains(&format!("damaged at byte {}", offsets[2])), "{warnings:?}");
-        assert!(warnings[0].contains("writes 2 to 6 are lost"), "{warnings:?}");
+        assert!(warnings[0].contains("writes 2 to 6 are not in the store"), "{warnings:?}");
         assert!(warnings[1].contains(kept.to_str().unwrap()), "{warnings:?}");
         assert_eq!(fs::read(kept).unwrap(), bytes);
     }
@@ -326,7 +326,7 @@ fn a_bad_close_mark_before_a_later_session_is_damage() {
     bytes[end - 10] ^= 1;
     let engine = open_with(&place, &bytes).unwrap();
     assert!(matches!(engine.recovery().tail, LogTail::Damaged(_)), "{:?}", engine.recovery().tail);
-    assert!(engine.recovery().warnings()[0].contains("write 2 is lost"), "{:?}", engine.recovery().warnings());
+    assert!(engine.recovery().warnings()[0].contains("write 2 is not in the store"), "{:?}", engine.recovery().warnings());
     assert_eq!(fs::read(place.beside(".damaged-1")).unwrap(), bytes);
 }
 
@@ -344,7 +344,7 @@ fn a_record_missing_before_the_last_is_damage() {
         "{:?}",
         engine.recovery().tail
     );
-    assert!(engine.recovery().warnings()[0].contains("writes 5 to 6 are lost"), "{:?}", engine.recovery().warnings());
+    assert!(engine.recovery().warnings()[0].contains("writes 5 to 6 are not in the store"), "{:?}", engine.recovery().warnings());
 }
 
 #[test]
@@ -601,8 +601,8 @@ fn the_report_of_opening_in_words() {
     drop(engine);
     fs::remove_file(&place.wal).unwrap();
     let engine = place.open();
-    let missing = "/kv.wal: there is no log, although there is a snapshot; the store holds the writes up to 1, later ones are \
-                   missing; no file was changed; put the log back before the first write, because that write begins a new log";
+    let missing = "/kv.wal: the log is missing; the store has the writes up to 1 from the snapshot; later writes may be missing; no \
+                   file was changed; put the log back before the first write, because that write begins a new log";
     let text = "recovered 1 key: 1 from the snapshot, 0 log records (0 B); the last session did not shut down cleanly";
     assert_eq!(reported(&engine), line(text, missing, true));
 }

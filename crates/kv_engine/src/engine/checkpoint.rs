@@ -1,12 +1,14 @@
 //! Checkpoints while writers go on, and the thread that takes them.
 //!
-//! [`checkpoint`](crate::checkpoint) does the work, from the files. Writers wait only at its end: for a sync of the
-//! pending writes, the copying of a few records, and the rename of the new log.
+//! [`checkpoint`](crate::checkpoint) does the work, from the files. Writers wait in these cases only:
+//! - at its beginning, if values stay in the snapshot: for a sync of the pending writes;
+//! - while it runs, if the log has grown to more than eight times its limit: until it ends;
+//! - at its end: for a sync of the pending writes, the copying of a few records, and the rename of the new log.
 //!
-//! The thread sleeps until the log is longer than the limit and than the snapshot, or older than the interval. While it
-//! works the log may grow to a multiple of the limit; then writers wait. If a checkpoint fails, the statistics report
-//! it, and the next attempt comes when the log has grown by the limit again. A store that is open only for short times
-//! may close before the thread runs, so closing takes the checkpoint that is due.
+//! The thread sleeps until the log is longer than the limit and than the snapshot, or until the interval has passed. If
+//! a checkpoint fails, the statistics report it, and the next attempt comes when the log has grown by the limit again.
+//! A store that is open only for short times may close before the thread runs, so closing takes the checkpoint that is
+//! due.
 
 use super::checkpointer::CheckpointLock;
 use super::log::{Guard, Log};

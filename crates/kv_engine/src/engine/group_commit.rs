@@ -12,24 +12,25 @@
 //! 3. apply waiting writes from the front, as far as the rule allows, and answer their threads;
 //! 4. a thread whose write is not applied leads a round or follows one.
 //!
-//! A *round* is one write to the file and one sync. Its leader
-//! 1. releases the lock and waits a moment for more writers (`commit_delay.rs`);
-//! 2. takes the buffer out under the lock, and writes it with one call and syncs it without the lock;
-//! 3. takes the lock and updates the shared state before it looks at the result: `durable` moves, step 3 is repeated;
-//! 4. releases the lock, wakes the leader of the next round, then all threads that followed.
+//! A *round* is one write to the file and one sync. Its leader does this:
+//! - a. Without the lock: wait a moment for more writers (`commit_delay.rs`).
+//! - b. Under the lock: take the buffer out. The round covers everything that is appended now.
+//! - c. Without the lock: write the buffer with one call, then sync. If the write makes the file longer, first check
+//!   that the log's name still shows this file (`identity.rs`).
+//! - d. Without the lock, after a good sync: check the name again.
+//! - e. Under the lock: look at the results. If the write, the sync or a check failed, see below. Only if all are good,
+//!   move `durable`, and apply and answer waiting writes as in step 3. End the round.
+//! - f. Release the lock. Wake the leader of the next round, then all threads that followed this one.
 //!
 //! While a round runs, the first writer whose write it will not decide becomes the leader of the next round and sleeps
 //! until this one ends. The others sleep until the round ends that decides their write, and read the answer from its
 //! result: they do not take the lock again. So a write waits for the rest of one sync and for its own, and waking costs
 //! two system calls a round, however many threads wait.
 //!
-//! Between the sync and the answer the leader also checks that the log's name still shows the file that it synced
-//! (`identity.rs`).
-//!
 //! Failures:
 //! - No space for the write: the file is truncated to its last good end. The writes that were not applied are refused.
 //!   Acknowledged ones stay in the buffer: the log is *stalled* and accepts no write until those are on the disk.
-//! - Any other failure: the log has *failed* for good.
+//! - Any other failure, or another file under the log's name: the log has *failed* for good.
 
 use super::log::{Cause, Guard, Log, Round, RoundResult, Waiting, WriteKind};
 use super::report::Ack;

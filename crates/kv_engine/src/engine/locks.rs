@@ -74,12 +74,12 @@ fn lock(disk: &dyn Disk, path: &Path) -> Result<Box<dyn Lock>> {
     let name = with_suffix(path, ".lock");
     let lock = disk.lock(&name).map_err(|e| match e.kind() {
         io::ErrorKind::WouldBlock => Error::Locked { path: path.to_path_buf(), pid: note(disk, path).0 },
-        io::ErrorKind::NotFound => Error::io("the directory does not exist, make it first: locking", &name)(e),
+        io::ErrorKind::NotFound => Error::io("the directory does not exist, create it first: locking", &name)(e),
         _ => Error::io("locking", &name)(e),
     })?;
     match is_note(disk, &name).map_err(Error::io("reading", &name))? {
         true => Ok(lock),
-        false => Err(Error::foreign(&name, "this name is needed for a lock file, and the file there is not one")),
+        false => Err(Error::foreign(&name, "the store needs this name for a lock file, but another file has it")),
     }
 }
 

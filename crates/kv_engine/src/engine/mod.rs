@@ -17,7 +17,7 @@
 //! | `write.rs` | the encoding of a write, the limits, deletes |
 //! | `flush.rs` | the flush thread: it bounds the age of pending writes |
 //! | `checkpoint.rs` | checkpoints while writers go on, and the thread that takes them |
-//! | `close.rs` | closing: everything durable, then the mark or the snapshot, then the locks |
+//! | `close.rs` | closing: make everything durable, write the mark or take a snapshot, release the locks |
 //! | `iter.rs` | iterators in key order |
 //! | `api.rs` | [`Engine`]: the public calls |
 //! | `count.rs` | [`Engine`]: the number of keys and the digest |

@@ -48,7 +48,8 @@ impl Options {
         let disk = self.disk;
         let locks = Locks::take(&*disk, &self.wal, &self.snapshot)?;
         let recovered = recover(&*disk, &self.wal, &self.snapshot, self.recovery, self.keep, &locks.notes, &self.progress);
-        let Recovered { state, wal, deferred_log, snapshot, report } = recovered.inspect_err(|_| locks.undo())?;
+        let recovered = recovered.inspect_err(|_| locks.undo()).map_err(nothing_changed)?;
+        let Recovered { state, wal, deferred_log, snapshot, report } = recovered;
         locks.note_pair(&self.wal);
         let shared = Arc::new_cyclic(|me| Shared {
             me: Weak::clone(me),
@@ -78,6 +79,16 @@ impl Options {
     }
 }
 
+/// The error of an opening that was refused. A mismatch can also be found by a command that only reads.
+fn nothing_changed(error: Error) -> Error {
+    match error {
+        Error::Mismatch { wal, snapshot, reason } => {
+            Error::Mismatch { wal, snapshot, reason: format!("{reason}; nothing was changed") }
+        }
+        other => other,
+    }
+}
+
 /// Refuses paths with which two files of the store would be the same file.
 fn check_paths(wal: &Path, snapshot: &Path) -> Result<()> {
     let mut seen = HashSet::new();
@@ -88,7 +99,8 @@ fn check_paths(wal: &Path, snapshot: &Path) -> Result<()> {
     }
     if is_twice {
         let (wal, snapshot) = (wal.to_path_buf(), snapshot.to_path_buf());
-        let reason = "the two, or the lock or scratch files beside them, would be the same file".into();
+        let reason =
+            "the two need different paths, and a lock or temporary file of one must not have the name of the other".into();
         return Err(Error::Mismatch { wal, snapshot, reason });
     }
     Ok(())

@@ -167,12 +167,11 @@ fn failed_check(damage: &str) -> &str {
 fn note_on(found: &Snapshot, path: &Path) -> Option<String> {
     let path = path.display();
     match (&found.head.damage, &found.head.header) {
-        (Some(damage), Some(_)) => Some(format!(
-            "snapshot: the header of {path} is damaged: {}; its contents are known all the same",
-            failed_check(damage)
-        )),
+        (Some(damage), Some(_)) => {
+            Some(format!("snapshot: the header of {path} is damaged: {}; its fields could still be read", failed_check(damage)))
+        }
         (Some(damage), None) => Some(format!(
-            "snapshot: the header of {path} is damaged: {}; its blocks were found by a search; the number of its entries is unknown",
+            "snapshot: the header of {path} is damaged: {}; a search found blocks; it is unknown how many entries there were",
             failed_check(damage)
         )),
         (None, _) => (!found.sound).then(|| format!("snapshot: {path} is damaged")),
@@ -197,7 +196,7 @@ fn notes_on(copies: &[PathBuf]) -> Vec<String> {
         let copy = copy.display();
         limit.add(&mut notes, || {
             format!(
-                "{copy} was kept when the log was damaged; it was not read; it may be the only place of some writes; to see them: \
+                "an earlier opening kept the log {copy}; it was not read here; some writes may exist only there; to see them: \
                  kv_cli wal {copy}"
             )
         });
@@ -270,11 +269,10 @@ impl Pair<'_> {
         let Pair { wal, head, snapshot, .. } = self;
         if let Some(damage) = &head.damage {
             let whose = match (head.is_known, head.begins()) {
-                (true, _) => "its contents are known all the same",
-                (false, true) => "its records were found by a search; it is unknown to which store they belong",
+                (true, _) => "its fields could still be read",
+                (false, true) => "a search found records; it is unknown which store they belong to",
                 (false, false) => {
-                    "its records were found by a search; it is unknown to which store they belong and whether there were records before \
-                     them"
+                    "a search found records; it is unknown which store they belong to, and whether records before them are missing"
                 }
             };
             report.notes.push(format!("log: the header of {} is damaged: {}; {whose}", wal.display(), failed_check(damage)));
@@ -283,12 +281,14 @@ impl Pair<'_> {
             && other != head.header.store_id
         {
             let seen = inspect::log_in(self.file(), wal, 0, |_| ControlFlow::Continue(()))?;
+            let left_out = match seen.last_seq - seen.base {
+                0 => "the log has no writes".to_string(),
+                1 => format!("write {} of the log was left out", seen.last_seq),
+                _ => format!("writes {} to {} of the log were left out", seen.base + 1, seen.last_seq),
+            };
             report.notes.push(format!(
-                "the log is of store {}, the snapshot of store {other}; only the snapshot was read; the writes {} to {} of the log were \
-                 left out",
-                head.header.store_id,
-                seen.base + 1,
-                seen.last_seq
+                "the log is of store {}, the snapshot of store {other}; only the snapshot was read; {left_out}",
+                head.header.store_id
             ));
             return Ok(());
         }
@@ -308,7 +308,13 @@ impl Pair<'_> {
         report.missing = missing.gaps;
         let last = end?;
         if let Some(snapshot) = snapshot.filter(|_| head.is_known) {
-            let state = LogState::Log(&head.header, last);
+            let (state, base) = (LogState::Log(&head.header, last), head.header.base);
+            if snapshot.head.header.is_none() && base > 0 {
+                report
+                    .notes
+                    .push(format!("the log begins after write {base}, and the snapshot that holds the writes before is damaged"));
+                return Ok(());
+            }
             let mismatch = find_mismatch(wal, self.path, state, snapshot.head.header.as_ref());
             let snapshot = Arc::clone(&snapshot.file) as Arc<dyn File>;
             let mismatch = match mismatch {
@@ -433,7 +439,11 @@ fn read_blocks<'s>(
         let beyond = frames.look_beyond(|frame| {
             let _ = block(&frame);
         })?;
-        notes.push(format!("snapshot: it is not valid from byte {at} on: {fault}; whole blocks after that: {}", beyond.whole));
+        notes.push(format!(
+            "snapshot: {} is not valid from byte {at} on: {fault}; whole blocks after that: {}",
+            path.display(),
+            beyond.whole
+        ));
         Ok(())
     };
     if let Err(error) = walk() {

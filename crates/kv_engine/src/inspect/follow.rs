@@ -18,7 +18,6 @@ use crate::record::{self, HEADER_BYTES, Kind};
 use crate::recovery::{LogTail, read_header, walk};
 use crate::scan::Frames;
 use crate::{LOG_FORMAT, Seq, wal};
-use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -93,8 +92,7 @@ impl Follow {
     /// # Errors
     /// As [`log`](super::log), and [`Error::Damaged`] for any damaged header.
     pub fn new(path: &Path) -> Result<Follow> {
-        let missing = || Error::io("opening", path)(io::Error::new(io::ErrorKind::NotFound, "the file does not exist"));
-        let file = OsDisk.open_read(path).map_err(Error::io("opening", path))?.ok_or_else(missing)?;
+        let file = OsDisk.open_read(path).map_err(Error::io("opening", path))?.ok_or_else(|| Error::missing(path))?;
         let header = read_header(&*file, path)?;
         let (place, shown) = (Place::first(&header), header.base);
         Ok(Follow { path: path.to_path_buf(), file, header, begun: false, place, shown })

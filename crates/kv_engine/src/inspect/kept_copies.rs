@@ -29,7 +29,7 @@ pub fn kept_copies(wal: &Path, snapshot: &Path) -> Vec<KeptCopy> {
 ///
 /// let kept = [KeptCopy::Damaged("kv.wal.damaged-1".into())];
 /// let warnings = inspect::kept_copy_warnings(&kept, Path::new("kv.snapshot"));
-/// assert!(warnings[0].starts_with("kv.wal.damaged-1: kept when the log was damaged"));
+/// assert!(warnings[0].starts_with("an earlier opening kept this log: kv.wal.damaged-1; "));
 /// ```
 #[must_use]
 pub fn kept_copy_warnings(kept: &[KeptCopy], snapshot: &Path) -> Vec<String> {

@@ -58,7 +58,7 @@ pub enum Health {
 /// # engine.delete("x")?;
 /// # engine.close()?;
 /// let found = kv_engine::inspect::verify(&log, &snapshot);
-/// assert!(found.to_string().contains(": sound, writes 1 to 2, "));
+/// assert!(found.to_string().contains(": undamaged, writes 1 to 2, "));
 /// assert!(found.pair.is_none());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -105,8 +105,8 @@ impl fmt::Display for Verification {
         for (name, (path, health)) in [("log", &self.log), ("snapshot", &self.snapshot)] {
             match health {
                 Health::Missing => writeln!(f, "{name} {}: missing", path.display())?,
-                Health::Empty => writeln!(f, "{name} {}: an empty file, which no crash causes", path.display())?,
-                Health::Sound(text) => writeln!(f, "{name} {}: sound, {text}", path.display())?,
+                Health::Empty => writeln!(f, "{name} {}: an empty file; a crash does not cause this", path.display())?,
+                Health::Sound(text) => writeln!(f, "{name} {}: undamaged, {text}", path.display())?,
                 Health::Torn(text) => writeln!(f, "{name} {}: torn, {text}", path.display())?,
                 Health::Bad(error) => writeln!(f, "{name} BAD: {error}")?,
                 Health::Unreadable(error) => writeln!(f, "{name} cannot be read: {error}")?,
@@ -246,8 +246,9 @@ fn check_snapshot(path: &Path) -> Health {
     };
     match snapshot::load(Arc::clone(&file), path, |_, _| {}) {
         Ok(header) => Health::Sound(format!(
-            "{} keys after write {}, {} B, digest {}",
+            "{} {} after write {}, {} B, digest {}",
             header.entries,
+            if header.entries == 1 { "key" } else { "keys" },
             header.seq,
             header.file_len().unwrap_or(0),
             header.digest

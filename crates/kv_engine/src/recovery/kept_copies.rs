@@ -3,7 +3,7 @@
 //!
 //! | copy of | what each opening says while the copy exists |
 //! |---|---|
-//! | a damaged log | a warning: the copy may be the only place of writes that were promised durable |
+//! | a damaged log, or one that was older than its snapshot | a warning: the copy may be the only place of writes that were promised durable |
 //! | a log with whole records after a torn one | its name: no sync is known to cover those records |
 //!
 //! - A file with the name of a copy that is not a log of this store is reported for what it is, and counts for nothing.
@@ -117,19 +117,21 @@ pub(crate) fn warnings(kept: &[KeptCopy], snapshot: &Path) -> Vec<String> {
     let others = kept.iter().filter_map(|copy| if let KeptCopy::Other(path, what) = copy { Some((path, what)) } else { None });
     let mut warnings = Vec::new();
     if let Some(first) = damaged.first() {
-        let (first, snapshot) = (first.display(), snapshot.display());
+        let (what, of, copy) = kept_words(damaged.len());
         warnings.push(format!(
-            "{}: kept when the log was damaged; it may be the only place of writes that were promised durable; to see them: kv_cli \
-             export --salvage --wal {first} --snapshot {snapshot}; to end this warning: move the copy away or delete it",
-            listed(&damaged)
+            "{what}: {}; writes that were promised durable may exist only there; to export them{of}: {}; to end this warning: \
+             move the {copy} away or delete it",
+            listed(&damaged),
+            salvage_command(first, snapshot)
         ));
     }
     if !torn.is_empty() {
+        let (what, of, copy) = kept_words(torn.len());
         warnings.push(format!(
-            "{}: kept because whole records follow a torn one; no sync is known to cover them; to see them: kv_cli wal {}; to end \
-             this warning: move the copy away or delete it",
+            "{what}: {}; whole records follow a torn one there; no sync is known to cover them; to see them{of}: kv_cli wal {}; \
+             to end this warning: move the {copy} away or delete it",
             listed(&torn),
-            torn[0].display()
+            shell_word(torn[0])
         ));
     }
     for (path, what) in others.take(NAMED) {
@@ -139,6 +141,26 @@ pub(crate) fn warnings(kept: &[KeptCopy], snapshot: &Path) -> Vec<String> {
         ));
     }
     warnings
+}
+
+/// The words for this number of copies: what was kept, which one a command shows, and the copies.
+fn kept_words(count: usize) -> (String, &'static str, &'static str) {
+    match count {
+        1 => ("an earlier opening kept this log".into(), "", "copy"),
+        n => (format!("earlier openings kept these {n} logs"), ", here of the first", "copies"),
+    }
+}
+
+/// The command that exports the entries of a kept copy.
+pub(super) fn salvage_command(copy: &Path, snapshot: &Path) -> String {
+    format!("kv_cli export --salvage --wal {} --snapshot {}", shell_word(copy), shell_word(snapshot))
+}
+
+/// The path as one word for `sh`.
+pub(super) fn shell_word(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+".contains(c);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 fn listed(paths: &[&Path]) -> String {
@@ -155,6 +177,14 @@ mod tests {
     use super::*;
     use crate::disk::OsDisk;
     use crate::wal;
+
+    #[test]
+    fn a_command_can_be_pasted() {
+        assert_eq!(
+            salvage_command(Path::new("/tmp/kv.wal.damaged-1"), Path::new("my 'kv'")),
+            r"kv_cli export --salvage --wal /tmp/kv.wal.damaged-1 --snapshot 'my '\''kv'\'''"
+        );
+    }
 
     const ID: StoreId = StoreId([7; 16]);
 
@@ -211,7 +241,8 @@ mod tests {
         let warnings = warnings(&kept, Path::new("s"));
         assert_eq!(warnings.len(), 2 + NAMED, "{warnings:?}");
         let names = ["w.damaged-2", "w.damaged-4", "w.damaged-10"].map(|name| at(name).display().to_string()).join(", ");
-        assert!(warnings[0].starts_with(&format!("{names}: kept")), "{warnings:?}");
-        assert!(warnings[1].contains("w.damaged-3-torn: kept"), "{warnings:?}");
+        assert!(warnings[0].starts_with(&format!("earlier openings kept these 3 logs: {names}; ")), "{warnings:?}");
+        assert!(warnings[1].starts_with("an earlier opening kept this log: "), "{warnings:?}");
+        assert!(warnings[1].contains("w.damaged-3-torn; whole records follow"), "{warnings:?}");
     }
 }

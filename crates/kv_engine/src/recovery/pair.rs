@@ -49,9 +49,10 @@ pub(crate) fn check_same_store(
     let mismatch =
         |reason: String| Error::Mismatch { wal: wal_path.to_path_buf(), snapshot: snapshot_path.to_path_buf(), reason };
     match snapshot {
-        Some(snapshot) if snapshot.store_id != log.store_id => {
-            Err(mismatch(format!("the log is of store {}, the snapshot of store {}", log.store_id, snapshot.store_id)))
-        }
+        Some(snapshot) if snapshot.store_id != log.store_id => Err(mismatch(format!(
+            "they are not one store: the log is of store {}, the snapshot of store {}",
+            log.store_id, snapshot.store_id
+        ))),
         Some(snapshot) if snapshot.seq < log.base => Err(mismatch(format!(
             "the log begins after write {}, the snapshot ends with write {}; the snapshot is older than the one that was here",
             log.base, snapshot.seq
@@ -82,15 +83,14 @@ pub(crate) fn find_mismatch(
             mismatch(format!("the log beside the snapshot is empty; the writes from {} on may be missing", held.seq + 1))
         }
         (LogState::Empty, None) => {
-            Some(Error::damaged(wal_path, 0, "the log is an empty file, which no crash causes; its writes are missing"))
+            Some(Error::damaged(wal_path, 0, "the log is an empty file; a crash does not cause this; its writes are missing"))
         }
         (LogState::Log(header, last), _) => match (check_same_store(wal_path, snapshot_path, header, snapshot), snapshot, last) {
             (Err(error), ..) => Some(error),
             (Ok(()), Some(held), Some(last)) if last < held.seq => mismatch(format!(
-                "the log is older than the snapshot: it ends with write {last}, the snapshot holds the writes up to {}; the writes \
-                 from {} on may be missing",
-                held.seq,
-                held.seq + 1
+                "the log is older than the snapshot: it ends with write {last}, the snapshot with write {}; later writes may be \
+                 missing",
+                held.seq
             )),
             _ => None,
         },
@@ -329,7 +329,7 @@ mod tests {
         assert!(reported(LogState::Empty, None).contains("the log is an empty file"));
         assert!(
             reported(LogState::Log(&log, Some(1)), Some(&held))
-                .contains("it ends with write 1, the snapshot holds the writes up to 2")
+                .contains("it ends with write 1, the snapshot with write 2; later writes may be missing")
         );
         for last in [Some(2), Some(3), None] {
             assert_eq!(reported(LogState::Log(&log, last), Some(&held)), "", "{last:?}");

@@ -1,6 +1,6 @@
 //! [`RecoveryReport`]: what opening found and did, in figures and in words.
 
-use super::kept_copies::{KeptCopy, warnings};
+use super::kept_copies::{KeptCopy, salvage_command, shell_word, warnings};
 use super::log_tail::LogTail;
 use crate::Seq;
 use std::fmt;
@@ -143,24 +143,24 @@ impl RecoveryReport {
     fn warnings_of_this_opening(&self) -> Vec<String> {
         let wal = self.wal.display();
         if self.log_missing {
-            let what = if self.log_empty { "the log is empty" } else { "there is no log" };
+            let what = if self.log_empty { "empty" } else { "missing" };
             return vec![format!(
-                "{wal}: {what}, although there is a snapshot; the store holds the writes up to {}, later ones are missing; no file \
+                "{wal}: the log is {what}; the store has the writes up to {} from the snapshot; later writes may be missing; no file \
                  was changed; put the log back before the first write, because that write begins a new log",
                 self.snapshot_seq
             )];
         }
         if let Some(last) = self.log_older {
             return vec![format!(
-                "{wal}: the log is older than the snapshot: it ends with write {last}, the snapshot holds the writes up to {}; later \
-                 writes are missing; no file was changed; put the right log back before the first write, because that write \
-                 begins a new log and keeps a copy of this one",
+                "{wal}: the log is older than the snapshot: it ends with write {last}, the snapshot with write {}; later writes may \
+                 be missing; no file was changed; put the right log back before the first write, because that write begins a \
+                 new log and keeps a copy of this one",
                 self.snapshot_seq
             )];
         }
         if self.log_empty {
             let was = if self.was_opened_before { "; a store was open here before, and its data is gone" } else { "" };
-            return vec![format!("{wal}: the log was an empty file, which no crash causes{was}; a new store was begun")];
+            return vec![format!("{wal}: the log was an empty file; a crash does not cause this{was}; a new store was begun")];
         }
         match &self.tail {
             LogTail::Clean if self.ends_bare => vec![format!(
@@ -176,28 +176,33 @@ impl RecoveryReport {
                     n => format!(" (with {n} whole records in them)"),
                 };
                 let torn = format!(
-                    "{wal}: torn record at byte {}: {}; kept {}, cut off {} bytes{whole}; no sync is known to cover them",
+                    "{wal}: torn record at byte {}: {}; kept {}, cut off {}{whole}; no sync is known to cover them",
                     cut.offset,
                     cut.fault,
                     plural(self.replayed + self.skipped, "record"),
-                    cut.bytes
+                    plural(cut.bytes, "byte")
                 );
                 let copy = cut.kept_as.as_deref().map(|kept| {
-                    let kept = kept.display();
-                    format!("a copy of the log is kept as {kept}; to see what was cut off: kv_cli wal {kept}")
+                    let (name, word) = (kept.display(), shell_word(kept));
+                    format!("a copy of the log is kept as {name}; to see what was cut off: kv_cli wal {word}")
                 });
                 std::iter::once(torn).chain(copy).collect()
             }
             LogTail::Damaged(cut) => {
                 let lost = match cut.lost_to(self.last_seq) {
                     None => "no write is lost".to_string(),
-                    Some(last) if last == self.last_seq + 1 => format!("write {last} is lost"),
-                    Some(last) => format!("writes {} to {last} are lost", self.last_seq + 1),
+                    Some(last) if last == self.last_seq + 1 => format!("write {last} is not in the store"),
+                    Some(last) => format!("writes {} to {last} are not in the store", self.last_seq + 1),
                 };
-                let kept = cut.kept_as.as_deref().unwrap_or(&self.wal).display();
+                let kept = cut.kept_as.as_deref().unwrap_or(&self.wal);
                 vec![
                     format!("{wal}: damaged at byte {}: {}, and {}; {lost}", cut.offset, cut.fault, cut.proof),
-                    format!("the damaged log is kept as {kept}; to read the rest of it: kv_cli wal {kept}"),
+                    format!(
+                        "a copy of the damaged log is kept as {}; to see it: kv_cli wal {}; to export its entries: {}",
+                        kept.display(),
+                        shell_word(kept),
+                        salvage_command(kept, &self.snapshot)
+                    ),
                 ]
             }
         }

@@ -131,11 +131,9 @@ pub(crate) fn salt_of(store_id: StoreId, seq: Seq) -> u32 {
     crc(crc(0, &store_id.0), &seq.to_le_bytes())
 }
 
-/// What is wrong with a snapshot, and what to do.
+/// What is wrong with a snapshot, and what to do. No crash damages one, because a snapshot is never written in place.
 pub(super) fn damage(what: &str) -> String {
-    format!(
-        "{what}; no crash causes this, because a snapshot is never written in place; nothing was changed; restore the file from a copy"
-    )
+    format!("{what}; no crash causes this; nothing was changed; restore the snapshot from a backup")
 }
 
 /// A reference to a block: where its frame is, and the check that the frame begins with. All zero: no block.

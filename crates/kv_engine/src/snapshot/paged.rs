@@ -280,8 +280,8 @@ impl Paged {
 
     fn damage(&self, offset: u64, what: &str) -> Error {
         let reason = format!(
-            "{what}; no crash causes this, because a snapshot is never written in place; the keys of this block cannot be read, \
-             other keys can; run `kv_cli verify` to see all damage, and restore the file from a copy"
+            "{what}; no crash causes this; the keys of this block cannot be read, other keys can; restore the snapshot from a \
+             backup; to see all damage: kv_cli verify"
         );
         Error::damaged(&self.path, offset, reason)
     }

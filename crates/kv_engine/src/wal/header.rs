@@ -53,19 +53,23 @@ impl Header {
             let rest = bytes.get(VERSION_AT..CHECK_AT);
             if rest.is_some_and(|rest| bytes.len() >= HEADER_BYTES && le32(bytes, CHECK_AT) == crc(crc(0, &MAGIC), rest)) {
                 let reason = "the first 8 bytes are not those of a log, but the checksum of the header matches a log; no crash causes \
-                              this; nothing was changed; restore the file from a copy, or read it with: kv_cli export --salvage";
+                              this; nothing was changed; restore the log from a backup, or save its entries with kv_cli export \
+                              --salvage";
                 return Err(Error::damaged(path, 0, reason));
             }
             return Err(Error::foreign(path, describe(bytes)));
         }
         if bytes.len() < HEADER_BYTES {
-            let reason =
-                format!("a log of {} bytes is shorter than its header; no crash causes this; nothing was changed", bytes.len());
+            let reason = format!(
+                "the log has {} bytes and is shorter than its header; no crash causes this; nothing was changed; restore the log \
+                 from a backup",
+                bytes.len()
+            );
             return Err(Error::damaged(path, bytes.len() as u64, reason));
         }
         if le32(bytes, CHECK_AT) != crc(0, &bytes[..CHECK_AT]) {
             let reason = "the checksum of the log's header does not match; no crash causes this; nothing was changed; \
-                          restore the file from a copy, or move it away to begin a new log";
+                          restore the log from a backup, or save its entries with kv_cli export --salvage";
             return Err(Error::damaged(path, 0, reason));
         }
         let version = le32(bytes, VERSION_AT);

@@ -1,4 +1,5 @@
 //! [`FaultPlan`]: which operation of a simulated disk fails, how, and for how long.
+//! [`SimDisk::with_faults`](super::SimDisk::with_faults) installs a plan. Operations are counted from 0.
 
 use std::fmt;
 use std::str::FromStr;
