@@ -107,7 +107,7 @@ fn records_after_a_bad_one_are_counted_and_imported_on_request() {
     assert_eq!((out.as_str(), status), ("IMPORT OK entries=1 written=1 unchanged=0\n", 0));
     assert!(err.contains("old: the log is damaged at byte 29: "), "{err}");
     assert!(
-        err.contains("34 bytes belong to no record; 2 intact records after it are not imported")
+        err.contains("skipped 34 bytes outside of records; 2 intact records after it are not imported")
             && err.contains("kv_cli import --salvage"),
         "{err}"
     );
