@@ -363,7 +363,7 @@ fn refused(bytes: &[u8], says: &str) {
 #[test]
 fn case_42_a_file_that_is_not_an_export_is_refused_and_nothing_is_stored() {
     refused(b"", "the file is empty");
-    refused(b"\n# only a comment\n\n", "it has no entries");
+    refused(b"\n# only a comment\n\n", "the file has no entries");
     refused(&fs::read(env!("CARGO_BIN_EXE_kv_cli")).unwrap()[..200_000], "this is a program, not an export");
     let compressed: [(&[u8], &str); 6] = [
         (b"\x1f\x8b\x08\0\0\0\0\0\t\n", "this is gzip"),
@@ -452,7 +452,7 @@ fn case_32_intact_records_between_false_lengths_are_imported() {
     let (out, err, status) = run(&store, &["import", "--salvage", "log"]);
     assert_eq!((out.as_str(), status), ("IMPORT OK entries=2 written=1 unchanged=1\n", Some(0)), "{err}");
     assert!(
-        err.contains("the log is damaged at byte 29: the file ends inside a record; 4600000 bytes belong to no record"),
+        err.contains("the log is damaged at byte 29: the file ends inside a record; skipped 4600000 bytes outside of records"),
         "{err}"
     );
 }
