@@ -377,6 +377,23 @@ fn lines(out: &str) -> Vec<&str> {
     out.lines().filter(|line| line.starts_with("PUT ")).collect()
 }
 
+/// What was printed before the damage was found cannot be taken back.
+#[test]
+fn an_export_to_stdout_that_breaks_off_is_reported_as_incomplete() {
+    let store = filled(2000, 50);
+    store.script("SNAP\n");
+    let mut bytes = fs::read(store.path("kv.snapshot")).unwrap();
+    let at = bytes.len() - 2000;
+    bytes[at] ^= 1;
+    fs::write(store.path("kv.snapshot"), bytes).unwrap();
+    let (out, err, status) = run(&store, &["export"]);
+    assert!(out.starts_with("# kv_cli export ") && !out.contains("# end of ") && status == 3, "{err}");
+    assert!(err.contains("; the export is incomplete: it has no last line; ") && !err.contains("nothing was"), "{err}");
+    let (out, err, status) = run(&store, &["export", "x.kv"]);
+    assert!(out.is_empty() && err.contains("; nothing was exported; ") && status == 3, "{err}");
+    assert!(!err.contains("nothing was changed") && err.matches("--salvage").count() == 1, "{err}");
+}
+
 #[test]
 fn damaged_files_are_not_exported_but_can_be_salvaged() {
     let store = Store::golden();
