@@ -63,6 +63,7 @@ impl MergeView {
     }
 
     /// Calls `see` with the value of `key`.
+    #[inline]
     pub(crate) fn with<T>(&self, key: &[u8], see: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
         match self {
             MergeView::Memory(map) => Ok(map.with(key, see)),
@@ -70,6 +71,7 @@ impl MergeView {
         }
     }
 
+    #[inline]
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Value>> {
         match self {
             MergeView::Memory(map) => Ok(map.get(key)),

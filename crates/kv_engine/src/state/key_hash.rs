@@ -34,6 +34,7 @@ impl fmt::Debug for KeyHasher {
 }
 
 impl KeyHasher {
+    #[inline]
     pub(super) fn hash(&self, key: &[u8]) -> KeyHash<'_> {
         let mut hasher = FoldHasher::with_seed(self.seed, &self.shared);
         hasher.write(key);
@@ -49,11 +50,13 @@ pub(super) struct KeyHash<'a> {
 }
 
 impl KeyHash<'_> {
+    #[inline]
     pub(super) fn shard(self) -> usize {
         (self.hash >> SHARD_SHIFT) as usize % SHARDS
     }
 
     /// The lower half.
+    #[inline]
     pub(super) fn half(self) -> u32 {
         self.hash as u32
     }

@@ -37,6 +37,7 @@ impl Default for Map {
 }
 
 impl Map {
+    #[inline]
     fn read(&self, shard: usize) -> Reading<'_> {
         self.shards[shard].0.read()
     }
@@ -50,11 +51,13 @@ impl Map {
     }
 
     /// Calls `see` with the value of `key`.
+    #[inline]
     pub(crate) fn with<T>(&self, key: &[u8], see: impl FnOnce(&[u8]) -> T) -> Option<T> {
         let hash = self.hasher.hash(key);
         self.shards[hash.shard()].0.find(hash.half(), key, |found| see(found.bytes()))
     }
 
+    #[inline]
     pub(crate) fn get(&self, key: &[u8]) -> Option<Value> {
         let hash = self.hasher.hash(key);
         self.shards[hash.shard()].0.find(hash.half(), key, |found| found.into_value())

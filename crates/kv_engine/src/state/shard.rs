@@ -86,6 +86,7 @@ pub(super) enum Found<'a> {
 }
 
 impl Found<'_> {
+    #[inline]
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
             Found::Bytes(bytes) => bytes,
@@ -93,6 +94,7 @@ impl Found<'_> {
         }
     }
 
+    #[inline]
     pub(super) fn into_value(self) -> Value {
         match self {
             Found::Bytes(bytes) => bytes.into(),
@@ -114,6 +116,7 @@ pub(super) struct Writing<'a> {
 }
 
 impl Shard {
+    #[inline]
     pub(super) fn read(&self) -> Reading<'_> {
         Reading { core: &self.core, inner: self.inner.read().unwrap_or_else(PoisonError::into_inner) }
     }
@@ -156,11 +159,13 @@ impl Shard {
 }
 
 impl Core {
+    #[inline]
     fn begin_read(&self) -> Option<u64> {
         let version = self.version.load(Ordering::Acquire);
         version.is_multiple_of(2).then_some(version)
     }
 
+    #[inline]
     fn is_still(&self, version: u64) -> bool {
         fence(Ordering::Acquire);
         self.version.load(Ordering::Relaxed) == version
