@@ -42,7 +42,7 @@ pub(crate) struct Args {
     #[arg(skip)]
     pub(crate) snapshot: PathBuf,
 
-    /// Sync the log after every N writes; 1 makes every OK durable
+    /// Sync the log after every N writes, up to 1000000; with 1, every OK is durable
     #[arg(long, value_name = "N", env = "KV_BATCH", hide_env_values = true, default_value = "5", value_parser = batch_size)]
     pub(crate) batch: u64,
 
@@ -111,7 +111,7 @@ pub(crate) struct Args {
     #[arg(short, long, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
 
-    /// Print more: what opening found, why no history is kept, the figures of BENCH as lines too
+    /// Print more: what was recovered, why no history is kept, BENCH figures as lines too
     #[arg(short, long)]
     pub(crate) verbose: bool,
 
@@ -219,8 +219,8 @@ pub(crate) struct TortureArgs {
     #[arg(long, value_name = "RUNG", default_value = "engine")]
     pub(crate) rung: Rung,
 
-    /// Stop after this number of different states (rot: damaged files, faults: fault plans, kills: kills)
-    /// [default: 100000; 1000 kills]
+    /// Stop after this number of different states. The rungs rot, faults and kills count damaged files, fault plans and
+    /// kills [default: 100000; 1000 for kills]
     #[arg(long, value_name = "N", value_parser = whole)]
     pub(crate) states: Option<u64>,
 

@@ -14,15 +14,16 @@
 //! | `outfile` | files that are put in place when they are complete; scratch files; names that belong to a store | – |
 //! | `progress` | the progress of a long command, on a terminal | – |
 //! | `findings` | findings about the files of a store that several commands report | – |
+//! | `limits` | the limits of keys and values | – |
 //! | `signals` | which signals came; the listener; the saved terminal | streams, outfile |
 //! | `settings` | what the flags ask for, as data | – |
 //! | `about` | the version, and the tables at the end of `--help` | – |
 //! | `args` | the command line and `--help` | text, streams, outfile, settings, about |
 //! | `output` | replies on stdout, errors on stderr, and their order | text, streams, settings |
-//! | `session` | engine, open group, output, exit status | text, signals, settings, output |
+//! | `session` | engine, open group, output, exit status | text, limits, signals, settings, output |
 //! | `gate` | the lock that decides whether the main thread or a signal ends the process | outfile, signals, session |
 //! | `bench` | the work of BENCH | text, outfile, progress, signals, settings, about, output |
-//! | `transfer` | the work of EXPORT and IMPORT | text, streams, lines, outfile, progress, findings, signals, settings, output |
+//! | `transfer` | the work of EXPORT and IMPORT | text, streams, lines, outfile, progress, findings, limits, signals, settings, output |
 //! | [`command`] | the language: one file for each command | text, signals, settings, output, session, bench, transfer |
 //! | `script` | commands from a pipe or a file | text, streams, lines, output, session, gate, command |
 //! | `prompt` | commands from a terminal; completion, hints, history | text, streams, outfile, signals, output, session, gate, bench, command |
@@ -38,6 +39,7 @@ pub mod command;
 mod error;
 mod findings;
 mod gate;
+mod limits;
 mod lines;
 mod outfile;
 mod output;
@@ -151,17 +153,20 @@ fn with_store(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Why the store is not open, and what can be done with damaged files.
 fn refused(error: &Error, args: &Args) -> String {
+    let text = error.to_string();
     match error {
         Error::Mismatch { .. } => {
             let old_place = args.old_place().map(|text| format!("; {text}")).unwrap_or_default();
-            format!("{error}{old_place}")
+            text + &old_place
         }
-        Error::Damaged { .. } => format!("{error}; kv_cli export --salvage writes the entries that are not damaged"),
-        Error::Foreign { path, .. } if *path == args.wal => format!(
-            "{error}; if this was the log of the store, kv_cli verify shows the records that remain, and kv_cli export --salvage \
-             writes their entries"
-        ),
-        _ => error.to_string(),
+        // Some reasons of the engine have this advice already.
+        Error::Damaged { .. } if !text.contains("--salvage") => {
+            text + "; kv_cli export --salvage exports the entries that are not damaged"
+        }
+        Error::Foreign { path, .. } if *path == args.wal => {
+            text + "; if this was the log of the store: kv_cli wal shows its undamaged records, kv_cli export --salvage exports them"
+        }
+        _ => text,
     }
 }
 

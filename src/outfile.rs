@@ -12,6 +12,7 @@ mod scratch;
 pub(crate) use names::{StoreFiles, begins_like_store_suffix, directory, id, is_store_suffix, parent, with_suffix};
 pub(crate) use scratch::{ScratchDir, nameless, remove_all};
 
+use names::{CHOOSE, Refusal, refusal};
 use scratch::Scratch;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
@@ -22,8 +23,8 @@ const BEING_WRITTEN: &str = ".tmp-";
 /// A kind of file.
 #[derive(Debug)]
 pub(crate) struct Kind {
-    /// The error for an existing file of another kind.
-    pub(crate) refusal: &'static str,
+    /// The error for an existing file of another kind, and what to do.
+    pub(crate) refusal: (&'static str, &'static str),
     /// Whether a file is of this kind, by its first 4096 bytes.
     pub(crate) is_one: fn(&[u8]) -> bool,
     pub(crate) mode: u32,
@@ -37,18 +38,26 @@ impl Kind {
             about => about?,
         };
         if !about.is_file() {
-            return Err(io::Error::other("this name exists and is not a plain file; choose another name"));
+            return Err(refusal("this is not a regular file", CHOOSE));
         }
         let (file, mut begin) = (scratch::open(path)?, Vec::new());
         // An empty file may be the log of a store that is just being created.
         if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
-            return Err(io::Error::other("the file is in use by another program; choose another name"));
+            return Err(refusal("the file is in use by another program", CHOOSE));
         }
         (&file).take(4096).read_to_end(&mut begin)?;
         if begin.is_empty() || (self.is_one)(&begin) {
             return Ok(());
         }
-        Err(io::Error::other(self.refusal))
+        Err(refusal(self.refusal.0, self.refusal.1))
+    }
+}
+
+/// The text of an error of a [`Target`], and the advice that follows it, with `; ` before it. The advice may be empty.
+pub(crate) fn what_and_advice(error: &io::Error) -> (String, String) {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Refusal>()) {
+        Some(Refusal { what, advice }) => (what.clone(), format!("; {advice}")),
+        None => (error.to_string(), String::new()),
     }
 }
 
@@ -104,7 +113,7 @@ impl Write for Target<'_> {
 mod tests {
     use super::*;
 
-    static NOTES: Kind = Kind { refusal: "not a note", is_one: |begin| begin.starts_with(b"note"), mode: 0o600 };
+    static NOTES: Kind = Kind { refusal: ("not a note", "rename it"), is_one: |begin| begin.starts_with(b"note"), mode: 0o600 };
 
     #[test]
     fn a_target_replaces_its_own_kind_only_and_leaves_nothing_when_it_fails() {
@@ -137,6 +146,6 @@ mod tests {
         assert!(claim().is_ok());
         fs::remove_file(&path).unwrap();
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
-        assert!(claim().unwrap_err().to_string().contains("not a plain file"), "it does not wait for the pipe's other end");
+        assert!(claim().unwrap_err().to_string().contains("not a regular file"), "it does not wait for the pipe's other end");
     }
 }

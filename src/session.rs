@@ -5,11 +5,12 @@
 //! failed. [`Session::end`] closes the store and returns the exit status.
 
 use crate::error::{Code, CommandError};
+use crate::limits;
 use crate::output::{Output, Place};
 use crate::settings::Settings;
 use crate::signals::Flags;
 use crate::text::counted;
-use kv_engine::{Batch, Engine, Error, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use kv_engine::{Batch, Engine, Error};
 use std::io;
 
 /// KEYS and SCAN without LIMIT list this many entries on a terminal.
@@ -29,7 +30,7 @@ pub(crate) struct Session {
     reported: Reported,
 }
 
-/// The writes since BEGIN.
+/// The writes since BEGIN. The limits of each are checked when it is queued, and not only at COMMIT.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
     pub(crate) batch: Batch,
@@ -118,10 +119,10 @@ impl Session {
         }
         let text = match &stats.checkpoint_failed {
             Some(reason) => format!(
-                "a checkpoint in the background failed: {reason}; the log keeps its records and is not shortened; STATS shows \
-                 whether a later one succeeds"
+                "a background snapshot failed: {reason}; the log keeps its records, so it grows; STATS shows whether a later \
+                 one succeeds"
             ),
-            None => "a checkpoint in the background failed; a later one has succeeded".to_string(),
+            None => "a background snapshot failed; a later one has succeeded".to_string(),
         };
         self.output.complain(place, &text);
     }
@@ -159,8 +160,12 @@ impl Session {
         if let Some(group) = &self.group
             && !matches!(ending, Ending::Output | Ending::Store)
         {
-            let commands = counted(group.batch.len(), "command");
-            let text = format!("the group begun with BEGIN was never committed: {commands} in it, none written");
+            let lost = match group.batch.len() {
+                0 => "no command was queued after BEGIN".to_string(),
+                1 => "the command queued after BEGIN was not written".to_string(),
+                n => format!("the {n} commands queued after BEGIN were not written"),
+            };
+            let text = format!("the session ended without COMMIT; {lost}");
             self.output.error(&place, &CommandError::new(Code::GroupOpen, text));
             status = status.max(1);
         }
@@ -185,15 +190,15 @@ impl Session {
 
     /// What a failed close means for the writes, and the exit status for it.
     fn unsaved(&self, error: &Error) -> (String, u8) {
+        let not_saved = |pending: u64| format!("{} not saved (a group counts as one write)", counted(pending, "accepted write"));
         match error {
             Error::NoSpace { path, pending, source } if *pending > 0 => {
-                let text = format!("{} not saved: {}: {source}", counted(*pending, "accepted write"), path.display());
-                (text, 4)
+                (format!("{}: {}: {source}", not_saved(*pending), path.display()), 4)
             }
             Error::Poisoned { .. } | Error::Lost { .. } => (error.to_string(), 4),
             _ => match self.engine.pending() {
                 0 => (format!("the store did not close cleanly, but every write is saved: {error}"), 1),
-                pending => (format!("{} not saved: {error}", counted(pending, "accepted write")), 4),
+                pending => (format!("{}: {error}", not_saved(pending)), 4),
             },
         }
     }
@@ -202,24 +207,15 @@ impl Session {
 impl Group {
     /// Adds a PUT and returns how many commands are in the group.
     pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) -> Result<usize, Error> {
-        check("key", key.len(), 1, MAX_KEY_BYTES)?;
-        check("value", value.len(), 0, MAX_VALUE_BYTES)?;
+        limits::check(key, value)?;
         self.batch.put(key, value);
         Ok(self.batch.len())
     }
 
     /// Adds a DEL and returns how many commands are in the group.
     pub(crate) fn delete(&mut self, key: &[u8]) -> Result<usize, Error> {
-        check("key", key.len(), 1, MAX_KEY_BYTES)?;
+        limits::check(key, b"")?;
         self.batch.delete(key);
         Ok(self.batch.len())
     }
-}
-
-/// The engine's own limits, checked when the command is queued and not only at COMMIT.
-fn check(what: &'static str, got: usize, min: usize, max: usize) -> Result<(), Error> {
-    if (min..=max).contains(&got) {
-        return Ok(());
-    }
-    Err(Error::Limit { what, got: got as u64, min: min as u64, max: max as u64 })
 }

@@ -279,7 +279,7 @@ fn a_group_is_all_or_nothing() {
     assert_eq!(store.script("BEGIN\nPUT a 1\nPUT b 2\nCOMMIT\nSIZE\n"), "OK\nQUEUED\nQUEUED\nOK\n2\n");
     for script in ["BEGIN\nDEL a\n", "BEGIN\nDEL a\nEXIT\n"] {
         let open = store.cli().write_stdin(script).assert().code(1);
-        open.stderr(predicate::str::contains("never committed: 1 command in it, none written"));
+        open.stderr(predicate::str::contains("session ended without COMMIT; the command queued after BEGIN was not written"));
     }
     let spoilt = store.cli().write_stdin("BEGIN\nDEL a\nDELL b\nCOMMIT\nGET a\n").assert().code(1);
     spoilt.stdout("OK\nQUEUED\n1\n").stderr(predicate::str::contains("<stdin>:4: error: a command failed since BEGIN"));

@@ -86,9 +86,10 @@ fn a_torn_tail_is_left_out_and_reported() {
         if cut == first || cut == log.len() {
             assert_eq!(err, "");
         } else {
+            let skipped = if cut == first + 1 { "1 byte".to_string() } else { format!("{} bytes", cut - first) };
             let says = format!(
-                "kv_cli: warning: old: the log is damaged at byte {first}: the file ends inside a record; {} bytes belong to no record\n",
-                cut - first
+                "kv_cli: warning: old: the log is damaged at byte {first}: the file ends inside a record; skipped {skipped} outside of \
+                 records\n"
             );
             assert_eq!(err, says, "{cut}");
         }
@@ -107,7 +108,7 @@ fn records_after_a_bad_one_are_counted_and_imported_on_request() {
     assert_eq!((out.as_str(), status), ("IMPORT OK entries=1 written=1 unchanged=0\n", 0));
     assert!(err.contains("old: the log is damaged at byte 29: "), "{err}");
     assert!(
-        err.contains("34 bytes belong to no record; 2 intact records after it are not imported")
+        err.contains("skipped 34 bytes outside of records; 2 intact records after it are not imported")
             && err.contains("kv_cli import --salvage"),
         "{err}"
     );

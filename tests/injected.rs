@@ -110,7 +110,7 @@ fn a_sync_that_fails_elsewhere() {
     let snapshot = run(&store, 1, "", &["fdatasync:error=EIO:when=5"], &script).unwrap();
     assert_eq!((snapshot.status, snapshot.injected), (1, 1), "{}", snapshot.stderr);
     assert_eq!(snapshot.answers, ["OK"; 3]);
-    assert!(snapshot.stderr.contains("snapshot not taken") && !store.path("kv.snapshot").exists(), "{}", snapshot.stderr);
+    assert!(snapshot.stderr.contains("SNAP failed: ") && !store.path("kv.snapshot").exists(), "{}", snapshot.stderr);
     assert_eq!(kept(&store), 6);
 
     // A sync of the directory fails. There are two at opening, one after the snapshot and one after the new log.
@@ -188,7 +188,7 @@ fn a_device_that_loses_writes_is_detected() {
 #[test]
 fn a_rename_that_fails() {
     // The first rename is that of the snapshot, the second one that of the new log.
-    for (when, says) in [(1, "snapshot not taken"), (2, "no new log was begun")] {
+    for (when, says) in [(1, "no snapshot was taken"), (2, "no new log was begun")] {
         let store = Store::new();
         store.script(puts(1, 3));
         let script = format!("SNAP\n{}", puts(4, 5));

@@ -30,12 +30,13 @@ pub(super) fn workload(bench: &Bench, runs: &[Run]) -> String {
     let threads = if bench.threads == 1 { "1 thread".to_string() } else { format!("{} threads", bench.threads) };
     let keys = runs.first().map_or(0, |run| run.keys);
     let choice = match bench.dist {
-        Dist::Uniform => "each used equally often",
-        Dist::Zipfian => "a few used much more often (zipfian)",
+        Dist::Uniform => "",
+        Dist::Zipfian => "; a few are chosen much more often (zipfian)",
     };
+    let (key_bytes, value_bytes) = (bench.key_bytes, bench.value_bytes);
     format!(
-        "{amount} by {threads}. Keys: {} bytes, {keys} different ones, {choice}. Values: {} bytes.",
-        bench.key_bytes, bench.value_bytes
+        "{amount} by {threads}. Keys: {key_bytes} bytes, each chosen at random from {keys} different ones{choice}. Values: \
+         {value_bytes} bytes."
     )
 }
 

@@ -62,20 +62,21 @@ impl From<Failure> for CommandError {
         match failure {
             Failure::Resources(text) => {
                 let text = format!(
-                    "BENCH: {text}; use fewer --threads or a smaller --value-bytes, or raise the limit (ulimit -u, ulimit -v)"
+                    "BENCH failed: {text}; your store is unchanged; use fewer --threads or a smaller --value-bytes, or \
+                     raise the limit (ulimit -u, ulimit -v)"
                 );
                 CommandError::new(Code::Failed, text)
             }
             Failure::Store(Error::NoSpace { path, source, .. }) => {
                 let text = format!(
-                    "BENCH: no space for its temporary files: {}: {source}; they are removed, and your store is unchanged; free \
-                     some space, or run a smaller BENCH",
+                    "BENCH failed: no room for its scratch store: {}: {source}; it is removed, and your store is unchanged; make \
+                     room, or run a smaller BENCH",
                     path.display()
                 );
                 CommandError::new(Code::Failed, text)
             }
             Failure::Store(error) => {
-                CommandError::new(Code::Failed, format!("BENCH: its temporary store failed: {error}; your store is unchanged"))
+                CommandError::new(Code::Failed, format!("BENCH failed in its scratch store: {error}; your store is unchanged"))
             }
         }
     }

@@ -96,6 +96,7 @@ pub(crate) fn run(bench: &Bench, settings: &Settings, out: &mut Output, flags: &
 
 /// How long the bare disk takes for groups of this size.
 fn bare(scratch: &Scratch, group_bytes: u64, flags: &Flags) -> Result<Vec<Duration>, CommandError> {
+    let text = |error| format!("BENCH failed: cannot measure the bare disk: {error}; your store is unchanged");
     floor::measure(&scratch.bare(), group_bytes, || flags.interrupted())
-        .map_err(|error| CommandError::new(Code::Failed, format!("BENCH: cannot measure the bare disk: {error}")))
+        .map_err(|error| CommandError::new(Code::Failed, text(error)))
 }

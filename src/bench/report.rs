@@ -25,12 +25,12 @@ const STYLE: &str = include_str!("report.css");
 const COLUMNS: &str = "The batch size is the number of writes that one sync makes durable. p50, p90, p99 and p99.9 are the times \
     that 50, 90, 99 and 99.9 % of the operations did not exceed.";
 const FLOOR_METHOD: &str = "Sync floor: how fast this disk writes and syncs the same amount of data without a store. The column \
-    'of floor' shows how much of that the store reached. The floor is measured before and after each run, in a file beside the \
-    log that was filled with zeros and synced. Each group of writes is one pwrite and one fdatasync, from one thread. The floor \
-    is the mean of up to 1000 groups.";
+    'of floor' shows the share of that speed that the store reached. The floor is measured before and after each run, in a file \
+    beside the log that was filled with zeros and synced. Each group of writes is one pwrite and one fdatasync, from one \
+    thread. The floor is the mean of up to 1000 groups.";
 
 static PAGE: Kind = Kind {
-    refusal: "this file exists and was not written by BENCH; choose another name",
+    refusal: ("this file exists and was not written by BENCH", "choose another name"),
     is_one: |begin| begin.windows(MARK.len()).any(|bytes| bytes == MARK.as_bytes()),
     mode: 0o666, // minus the umask, because a page is made to be sent on
 };
@@ -102,7 +102,7 @@ impl Page<'_> {
             text += &format!(", {faster:.1} times as many as batch size {}", first.batch);
         }
         if let Some(floor) = best.floor_ops_per_sec() {
-            text += &format!(", {:.0} % of the speed of the bare disk (its sync floor)", 100.0 * best.ops_per_sec() / floor);
+            text += &format!(", {:.0} % of the sync floor (this disk without a store)", 100.0 * best.ops_per_sec() / floor);
         }
         text + "."
     }

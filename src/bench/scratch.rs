@@ -17,7 +17,8 @@ pub(super) struct Scratch(ScratchDir);
 impl Scratch {
     /// Makes it beside the log, and removes those that killed runs left there.
     pub(super) fn create(real_wal: &Path) -> Result<Scratch, CommandError> {
-        let text = |error| format!("BENCH: cannot make a temporary directory beside {}: {error}", real_wal.display());
+        let beside = real_wal.display();
+        let text = |error| format!("BENCH failed: cannot make a directory beside {beside}: {error}; your store is unchanged");
         ScratchDir::create(real_wal, MARK, is_own).map(Scratch).map_err(|error| CommandError::new(Code::Failed, text(error)))
     }
 

@@ -33,16 +33,16 @@ impl<'a> Args<'a> {
 
     /// The first word as a number, if there is one.
     pub(super) fn optional_number(self, min: u64, max: u64) -> Result<Option<u64>, CommandError> {
-        let spec = self.spec;
-        self.optional().map(|word| number(spec, &word, min, max)).transpose()
+        let name = self.spec.name;
+        self.optional().map(|word| number(name, &word, min, max)).transpose()
     }
 }
 
-/// A whole number in decimal digits.
-pub(super) fn number(spec: &Spec, word: &[u8], min: u64, max: u64) -> Result<u64, CommandError> {
+/// A whole number in decimal digits. `what` takes it: a command, or a part of one.
+pub(super) fn number(what: &str, word: &[u8], min: u64, max: u64) -> Result<u64, CommandError> {
     let digits = std::str::from_utf8(word).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
     digits.and_then(|text| text.parse().ok()).filter(|n| (min..=max).contains(n)).ok_or_else(|| {
-        let text = format!("{} takes a whole number from {min} to {max}, got '{}'", spec.name, displayed(word));
+        let text = format!("{what} takes a whole number from {min} to {max}, got '{}'", displayed(word));
         CommandError::new(Code::BadNumber, text)
     })
 }

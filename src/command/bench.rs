@@ -24,7 +24,7 @@ static OPTIONS: &[Opt] = &[
         name: "--ops",
         value: "OPS",
         choices: &["puts", "gets", "mixed:50", "mixed:95"],
-        summary: "puts (the default), gets, or mixed:95 (95 % gets)",
+        summary: "puts (the default), gets, or mixed:P (P % gets, 1 to 99)",
     },
     Opt { name: "--key-bytes", value: "N", choices: &[], summary: "length of every key; 16" },
     Opt { name: "--value-bytes", value: "N", choices: &[], summary: "length of every value; 100" },
@@ -81,10 +81,10 @@ fn options(spec: &Spec, words: &[Word<'_>]) -> Result<bench::Bench, CommandError
     let (plain, given) = split(spec, words)?;
     spec.check_arity(plain.len())?;
     let sizes = plain.get(1).map(|word| word.split(|&b| b == b',').collect::<Vec<_>>()).unwrap_or_default();
-    let size = |word: &&[u8]| number(spec, word, 1, MAX_BATCH_SIZE);
+    let size = |word: &&[u8]| number(spec.name, word, 1, MAX_BATCH_SIZE);
     let batch_sizes = sizes.iter().map(size).collect::<Result<_, _>>()?;
     let mut options = bench::Bench {
-        amount: amount(spec, plain[0], 1)?,
+        amount: amount(spec.name, plain[0], 1)?,
         batch_sizes,
         gets_percent: 0,
         key_bytes: 16,
@@ -96,32 +96,32 @@ fn options(spec: &Spec, words: &[Word<'_>]) -> Result<bench::Bench, CommandError
         report: None,
         json: false,
     };
-    given.into_iter().try_for_each(|(option, value)| set(&mut options, spec, option, value))?;
+    given.into_iter().try_for_each(|(option, value)| set(&mut options, option, value))?;
     Ok(options)
 }
 
-fn set(options: &mut bench::Bench, spec: &Spec, option: &Opt, value: &[u8]) -> Result<(), CommandError> {
-    let whole = |min, max| {
-        number(spec, value, min, max).map_err(|error| CommandError::new(error.code, format!("{}: {}", option.name, error.text)))
-    };
+fn set(options: &mut bench::Bench, option: &Opt, value: &[u8]) -> Result<(), CommandError> {
+    let whole = |min, max| number(option.name, value, min, max);
     let short = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
     match option.name {
-        "--ops" => options.gets_percent = gets_percent(value).ok_or_else(|| not_one_of(option, value))?,
+        "--ops" => {
+            options.gets_percent =
+                gets_percent(value).ok_or_else(|| takes(option, "puts, gets or mixed:P (P from 1 to 99)", value))?
+        }
         "--key-bytes" => options.key_bytes = short(whole(MIN_KEY_BYTES, MAX_KEY_BYTES as u64)?),
         "--value-bytes" => options.value_bytes = short(whole(0, MAX_VALUE_BYTES)?),
         "--keys" => options.keys = Some(whole(1, MAX_OPERATIONS)?),
         "--threads" => options.threads = whole(1, MAX_THREADS)?,
-        "--warm-up" => options.warm_up = Some(amount(spec, value, 0)?),
+        "--warm-up" => options.warm_up = Some(amount(option.name, value, 0)?),
         "--json" => options.json = true,
         "--dist" => {
             let named = [Dist::Uniform, Dist::Zipfian].into_iter().find(|dist| dist.to_string().as_bytes() == value);
-            options.dist = named.ok_or_else(|| not_one_of(option, value))?;
+            options.dist = named.ok_or_else(|| takes(option, "uniform or zipfian", value))?;
         }
         "--report" => {
             let is = |end: &[u8]| value.len() > end.len() && value.to_ascii_lowercase().ends_with(end);
             if !is(b".html") && !is(b".svg") {
-                let text = format!("--report takes a FILE.html or a FILE.svg, got '{}'", displayed(value));
-                return Err(CommandError::new(Code::BadArgument, text));
+                return Err(takes(option, "a FILE.html or a FILE.svg", value));
             }
             options.report = Some(value.to_vec());
         }
@@ -172,17 +172,15 @@ fn gets_percent(word: &[u8]) -> Option<u64> {
     }
 }
 
-fn not_one_of(option: &Opt, value: &[u8]) -> CommandError {
-    let (last, others) = option.choices.split_last().expect("asked of options with choices");
-    let text = format!("{} takes {} or {last}, got '{}'", option.name, others.join(", "), displayed(value));
-    CommandError::new(Code::BadArgument, text)
+fn takes(option: &Opt, what: &str, got: &[u8]) -> CommandError {
+    CommandError::new(Code::BadArgument, format!("{} takes {what}, got '{}'", option.name, displayed(got)))
 }
 
 /// `10000`, `10s`, `500ms`, `2m`.
-fn amount(spec: &Spec, word: &[u8], min: u64) -> Result<Amount, CommandError> {
+fn amount(what: &str, word: &[u8], min: u64) -> Result<Amount, CommandError> {
     let digits = word.iter().take_while(|b| b.is_ascii_digit()).count();
     let scale_ms = match &word[digits..] {
-        b"" => return number(spec, word, min, MAX_OPERATIONS).map(Amount::Count),
+        b"" => return number(what, word, min, MAX_OPERATIONS).map(Amount::Count),
         b"ms" => Some(1),
         b"s" => Some(1_000),
         b"m" => Some(60_000),
@@ -192,8 +190,7 @@ fn amount(spec: &Spec, word: &[u8], min: u64) -> Result<Amount, CommandError> {
     let time = scale_ms.zip(count).and_then(|(scale, count)| count.checked_mul(scale)).map(Duration::from_millis);
     time.filter(|time| *time <= MAX_TIME && (min == 0 || !time.is_zero())).map(Amount::Time).ok_or_else(|| {
         let text = format!(
-            "{} takes a whole number from {min} to {MAX_OPERATIONS}, or a time (10s, 500ms, 2m), got '{}'",
-            spec.name,
+            "{what} takes a whole number from {min} to {MAX_OPERATIONS}, or a time (10s, 500ms, 2m), got '{}'",
             displayed(word)
         );
         CommandError::new(Code::BadNumber, text)
@@ -240,9 +237,14 @@ mod tests {
             ("BENCH 25h", "bad_number: BENCH takes a whole number from 1 to 100000000, or a time (10s, 500ms, 2m), got '25h'"),
             ("BENCH 1 --threads", "wrong_arity: --threads needs a value; usage: --threads N"),
             ("BENCH 1 --json=yes", "wrong_arity: --json takes no value; usage: --json"),
-            ("BENCH 1 --threads 0", "bad_number: --threads: BENCH takes a whole number from 1 to 256, got '0'"),
-            ("BENCH 1 --ops put", "bad_argument: --ops takes puts, gets, mixed:50 or mixed:95, got 'put'"),
-            ("BENCH 1 --ops mixed:100", "bad_argument: --ops takes puts, gets, mixed:50 or mixed:95, got 'mixed:100'"),
+            ("BENCH 1 --threads 0", "bad_number: --threads takes a whole number from 1 to 256, got '0'"),
+            (
+                "BENCH 1 --warm-up x",
+                "bad_number: --warm-up takes a whole number from 0 to 100000000, or a time (10s, 500ms, 2m), got 'x'",
+            ),
+            ("BENCH 1 --dist flat", "bad_argument: --dist takes uniform or zipfian, got 'flat'"),
+            ("BENCH 1 --ops put", "bad_argument: --ops takes puts, gets or mixed:P (P from 1 to 99), got 'put'"),
+            ("BENCH 1 --ops mixed:100", "bad_argument: --ops takes puts, gets or mixed:P (P from 1 to 99), got 'mixed:100'"),
             ("BENCH 1 --report kv.wal", "bad_argument: --report takes a FILE.html or a FILE.svg, got 'kv.wal'"),
             ("BENCH 1 --report .svg", "bad_argument: --report takes a FILE.html or a FILE.svg, got '.svg'"),
         ] {

@@ -24,11 +24,11 @@ impl<'a> Verb<'a> for Export<'a> {
         arity: (0, 1),
         takes: "at most a file",
         summary: "write every entry to file, or show it",
-        details: "A consistent view of the store after its last write, in key order. The file is\n\
-            put in place when it is complete. It has PUT lines, which kv_cli < file runs;\n\
-            with --json, or if its name ends in .jsonl, it has JSON Lines. Writes of an\n\
-            open group are not in it. An older export is replaced, no other file. kv_cli\n\
-            export does the same without opening the store.",
+        details: "The file has the state after the last write, in key order, without the writes\n\
+            of an open group. It has PUT lines, which kv_cli < file runs. With --json, or\n\
+            if its name ends in .jsonl, it has JSON Lines. It is put in place when it is\n\
+            complete. It replaces an older export, but no other file. kv_cli export does\n\
+            the same without opening the store.",
         example: "EXPORT kv.backup",
         ..Spec::NO_ARGUMENTS
     };

@@ -26,10 +26,10 @@ impl<'a> Verb<'a> for Import<'a> {
         takes: "a file",
         summary: "read entries from file",
         details: "The file is an export in either form, or the log or snapshot of the C++ store;\n\
-            its beginning says which. It is checked completely before anything is written.\n\
-            Then it is written in order, in atomic groups of 1000 entries or 1 MiB. All\n\
-            of it is durable when IMPORT answers. Entries that are there already are not\n\
-            written again: after a crash, IMPORT again.",
+            its beginning says which. All of it is checked before anything is written.\n\
+            Then it is written in order, in atomic groups of 1000 entries or 1 MiB. All of\n\
+            it is durable when IMPORT answers. Entries that are stored already are not\n\
+            written again, so after a crash just IMPORT again.",
         example: "IMPORT kv.backup",
         ..Spec::NO_ARGUMENTS
     };

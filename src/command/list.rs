@@ -32,11 +32,17 @@ impl<'a> Range<'a> {
             2 => (Cow::default(), first, second),
             _ => (first, second, third),
         };
-        if !keyword.eq_ignore_ascii_case(b"LIMIT") {
-            let text = format!("{} expects LIMIT, got '{}'; usage: {}", spec.name, displayed(&keyword), spec.usage());
-            return Err(CommandError::new(Code::BadArgument, text));
+        let is_limit = |word: &[u8]| word.eq_ignore_ascii_case(b"LIMIT");
+        if !is_limit(&keyword) {
+            let what = match args.count {
+                2 if is_limit(&count) => "LIMIT needs a number".to_string(),
+                // One of two words is the prefix.
+                2 => format!("{} takes a prefix and LIMIT n, got '{}'", spec.name, displayed(&count)),
+                _ => format!("{} takes a prefix and LIMIT n, got '{}'", spec.name, displayed(&keyword)),
+            };
+            return Err(CommandError::new(Code::BadArgument, format!("{what}; usage: {}", spec.usage())));
         }
-        let limit = number(spec, &count, 1, u64::from(u32::MAX))?;
+        let limit = number("LIMIT", &count, 1, u64::from(u32::MAX))?;
         Ok(Range { prefix, limit: Some(usize::try_from(limit).unwrap_or(usize::MAX)) })
     }
 

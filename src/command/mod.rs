@@ -1,11 +1,19 @@
 //! The command language: a line of bytes is read as a [`Command`], which runs on a session and writes its reply there.
 //!
-//! **To add a command**, write one file and add one line to the list below. The file implements two traits:
+//! **To add a command**:
+//!
+//! 1. Write one file. It implements the two traits below.
+//! 2. Declare it here: `mod name;`.
+//! 3. Add one line to the list of commands below.
+//! 4. Add a row to the table in `docs/shell.md`. A test compares it with HELP.
+//! 5. Run `scripts/dev/screens >docs/screens.md`: one of its screens is HELP.
+//!
+//! The two traits:
 //!
 //! - `Verb`: the command's [`Spec`] (name, arguments, help), how its arguments are read, and how it runs.
 //! - `Reply`: its reply as text, as raw bytes, as JSON, and the note at a prompt.
 //!
-//! `size.rs` is a short example. Everything else follows from the list: parsing, errors, HELP, completion, hints, the
+//! `size.rs` is a short example. The rest follows from the list: parsing, errors, HELP, completion, hints, the
 //! man page and the completions of shells.
 //!
 //! ```

@@ -27,7 +27,7 @@ impl<'a> Verb<'a> for Put<'a> {
         details: "A key has 1 byte to 64 KiB, a value 0 bytes to 256 MiB, any bytes. Quote a word\n\
             that has blanks or is empty: \"…\" takes \\n \\r \\t \\0 \\\\ \\\" \\xHH, '…' is literal.\n\
             OK means accepted. The write is durable when the batch is full, after FLUSH, or\n\
-            a second later.",
+            after --flush-interval (1 s).",
         example: "PUT name \"Ada Lovelace\"",
         ..Spec::NO_ARGUMENTS
     };

@@ -31,9 +31,7 @@ impl<'a> Verb<'a> for Snap {
 
     fn run(self, session: &mut Session) -> Result<Snapshotted, CommandError> {
         session.engine.snapshot().map_err(|error| match error {
-            Error::Io { .. } => {
-                CommandError::new(Code::SnapshotFailed, format!("snapshot not taken: {error}; nothing stored is lost"))
-            }
+            Error::Io { .. } => CommandError::new(Code::SnapshotFailed, format!("SNAP failed: {error}; nothing stored is lost")),
             other => CommandError::of_command(other, "no snapshot was taken", "SNAP again"),
         })
     }

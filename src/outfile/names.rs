@@ -5,6 +5,7 @@
 //! the last part of its name. So another spelling, a link, or another way to the directory makes no difference.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,28 @@ use std::path::{Path, PathBuf};
 const HELPERS: [&[u8]; 3] = [b".lock", b".tmp", b".bench"];
 /// The same, with anything after them.
 const HELPER_STEMS: [&[u8]; 5] = [b".tmp-", b".damaged-", b".bench-", b".bench.", b".import-"];
+
+/// The advice of most refusals.
+pub(super) const CHOOSE: &str = "choose another name";
+
+/// Why a name is refused, and what to do: apart, so that a command can say in between what is still true.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) what: String,
+    pub(super) advice: &'static str,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.what, self.advice)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+pub(super) fn refusal(what: impl Into<String>, advice: &'static str) -> io::Error {
+    io::Error::other(Refusal { what: what.into(), advice })
+}
 
 /// `path` with `suffix` appended to its name.
 pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
@@ -83,13 +106,12 @@ impl StoreFiles<'_> {
     pub(crate) fn check(&self, path: &Path) -> io::Result<()> {
         for (own, what) in [(self.wal, "log"), (self.snapshot, "snapshot")] {
             if is_same(path, own) {
-                return Err(io::Error::other(format!("this is the {what} of the store; choose another name")));
+                return Err(refusal(format!("this is the {what} of the store"), CHOOSE));
             }
             let in_its_directory = is_same(parent(path), parent(own));
             let name = path.file_name().unwrap_or_default();
             if is_same(path, &with_suffix(own, ".lock")) || (in_its_directory && is_helper_of(own, name)) {
-                let text = format!("the store uses this name for a file beside {}; choose another name", own.display());
-                return Err(io::Error::other(text));
+                return Err(refusal(format!("the store uses this name for a file beside {}", own.display()), CHOOSE));
             }
         }
         Ok(())

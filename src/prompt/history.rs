@@ -134,7 +134,7 @@ fn open(path: &Path, store: &[PathBuf]) -> io::Result<File> {
     Ok(file)
 }
 
-/// Refuses everything that may not be written: anything but a plain file, and files of the store.
+/// Refuses everything that may not be written: anything but a regular file, and files of the store.
 fn check(path: &Path, about: &Metadata, store: &[PathBuf]) -> io::Result<()> {
     let kind = about.file_type();
     let what = match kind {
@@ -142,7 +142,7 @@ fn check(path: &Path, about: &Metadata, store: &[PathBuf]) -> io::Result<()> {
         _ if kind.is_dir() => "that is a directory",
         _ if kind.is_fifo() => "that is a pipe",
         _ if kind.is_char_device() || kind.is_block_device() => "that is a device",
-        _ if !kind.is_file() => "that is not a plain file",
+        _ if !kind.is_file() => "that is not a regular file",
         _ => return Ok(()),
     };
     Err(io::Error::other(what))

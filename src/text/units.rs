@@ -33,6 +33,11 @@ pub(crate) fn counted(n: impl TryInto<u64>, what: &str) -> String {
     }
 }
 
+/// `1 entry`, `2 entries`.
+pub(crate) fn entries(count: u64) -> String {
+    if count == 1 { "1 entry".into() } else { format!("{count} entries") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,5 +49,6 @@ mod tests {
         assert_eq!(human_time(Duration::from_micros(900)), "0.90 ms");
         assert_eq!(human_time(Duration::from_nanos(1200)), "1.2 µs");
         assert_eq!((counted(1_u64, "key"), counted(0_usize, "key")), ("1 key".into(), "0 keys".into()));
+        assert_eq!((entries(1), entries(2)), ("1 entry".into(), "2 entries".into()));
     }
 }

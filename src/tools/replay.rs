@@ -5,7 +5,7 @@
 use crate::args::{Args, ReplayArgs};
 use crate::findings::{BARE_END, DAMAGED};
 use crate::streams;
-use crate::text::{safe, write_word};
+use crate::text::{counted, safe, write_word};
 use kv_engine::replay::{Replayed, replay};
 use kv_engine::{Error, KeptCopy, LogTail, inspect};
 use std::io::{self, BufWriter, Write};
@@ -90,8 +90,7 @@ fn work(args: &Args, replay_args: &ReplayArgs, out: &mut impl Write) -> Result<u
 }
 
 fn summary(state: &Replayed, digest: bool, out: &mut impl Write) -> io::Result<()> {
-    let plural = if state.keys() == 1 { "" } else { "s" };
-    write!(out, "write {}, {} key{plural}", state.seq, state.keys())?;
+    write!(out, "write {}, {}", state.seq, counted(state.keys(), "key"))?;
     match digest {
         true => writeln!(out, ", digest {}", state.digest()),
         false => writeln!(out),

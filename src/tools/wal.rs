@@ -12,7 +12,7 @@ use crate::args::{Args, WalArgs};
 use crate::findings::DAMAGED;
 use crate::signals::{self, Flags};
 use crate::streams;
-use crate::text::{Fitted, safe};
+use crate::text::{Fitted, counted, safe};
 use kv_engine::inspect::{self, Entry, Follow, Followed};
 use kv_engine::{Error, LogTail};
 use printer::Printer;
@@ -56,6 +56,7 @@ fn print(args: &Args, wal: &WalArgs, path: &Path, printer: &mut Printer<impl Wri
     if let (Some(seq), Ok(summary), 0) = (wal.record, &seen, printer.printed()) {
         let range = match summary.writes {
             0 => "no writes".to_string(),
+            1 => format!("write {}", summary.last_seq),
             _ => format!("writes {} to {}", summary.base + 1, summary.last_seq),
         };
         let text = format!("error: {} has no record with sequence number {seq}; it has {range}", path.display());
@@ -99,8 +100,7 @@ fn follow(path: &Path, printer: &mut Printer<impl Write>, flags: &'static Flags)
             if let Some(missed) = printer.missed_writes() {
                 let missed = match missed {
                     0 => String::new(),
-                    1 => "; 1 write could not be shown".to_string(),
-                    n => format!("; {n} writes could not be shown"),
+                    n => format!("; {} could not be shown", counted(n, "write")),
                 };
                 complain(printer, &format!("followed up to write {}{missed}", follow.last_seq()));
             }

@@ -24,10 +24,10 @@
 
 mod sums;
 
-use super::importer::{Importer, Stop, entries, in_line};
+use super::importer::{Importer, Refusal, Stop, bad, in_line};
 use crate::lines::{Lines, Next};
 use crate::settings::Import as Source;
-use crate::text::displayed;
+use crate::text::{counted, displayed, entries};
 use kv_engine::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use std::io::{self, Read};
 use sums::{BLOCK_BYTES, Sums};
@@ -46,9 +46,7 @@ pub(super) fn is_log(begin: &[u8]) -> Result<Option<Source>, String> {
     }
     if begin.starts_with(MAGIC) || begin.starts_with(b"KVSP") {
         let magic = displayed(&begin[..4]);
-        return Err(format!(
-            "this begins with {magic}, but is not a log of the C++ store, and not an export; it cannot be imported"
-        ));
+        return Err(format!("this begins with {magic}, but is not a log of the C++ store, and not an export"));
     }
     Ok(None)
 }
@@ -97,18 +95,20 @@ pub(super) fn log(input: &mut impl Read, importer: &mut Importer<'_>) -> Result<
     }
     if let Some((at, why)) = beyond.first {
         if whole == 0 || (at == 0 && !salvage) {
-            let advice = if whole == 0 { "" } else { "; kv_cli import --salvage imports the intact records after it" };
-            return Err(Stop::Foreign(format!("it does not begin with a record of the C++ store: {why}{advice}")));
+            let advice = if whole == 0 { "" } else { "kv_cli import --salvage imports the intact records after it" };
+            return Err(Stop::Foreign(Refusal::new(format!("it does not begin with a record of the C++ store: {why}"), advice)));
         }
+        let (are, them) = if beyond.records == 1 { ("is", "it") } else { ("are", "them") };
+        let records = format!("; {} after it {are}", counted(beyond.records, "intact record"));
         let after = match (beyond.records, salvage) {
             (0, _) => String::new(),
-            (n, true) => format!("; {n} intact records after it are imported too, although the C++ store never read them"),
-            (n, false) => format!(
-                "; {n} intact records after it are not imported, because the C++ store never read them; kv_cli import --salvage \
-                 imports them"
-            ),
+            (_, true) => format!("{records} imported too, although the C++ store never read {them}"),
+            (_, false) => {
+                format!("{records} not imported, because the C++ store never read {them}; kv_cli import --salvage imports {them}")
+            }
         };
-        importer.warn(&format!("the log is damaged at byte {at}: {why}; {} bytes belong to no record{after}", beyond.bytes));
+        let skipped = counted(beyond.bytes, "byte");
+        importer.warn(&format!("the log is damaged at byte {at}: {why}; skipped {skipped} outside of records{after}"));
     }
     if empty_keys > 0 {
         importer.problem(&format!("skipped {} with an empty key, which this store does not allow", entries(empty_keys)));
@@ -237,38 +237,28 @@ pub(super) fn snapshot(input: &mut impl Read, sure: bool, importer: &mut Importe
         let line = match lines.next() {
             Next::Line(line) => line,
             Next::TooLong => {
-                let text = "column 1: the line is longer than any entry".to_string();
-                return Err(Stop::Bad { place: (number + 1).to_string(), text });
+                return Err(bad(number + 1, "column 1: the line is longer than any entry"));
             }
             Next::Read | Next::End => break,
         };
         number += 1;
         read += line.len() as u64 + 1;
         let Some(tab) = line.iter().position(|&byte| byte == b'\t') else {
-            let text =
-                "column 1: there is no tab between key and value; this may be the rest of a value with a line feed, which \
-                        this format cannot mark"
-                    .to_string();
-            return Err(Stop::Bad { place: number.to_string(), text });
+            let text = "column 1: there is no tab between key and value; this may be the rest of a value with a line feed: this \
+                        format does not mark the end of a value";
+            return Err(bad(number, text));
         };
         if let Some(at) = line.iter().position(|&byte| !sure && is_binary(byte)) {
-            let text = format!(
-                "column {}: there is a control byte, so this is probably not a snapshot of the C++ store; if it is, import it with \
-                 --from cpp-snapshot",
-                at + 1
-            );
-            return Err(Stop::Bad { place: number.to_string(), text });
+            let text = format!("column {}: there is a control byte, so this is probably not a snapshot of the C++ store", at + 1);
+            return Err(Stop::Bad { line: number, text, advice: "if it is one: import it with --from cpp-snapshot" });
         }
         let (key, value) = (&line[..tab], &line[tab + 1..]);
         if is_cut && importer.salvage {
             let text = format!("line {number}: the snapshot ends inside the value of '{}', which was skipped", displayed(key));
             importer.problem(&text);
         } else if is_cut {
-            let text = format!(
-                "the snapshot ends inside the value of '{}': it was cut off; kv_cli import --salvage imports the lines before it",
-                displayed(key)
-            );
-            return Err(Stop::Bad { place: number.to_string(), text });
+            let text = format!("the snapshot ends inside the value of '{}': it was cut off", displayed(key));
+            return Err(Stop::Bad { line: number, text, advice: "kv_cli import --salvage imports the lines before it" });
         } else if key.is_empty() {
             empty_keys += 1;
         } else {

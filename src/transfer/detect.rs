@@ -2,42 +2,49 @@
 
 use super::cpp;
 use super::form::Form;
+use super::importer::Refusal;
 use crate::lines::BYTE_ORDER_MARK;
 use crate::settings::Import as Source;
 use crate::text::{Words, displayed};
 
-/// Files that people have beside exports: the place of some bytes, the bytes, and the kind of file.
-const KNOWN: &[(usize, &[u8], &str)] = &[
-    (0, b"\x1f\x8b", "gzip"),
-    (0, b"\x28\xb5\x2f\xfd", "zstd"),
-    (0, b"\xfd7zXZ\0", "xz"),
-    (0, b"BZh", "bzip2"),
-    (0, b"PK\x03\x04", "zip"),
-    (0, b"PK\x05\x06", "zip"),
-    (0, b"\x04\x22\x4d\x18", "lz4"),
-    (0, b"LZIP", "lzip"),
-    (0, b"7z\xbc\xaf\x27\x1c", "7-Zip"),
-    (0, b"\x1f\x9d", "compress"),
-    (0, b"\xff\xfe", "UTF-16 text"),
-    (0, b"\xfe\xff", "UTF-16 text"),
-    (0, b"\x7fELF", "a program"),
-    (0, b"SQLite format 3\0", "an SQLite database"),
-    (257, b"ustar", "a tar archive"),
+const UNPACK: &str = "unpack it and import again";
+const CONVERT: &str = "convert it to UTF-8 and import again";
+const CHOOSE: &str = "choose another file";
+
+/// Files that people have beside exports: the place of some bytes, the bytes, the kind of file, and what to do with it.
+const KNOWN: &[(usize, &[u8], &str, &str)] = &[
+    (0, b"\x1f\x8b", "gzip", UNPACK),
+    (0, b"\x28\xb5\x2f\xfd", "zstd", UNPACK),
+    (0, b"\xfd7zXZ\0", "xz", UNPACK),
+    (0, b"BZh", "bzip2", UNPACK),
+    (0, b"PK\x03\x04", "zip", UNPACK),
+    (0, b"PK\x05\x06", "zip", UNPACK),
+    (0, b"\x04\x22\x4d\x18", "lz4", UNPACK),
+    (0, b"LZIP", "lzip", UNPACK),
+    (0, b"7z\xbc\xaf\x27\x1c", "7-Zip", UNPACK),
+    (0, b"\x1f\x9d", "compress", UNPACK),
+    (0, b"\xff\xfe", "UTF-16 text", CONVERT),
+    (0, b"\xfe\xff", "UTF-16 text", CONVERT),
+    (0, b"\x7fELF", "a program", CHOOSE),
+    (0, b"SQLite format 3\0", "an SQLite database", CHOOSE),
+    (257, b"ustar", "a tar archive", UNPACK),
 ];
 
 /// The format of an input that begins like this, or why it cannot be imported.
-pub(super) fn detect(begin: &[u8]) -> Result<Source, String> {
+pub(super) fn detect(begin: &[u8]) -> Result<Source, Refusal> {
     let begin = begin.strip_prefix(BYTE_ORDER_MARK).unwrap_or(begin);
-    if let Some(source) = cpp::is_log(begin)? {
-        return Ok(source);
+    match cpp::is_log(begin) {
+        Ok(Some(source)) => return Ok(source),
+        Ok(None) => {}
+        Err(text) => return Err(Refusal::new(text, CHOOSE)),
     }
     if begin.starts_with(b"\x89kv") {
-        return Err(
-            "this is a file of a kv-engine store, not an export; to export that store: kv_cli --wal … --snapshot … export".into(),
-        );
+        let text = "this is a file of a kv-engine store, not an export";
+        return Err(Refusal::new(text, "to export that store: kv_cli --wal … --snapshot … export"));
     }
-    if let Some((_, _, name)) = KNOWN.iter().find(|(at, bytes, _)| begin.get(*at..).is_some_and(|rest| rest.starts_with(bytes))) {
-        return Err(format!("this is {name}, not an export; unpack it or export again"));
+    let is_like = |at: usize, bytes: &[u8]| begin.get(at..).is_some_and(|rest| rest.starts_with(bytes));
+    if let Some((_, _, name, advice)) = KNOWN.iter().find(|(at, bytes, ..)| is_like(*at, bytes)) {
+        return Err(Refusal::new(format!("this is {name}, not an export"), advice));
     }
     let lines = begin.split(|&b| b == b'\n').map(|line| (line, Words::of(line)));
     let Some((line, mut words)) = lines.into_iter().find(|(_, words)| !words.is_at_end()) else { return Ok(Source::Text) };
@@ -50,15 +57,17 @@ pub(super) fn detect(begin: &[u8]) -> Result<Source, String> {
         Some(Ok(word)) if [&b"PUT"[..], b"SET", b"DEL"].iter().any(|verb| word.eq_ignore_ascii_case(verb)) => Ok(Source::Text),
         // A value of that store may be any bytes, but most values of people are text.
         _ if is_pair && is_text => Ok(Source::CppSnapshot),
-        _ if is_text => Err(format!(
-            "this is not an export, and not a log or snapshot of the C++ store; it begins with '{}'",
-            displayed(line)
-        )),
-        _ => Err(format!(
-            "this is binary, but not an export, and not a log of the C++ store; it begins with '{}'; if it is a snapshot of the \
-             C++ store with binary values, import it with --from cpp-snapshot",
-            displayed(&line[..line.len().min(40)])
-        )),
+        _ if is_text => {
+            let begins = displayed(line);
+            let text = format!("this is not an export, and not a log or snapshot of the C++ store; it begins with '{begins}'");
+            Err(Refusal::new(text, CHOOSE))
+        }
+        _ => {
+            let begins = displayed(&line[..line.len().min(40)]);
+            let text = format!("this is binary, but not an export, and not a log of the C++ store; it begins with '{begins}'");
+            let advice = "if it is a snapshot of the C++ store with binary values: import it with --from cpp-snapshot";
+            Err(Refusal::new(text, advice))
+        }
     }
 }
 
@@ -89,9 +98,9 @@ mod tests {
         for begin in [&b"hello\n"[..], b"\x89kvwal\r\n", b"\x89kvsna\r\n", b"KVLG\x01\x17\0", b"KVSP\0", b"a\t\0\n"] {
             assert!(detect(begin).is_err(), "{}", begin.escape_ascii());
         }
-        for (at, bytes, name) in KNOWN {
+        for (at, bytes, name, _) in KNOWN {
             let begin = [&vec![b'\t'; *at][..], bytes, b"\t\n"].concat();
-            let text = detect(&begin).expect_err("another kind of file");
+            let text = detect(&begin).expect_err("another kind of file").text;
             assert!(text.starts_with(&format!("this is {name}, ")), "{text}");
         }
     }

@@ -15,11 +15,12 @@
 
 use crate::error::{Code, CommandError};
 use crate::findings::BARE_END;
-use crate::outfile::{Kind, StoreFiles, Target};
+use crate::outfile::{self, Kind, StoreFiles, Target};
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::settings::Format;
 use crate::signals::Flags;
+use crate::text::{counted, entries};
 use crate::transfer::form::{self, Form, Origin, Writer};
 use kv_engine::export::{self, SalvageReport};
 use kv_engine::{Digest, Engine, Error, LogTail, Seq};
@@ -29,7 +30,7 @@ use std::path::{Path, PathBuf};
 
 const BUFFER_BYTES: usize = 256 << 10;
 static EXPORT: Kind = Kind {
-    refusal: "this file exists and is not an export; remove it, or choose another name",
+    refusal: ("this file exists and is not an export", "remove it, or choose another name"),
     is_one: form::is_export,
     mode: 0o600,
 };
@@ -105,53 +106,61 @@ pub(crate) fn run(request: &Request<'_>, output: &mut Output, flags: &Flags) -> 
 }
 
 fn refused(file: &Path, error: &io::Error) -> CommandError {
-    let text = format!("{}: {error}; nothing was exported", file.display());
-    CommandError::new(Code::BadArgument, text)
+    let (what, advice) = outfile::what_and_advice(error);
+    CommandError::new(Code::BadArgument, format!("{}: {what}; nothing was exported{advice}", file.display()))
 }
 
 /// Why there is no export.
 enum Failure {
+    /// The files of the store cannot be exported. Nothing was written yet.
     Store(Error),
+    /// As `Store`, after the first line was written.
+    Late(Error),
     Output(io::Error),
     Interrupted,
 }
 
 impl Failure {
     fn explain(self, request: &Request<'_>) -> CommandError {
+        // A file is put in place when it is complete. Lines on stdout cannot be taken back.
+        let broken_off = match request.file {
+            Some(_) => NOTHING,
+            None => "the export is incomplete: it has no last line",
+        };
         match self {
-            Failure::Store(error @ Error::Damaged { .. }) => {
-                let text = format!(
-                    "{error}; nothing was exported; kv_cli export --salvage writes every entry that passes its checks; opening \
-                     the store recovers everything before the damage in the log"
-                );
-                CommandError::new(Code::Failed, text)
-            }
-            Failure::Store(error @ Error::Io { doing: "reading", .. }) => {
-                let text = format!("{error}; nothing was exported; kv_cli export --salvage skips what cannot be read");
-                CommandError::new(Code::Failed, text)
-            }
-            Failure::Store(error @ Error::Foreign { .. }) => {
-                let text = format!(
-                    "{error}; nothing was exported; if it was a file of this store, kv_cli export --salvage finds the entries \
-                     that are still in it"
-                );
-                CommandError::new(Code::Failed, text)
-            }
-            Failure::Store(error @ Error::Mismatch { .. }) => {
-                let text = format!(
-                    "{error}; nothing was exported; kv_cli export --salvage writes every entry it finds, and reports what is missing"
-                );
-                CommandError::new(Code::Failed, text)
-            }
-            Failure::Store(error) => CommandError::new(Code::Failed, format!("{error}; nothing was exported")),
+            Failure::Store(error) => unexported(&error, NOTHING),
+            Failure::Late(error) => unexported(&error, broken_off),
             Failure::Output(error) => CommandError::new(Code::Failed, error.to_string()),
-            Failure::Interrupted if request.file.is_some() => {
-                CommandError::new(Code::Interrupted, "interrupted; nothing was exported")
-            }
-            Failure::Interrupted => CommandError::new(Code::Interrupted, "interrupted; the export has no last line"),
+            Failure::Interrupted => CommandError::new(Code::Interrupted, format!("interrupted; {broken_off}")),
         }
     }
 }
+
+const NOTHING: &str = "nothing was exported";
+
+/// What is wrong with the files of the store, what was `exported`, and what to do.
+fn unexported(error: &Error, exported: &str) -> CommandError {
+    let advice = match error {
+        Error::Damaged { .. } => "; kv_cli export --salvage exports every entry that passes its checks",
+        Error::Io { doing: "reading", .. } => "; kv_cli export --salvage skips the parts that cannot be read",
+        Error::Foreign { .. } => {
+            "; if it was a file of this store: kv_cli export --salvage exports the entries that are still in it"
+        }
+        Error::Mismatch { .. } => "; kv_cli export --salvage exports every entry it finds, and reports what is missing",
+        _ => "",
+    };
+    // Some texts of the engine say the same as one of the two.
+    let text = error.to_string();
+    let advice = if text.contains("export --salvage") { "" } else { advice };
+    let text = match text.contains(UNCHANGED) {
+        true => text.replacen(UNCHANGED, exported, 1),
+        false => format!("{text}; {exported}"),
+    };
+    CommandError::new(Code::Failed, text + advice)
+}
+
+/// An export changes no file of the store, so what was exported says more.
+const UNCHANGED: &str = "nothing was changed";
 
 /// Streams everything into `out`.
 fn write<W: Write>(request: &Request<'_>, out: W, form: Form, flags: &Flags) -> Result<(W, Done), Failure> {
@@ -177,7 +186,7 @@ fn write<W: Write>(request: &Request<'_>, out: W, form: Form, flags: &Flags) -> 
         ));
         let mut writer = Writer::begin(out, form, Origin::State { store_id, seq }).map_err(Failure::Output)?;
         for entry in engine.scan("") {
-            let (key, value) = entry.map_err(Failure::Store)?;
+            let (key, value) = entry.map_err(Failure::Late)?;
             if step(&mut writer, &key, &value).is_break() {
                 break;
             }
@@ -197,7 +206,7 @@ fn write<W: Write>(request: &Request<'_>, out: W, form: Form, flags: &Flags) -> 
             warning = Some(format!("{} {BARE_END}; the export is the state after write {seq}", request.wal.display()));
         }
         let mut writer = Writer::begin(out, form, Origin::State { store_id, seq }).map_err(Failure::Output)?;
-        export.each(|key, value| step(&mut writer, key, value)).map_err(Failure::Store)?;
+        export.each(|key, value| step(&mut writer, key, value)).map_err(Failure::Late)?;
         (writer, Some(seq), None)
     };
     drop(progress);
@@ -232,9 +241,13 @@ fn answer(request: &Request<'_>, done: &Done, output: &mut Output) {
 fn explain_salvage(salvaged: &SalvageReport, output: &mut Output) {
     salvaged.notes.iter().for_each(|note| output.warn(note));
     let lost_entries = salvaged.lost_entries.map_or("an unknown number".to_string(), |lost| lost.to_string());
+    // Nothing may show how many writes a missing log had.
     output.aside(&format!(
-        "kv_cli: salvaged {} entries: {} from the snapshot (lost: {lost_entries}), {} writes of the log (lost: {})",
-        salvaged.entries, salvaged.snapshot_entries, salvaged.writes, salvaged.lost_writes
+        "kv_cli: salvaged {}: {} from the snapshot (lost: {lost_entries}), {} of the log (known to be lost: {})",
+        entries(salvaged.entries),
+        salvaged.snapshot_entries,
+        counted(salvaged.writes, "write"),
+        salvaged.lost_writes
     ));
     if salvaged.notes.is_empty() && salvaged.ends_bare {
         output.aside(&format!("kv_cli: every check passes and no write is missing, but the log {BARE_END}"));

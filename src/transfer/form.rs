@@ -19,7 +19,7 @@
 //!   changed.
 //! - Salvaged entries are not a state of the store. So their export has `salvage` instead of a sequence number.
 
-use crate::text::{Words, bytes, displayed, object, write_word};
+use crate::text::{Words, bytes, counted, displayed, entries, object, write_word};
 use base64::Engine as _;
 use kv_engine::{Digest, Digester, Seq, StoreId};
 use serde_json::Value as Json;
@@ -108,17 +108,16 @@ impl<W: Write> Writer<W> {
 
     /// Writes the last line, without which an export counts as cut off.
     pub(crate) fn end(mut self) -> io::Result<(W, u64, Digest)> {
-        let (entries, digest) = (self.entries, self.digester.digest());
-        let plural = if entries == 1 { "entry" } else { "entries" };
+        let (count, digest) = (self.entries, self.digester.digest());
         match self.form {
-            Form::Text => writeln!(self.out, "{TEXT_ENDS}{entries} {plural}, digest {digest}")?,
+            Form::Text => writeln!(self.out, "{TEXT_ENDS}{}, digest {digest}", entries(count))?,
             Form::Json => {
-                let fields = [("end", true.into()), ("entries", entries.into()), ("digest", digest.to_string().into())];
+                let fields = [("end", true.into()), ("entries", count.into()), ("digest", digest.to_string().into())];
                 self.out.write_all(object(&fields).as_bytes())?;
             }
         }
         self.out.flush()?;
-        Ok((self.out, entries, digest))
+        Ok((self.out, count, digest))
     }
 }
 
@@ -127,9 +126,19 @@ impl<W: Write> Writer<W> {
 pub(crate) enum Line<'l> {
     Blank,
     Begin,
-    Put { key: Cow<'l, [u8]>, value: Cow<'l, [u8]> },
-    Delete { key: Cow<'l, [u8]> },
-    End { entries: u64, digest: String },
+    /// The first line of an export in a format version that this program does not know.
+    Newer(u64),
+    Put {
+        key: Cow<'l, [u8]>,
+        value: Cow<'l, [u8]>,
+    },
+    Delete {
+        key: Cow<'l, [u8]>,
+    },
+    End {
+        entries: u64,
+        digest: String,
+    },
 }
 
 impl Form {
@@ -159,14 +168,13 @@ fn read_text(line: &[u8]) -> Result<Line<'_>, String> {
 }
 
 fn wrong_count(takes: &str, got: usize, example: &str) -> String {
-    let words = if got == 1 { "1 word".to_string() } else { format!("{got} words") };
-    format!("column 1: {takes}, got {words}; example: {example}")
+    format!("column 1: {takes}, got {}; example: {example}", counted(got, "word"))
 }
 
 fn read_comment(text: &str) -> Result<Line<'static>, String> {
     if let Some(rest) = text.strip_prefix(TEXT_BEGINS) {
         let version = rest.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
-        return check_version(version.parse().ok()).map(|()| Line::Begin);
+        return begin(version.parse().ok());
     }
     let end = text.trim_end().strip_prefix(TEXT_ENDS).and_then(|rest| rest.split_once(", digest "));
     Ok(match end.map(|(count, digest)| (count.split(' ').next().unwrap_or_default().parse(), digest)) {
@@ -175,10 +183,10 @@ fn read_comment(text: &str) -> Result<Line<'static>, String> {
     })
 }
 
-fn check_version(version: Option<u64>) -> Result<(), String> {
+fn begin(version: Option<u64>) -> Result<Line<'static>, String> {
     match version {
-        Some(VERSION) => Ok(()),
-        Some(newer) => Err(format!("column 1: this export has format version {newer}; this kv_cli reads version {VERSION}")),
+        Some(VERSION) => Ok(Line::Begin),
+        Some(newer) => Ok(Line::Newer(newer)),
         None => Err("column 1: the first line of the export has no version".into()),
     }
 }
@@ -201,7 +209,7 @@ fn read_json(line: &[u8]) -> Result<Line<'_>, String> {
         }
     };
     if let Some(version) = object.get("export") {
-        return check_version(version.as_u64()).map(|()| Line::Begin);
+        return begin(version.as_u64());
     }
     if object.get("end") == Some(&Json::Bool(true)) {
         let entries = object.get("entries").and_then(Json::as_u64).ok_or("column 1: the last line has no count of entries")?;
@@ -340,7 +348,8 @@ mod tests {
         assert_eq!(text(r#"PUT a "b\q""#), r"column 9: unknown escape \q; use \\ for a backslash");
         assert!(text("PUT a").starts_with("column 1: PUT takes a key and a value, got 1 word"));
         assert!(text("GET a").starts_with("column 1: only PUT and DEL"));
-        assert!(text("# kv_cli export 2 of").contains("this export has format version 2; this kv_cli reads version 1"));
+        assert_eq!(Form::Text.read(b"# kv_cli export 2 of"), Ok(Line::Newer(2)));
+        assert_eq!(Form::Json.read(br#"{"export":2}"#), Ok(Line::Newer(2)));
         let json = |line: &str| Form::Json.read(line.as_bytes()).unwrap_err();
         assert_eq!(json(r#"{"key":"a","value":"b"#), "column 21: the JSON object is incomplete");
         assert_eq!(json(r#"{"key":"a","value":1}"#), "column 1: value must be a string");

@@ -17,7 +17,7 @@
 use super::cpp;
 use super::detect::detect;
 use super::form::{Form, Line};
-use super::importer::{Importer, Stop, entries, in_line};
+use super::importer::{Importer, Refusal, Stop, bad, in_line};
 use crate::error::{Code, CommandError};
 use crate::lines::{BYTE_ORDER_MARK, Lines, MAX_LINE_BYTES, Next};
 use crate::outfile;
@@ -26,7 +26,7 @@ use crate::progress::Progress;
 use crate::settings::{Format, Import as Source};
 use crate::signals::Flags;
 use crate::streams::{self, Patient};
-use crate::text::displayed;
+use crate::text::{displayed, entries};
 use kv_engine::{Digester, Engine};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -204,7 +204,7 @@ fn source(request: &Request<'_>, input: &mut BufReader<Counted>) -> Result<Sourc
     match request.from {
         // The C++ store leaves an empty log after a snapshot.
         Some(source @ (Source::CppLog | Source::CppSnapshot)) => Ok(source),
-        _ if begin.is_empty() => Err(Stop::Foreign("the file is empty".into())),
+        _ if begin.is_empty() => Err(Stop::Foreign(Refusal::new("the file is empty", ""))),
         Some(source) => Ok(source),
         None => detect(begin).map_err(Stop::Foreign),
     }
@@ -237,11 +237,11 @@ fn lines(input: &mut BufReader<Counted>, form: Form, importer: &mut Importer<'_>
             Next::Line(line) => line,
             Next::TooLong => {
                 let text = format!("the line has more than {LINE_BYTES} bytes; no entry is that long");
-                return Err(Stop::Bad { place: (number + 1).to_string(), text });
+                return Err(bad(number + 1, text));
             }
             Next::Read | Next::End => break,
         };
-        let bad = |text: String| Stop::Bad { place: (number + 1).to_string(), text };
+        let bad = |text: String| bad(number + 1, text);
         let found = form.read(line);
         if is_cut && export.open.is_some() && !matches!(found, Ok(Line::End { .. })) {
             break;
@@ -249,6 +249,10 @@ fn lines(input: &mut BufReader<Counted>, form: Form, importer: &mut Importer<'_>
         match found.map_err(bad)? {
             Line::Blank => {}
             Line::Begin => export.begin().map_err(bad)?,
+            Line::Newer(version) => {
+                let text = format!("this export has format version {version}, which this kv_cli cannot read");
+                return Err(Stop::Bad { line: number + 1, text, advice: "use a newer kv_cli" });
+            }
             Line::Put { key, value } => {
                 export.entry(&key, &value);
                 importer.take(&key, Some(&value)).map_err(|error| in_line(number + 1, error))?;
@@ -268,7 +272,7 @@ fn lines(input: &mut BufReader<Counted>, form: Form, importer: &mut Importer<'_>
         return importer.flaw(number + 1, "the export has no last line: it was cut off".to_string());
     }
     if importer.tally.entries == taken && !export.was_begun {
-        return Err(Stop::Foreign("it has no entries".into()));
+        return Err(Stop::Foreign(Refusal::new("the file has no entries", "")));
     }
     Ok(())
 }
@@ -301,13 +305,13 @@ impl Export {
         let (count, digester) = self.open.take()?;
         let found = digester.digest().to_string();
         let what = if count != expected {
-            format!("the last line says {expected} entries, the file has {count}")
+            format!("it has {}, but its last line counts {expected}", entries(count))
         } else if found != digest {
-            format!("their digest is {found}, and the last line says {}", displayed(digest.as_bytes()))
+            format!("the digest of its entries is {found}, but its last line has {}", displayed(digest.as_bytes()))
         } else {
             return None;
         };
-        Some(format!("the entries are not the exported ones: {what}"))
+        Some(format!("this export was changed: {what}"))
     }
 }
 

@@ -5,9 +5,10 @@
 //! an import can be repeated: it reads past the entries that are stored, and goes on after them.
 
 use crate::error::{Code, CommandError};
+use crate::limits;
 use crate::progress::Progress;
 use crate::signals::Flags;
-use kv_engine::{Batch, Engine, Error, MAX_KEY_BYTES, MAX_VALUE_BYTES, Seq};
+use kv_engine::{Batch, Engine, Error, Seq};
 use std::collections::BTreeMap;
 use std::io;
 
@@ -16,15 +17,33 @@ const GROUP_ENTRIES: usize = 1000;
 /// or keys and values of this many bytes.
 const GROUP_BYTES: usize = 1 << 20;
 
+/// What to do about a wrong line, if the line itself does not suggest something else.
+const CORRECT: &str = "correct it and import again";
+const SALVAGE: &str = "kv_cli import --salvage imports it anyway";
+
+/// Why an input cannot be imported, and what to do. The advice may be empty.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) text: String,
+    pub(super) advice: &'static str,
+}
+
+impl Refusal {
+    pub(super) fn new(text: impl Into<String>, advice: &'static str) -> Refusal {
+        Refusal { text: text.into(), advice }
+    }
+}
+
 /// Why an import stops.
 pub(super) enum Stop {
-    /// The input is wrong at this place: a line, a line and column, or a byte.
+    /// The input is wrong in this line.
     Bad {
-        place: String,
+        line: u64,
         text: String,
+        advice: &'static str,
     },
     /// The input as a whole cannot be imported.
-    Foreign(String),
+    Foreign(Refusal),
     Input(io::Error),
     Store(Error),
     Interrupted,
@@ -42,17 +61,20 @@ impl From<io::Error> for Stop {
     }
 }
 
-/// An error of [`Importer::take`]: a key or value that is too long is a fault of the line.
-pub(super) fn in_line(number: u64, error: Error) -> Stop {
-    match error {
-        Error::Limit { .. } => Stop::Bad { place: number.to_string(), text: format!("column 1: {error}") },
-        error => Stop::Store(error),
-    }
+/// A wrong line.
+pub(super) fn bad(line: u64, text: impl Into<String>) -> Stop {
+    Stop::Bad { line, text: text.into(), advice: CORRECT }
 }
 
-/// `1 entry`, `2 entries`.
-pub(super) fn entries(count: u64) -> String {
-    if count == 1 { "1 entry".into() } else { format!("{count} entries") }
+/// An error of [`Importer::take`]: a key or value that is too long is a fault of the line.
+pub(super) fn in_line(line: u64, error: Error) -> Stop {
+    match error {
+        Error::Limit { what, got, min, max } => {
+            let has = if got == 0 { "is empty".to_string() } else { format!("has {got} bytes") };
+            bad(line, format!("column 1: the {what} {has}; a {what} has {min} to {max} bytes"))
+        }
+        error => Stop::Store(error),
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -114,8 +136,7 @@ impl<'a> Importer<'a> {
 
     /// Takes one entry, or the removal of one.
     pub(super) fn take(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), Error> {
-        check("key", key.len(), 1, MAX_KEY_BYTES)?;
-        check("value", value.map_or(0, <[u8]>::len), 0, MAX_VALUE_BYTES)?;
+        limits::check(key, value.unwrap_or_default())?;
         self.tally.entries += 1;
         if self.checking {
             return Ok(());
@@ -178,7 +199,7 @@ impl<'a> Importer<'a> {
             self.problem(&format!("line {line}: {text}"));
             return Ok(());
         }
-        Err(Stop::Bad { place: line.to_string(), text: format!("{text}; kv_cli import --salvage imports it anyway") })
+        Err(Stop::Bad { line, text, advice: SALVAGE })
     }
 
     /// Reports where the import stopped, what is stored, and what to do.
@@ -192,23 +213,31 @@ impl<'a> Importer<'a> {
             n => format!("the {n} entries before it are imported and durable"),
         };
         match stop {
-            Stop::Bad { place, text } if taken == 0 => {
-                CommandError::new(Code::BadArgument, format!("{name}:{place}: {text}; {before}; correct it and import again"))
+            Stop::Bad { line, text, advice } => {
+                let (before, advice) = match (taken, advice) {
+                    (0, advice) => (before, advice.to_string()),
+                    // The input was changed after it was checked.
+                    (_, CORRECT) => (format!("{before}, and nothing after it"), format!("correct it and {AGAIN}")),
+                    (_, advice) => (format!("{before}, and nothing after it"), advice.to_string()),
+                };
+                CommandError::new(Code::BadArgument, format!("{name}:{line}: {text}; {before}; {advice}"))
             }
-            // The input was changed after it was checked.
-            Stop::Bad { place, text } => {
-                let text = format!("{name}:{place}: {text}; {before}, and nothing after it; correct it and {AGAIN}");
-                CommandError::new(Code::BadArgument, text)
+            Stop::Foreign(Refusal { text, advice: "" }) => {
+                CommandError::new(Code::BadArgument, format!("{name}: {text}; {before}"))
             }
-            Stop::Foreign(text) => CommandError::new(Code::BadArgument, format!("{name}: {text}; {before}")),
+            Stop::Foreign(Refusal { text, advice }) => {
+                CommandError::new(Code::BadArgument, format!("{name}: {text}; {before}; {advice}"))
+            }
             Stop::Input(error) => CommandError::new(Code::Failed, format!("{name}: {error}; {before}")),
             Stop::Store(error) => {
                 let stored = self.stored(&error);
-                let cause = match &error {
-                    Error::NoSpace { path, source, .. } => format!("{}: no space to write the log: {source}", path.display()),
-                    error => error.to_string(),
+                let (cause, then) = match &error {
+                    Error::NoSpace { path, source, .. } => {
+                        (format!("{}: no room to write the log: {source}", path.display()), "make room and")
+                    }
+                    error => (error.to_string(), "after fixing that,"),
                 };
-                CommandError::new(CommandError::from(error).code, format!("{cause}; {stored}; after fixing that, {AGAIN}"))
+                CommandError::new(CommandError::from(error).code, format!("{cause}; {stored}; {then} {AGAIN}"))
             }
             Stop::Interrupted => {
                 CommandError::new(Code::Interrupted, format!("{name}: interrupted; {before}; to go on, {AGAIN}"))
@@ -221,16 +250,22 @@ impl<'a> Importer<'a> {
         let durable = self.engine.stats().durable;
         let up_to = |seq| self.groups.iter().rev().find(|group| group.0 <= seq).map_or(0, |group| group.1);
         let (durable, accepted) = (up_to(durable), up_to(Seq::MAX));
-        let state = match error {
-            Error::NoSpace { .. } => "accepted and wait in memory for free space",
-            _ => "accepted, but only the next opening of the store shows whether they are saved",
+        let first = durable + 1;
+        let (range, are, they_are) = match accepted {
+            last if last == first => (format!("entry {first}"), "is", "it is"),
+            last => (format!("entries {first} to {last}"), "are", "they are"),
         };
         let mut parts = Vec::new();
-        if durable > 0 {
-            parts.push(format!("the first {durable} entries are imported and durable"));
+        match durable {
+            0 => {}
+            1 => parts.push("the first entry is imported and durable".to_string()),
+            n => parts.push(format!("the first {n} entries are imported and durable")),
         }
         if accepted > durable {
-            parts.push(format!("entries {} to {accepted} are {state}", durable + 1));
+            parts.push(match error {
+                Error::NoSpace { .. } => format!("{range} {are} read but not saved yet"),
+                _ => format!("{range} {are} accepted, but only the next opening of the store shows whether {they_are} saved"),
+            });
         }
         if parts.is_empty() {
             return "nothing was imported".to_string();
@@ -240,11 +275,4 @@ impl<'a> Importer<'a> {
         }
         parts.join(", ")
     }
-}
-
-fn check(what: &'static str, got: usize, min: usize, max: usize) -> Result<(), Error> {
-    if (min..=max).contains(&got) {
-        return Ok(());
-    }
-    Err(Error::Limit { what, got: got as u64, min: min as u64, max: max as u64 })
 }

@@ -49,7 +49,7 @@ pub(super) fn record(record: &Record<'_>, is_applied: bool, after_write: bool) -
         Content::Opened if after_write => ("opened, or idle: everything before is synced".into(), Tone::Dim),
         Content::Opened => ("opened".into(), Tone::Dim),
         Content::Closed => ("closed cleanly".into(), Tone::Dim),
-        _ => ("IMPOSSIBLE: the checksums are right, but the content is not a valid record".into(), Tone::Bad),
+        _ => ("INVALID: the checksums match, but the content is not a valid record".into(), Tone::Bad),
     };
     (if is_applied { what } else { format!("not applied: {what}") }, tone)
 }
@@ -95,7 +95,7 @@ pub(super) fn verdict(summary: &LogSummary) -> (String, Tone) {
         LogTail::Torn(cut) => (format!("then a torn tail of {} B, which the next opening cuts off", cut.bytes), Tone::Torn),
         LogTail::Damaged(cut) => {
             let text = format!(
-                "then damage from byte {}; intact records after it, which cannot be applied: {}",
+                "then damage from byte {}; intact records after the damage, which are not applied: {}",
                 cut.offset, cut.whole_beyond
             );
             (text, Tone::Bad)

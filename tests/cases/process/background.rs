@@ -2,7 +2,7 @@
 
 use super::*;
 
-const WHAT: &str = "error: a checkpoint in the background failed: ";
+const WHAT: &str = "error: a background snapshot failed: ";
 
 /// Sends STATS until a checkpoint has failed, and returns the last answer.
 fn fail(store: &Store, to: &mut impl Write, from: &mut impl BufRead, sign: &str) -> (String, usize) {

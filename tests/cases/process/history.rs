@@ -30,7 +30,7 @@ fn case_11_the_shell_works_without_a_usable_file() {
     rustix::fs::mkfifoat(rustix::fs::CWD, store.path("pipe"), rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
     works_without(&store.path("pipe"), "that is a pipe");
     let socket = std::os::unix::net::UnixListener::bind(store.path("socket")).unwrap();
-    works_without(&store.path("socket"), "that is not a plain file");
+    works_without(&store.path("socket"), "that is not a regular file");
     drop(socket);
     fs::write(store.path("notes"), "mine\n").unwrap();
     works_without(&store.path("notes"), "the file is not a history of kv_cli");
