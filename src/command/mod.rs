@@ -24,8 +24,9 @@
 //! # Ok::<(), kv_cli::command::CommandError>(())
 //! ```
 //!
-//! One line is one command, given without its line feed. A line that cannot be read or run changes nothing, except that
-//! it spoils an open group: COMMIT then refuses. Reading a PUT allocates nothing unless a word has escapes.
+//! One line is one command, given without its line feed. A line that cannot be read changes nothing, except that it
+//! spoils an open group: COMMIT then refuses. A command that fails spoils the group too.
+//! Reading a PUT allocates nothing unless a word has escapes.
 //!
 //! | file | what it has |
 //! |---|---|

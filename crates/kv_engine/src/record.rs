@@ -5,7 +5,8 @@
 //!
 //! All integers are little-endian. Only this table describes the layout of a frame. The bytes of a body are described
 //! elsewhere:
-//! - a write and the entries of a snapshot: the top of `state/mod.rs`;
+//! - a write: the top of `state/mod.rs`;
+//! - the entries of a snapshot: the top of `snapshot.rs`;
 //! - a block of a snapshot's index: the top of `snapshot/index.rs`;
 //! - the mark "opened": 8 random bytes (`wal.rs`); the mark "closed": none.
 //!
@@ -22,7 +23,7 @@
 //! ```
 //!
 //! The CRC-32 is the one of IEEE 802.3, which zip and Ethernet also use. [`Fault`] lists what can be wrong with a
-//! frame, in the order of the checks.
+//! frame.
 //!
 //! # Why each field
 //!

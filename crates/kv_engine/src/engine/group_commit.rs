@@ -16,20 +16,22 @@
 //! - a. Without the lock: wait a moment for more writers (`commit_delay.rs`).
 //! - b. Under the lock: take the buffer out. The round covers everything that is appended now.
 //! - c. Without the lock: write the buffer with one call, then sync. If the write makes the file longer, first check
-//!   that the log's name still shows this file (`identity.rs`).
+//!   that the log's name still shows this file (`identity.rs`). A round after a refused write first makes a mark
+//!   durable, with syncs of its own (`wal/group.rs`).
 //! - d. Without the lock, after a good sync: check the name again.
 //! - e. Under the lock: look at the results. If the write, the sync or a check failed, see below. Only if all are good,
 //!   move `durable`, and apply and answer waiting writes as in step 3. End the round.
 //! - f. Release the lock. Wake the leader of the next round, then all threads that followed this one.
 //!
 //! While a round runs, the first writer whose write it will not decide becomes the leader of the next round and sleeps
-//! until this one ends. The others sleep until the round ends that decides their write, and read the answer from its
-//! result: they do not take the lock again. So a write waits for the rest of one sync and for its own, and waking costs
-//! two system calls a round, however many threads wait.
+//! until this one ends. The others sleep until the round ends that decides their write. If it was applied, they read
+//! the answer from the round's result and do not take the lock again. So a write waits for the rest of one sync and
+//! for its own.
 //!
 //! Failures:
 //! - No space for the write: the file is truncated to its last good end. The writes that were not applied are refused.
-//!   Acknowledged ones stay in the buffer: the log is *stalled* and accepts no write until those are on the disk.
+//!   Acknowledged ones, if there are any, stay in the buffer. Then the log is *stalled*: it accepts no write until
+//!   those are on the disk.
 //! - Any other failure, or another file under the log's name: the log has *failed* for good.
 
 use super::log::{Cause, Guard, Log, Round, RoundResult, Waiting, WriteKind};

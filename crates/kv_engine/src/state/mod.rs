@@ -7,7 +7,8 @@
 //!
 //! # The bytes of a write
 //!
-//! A write is a list of operations. All of them are applied, or none. It is the body of a log frame:
+//! A write is a list of operations, at least one. All of them are applied, or none. It is the body of a log frame. All
+//! integers are little-endian:
 //!
 //! ```text
 //! put     1  key length: u32  value length: u32  key  value
