@@ -6,7 +6,7 @@ use std::process::Command;
 use std::{env, fs};
 
 /// The paths that the program is made from.
-const SOURCES: [&str; 5] = ["src", "crates", "Cargo.toml", "Cargo.lock", "build.rs"];
+const SOURCES: [&str; 6] = ["src", "crates/kv_engine/src", "crates/kv_engine/Cargo.toml", "Cargo.toml", "Cargo.lock", "build.rs"];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

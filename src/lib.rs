@@ -13,7 +13,6 @@
 //! | `lines` | lines of bytes from a pipe or a file | – |
 //! | `outfile` | files that are put in place when they are complete; scratch files; names that belong to a store | – |
 //! | `progress` | the progress of a long command, on a terminal | – |
-//! | `findings` | findings about the files of a store that several commands report | – |
 //! | `limits` | the limits of keys and values | – |
 //! | `signals` | which signals came; the listener; the saved terminal | streams, outfile |
 //! | `settings` | what the flags ask for, as data | – |
@@ -23,12 +22,12 @@
 //! | `session` | engine, open group, output, exit status | text, limits, signals, settings, output |
 //! | `gate` | the lock that decides whether the main thread or a signal ends the process | outfile, signals, session |
 //! | `bench` | the work of BENCH | text, outfile, progress, signals, settings, about, output |
-//! | `transfer` | the work of EXPORT and IMPORT | text, streams, lines, outfile, progress, findings, limits, signals, settings, output |
+//! | `transfer` | the work of EXPORT and IMPORT | text, streams, lines, outfile, progress, limits, signals, settings, output |
 //! | [`command`] | the language: one file for each command | text, signals, settings, output, session, bench, transfer |
 //! | `script` | commands from a pipe or a file | text, streams, lines, output, session, gate, command |
 //! | `prompt` | commands from a terminal; completion, hints, history | text, streams, outfile, signals, output, session, gate, bench, command |
 //! | `pages` | the man page and the completions of shells | about, args, command |
-//! | `tools` | `wal`, `verify`, `export`, `replay`, `torture`: they open no store | text, streams, progress, findings, signals, args, output, transfer |
+//! | `tools` | `wal`, `verify`, `export`, `replay`, `torture`: they open no store | text, streams, progress, signals, args, output, transfer |
 //!
 //! How to add a command: see the head of [`command`].
 
@@ -37,7 +36,6 @@ mod args;
 mod bench;
 pub mod command;
 mod error;
-mod findings;
 mod gate;
 mod limits;
 mod lines;

@@ -41,8 +41,10 @@ fn the_commit_is_that_of_these_sources_or_none() {
     let script = build_script(&dir);
     let sources = dir.path().join("sources");
     fs::create_dir_all(sources.join("src")).unwrap();
-    fs::create_dir_all(sources.join("crates")).unwrap();
-    for name in ["src/lib.rs", "crates/lib.rs", "Cargo.toml", "Cargo.lock", "build.rs"] {
+    fs::create_dir_all(sources.join("crates/kv_engine/src")).unwrap();
+    for name in
+        ["src/lib.rs", "crates/kv_engine/src/lib.rs", "crates/kv_engine/Cargo.toml", "Cargo.toml", "Cargo.lock", "build.rs"]
+    {
         fs::write(sources.join(name), "").unwrap();
     }
     assert_eq!(told(&script, &sources, "release"), None, "not a repository, and not a package");

@@ -4,10 +4,10 @@
 
 use crate::args::{Args, ExportArgs};
 use crate::error::Code;
-use crate::findings::DAMAGED;
 use crate::output::{Output, Place};
 use crate::signals::{self, Flags};
 use crate::streams;
+use crate::tools::status::DAMAGED;
 use crate::transfer::export::{self, Request};
 use kv_engine::{KeptCopy, inspect};
 

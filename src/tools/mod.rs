@@ -16,6 +16,7 @@
 mod export;
 mod kills;
 mod replay;
+mod status;
 mod torture;
 mod verify;
 mod wal;

@@ -3,9 +3,10 @@
 //! Status 1 if `--diff` found a difference, 3 if the files are damaged or do not have that write.
 
 use crate::args::{Args, ReplayArgs};
-use crate::findings::{BARE_END, DAMAGED};
 use crate::streams;
 use crate::text::{counted, safe, write_word};
+use crate::tools::status::DAMAGED;
+use kv_engine::inspect::BARE_END;
 use kv_engine::replay::{Replayed, replay};
 use kv_engine::{Error, KeptCopy, LogTail, inspect};
 use std::io::{self, BufWriter, Write};

@@ -1,9 +1,9 @@
 //! `kv_cli verify`: checks every byte of log and snapshot. Status 3 if something is wrong.
 
 use crate::args::Args;
-use crate::findings::DAMAGED;
 use crate::streams;
 use crate::text::{Fitted, Tone, object, safe, toned};
+use crate::tools::status::DAMAGED;
 use kv_engine::inspect::{self, Health};
 use serde_json::Value as Json;
 use std::io::{self, BufWriter, IsTerminal, Write};

@@ -9,10 +9,10 @@ mod printer;
 mod text;
 
 use crate::args::{Args, WalArgs};
-use crate::findings::DAMAGED;
 use crate::signals::{self, Flags};
 use crate::streams;
 use crate::text::{Fitted, counted, safe};
+use crate::tools::status::DAMAGED;
 use kv_engine::inspect::{self, Entry, Follow, Followed};
 use kv_engine::{Error, LogTail};
 use printer::Printer;

@@ -14,7 +14,6 @@
 //! 5. Sync the directory.
 
 use crate::error::{Code, CommandError};
-use crate::findings::BARE_END;
 use crate::outfile::{self, Kind, StoreFiles, Target};
 use crate::output::Output;
 use crate::progress::Progress;
@@ -23,6 +22,7 @@ use crate::signals::Flags;
 use crate::text::{counted, entries};
 use crate::transfer::form::{self, Form, Origin, Writer};
 use kv_engine::export::{self, SalvageReport};
+use kv_engine::inspect::BARE_END;
 use kv_engine::{Digest, Engine, Error, LogTail, Seq};
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;

@@ -27,6 +27,16 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
+/// The words for a log with [`LogSummary::ends_bare`], to follow its name.
+///
+/// ```
+/// use kv_engine::inspect::BARE_END;
+///
+/// println!("kv.wal {BARE_END}");
+/// ```
+pub const BARE_END: &str = "ends right after its last write, without reserved space and without a mark: a write failed there \
+                            (for example on a full disk), or the file was truncated";
+
 /// A part of a log, as [`log`] shows it.
 ///
 /// ```

@@ -1,8 +1,7 @@
 //! The entries of a log in words, and the colour of each.
 
-use crate::findings::BARE_END;
 use crate::text::{Tone, write_word};
-use kv_engine::inspect::{Content, LogSummary, Operation, Record};
+use kv_engine::inspect::{BARE_END, Content, LogSummary, Operation, Record};
 use kv_engine::{LogTail, StoreId, Truncation};
 use std::io::{self, Write};
 

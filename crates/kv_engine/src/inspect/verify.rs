@@ -1,6 +1,8 @@
 //! [`verify`]: checks every byte of both files, and that the two together hold every write.
 
-use super::{Content, Entry, LogSummary, Record, kept_copies, kept_copy_warnings, log_head, log_in, snapshot_head, snapshot_seq};
+use super::{
+    BARE_END, Content, Entry, LogSummary, Record, kept_copies, kept_copy_warnings, log_head, log_in, snapshot_head, snapshot_seq,
+};
 use crate::disk::{Disk, File, OsDisk};
 use crate::error::Error;
 use crate::record::Fault;
@@ -219,11 +221,7 @@ fn check_log(file: Arc<dyn File>, path: &Path, promised: crate::Seq) -> (Health,
     }
     let health = match (&summary.header_damage, &summary.tail) {
         (Some(reason), _) => Health::Bad(Error::damaged(path, 0, reason.clone())),
-        (None, LogTail::Clean) if summary.ends_bare => Health::Sound(format!(
-            "{}; ends right after its last write, without reserved space and without a mark: a write failed there (for example \
-             on a full disk), or the file was truncated",
-            describe(&summary)
-        )),
+        (None, LogTail::Clean) if summary.ends_bare => Health::Sound(format!("{}; {BARE_END}", describe(&summary))),
         (None, LogTail::Clean) => Health::Sound(describe(&summary)),
         (None, LogTail::Torn(cut)) => Health::Torn(format!(
             "{}; then {} B that are not a whole record ({}); no sync is known to cover them; the next opening cuts them off",
