@@ -189,6 +189,7 @@ impl Page<'_> {
     fn svg(&self) -> Drawing {
         const LINE: u32 = 20;
         const LETTERS: usize = 128;
+        const HEADLINE_LETTERS: usize = 100;
         let histogram = charts::histogram_height(self.runs);
         let mut below: Vec<(Option<&str>, String)> = Vec::new();
         for text in [Some(COLUMNS.to_string()), Some(self.what()), Some(self.synced()), self.floor_method()].into_iter().flatten()
@@ -197,13 +198,16 @@ impl Page<'_> {
         }
         below.push((None, String::new()));
         below.extend(self.facts.iter().map(|(name, found)| (Some(*name), found.clone())));
-        let charts_from = 84;
+        let headline = fit(&self.headline(), HEADLINE_LETTERS, 0);
+        let charts_from = 64 + LINE * headline.lines().count() as u32;
         let table_from = charts_from + 2 * charts::CHART_HEIGHT + histogram + 16;
         let below_from = table_from + LINE * (self.runs.len() as u32 + 1) + 20;
         let height = below_from + LINE * below.len() as u32 + 16;
         let drawn = charts::svg(height, |area| {
             charts::text(area, &format!("kv_cli {}", self.bench), (16, 28), 20.0, false)?;
-            charts::text(area, &self.headline(), (16, 58), 14.0, false)?;
+            for (line, text) in headline.lines().enumerate() {
+                charts::text(area, text, (16, 58 + LINE * line as u32), 14.0, false)?;
+            }
             let part = |top: u32, height: u32| area.clone().shrink((0, top), (charts::WIDTH, height));
             charts::throughput(&part(charts_from, charts::CHART_HEIGHT), self.runs)?;
             charts::percentiles(&part(charts_from + charts::CHART_HEIGHT, charts::CHART_HEIGHT), self.runs)?;
