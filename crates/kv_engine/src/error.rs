@@ -34,6 +34,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 ///         Error::Poisoned { .. } => "open the store again, then check which of the last writes are there",
 ///         Error::Lost { .. } => "save the state elsewhere, put the log back, then open the store again",
 ///         Error::Replaced { .. } => "put the right snapshot back, then repeat the call",
+///         Error::Condition { .. } | Error::Conflict => "read again, decide again",
 ///         Error::Closed => "open the store again",
 ///         Error::Locked { .. } => "stop the other process, or choose another store",
 ///         _ => "look at the files: nothing was changed",
@@ -151,6 +152,14 @@ pub enum Error {
         /// The reason, in words.
         reason: String,
     },
+    /// A condition of a batch does not hold, so nothing of the batch was written. Read the key again and decide again.
+    Condition {
+        /// The key whose value is not the required one.
+        key: Vec<u8>,
+    },
+    /// Another thread has changed a value that this run of a transaction has read. Nothing was written. Pass the error
+    /// on: [`Engine::transaction`](crate::Engine::transaction) then runs the closure again and does not return it.
+    Conflict,
     /// The store was closed, by this handle or another.
     Closed,
 }
@@ -175,6 +184,17 @@ impl Error {
 }
 
 const NO_FILE: &str = "the file does not exist";
+
+/// The most bytes of a key in a message.
+const SHOWN_KEY_BYTES: usize = 60;
+
+/// A key in quotes, without control characters, and cut if it is long.
+fn shown(key: &[u8]) -> String {
+    match key.get(..SHOWN_KEY_BYTES) {
+        Some(begin) if key.len() > SHOWN_KEY_BYTES => format!("\"{}…\" ({} bytes)", begin.escape_ascii(), key.len()),
+        _ => format!("\"{}\"", key.escape_ascii()),
+    }
+}
 
 /// The fate of the acknowledged writes when the log has no room, in words.
 fn waiting(pending: u64) -> String {
@@ -251,6 +271,14 @@ impl fmt::Display for Error {
             }
             Error::Mismatch { wal, snapshot, reason } => {
                 write!(f, "log {} and snapshot {}: {reason}", wal.display(), snapshot.display())
+            }
+            Error::Condition { key } => write!(
+                f,
+                "the key {} does not have the value that the batch requires; nothing of the batch was written; read it again",
+                shown(key)
+            ),
+            Error::Conflict => {
+                write!(f, "another thread changed a value that the transaction had read; nothing was written; run it again")
             }
             Error::Closed => write!(f, "the store is closed"),
         }

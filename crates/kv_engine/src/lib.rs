@@ -44,6 +44,10 @@
 //! | 1 | durable; readers see it only from then on | no acknowledged write |
 //! | more | accepted in order and visible; if it makes n writes pending, it waits for a sync of them all | at most the last n − 1 acknowledged writes |
 //!
+//! [`Batch::durable`] makes one batch durable before its OK, with any n. What follows from values in the store, such as
+//! the next number of a counter, is written with [`Engine::update`], [`Engine::compare_and_swap`],
+//! [`Engine::put_if_absent`], [`Engine::transaction`] or [`Batch::require`]: no write of another thread comes between.
+//!
 //! After OK of [`Engine::flush`], [`Engine::snapshot`] or [`Engine::close`], everything acknowledged before is durable.
 //! A background flush bounds the age of pending writes ([`Options::flush_interval`]). The store relies on a local file
 //! system whose `fdatasync` and `fsync` tell the truth.
@@ -91,8 +95,11 @@
 //!
 //! - The watermarks are sequence numbers: `durable ≤ written ≤ appended`. A write is applied, and so acknowledged, once
 //!   fewer than n writes up to and including it are not durable: `applied = min(appended, durable + n − 1)`, until the
-//!   log fails. The table above follows from this rule.
+//!   log fails. The table above follows from this rule. A durable batch is applied only when it is durable; writes
+//!   after it wait behind it.
 //! - Log order = apply order = sequence order, with any number of threads.
+//! - A conditional write is decided in log order, against the writes before it, applied or not. It is logged as the
+//!   puts and deletes that it comes to. The rules are at the top of `engine/decide.rs`.
 //! - The snapshot holds only durable writes. The log drops a write only when a snapshot that holds it is synced, read
 //!   back, renamed, and its directory synced.
 //! - A failed sync is never repeated: the store accepts no more writes until it is opened again.
@@ -143,7 +150,6 @@
 //! # What it is not
 //!
 //! - A store for several processes at once.
-//! - A store with transactions that read and write.
 //! - A defence against disks that lie about a sync, or against people who edit the files.
 
 mod checkpoint;
@@ -166,7 +172,7 @@ mod sync;
 pub mod torture;
 mod wal;
 
-pub use engine::{Ack, Batch, Engine, Flushed, Keys, Options, Scan, Snapshotted, Stats, SyncTimes};
+pub use engine::{Ack, Batch, Engine, Flushed, Keys, Options, Scan, Snapshotted, Stats, Swap, SyncTimes, Transaction, Updated};
 pub use error::{Error, Result};
 pub use record::Fault;
 pub use recovery::{KeptCopy, LogTail, Recovery, RecoveryReport, Truncation};

@@ -47,11 +47,13 @@ fn the_counter_never_forgets_what_it_printed() {
     let mut last = 0;
     for _ in 0..3 {
         let counts = output_until_killed("counter", dir.path(), 20);
-        let counts: Vec<u64> = counts.iter().map(|line| line.parse().unwrap()).collect();
-        // At the kill, one number may have been stored and not printed yet.
-        assert!(counts[0] == last + 1 || counts[0] == last + 2, "{last}, then {counts:?}");
-        assert!(counts.windows(2).all(|pair| pair[1] == pair[0] + 1), "{counts:?}");
+        let mut counts: Vec<u64> = counts.iter().map(|line| line.parse().unwrap()).collect();
+        counts.sort_unstable(); // two threads print
+        // At each kill, both threads may have stored a number and not printed it yet.
+        assert!(counts[0] > last && counts[0] <= last + 4, "{last}, then {counts:?}");
+        assert!(counts.windows(2).all(|pair| pair[0] < pair[1]), "no number comes twice: {counts:?}");
         last = *counts.last().unwrap();
+        assert!(last - counts[0] <= counts.len() as u64, "one number is missing at most: {counts:?}");
     }
 }
 

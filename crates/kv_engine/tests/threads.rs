@@ -5,15 +5,12 @@
 
 mod support;
 
-use kv_engine::disk::{Disk, File, Lock, Named, OsDisk};
 use kv_engine::{Batch, Engine, Error};
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
-use support::{Overrides, Place, Wrapped};
+use support::{Gate, Place};
 
 const WRITERS: u64 = 8;
 
@@ -84,72 +81,14 @@ fn writers_readers_snapshots_and_closes_at_the_same_time() {
     }
 }
 
-/// A disk whose next sync signals its begin and waits for a signal to end, and whose clock panics once.
-#[derive(Clone, Debug)]
-struct Gate {
-    begun: Arc<Mutex<Option<Sender<()>>>>,
-    end: Arc<Mutex<Option<Receiver<()>>>>,
-    clock_panics: Arc<AtomicBool>,
-}
-
-impl Overrides for Gate {
-    fn sync(&self, file: &dyn File) -> io::Result<()> {
-        if let Some(begun) = self.begun.lock().unwrap().take() {
-            let end = self.end.lock().unwrap().take().unwrap();
-            begun.send(()).unwrap();
-            end.recv().unwrap();
-        }
-        file.sync()
-    }
-}
-
-impl Disk for Gate {
-    fn open(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
-        Ok(OsDisk.open(path)?.map(|file| Arc::new(Wrapped(file, self.clone())) as _))
-    }
-    fn open_read(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
-        OsDisk.open_read(path)
-    }
-    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(Wrapped(OsDisk.create_new(path)?, self.clone())))
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        OsDisk.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        OsDisk.remove(path)
-    }
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        OsDisk.sync_dir(path)
-    }
-    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
-        OsDisk.lock(path)
-    }
-    fn named(&self, path: &Path) -> io::Result<Option<Named>> {
-        OsDisk.named(path)
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
-        OsDisk.list(path)
-    }
-    fn now(&self) -> Duration {
-        assert!(!self.clock_panics.swap(false, Ordering::Relaxed), "the clock panics");
-        OsDisk.now()
-    }
-    fn entropy(&self) -> u64 {
-        OsDisk.entropy()
-    }
-}
-
 /// A sync is running, a writer waits for its end, and a third thread panics while it holds the log's lock. Found by the
 /// exploration of schedules: the thread that synced met the poisoned lock and returned without waking the writer.
 #[test]
 fn threads_that_wait_for_a_sync_get_an_error_if_another_thread_panics() {
     let place = Place::new();
-    let gate = Gate { begun: Arc::default(), end: Arc::default(), clock_panics: Arc::default() };
+    let gate = Gate::default();
     let engine = place.options().disk(Arc::new(gate.clone())).open().unwrap();
-    let ((begun, has_begun), (let_end, end)) = (channel(), channel());
-    *gate.end.lock().unwrap() = Some(end);
-    *gate.begun.lock().unwrap() = Some(begun);
+    let sync = gate.hold();
 
     let put = |key: &'static str| {
         let (engine, (answer, answered)) = (engine.clone(), channel());
@@ -157,7 +96,7 @@ fn threads_that_wait_for_a_sync_get_an_error_if_another_thread_panics() {
         answered
     };
     let leads = put("leads");
-    has_begun.recv().unwrap();
+    sync.has_begun();
     let follows = put("follows");
     while engine.stats().appended < 2 {
         std::thread::yield_now(); // when the write is appended and the lock is free, its thread sleeps
@@ -166,7 +105,7 @@ fn threads_that_wait_for_a_sync_get_an_error_if_another_thread_panics() {
     gate.clock_panics.store(true, Ordering::Relaxed);
     let clone = engine.clone();
     assert!(std::thread::spawn(move || clone.set_batch_size(3)).join().is_err());
-    let_end.send(()).unwrap();
+    sync.ends();
 
     let answer = |who: Receiver<Result<(), Error>>| match who.recv_timeout(Duration::from_secs(60)) {
         Err(RecvTimeoutError::Timeout) => panic!("it waits for ever"),

@@ -104,7 +104,8 @@ impl Engine {
     }
 
     /// Applies the operations of `batch` in order, as one write: after any crash either all of them are in the store or
-    /// none. Durability as with [`Engine::put`]. An empty batch writes nothing.
+    /// none. Durability as with [`Engine::put`], or at once with [`Batch::durable`]. An empty batch writes nothing. With
+    /// conditions ([`Batch::require`]) it is written only if all of them hold.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -118,6 +119,7 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::put`]. [`Error::Limit`] also if the whole batch is longer than [`MAX_ATOMIC_BYTES`].
+    /// [`Error::Condition`]: a condition does not hold, and nothing was written.
     pub fn write(&self, batch: Batch) -> Result<Ack> {
         self.shared().write(&batch)
     }

@@ -1,6 +1,6 @@
 //! [`Batch`]: several operations that become one write.
 
-use crate::state::Op;
+use crate::state::{Key, Op, Value};
 
 /// Operations that [`Engine::write`](crate::Engine::write) applies as one write: all of them or none.
 ///
@@ -17,6 +17,9 @@ use crate::state::Op;
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     pub(crate) ops: Vec<Op>,
+    /// Keys, and the values that they must have.
+    pub(crate) conditions: Vec<(Key, Option<Value>)>,
+    pub(crate) is_durable: bool,
 }
 
 impl Batch {
@@ -59,7 +62,66 @@ impl Batch {
         self
     }
 
-    /// Number of operations. Two on the same key count as two.
+    /// Adds a condition: the batch is written only if `key` has exactly `value`. Otherwise
+    /// [`Engine::write`](crate::Engine::write) writes nothing of it and returns
+    /// [`Error::Condition`](crate::Error::Condition). All conditions look at the store as it is before the batch, and
+    /// no other write comes between them and the batch.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+    /// use kv_engine::{Batch, Error};
+    ///
+    /// engine.put("from", "100")?;
+    /// let mut transfer = Batch::new();
+    /// transfer.require("from", "100").put("from", "90").put("to", "10");
+    /// engine.write(transfer.clone())?;
+    /// assert!(matches!(engine.write(transfer), Err(Error::Condition { key }) if key == b"from"));
+    /// assert_eq!(engine.get("from")?.as_deref(), Some(&b"90"[..])); // once, not twice
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn require(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> &mut Batch {
+        self.conditions.push((key.as_ref().into(), Some(value.as_ref().into())));
+        self
+    }
+
+    /// Adds a condition: the batch is written only if `key` does not exist. Otherwise as [`Batch::require`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+    /// let mut user = kv_engine::Batch::new();
+    /// user.require_absent("user:ada").put("user:ada", "1815").put("mail:ada@example.org", "user:ada");
+    /// engine.write(user.clone())?;
+    /// assert!(engine.write(user).is_err()); // the name is taken
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn require_absent(&mut self, key: impl AsRef<[u8]>) -> &mut Batch {
+        self.conditions.push((key.as_ref().into(), None));
+        self
+    }
+
+    /// Makes this one write durable before [`Engine::write`](crate::Engine::write) returns, whatever the batch size. It
+    /// does not wait until its group is full: a sync begins at once, and makes all earlier writes durable too. Readers
+    /// see it only when it is durable. Writes of other threads that come after it wait for that sync as well.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap"))
+    /// #     .batch_size(100).flush_interval(std::time::Duration::ZERO).open()?;
+    /// assert!(!engine.put("x", "100")?.durable); // batch size 100
+    /// let mut order = kv_engine::Batch::new();
+    /// order.put("order:1", "paid").durable();
+    /// assert!(engine.write(order)?.durable);
+    /// assert_eq!(engine.pending(), 0);           // the put before it is durable too
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn durable(&mut self) -> &mut Batch {
+        self.is_durable = true;
+        self
+    }
+
+    /// Number of operations, without the conditions. Two on the same key count as two.
     ///
     /// ```
     /// # use kv_engine::Batch;
@@ -72,7 +134,7 @@ impl Batch {
         self.ops.len()
     }
 
-    /// Whether there is no operation.
+    /// Whether there is no operation. There may be conditions.
     ///
     /// ```
     /// # use kv_engine::Batch;

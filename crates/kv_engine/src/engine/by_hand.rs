@@ -24,7 +24,7 @@ impl Engine {
     pub(crate) fn would_wait(&self) -> bool {
         let shared = self.shared();
         let Ok(log) = shared.log.try_lock() else { return true };
-        let must_follow = log.stalled.is_some() || log.appended >= log.limit();
+        let must_follow = log.stalled.is_some() || log.appended >= log.limit() || !log.waiting.is_empty();
         log.paused || log.running.is_some() && must_follow || shared.checkpointer.is_behind(log.wal.len_bytes())
     }
 }

@@ -6,6 +6,9 @@
 //! n > 1 the n-th pending write has to wait for a sync, and so have all that arrive during that sync. So never more
 //! than n − 1 acknowledged writes are at risk.
 //!
+//! A *durable batch* is applied only when it is durable, with any n, and its thread leads or follows a round at once.
+//! Writes that come after it wait behind it, so the order of applying stays that of the log.
+//!
 //! The steps of a write, under the log's lock unless the step says otherwise:
 //! 1. without the lock (`write.rs`): encode its body and compute the checksum of the body;
 //! 2. append: take the next sequence number, put a frame into the buffer;
@@ -34,7 +37,8 @@
 //!   those are on the disk.
 //! - Any other failure, or another file under the log's name: the log has *failed* for good.
 
-use super::log::{Cause, Guard, Log, Round, RoundResult, Waiting, WriteKind};
+use super::in_flight::{Waiting, WriteKind};
+use super::log::{Cause, Guard, Log, Round, RoundResult};
 use super::report::Ack;
 use super::shared::{PanicGuard, Shared};
 use crate::error::{Error, Result};
@@ -43,32 +47,52 @@ use crate::wal::WriteFailure;
 use crate::{MAX_SEQ, Seq};
 use std::sync::Arc;
 
+/// A write that is encoded and not appended.
+pub(super) struct Write<'a> {
+    pub(super) kind: WriteKind,
+    /// It is applied and answered only when it is durable, whatever the batch size.
+    pub(super) sync_first: bool,
+    /// Its operations.
+    pub(super) body: Body<'a>,
+}
+
 /// Above this a group is synced before it is full, so that large values cannot fill the memory.
 const MAX_BUFFERED_BYTES: usize = 256 << 20;
 
 impl Shared {
-    /// Steps 2 to 4 of one write. `body` holds its encoded operations.
-    pub(super) fn commit<'a>(&'a self, log: Guard<'a>, kind: WriteKind, body: Body<'_>) -> Result<Ack> {
+    /// Steps 2 to 4 of one write.
+    pub(super) fn commit<'a>(&'a self, log: Guard<'a>, write: Write<'_>) -> Result<Ack> {
+        self.commit_admitted(self.admit(log)?, write)
+    }
+
+    /// Waits until the log can take a write. May release the lock.
+    pub(super) fn admit<'a>(&'a self, log: Guard<'a>) -> Result<Guard<'a>> {
         let mut log = self.ready_for_write(log)?;
         while self.checkpointer.is_behind(log.wal.len_bytes()) {
             log = self.wait(log)?;
             log = self.ready_for_write(log)?;
         }
+        Ok(log)
+    }
+
+    /// As [`Shared::commit`], if the log can take a write now. The lock is not released before the append.
+    pub(super) fn commit_admitted<'a>(&'a self, mut log: Guard<'a>, write: Write<'_>) -> Result<Ack> {
         if log.appended >= MAX_SEQ {
             return Err(Error::Limit { what: "sequence number", got: log.appended + 1, min: 1, max: MAX_SEQ });
         }
-        let waiting = self.append(&mut log, kind, &body);
-        drop(body); // the log has a copy, and it may be long
+        let waiting = self.append(&mut log, &write);
+        drop(write); // the log has a copy, and it may be long
         let (seq, ticket) = (waiting.seq, waiting.ticket);
-        if log.waiting.is_empty() && seq <= log.limit() {
+        if log.waiting.is_empty() && waiting.may_apply(log.durable, log.limit()) {
             self.state.apply_write(log.wal.body(waiting.end, waiting.body_len));
             self.applied(&mut log, &waiting);
             return Ok(log.ack(seq));
         }
+        let sync_first = waiting.sync_first;
         log.waiting.push_back(waiting);
         self.arrivals.note();
         self.apply_allowed(&mut log);
-        self.wait_for_answer(log, seq, ticket)
+        self.wait_for_answer(log, seq, ticket, sync_first)
     }
 
     /// As [`Shared::wait_until_free`], and begins the log if the store was opened without one.
@@ -95,19 +119,21 @@ impl Shared {
     }
 
     /// Step 2.
-    fn append(&self, log: &mut Log, kind: WriteKind, body: &Body<'_>) -> Waiting {
+    fn append(&self, log: &mut Log, write: &Write<'_>) -> Waiting {
+        let Write { kind, sync_first, body } = write;
         let seq = log.appended + 1;
         log.appended = seq;
         let durable = log.durable;
         log.wal.append(Kind::WRITE, seq, durable, || self.disk.entropy(), body);
         log.next_ticket += 1;
-        Waiting { ticket: log.next_ticket, seq, kind, body_len: body.bytes.len(), end: log.wal.position() }
+        let (ticket, body_len, end) = (log.next_ticket, body.bytes.len(), log.wal.position());
+        Waiting { ticket, seq, kind: *kind, body_len, end, sync_first: *sync_first }
     }
 
     /// Step 3.
     pub(super) fn apply_allowed(&self, log: &mut Log) {
-        let limit = log.limit();
-        while let Some(first) = log.waiting.pop_front_if(|first| first.seq <= limit) {
+        let (durable, limit) = (log.durable, log.limit());
+        while let Some(first) = log.waiting.pop_front_if(|first| first.may_apply(durable, limit)) {
             self.state.apply_write(log.wal.body(first.end, first.body_len));
             self.applied(log, &first);
         }
@@ -128,7 +154,7 @@ impl Shared {
     }
 
     /// Step 4. Returns once the write is applied, refused, or in doubt.
-    fn wait_for_answer<'a>(&'a self, mut log: Guard<'a>, seq: Seq, ticket: u64) -> Result<Ack> {
+    fn wait_for_answer<'a>(&'a self, mut log: Guard<'a>, seq: Seq, ticket: u64, sync_first: bool) -> Result<Ack> {
         loop {
             if let Some(cause) = log.refused.remove(&ticket) {
                 return Err(log.no_space(&cause));
@@ -143,7 +169,7 @@ impl Shared {
             if seq <= log.applied {
                 return Ok(log.ack(seq));
             }
-            let most_pending = log.batch_size - 1;
+            let most_pending = if sync_first { 0 } else { log.batch_size - 1 };
             if let Some(ack) = self.round(log, seq, most_pending).and_then(|result| result.ack(seq)) {
                 return Ok(ack);
             }
@@ -153,7 +179,7 @@ impl Shared {
 
     /// Leads a round or sleeps until one has ended. After it, at most `most_pending` writes up to `seq` should be left
     /// to sync; in any case something has changed.
-    fn round(&self, mut log: Guard<'_>, seq: Seq, most_pending: u64) -> Option<RoundResult> {
+    pub(super) fn round(&self, mut log: Guard<'_>, seq: Seq, most_pending: u64) -> Option<RoundResult> {
         let Some((running, through)) = log.running.clone() else { return Some(self.lead(log)) };
         if seq.saturating_sub(through) <= most_pending {
             drop(log);

@@ -2,13 +2,14 @@
 //! rounds of group commit. `group_commit.rs` describes how they work together.
 
 use super::commit_delay::CommitDelay;
+use super::in_flight::{InFlight, Waiting};
 use super::latency::SyncTimes;
 use super::report::Ack;
+use crate::Seq;
 use crate::error::{Error, Result};
 use crate::recovery::DeferredLog;
 use crate::sync::{MutexGuard, Signal};
 use crate::wal::{Group, Position, Wal, WriteFailure, is_no_space};
-use crate::{Seq, state};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
@@ -32,9 +33,15 @@ pub(super) struct Log {
     pub(super) waiting: VecDeque<Waiting>,
     /// The end of the last applied write in the log.
     pub(super) applied_end: Position,
+    /// Finds the last waiting write on a key.
+    pub(super) in_flight: InFlight,
     /// Results of refused writes, until their threads have taken them.
     pub(super) refused: HashMap<u64, Cause>,
     pub(super) next_ticket: u64,
+    /// How often waiting writes were refused.
+    pub(super) refusals: u64,
+    /// Whether a conditional write that has lost several attempts has its turn (`decide.rs`).
+    pub(super) has_turn: bool,
     /// Threads that sleep on the condition variable of the store.
     pub(super) sleepers: usize,
     /// The round that is running, and the last write that it covers.
@@ -79,22 +86,11 @@ pub(super) struct Counts {
     pub(super) snapshot_seq: Seq,
 }
 
-/// A write that is appended and not applied.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) ticket: u64,
-    pub(super) seq: Seq,
-    pub(super) kind: WriteKind,
-    pub(super) body_len: usize,
-    pub(super) end: Position,
-}
-
-/// As what a write is counted.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum WriteKind {
-    Put,
-    Delete,
-    Batch,
+/// A place in the order of appends and refusals. Sequence numbers do not do: refused writes give theirs back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Moment {
+    tickets: u64,
+    refusals: u64,
 }
 
 /// One write to the file and one sync, and the signals for the threads that wait for them.
@@ -155,8 +151,11 @@ impl Log {
             durable: last,
             applied: last,
             waiting: VecDeque::new(),
+            in_flight: InFlight::default(),
             refused: HashMap::new(),
             next_ticket: 0,
+            refusals: 0,
+            has_turn: false,
             sleepers: 0,
             running: None,
             next: Arc::default(),
@@ -190,12 +189,15 @@ impl Log {
         takes_writes && self.running.is_none() && self.waiting.is_empty() && self.durable == self.appended
     }
 
-    /// Whether `key` will exist once everything appended is applied. `None`: no waiting write changes it, so the map
-    /// decides.
-    pub(super) fn undecided(&self, key: &[u8]) -> Option<bool> {
-        let ops = |w: &Waiting| state::decode(self.wal.body(w.end, w.body_len)).expect("encoded by this program");
-        let of = |w: &Waiting| ops(w).iter().rev().find(|op| op.key == key).map(|op| op.value.is_some());
-        self.waiting.iter().rev().find_map(of)
+    /// The last waiting write on `key`: its number and the value that it puts, or `None` for a delete.
+    pub(super) fn in_flight(&mut self, key: &[u8]) -> Option<(Seq, Option<&[u8]>)> {
+        self.in_flight.last(&self.waiting, &self.wal, key)
+    }
+
+    /// The present moment. It is another one after each append and after each refusal. While it stays the same, the
+    /// last write on each key stays the same.
+    pub(super) fn moment(&self) -> Moment {
+        Moment { tickets: self.next_ticket, refusals: self.refusals }
     }
 
     /// The error that every caller gets once the log has failed.
@@ -228,6 +230,7 @@ impl Log {
     pub(super) fn fail(&mut self, reason: String) {
         self.failure.get_or_insert(reason);
         self.waiting.clear(); // in doubt, and never applied
+        self.in_flight.clear();
     }
 
     /// Stops all writing, because the file is not the log that was opened any more.
@@ -251,6 +254,8 @@ impl Log {
         if self.failure.is_some() {
             return None;
         }
+        self.refusals += u64::from(!self.waiting.is_empty());
+        self.in_flight.clear();
         while let Some(last) = self.waiting.pop_back() {
             self.refused.insert(last.ticket, cause.clone());
         }

@@ -7,6 +7,7 @@
 //! | `latency.rs`, `report.rs`, `batch.rs`, `options.rs` | the types that callers build and get back |
 //! | `locks.rs` | the two lock files and the notes in them |
 //! | `commit_delay.rs` | how long the leader of a group waits for more writers |
+//! | `in_flight.rs` | a write between the append and the map; the last such write on a key |
 //! | `log.rs` | everything that the log's lock guards: the log, the watermarks, the waiting writes |
 //! | `flusher.rs`, `checkpointer.rs` | the two background threads as the other files see them |
 //! | `shared.rs` | an open store: its fields, its locks, what happens after a panic |
@@ -14,12 +15,15 @@
 //! | `pause.rs` | work during which no new write is accepted; changing the batch size |
 //! | `identity.rs` | is the log on the disk still the file that was opened? |
 //! | `begin_log.rs` | the first write of a store that was opened without a log |
-//! | `write.rs` | the encoding of a write, the limits, deletes |
+//! | `decide.rs` | conditional writes: decided in log order, against what is applied or in flight |
+//! | `write.rs` | the encoding of a write, the limits, deletes, batches with conditions |
 //! | `flush.rs` | the flush thread: it bounds the age of pending writes |
 //! | `checkpoint.rs` | checkpoints while writers go on, and the thread that takes them |
 //! | `close.rs` | closing: make everything durable, write the mark or take a snapshot, release the locks |
 //! | `iter.rs` | iterators in key order |
 //! | `api.rs` | [`Engine`]: the public calls |
+//! | `transaction.rs` | [`Engine::transaction`]: reads and writes that are one write |
+//! | `conditional.rs` | [`Engine`]: update, compare-and-swap, put-if-absent |
 //! | `count.rs` | [`Engine`]: the number of keys and the digest |
 //! | `open.rs` | [`Options::open`] |
 //! | `by_hand.rs` | the same engine without threads, for `torture` |
@@ -38,11 +42,14 @@ mod checkpoint;
 mod checkpointer;
 mod close;
 mod commit_delay;
+mod conditional;
 mod count;
+mod decide;
 mod flush;
 mod flusher;
 mod group_commit;
 mod identity;
+mod in_flight;
 mod iter;
 mod latency;
 mod locks;
@@ -52,11 +59,14 @@ mod options;
 mod pause;
 mod report;
 mod shared;
+mod transaction;
 mod write;
 
 pub use api::Engine;
 pub use batch::Batch;
+pub use conditional::{Swap, Updated};
 pub use iter::{Keys, Scan};
 pub use latency::SyncTimes;
 pub use options::Options;
 pub use report::{Ack, Flushed, Snapshotted, Stats};
+pub use transaction::Transaction;

@@ -82,6 +82,15 @@ impl Shared {
         Ok(log)
     }
 
+    /// As [`Shared::wait`], for this time at most.
+    pub(super) fn wait_at_most<'a>(&'a self, mut log: Guard<'a>, time: Duration) -> Result<Guard<'a>> {
+        log.sleepers += 1;
+        let woken = self.changed.wait_timeout(log, time);
+        let (mut log, _) = woken.map_err(|poisoned| self.panicked(&mut poisoned.into_inner().0))?;
+        log.sleepers -= 1;
+        Ok(log)
+    }
+
     /// Wakes all sleepers. With no sleepers it does nothing: the system call would be paid at each sync.
     pub(super) fn wake_all(&self, log: &Log) {
         if log.sleepers > 0 {

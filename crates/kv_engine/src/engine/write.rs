@@ -1,14 +1,16 @@
-//! The first step of a write: check the limits and encode it, without any lock. Also deletes, which look up the key
-//! first.
+//! The first step of a write: check the limits and encode it, without any lock. Also deletes, which are written only if
+//! the key exists, and batches with conditions.
 
 use super::batch::Batch;
-use super::log::WriteKind;
+use super::decide::{Decided, Finding};
+use super::group_commit::Write;
+use super::in_flight::WriteKind;
 use super::report::Ack;
 use super::shared::Shared;
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::record::Body;
-use crate::state::OpRef;
+use crate::state::{Op, OpRef};
 use crate::sync::Ordering;
 use crate::{MAX_ATOMIC_BYTES, MAX_BATCH_SIZE, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use std::cell::Cell;
@@ -26,7 +28,9 @@ impl Shared {
     pub(super) fn put(&self, key: &[u8], value: &[u8]) -> Result<Ack> {
         let op = OpRef { key: checked_key(key)?, value: Some(checked_value(value)?) };
         let encode = |out: &mut Vec<u8>| op.encode(out);
-        self.encoded(op.encoded_len(), encode, |body| self.commit(self.log()?, WriteKind::Put, body))
+        self.encoded(op.encoded_len(), encode, |body| {
+            self.commit(self.log()?, Write { kind: WriteKind::Put, sync_first: false, body })
+        })
     }
 
     pub(super) fn delete(&self, key: &[u8]) -> Result<Option<Ack>> {
@@ -35,19 +39,57 @@ impl Shared {
     }
 
     pub(super) fn write(&self, batch: &Batch) -> Result<Ack> {
+        for (key, value) in &batch.conditions {
+            checked_key(key)?;
+            checked_value(value.as_deref().unwrap_or_default())?;
+        }
+        if batch.is_empty() && batch.conditions.is_empty() {
+            let log = self.wait_until_free(self.log()?)?;
+            return Ok(log.ack(log.applied));
+        }
+        self.encoded_ops(&batch.ops, |body| {
+            let write = Write { kind: WriteKind::Batch, sync_first: batch.is_durable, body };
+            if batch.conditions.is_empty() { self.commit(self.log()?, write) } else { self.write_if(batch, write) }
+        })
+    }
+
+    /// Writes the batch if its conditions hold.
+    fn write_if(&self, batch: &Batch, write: Write<'_>) -> Result<Ack> {
+        let decided = self.decide(write, true, |log| {
+            let mut rests_on = 0;
+            for (key, value) in &batch.conditions {
+                let (holds, seq) = self.is_effective(log, key, value.as_deref())?;
+                if !holds {
+                    return Ok(Finding::Answer(Err(Error::Condition { key: key.to_vec() }), seq));
+                }
+                rests_on = rests_on.max(seq);
+            }
+            if batch.is_empty() { Ok(Finding::Answer(Ok(()), rests_on)) } else { Ok(Finding::Holds) }
+        });
+        match decided? {
+            Decided::Written(ack) => Ok(ack),
+            Decided::Answer(Err(error)) => Err(error),
+            // The conditions hold, and there is nothing to write.
+            Decided::Answer(Ok(())) | Decided::Lost => Ok(self.last_ack()),
+        }
+    }
+
+    /// The answer to a call that writes nothing: that of the last applied write.
+    pub(super) fn last_ack(&self) -> Ack {
+        let log = self.log_always();
+        log.ack(log.applied)
+    }
+
+    /// Step 1 for a list of operations.
+    pub(super) fn encoded_ops<T>(&self, ops: &[Op], commit: impl FnOnce(Body<'_>) -> Result<T>) -> Result<T> {
         let mut bytes = 0;
-        for op in &batch.ops {
+        for op in ops {
             checked_key(&op.key)?;
             checked_value(op.value.as_deref().unwrap_or_default())?;
             bytes += op.as_ref().encoded_len();
         }
         check("batch", bytes as u64, 0, MAX_ATOMIC_BYTES as u64)?;
-        if batch.is_empty() {
-            let log = self.wait_until_free(self.log()?)?;
-            return Ok(log.ack(log.applied));
-        }
-        let encode = |out: &mut Vec<u8>| batch.ops.iter().for_each(|op| op.as_ref().encode(out));
-        self.encoded(bytes, encode, |body| self.commit(self.log()?, WriteKind::Batch, body))
+        self.encoded(bytes, |out| ops.iter().for_each(|op| op.as_ref().encode(out)), commit)
     }
 
     /// Step 1 of a write (`group_commit.rs`): encodes the body and computes its checksum, without any lock. Then
@@ -55,7 +97,12 @@ impl Shared {
     ///
     /// Besides the caller's own copy, a long body is in memory twice: first here and in the log, later in the log and
     /// in the map. So the memory for two copies is checked before anything is done.
-    fn encoded<T>(&self, len: usize, encode: impl FnOnce(&mut Vec<u8>), commit: impl FnOnce(Body<'_>) -> Result<T>) -> Result<T> {
+    pub(super) fn encoded<T>(
+        &self,
+        len: usize,
+        encode: impl FnOnce(&mut Vec<u8>),
+        commit: impl FnOnce(Body<'_>) -> Result<T>,
+    ) -> Result<T> {
         let copies = 2 * len as u64;
         if len >= CHECK_MEMORY_BYTES && !memory::is_available(copies) {
             return Err(Error::io("writing", &self.wal_path)(memory::too_little(copies)));
@@ -75,24 +122,17 @@ impl Shared {
 
     /// Logs the delete that `body` holds, if `key` exists.
     fn delete_encoded(&self, key: &[u8], body: Body<'_>) -> Result<Option<Ack>> {
-        let mut log = self.log()?;
-        loop {
-            log = self.wait_until_free(log)?;
-            let exists = match log.undecided(key) {
-                // "The key does not exist" may be answered only when no failure can bring the key back.
-                Some(false) => {
-                    log = self.advance(log)?;
-                    continue;
-                }
-                Some(true) => true,
-                None => self.state.with(key, |_| ())?.is_some(),
-            };
-            if exists && log.deferred_log.is_some() {
-                log = self.ready_for_write(log)?; // other threads may write while a log is begun
-                continue;
-            }
-            return if exists { self.commit(log, WriteKind::Delete, body).map(Some) } else { Ok(None) };
-        }
+        let write = Write { kind: WriteKind::Delete, sync_first: false, body };
+        let decided = self.decide(write, true, |log| {
+            Ok(match self.is_effective(log, key, None)? {
+                (true, seq) => Finding::Answer((), seq),
+                (false, _) => Finding::Holds,
+            })
+        });
+        Ok(match decided? {
+            Decided::Written(ack) => Some(ack),
+            Decided::Answer(()) | Decided::Lost => None,
+        })
     }
 }
 
@@ -104,10 +144,10 @@ fn check(what: &'static str, got: u64, min: u64, max: u64) -> Result<()> {
     if (min..=max).contains(&got) { Ok(()) } else { Err(Error::Limit { what, got, min, max }) }
 }
 
-fn checked_key(key: &[u8]) -> Result<&[u8]> {
+pub(super) fn checked_key(key: &[u8]) -> Result<&[u8]> {
     check("key", key.len() as u64, 1, MAX_KEY_BYTES as u64).map(|()| key)
 }
 
-fn checked_value(value: &[u8]) -> Result<&[u8]> {
+pub(super) fn checked_value(value: &[u8]) -> Result<&[u8]> {
     check("value", value.len() as u64, 0, MAX_VALUE_BYTES as u64).map(|()| value)
 }

@@ -436,7 +436,7 @@ impl Client {
             Step::Delete(key) => {
                 self.write(vec![Op::delete(key)], || engine.delete(key).map(|ack| ack.expect("the key existed before the call")))
             }
-            Step::Batch(ops) => self.write(ops.clone(), || engine.write(Batch { ops: ops.clone() })),
+            Step::Batch(ops) => self.write(ops.clone(), || engine.write(Batch { ops: ops.clone(), ..Batch::default() })),
             Step::Flush => engine.flush().map(|_| self.model().promise(before)),
             Step::Snapshot => engine.snapshot().map(|_| self.model().promise(before)),
             Step::BatchSize(n) => engine.set_batch_size(*n),

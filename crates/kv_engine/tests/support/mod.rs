@@ -1,9 +1,11 @@
 //! Shared parts of the library's tests: a store in a directory of its own, and a disk that fails on request.
 #![allow(dead_code, unused_imports, clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+mod gate;
 mod random;
 mod wrapped;
 
+pub use gate::{Gate, Sync};
 pub use random::Random;
 pub use wrapped::{Overrides, Wrapped};
 

@@ -8,6 +8,9 @@ use std::sync::Arc;
 /// The replaced calls.
 pub trait Overrides: Debug + Send + Sync {
     fn sync(&self, file: &dyn File) -> io::Result<()>;
+    fn write_at(&self, file: &dyn File, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        file.write_at(offset, bytes)
+    }
     fn drop_cache(&self, file: &dyn File) {
         file.drop_cache();
     }
@@ -27,7 +30,7 @@ impl<O: Overrides> File for Wrapped<O> {
         self.0.read_at(offset, out)
     }
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write_at(offset, bytes)
+        self.1.write_at(&*self.0, offset, bytes)
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
