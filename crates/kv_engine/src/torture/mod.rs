@@ -2,7 +2,8 @@
 //! that the disk allows. Each state that this leaves is opened again and judged. Other tests damage the files.
 //!
 //! A *workload* is a list of steps that follows from a seed: puts, deletes, atomic batches, flushes, snapshots,
-//! changes of the batch size and clean closes. In some steps time passes until the flusher is due. In the middle of
+//! changes of the batch size and clean closes. Some writes follow from what the store holds: updates, compare-and-swaps,
+//! transactions, batches with conditions. Some batches are durable at once. In some steps time passes until the flusher is due. In the middle of
 //! some snapshots and flushes, others write. One workload of four leaves its values in the snapshot.
 //!
 //! The workload runs once. Every change to the disk is recorded, with the writes that had been issued and promised
@@ -34,6 +35,7 @@
 
 mod case;
 mod choices;
+mod conditional;
 mod edits;
 mod enumerate;
 mod faults;

@@ -7,13 +7,15 @@
 //! - a later flush, snapshot or close succeeded,
 //! - it is not among the last n − 1 writes,
 //! - it is as old as the flush interval, and the flusher has had its turn,
-//! - the statistics report it as durable.
+//! - the statistics report it as durable,
+//! - it is a durable batch.
 //!
 //! Some workloads leave their values in the snapshot, with a cache that is too small, or with none. Then reads go to
 //! the disk and are tried too. A reader looks at a key after each step. If others write in the middle of a step, it
 //! also looks before each disk operation. It must see the last written value.
 
 use super::choices::Random;
+use super::conditional::{How, Shown};
 use super::interleaved::Interleaved;
 use super::store::{Bounds, CACHE_BYTES, leaves_values_in_snapshot, on_disk, options};
 use crate::disk::Disk;
@@ -56,6 +58,8 @@ pub(super) enum Step {
     Close,
     /// The clock advances by this time, and the flusher has its turn.
     Wait(Duration),
+    /// A put, delete or batch that is made in another way.
+    Conditional(How, Box<Step>),
     /// Others write in the middle of a step. Each write happens before the step's disk operation with this number, or
     /// before the first later one at which the writer need not wait.
     With(Box<Step>, Vec<(usize, Step)>),
@@ -73,7 +77,36 @@ pub(super) fn steps(seed: u64) -> Vec<Step> {
     }
     steps.push(Step::Close);
     let steps = with_others(seed, steps);
-    if leaves_values_in_snapshot(seed) { with_values_in_snapshot(seed, steps) } else { steps }
+    let steps = if leaves_values_in_snapshot(seed) { with_values_in_snapshot(seed, steps) } else { steps };
+    with_conditions(seed, steps)
+}
+
+/// Makes one write of three in another way. The other steps of a seed do not depend on it.
+fn with_conditions(seed: u64, steps: Vec<Step>) -> Vec<Step> {
+    let random = &mut Random::new(seed ^ 0x00c0_4d17);
+    let change = |step: Step| match step {
+        Step::With(step, others) => {
+            let others = others.into_iter().map(|(at, other)| (at, conditional(other, false, random)));
+            Step::With(step, others.collect())
+        }
+        // A durable batch syncs, so it changes the disk at another time. The seeds in `regressions.txt` have none.
+        step => conditional(step, matches!(seed % 7, 0 | 4 | 6), random),
+    };
+    steps.into_iter().map(change).collect()
+}
+
+/// Perhaps makes a write in another way. `may_sync`: it may be durable at once.
+fn conditional(step: Step, may_sync: bool, random: &mut Random) -> Step {
+    use How::{Durable, Require, Swap, Transaction, Update};
+    let (chosen, choice) = (random.below(3) == 0, random.below(6));
+    let how = match &step {
+        Step::Put(..) => [Update, Update, Swap, Swap, Transaction, Require][choice],
+        Step::Delete(_) => [Update, Swap][choice % 2],
+        Step::Batch(_) if may_sync && choice < 3 => Durable,
+        Step::Batch(_) => [Transaction, Require][choice % 2],
+        _ => return step,
+    };
+    if chosen { Step::Conditional(how, Box::new(step)) } else { step }
 }
 
 /// Changes most openings so that they leave values in the snapshot. The others save a snapshot without an index, which
@@ -199,6 +232,7 @@ impl fmt::Display for Step {
             Step::BatchSize(n) => write!(f, "set the batch size to {n}"),
             Step::Close => f.write_str("close"),
             Step::Wait(by) => write!(f, "wait {by:?}"),
+            Step::Conditional(how, step) => write!(f, "{step}, {how}"),
             Step::With(step, others) => {
                 write!(f, "{step}; interleaved with")?;
                 others.iter().try_for_each(|(at, other)| write!(f, ", before operation {at}: {other}"))
@@ -437,6 +471,7 @@ impl Client {
                 self.write(vec![Op::delete(key)], || engine.delete(key).map(|ack| ack.expect("the key existed before the call")))
             }
             Step::Batch(ops) => self.write(ops.clone(), || engine.write(Batch { ops: ops.clone(), ..Batch::default() })),
+            Step::Conditional(how, step) => self.conditional(engine, *how, step),
             Step::Flush => engine.flush().map(|_| self.model().promise(before)),
             Step::Snapshot => engine.snapshot().map(|_| self.model().promise(before)),
             Step::BatchSize(n) => engine.set_batch_size(*n),
@@ -453,6 +488,30 @@ impl Client {
         if done.is_ok() && stats.failed.is_none() && !self.disk.has_failed() {
             let issued = model.issued();
             model.promise(issued.saturating_sub(stats.batch_size - 1));
+        }
+        done
+    }
+
+    /// A write that is made in another way. A delete of a key that does not exist writes nothing.
+    fn conditional(&self, engine: &Engine, how: How, step: &Step) -> Result<()> {
+        let state = self.model().state.clone();
+        let ops = match step {
+            Step::Put(key, value) => vec![Op::put(key, value)],
+            Step::Delete(key) if state.get(key).is_none() => return Ok(()),
+            Step::Delete(key) => vec![Op::delete(key)],
+            Step::Batch(ops) => ops.clone(),
+            _ => unreachable!("`with_conditions` makes only writes in another way"),
+        };
+        let mut shown = Shown { state: &state, wrong: None };
+        let asked = shown.ask(how, engine, &ops);
+        let done = asked.and_then(|()| self.write(ops.clone(), || shown.write(how, engine, &ops)));
+        let mut model = self.model();
+        if let Some(text) = shown.wrong {
+            model.misread.get_or_insert(Misread { changes: self.disk.changes(), text });
+        }
+        if done.is_ok() && how == How::Durable {
+            let issued = model.issued();
+            model.promise(issued);
         }
         done
     }
