@@ -31,7 +31,7 @@ pub enum Answer {
     Refused,
     /// The write may be accepted or not: the store failed, or the thread panicked.
     InDoubt,
-    /// There was no key to delete.
+    /// Nothing was written: there was no key to delete, or a condition did not hold.
     Absent,
 }
 
@@ -51,6 +51,8 @@ struct Write {
     /// The last number acknowledged when the write was issued.
     after: Seq,
     answer: Option<(u64, Answer)>,
+    /// The shared key as the write was decided on it.
+    decided_on: Option<Option<Id>>,
 }
 
 /// What a disk image must hold after recovery.
@@ -122,7 +124,7 @@ impl History {
         let issued = self.stage.moment();
         let mut record = self.record();
         let after = record.acked;
-        record.writes.push(Write { marked, shared, issued, after, answer: None });
+        record.writes.push(Write { marked, shared, issued, after, answer: None, decided_on: None });
         record.writes.len() - 1
     }
 
@@ -148,6 +150,11 @@ impl History {
         record.acked = record.acked.max(seq);
         let floor = if durable { seq } else { (seq + 1).saturating_sub(record.batch_size) };
         record.picture(image, at, floor);
+    }
+
+    /// Records that a write with an OK was decided on this value of the shared key.
+    pub fn decided_on(&self, id: Id, value: Option<Id>) {
+        self.record().writes[id].decided_on = Some(value);
     }
 
     /// Records that a call promised everything acknowledged up to `seq` as durable.
@@ -189,6 +196,10 @@ impl History {
         self.record().closed.get_or_insert(at);
     }
 
+    pub fn is_marked(&self, id: Id) -> bool {
+        self.record().writes[id].marked
+    }
+
     /// The number of writes issued so far.
     pub fn issued(&self) -> usize {
         self.record().writes.len()
@@ -222,6 +233,12 @@ impl History {
         for (id, seq) in record.acked_ones().filter(|_| record.all_known()) {
             if !record.writes[id].marked && record.writes[id].shared == Shared::Delete && record.shared_after(seq - 1).is_none() {
                 wrong.push(format!("write {id} deleted a key that was not there"));
+            }
+        }
+        for (id, seq) in record.acked_ones().filter(|_| record.none_in_doubt()) {
+            let before = record.shared_after(seq - 1);
+            if let Some(value) = record.writes[id].decided_on.filter(|value| *value != before) {
+                wrong.push(format!("write {id} was decided on {value:?}, but before it the shared key was {before:?}"));
             }
         }
         let failed = engine.stats().failed.is_some();
@@ -287,6 +304,12 @@ impl Record {
     /// Whether the order of all writes is known from their answers.
     fn all_known(&self) -> bool {
         self.writes.iter().all(|write| matches!(write.answer, Some((_, Answer::Acked(_) | Answer::Absent))))
+    }
+
+    /// Whether every write was accepted for certain, or not accepted for certain. Then the order of those that were is
+    /// known from their answers.
+    fn none_in_doubt(&self) -> bool {
+        self.writes.iter().all(|write| write.answer.is_some_and(|(_, answer)| answer != Answer::InDoubt))
     }
 
     fn check_image(&self, what: &str, image: &Image, at: u64, floor: Seq, visible: &[Id], wrong: &mut Vec<String>) -> Seq {
@@ -364,7 +387,7 @@ impl Record {
     /// Checks that each reader saw states of the store in their order. None may be older than the last acknowledged
     /// write. If it is promised, none may be taken back by a power cut.
     fn check_seen(&self, seqs: &BTreeMap<Seq, Id>, lasts: &[Seq], wrong: &mut Vec<String>) {
-        if !self.all_known() {
+        if !self.none_in_doubt() {
             return;
         }
         let newest = seqs.keys().next_back().copied().unwrap_or(0);
@@ -393,8 +416,12 @@ fn has(engine: &Engine, key: &str) -> bool {
 
 /// The write that the shared key names.
 pub fn shared_of(engine: &Engine) -> Option<Id> {
-    let value = engine.get(SHARED).expect("a read does not fail")?;
-    Some(std::str::from_utf8(&value).expect("a number").parse().expect("a number"))
+    named(engine.get(SHARED).expect("a read does not fail").as_deref())
+}
+
+/// The write that this value of the shared key names.
+pub fn named(value: Option<&[u8]>) -> Option<Id> {
+    value.map(|value| std::str::from_utf8(value).expect("a number").parse().expect("a number"))
 }
 
 fn open(disk: &SimDisk) -> kv_engine::Result<Engine> {

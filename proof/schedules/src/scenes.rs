@@ -2,9 +2,9 @@
 //! its scene anew. All calls go through the public API.
 
 use crate::draw::Draw;
-use crate::history::{Answer, History, Id, SHARED, SNAPSHOT, Shared, WAL, marker, shared_of};
+use crate::history::{Answer, History, Id, SHARED, SNAPSHOT, Shared, WAL, marker, named, shared_of};
 use crate::stage::{Planted, Stage, StageDisk, Trouble};
-use kv_engine::{Batch, Engine, Error, Options, Result};
+use kv_engine::{Ack, Batch, Engine, Error, Options, Result, Swap};
 use shuttle::thread;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -29,6 +29,26 @@ enum Form {
     PutShared,
     DeleteShared,
     Both(Shared),
+    /// An update of the shared key, which puts it or removes it.
+    Update(Shared),
+    /// A compare-and-swap of the shared key, with the value that a reader sees.
+    Swap,
+    /// A transaction that reads the shared key, and puts it and a marker.
+    Move,
+    /// A batch that requires the value of the shared key that a reader sees.
+    Require,
+    /// A transaction that only reads.
+    Look,
+    /// A batch that is durable at once.
+    Durable,
+}
+
+/// What a write has done.
+enum Done {
+    /// It is accepted. A conditional write was decided on this value of the shared key.
+    Acked(Ack, Option<Option<Id>>),
+    /// Nothing was written, because the shared key has this value.
+    Nothing(Option<Id>),
 }
 
 /// The threads and settings of one schedule.
@@ -50,10 +70,15 @@ pub struct Scene {
 /// The name of a scene, its description, and the function that draws it.
 pub type Named = (&'static str, fn(&mut Draw) -> Scene);
 
-pub const SCENES: [Named; 16] = [
+pub const SCENES: [Named; 21] = [
     ("writers, batch 1", |d| Scene::new(d, 1).writers(2, 4).with(Role::Read(3)).with(Role::Watch(2))),
     ("writers, batch 2-3", |d| Scene::batched(d).writers(2, 4).with(Role::Watch(3))),
     ("shared key", |d| Scene::any(d).contenders(2, 3).with(Role::Read(3))),
+    ("conditional", |d| Scene::any(d).deciders(2, 4).with(Role::Read(3)).perhaps(Role::Watch(2))),
+    ("conditional, size", |d| Scene::any(d).deciders(2, 3).resizing().with(Role::Watch(2))),
+    ("conditional, on disk", |d| Scene::any(d).on_disk().deciders(2, 3).with(Role::Snapshot(2))),
+    ("conditional, sync", |d| Scene::any(d).failing_sync().deciders(2, 4).perhaps(Role::Read(2))),
+    ("conditional, full", |d| Scene::any(d).full().deciders(2, 4).perhaps(Role::Flush(2)).perhaps(Role::Close)),
     ("flush", |d| Scene::batched(d).writers(2, 3).with(Role::Flush(2)).with(Role::Watch(2))),
     ("background flush", |d| Scene::batched(d).flushing().lone_writers().awaiting()),
     ("snapshot", |d| Scene::any(d).contenders(2, 3).with(Role::Snapshot(2)).with(Role::Read(2))),
@@ -146,6 +171,14 @@ impl Scene {
     fn contenders(self, from: u64, to: u64) -> Scene {
         use Form::{Both, DeleteShared, PutMarker, PutShared};
         self.writing(from, to, &[PutMarker, PutShared, DeleteShared, DeleteShared, Both(Shared::Put), Both(Shared::Delete)])
+    }
+
+    /// Writers whose writes follow from the shared key, beside others.
+    fn deciders(self, from: u64, to: u64) -> Scene {
+        use Form::{Both, DeleteShared, Durable, Look, Move, PutMarker, PutShared, Require, Swap, Update};
+        let decided = [Update(Shared::Put), Update(Shared::Put), Update(Shared::Delete), Swap, Swap, Move, Move, Require, Look];
+        let others = [PutMarker, PutShared, DeleteShared, Both(Shared::Put), Both(Shared::Put), Durable];
+        self.writing(from, to, &[&decided[..], &others].concat())
     }
 
     /// So few writes that no batch fills.
@@ -313,33 +346,28 @@ impl Play {
 
     fn write(&self, engine: &Engine, number: usize, form: Form) {
         let (marked, shared) = match form {
-            Form::PutMarker => (true, Shared::Leave),
-            Form::PutShared => (false, Shared::Put),
+            Form::PutMarker | Form::Durable => (true, Shared::Leave),
+            Form::PutShared | Form::Swap => (false, Shared::Put),
             Form::DeleteShared => (false, Shared::Delete),
             Form::Both(shared) => (true, shared),
+            Form::Update(shared) => (false, shared),
+            Form::Move | Form::Require => (true, Shared::Put),
+            Form::Look => (false, Shared::Leave),
         };
         let from = self.history.acked();
         let id = self.history.issue(marked, shared);
-        let call = || match form {
-            Form::PutMarker => engine.put(marker(id), "").map(Some),
-            Form::PutShared => engine.put(SHARED, id.to_string()).map(Some),
-            Form::DeleteShared => engine.delete(SHARED),
-            Form::Both(shared) => {
-                let mut batch = Batch::new();
-                match shared {
-                    Shared::Put => batch.put(SHARED, id.to_string()),
-                    _ => batch.delete(SHARED),
-                };
-                batch.put(marker(id), "");
-                engine.write(batch).map(Some)
+        match quietly(|| self.call(engine, form, id)) {
+            Some(Ok(Done::Acked(ack, decided_on))) => {
+                decided_on.into_iter().for_each(|value| self.history.decided_on(id, value));
+                if matches!(form, Form::Durable) && !ack.durable {
+                    self.history.wrong(format!("write {id} is a durable batch, and its OK says that it is not durable"));
+                }
+                self.history.answer(id, Answer::Acked(ack.seq), ack.durable || matches!(form, Form::Durable));
             }
-        };
-        match quietly(call) {
-            Some(Ok(Some(ack))) => self.history.answer(id, Answer::Acked(ack.seq), ack.durable),
-            Some(Ok(None)) => {
+            Some(Ok(Done::Nothing(value))) => {
                 self.history.answer(id, Answer::Absent, false);
-                let durable = self.history.batch_size() == 1;
-                self.history.shared_seen(1000 + number, None, from, durable);
+                let durable = self.history.batch_size() == 1 && !matches!(engine.batch_size(), 2..);
+                self.history.shared_seen(1000 + number, value, from, durable);
             }
             Some(Err(error)) => {
                 self.failed(&error);
@@ -349,6 +377,78 @@ impl Play {
             // The store may not have failed: the panic may have come before the call began anything.
             None => self.history.answer(id, Answer::InDoubt, false),
         }
+    }
+
+    fn call(&self, engine: &Engine, form: Form, id: Id) -> Result<Done> {
+        let acked = |ack| Done::Acked(ack, None);
+        match form {
+            Form::PutMarker => engine.put(marker(id), "").map(acked),
+            Form::PutShared => engine.put(SHARED, id.to_string()).map(acked),
+            Form::DeleteShared => Ok(engine.delete(SHARED)?.map_or(Done::Nothing(None), acked)),
+            Form::Both(shared) => {
+                let mut batch = Batch::new();
+                match shared {
+                    Shared::Put => batch.put(SHARED, id.to_string()),
+                    _ => batch.delete(SHARED),
+                };
+                batch.put(marker(id), "");
+                engine.write(batch).map(acked)
+            }
+            Form::Durable => {
+                let mut batch = Batch::new();
+                batch.put(marker(id), "").durable();
+                engine.write(batch).map(acked)
+            }
+            Form::Update(shared) => {
+                let updated = engine.update(SHARED, |_| (shared == Shared::Put).then(|| id.to_string()))?;
+                let old = named(updated.old.as_deref());
+                Ok(updated.ack.map_or(Done::Nothing(None), |ack| Done::Acked(ack, Some(old))))
+            }
+            Form::Swap => {
+                let seen = engine.get(SHARED)?;
+                Ok(match engine.compare_and_swap(SHARED, seen.as_deref(), Some(id.to_string()))? {
+                    Swap::Done(ack) => Done::Acked(ack, Some(named(seen.as_deref()))),
+                    Swap::Differs { current } => Done::Nothing(named(current.as_deref())),
+                })
+            }
+            Form::Move => {
+                let (old, ack) = engine.transaction(|tx| -> Result<_> {
+                    let old = tx.get(SHARED)?;
+                    tx.put(SHARED, id.to_string()).put(marker(id), "");
+                    Ok(old)
+                })?;
+                Ok(Done::Acked(ack, Some(named(old.as_deref()))))
+            }
+            Form::Require => {
+                let seen = engine.get(SHARED)?;
+                let mut batch = Batch::new();
+                match &seen {
+                    Some(seen) => batch.require(SHARED, seen),
+                    None => batch.require_absent(SHARED),
+                };
+                batch.put(SHARED, id.to_string()).put(marker(id), "");
+                match engine.write(batch) {
+                    // The error does not say the value, so a transaction looks.
+                    Err(Error::Condition { .. }) => self.look(engine).map(Done::Nothing),
+                    done => Ok(Done::Acked(done?, Some(named(seen.as_deref())))),
+                }
+            }
+            Form::Look => self.look(engine).map(Done::Nothing),
+        }
+    }
+
+    /// A transaction that reads the marker of the newest write, and then the shared key. If that write put both, the
+    /// shared key cannot name it while its marker is missing.
+    fn look(&self, engine: &Engine) -> Result<Option<Id>> {
+        let newest = self.history.issued() - 1;
+        let ((has_marker, value), _) = engine.transaction(|tx| -> Result<_> {
+            let has_marker = tx.contains_key(marker(newest))?;
+            Ok((has_marker, named(tx.get(SHARED)?.as_deref())))
+        })?;
+        if value == Some(newest) && self.history.is_marked(newest) && !has_marker {
+            self.history.wrong(format!("a transaction saw the shared key of write {newest}, but not its marker"));
+        }
+        Ok(value)
     }
 
     fn failed(&self, error: &Error) {

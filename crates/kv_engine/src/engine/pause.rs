@@ -24,10 +24,13 @@ impl Shared {
         done
     }
 
-    /// Changes the batch size. If more writes are pending than the new size allows, they are synced first.
+    /// Changes the batch size. If more writes are not durable than the new size allows to be pending, they are synced
+    /// first. Those that wait behind a durable batch count too: the end of its round would still apply them by the old
+    /// size.
     pub(super) fn change_batch_size(&self, n: u64) -> Result<()> {
         let flush = |log: Guard<'_>| {
-            let mut log = if log.pending() < n { log } else { self.make_durable(log)? };
+            let fits = n >= log.batch_size || log.appended - log.durable < n;
+            let mut log = if fits { log } else { self.make_durable(log)? };
             self.check_log(&mut log)
         };
         self.while_paused(flush, |log, done| {
