@@ -160,6 +160,44 @@ fn an_answer_does_not_rest_on_a_put_that_a_full_disk_refuses() {
     assert_eq!(engine.get("x").unwrap().as_deref(), Some(&b"last"[..]));
 }
 
+/// While the closure runs, the put that it rests on is refused. Nothing else is appended, and still it runs again. Then
+/// the numbers of the refused writes are given out again, and the writes that have them now are found.
+#[test]
+fn a_refusal_while_a_closure_runs_makes_it_run_again() {
+    let store = InFlight::new();
+    let engine = &store.engine;
+    store.with_put_in_flight(|sync, put| {
+        thread::scope(|scope| {
+            let others = ["y", "z"].map(|key| scope.spawn(move || engine.put(key, "")));
+            store.wait_for(5);
+            let (mut sync, mut put, mut seen) = (Some(sync), Some(put), Vec::new());
+            let updated = engine.update("x", |old| {
+                seen.push(old.unwrap().to_vec());
+                if let (Some(sync), Some(put)) = (sync.take(), put.take()) {
+                    store.gate.is_full.store(true, Ordering::Relaxed);
+                    sync.ends();
+                    assert!(matches!(put.join().unwrap(), Err(Error::NoSpace { .. })));
+                    store.gate.is_full.store(false, Ordering::Relaxed);
+                }
+                Some([old.unwrap(), b"+"].concat())
+            });
+            assert_eq!(updated.unwrap().ack.unwrap().seq, 3);
+            assert_eq!(seen, [b"new", b"old"]);
+            assert!(others.into_iter().all(|other| matches!(other.join().unwrap(), Err(Error::NoSpace { .. }))));
+        });
+    });
+    assert_eq!(engine.get("x").unwrap().as_deref(), Some(&b"old+"[..]));
+    store.with_put_in_flight(|sync, put| {
+        thread::scope(|scope| {
+            let swap = scope.spawn(|| engine.compare_and_swap("x", Some("new"), Some("swapped")));
+            store.wait_for(6);
+            sync.ends();
+            put.join().unwrap().unwrap();
+            assert!(swap.join().unwrap().unwrap().is_done());
+        });
+    });
+}
+
 #[test]
 fn after_a_failed_sync_every_conditional_write_gets_the_error_of_a_put() {
     let store = InFlight::new();
