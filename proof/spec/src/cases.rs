@@ -186,4 +186,40 @@ pub const CASES: &[Case] = &[
         breaks: must::A_CRASH_IS_NEVER_CALLED_DAMAGE,
         bounds: Bounds { proofs: 1, ..SMALL },
     },
+    Case {
+        wrong: Some(Wrong::DecidedBeforeLock),
+        title: "a conditional write is decided before the lock, and appended although another write came in between",
+        breaks: must::A_CONDITIONAL_WRITE_FOLLOWS_WHAT_IT_WAS_DECIDED_ON,
+        bounds: Bounds { looks: 1, ..SMALL },
+    },
+    Case {
+        wrong: Some(Wrong::DecidedOnMap),
+        title: "a conditional write is decided against the map alone, without the writes in flight",
+        breaks: must::A_CONDITIONAL_WRITE_FOLLOWS_WHAT_IT_WAS_DECIDED_ON,
+        bounds: Bounds { looks: 1, ..SMALL },
+    },
+    Case {
+        wrong: Some(Wrong::DecidedByNumber),
+        title: "a conditional write compares only the number of the last write, which a refused write has given back",
+        breaks: must::A_CONDITIONAL_WRITE_FOLLOWS_WHAT_IT_WAS_DECIDED_ON,
+        bounds: Bounds { puts: 3, full_disks: 1, looks: 1, ..SMALL },
+    },
+    Case {
+        wrong: Some(Wrong::ToldInFlight),
+        title: "a client is told a value in flight, and a crash takes it back",
+        breaks: must::NOTHING_PROMISED_IS_LOST,
+        bounds: Bounds { looks: 1, ..SMALL },
+    },
+    Case {
+        wrong: Some(Wrong::AnsweredAfterFailedSync),
+        title: "a write is answered OK although its sync has failed",
+        breaks: must::A_FAILED_SYNC_IS_NEVER_FOLLOWED_BY_AN_OK,
+        bounds: Bounds { sync_failures: 1, ..SMALL },
+    },
+    Case {
+        wrong: Some(Wrong::DurableBatchNotSynced),
+        title: "a durable batch is answered before its sync",
+        breaks: must::NOTHING_PROMISED_IS_LOST,
+        bounds: Bounds { batch_size: 2, durables: 1, ..SMALL },
+    },
 ];

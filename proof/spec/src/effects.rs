@@ -1,7 +1,7 @@
 //! The effect of each action.
 
 use crate::disk::{Disk, Frame, Kind, Name, Piece, RESERVED, Seq};
-use crate::model::{Action, Broken, Doing, Mark, Process, Protocol, State, Step, Task};
+use crate::model::{Action, Broken, Doing, Looked, Mark, Process, Protocol, State, Step, Task};
 use crate::replay::{LogTail, replay};
 use crate::wrong::Wrong;
 
@@ -12,6 +12,24 @@ impl Protocol {
         match action {
             Action::Start => self.begin(&mut next, Task::Opening),
             Action::Append { again } => self.append(&mut next, *again),
+            Action::AppendDurable => {
+                next.used.durables += 1;
+                if !self.is(Wrong::DurableBatchNotSynced) {
+                    next.process.sync_first.insert(next.process.appended + 1);
+                }
+                next.process.answer_durable = next.process.appended + 1;
+                self.append(&mut next, false);
+            }
+            Action::Look => {
+                next.used.looks += 1;
+                next.process.looked = Some(self.effective(&next));
+            }
+            Action::Decide => self.decide(&mut next),
+            Action::Tell => {
+                let seq = next.process.looked.take().expect("a client has looked").seq;
+                next.acknowledged = next.acknowledged.max(seq);
+                next.promised = next.promised.max(seq.saturating_sub(self.bounds.batch_size - 1));
+            }
             Action::WriteHead => {
                 next.write_head();
                 next.process.mark = Mark::Head;
@@ -100,6 +118,30 @@ impl Protocol {
         self.apply(&mut state.process);
     }
 
+    /// The last put in the log, in flight or not.
+    fn effective(&self, state: &State) -> Looked {
+        let known = if self.is(Wrong::DecidedOnMap) { state.process.applied } else { state.process.appended };
+        let put = |seq: Seq| Some(*state.issued.puts().get(seq.checked_sub(1)? as usize)?);
+        Looked { put: put(known).unwrap_or(0), seq: known }
+    }
+
+    fn decide(&self, state: &mut State) {
+        let looked = state.process.looked.take().expect("a client has looked");
+        let same = match self.wrong {
+            Some(Wrong::DecidedBeforeLock) => true,
+            Some(Wrong::DecidedByNumber) => looked.seq == state.process.appended,
+            _ => looked == self.effective(state),
+        };
+        if !same {
+            return; // the attempt is lost
+        }
+        let last = state.issued.puts().last().copied().unwrap_or(0);
+        if looked.put != last {
+            state.broken = Some(Broken::DecidedOnAnother { on: looked.put });
+        }
+        self.append(state, false);
+    }
+
     fn write(&self, state: &mut State) {
         state.write_buffer();
         let process = &mut state.process;
@@ -121,12 +163,17 @@ impl Protocol {
             Some(Wrong::VisibleBeforeDurable) => process.durable + 1,
             _ => process.durable,
         };
-        process.applied = process.appended.min(known + self.bounds.batch_size - 1);
+        let durable = process.durable;
+        process.sync_first.retain(|batch| *batch > durable);
+        let before_batch = process.sync_first.first().map_or(Seq::MAX, |batch| batch - 1);
+        process.applied = process.appended.min(known + self.bounds.batch_size - 1).min(before_batch);
     }
 
     /// The number of writes that may be answered OK. After a failed sync, only the durable ones.
     pub(crate) fn answerable(&self, process: &Process) -> Seq {
-        if process.has_failed(self) {
+        if process.has_failed(self) && self.is(Wrong::AnsweredAfterFailedSync) {
+            process.written
+        } else if process.has_failed(self) {
             process.durable
         } else if self.is(Wrong::AcknowledgedBeforeSync) {
             process.applied
@@ -139,7 +186,8 @@ impl Protocol {
     /// that an answer or a flush reports as durable.
     pub(crate) fn promisable(&self, state: &State) -> Seq {
         let answered = state.acknowledged.max(self.answerable(&state.process));
-        answered.saturating_sub(self.bounds.batch_size - 1).max(answered.min(state.process.durable))
+        let batch = if state.process.answer_durable <= answered { state.process.answer_durable } else { 0 };
+        answered.saturating_sub(self.bounds.batch_size - 1).max(answered.min(state.process.durable)).max(batch)
     }
 
     fn sync_fails(&self, state: &mut State, left: Disk) {

@@ -31,6 +31,15 @@
 //! write that fails for lack of room is refused. Its bytes are cut off, and the cut is synced. The writes after it
 //! begin with an OPENED mark, like a new session.
 //!
+//! **Conditional writes.** What such a write does follows from the *effective value*: the one after everything that is
+//! appended, applied or not. In this model there is one key, so the effective value is the last put. A client *looks*
+//! at it, without a lock. Then it *decides*: if the last put is still the one that it saw, its own put is appended in
+//! the same step. If not, the attempt is lost, and it looks again. A client that writes nothing is *told* what it saw,
+//! but only when that put is applied: until then a failure may take it back, and the client decides again if it does.
+//!
+//! **Durable batches.** A batch may ask to be durable before its answer, with any n. It is applied only when it is
+//! durable. Writes after it wait behind it, so with one of them in flight `applied` may be lower than the rule says.
+//!
 //! **Idle.** When everything is durable and there are no writers, an OPENED mark is written behind the last write,
 //! without a sync. It proves to recovery that the frames before it were synced. A power cut may take it.
 //!
@@ -75,6 +84,7 @@
 use crate::disk::{Disk, FileId, Frame, Seq, Stale, Writes};
 use crate::replay::{LogTail, Refusal};
 use crate::wrong::Wrong;
+use std::collections::BTreeSet;
 
 /// How much may happen in one history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,6 +111,10 @@ pub struct Bounds {
     pub reserve: bool,
     /// Whether a client may repeat a put that a crash took back.
     pub again: bool,
+    /// How often a client looks at the effective value, to write or to be told.
+    pub looks: u8,
+    /// Durable batches, among the puts.
+    pub durables: u8,
 }
 
 impl Bounds {
@@ -117,6 +131,8 @@ impl Bounds {
         stale: Stale::Zeros,
         reserve: false,
         again: false,
+        looks: 0,
+        durables: 0,
     };
 }
 
@@ -335,6 +351,12 @@ pub struct Process {
     pub durable: Seq,
     /// The last visible write.
     pub applied: Seq,
+    /// Durable batches that are not durable yet.
+    pub sync_first: BTreeSet<Seq>,
+    /// The last durable batch. Its OK promises it.
+    pub answer_durable: Seq,
+    /// What a client has seen, before it decides.
+    pub looked: Option<Looked>,
     /// The last write in the newest snapshot.
     pub snapshot_seq: Seq,
     /// The last write of the snapshot that is being taken.
@@ -349,6 +371,15 @@ pub struct Process {
     pub tail: Option<LogTail>,
     /// Whole frames behind a bad one, as opening found them.
     pub beyond: u8,
+}
+
+/// The effective value as a client has seen it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Looked {
+    /// The last put, or 0 if there was none.
+    pub put: u8,
+    /// The sequence number of that put.
+    pub seq: Seq,
 }
 
 /// A finding that must never happen.
@@ -368,6 +399,11 @@ pub enum Broken {
     Refused(Refusal),
     /// A crash is reported as damage.
     CalledDamage,
+    /// A conditional write follows another put than the one that it was decided on.
+    DecidedOnAnother {
+        /// The put that it was decided on.
+        on: u8,
+    },
 }
 
 /// How much has happened; see [`Bounds`].
@@ -382,6 +418,8 @@ pub struct Used {
     pub closes: u8,
     pub proofs: u8,
     pub nonces: u8,
+    pub looks: u8,
+    pub durables: u8,
 }
 
 /// Everything at one moment: disk, process, and what the clients know.
@@ -415,6 +453,14 @@ pub enum Action {
         /// Whether it repeats the put that had this number before the crash.
         again: bool,
     },
+    /// A client puts something new in a durable batch. The write is appended.
+    AppendDurable,
+    /// A client looks at the effective value, to make a conditional write.
+    Look,
+    /// That client decides: its write is appended, or the attempt is lost because another write came first.
+    Decide,
+    /// That client writes nothing, and is told what it saw.
+    Tell,
     /// The beginning of the buffer's OPENED mark is handed to the operating system.
     WriteHead,
     /// The sync of that beginning returns 0.

@@ -105,6 +105,10 @@ impl State {
         kept.retain(|frame| keeps && frame.seq <= applied && !(new_chain && frame.kind.is_opened()));
         process.stalled = keeps;
         process.appended = applied;
+        process.sync_first.clear();
+        if process.answer_durable > applied {
+            process.answer_durable = 0; // it was refused
+        }
         if new_chain {
             (process.resumed, process.opened_in_file) = (true, false);
             if let Some(first) = kept.first() {

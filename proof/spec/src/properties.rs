@@ -1,7 +1,7 @@
 //! Invariants that must hold in every state, and occurrences that must happen in some state. Without the second, an
 //! invariant could hold just because nothing happens.
 
-use crate::disk::{Name, Piece, Stale};
+use crate::disk::{Name, Piece, Seq, Stale};
 use crate::model::{Bounds, Broken, Doing, Protocol, State, Step, Task};
 use crate::replay::{LogTail, replay_durable};
 use stateright::Property;
@@ -14,6 +14,11 @@ pub const A_PREFIX_OF_WHAT_WAS_ISSUED: &str = "the state is a prefix of the issu
 pub const A_CRASH_IS_NEVER_REFUSED: &str = "a crash is never refused";
 /// See [`all`].
 pub const A_CRASH_IS_NEVER_CALLED_DAMAGE: &str = "a crash is never called damage";
+
+/// See [`all`].
+pub const A_FAILED_SYNC_IS_NEVER_FOLLOWED_BY_AN_OK: &str = "a failed sync is never followed by an OK";
+/// See [`all`].
+pub const A_CONDITIONAL_WRITE_FOLLOWS_WHAT_IT_WAS_DECIDED_ON: &str = "a conditional write follows what it was decided on";
 
 fn always(name: &'static str, holds: fn(&Protocol, &State) -> bool) -> Property<Protocol> {
     Property::always(name, holds)
@@ -47,9 +52,10 @@ fn invariants() -> Vec<Property<Protocol>> {
             let process = &state.process;
             process.durable <= process.written && process.written <= process.appended
         }),
-        always("applied = min(appended, durable + n − 1)", |protocol, state| {
+        always("applied = min(appended, durable + n − 1), and not beyond a durable batch in flight", |protocol, state| {
             let process = &state.process;
-            process.applied == process.appended.min(process.durable + protocol.bounds.batch_size - 1)
+            let before_batch = process.sync_first.first().map_or(Seq::MAX, |batch| batch - 1);
+            process.applied == process.appended.min(process.durable + protocol.bounds.batch_size - 1).min(before_batch)
         }),
         always("promised ≤ acknowledged ≤ issued", |_, state| {
             state.promised <= state.acknowledged && state.acknowledged <= state.issued.len()
@@ -58,7 +64,10 @@ fn invariants() -> Vec<Property<Protocol>> {
         always(A_PREFIX_OF_WHAT_WAS_ISSUED, |_, state| !matches!(state.broken, Some(Broken::NotAPrefix { .. }))),
         always(A_CRASH_IS_NEVER_REFUSED, |_, state| !matches!(state.broken, Some(Broken::Refused(_)))),
         always(A_CRASH_IS_NEVER_CALLED_DAMAGE, |_, state| state.broken != Some(Broken::CalledDamage)),
-        always("a failed sync is never followed by an OK", |_, state| {
+        always(A_CONDITIONAL_WRITE_FOLLOWS_WHAT_IT_WAS_DECIDED_ON, |_, state| {
+            !matches!(state.broken, Some(Broken::DecidedOnAnother { .. }))
+        }),
+        always(A_FAILED_SYNC_IS_NEVER_FOLLOWED_BY_AN_OK, |_, state| {
             state.process.failed.is_none_or(|answered| state.acknowledged <= answered)
         }),
         always("the snapshot holds only durable writes", |_, state| {
@@ -144,6 +153,25 @@ fn occurrences_of(bounds: &Bounds) -> Vec<Property<Protocol>> {
             state.process.tail == Some(LogTail::Clean)
                 && state.process.appended > 0
                 && matches!(state.disk.read(Name::Log), Some([Piece::Header { .. }]))
+        }));
+    }
+    if bounds.looks > 0 {
+        also.push(sometimes("a conditional write is decided on a put in flight", |_, state| {
+            state.process.looked.is_some_and(|looked| looked.put > 0 && looked.seq > state.process.applied)
+        }));
+        also.push(sometimes("a look is not the last one any more when it is decided on", |_, state| {
+            let last = state.issued.puts().last();
+            state.process.looked.is_some_and(|looked| last.is_some_and(|last| *last != looked.put))
+        }));
+    }
+    if bounds.looks > 0 && bounds.full_disks > 0 {
+        also.push(sometimes("the put that a client has seen is refused", |_, state| {
+            state.used.full_disks > 0 && state.process.looked.is_some_and(|looked| looked.seq > state.process.appended)
+        }));
+    }
+    if bounds.durables > 0 && bounds.batch_size > 1 {
+        also.push(sometimes("a write waits behind a durable batch", |_, state| {
+            state.process.sync_first.first().is_some_and(|batch| *batch < state.process.appended)
         }));
     }
     if bounds.batch_size > 1 {

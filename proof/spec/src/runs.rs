@@ -13,12 +13,30 @@ pub struct Run {
 
 impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Bounds { batch_size, puts, snapshots, crashes, sync_failures, full_disks, closes, proofs, stale, reserve, again } =
-            self.bounds;
+        let Bounds {
+            batch_size,
+            puts,
+            snapshots,
+            crashes,
+            sync_failures,
+            full_disks,
+            closes,
+            proofs,
+            stale,
+            reserve,
+            again,
+            looks,
+            durables,
+        } = self.bounds;
         write!(f, "batch size {batch_size}, at most {puts} puts, {snapshots} snapshots, {crashes} crashes")?;
-        for (count, what) in
-            [(sync_failures, "failed syncs"), (full_disks, "full disks"), (closes, "closes"), (proofs, "marks of an idle store")]
-        {
+        for (count, what) in [
+            (sync_failures, "failed syncs"),
+            (full_disks, "full disks"),
+            (closes, "closes"),
+            (proofs, "marks of an idle store"),
+            (looks, "looks of conditional writes"),
+            (durables, "durable batches"),
+        ] {
             if count > 0 {
                 write!(f, ", {count} {what}")?;
             }
@@ -50,6 +68,8 @@ const SHORT: &[Run] = &[
     run(Bounds { batch_size: 1, puts: 2, snapshots: 1, crashes: 2, sync_failures: 1, ..Bounds::NONE }),
     run(Bounds { batch_size: 2, puts: 3, crashes: 2, full_disks: 1, stale: Stale::CutOff, ..Bounds::NONE }),
     run(Bounds { batch_size: 1, puts: 3, snapshots: 1, crashes: 2, stale: Stale::CutOff, again: true, ..Bounds::NONE }),
+    run(Bounds { batch_size: 1, puts: 3, crashes: 1, sync_failures: 1, looks: 2, ..Bounds::NONE }),
+    run(Bounds { batch_size: 2, puts: 3, crashes: 1, full_disks: 1, looks: 2, durables: 1, ..Bounds::NONE }),
 ];
 
 const LONG: &[Run] = &[
@@ -65,6 +85,8 @@ const LONG: &[Run] = &[
     run(Bounds { batch_size: 2, puts: 4, snapshots: 1, crashes: 2, stale: Stale::CutOff, again: true, ..Bounds::NONE }),
     run(Bounds { batch_size: 1, puts: 2, snapshots: 2, crashes: 3, sync_failures: 1, ..Bounds::NONE }),
     run(Bounds { batch_size: 2, puts: 3, snapshots: 1, crashes: 2, proofs: 2, stale: Stale::CutOff, ..Bounds::NONE }),
+    run(Bounds { batch_size: 1, puts: 3, snapshots: 1, crashes: 2, sync_failures: 1, looks: 2, ..Bounds::NONE }),
+    run(Bounds { batch_size: 2, puts: 4, crashes: 2, full_disks: 2, looks: 2, durables: 2, ..Bounds::NONE }),
 ];
 
 /// The bounds within which every state of the right protocol is visited.

@@ -1,7 +1,7 @@
 //! The actions that may happen in a state.
 
 use crate::disk::{Disk, FileId, Name, RESERVED, Stale};
-use crate::model::{Action, Doing, Mark, Process, Protocol, State, Step, Task};
+use crate::model::{Action, Doing, Looked, Mark, Process, Protocol, State, Step, Task};
 use crate::replay::LogTail;
 use crate::wrong::Wrong;
 
@@ -79,6 +79,21 @@ impl Protocol {
                 actions.push(Action::Append { again: true });
             }
         }
+        if !process.stalled && used.puts < bounds.puts && used.durables < bounds.durables {
+            actions.push(Action::AppendDurable);
+        }
+        match process.looked {
+            None if used.looks < bounds.looks => actions.push(Action::Look),
+            None => {}
+            Some(looked) => {
+                if !process.stalled && used.puts < bounds.puts {
+                    actions.push(Action::Decide);
+                }
+                if self.may_tell(state, looked) {
+                    actions.push(Action::Tell);
+                }
+            }
+        }
         match process.mark {
             Mark::Head => actions.push(Action::SyncHead),
             Mark::Written => actions.push(Action::SyncMark),
@@ -99,6 +114,13 @@ impl Protocol {
         if used.proofs < bounds.proofs && self.wants_proof(process) {
             actions.push(Action::Prove);
         }
+    }
+
+    /// Whether what a client saw is applied, and was not refused.
+    fn may_tell(&self, state: &State, looked: Looked) -> bool {
+        let known = if self.is(Wrong::ToldInFlight) { state.process.appended } else { state.process.applied };
+        let there = looked.seq == 0 || state.issued.puts().get(looked.seq as usize - 1) == Some(&looked.put);
+        there && looked.seq <= known
     }
 
     /// Whether writes of this session are in the file, no mark is behind them, and nothing is under way.

@@ -1,7 +1,7 @@
 //! Prints a history as numbered sentences. The puts are called a, b, c …. A write is a put with its sequence number.
 
 use crate::check::History;
-use crate::disk::{Disk, Kind, Name, Piece, Writes};
+use crate::disk::{Disk, Kind, Name, Piece, Seq, Writes};
 use crate::model::{Action, Broken, Doing, State, Step, Task};
 use crate::replay::{LogTail, Refusal};
 
@@ -44,13 +44,18 @@ fn row(writes: &Writes) -> String {
     if writes.is_empty() { "nothing".into() } else { writes.puts().iter().map(|put| letter(*put)).collect() }
 }
 
+/// The last write: its number and its put.
+fn last(state: &State) -> (Seq, char) {
+    let seq = state.issued.len();
+    (seq, letter(state.issued.puts()[seq as usize - 1]))
+}
+
 fn clause(before: &State, action: &Action, after: &State) -> String {
     let process = &before.process;
     match action {
         Action::Start => "a process starts and opens the store".into(),
         Action::Append { again } => {
-            let seq = after.issued.len();
-            let put = letter(after.issued.puts()[seq as usize - 1]);
+            let (seq, put) = last(after);
             let what = if *again { "repeats the lost put" } else { "puts" };
             format!("a client {what} {put}: write {seq} is appended to the buffer")
         }
@@ -58,6 +63,22 @@ fn clause(before: &State, action: &Action, after: &State) -> String {
         Action::WriteFails { wrote, torn } => {
             format!("the buffer is written to the log, and the disk is full{}", part(*wrote, *torn))
         }
+        Action::AppendDurable => {
+            let (seq, put) = last(after);
+            format!("a client puts {put} in a durable batch: write {seq} is appended to the buffer")
+        }
+        Action::Look => match after.process.looked.map_or(0, |looked| looked.put) {
+            0 => "a client looks: there is no put yet".into(),
+            put => format!("a client looks: the last put is {}", letter(put)),
+        },
+        Action::Decide if after.process.appended == process.appended => {
+            "that client decides: another write came first, so it looks again".into()
+        }
+        Action::Decide => {
+            let (seq, put) = last(after);
+            format!("that client decides and puts {put}: write {seq} is appended to the buffer")
+        }
+        Action::Tell => "that client writes nothing and is told what it saw".into(),
         Action::WriteHead => "the beginning of the OPENED mark is written to the log; it is not synced".into(),
         Action::SyncHead => "the log is synced: its beginning is durable".into(),
         Action::WriteMark => "all of the OPENED mark is written to the log; it is not synced".into(),
@@ -195,6 +216,10 @@ fn end(state: &State, broken: Broken) -> String {
             format!("The state is {}, which never existed: the issued writes, in order, are {}", row(&found), row(&state.issued))
         }
         Broken::Refused(refusal) => format!("The store does not open, although there were only crashes: {}", refused(refusal)),
+        Broken::DecidedOnAnother { on: 0 } => "That write was decided on an empty store, but another write came before it".into(),
+        Broken::DecidedOnAnother { on } => {
+            format!("That write was decided on put {}, but another write came before it", letter(on))
+        }
         Broken::CalledDamage => "The crash is reported as damage".into(),
     }
 }

@@ -60,4 +60,16 @@ pub enum Wrong {
     RefusedChainGoesOn,
     /// The mark behind the last write is written before the sync of that write has ended.
     ProvenBeforeSync,
+    /// A conditional write is appended without a second look at the effective value.
+    DecidedBeforeLock,
+    /// A conditional write looks at what is applied, and not at what is in flight.
+    DecidedOnMap,
+    /// The second look compares only the number of the last write. A refused write gives its number back.
+    DecidedByNumber,
+    /// A client that writes nothing is told a value in flight.
+    ToldInFlight,
+    /// Writes whose sync has failed are answered OK.
+    AnsweredAfterFailedSync,
+    /// A durable batch is answered like any other write.
+    DurableBatchNotSynced,
 }

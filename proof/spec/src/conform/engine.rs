@@ -4,7 +4,7 @@ use super::random::Random;
 use crate::disk::{Seq, Writes};
 use crate::replay::LogTail;
 use kv_engine::disk::sim::{Change, FaultPlan, Image, SimDisk, World};
-use kv_engine::{Engine, Error, Options, RecoveryReport};
+use kv_engine::{Batch, Engine, Error, Options, RecoveryReport};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +20,10 @@ const KEYS: u8 = 3;
 pub(super) enum Call {
     Open,
     Put,
+    /// A put as an update.
+    Update,
+    /// A put in a durable batch.
+    PutDurably,
     Flush,
     Snapshot,
     Close,
@@ -42,6 +46,8 @@ pub(super) struct Called {
     pub(super) call: Call,
     /// The sequence number of a put, and whether the answer reports it as durable.
     pub(super) ack: Option<(u64, bool)>,
+    /// The value that an update saw.
+    pub(super) saw: Option<String>,
     /// The error, if the call failed.
     pub(super) error: Option<String>,
     /// None if no store is open after the call.
@@ -103,18 +109,33 @@ pub(super) fn run_session(
     for _ in 0..CALLS {
         let call = match (&engine, random.below(10)) {
             (None, _) => Call::Open,
-            (Some(_), 0..=5) if put < last_put => Call::Put,
+            (Some(_), 0..=5) if put < last_put => [Call::Put, Call::Update, Call::PutDurably, Call::Put][usize::from(put % 4)],
             (Some(_), 6 | 7) => Call::Snapshot,
             (Some(_), 8) => Call::Close,
             (Some(_), _) => Call::Flush,
         };
-        let mut ack = None;
+        let (mut ack, mut saw) = (None, None);
         let done = match (&engine, call) {
             (None, _) => options(&disk, setup).open().map(|opened| engine = Some(opened)),
             (Some(engine), Call::Put) => {
                 put += 1;
                 let (key, value) = entry(put);
                 engine.put(key, value).map(|answer| ack = Some((answer.seq, answer.durable)))
+            }
+            (Some(engine), Call::Update) => {
+                put += 1;
+                let (key, value) = entry(put);
+                engine.update(key, |_| Some(&value)).map(|updated| {
+                    ack = updated.ack.map(|answer| (answer.seq, answer.durable));
+                    saw = updated.old.map(|old| String::from_utf8_lossy(&old).into_owned());
+                })
+            }
+            (Some(engine), Call::PutDurably) => {
+                put += 1;
+                let (key, value) = entry(put);
+                let mut batch = Batch::new();
+                batch.put(key, value).durable();
+                engine.write(batch).map(|answer| ack = Some((answer.seq, answer.durable)))
             }
             (Some(engine), Call::Snapshot) => engine.snapshot().map(drop),
             (Some(engine), Call::Close) => engine.close(),
@@ -126,7 +147,7 @@ pub(super) fn run_session(
         }
         let ended = matches!(done, Err(Error::Poisoned { .. }));
         let error = done.err().map(|error| error.to_string());
-        calls.push(Called { call, ack, error, figures: engine.as_ref().map(figures), ends_at });
+        calls.push(Called { call, ack, saw, error, figures: engine.as_ref().map(figures), ends_at });
         if ended {
             break;
         }
@@ -145,6 +166,12 @@ fn figures(engine: &Engine) -> Figures {
         log_bytes: stats.log_bytes,
         failed: stats.failed.is_some(),
     }
+}
+
+/// The value that the key of this put has after these writes.
+pub(super) fn value_before(put: u8, writes: &Writes) -> Option<String> {
+    let same_key = writes.puts().iter().rev().find(|other| **other % KEYS == put % KEYS);
+    same_key.map(|other| entry(*other).1)
 }
 
 fn entry(put: u8) -> (String, String) {

@@ -1,6 +1,6 @@
 //! Follows the engine: finds the step of the model that a change to the simulated disk is.
 
-use super::engine::{Call, Called, Figures, LOG, SNAPSHOT};
+use super::engine::{Call, Called, Figures, LOG, SNAPSHOT, value_before};
 use crate::disk::{Disk, Kind, Name, Piece, RESERVED};
 use crate::model::{Action, Doing, Protocol, State, Step, Task};
 use kv_engine::disk::sim::{Change, Image, SimDisk, SyncFailure};
@@ -74,6 +74,8 @@ pub(super) struct Follower {
     /// The length of the temporary snapshot that the last power cut left, with a name that is not durable.
     left_snapshot_bytes: usize,
     call: Call,
+    /// The value that the next put will replace.
+    value_before: Option<String>,
     /// The number of failed syncs before this call.
     failures: u8,
     /// Whether bad pieces are garbage on the simulated disk, or zeros.
@@ -99,6 +101,7 @@ impl Follower {
             snapshot_bytes: 0,
             left_snapshot_bytes: 0,
             call: Call::Open,
+            value_before: None,
             failures: 0,
             garbage: false,
             on_disk,
@@ -134,9 +137,15 @@ impl Follower {
     pub(super) fn begin_call(&mut self, call: Call) {
         (self.call, self.failures) = (call, self.state.used.sync_failures);
         // A put is appended before it changes the disk, if anything is accepted at all.
-        if call == Call::Put && !self.state.process.has_failed(&self.protocol) {
-            self.act(&Action::Append { again: false });
-        }
+        let actions: &[Action] = match call {
+            _ if self.state.process.has_failed(&self.protocol) => &[],
+            Call::Put => &[Action::Append { again: false }],
+            Call::Update => &[Action::Look, Action::Decide],
+            Call::PutDurably => &[Action::AppendDurable],
+            Call::Open | Call::Flush | Call::Snapshot | Call::Close => &[],
+        };
+        self.value_before = value_before(self.state.used.puts + 1, &self.state.issued);
+        actions.iter().for_each(|action| self.act(action));
     }
 
     /// The actions of this call that do not change the disk.
@@ -426,7 +435,13 @@ impl Follower {
             Call::Snapshot => all("snapshot"),
             Call::Close => Err("it returned OK, but the log has no CLOSED mark".into()),
             Call::Open => Ok(()),
-            Call::Put => {
+            Call::Update if called.saw != self.value_before => {
+                Err(format!("it was decided on {:?}, but before it the value was {:?}", called.saw, self.value_before))
+            }
+            Call::PutDurably if called.ack.is_some_and(|(_, durable)| !durable) => {
+                Err("a durable batch is answered OK, and is not durable".into())
+            }
+            Call::Put | Call::Update | Call::PutDurably => {
                 let (seq, durable) = called.ack.expect("a put that succeeds has an answer");
                 let (answered, promised) = (u64::from(state.acknowledged), u64::from(process.durable));
                 if seq > answered {

@@ -104,6 +104,8 @@ impl Workload<'_> {
             closes: u8::MAX,
             proofs: u8::MAX,
             reserve: true,
+            looks: u8::MAX,
+            durables: u8::MAX,
             ..Bounds::NONE
         };
         // Every fourth workload leaves values in the snapshot. The steps are the same.
