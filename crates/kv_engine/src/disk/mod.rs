@@ -29,6 +29,7 @@ pub(crate) use aligned::Aligned;
 #[cfg(test)]
 pub(crate) use in_memory::InMemory;
 pub use os::OsDisk;
+pub(crate) use os::unnamed_file;
 pub(crate) use read_only::{ReadOnly, Readable};
 pub(crate) use scratch::{Scratch, remove_left_over};
 pub use scratch::{create_scratch, is_scratch_of};

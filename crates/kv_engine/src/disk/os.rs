@@ -134,6 +134,30 @@ impl Disk for OsDisk {
     }
 }
 
+/// A new file without a name, in the system's directory for temporary files. It is gone when it is closed, also if the
+/// process is killed.
+pub(crate) fn unnamed_file() -> io::Result<Arc<dyn File>> {
+    let dir = std::env::temp_dir();
+    let file = open_unnamed(&dir).or_else(|_| {
+        // Not every file system can do this. Then the file has a name, for a moment.
+        let path = dir.join(format!("kv-engine-{:016x}", OsDisk.entropy()));
+        let file = options(true).create_new(true).open(&path)?;
+        fs::remove_file(&path).map(|()| file)
+    })?;
+    Ok(Arc::new(OsFile::new(file)))
+}
+
+#[cfg(target_os = "linux")]
+fn open_unnamed(dir: &Path) -> io::Result<fs::File> {
+    let flags = i32::try_from(OFlags::TMPFILE.bits()).expect("flags fit the system's int");
+    fs::OpenOptions::new().read(true).write(true).mode(0o600).custom_flags(flags).open(dir)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_unnamed(_: &Path) -> io::Result<fs::File> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 impl OsFile {
     fn new(file: fs::File) -> OsFile {
         OsFile { file, direct: OnceLock::new() }

@@ -40,7 +40,7 @@ use crate::record::{self, Kind};
 use crate::scan::body_holds;
 use crate::state::{Key, MAX_PUT_BYTES, OpRef, Value, decode_one};
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -177,6 +177,25 @@ impl Paged {
             is_first = false;
         }
         Ok(out)
+    }
+
+    /// Gives the entries whose keys begin with `prefix` to `each`, in order, until all are done or `each` stops.
+    pub(crate) fn each(&self, prefix: &[u8], mut each: impl FnMut(OpRef<'_>) -> ControlFlow<()>) -> Result<()> {
+        const ENTRIES_AT_ONCE: usize = 256;
+        let mut after: Option<Key> = None;
+        loop {
+            let from = after.as_ref().map_or(Bound::Included(prefix), |key| Bound::Excluded(&**key));
+            let entries = self.range(from, prefix, ENTRIES_AT_ONCE)?;
+            for (key, value) in &entries {
+                if each(OpRef { key, value: Some(value) }).is_break() {
+                    return Ok(());
+                }
+            }
+            if entries.len() < ENTRIES_AT_ONCE {
+                return Ok(());
+            }
+            after = entries.into_iter().last().map(|(key, _)| key);
+        }
     }
 
     fn top(&self) -> Result<Option<(Tree, Arc<Block>)>> {
