@@ -1,5 +1,6 @@
 //! [`Error`]: the errors of all calls, sorted by what the caller can do.
 
+use crate::Seq;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 ///         Error::Lost { .. } => "save the state elsewhere, put the log back, then open the store again",
 ///         Error::Replaced { .. } => "put the right snapshot back, then repeat the call",
 ///         Error::Closed => "open the store again",
+///         Error::NotInLog { .. } => "take a copy, then follow the store from there",
 ///         Error::Locked { .. } => "stop the other process, or choose another store",
 ///         _ => "look at the files: nothing was changed",
 ///     }
@@ -151,6 +153,20 @@ pub enum Error {
         /// The reason, in words.
         reason: String,
     },
+    /// The log does not have the write from which a feed of changes should begin. Nothing was changed. Take a copy of
+    /// the store, then follow it from there: [`Engine::changes`](crate::Engine::changes) says how.
+    NotInLog {
+        /// The log.
+        path: PathBuf,
+        /// The number that was requested.
+        from: Seq,
+        /// The smallest number that is possible now: the log begins with this write. If `from` is smaller, a checkpoint
+        /// has removed the write from the log.
+        first: Seq,
+        /// The largest number that is possible now: the next write gets it. If `from` is larger, it is a number of
+        /// another store, or this store was replaced by an older copy.
+        next: Seq,
+    },
     /// The store was closed, by this handle or another.
     Closed,
 }
@@ -251,6 +267,17 @@ impl fmt::Display for Error {
             }
             Error::Mismatch { wal, snapshot, reason } => {
                 write!(f, "log {} and snapshot {}: {reason}", wal.display(), snapshot.display())
+            }
+            Error::NotInLog { path, from, first, next } => {
+                write!(f, "{}: write {from} is not in the log, ", path.display())?;
+                match from < first {
+                    true => write!(f, "which begins with write {first} since the last checkpoint")?,
+                    false => write!(
+                        f,
+                        "the next one is write {next}; the number is of another store, or of a newer state of this one"
+                    )?,
+                }
+                write!(f, "; take a copy of the store, then follow it from there")
             }
             Error::Closed => write!(f, "the store is closed"),
         }

@@ -130,7 +130,7 @@
 //! | `merge_view` | the view of readers: writes in memory, over a snapshot in memory or on disk | disk, snapshot, state, sync |
 //! | `recovery` | snapshot + log → state | disk, memory, merge_view, record, scan, snapshot, state, wal |
 //! | `checkpoint` | old snapshot + log → new snapshot and new log | disk, memory, record, scan, snapshot, state, wal |
-//! | `engine` | the order of steps, group commit, the locks | checkpoint, disk, memory, merge_view, record, recovery, snapshot, state, sync, wal |
+//! | `engine` | the order of steps, group commit, the locks | checkpoint, disk, memory, merge_view, record, recovery, scan, snapshot, state, sync, wal |
 //! | [`replay`] | the state after any write, from the files | disk, record, recovery, scan, snapshot, state, wal |
 //! | [`inspect`] | the files in a readable form, and their check | disk, magic, record, recovery, scan, snapshot, state, wal |
 //! | [`export`] | the entries of a store, streamed out of its files, sound or damaged | disk, inspect, record, recovery, scan, snapshot, state, wal |
@@ -166,14 +166,14 @@ mod sync;
 pub mod torture;
 mod wal;
 
-pub use engine::{Ack, Batch, Engine, Flushed, Keys, Options, Scan, Snapshotted, Stats, SyncTimes};
+pub use engine::{Ack, Batch, Change, Changes, Engine, Flushed, Keys, Options, Scan, Snapshotted, Stats, SyncTimes};
 pub use error::{Error, Result};
 pub use record::Fault;
 pub use recovery::{KeptCopy, LogTail, Recovery, RecoveryReport, Truncation};
 #[cfg(feature = "torture")]
 #[doc(hidden)]
 pub use snapshot::lookups;
-pub use state::{Digest, Digester, Value};
+pub use state::{Digest, Digester, Operation, Value};
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -7,6 +7,7 @@
 //! | `latency.rs`, `report.rs`, `batch.rs`, `options.rs` | the types that callers build and get back |
 //! | `locks.rs` | the two lock files and the notes in them |
 //! | `commit_delay.rs` | how long the leader of a group waits for more writers |
+//! | `log_row.rs` | the logs of this session, one behind the other, for readers that are behind |
 //! | `log.rs` | everything that the log's lock guards: the log, the watermarks, the waiting writes |
 //! | `flusher.rs`, `checkpointer.rs` | the two background threads as the other files see them |
 //! | `shared.rs` | an open store: its fields, its locks, what happens after a panic |
@@ -20,6 +21,7 @@
 //! | `close.rs` | closing: make everything durable, write the mark or take a snapshot, release the locks |
 //! | `iter.rs` | iterators in key order |
 //! | `api.rs` | [`Engine`]: the public calls |
+//! | `feed.rs` | [`Engine`]: the writes as they become durable |
 //! | `count.rs` | [`Engine`]: the number of keys and the digest |
 //! | `open.rs` | [`Options::open`] |
 //! | `by_hand.rs` | the same engine without threads, for `torture` |
@@ -39,6 +41,7 @@ mod checkpointer;
 mod close;
 mod commit_delay;
 mod count;
+mod feed;
 mod flush;
 mod flusher;
 mod group_commit;
@@ -47,6 +50,7 @@ mod iter;
 mod latency;
 mod locks;
 mod log;
+mod log_row;
 mod open;
 mod options;
 mod pause;
@@ -56,6 +60,7 @@ mod write;
 
 pub use api::Engine;
 pub use batch::Batch;
+pub use feed::{Change, Changes};
 pub use iter::{Keys, Scan};
 pub use latency::SyncTimes;
 pub use options::Options;
