@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
-use support::{Call, EIO, ENOSPC, FaultyDisk, Place, Plan, Random, contents, kill};
+use support::{Call, EIO, ENOSPC, FaultyDisk, Place, Plan, Random, Visited, contents, kill};
 
 type Op = (Vec<u8>, Option<Vec<u8>>);
 
@@ -195,6 +195,31 @@ fn a_feed_from_a_write_that_is_not_durable_yet_waits_for_it() {
     assert_eq!((now(&mut changes), changes.behind()), (vec![], 0));
     engine.flush().unwrap();
     assert_eq!((changes.behind(), now(&mut changes)), (1, vec![3]));
+}
+
+/// The new log of a checkpoint begins with copies of the writes that came while it was made.
+#[test]
+fn the_copies_in_a_new_log_are_not_told_again() {
+    let (place, disk) = (Place::new(), Visited::default());
+    let engine = place.options().disk(Arc::new(disk.clone())).open().unwrap();
+    put(&engine, 1..=3);
+    let (mut slow, mut eager) = (engine.changes(1).unwrap(), engine.changes(1).unwrap());
+    assert_eq!(now(&mut eager), [1, 2, 3]);
+    let (mut told, writer) = (Vec::new(), engine.clone());
+    let snapshot = disk.during(
+        move || {
+            put(&writer, 4..=5);
+            told.extend(now(&mut eager));
+            assert!(told.iter().copied().eq(4..=writer.stats().durable));
+        },
+        || engine.snapshot().unwrap(),
+    );
+    let durable = engine.stats().durable;
+    assert!(snapshot.seq == 3 && durable >= 7, "{durable}");
+    let mut first_of_log = engine.changes(4).unwrap();
+    put(&engine, 9..=9);
+    assert!(now(&mut slow).into_iter().eq(1..=durable + 1));
+    assert!(now(&mut first_of_log).into_iter().eq(4..=durable + 1));
 }
 
 /// A store whose log was removed begins a new one with its first write.
@@ -472,8 +497,16 @@ fn feeds_and_writers_and_checkpoints_at_the_same_time() {
 
 /// If it were not woken, this test would not end.
 #[test]
-fn a_feed_that_waits_is_woken_when_the_last_handle_is_dropped_and_when_the_log_fails() {
-    for fails in [false, true] {
+fn a_feed_that_waits_is_woken_when_the_store_closes_and_when_the_log_fails() {
+    #[derive(Clone, Copy, PartialEq)]
+    enum End {
+        Closed,
+        /// Closing is not possible, because a pending write cannot be stored.
+        DroppedOnFullDisk,
+        Failed,
+    }
+    let ends = [End::Closed, End::DroppedOnFullDisk, End::Failed];
+    for end in ends.into_iter().cycle().take(60) {
         let (place, disk) = (Place::new(), FaultyDisk::default());
         let engine = place.options().disk(Arc::new(disk.clone())).open().unwrap();
         let mut changes = engine.changes(1).unwrap();
@@ -494,14 +527,21 @@ fn a_feed_that_waits_is_woken_when_the_last_handle_is_dropped_and_when_the_log_f
         while *told.lock().unwrap() == 0 {
             std::thread::yield_now();
         }
-        if fails {
-            disk.plan(Plan::fail(Call::Sync, ".wal", EIO));
-            assert!(engine.put("x", "2").is_err());
-        } else {
-            drop(engine);
+        match end {
+            End::Closed => drop(engine),
+            End::DroppedOnFullDisk => {
+                engine.set_batch_size(2).unwrap();
+                engine.put("x", "2").unwrap();
+                disk.plan(Plan::fail(Call::Write, ".wal", ENOSPC));
+                drop(engine);
+            }
+            End::Failed => {
+                disk.plan(Plan::fail(Call::Sync, ".wal", EIO));
+                assert!(engine.put("x", "2").is_err());
+            }
         }
         let error = follower.join().unwrap();
-        assert_eq!((fails, *told.lock().unwrap()), (matches!(error, Some(Error::Poisoned { .. })), 1));
+        assert_eq!((end == End::Failed, *told.lock().unwrap()), (matches!(error, Some(Error::Poisoned { .. })), 1));
     }
 }
 

@@ -3,8 +3,8 @@
 //!
 //! - Each log has one [`LogInRow`], made when the log comes into use. When the next log comes into use, it gets a
 //!   [`Switch`], under the log's lock.
-//! - A log holds the writes up to its switch, all of them durable. The new log begins with copies of some of them, and a
-//!   reader continues behind these copies. So it sees no write twice and misses none.
+//! - A log holds the writes up to its switch, all of them durable. The new log begins with copies of some of them. A
+//!   reader continues behind these copies, so it sees no write twice and misses none.
 //! - There is no list of the readers. A reader keeps its log, and so all later ones. If no reader keeps a log, its file
 //!   is closed, and the file system frees the space.
 

@@ -2,9 +2,11 @@
 #![allow(dead_code, unused_imports, clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod random;
+mod visited;
 mod wrapped;
 
 pub use random::Random;
+pub use visited::Visited;
 pub use wrapped::{Overrides, Wrapped};
 
 use kv_engine::disk::{Disk, File, FileId, Lock, Named, OsDisk};
