@@ -358,7 +358,7 @@ fn sim(disk: &SimDisk, batch_size: u64) -> Options {
 /// number told and the changes to the disk until then. Stops at the first error.
 fn session(disk: &SimDisk, batch_size: u64, told: &mut Vec<(Seq, usize)>) -> Result<(), Error> {
     let engine = sim(disk, batch_size).open()?;
-    let mut changes = engine.changes(engine.stats().durable + 1)?;
+    let mut changes = engine.changes_from_now();
     for n in 0..14_u8 {
         let done = match n {
             3 | 9 => engine.snapshot().map(drop),

@@ -155,7 +155,8 @@ impl From<&Change> for Batch {
     }
 }
 
-/// The writes of a store, each once and in order, as they become durable; from [`Engine::changes`].
+/// The writes of a store, each once and in order, as they become durable; from [`Engine::changes`] and
+/// [`Engine::changes_from_now`].
 ///
 /// As an iterator it waits for the next change. It ends when the store is closed and everything durable was told.
 /// [`Changes::try_next`] does not wait, and [`Changes::next_timeout`] waits for a limited time.
@@ -172,7 +173,7 @@ impl From<&Change> for Batch {
 /// ```
 /// # let dir = tempfile::tempdir()?;
 /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
-/// let changes = engine.changes(engine.stats().durable + 1)?; // from now on
+/// let changes = engine.changes_from_now();
 /// let follower = std::thread::spawn(move || {
 ///     let mut seen = Vec::new();
 ///     for change in changes {
@@ -221,13 +222,13 @@ impl Engine {
     /// The writes from number `from` on, in order, as they become durable. Writes that are already in the log come
     /// first, then those that are made later. 0 means 1, the first write of the store.
     ///
-    /// - From now on: `from` is [`Stats::durable`](crate::Stats::durable) + 1.
     /// - From after a write: [`Ack::seq`](crate::Ack::seq) + 1, also if the write is not durable yet.
+    /// - From now on: [`Engine::changes_from_now`].
     /// - To follow a store, save the number of each change together with its effect. After a crash of either side,
     ///   continue with that number + 1.
     ///
     /// The log goes back to the last checkpoint. If the write `from` is not in it any more, take a copy first:
-    /// 1. Begin a feed from now on.
+    /// 1. Begin a feed with [`Engine::changes_from_now`].
     /// 2. Read all entries ([`Engine::scan`]), then call [`Engine::flush`]. Now everything in the copy is durable.
     /// 3. Apply the changes of the feed to the copy, in order. Some are in it already, which does no harm.
     ///
@@ -255,14 +256,31 @@ impl Engine {
     /// # Errors
     /// [`Error::NotInLog`]: the log begins after `from`, or the store has not come to the write before it.
     pub fn changes(&self, from: Seq) -> Result<Changes> {
-        Changes::new(Arc::clone(self.shared()), from.max(1))
+        Changes::new(self.shared(), Some(from.max(1)))
+    }
+
+    /// The writes that become durable from now on, in order. Otherwise as [`Engine::changes`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+    /// engine.put("x", "before")?;
+    /// let mut changes = engine.changes_from_now();
+    /// engine.put("x", "after")?;
+    /// assert_eq!(changes.try_next()?.map(|change| change.seq()), Some(2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn changes_from_now(&self) -> Changes {
+        Changes::new(self.shared(), None).expect("every log has the place behind the last durable write")
     }
 }
 
 impl Changes {
-    fn new(shared: Arc<Shared>, from: Seq) -> Result<Changes> {
+    fn new(shared: &Arc<Shared>, from: Option<Seq>) -> Result<Changes> {
         let log = shared.log_always();
         let end = log.wal.end(log.durable);
+        let from = from.unwrap_or(log.durable + 1);
         let (first, next) = (end.base + 1, log.appended + 1);
         if !(first..=next).contains(&from) {
             return Err(Error::NotInLog { path: shared.wal_path.clone(), from, first, next });
@@ -270,7 +288,7 @@ impl Changes {
         let place = if from > log.durable { end } else { end.start() };
         let row = Arc::clone(&log.row);
         drop(log);
-        Ok(Changes { shared, log: row, place, part: None, next: from, ended: false })
+        Ok(Changes { shared: Arc::clone(shared), log: row, place, part: None, next: from, ended: false })
     }
 
     /// The next change, if it is durable already. `None`: there is none now, or the feed has ended
