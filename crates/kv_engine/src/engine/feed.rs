@@ -29,7 +29,7 @@
 
 use super::api::Engine;
 use super::batch::Batch;
-use super::log::Guard;
+use super::log::{Guard, Log};
 use super::log_row::LogInRow;
 use super::shared::Shared;
 use crate::Seq;
@@ -256,7 +256,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotInLog`]: the log begins after `from`, or the store has not come to the write before it.
     pub fn changes(&self, from: Seq) -> Result<Changes> {
-        Changes::new(self.shared(), Some(from.max(1)))
+        Changes::from_seq(self.shared(), from.max(1))
     }
 
     /// The writes that become durable from now on, in order. Otherwise as [`Engine::changes`].
@@ -272,23 +272,26 @@ impl Engine {
     /// ```
     #[must_use]
     pub fn changes_from_now(&self) -> Changes {
-        Changes::new(self.shared(), None).expect("every log has the place behind the last durable write")
+        let log = self.shared().log_always();
+        Changes::at(self.shared(), &log, log.wal.end(log.durable), log.durable + 1)
     }
 }
 
 impl Changes {
-    fn new(shared: &Arc<Shared>, from: Option<Seq>) -> Result<Changes> {
+    fn from_seq(shared: &Arc<Shared>, from: Seq) -> Result<Changes> {
         let log = shared.log_always();
         let end = log.wal.end(log.durable);
-        let from = from.unwrap_or(log.durable + 1);
         let (first, next) = (end.base + 1, log.appended + 1);
         if !(first..=next).contains(&from) {
             return Err(Error::NotInLog { path: shared.wal_path.clone(), from, first, next });
         }
         let place = if from > log.durable { end } else { end.start() };
-        let row = Arc::clone(&log.row);
-        drop(log);
-        Ok(Changes { shared: Arc::clone(shared), log: row, place, part: None, next: from, ended: false })
+        Ok(Changes::at(shared, &log, place, from))
+    }
+
+    /// Begins at a place in the present log. Writes before `next` are not told.
+    fn at(shared: &Arc<Shared>, log: &Log, place: LogEnd, next: Seq) -> Changes {
+        Changes { shared: Arc::clone(shared), log: Arc::clone(&log.row), place, part: None, next, ended: false }
     }
 
     /// The next change, if it is durable already. `None`: there is none now, or the feed has ended
