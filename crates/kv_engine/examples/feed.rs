@@ -1,8 +1,8 @@
 //! A copy that follows: a second store has the same entries as a first one. After a crash of either it continues where
 //! it was.
 //!
-//! `cargo run --example feed [DIRECTORY]` writes to one store and follows it with the other until it is killed. The next
-//! start continues.
+//! `cargo run --example feed [DIRECTORY]` writes to one store and follows it with the other until it is killed. Start
+//! it again, and it continues.
 
 #![allow(clippy::print_stdout, reason = "an example talks")]
 

@@ -22,6 +22,29 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Two traps
+//!
+//! **A `get` and then a `put` loses updates**, if two threads do it at the same time. [`Engine::update`] is one step:
+//! no write of another thread comes between the old value and the new one. So are [`Engine::compare_and_swap`],
+//! [`Engine::put_if_absent`], [`Engine::transaction`] for several keys, and a batch with [`Batch::require`].
+//!
+//! **A scan sees writes that are made after it began.** So does a sequence of gets. [`Engine::view`] is the state after
+//! one write, and later writes do not change it.
+//!
+//! ```ignore
+//! # let dir = tempfile::tempdir()?;
+//! # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+//! // Wrong with several threads: let n = number(engine.get("visits")?); engine.put("visits", n + 1)?;
+//! let next = |old: Option<&[u8]>| Some([old.map_or(0, |old| old[0]) + 1]);
+//! engine.update("visits", next)?;
+//!
+//! let view = engine.view();
+//! engine.update("visits", next)?;
+//! assert_eq!(view.get("visits")?.as_deref(), Some(&[1][..])); // still
+//! assert_eq!(engine.get("visits")?.as_deref(), Some(&[2][..]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Where to find what
 //!
 //! | question | answer |
@@ -31,6 +54,7 @@
 //! | Where are the bytes of a record described? | its frame at the top of `record.rs`, its body at the top of `state/mod.rs`; the log's file in `wal.rs`, the snapshot's in `snapshot.rs` |
 //! | How does recovery tell a torn write from damage? | at the top of `scan.rs`; the steps of opening in `recovery.rs` |
 //! | Where can I inject a fault? | implement [`disk::Disk`] and pass it to [`Options::disk`]; or use the simulated disk `disk::sim` with a `FaultPlan` (feature `torture`) |
+//! | How does another part of my program learn of each write? | [`Engine::changes`]; in code `engine/feed.rs` |
 //! | Which locks are there, in which order? | at the top of `engine/mod.rs` |
 //!
 //! # What is durable when
@@ -93,6 +117,7 @@
 //!   fewer than n writes up to and including it are not durable: `applied = min(appended, durable + n − 1)`, until the
 //!   log fails. The table above follows from this rule.
 //! - Log order = apply order = sequence order, with any number of threads.
+//! - A feed of changes tells each durable write once, in order, and no other one.
 //! - The snapshot holds only durable writes. The log drops a write only when a snapshot that holds it is synced, read
 //!   back, renamed, and its directory synced.
 //! - A failed sync is never repeated: the store accepts no more writes until it is opened again.
@@ -145,6 +170,9 @@
 //! - A store for several processes at once.
 //! - A store with transactions that read and write.
 //! - A defence against disks that lie about a sync, or against people who edit the files.
+//! - A store with tables or types. Begin the keys of each table with a prefix of its own: [`Engine::scan`] reads one
+//!   table, and one [`Batch`] can change several.
+//! - A store with expiry, so far.
 
 mod checkpoint;
 pub mod disk;
