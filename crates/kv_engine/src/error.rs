@@ -111,6 +111,20 @@ pub enum Error {
         /// The finding, in words.
         reason: String,
     },
+    /// The log does not have the write from which a feed of changes should begin. Nothing was changed. Take a copy of
+    /// the store, then follow it from there: [`Engine::changes`](crate::Engine::changes) says how.
+    NotInLog {
+        /// The log.
+        path: PathBuf,
+        /// The number that was requested.
+        from: Seq,
+        /// The smallest number that is possible now: the log begins with this write. If `from` is smaller, a checkpoint
+        /// has removed the write from the log.
+        first: Seq,
+        /// The largest number that is possible now: the next write gets it. If `from` is larger, it is a number of
+        /// another store, or this store was replaced by an older copy.
+        next: Seq,
+    },
     /// Another process, or another [`Engine`](crate::Engine) in this one, has the store open.
     Locked {
         /// The file that is in use.
@@ -152,20 +166,6 @@ pub enum Error {
         snapshot: PathBuf,
         /// The reason, in words.
         reason: String,
-    },
-    /// The log does not have the write from which a feed of changes should begin. Nothing was changed. Take a copy of
-    /// the store, then follow it from there: [`Engine::changes`](crate::Engine::changes) says how.
-    NotInLog {
-        /// The log.
-        path: PathBuf,
-        /// The number that was requested.
-        from: Seq,
-        /// The smallest number that is possible now: the log begins with this write. If `from` is smaller, a checkpoint
-        /// has removed the write from the log.
-        first: Seq,
-        /// The largest number that is possible now: the next write gets it. If `from` is larger, it is a number of
-        /// another store, or this store was replaced by an older copy.
-        next: Seq,
     },
     /// The store was closed, by this handle or another.
     Closed,
@@ -248,6 +248,17 @@ impl fmt::Display for Error {
                  or save the state with EXPORT",
                 path.display()
             ),
+            Error::NotInLog { path, from, first, next } => {
+                write!(f, "{}: write {from} is not in the log, ", path.display())?;
+                match from < first {
+                    true => write!(f, "which begins with write {first} since the last checkpoint")?,
+                    false => write!(
+                        f,
+                        "the next one is write {next}; the number is of another store, or of a newer state of this one"
+                    )?,
+                }
+                write!(f, "; take a copy of the store, then follow it from there")
+            }
             Error::Locked { path, pid: Some(pid) } => {
                 write!(f, "process {pid} has the store {} open; stop it or choose another store", path.display())
             }
@@ -267,17 +278,6 @@ impl fmt::Display for Error {
             }
             Error::Mismatch { wal, snapshot, reason } => {
                 write!(f, "log {} and snapshot {}: {reason}", wal.display(), snapshot.display())
-            }
-            Error::NotInLog { path, from, first, next } => {
-                write!(f, "{}: write {from} is not in the log, ", path.display())?;
-                match from < first {
-                    true => write!(f, "which begins with write {first} since the last checkpoint")?,
-                    false => write!(
-                        f,
-                        "the next one is write {next}; the number is of another store, or of a newer state of this one"
-                    )?,
-                }
-                write!(f, "; take a copy of the store, then follow it from there")
             }
             Error::Closed => write!(f, "the store is closed"),
         }

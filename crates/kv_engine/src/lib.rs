@@ -117,9 +117,9 @@
 //!   fewer than n writes up to and including it are not durable: `applied = min(appended, durable + n − 1)`, until the
 //!   log fails. The table above follows from this rule.
 //! - Log order = apply order = sequence order, with any number of threads.
-//! - A feed of changes tells each durable write once, in order, and no other one.
 //! - The snapshot holds only durable writes. The log drops a write only when a snapshot that holds it is synced, read
 //!   back, renamed, and its directory synced.
+//! - A feed of changes tells each durable write once, in order, and no other one.
 //! - A failed sync is never repeated: the store accepts no more writes until it is opened again.
 //! - A failed write is undone: the log is truncated to its last good end.
 //! - A file in use is identified by what it is (device and inode, store id, sequence number, checksum), not by its

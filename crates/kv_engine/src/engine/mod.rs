@@ -5,9 +5,9 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `latency.rs`, `report.rs`, `batch.rs`, `options.rs` | the types that callers build and get back |
+//! | `log_row.rs` | the logs of this session, one behind the other, for readers that are behind |
 //! | `locks.rs` | the two lock files and the notes in them |
 //! | `commit_delay.rs` | how long the leader of a group waits for more writers |
-//! | `log_row.rs` | the logs of this session, one behind the other, for readers that are behind |
 //! | `log.rs` | everything that the log's lock guards: the log, the watermarks, the waiting writes |
 //! | `flusher.rs`, `checkpointer.rs` | the two background threads as the other files see them |
 //! | `shared.rs` | an open store: its fields, its locks, what happens after a panic |
@@ -21,8 +21,8 @@
 //! | `close.rs` | closing: make everything durable, write the mark or take a snapshot, release the locks |
 //! | `iter.rs` | iterators in key order |
 //! | `api.rs` | [`Engine`]: the public calls |
-//! | `feed.rs` | [`Engine`]: the writes as they become durable |
 //! | `count.rs` | [`Engine`]: the number of keys and the digest |
+//! | `feed.rs` | [`Engine`]: the writes as they become durable |
 //! | `open.rs` | [`Options::open`] |
 //! | `by_hand.rs` | the same engine without threads, for `torture` |
 //!

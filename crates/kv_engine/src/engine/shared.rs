@@ -83,6 +83,13 @@ impl Shared {
         Ok(log)
     }
 
+    /// Wakes all sleepers. With no sleepers it does nothing: the system call would be paid at each sync.
+    pub(super) fn wake_all(&self, log: &Log) {
+        if log.sleepers > 0 {
+            self.changed.notify_all();
+        }
+    }
+
     /// As [`Shared::wait`], at most until the disk's clock shows `time`. `false`: nothing has changed until then.
     pub(super) fn wait_until<'a>(&'a self, mut log: Guard<'a>, time: Duration) -> Result<bool> {
         let left = time.saturating_sub(self.disk.now());
@@ -94,13 +101,6 @@ impl Shared {
         let (mut log, timeout) = waited.map_err(|poisoned| self.panicked(&mut poisoned.into_inner().0))?;
         log.sleepers -= 1;
         Ok(!timeout.timed_out())
-    }
-
-    /// Wakes all sleepers. With no sleepers it does nothing: the system call would be paid at each sync.
-    pub(super) fn wake_all(&self, log: &Log) {
-        if log.sleepers > 0 {
-            self.changed.notify_all();
-        }
     }
 
     /// Refuses if the lock files were removed or replaced: a file renamed into place now could replace a file of
