@@ -221,13 +221,6 @@ fn copy_out(wal: &mut Wal) -> io::Result<()> {
     Ok(())
 }
 
-impl LogEnd {
-    /// The beginning of the same log.
-    fn start(&self) -> LogEnd {
-        LogEnd { file: Arc::clone(&self.file), at: crate::wal::HEADER_BYTES as u64, link: self.salt, seq: self.base, ..*self }
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;

@@ -1,5 +1,6 @@
 //! [`Error`]: the errors of all calls, sorted by what the caller can do.
 
+use crate::Seq;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -36,6 +37,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 ///         Error::Replaced { .. } => "put the right snapshot back, then repeat the call",
 ///         Error::Condition { .. } | Error::Conflict => "read again, decide again",
 ///         Error::Closed => "open the store again",
+///         Error::NotInLog { .. } => "take a copy, then follow the store from there",
 ///         Error::Locked { .. } => "stop the other process, or choose another store",
 ///         _ => "look at the files: nothing was changed",
 ///     }
@@ -109,6 +111,20 @@ pub enum Error {
         path: PathBuf,
         /// The finding, in words.
         reason: String,
+    },
+    /// The log does not have the write from which a feed of changes should begin. Nothing was changed. Take a copy of
+    /// the store, then follow it from there: [`Engine::changes`](crate::Engine::changes) says how.
+    NotInLog {
+        /// The log.
+        path: PathBuf,
+        /// The number that was requested.
+        from: Seq,
+        /// The smallest number that is possible now: the log begins with this write. If `from` is smaller, a checkpoint
+        /// has removed the write from the log.
+        first: Seq,
+        /// The largest number that is possible now: the next write gets it. If `from` is larger, it is a number of
+        /// another store, or this store was replaced by an older copy.
+        next: Seq,
     },
     /// Another process, or another [`Engine`](crate::Engine) in this one, has the store open.
     Locked {
@@ -252,6 +268,17 @@ impl fmt::Display for Error {
                  or save the state with EXPORT",
                 path.display()
             ),
+            Error::NotInLog { path, from, first, next } => {
+                write!(f, "{}: write {from} is not in the log, ", path.display())?;
+                match from < first {
+                    true => write!(f, "which begins with write {first} since the last checkpoint")?,
+                    false => write!(
+                        f,
+                        "the next one is write {next}; the number is of another store, or of a newer state of this one"
+                    )?,
+                }
+                write!(f, "; take a copy of the store, then follow it from there")
+            }
             Error::Locked { path, pid: Some(pid) } => {
                 write!(f, "process {pid} has the store {} open; stop it or choose another store", path.display())
             }

@@ -10,6 +10,7 @@ mod head;
 mod kept_copies;
 mod verify;
 
+pub use crate::state::Operation;
 pub use fields::{Field, header_fields, record_fields};
 pub use follow::{Follow, Followed};
 pub(crate) use head::{LogHead, SnapshotHead, log_head, snapshot_head};
@@ -168,49 +169,6 @@ pub enum Content<'a> {
     Impossible,
 }
 
-/// One operation of a write; in [`Content::Write`].
-///
-/// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
-/// # let engine = kv_engine::Options::new(&log, &snapshot).open()?;
-/// # engine.put("x", "100")?;
-/// # engine.delete("x")?;
-/// # engine.close()?;
-/// use kv_engine::inspect::{self, Content, Entry, Operation, Record};
-/// use std::ops::ControlFlow;
-///
-/// let mut seen = Vec::new();
-/// inspect::log(&log, 0, |entry| {
-///     if let Entry::Record(Record { content: Content::Write(operations), .. }) = entry {
-///         seen.extend(operations.iter().map(|operation| match operation {
-///             Operation::Put { key, value } => format!("put {} B, {} B", key.len(), value.len()),
-///             Operation::Delete { key } => format!("delete {} B", key.len()),
-///             _ => "?".into(),
-///         }));
-///     }
-///     ControlFlow::Continue(())
-/// })?;
-/// assert_eq!(seen, ["put 1 B, 3 B", "delete 1 B"]);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Operation<'a> {
-    /// Stores a value.
-    Put {
-        /// Under this key.
-        key: &'a [u8],
-        /// The value.
-        value: &'a [u8],
-    },
-    /// Removes a key.
-    Delete {
-        /// The key.
-        key: &'a [u8],
-    },
-}
-
 /// The summary of [`log`]. If `each` stopped, the summary ends there, and so do `tail` and `closed_cleanly`.
 ///
 /// ```
@@ -367,13 +325,8 @@ impl<'a> Record<'a> {
         let content = match header.kind {
             Kind::OPENED => Content::Opened,
             Kind::CLOSED => Content::Closed,
-            Kind::WRITE => state::decode(frame.body).map_or(Content::Impossible, |ops| {
-                let operation = |op: state::OpRef<'a>| match op.value {
-                    Some(value) => Operation::Put { key: op.key, value },
-                    None => Operation::Delete { key: op.key },
-                };
-                Content::Write(ops.into_iter().map(operation).collect())
-            }),
+            Kind::WRITE => state::decode(frame.body)
+                .map_or(Content::Impossible, |ops| Content::Write(ops.into_iter().map(state::OpRef::into_operation).collect())),
             _ => Content::Impossible,
         };
         Record {

@@ -22,6 +22,29 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Two traps
+//!
+//! **A `get` and then a `put` loses updates**, if two threads do it at the same time. [`Engine::update`] is one step:
+//! no write of another thread comes between the old value and the new one. So are [`Engine::compare_and_swap`],
+//! [`Engine::put_if_absent`], [`Engine::transaction`] for several keys, and a batch with [`Batch::require`].
+//!
+//! **A scan sees writes that are made after it began.** So does a sequence of gets. [`Engine::view`] is the state after
+//! one write, and later writes do not change it.
+//!
+//! ```ignore
+//! # let dir = tempfile::tempdir()?;
+//! # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+//! // Wrong with several threads: let n = number(engine.get("visits")?); engine.put("visits", n + 1)?;
+//! let next = |old: Option<&[u8]>| Some([old.map_or(0, |old| old[0]) + 1]);
+//! engine.update("visits", next)?;
+//!
+//! let view = engine.view();
+//! engine.update("visits", next)?;
+//! assert_eq!(view.get("visits")?.as_deref(), Some(&[1][..])); // still
+//! assert_eq!(engine.get("visits")?.as_deref(), Some(&[2][..]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Where to find what
 //!
 //! | question | answer |
@@ -32,6 +55,7 @@
 //! | How does recovery tell a torn write from damage? | at the top of `scan.rs`; the steps of opening in `recovery.rs` |
 //! | How can a [`View`] stay as it is? | at the top of `merge_view.rs`; in memory `merge_view/before_images.rs`, with layers `merge_view/stack.rs` |
 //! | Where can I inject a fault? | implement [`disk::Disk`] and pass it to [`Options::disk`]; or use the simulated disk `disk::sim` with a `FaultPlan` (feature `torture`) |
+//! | How does another part of my program learn of each write? | [`Engine::changes`]; in code `engine/feed.rs` |
 //! | Which locks are there, in which order? | at the top of `engine/mod.rs` |
 //!
 //! # What is durable when
@@ -103,6 +127,7 @@
 //!   puts and deletes that it comes to. The rules are at the top of `engine/decide.rs`.
 //! - The snapshot holds only durable writes. The log drops a write only when a snapshot that holds it is synced, read
 //!   back, renamed, and its directory synced.
+//! - A feed of changes tells each durable write once, in order, and no other one.
 //! - A failed sync is never repeated: the store accepts no more writes until it is opened again.
 //! - A failed write is undone: the log is truncated to its last good end.
 //! - A file in use is identified by what it is (device and inode, store id, sequence number, checksum), not by its
@@ -139,7 +164,7 @@
 //! | `merge_view` | the view of readers: writes in memory, over a snapshot in memory or on disk | disk, snapshot, state, sync |
 //! | `recovery` | snapshot + log → state | disk, memory, merge_view, record, scan, snapshot, sorter, state, wal |
 //! | `checkpoint` | old snapshot + log → new snapshot and new log | disk, memory, record, scan, snapshot, state, wal |
-//! | `engine` | the order of steps, group commit, the locks | checkpoint, disk, memory, merge_view, record, recovery, snapshot, state, sync, wal |
+//! | `engine` | the order of steps, group commit, the locks | checkpoint, disk, memory, merge_view, record, recovery, scan, snapshot, state, sync, wal |
 //! | [`replay`] | the state after any write, from the files | disk, record, recovery, scan, snapshot, state, wal |
 //! | [`inspect`] | the files in a readable form, and their check | disk, magic, record, recovery, scan, snapshot, state, wal |
 //! | [`export`] | the entries of a store, streamed out of its files, sound or damaged | disk, inspect, record, recovery, scan, snapshot, sorter, state, wal |
@@ -153,6 +178,9 @@
 //!
 //! - A store for several processes at once.
 //! - A defence against disks that lie about a sync, or against people who edit the files.
+//! - A store with tables or types. Begin the keys of each table with a prefix of its own: [`Engine::scan`] reads one
+//!   table, and one [`Batch`] can change several.
+//! - A store with expiry, so far.
 
 mod checkpoint;
 pub mod disk;
@@ -175,15 +203,15 @@ mod sync;
 pub mod torture;
 mod wal;
 
-pub use engine::{Ack, Batch, Copied, Engine, Flushed, Keys, Options, Scan, Snapshotted, Stats, Swap, SyncTimes};
-pub use engine::{Transaction, Updated, View, open};
+pub use engine::{Ack, Batch, Change, Changes, Copied, Engine, Flushed, Keys, Options, Scan, Snapshotted, Stats, Swap};
+pub use engine::{SyncTimes, Transaction, Updated, View, open};
 pub use error::{Error, Result};
 pub use record::Fault;
 pub use recovery::{KeptCopy, LogTail, Recovery, RecoveryReport, Truncation};
 #[cfg(feature = "torture")]
 #[doc(hidden)]
 pub use snapshot::lookups;
-pub use state::{Digest, Digester, Value};
+pub use state::{Digest, Digester, Operation, Value};
 
 use std::fmt;
 use std::path::{Path, PathBuf};

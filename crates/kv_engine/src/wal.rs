@@ -97,6 +97,13 @@ pub(crate) struct LogEnd {
     pub(crate) link: u32,
 }
 
+impl LogEnd {
+    /// The beginning of the same log.
+    pub(crate) fn start(&self) -> LogEnd {
+        LogEnd { file: Arc::clone(&self.file), at: HEADER_BYTES as u64, link: self.salt, seq: self.base, ..*self }
+    }
+}
+
 /// Takes the place of the file of a log that does not exist yet: it is empty.
 #[derive(Debug)]
 struct NoFile;

@@ -81,3 +81,33 @@ fn an_hour_of_a_sensor_is_read_back() {
     assert_eq!(output_of("series", &[])[..3], expected);
     assert_eq!(output_of("series", &[]).len(), 5);
 }
+
+#[test]
+fn tasks_share_syncs_and_every_change_is_told() {
+    let lines = output_of("async", &["16"]);
+    let numbers: Vec<u64> = lines[0].split([' ', ',']).filter_map(|word| word.parse().ok()).collect();
+    let [writes, tasks, syncs, told] = numbers[..] else { panic!("{lines:?}") };
+    assert_eq!((writes, tasks, told), (160, 16, 160));
+    assert!(syncs < writes, "{lines:?}");
+}
+
+/// The example compares the copy with the store whenever it starts.
+#[test]
+fn the_copy_follows_the_store_through_kills_and_is_made_new_when_it_was_away_for_too_long() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines = output_until_killed("feed", dir.path(), 4);
+    assert_eq!(lines[..3], ["copied the store before change 1", "the copy has all 0 entries", "the copy has change 1000"]);
+    for _ in 0..2 {
+        let lines = output_until_killed("feed", dir.path(), 4);
+        assert!(lines[0].starts_with("continuing with change ") && lines[1].starts_with("the copy has all "), "{lines:?}");
+        assert!(lines.len() >= 4 && lines[2..].iter().all(|line| line.starts_with("the copy has change ")), "{lines:?}");
+    }
+    // A checkpoint that the copy does not see.
+    let store = kv_engine::Options::new(dir.path().join("store.wal"), dir.path().join("store.snapshot")).open().unwrap();
+    store.put("key 1", "while the copy was away").unwrap();
+    let next = store.snapshot().unwrap().seq + 1;
+    store.close().unwrap();
+    let lines = output_until_killed("feed", dir.path(), 3);
+    assert_eq!(lines[0], format!("copied the store before change {next}"));
+    assert!(lines.len() >= 3 && lines[1].starts_with("the copy has all "), "{lines:?}");
+}

@@ -16,6 +16,7 @@
 compile_error!("the store must be built with --cfg shuttle: use scripts/dev/schedules");
 
 mod draw;
+mod follow;
 mod history;
 mod scenes;
 mod stage;

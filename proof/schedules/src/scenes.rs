@@ -2,6 +2,7 @@
 //! its scene anew. All calls go through the public API.
 
 use crate::draw::Draw;
+use crate::follow::follow;
 use crate::history::{Answer, History, Id, SHARED, SNAPSHOT, Shared, WAL, marker, named, shared_of};
 use crate::stage::{Planted, Stage, StageDisk, Trouble};
 use kv_engine::{Ack, Batch, Engine, Error, Options, Result, Swap, View};
@@ -67,13 +68,15 @@ pub struct Scene {
     leave_early: bool,
     /// The first thread waits until the background flush has saved everything.
     await_flush: bool,
+    /// One more thread follows the changes.
+    followed: bool,
     seed: u64,
 }
 
 /// The name of a scene, its description, and the function that draws it.
 pub type Named = (&'static str, fn(&mut Draw) -> Scene);
 
-pub const SCENES: [Named; 23] = [
+pub const SCENES: [Named; 25] = [
     ("writers, batch 1", |d| Scene::new(d, 1).writers(2, 4).with(Role::Read(3)).with(Role::Watch(2))),
     ("writers, batch 2-3", |d| Scene::batched(d).writers(2, 4).with(Role::Watch(3))),
     ("shared key", |d| Scene::any(d).contenders(2, 3).with(Role::Read(3))),
@@ -102,6 +105,8 @@ pub const SCENES: [Named; 23] = [
     }),
     // One write is refused, one is given its number, and one waits at the same time to lead the next round.
     ("full once", |d| Scene::new(d, 2).full_once().writers(3, 3)),
+    ("feed", |d| Scene::any(d).followed().contenders(1, 2).with(Role::Snapshot(2)).perhaps(Role::Flush(1)).perhaps(Role::Close)),
+    ("feed, failing sync", |d| Scene::any(d).followed().failing_sync().writers(1, 3).perhaps(Role::Snapshot(1))),
     ("panic", |d| {
         Scene::any(d)
             .panicking()
@@ -130,6 +135,7 @@ impl Scene {
             roles: Vec::new(),
             leave_early: false,
             await_flush: false,
+            followed: false,
             seed: draw.next(),
         }
     }
@@ -226,6 +232,11 @@ impl Scene {
         self
     }
 
+    fn followed(mut self) -> Scene {
+        self.followed = true;
+        self
+    }
+
     fn leaving(mut self) -> Scene {
         self.leave_early = true;
         self
@@ -299,7 +310,11 @@ pub fn play(mut scene: Scene, opening: u64) {
     let play = Play { stage: Arc::clone(&stage), history: Arc::clone(&history) };
 
     let engine = options(&scene, &stage).open().expect("a new store opens");
-    stage.arm(scene.values_in_snapshot);
+    let follower = scene.followed.then(|| {
+        let (changes, history) = (engine.changes(1).expect("the log begins with write 1"), Arc::clone(&history));
+        thread::spawn(move || follow(changes, &history))
+    });
+    stage.arm(scene.values_in_snapshot || scene.followed);
     let (first, others) = scene.roles.split_first().expect("a scene has at least one role");
     let threads: Vec<_> = others.iter().enumerate().map(|(number, role)| play.spawn(number + 1, role, &engine)).collect();
     // The first thread plays the first role itself, which saves a thread.
@@ -316,7 +331,8 @@ pub fn play(mut scene: Scene, opening: u64) {
         stage.wait_until(|image| history.markers_in(image));
     }
     quietly(|| drop(engines));
-    let wrong = quietly(|| history.judge(watched, &mut draw)).unwrap_or_default();
+    let mut wrong = quietly(|| history.judge(watched, &mut draw)).unwrap_or_default();
+    wrong.extend(follower.into_iter().flat_map(|follower| follower.join().expect("a follower")));
     assert!(wrong.is_empty(), "{scene:?}\n{}", wrong.join("\n"));
 }
 

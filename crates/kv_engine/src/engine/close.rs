@@ -42,6 +42,7 @@ impl Shared {
         let mut log = self.log_always();
         log.closed = true;
         log.wal.file().unlock();
+        self.wake_all(&log); // change feeds
         drop(log);
         drop(self.locks.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.flusher.wake();

@@ -104,7 +104,10 @@ impl Shared {
         match group.write() {
             Ok(()) => log.wal.complete(group),
             // With a full disk the mark is left out. Any other failure stays in the log for the next caller.
-            Err(failure) => drop(log.write_failed(group, failure, || self.disk.entropy())),
+            Err(failure) => {
+                drop(log.write_failed(group, failure, || self.disk.entropy()));
+                self.wake_all(log);
+            }
         }
     }
 }

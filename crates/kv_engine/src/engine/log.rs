@@ -4,6 +4,7 @@
 use super::commit_delay::CommitDelay;
 use super::in_flight::{InFlight, Waiting};
 use super::latency::SyncTimes;
+use super::log_row::LogInRow;
 use super::report::Ack;
 use crate::Seq;
 use crate::error::{Error, Result};
@@ -19,6 +20,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct Log {
     pub(super) wal: Wal,
+    /// This log among those of the session, for change feeds.
+    pub(super) row: Arc<LogInRow>,
     /// The batch size, n.
     pub(super) batch_size: u64,
     /// The last sequence number given to a write.
@@ -145,6 +148,7 @@ impl Log {
         Log {
             applied_end: wal.position(),
             wal,
+            row: Arc::default(),
             batch_size,
             appended: last,
             written: last,
@@ -269,6 +273,7 @@ impl Log {
     pub(super) fn switch(&mut self, wal: Wal) -> Wal {
         assert!(self.waiting.is_empty() && self.durable == self.appended, "a log is replaced only when all of it is durable");
         self.applied_end = wal.position();
+        self.row = self.row.switch(self.durable, &self.wal, &wal);
         std::mem::replace(&mut self.wal, wal)
     }
 

@@ -5,6 +5,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `latency.rs`, `report.rs`, `batch.rs`, `options.rs` | the types that callers build and get back |
+//! | `log_row.rs` | the logs of this session, one behind the other, for readers that are behind |
 //! | `locks.rs` | the two lock files and the notes in them |
 //! | `commit_delay.rs` | how long the leader of a group waits for more writers |
 //! | `in_flight.rs` | a write between the append and the map; the last such write on a key |
@@ -29,6 +30,7 @@
 //! | `conditional.rs` | [`Engine`]: update, compare-and-swap, put-if-absent |
 //! | `read_api.rs` | [`Engine`]: ranges, views, copies |
 //! | `count.rs` | [`Engine`]: the number of keys and the digest |
+//! | `feed.rs` | [`Engine`]: the writes as they become durable |
 //! | `open.rs` | [`Options::open`] |
 //! | `by_hand.rs` | the same engine without threads, for `torture` |
 //!
@@ -50,6 +52,7 @@ mod conditional;
 mod copy;
 mod count;
 mod decide;
+mod feed;
 mod flush;
 mod flusher;
 mod group_commit;
@@ -59,6 +62,7 @@ mod iter;
 mod latency;
 mod locks;
 mod log;
+mod log_row;
 mod open;
 mod open_view;
 mod options;
@@ -74,6 +78,7 @@ pub use api::Engine;
 pub use batch::Batch;
 pub use conditional::{Swap, Updated};
 pub use copy::Copied;
+pub use feed::{Change, Changes};
 pub use iter::{Keys, Scan};
 pub use latency::SyncTimes;
 pub use open::open;

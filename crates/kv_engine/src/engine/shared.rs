@@ -71,6 +71,7 @@ impl Shared {
         let reason = "a thread of this program panicked while it was writing".to_string();
         log.fail(reason.clone());
         log.give_up_next();
+        self.wake_all(log);
         Error::Poisoned { path: self.wal_path.clone(), reason, pending: log.pending() }
     }
 
@@ -96,6 +97,19 @@ impl Shared {
         if log.sleepers > 0 {
             self.changed.notify_all();
         }
+    }
+
+    /// As [`Shared::wait`], at most until the disk's clock shows `time`. `false`: nothing has changed until then.
+    pub(super) fn wait_until<'a>(&'a self, mut log: Guard<'a>, time: Duration) -> Result<bool> {
+        let left = time.saturating_sub(self.disk.now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        log.sleepers += 1;
+        let waited = self.changed.wait_timeout(log, left);
+        let (mut log, timeout) = waited.map_err(|poisoned| self.panicked(&mut poisoned.into_inner().0))?;
+        log.sleepers -= 1;
+        Ok(!timeout.timed_out())
     }
 
     /// Refuses if the lock files were removed or replaced: a file renamed into place now could replace a file of

@@ -111,6 +111,50 @@ pub(crate) struct OpRef<'a> {
     pub(crate) value: Option<&'a [u8]>,
 }
 
+/// One operation of a write; in [`inspect::Content::Write`](crate::inspect::Content::Write), and
+/// from [`Change::operations`](crate::Change::operations).
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+/// # let engine = kv_engine::Options::new(&log, &snapshot).open()?;
+/// # engine.put("x", "100")?;
+/// # engine.delete("x")?;
+/// # engine.close()?;
+/// use kv_engine::inspect::{self, Content, Entry, Operation, Record};
+/// use std::ops::ControlFlow;
+///
+/// let mut seen = Vec::new();
+/// inspect::log(&log, 0, |entry| {
+///     if let Entry::Record(Record { content: Content::Write(operations), .. }) = entry {
+///         seen.extend(operations.iter().map(|operation| match operation {
+///             Operation::Put { key, value } => format!("put {} B, {} B", key.len(), value.len()),
+///             Operation::Delete { key } => format!("delete {} B", key.len()),
+///             _ => "?".into(),
+///         }));
+///     }
+///     ControlFlow::Continue(())
+/// })?;
+/// assert_eq!(seen, ["put 1 B, 3 B", "delete 1 B"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Operation<'a> {
+    /// Stores a value.
+    Put {
+        /// Under this key.
+        key: &'a [u8],
+        /// The value.
+        value: &'a [u8],
+    },
+    /// Removes a key.
+    Delete {
+        /// The key.
+        key: &'a [u8],
+    },
+}
+
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
 
@@ -159,6 +203,15 @@ impl OpRef<'_> {
 
     pub(crate) fn to_op(self) -> Op {
         Op { key: self.key.into(), value: self.value.map(Value::from) }
+    }
+}
+
+impl<'a> OpRef<'a> {
+    pub(crate) fn into_operation(self) -> Operation<'a> {
+        match self.value {
+            Some(value) => Operation::Put { key: self.key, value },
+            None => Operation::Delete { key: self.key },
+        }
     }
 }
 

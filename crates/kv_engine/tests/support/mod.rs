@@ -3,10 +3,12 @@
 
 mod gate;
 mod random;
+mod visited;
 mod wrapped;
 
 pub use gate::{Gate, Sync};
 pub use random::Random;
+pub use visited::Visited;
 pub use wrapped::{Overrides, Wrapped};
 
 use kv_engine::disk::{Disk, File, FileId, Lock, Named, OsDisk};
