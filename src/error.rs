@@ -124,18 +124,18 @@ impl CommandError {
     }
 }
 
-/// What can still be done while another process has the store open.
-pub(crate) const READ_IT: &str =
-    "to read it all the same, also in a script or at a prompt: --read-only; kv_cli export, verify and wal work too";
-
 impl CommandError {
     /// Why a store cannot be opened, or its files cannot be read.
     #[must_use]
     pub(crate) fn of_files(error: &Error) -> CommandError {
-        match error {
-            Error::Locked { .. } => CommandError::new(Code::InUse, format!("{error}; {READ_IT}")),
-            _ => CommandError::new(Code::NotOpened, error.to_string()),
-        }
+        let Error::Locked { path, pid } = error else { return CommandError::new(Code::NotOpened, error.to_string()) };
+        let who = pid.map_or("another process".to_string(), |pid| format!("process {pid}"));
+        let text = format!(
+            "{who} has the store {} open, so nothing was done; to read it now: --read-only (kv_cli export, verify and wal also \
+             work); to use another store: --dir DIR, or --wal PATH",
+            path.display()
+        );
+        CommandError::new(Code::InUse, text)
     }
 }
 

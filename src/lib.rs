@@ -157,7 +157,8 @@ fn with_store(args: &Args) -> anyhow::Result<ExitCode> {
 ///
 /// 1. `--read-only`: the files are read.
 /// 2. There is no store: the first command that writes creates it.
-/// 3. One command that only reads: it reads the files. If they need any repair or report, the store is opened.
+/// 3. One command that only reads: it reads the files. If they need any repair or report, or are another user's, the
+///    store is opened.
 /// 4. The store is opened. If another process has it open, one command that only reads reads the files.
 fn find_store(args: &Args, words: Option<&[Vec<u8>]>, output: &mut Output) -> Result<Store, CommandError> {
     if let Some(error) = args.no_directory() {
@@ -173,11 +174,13 @@ fn find_store(args: &Args, words: Option<&[Vec<u8>]>, output: &mut Output) -> Re
     if is_missing {
         return Ok(Store::later(&args.wal, opening(args)));
     }
-    let only_reads = words.is_some_and(command::only_reads);
-    // These options ask for an open store.
+    let reads = words.and_then(command::only_reads);
+    // Only an open store has all that STATS shows, and these options are about opening.
     let is_opened = args.snapshot_on_exit || args.values_in_snapshot.is_some() || args.verbose;
-    if only_reads
+    if reads.is_some_and(|command| command.name != "STATS")
         && !is_opened
+        && store::is_own(&args.wal)
+        && store::is_own(&args.snapshot)
         && let Ok(files) = Files::look(&args.wal, &args.snapshot)
         && files.is_sound()
     {
@@ -188,7 +191,7 @@ fn find_store(args: &Args, words: Option<&[Vec<u8>]>, output: &mut Output) -> Re
     }
     match opening(args).open() {
         Ok(engine) => Ok(Store::open(engine)),
-        Err(Error::Locked { pid, .. }) if only_reads => {
+        Err(Error::Locked { pid, .. }) if reads.is_some() => {
             let files = Files::look(&args.wal, &args.snapshot).map_err(|error| refused(&error, args))?;
             if !args.quiet {
                 output.aside(&format!("kv_cli: {}", safe(&files.note(pid))));
@@ -213,10 +216,9 @@ fn refused(error: &Error, args: &Args) -> CommandError {
             "if this was the log of the store: kv_cli wal shows its undamaged records, kv_cli export --salvage exports them"
                 .to_string(),
         ),
-        Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+        Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied && !text.contains("--wal") => {
             Some("to use a store of your own: --dir DIR, or --wal PATH".to_string())
         }
-        Error::Locked { .. } => Some("to use another store: --dir DIR, or --wal PATH".to_string()),
         _ => None,
     };
     let text = advice.map_or_else(|| text.clone(), |advice| format!("{text}; {advice}"));

@@ -27,6 +27,7 @@ use crate::outfile::with_suffix;
 use kv_engine::{Engine, Options, Value};
 use std::io;
 use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -196,6 +197,11 @@ impl Source<'_> {
 pub(crate) fn is_missing(wal: &Path, snapshot: &Path) -> bool {
     let is_free = |path: &Path| path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
     is_free(wal) && is_free(snapshot)
+}
+
+/// Whether a file belongs to this user, or does not exist. Opening decides what to do with a file of another user.
+pub(crate) fn is_own(path: &Path) -> bool {
+    path.symlink_metadata().map_or(true, |about| about.uid() == rustix::process::geteuid().as_raw())
 }
 
 /// The error of a command that reads where there is no store.

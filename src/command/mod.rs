@@ -277,10 +277,10 @@ fn run(session: &mut Session, place: &Place, command: Result<Option<Command<'_>>
     }
 }
 
-/// Whether these words are one command that changes nothing.
-pub(crate) fn only_reads(words: &[Vec<u8>]) -> bool {
-    let command = parse_words(words.iter().map(|word| Word::Borrowed(word.as_slice())));
-    matches!(command, Ok(Some(command)) if command.effect() == Effect::Reads)
+/// The command that these words are, if it changes nothing.
+pub(crate) fn only_reads(words: &[Vec<u8>]) -> Option<&'static Spec> {
+    let command = parse_words(words.iter().map(|word| Word::Borrowed(word.as_slice()))).ok()??;
+    (command.effect() == Effect::Reads).then(|| command.spec())
 }
 
 /// Answers words that need no store: HELP, and words that are no command. `Ok(false)` if they need one.

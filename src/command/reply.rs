@@ -107,7 +107,8 @@ pub(super) fn answer<'a, V: Verb<'a>>(verb: V, session: &mut Session) -> Result<
     let timing = session.settings.timing;
     let began = (timing || session.output.interactive).then(Instant::now);
     if V::EFFECT == Effect::Writes && session.store.is_read_only() {
-        let text = format!("{} may write, and this session only reads; nothing was changed; run it without --read-only", V::SPEC.name);
+        let text =
+            format!("{} may write, and this session only reads; nothing was changed; run it without --read-only", V::SPEC.name);
         return Err(CommandError::new(Code::ReadOnly, text));
     }
     let reply = verb.run(session)?;
