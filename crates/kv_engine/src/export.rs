@@ -1,20 +1,25 @@
 //! The entries of a store, streamed out of its files in key order. [`read`] gives a consistent view: the state right
 //! after one write. [`salvage`] gives every entry of damaged files that passes its checks.
 //!
-//! No lock is taken and no byte is changed, so the store may be running. Memory holds only the keys in the log and
-//! short values. Longer values stay in the log until they are needed, and the snapshot is streamed.
+//! No lock is taken and no byte is changed, so the store may be running. A few MB of memory are used, however long the
+//! files are: the snapshot is streamed, and the operations of the log are sorted in a temporary file
+//! (`export/runs.rs`).
 //!
 //! The steps of [`read`]:
 //! 1. Open the log, then the snapshot. A running store replaces the snapshot before the log. So an older log always
 //!    fits a newer snapshot, and the reverse is not true.
 //! 2. Read the log, without the writes that the snapshot holds. The exported state is the one after the last whole
 //!    write. A damaged log is refused.
-//! 3. Merge the entries of the snapshot with the operations of the log. The checks of the snapshot end with its last
-//!    byte, so if [`Export::each`] fails, the entries that it gave before must not be used.
+//! 3. Sort the operations of the log by key, and keep the last one of each key.
+//!
+//! Then [`Export::each`] merges the entries of the snapshot with these operations. The checks of the snapshot end with
+//! its last byte, so if it fails, the entries that it gave before must not be used.
 
 mod bad_blocks;
 mod log_index;
+mod merge;
 mod missing;
+mod runs;
 mod salvage;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -27,9 +32,11 @@ use crate::error::{Error, Result};
 use crate::record::{Fault, Kind};
 use crate::recovery::{LOOKS, LogState, LogTail, find_divergence, find_mismatch, header_now, read_header, walk};
 use crate::scan::Frames;
-use crate::state;
+use crate::snapshot::Paged;
+use crate::state::{self, OpRef, Value};
 use crate::{Seq, StoreId, snapshot, wal};
 use log_index::LogIndex;
+use merge::Merge;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -123,6 +130,7 @@ fn read_once(wal_path: &Path, snapshot_path: &Path) -> Result<Export> {
         }
         Ok(ControlFlow::Continue(()))
     })?;
+    index.finish();
     if let LogTail::Damaged(cut) = &walked.tail {
         return Err(Error::damaged(wal_path, cut.offset, format!("{}, and {}", cut.fault, cut.proof)));
     }
@@ -162,12 +170,122 @@ impl Export {
     ///
     /// # Errors
     /// [`Error::Damaged`] and [`Error::Io`]: from the snapshot, or from a log that has changed since it was read (a
-    /// running store changes it when a write fails). The entries that `each` got must not be used then.
-    pub fn each(mut self, mut each: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
-        let mut merge = self.index.merge(&mut each);
-        if let Some(file) = self.snapshot {
-            snapshot::load_while(file, &self.snapshot_path, |_, entry| merge.entry(entry))?;
-        }
-        merge.finish().into_iter().next().map_or(Ok(()), Err)
+    /// running store changes it when a write fails). The entries that `each` got must not be used then. If `each`
+    /// stops, the rest is not checked.
+    pub fn each(&self, each: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
+        let mut merge = Merge::new(&self.index, b"", each)?;
+        self.whole_snapshot(|entry| merge.entry(entry))?;
+        first_error(merge.finish())
     }
+
+    /// As [`Export::each`], for the keys that begin with `prefix`. A snapshot with an index
+    /// ([`Options::values_in_snapshot`](crate::Options::values_in_snapshot)) is read and checked only where these
+    /// entries are. One without is read from its first byte to its last.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+    /// use kv_engine::export;
+    /// use std::ops::ControlFlow;
+    ///
+    /// let engine = kv_engine::Options::new(&log, &snapshot).open()?;
+    /// for user in ["user:2", "user:1", "visitor:1"] {
+    ///     engine.put(user, "here")?;
+    /// }
+    /// let mut users = Vec::new();
+    /// export::read(&log, &snapshot)?.each_with_prefix("user:", |key, _| {
+    ///     users.push(key.to_vec());
+    ///     ControlFlow::Continue(())
+    /// })?;
+    /// assert_eq!(users, [b"user:1", b"user:2"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Export::each`].
+    pub fn each_with_prefix(&self, prefix: impl AsRef<[u8]>, each: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
+        let mut merge = Merge::new(&self.index, prefix.as_ref(), each)?;
+        match self.paged()? {
+            Some(paged) => paged.each(prefix.as_ref(), |entry| merge.entry(entry))?,
+            None => self.whole_snapshot(|entry| merge.entry(entry))?,
+        }
+        first_error(merge.finish())
+    }
+
+    /// The value of `key`. What is read and checked: as with [`Export::each_with_prefix`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+    /// let engine = kv_engine::Options::new(&log, &snapshot).open()?;
+    /// engine.put("x", "100")?;
+    /// let export = kv_engine::export::read(&log, &snapshot)?; // while the store is open
+    /// assert_eq!(export.get("x")?.as_deref(), Some(&b"100"[..]));
+    /// assert_eq!(export.get("y")?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Export::each`].
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
+        let key = key.as_ref();
+        let mut found = None;
+        match self.paged()? {
+            Some(paged) => found = paged.get(key)?,
+            None => self.whole_snapshot(|entry| {
+                if entry.key == key {
+                    found = entry.value.map(Value::from);
+                }
+                ControlFlow::Continue(())
+            })?,
+        }
+        let mut ops = self.index.ops()?;
+        while ops.key().is_some_and(|at| at < key) {
+            ops.next()?;
+        }
+        if ops.key() == Some(key) {
+            found = ops.read()?.and_then(|op| op.value.map(Value::from));
+        }
+        Ok(found)
+    }
+
+    /// The number of keys. Reads and checks both files from their first byte to their last.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+    /// let engine = kv_engine::Options::new(&log, &snapshot).open()?;
+    /// engine.put("x", "100")?;
+    /// engine.put("x", "200")?;
+    /// assert_eq!(kv_engine::export::read(&log, &snapshot)?.count()?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Export::each`].
+    pub fn count(&self) -> Result<u64> {
+        let mut count = 0;
+        self.each(|_, _| {
+            count += 1;
+            ControlFlow::Continue(())
+        })?;
+        Ok(count)
+    }
+
+    /// Reads and checks the whole snapshot, unless `each` stops it.
+    fn whole_snapshot(&self, mut each: impl FnMut(OpRef<'_>) -> ControlFlow<()>) -> Result<()> {
+        let Some(file) = &self.snapshot else { return Ok(()) };
+        snapshot::load_while(Arc::clone(file), &self.snapshot_path, |_, entry| each(entry)).map(drop)
+    }
+
+    /// The snapshot, if it has an index.
+    fn paged(&self) -> Result<Option<Paged>> {
+        const CACHE_BYTES: usize = 256 << 10;
+        let Some(file) = &self.snapshot else { return Ok(None) };
+        Paged::open(Arc::clone(file), &self.snapshot_path, CACHE_BYTES)
+    }
+}
+
+fn first_error(errors: Vec<Error>) -> Result<()> {
+    errors.into_iter().next().map_or(Ok(()), Err)
 }

@@ -166,7 +166,7 @@ mod sync;
 pub mod torture;
 mod wal;
 
-pub use engine::{Ack, Batch, Engine, Flushed, Keys, Options, Scan, Snapshotted, Stats, SyncTimes};
+pub use engine::{Ack, Batch, Copied, Engine, Flushed, Keys, Options, Scan, Snapshotted, Stats, SyncTimes, View, open};
 pub use error::{Error, Result};
 pub use record::Fault;
 pub use recovery::{KeptCopy, LogTail, Recovery, RecoveryReport, Truncation};

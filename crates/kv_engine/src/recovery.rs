@@ -180,7 +180,7 @@ pub(crate) fn recover(
         (_, log) => new_log(disk, &files, log, snapshot, &mut report)?,
     };
     let state = match keep {
-        Keep::InMemory => MergeView::Memory(state),
+        Keep::InMemory => MergeView::of(state),
         Keep::OnDisk { cache_bytes } => MergeView::over(base, state, cache_bytes),
     };
     let made = if let LogTail::Damaged(cut) | LogTail::Torn(cut) = &report.tail { cut.kept_as.as_deref() } else { None };

@@ -29,6 +29,7 @@ pub(crate) use aligned::Aligned;
 #[cfg(test)]
 pub(crate) use in_memory::InMemory;
 pub use os::OsDisk;
+pub(crate) use os::unnamed_file;
 pub(crate) use read_only::{ReadOnly, Readable};
 pub(crate) use scratch::{Scratch, remove_left_over};
 pub use scratch::{create_scratch, is_scratch_of};
@@ -131,6 +132,15 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// # Errors
     /// `NotFound`: the name does not exist.
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Creates a directory, which only its owner can read and write. Returns whether it did not exist before. Its name
+    /// is not durable yet. A disk need not support this; then only existing directories can be used.
+    ///
+    /// # Errors
+    /// Those of the operating system; `Unsupported` if this is not implemented.
+    fn create_dir(&self, path: &Path) -> io::Result<bool> {
+        let _ = path;
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Makes the names in the directory that holds `path` durable.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use rustix::fs::OFlags;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, Instant};
@@ -76,6 +76,14 @@ impl Disk for OsDisk {
         fs::remove_file(path)
     }
 
+    fn create_dir(&self, path: &Path) -> io::Result<bool> {
+        match fs::DirBuilder::new().mode(0o700).create(path) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         fs::File::open(parent(path))?.sync_all()
     }
@@ -132,6 +140,30 @@ impl Disk for OsDisk {
         // Each `RandomState` has a SipHash key that the standard library gets from the system's randomness.
         RandomState::new().hash_one(Instant::now())
     }
+}
+
+/// A new file without a name, in the system's directory for temporary files. It is gone when it is closed, also if the
+/// process is killed.
+pub(crate) fn unnamed_file() -> io::Result<Arc<dyn File>> {
+    let dir = std::env::temp_dir();
+    let file = open_unnamed(&dir).or_else(|_| {
+        // Not every file system can do this. Then the file has a name, for a moment.
+        let path = dir.join(format!("kv-engine-{:016x}", OsDisk.entropy()));
+        let file = options(true).create_new(true).open(&path)?;
+        fs::remove_file(&path).map(|()| file)
+    })?;
+    Ok(Arc::new(OsFile::new(file)))
+}
+
+#[cfg(target_os = "linux")]
+fn open_unnamed(dir: &Path) -> io::Result<fs::File> {
+    let flags = i32::try_from(OFlags::TMPFILE.bits()).expect("flags fit the system's int");
+    fs::OpenOptions::new().read(true).write(true).mode(0o600).custom_flags(flags).open(dir)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_unnamed(_: &Path) -> io::Result<fs::File> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 impl OsFile {

@@ -179,7 +179,7 @@ impl Shared {
         if self.state.form() == Form::Indexed {
             let all = (log.applied, log.appended);
             assert_eq!(all, (log.durable, log.durable), "a log that is paused and synced holds what is applied, and no more");
-            self.state.freeze();
+            self.state.freeze(log.applied);
         }
         Ok(log.wal.end(log.durable))
     }

@@ -18,8 +18,12 @@
 //! | `flush.rs` | the flush thread: it bounds the age of pending writes |
 //! | `checkpoint.rs` | checkpoints while writers go on, and the thread that takes them |
 //! | `close.rs` | closing: make everything durable, write the mark or take a snapshot, release the locks |
+//! | `open_view.rs` | a read view that is open; what an iterator reads |
 //! | `iter.rs` | iterators in key order |
+//! | `view.rs` | [`View`]: the state after one write, for reading |
+//! | `copy.rs` | a copy of the store in one file |
 //! | `api.rs` | [`Engine`]: the public calls |
+//! | `read_api.rs` | [`Engine`]: ranges, views, copies |
 //! | `count.rs` | [`Engine`]: the number of keys and the digest |
 //! | `open.rs` | [`Options::open`] |
 //! | `by_hand.rs` | the same engine without threads, for `torture` |
@@ -38,6 +42,7 @@ mod checkpoint;
 mod checkpointer;
 mod close;
 mod commit_delay;
+mod copy;
 mod count;
 mod flush;
 mod flusher;
@@ -48,15 +53,21 @@ mod latency;
 mod locks;
 mod log;
 mod open;
+mod open_view;
 mod options;
 mod pause;
+mod read_api;
 mod report;
 mod shared;
+mod view;
 mod write;
 
 pub use api::Engine;
 pub use batch::Batch;
+pub use copy::Copied;
 pub use iter::{Keys, Scan};
 pub use latency::SyncTimes;
+pub use open::open;
 pub use options::Options;
 pub use report::{Ack, Flushed, Snapshotted, Stats};
+pub use view::View;

@@ -10,12 +10,13 @@ use super::log::Log;
 use super::options::Options;
 use super::shared::Shared;
 use super::write::check_batch_size;
-use crate::disk::is_scratch_of;
+use crate::disk::{Disk, is_scratch_of};
 use crate::error::{Error, Result};
 use crate::recovery::{Recovered, recover};
 use crate::sync::{AtomicU32, AtomicU64, Condvar, Mutex};
 use crate::with_suffix;
 use std::collections::HashSet;
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
@@ -46,6 +47,9 @@ impl Options {
         check_batch_size(self.batch_size)?;
         check_paths(&self.wal, &self.snapshot)?;
         let disk = self.disk;
+        if let Some(dir) = &self.dir {
+            make_dir(&*disk, dir)?;
+        }
         let locks = Locks::take(&*disk, &self.wal, &self.snapshot)?;
         let recovered = recover(&*disk, &self.wal, &self.snapshot, self.recovery, self.keep, &locks.notes, &self.progress);
         let recovered = recovered.inspect_err(|_| locks.undo()).map_err(nothing_changed)?;
@@ -76,6 +80,41 @@ impl Options {
             shared.start_checkpointer().map_err(Error::io("starting the checkpoint thread of", &shared.wal_path))?;
         }
         Ok(Engine::new(shared))
+    }
+}
+
+/// Opens the store in the directory `dir`, and creates both if they do not exist. Short for
+/// [`Options::in_dir`]`(dir).open()`: batch size 1, so every write is durable when it returns.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// let engine = kv_engine::open(dir.path().join("store"))?;
+/// engine.put("x", "100")?;
+/// assert_eq!(engine.get("x")?.as_deref(), Some(&b"100"[..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// As [`Options::open`].
+pub fn open(dir: impl AsRef<Path>) -> Result<Engine> {
+    Options::in_dir(dir.as_ref()).open()
+}
+
+/// Creates the directory if it does not exist. Its name must be durable before anything in it is promised. If another
+/// opening was killed right after creating it, its name may not be durable yet. So it is synced each time. A directory
+/// above it that may not be read cannot be synced, so then this is not an error unless this opening created it.
+fn make_dir(disk: &dyn Disk, dir: &Path) -> Result<()> {
+    if dir.as_os_str().is_empty() {
+        return Ok(()); // the current directory
+    }
+    let is_new = match disk.create_dir(dir) {
+        // The disk can only use a directory that exists.
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(()),
+        made => made.map_err(Error::io("creating", dir))?,
+    };
+    match disk.sync_dir(dir) {
+        Err(error) if is_new => Err(Error::io("syncing the directory of", dir)(error)),
+        _ => Ok(()),
     }
 }
 

@@ -28,6 +28,8 @@ use std::time::Duration;
 pub struct Options {
     pub(super) wal: PathBuf,
     pub(super) snapshot: PathBuf,
+    /// Created when the store is opened.
+    pub(super) dir: Option<PathBuf>,
     pub(super) batch_size: u64,
     pub(super) flush_interval: Duration,
     pub(super) recovery: Recovery,
@@ -57,6 +59,7 @@ impl Options {
         Options {
             wal: wal.into(),
             snapshot: snapshot.into(),
+            dir: None,
             batch_size: 1,
             flush_interval: Duration::from_secs(1),
             recovery: Recovery::default(),
@@ -68,6 +71,25 @@ impl Options {
             disk: Arc::new(OsDisk),
             by_hand: false,
         }
+    }
+
+    /// Options for the store in the directory `dir`: its log is `kv.wal` there, its snapshot `kv.snapshot`. If the
+    /// directory does not exist, [`Options::open`] creates it, for this user only, and makes its name durable. The
+    /// directory that it is in must exist.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let dir = dir.path().join("store");
+    /// use kv_engine::Options;
+    /// let engine = Options::in_dir(&dir).batch_size(100).open()?;
+    /// engine.put("x", "100")?;
+    /// engine.close()?;
+    /// assert!(dir.join("kv.wal").exists());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn in_dir(dir: impl Into<PathBuf>) -> Options {
+        let dir = dir.into();
+        Options { dir: Some(dir.clone()), ..Options::new(dir.join("kv.wal"), dir.join("kv.snapshot")) }
     }
 
     /// The batch size: writes per sync, from 1 (every write is durable when it returns) to

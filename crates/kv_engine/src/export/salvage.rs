@@ -17,7 +17,8 @@
 //! 4. a damaged log was kept beside this one: it may be the only place of some writes.
 
 use super::bad_blocks::BadBlocks;
-use super::log_index::{LogIndex, Merge};
+use super::log_index::LogIndex;
+use super::merge::Merge;
 use super::missing::{MissingWrites, NoteLimit};
 use super::reason_of;
 use crate::disk::{Disk, File, OsDisk, ReadOnly};
@@ -26,7 +27,7 @@ use crate::inspect::{self, LogHead, SnapshotHead, log_head, snapshot_head};
 use crate::record::{HEADER_BYTES, Kind};
 use crate::recovery::{CopyKind, LogState, find_divergence, find_kept_copies, find_mismatch, look_until_settled, named_copies};
 use crate::scan::{Frame, Next};
-use crate::state::{self, Key, OpRef};
+use crate::state::{self, Key};
 use crate::{KeptCopy, Seq, snapshot, wal};
 use std::ops::{ControlFlow, RangeInclusive};
 use std::path::{Path, PathBuf};
@@ -153,6 +154,7 @@ fn look(disk: &dyn Disk, wal: &Path, snapshot: &Path) -> Salvage {
             Some(file)
         }
     };
+    index.finish();
     let copies = if store_is_known { copies_of_store(disk, wal, snapshot) } else { copies_by_name(disk, wal) };
     report.notes.extend(notes_on(&copies));
     Salvage { index, log, log_path: wal.to_path_buf(), snapshot: found, path: snapshot.to_path_buf(), report }
@@ -208,13 +210,19 @@ fn notes_on(copies: &[PathBuf]) -> Vec<String> {
 impl Salvage {
     /// Gives the entries to `each` in key order, until all are done or `each` stops. Returns the report.
     pub fn each(self, mut each: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> SalvageReport {
-        let Salvage { mut index, log, log_path, snapshot, path, mut report } = self;
+        let Salvage { index, log, log_path, snapshot, path, mut report } = self;
         let mut entries = 0;
         let mut counting = |key: &[u8], value: &[u8]| {
             entries += 1;
             each(key, value)
         };
-        let mut merge = index.merge(&mut counting);
+        let mut merge = match Merge::new(&index, b"", &mut counting) {
+            Ok(merge) => merge,
+            Err(error) => {
+                report.notes.push(format!("nothing was exported: {error}"));
+                return report;
+            }
+        };
         let mut unreadable = Vec::new();
         if let Some(found) = snapshot {
             let expected = found.head.header.map(|header| header.entries);
@@ -404,10 +412,10 @@ impl Pair<'_> {
 }
 
 /// Gives the entries of every whole block to `merge`. Returns how many there were.
-fn read_blocks<'s>(
+fn read_blocks(
     found: Snapshot,
     path: &Path,
-    merge: &mut Merge<'s, impl Iterator<Item = OpRef<'s>>, impl FnMut(&[u8], &[u8]) -> ControlFlow<()>>,
+    merge: &mut Merge<'_, impl FnMut(&[u8], &[u8]) -> ControlFlow<()>>,
     notes: &mut Vec<String>,
 ) -> u64 {
     let mut read = 0;

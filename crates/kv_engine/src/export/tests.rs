@@ -212,19 +212,74 @@ fn a_log_that_changes_under_an_export_fails_it() {
     engine.put("0003", value(33)).unwrap();
     engine.put("0004", "short").unwrap();
     engine.delete("0005").unwrap();
-    engine.put("9999", value(99)).unwrap();
+    let long = [b'l'; 300]; // so long that it stays in the log
+    engine.put("9999", long).unwrap();
     engine.close().unwrap();
     let entries = collect(files.read()).unwrap();
     assert_eq!((entries.len(), &entries[&b"0003"[..]], &*entries[&b"0004"[..]]), (10, &value(33), &b"short"[..]));
     let good = fs::read(&files.log).unwrap();
-    let at = good.windows(100).position(|bytes| *bytes == value(99)).unwrap();
+    let at = good.windows(300).position(|bytes| *bytes == long).unwrap();
     let mut changed = good.clone();
     changed[at + 50] ^= 1;
-    for bytes in [&changed[..], &good[..at + 99]] {
+    for bytes in [&changed[..], &good[..at + 299]] {
         fs::write(&files.log, &good).unwrap();
         let export = files.read();
         fs::write(&files.log, bytes).unwrap();
         let error = collect(export).unwrap_err().to_string();
         assert!(error.contains(&format!("damaged at byte {at}: the value here has changed since it was first read")), "{error}");
+    }
+}
+
+/// All ways to read an export give the same entries, with any form of the snapshot, with and without a log behind it.
+#[test]
+fn the_entries_of_an_export_are_those_of_the_store() {
+    for (indexed, snapshots) in [(false, 0), (false, 1), (true, 1), (true, 2)] {
+        let files = Files::filled(0, false);
+        let mut expected = BTreeMap::new();
+        for round in 0..3_u32 {
+            let options = Options::new(&files.log, &files.snapshot).batch_size(1000);
+            let engine = if indexed { options.values_in_snapshot(0) } else { options }.open().unwrap();
+            for n in (0..1500_u32).filter(|n| n % (round + 1) == 0) {
+                let key = format!("{:04}", n * 7 % 2000).into_bytes();
+                if n % 5 == round {
+                    engine.delete(&key).unwrap();
+                    expected.remove(&key);
+                } else {
+                    let bytes = vec![b'v'; (n * (round + 1) % 400) as usize];
+                    engine.put(&key, &bytes).unwrap();
+                    expected.insert(key, bytes);
+                }
+            }
+            if round < snapshots {
+                engine.snapshot().unwrap();
+            }
+            engine.close().unwrap();
+        }
+        let export = files.read();
+        assert_eq!(export.count().unwrap(), expected.len() as u64);
+        for prefix in ["", "0", "04", "042", "0427", "1999", "2", "9"] {
+            let mut found = Vec::new();
+            let each = |key: &[u8], value: &[u8]| {
+                found.push((key.to_vec(), value.to_vec()));
+                ControlFlow::Continue(())
+            };
+            export.each_with_prefix(prefix, each).unwrap();
+            let right = expected.iter().filter(|(key, _)| key.starts_with(prefix.as_bytes()));
+            assert!(found.iter().map(|(key, value)| (key, value)).eq(right), "{prefix}");
+        }
+        for n in 0..2010 {
+            let key = format!("{n:04}").into_bytes();
+            if n % 13 == 0 || n > 1990 {
+                assert_eq!(export.get(&key).unwrap().as_deref(), expected.get(&key).map(|value| &value[..]), "{n}");
+            }
+        }
+        let mut first = Vec::new();
+        let stop = |key: &[u8], _: &[u8]| {
+            first.push(key.to_vec());
+            if first.len() == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        export.each(stop).unwrap();
+        assert!(first.iter().eq(expected.keys().take(3)));
+        assert_eq!(collect(export).unwrap(), expected);
     }
 }

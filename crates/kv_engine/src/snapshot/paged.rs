@@ -38,9 +38,10 @@ use crate::error::{Error, Result};
 use crate::memory;
 use crate::record::{self, Kind};
 use crate::scan::body_holds;
-use crate::state::{Key, MAX_PUT_BYTES, OpRef, Value, decode_one};
+use crate::state::{Chunk, Interval, Key, MAX_PUT_BYTES, Most, OpRef, Request, Value, decode_one, end_of_prefix};
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -131,15 +132,12 @@ impl Paged {
         Ok(found.filter(|entry| entry.key == key).and_then(|entry| entry.value).map(see))
     }
 
-    /// The entries from `from` on whose keys begin with `prefix`, in order, `count` at most.
-    pub(crate) fn range(&self, from: Bound<&[u8]>, prefix: &[u8], count: usize) -> Result<Vec<(Key, Value)>> {
-        let start = match from {
-            Bound::Included(key) | Bound::Excluded(key) => key.max(prefix),
-            Bound::Unbounded => prefix,
-        };
-        let mut out: Vec<(Key, Value)> = Vec::new();
-        if count == 0 {
-            return Ok(out);
+    /// Some entries, in order.
+    pub(crate) fn some(&self, request: &Request<'_>) -> Result<Chunk<Value>> {
+        let Request { keys, backward, most } = *request;
+        let mut chunk = Chunk::default();
+        if most.entries == 0 || keys.is_empty() {
+            return Ok(chunk);
         }
         // The trees that are still to be read, the next one last.
         let mut open: Vec<Tree> = self.root.into_iter().collect();
@@ -147,36 +145,90 @@ impl Paged {
         while let Some(tree) = open.pop() {
             let block = self.block(tree)?;
             if block.kind == Kind::INDEX {
-                let begin = open.len();
-                for listed in self.listed(tree, &block) {
-                    let (below, first) = listed?;
-                    if first <= start {
-                        open.truncate(begin); // the trees before it hold only smaller keys
-                    }
-                    open.push(below);
-                }
-                open[begin..].reverse();
+                self.open_trees(tree, &block, request, &mut open)?;
                 continue;
             }
-            for entry in entries(&block) {
-                let is_before = entry.key < start || matches!(from, Bound::Excluded(key) if key == entry.key);
+            let mut entries: Vec<OpRef<'_>> = entries(&block).collect();
+            if backward {
+                entries.reverse();
+            }
+            for entry in entries {
+                let (is_before, is_behind) = if backward {
+                    (keys.is_above(entry.key), keys.is_below(entry.key))
+                } else {
+                    (keys.is_below(entry.key), keys.is_above(entry.key))
+                };
                 if is_before && is_first {
                     continue;
                 }
-                if is_before || out.last().is_some_and(|(last, _)| **last >= *entry.key) {
+                let order = if backward { Ordering::Less } else { Ordering::Greater };
+                let follows = chunk.entries.last().is_none_or(|(last, _)| entry.key.cmp(last) == order);
+                if is_before || !follows {
                     return Err(self.damage(block.at.offset, "the keys of the block do not follow those of the block before it"));
                 }
-                if !entry.key.starts_with(prefix) {
-                    return Ok(out);
+                if is_behind {
+                    return Ok(chunk);
                 }
-                out.extend(entry.value.map(|value| (entry.key.into(), value.into())));
-                if out.len() >= count {
-                    return Ok(out);
+                let value = entry.value.expect("it is checked that a block holds no deletion");
+                if chunk.add(entry.key.into(), value.into(), value.len(), most) {
+                    return Ok(chunk);
                 }
             }
             is_first = false;
         }
-        Ok(out)
+        Ok(chunk)
+    }
+
+    /// Adds the trees that an index block lists and that may hold a requested key.
+    fn open_trees(&self, tree: Tree, block: &Block, request: &Request<'_>, open: &mut Vec<Tree>) -> Result<()> {
+        let begin = open.len();
+        for listed in self.listed(tree, block) {
+            let (below, first) = listed?;
+            if request.keys.is_above(first) {
+                break;
+            }
+            if let Bound::Included(low) | Bound::Excluded(low) = request.keys.low
+                && first <= low
+            {
+                open.truncate(begin); // the trees before it hold only smaller keys
+            }
+            open.push(below);
+        }
+        if !request.backward {
+            open[begin..].reverse();
+        }
+        Ok(())
+    }
+
+    /// Gives the entries whose keys begin with `prefix` to `each`, in order, until all are done or `each` stops.
+    pub(crate) fn each(&self, prefix: &[u8], mut each: impl FnMut(OpRef<'_>) -> ControlFlow<()>) -> Result<()> {
+        let high = end_of_prefix(prefix);
+        let mut after: Option<Key> = None;
+        loop {
+            let low = after.as_ref().map_or(Bound::Included(prefix), |key| Bound::Excluded(&**key));
+            let keys = Interval { low, high: high.as_ref().map(|key| &**key) };
+            let chunk = self.some(&Request { keys, backward: false, most: Most { entries: 256, bytes: 256 << 10 } })?;
+            for (key, value) in &chunk.entries {
+                if each(OpRef { key, value: Some(value) }).is_break() {
+                    return Ok(());
+                }
+            }
+            let Some(end) = chunk.end() else { return Ok(()) };
+            after = Some(end.clone());
+        }
+    }
+
+    /// The entries from `from` on whose keys begin with `prefix`, in order, `count` at most.
+    #[cfg(any(test, feature = "torture"))]
+    pub(crate) fn range(&self, from: Bound<&[u8]>, prefix: &[u8], count: usize) -> Result<Vec<(Key, Value)>> {
+        let low = match from {
+            Bound::Excluded(key) if key >= prefix => from,
+            Bound::Included(key) | Bound::Excluded(key) => Bound::Included(key.max(prefix)),
+            Bound::Unbounded => Bound::Included(prefix),
+        };
+        let high = end_of_prefix(prefix);
+        let keys = Interval { low, high: high.as_ref().map(|key| &**key) };
+        Ok(self.some(&Request { keys, backward: false, most: Most::entries(count) })?.entries)
     }
 
     fn top(&self) -> Result<Option<(Tree, Arc<Block>)>> {

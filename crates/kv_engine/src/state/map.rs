@@ -10,10 +10,9 @@
 
 use super::key_hash::{KeyHasher, SHARDS};
 use super::shard::{KeyChanges, Reading, Shard, Writing};
-use super::{Digest, Digester, Key, OpRef, Value, decode_one};
+use super::{Chunk, Digest, Digester, Key, OpRef, Request, Value, decode_one};
 use crate::sync::Mutex;
 use std::collections::BTreeSet;
-use std::ops::Bound;
 use std::sync::PoisonError;
 
 /// A shard that shares no cache line with another one.
@@ -118,13 +117,23 @@ impl Map {
         digester.digest()
     }
 
-    /// The entries from `from` on whose keys begin with `prefix`, in order, `count` at most.
-    pub(crate) fn range(&self, from: Bound<&[u8]>, prefix: &[u8], count: usize) -> Vec<(Key, Value)> {
+    /// Some entries, in order.
+    pub(crate) fn some(&self, request: &Request<'_>) -> Chunk<Value> {
+        let mut chunk = Chunk::default();
+        if request.keys.is_empty() {
+            return chunk; // the set of keys panics when it is asked for such a range
+        }
         let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
-        let order = self.in_order(&mut order);
-        let keys = order.range::<[u8], _>((from, Bound::Unbounded)).take_while(|key| key.starts_with(prefix));
-        // A key may have been deleted since the order was brought up to date.
-        keys.filter_map(|key| Some((key.clone(), self.get(key)?))).take(count).collect()
+        let mut keys = self.in_order(&mut order).range::<[u8], _>((request.keys.low, request.keys.high));
+        while let Some(key) = if request.backward { keys.next_back() } else { keys.next() } {
+            // A key may have been deleted since the order was brought up to date.
+            let Some(value) = self.get(key) else { continue };
+            let value_len = value.len();
+            if chunk.add(key.clone(), value, value_len, request.most) {
+                break;
+            }
+        }
+        chunk
     }
 
     /// Brings the order up to date.
@@ -161,9 +170,10 @@ impl Map {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Op, State};
+    use super::super::{Interval, Most, Op, State};
     use super::*;
     use proptest::prelude::*;
+    use std::ops::Bound;
 
     fn key() -> impl Strategy<Value = Vec<u8>> {
         prop_oneof![
@@ -197,7 +207,8 @@ mod tests {
                     state.apply(op);
                 }
                 if scan {
-                    let listed = map.range(Bound::Unbounded, b"", usize::MAX);
+                    let all = Request { keys: Interval::ALL, backward: false, most: Most::entries(usize::MAX) };
+                    let listed = map.some(&all).entries;
                     prop_assert!(listed.iter().map(|(key, value)| (&**key, value)).eq(state.range(Bound::Unbounded)));
                 }
             }

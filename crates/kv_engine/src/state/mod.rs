@@ -18,6 +18,7 @@
 mod arena;
 mod bulk;
 mod index;
+mod interval;
 mod key;
 mod key_hash;
 mod map;
@@ -26,6 +27,7 @@ mod tag;
 mod word_array;
 
 pub(crate) use bulk::{Part, Router};
+pub(crate) use interval::{Chunk, Interval, Most, Request, end_of_prefix};
 pub(crate) use key::Key;
 pub(crate) use map::Map;
 pub(crate) use tag::{tag, tagged, untag};
