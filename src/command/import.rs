@@ -57,7 +57,8 @@ pub(crate) fn files(
 ) -> Result<(), CommandError> {
     // Before the store is opened: a name that was mistyped must not create one.
     for file in files.iter().filter(|file| file.as_os_str() != "-") {
-        file.metadata().map_err(|error| CommandError::new(Code::Failed, format!("{}: {error}", file.display())))?;
+        file.metadata()
+            .map_err(|error| CommandError::new(Code::Failed, format!("{}: {error}; nothing was imported", file.display())))?;
     }
     let engine = session.engine()?.clone();
     let Session { settings, output, flags, .. } = session;

@@ -94,36 +94,19 @@ impl Files {
     /// The store, the last write in its files, and the number of keys.
     pub(crate) fn figures(&mut self) -> Result<(StoreId, Seq, u64)> {
         let export = self.now()?;
-        let (store_id, seq) = (export.store_id, export.seq);
-        self.first = Some(export);
-        Ok((store_id, seq, self.count()?))
+        Ok((export.store_id, export.seq, export.count()?))
     }
 
     pub(crate) fn get(&mut self, key: &[u8]) -> Result<Option<Value>> {
-        let mut found = None;
-        self.each(key, |listed, value| {
-            found = (listed == key).then(|| Value::from(value));
-            ControlFlow::Break(())
-        })?;
-        Ok(found)
+        self.now()?.get(key)
     }
 
     pub(crate) fn count(&mut self) -> Result<u64> {
-        let mut count = 0;
-        self.each(b"", |_, _| {
-            count += 1;
-            ControlFlow::Continue(())
-        })?;
-        Ok(count)
+        self.now()?.count()
     }
 
     /// Gives the entries whose keys begin with `prefix` to `each` in key order, until it stops.
-    pub(crate) fn each(&mut self, prefix: &[u8], mut each: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
-        self.now()?.each(|key, value| match key.starts_with(prefix) {
-            true => each(key, value),
-            // The keys come in order.
-            false if key > prefix => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        })
+    pub(crate) fn each(&mut self, prefix: &[u8], each: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
+        self.now()?.each_with_prefix(prefix, each)
     }
 }
