@@ -17,6 +17,7 @@ pub(crate) type Rows = &'static [(&'static str, &'static str)];
 /// Command lines and what they do. A test runs each of them.
 pub(crate) const EXAMPLES: Rows = &[
     ("kv_cli", "commands at a prompt"),
+    ("kv_cli ./", "the store in this directory"),
     ("kv_cli PUT name 'Ada Lovelace'", "one command; also GET, DEL …"),
     ("kv_cli -x PUT photo < cat.jpg", "the value from stdin, byte for byte"),
     ("kv_cli --raw GET photo > cat2.jpg", "and back, with a line feed at the end"),
@@ -31,6 +32,7 @@ pub(crate) const EXAMPLES: Rows = &[
 
 /// Environment variables. A flag is stronger than its variable.
 pub(crate) const ENVIRONMENT: Rows = &[
+    ("KV_DIR", "--dir, the directory of the store"),
     ("KV_WAL", "--wal, the log"),
     ("KV_SNAPSHOT", "--snapshot"),
     ("KV_BATCH", "--batch, writes per sync"),
@@ -47,15 +49,15 @@ pub(crate) const EXIT_STATUS: Rows = &[
     ("0", "every command succeeded (a missing key is a success)"),
     ("1", "at least one command failed"),
     ("2", "wrong usage"),
-    ("3", "the store could not be opened, or its files are damaged"),
+    ("3", "no store to read, or it could not be opened, or its files are damaged"),
     ("4", "writes could not be saved"),
     ("128+n", "ended by signal n, after a clean shutdown"),
     ("n", "after EXIT n"),
 ];
 
 pub(crate) const FILES: Rows = &[
-    ("/tmp/kv.wal", "the log, unless --wal says otherwise"),
-    ("/tmp/kv.snapshot", "the snapshot, unless --wal or --snapshot says otherwise"),
+    ("/tmp/kv.wal", "the log, unless --dir or --wal says otherwise"),
+    ("/tmp/kv.snapshot", "the snapshot, unless --dir, --wal or --snapshot says otherwise"),
     ("~/.local/state/kv_cli/history", "lines typed before (in XDG_STATE_HOME if that is set)"),
 ];
 

@@ -1,18 +1,20 @@
 //! The command line: flags, their environment variables, and the texts of `--help`.
 //!
-//! [`Args`] is what `clap` reads. Its texts are the texts of `--help`. Mistakes are reported here, with everything
+//! `paths` finds the files of the store. [`Args`] is what `clap` reads. Its texts are the texts of `--help`. Mistakes are reported here, with everything
 //! escaped that a terminal would obey, and end the process with status 2.
 
+mod paths;
+
 use crate::about::{self, VERSION};
-use crate::outfile::with_suffix;
 use crate::settings::{Format, Import, When};
 use crate::streams;
 use crate::text::{is_hidden, safe};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use kv_engine::MAX_BATCH_SIZE;
-use kv_engine::inspect;
 use kv_engine::torture::Case;
+use paths::{By, Given, OLD_PLACE, beside, is_directory, no_directory, shell_word, stray};
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -30,6 +32,10 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
     override_usage = "kv_cli [OPTIONS] [COMMAND [ARG]...]\n       kv_cli [OPTIONS] wal [FILE] [--follow] [--record <SEQ>] [--hex]\n       kv_cli [OPTIONS] verify\n       kv_cli [OPTIONS] export [FILE] [--salvage]\n       kv_cli [OPTIONS] import <FILE>...\n       kv_cli [OPTIONS] replay [LOG] [--until <SEQ>] [--digest]\n       kv_cli [OPTIONS] torture [--rung <RUNG>] [--states <N>]"
 )]
 pub(crate) struct Args {
+    /// Directory of the store: the log is DIR/kv.wal, the snapshot DIR/kv.snapshot
+    #[arg(long = "dir", value_name = "DIR", env = "KV_DIR", hide_env_values = true, global = true)]
+    given_dir: Option<PathBuf>,
+
     /// Write-ahead log
     #[arg(long, value_name = "PATH", env = "KV_WAL", hide_env_values = true, default_value = "/tmp/kv.wal", global = true)]
     pub(crate) wal: PathBuf,
@@ -37,6 +43,10 @@ pub(crate) struct Args {
     /// Snapshot [default: beside the log, with .snapshot instead of .wal at the end of its name]
     #[arg(long = "snapshot", value_name = "PATH", env = "KV_SNAPSHOT", hide_env_values = true, global = true)]
     given_snapshot: Option<PathBuf>,
+
+    /// Only read: take no lock and change nothing, also while another process has the store open
+    #[arg(long, conflicts_with = "snapshot_on_exit")]
+    pub(crate) read_only: bool,
 
     /// The given one, or the one beside the log.
     #[arg(skip)]
@@ -281,8 +291,8 @@ pub(crate) enum Generate {
 
 impl Args {
     /// The command line of this process. Ends the process after a mistake, help, or the version.
-    pub(crate) fn of_process() -> Args {
-        let args = Args::try_parse().unwrap_or_else(|error| end_early(error)).with_snapshot();
+    pub(crate) fn of_process(is_command: impl Fn(&[u8]) -> bool) -> Args {
+        let args = Args::read(std::env::args_os(), is_command).unwrap_or_else(|error| end_early(error));
         let words = matches!(args.words, Some(Words::Command(_)));
         if words && !(args.command.is_empty() && args.file.is_empty()) {
             fail(ErrorKind::ArgumentConflict, "COMMAND cannot be used together with -c or -f");
@@ -293,9 +303,59 @@ impl Args {
         args
     }
 
-    fn with_snapshot(mut self) -> Args {
-        self.snapshot = self.given_snapshot.clone().unwrap_or_else(|| beside(&self.wal));
-        self
+    /// Reads a command line, and finds the files of the store.
+    fn read(
+        line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+        is_command: impl Fn(&[u8]) -> bool,
+    ) -> Result<Args, clap::Error> {
+        let mut program = Args::command();
+        let matches = program.try_get_matches_from_mut(line)?;
+        let mut args = Args::from_arg_matches(&matches).map_err(|error| error.format(&mut program))?;
+        let by = |name| match matches.value_source(name) {
+            Some(ValueSource::CommandLine) => By::Option,
+            Some(ValueSource::EnvVariable) => By::Variable,
+            _ => By::Default,
+        };
+        let mut dir = args.given_dir.take().map(|dir| (dir, by("given_dir")));
+        if let Some(word) = args.directory_word(is_command).map_err(|text| program.error(ErrorKind::InvalidSubcommand, text))? {
+            if dir.as_ref().is_some_and(|(_, by)| *by == By::Option) {
+                return Err(program.error(ErrorKind::ArgumentConflict, "two directories are given; the store has one"));
+            }
+            dir = Some((word, By::Option));
+            args.words = None;
+        }
+        let given = Given {
+            wal: (std::mem::take(&mut args.wal), by("wal")),
+            snapshot: args.given_snapshot.take().map(|path| (path, by("given_snapshot"))),
+            dir,
+        };
+        let (wal, snapshot) = given.resolve().map_err(|text| program.error(ErrorKind::ArgumentConflict, text))?;
+        args.snapshot = snapshot.clone().unwrap_or_else(|| beside(&wal));
+        (args.wal, args.given_snapshot) = (wal, snapshot);
+        Ok(args)
+    }
+
+    /// The directory of `kv_cli DIR`. A word that is a command is a command, whatever files there are.
+    fn directory_word(&self, is_command: impl Fn(&[u8]) -> bool) -> Result<Option<PathBuf>, String> {
+        let Some(Words::Command(words)) = &self.words else { return Ok(None) };
+        let Some((first, rest)) = words.split_first() else { return Ok(None) };
+        let word = Path::new(first);
+        if is_command(first.as_encoded_bytes()) || !is_directory(word) {
+            return Ok(None);
+        }
+        match rest {
+            [] => Ok(Some(word.to_path_buf())),
+            _ => Err(format!(
+                "{} is a directory and not a command; to run a command on the store in it: --dir {} before the command",
+                safe(&word.display().to_string()),
+                safe(&shell_word(word))
+            )),
+        }
+    }
+
+    /// What is wrong with the directory of the store, and what to do.
+    pub(crate) fn no_directory(&self) -> Option<String> {
+        no_directory(&self.wal)
     }
 
     /// The snapshot that belongs to another log: the given one, or the one beside that log if there is one.
@@ -337,36 +397,6 @@ impl Args {
                 Policy::Strict => kv_engine::Recovery::Strict,
             })
     }
-}
-
-/// Up to version 0.1.0 the snapshot was here for every log, unless it was given.
-const OLD_PLACE: &str = "/tmp/kv.snapshot";
-
-/// `d/a.wal` has `d/a.snapshot`, and `d/a` too.
-fn beside(wal: &Path) -> PathBuf {
-    let stem = if wal.extension().is_some_and(|end| end == "wal") { wal.with_extension("") } else { wal.to_path_buf() };
-    with_suffix(&stem, ".snapshot")
-}
-
-/// How to open the log with the snapshot at `old`, if they belong together and there is no snapshot at `snapshot`.
-fn stray(wal: &Path, snapshot: &Path, old: &Path) -> Option<String> {
-    if snapshot == old || snapshot.symlink_metadata().is_ok() || !inspect::verify(wal, old).is_sound() {
-        return None;
-    }
-    let (word, old) = (|path: &Path| shell_word(&path.display().to_string()), old);
-    Some(format!(
-        "the snapshot of this log is {}, where older versions put it; use --snapshot {}, or once: mv {} {}",
-        old.display(),
-        word(old),
-        word(old),
-        word(snapshot)
-    ))
-}
-
-/// One word for `sh`.
-fn shell_word(text: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "/._-+".contains(c);
-    if !text.is_empty() && text.chars().all(plain) { text.to_string() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 /// `64MiB`, `1G`, `4096` bytes; 0 for `off`.
@@ -482,49 +512,43 @@ mod tests {
         }
     }
 
+    /// Without the variables of the tester.
     #[test]
-    fn case_41_the_snapshot_is_beside_the_log_unless_it_is_given() {
-        let snapshot = |args: &[&str]| {
-            let args = Args::try_parse_from([&["kv_cli"], args].concat()).expect("parses").with_snapshot();
-            args.snapshot.to_str().expect("text").to_string()
-        };
-        if std::env::var_os("KV_SNAPSHOT").or(std::env::var_os("KV_WAL")).is_none() {
-            assert_eq!(snapshot(&[]), "/tmp/kv.snapshot");
+    fn case_41_every_way_to_name_the_store_gives_both_paths() {
+        if ["KV_WAL", "KV_SNAPSHOT", "KV_DIR"].iter().any(|name| std::env::var_os(name).is_some()) {
+            return;
         }
-        for (wal, beside) in [
-            ("d/a.wal", "d/a.snapshot"),
-            ("w", "w.snapshot"),
-            ("a.b.wal", "a.b.snapshot"),
-            ("a.wal.wal", "a.wal.snapshot"),
-            ("a.log", "a.log.snapshot"),
-            ("/d.wal/a", "/d.wal/a.snapshot"),
-            (".wal", ".wal.snapshot"),
+        let paths = |args: &[&str]| {
+            let args = Args::read([&["kv_cli"], args].concat(), |word| word == b"size").expect("parses");
+            [args.wal, args.snapshot].map(|path| path.to_str().expect("text").to_string())
+        };
+        for (args, expected) in [
+            (&[][..], ["/tmp/kv.wal", "/tmp/kv.snapshot"]),
+            (&["--wal", "d/a.wal"], ["d/a.wal", "d/a.snapshot"]),
+            (&["verify", "--wal", "d/a.wal"], ["d/a.wal", "d/a.snapshot"]),
+            (&["--wal", "w", "--snapshot", "s"], ["w", "s"]),
+            (&["--dir", "d"], ["d/kv.wal", "d/kv.snapshot"]),
+            (&["--dir", "d", "verify"], ["d/kv.wal", "d/kv.snapshot"]),
+            (&["verify", "--dir", "d"], ["d/kv.wal", "d/kv.snapshot"]),
+            (&["nowhere/"], ["nowhere/kv.wal", "nowhere/kv.snapshot"]),
+            (&["."], ["./kv.wal", "./kv.snapshot"]),
+            (&["-c", "SIZE", "src"], ["src/kv.wal", "src/kv.snapshot"]),
         ] {
-            if std::env::var_os("KV_SNAPSHOT").is_none() {
-                assert_eq!(snapshot(&["--wal", wal]), beside);
-                assert_eq!(snapshot(&["verify", "--wal", wal]), beside);
-            }
-            assert_eq!(snapshot(&["--wal", wal, "--snapshot", "s"]), "s");
+            assert_eq!(paths(args), expected, "{args:?}");
+        }
+        for conflict in [["--dir", "d", "--wal", "w"], ["--dir", "d", "--snapshot", "s"], ["--dir", "d", "-q", "e/"]] {
+            assert!(Args::read([&["kv_cli"][..], &conflict].concat(), |_| false).is_err(), "{conflict:?}");
         }
     }
 
     #[test]
-    fn case_41_a_snapshot_in_the_old_place_is_found_if_it_is_of_this_log() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let [wal, beside, old] = ["it's.wal", "it's.snapshot", "old"].map(|name| dir.path().join(name));
-        let open = |wal: &Path, snapshot: &Path| kv_engine::Options::new(wal, snapshot).open().expect("opens");
-        let engine = open(&wal, &old);
-        engine.put("a", "1").and_then(|_| engine.snapshot()).expect("a snapshot");
-        engine.close().expect("closes");
-        let says = stray(&wal, &beside, &old).expect("found");
-        assert!(says.contains(&format!("use --snapshot {}, or once: mv {} '", old.display(), old.display())), "{says}");
-        assert!(says.ends_with("/it'\\''s.snapshot'"), "{says}");
-        assert_eq!(stray(&wal, &old, &old), None);
-        let other = dir.path().join("other.wal");
-        open(&other, &dir.path().join("other")).put("b", "2").expect("a write");
-        assert_eq!(stray(&other, &beside, &old), None, "not of this log");
-        std::fs::write(&beside, "").expect("writes");
-        assert_eq!(stray(&wal, &beside, &old), None, "there is one beside it");
+    fn case_41_a_word_with_a_slash_at_its_end_is_never_a_command() {
+        let words = |args: &[&str]| Args::read([&["kv_cli"], args].concat(), |word| word == b"src").map(|args| args.words);
+        assert!(matches!(words(&["d/"]), Ok(None)));
+        assert!(matches!(words(&["src"]), Ok(Some(Words::Command(_)))), "a command, although a directory has its name");
+        assert!(matches!(words(&["src/"]), Ok(None)));
+        let error = words(&["my d/", "GET", "a"]).expect_err("not a command").to_string();
+        assert!(error.contains("my d/ is a directory and not a command") && error.contains("--dir 'my d/'"), "{error}");
     }
 
     #[test]

@@ -55,7 +55,22 @@ pub enum Code {
     /// The store takes no more writes.
     LogFailed,
     Closed,
+    /// There is no store at these paths, and the command only reads.
+    NoStore,
+    /// The command writes, and the session only reads.
+    ReadOnly,
+    /// Another process has the store open.
+    InUse,
+    /// The store cannot be opened, or its files cannot be read.
+    NotOpened,
     Failed,
+}
+
+impl Code {
+    /// The exit status of a script in which this was the worst failure.
+    pub(crate) fn status(self) -> u8 {
+        if matches!(self, Code::NoStore | Code::InUse | Code::NotOpened) { 3 } else { 1 }
+    }
 }
 
 impl fmt::Display for Code {
@@ -77,6 +92,10 @@ impl fmt::Display for Code {
             Code::NoSpace => "no_space",
             Code::LogFailed => "log_failed",
             Code::Closed => "closed",
+            Code::NoStore => "no_store",
+            Code::ReadOnly => "read_only",
+            Code::InUse => "in_use",
+            Code::NotOpened => "not_opened",
             Code::Failed => "failed",
         })
     }
@@ -102,6 +121,21 @@ impl CommandError {
         let path = path.display();
         let text = format!("{path}: no room to write the log: {source}; {not_done}; {waiting}; make room and {again}");
         CommandError::new(Code::NoSpace, text)
+    }
+}
+
+impl CommandError {
+    /// Why a store cannot be opened, or its files cannot be read.
+    #[must_use]
+    pub(crate) fn of_files(error: &Error) -> CommandError {
+        let Error::Locked { path, pid } = error else { return CommandError::new(Code::NotOpened, error.to_string()) };
+        let who = pid.map_or("another process".to_string(), |pid| format!("process {pid}"));
+        let text = format!(
+            "{who} has the store {} open, so nothing was done; to read it now: --read-only (kv_cli export, verify and wal also \
+             work); to use another store: --dir DIR, or --wal PATH",
+            path.display()
+        );
+        CommandError::new(Code::InUse, text)
     }
 }
 

@@ -7,17 +7,18 @@
 use crate::outfile;
 use crate::session::{Ending, Session};
 use crate::signals::{self, soon};
-use kv_engine::Engine;
+use crate::store::Opened;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// A session that one thread at a time may use.
 pub(crate) struct Gate {
     session: Mutex<Session>,
-    engine: Engine,
+    engine: Opened,
 }
 
 impl Gate {
-    pub(crate) fn new(session: Session, engine: Engine) -> Gate {
+    pub(crate) fn new(session: Session) -> Gate {
+        let engine = Opened::clone(session.store.opened());
         Gate { session: Mutex::new(session), engine }
     }
 
@@ -44,7 +45,7 @@ impl Gate {
     fn end(&self, signal: i32) {
         let status = match self.hold_soon() {
             Some(mut session) => session.end(Ending::Signal(signal)).into(),
-            None if self.engine.close().is_err() => 4,
+            None if self.engine.get().is_some_and(|engine| engine.close().is_err()) => 4,
             None => 128 + signal,
         };
         // A command that is still at work cannot remove its scratch files itself.

@@ -1,7 +1,8 @@
 //! `kv_cli`: the store at a prompt, in a script, or one command at a time.
 //!
-//! [`run`] makes the settings from the flags, opens the store, and hands a session to the prompt, the script, or the
-//! one command of the command line. Tools (for example `kv_cli verify`) open no store.
+//! [`run`] makes the settings from the flags, finds the store, and hands a session to the prompt, the script, or the one
+//! command of the command line. One command that only reads reads the files of the store and does not open it. A store
+//! that does not exist is created by the first command that writes. Tools (for example `kv_cli verify`) open no store.
 //!
 //! Every module uses only modules above it in this table, and exactly those in the last column. All may use `error`.
 //!
@@ -19,7 +20,8 @@
 //! | `about` | the version, and the tables at the end of `--help` | – |
 //! | `args` | the command line and `--help` | text, streams, outfile, settings, about |
 //! | `output` | replies on stdout, errors on stderr, and their order | text, streams, settings |
-//! | `session` | engine, open group, output, exit status | text, limits, signals, settings, output |
+//! | `store` | the store of a session: open, only read, or not there yet | outfile |
+//! | `session` | store, open group, output, exit status | text, limits, signals, settings, output, store |
 //! | `gate` | the lock that decides whether the main thread or a signal ends the process | outfile, signals, session |
 //! | `bench` | the work of BENCH | text, outfile, progress, signals, settings, about, output |
 //! | `transfer` | the work of EXPORT and IMPORT | text, streams, lines, outfile, progress, limits, signals, settings, output |
@@ -48,6 +50,7 @@ mod script;
 mod session;
 mod settings;
 mod signals;
+mod store;
 mod streams;
 mod text;
 mod tools;
@@ -58,7 +61,7 @@ use args::{Args, ImportArgs, Words};
 use clap::CommandFactory;
 use error::{Code, CommandError};
 use gate::Gate;
-use kv_engine::{Engine, Error, MAX_VALUE_BYTES};
+use kv_engine::{Error, MAX_VALUE_BYTES};
 use output::{Output, Place};
 use progress::Progress;
 use session::{Ending, Flow, Session};
@@ -67,6 +70,7 @@ use signals::{Flags, Terminal};
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
+use store::{Files, Store};
 use streams::{Patient, stdin};
 use text::{displayed, safe};
 
@@ -79,7 +83,7 @@ pub fn run() -> ExitCode {
         streams::say(&format!("kv_cli: error: SIGXFSZ cannot be handled: {error}; nothing was done"));
         return ExitCode::FAILURE;
     }
-    let args = Args::of_process();
+    let args = Args::of_process(|word| command::find(word).is_some());
     let done = match args.generate {
         Some(_) => generate(&args),
         None => tools::run(&args, &FLAGS).map_or_else(|| with_store(&args), Ok),
@@ -108,16 +112,17 @@ fn with_store(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let terminal: Option<&Terminal> = Terminal::save().filter(|_| interactive).map(|terminal| &*Box::leak(Box::new(terminal)));
     signals::begin(&FLAGS, terminal).context("signals cannot be listened to, so the store was not opened")?;
-    let engine = match opening(args).open() {
-        Ok(engine) => engine,
+    let store = match find_store(args, words.as_deref(), &mut output) {
+        Ok(store) => store,
         Err(error) => {
-            output.complain(&Place::Words, &refused(&error, args));
-            return Ok(ExitCode::from(3));
+            output.error(&Place::Words, &error);
+            return Ok(ExitCode::from(output.finish(error.code.status())));
         }
     };
     let settings = Settings {
         wal: args.wal.clone(),
         snapshot: args.snapshot.clone(),
+        batch: args.batch,
         interactive,
         bail: args.bail,
         timing: args.timing,
@@ -125,9 +130,8 @@ fn with_store(args: &Args) -> anyhow::Result<ExitCode> {
         verbose: args.verbose,
     };
     // Never freed: the process ends with them, and freeing a large map takes time.
-    let session = Session::new(engine.clone(), output, settings, &FLAGS);
-    let gate: &Gate = Box::leak(Box::new(Gate::new(session, engine.clone())));
-    greet(&mut gate.hold(), &engine);
+    let gate: &Gate = Box::leak(Box::new(Gate::new(Session::new(store, output, settings, &FLAGS))));
+    greet(&mut gate.hold());
     gate.listen();
     let before = gate.hold().next();
     let flow = match words {
@@ -136,7 +140,7 @@ fn with_store(args: &Args) -> anyhow::Result<ExitCode> {
         None if let Some(import) = import => run_import(&mut gate.hold(), import),
         None if !args.command.is_empty() => run_commands(gate, args),
         None if !args.file.is_empty() => run_files(gate, args),
-        None if interactive => prompt::run(gate, engine, &FLAGS, terminal),
+        None if interactive => prompt::run(gate, &FLAGS, terminal),
         None => script::run(gate, Patient(stdin()?), "<stdin>"),
     };
     let mut session = gate.hold();
@@ -149,23 +153,76 @@ fn with_store(args: &Args) -> anyhow::Result<ExitCode> {
     std::process::exit(status.into())
 }
 
-/// Why the store is not open, and what can be done with damaged files.
-fn refused(error: &Error, args: &Args) -> String {
-    let text = error.to_string();
-    match error {
-        Error::Mismatch { .. } => {
-            let old_place = args.old_place().map(|text| format!("; {text}")).unwrap_or_default();
-            text + &old_place
+/// The store of the session: open, only read, or not there yet. What decides, in this order:
+///
+/// 1. `--read-only`: the files are read.
+/// 2. There is no store: the first command that writes creates it.
+/// 3. One command that only reads: it reads the files. If they need any repair or report, or are another user's, the
+///    store is opened.
+/// 4. The store is opened. If another process has it open, one command that only reads reads the files.
+fn find_store(args: &Args, words: Option<&[Vec<u8>]>, output: &mut Output) -> Result<Store, CommandError> {
+    if let Some(error) = args.no_directory() {
+        return Err(CommandError::new(Code::NotOpened, error));
+    }
+    let is_missing = store::is_missing(&args.wal, &args.snapshot);
+    if args.read_only {
+        if is_missing {
+            return Err(store::no_store(&args.wal));
         }
+        return Files::look(&args.wal, &args.snapshot).map(Store::read_only).map_err(|error| refused(&error, args));
+    }
+    if is_missing {
+        return Ok(Store::later(&args.wal, opening(args)));
+    }
+    let reads = words.and_then(command::only_reads);
+    // Only an open store has all that STATS shows, and these options are about opening.
+    let is_opened = args.snapshot_on_exit || args.values_in_snapshot.is_some() || args.verbose;
+    if reads.is_some_and(|command| command.name != "STATS")
+        && !is_opened
+        && store::is_own(&args.wal)
+        && store::is_own(&args.snapshot)
+        && let Ok(files) = Files::look(&args.wal, &args.snapshot)
+        && files.is_sound()
+    {
+        if let Some(pid) = store::holder(&args.wal).filter(|_| !args.quiet) {
+            output.aside(&format!("kv_cli: {}", safe(&files.note(Some(pid)))));
+        }
+        return Ok(Store::read_only(files));
+    }
+    match opening(args).open() {
+        Ok(engine) => Ok(Store::open(engine)),
+        Err(Error::Locked { pid, .. }) if reads.is_some() => {
+            let files = Files::look(&args.wal, &args.snapshot).map_err(|error| refused(&error, args))?;
+            if !args.quiet {
+                output.aside(&format!("kv_cli: {}", safe(&files.note(pid))));
+            }
+            Ok(Store::read_only(files))
+        }
+        Err(error) => Err(refused(&error, args)),
+    }
+}
+
+/// Why the store is not open, and what can be done.
+fn refused(error: &Error, args: &Args) -> CommandError {
+    let refused = CommandError::of_files(error);
+    let text = &refused.text;
+    let advice = match error {
+        Error::Mismatch { .. } => args.old_place(),
         // Some reasons of the engine have this advice already.
         Error::Damaged { .. } if !text.contains("--salvage") => {
-            text + "; kv_cli export --salvage exports the entries that are not damaged"
+            Some("kv_cli export --salvage exports the entries that are not damaged".to_string())
         }
-        Error::Foreign { path, .. } if *path == args.wal => {
-            text + "; if this was the log of the store: kv_cli wal shows its undamaged records, kv_cli export --salvage exports them"
+        Error::Foreign { path, .. } if *path == args.wal => Some(
+            "if this was the log of the store: kv_cli wal shows its undamaged records, kv_cli export --salvage exports them"
+                .to_string(),
+        ),
+        Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied && !text.contains("--wal") => {
+            Some("to use a store of your own: --dir DIR, or --wal PATH".to_string())
         }
-        _ => text,
-    }
+        _ => None,
+    };
+    let text = advice.map_or_else(|| text.clone(), |advice| format!("{text}; {advice}"));
+    CommandError { text, ..refused }
 }
 
 /// The options to open the store with. On a terminal a bar shows the progress if it takes over a second.
@@ -219,20 +276,21 @@ fn or_a_tool(error: CommandError, word: &[u8]) -> CommandError {
     })
 }
 
-fn greet(session: &mut Session, engine: &Engine) {
+fn greet(session: &mut Session) {
     let Settings { quiet, verbose, .. } = session.settings;
     if session.output.interactive && !quiet {
-        prompt::banner(session, engine);
+        prompt::banner(session);
         return;
     }
+    let Session { store, output, .. } = session;
+    // A store that is not there yet is reported by the first command that needs it.
+    let is_there = store.opened().get().is_some() || store.is_read_only();
     // Lost writes are reported even with --quiet.
-    if !quiet || engine.recovery().is_loss() {
-        for warning in engine.recovery().warnings() {
-            session.output.warn(&warning);
-        }
+    if is_there && (!quiet || store.is_loss()) {
+        store.warnings().iter().for_each(|warning| output.warn(warning));
     }
-    if verbose {
-        session.output.aside(&format!("kv_cli: {}", safe(&engine.recovery().to_string())));
+    if verbose && is_there {
+        output.aside(&format!("kv_cli: {}", safe(&store.found())));
     }
 }
 

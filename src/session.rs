@@ -1,14 +1,17 @@
-//! A session: one user's conversation with the open store.
+//! A session: one user's conversation with a store.
 //!
 //! Commands run on a session. They come from a prompt, a script, `-c` or the words of the command line. The session has
-//! the engine, the open group, the output, the settings and the flags of signals. It remembers whether a command
-//! failed. [`Session::end`] closes the store and returns the exit status.
+//! the store, the open group, the output, the settings and the flags of signals. It remembers whether a command failed.
+//! [`Session::end`] closes the store and returns the exit status.
+//!
+//! The store may be opened late: a session where there is no store creates it at the first command that writes.
 
 use crate::error::{Code, CommandError};
 use crate::limits;
 use crate::output::{Output, Place};
 use crate::settings::Settings;
 use crate::signals::Flags;
+use crate::store::{Source, Store};
 use crate::text::counted;
 use kv_engine::{Batch, Engine, Error};
 use std::io;
@@ -17,7 +20,7 @@ use std::io;
 const TERMINAL_LIMIT: usize = 100;
 
 pub(crate) struct Session {
-    pub(crate) engine: Engine,
+    pub(crate) store: Store,
     /// Between BEGIN and COMMIT.
     pub(crate) group: Option<Group>,
     pub(crate) output: Output,
@@ -26,7 +29,8 @@ pub(crate) struct Session {
     /// How many entries KEYS and SCAN list without LIMIT.
     pub(crate) list_limit: usize,
     leaving: Option<Ending>,
-    failed: bool,
+    /// The exit status for the worst failure; 0 if no command failed.
+    failed: u8,
     reported: Reported,
 }
 
@@ -68,10 +72,36 @@ pub(crate) enum Ending {
 }
 
 impl Session {
-    pub(crate) fn new(engine: Engine, output: Output, settings: Settings, flags: &'static Flags) -> Session {
+    pub(crate) fn new(store: Store, output: Output, settings: Settings, flags: &'static Flags) -> Session {
         let list_limit = if output.interactive { TERMINAL_LIMIT } else { usize::MAX };
         let (group, leaving, reported) = (None, None, Reported::default());
-        Session { engine, group, output, settings, flags, list_limit, leaving, failed: false, reported }
+        Session { store, group, output, settings, flags, list_limit, leaving, failed: 0, reported }
+    }
+
+    /// The engine, for a command that may write. Creates a store that does not exist yet.
+    pub(crate) fn engine(&mut self) -> Result<&Engine, CommandError> {
+        let Session { store, output, settings, .. } = self;
+        store.to_write(|text| {
+            if !settings.quiet {
+                output.warn(text);
+            }
+        })
+    }
+
+    /// Where a command reads that only reads.
+    pub(crate) fn source(&mut self) -> Result<Source<'_>, CommandError> {
+        let is_lenient = self.is_lenient();
+        self.store.to_read(is_lenient)
+    }
+
+    /// Whether a store that does not exist yet is as good as an empty one: it is going to be created.
+    pub(crate) fn is_lenient(&self) -> bool {
+        self.settings.interactive || self.group.is_some()
+    }
+
+    /// After how many writes the log is synced.
+    pub(crate) fn batch_size(&self) -> u64 {
+        self.store.opened().get().map_or(self.settings.batch, Engine::batch_size)
     }
 
     /// Makes COMMIT refuse, because a line of the open group failed. Does nothing if no group is open.
@@ -84,7 +114,7 @@ impl Session {
     /// Reports why a line was not run, or failed. An open group must not be written without that line.
     pub(crate) fn refuse(&mut self, place: &Place, error: &CommandError) -> Flow {
         self.spoil_group();
-        self.failed = true;
+        self.failed = self.failed.max(error.code.status());
         self.output.error(place, error);
         if error.code == Code::LogFailed && !self.settings.interactive {
             return Flow::End(Ending::Store);
@@ -107,7 +137,8 @@ impl Session {
     /// Reports that a checkpoint in the background has failed: once, and again if a later one fails for another reason
     /// or after one that succeeded. To be called when the user looks at the output next.
     pub(crate) fn report_background(&mut self, place: &Place) {
-        let stats = self.engine.stats();
+        let Some(engine) = self.store.opened().get() else { return };
+        let stats = engine.stats();
         if stats.checkpoint_failures == self.reported.failures {
             return;
         }
@@ -154,7 +185,8 @@ impl Session {
             Ending::Signal(signal) => u8::try_from(128 + signal).unwrap_or(255),
             Ending::Store => 4,
             Ending::Output => 0,
-            Ending::Input | Ending::Exit(None) => u8::from(self.failed && !self.settings.interactive),
+            Ending::Input | Ending::Exit(None) if self.settings.interactive => 0,
+            Ending::Input | Ending::Exit(None) => self.failed,
         };
         let place = if self.settings.interactive { Place::Prompt } else { Place::Words };
         if let Some(group) = &self.group
@@ -169,38 +201,45 @@ impl Session {
             self.output.error(&place, &CommandError::new(Code::GroupOpen, text));
             status = status.max(1);
         }
-        if self.engine.recovery().is_loss() {
+        if self.store.is_loss() {
             status = status.max(3); // acknowledged durable writes are missing
         }
-        let closed = self.engine.close();
-        // Closing waits for a running checkpoint, and may take one.
-        self.report_background(&place);
-        if self.engine.stats().checkpoint_met_damage {
-            status = status.max(1);
-        }
-        if let Err(error) = closed
-            && ending != Ending::Store
-        {
-            let (text, least) = self.unsaved(&error);
-            self.output.complain(&place, &text);
-            status = if least == 4 { 4 } else { status.max(least) };
+        if let Some(engine) = self.store.opened().get().cloned() {
+            status = self.close(&engine, ending, &place, status);
         }
         self.output.finish(status)
     }
 
-    /// What a failed close means for the writes, and the exit status for it.
-    fn unsaved(&self, error: &Error) -> (String, u8) {
-        let not_saved = |pending: u64| format!("{} not saved (a group counts as one write)", counted(pending, "accepted write"));
-        match error {
-            Error::NoSpace { path, pending, source } if *pending > 0 => {
-                (format!("{}: {}: {source}", not_saved(*pending), path.display()), 4)
-            }
-            Error::Poisoned { .. } | Error::Lost { .. } => (error.to_string(), 4),
-            _ => match self.engine.pending() {
-                0 => (format!("the store did not close cleanly, but every write is saved: {error}"), 1),
-                pending => (format!("{}: {error}", not_saved(pending)), 4),
-            },
+    fn close(&mut self, engine: &Engine, ending: Ending, place: &Place, mut status: u8) -> u8 {
+        let closed = engine.close();
+        // Closing waits for a running checkpoint, and may take one.
+        self.report_background(place);
+        if engine.stats().checkpoint_met_damage {
+            status = status.max(1);
         }
+        match closed {
+            Err(error) if ending != Ending::Store => {
+                let (text, least) = unsaved(engine, &error);
+                self.output.complain(place, &text);
+                if least == 4 { 4 } else { status.max(least) }
+            }
+            _ => status,
+        }
+    }
+}
+
+/// What a failed close means for the writes, and the exit status for it.
+fn unsaved(engine: &Engine, error: &Error) -> (String, u8) {
+    let not_saved = |pending: u64| format!("{} not saved (a group counts as one write)", counted(pending, "accepted write"));
+    match error {
+        Error::NoSpace { path, pending, source } if *pending > 0 => {
+            (format!("{}: {}: {source}", not_saved(*pending), path.display()), 4)
+        }
+        Error::Poisoned { .. } | Error::Lost { .. } => (error.to_string(), 4),
+        _ => match engine.pending() {
+            0 => (format!("the store did not close cleanly, but every write is saved: {error}"), 1),
+            pending => (format!("{}: {error}", not_saved(pending)), 4),
+        },
     }
 }
 

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 pub(crate) struct Settings {
     pub(crate) wal: PathBuf,
     pub(crate) snapshot: PathBuf,
+    /// After how many writes the log is synced, unless the session changes that.
+    pub(crate) batch: u64,
     /// At a prompt: errors do not count for the exit status, and a store that takes no more writes can still be read.
     pub(crate) interactive: bool,
     /// End at the first command that fails.

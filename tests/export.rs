@@ -93,7 +93,9 @@ proptest! {
         }
         let fresh = Store::new();
         fresh.cli().write_stdin(fs::read(store.path(FORMS[0])).unwrap()).assert().success();
-        prop_assert_eq!(digest(&fresh), expected);
+        // A script that writes nothing creates no store.
+        prop_assert_eq!(fresh.has("kv.wal"), !entries.is_empty());
+        prop_assert!(entries.is_empty() || digest(&fresh) == expected);
     }
 }
 

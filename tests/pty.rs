@@ -54,6 +54,63 @@ fn banner_replies_notes_and_ctrl_d() {
     assert_eq!(store.script("GET x\n"), "100\n");
 }
 
+/// The files beside the history.
+fn files(store: &Store) -> Vec<String> {
+    let names = fs::read_dir(store.dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.filter(|name| !name.starts_with("history")).collect();
+    names.sort();
+    names
+}
+
+/// A new store is an empty one until the first write. A session that only looks leaves nothing behind.
+#[test]
+fn case_52_a_prompt_creates_a_store_with_the_first_write() {
+    let store = Store::new();
+    let mut session = prompt(&store, &["-q"]);
+    say(&mut session, "GET nope", "(nil)");
+    say(&mut session, "SIZE", "0 keys");
+    say(&mut session, "EXPORT", "error: there is no store at ");
+    session.send_control('d').unwrap();
+    session.exp_eof().unwrap();
+    assert_eq!((exit_status(&session), files(&store)), (0, Vec::new()));
+
+    let options = Options::new().timeout_ms(Some(30_000)).strip_ansi_escape_codes(true);
+    let mut command = store.process();
+    command.env("TERM", "xterm");
+    let mut session = spawn_with_options(command, options).unwrap();
+    session.exp_string("new store; the first write creates its files\r\n").unwrap();
+    session.exp_string("kv> ").unwrap();
+    say(&mut session, "PUT a 1", "OK 1 of 5 buffered");
+    say(&mut session, "SIZE", "1 key");
+    assert_eq!(files(&store), ["kv.snapshot.lock", "kv.wal", "kv.wal.lock"]);
+    session.send_line("EXIT").unwrap();
+    session.exp_eof().unwrap();
+    assert_eq!(store.script("GET a\n"), "1\n");
+}
+
+#[test]
+fn case_50_a_prompt_can_read_beside_another_one() {
+    let store = Store::new();
+    let mut writer = prompt(&store, &["--batch", "1"]);
+    say(&mut writer, "PUT a 1", "OK");
+    let options = Options::new().timeout_ms(Some(30_000)).strip_ansi_escape_codes(true);
+    let mut command = store.process();
+    command.arg("--read-only").env("TERM", "xterm").env("COLUMNS", "400");
+    let mut reader = spawn_with_options(command, options).unwrap();
+    reader.exp_string("read-only").unwrap();
+    reader.exp_string("the files have the writes up to 1; process ").unwrap();
+    reader.exp_string("kv> ").unwrap();
+    say(&mut reader, "GET a", "1");
+    say(&mut writer, "PUT b 2", "OK");
+    say(&mut reader, "GET b", "2");
+    say(&mut reader, "PUT c 3", "error: PUT may write, and this session only reads");
+    say(&mut reader, "SCAN LIMIT 1", "a 1\r\n(1 shown, there are more: try LIMIT 10)");
+    reader.send_line("EXIT").unwrap();
+    reader.exp_eof().unwrap();
+    assert_eq!(exit_status(&reader), 0);
+    say(&mut writer, "PUT c 3", "OK");
+}
+
 #[test]
 fn ctrl_c_drops_the_line_and_keeps_the_shell() {
     let store = Store::new();

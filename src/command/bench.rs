@@ -70,7 +70,7 @@ impl<'a> Verb<'a> for Bench {
     fn run(self, session: &mut Session) -> Result<(), CommandError> {
         let Bench(mut options) = self;
         if options.batch_sizes.is_empty() {
-            options.batch_sizes.push(session.engine.batch_size());
+            options.batch_sizes.push(session.batch_size());
         }
         bench::run(&options, &session.settings, &mut session.output, session.flags)
     }

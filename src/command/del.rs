@@ -6,7 +6,6 @@ use super::spec::Spec;
 use super::written::{Written, write_failed};
 use crate::error::CommandError;
 use crate::session::Session;
-use kv_engine::Engine;
 use serde_json::Value as Json;
 use std::io::{self, Write};
 
@@ -44,7 +43,7 @@ impl<'a> Verb<'a> for Del<'a> {
     fn run(self, session: &mut Session) -> Result<Deleted, CommandError> {
         let written = match &mut session.group {
             Some(group) => Some(Written::Queued(group.delete(&self.key)?)),
-            None => session.engine.delete(self.key).map_err(write_failed)?.map(Written::Accepted),
+            None => session.engine()?.delete(self.key).map_err(write_failed)?.map(Written::Accepted),
         };
         Ok(written.map_or(Deleted::NotThere, Deleted::Written))
     }
@@ -76,9 +75,9 @@ impl Reply for Deleted {
         }
     }
 
-    fn note(&self, engine: &Engine) -> Option<String> {
+    fn note(&self, batch_size: u64) -> Option<String> {
         match self {
-            Deleted::Written(written) => written.note(engine),
+            Deleted::Written(written) => written.note(batch_size),
             Deleted::NotThere => None,
         }
     }

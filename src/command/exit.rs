@@ -1,7 +1,7 @@
 //! EXIT: ends the session.
 
 use super::args::Args;
-use super::reply::{Reply, Verb};
+use super::reply::{Effect, Reply, Verb};
 use super::spec::Spec;
 use crate::error::CommandError;
 use crate::session::Session;
@@ -25,6 +25,7 @@ impl<'a> Verb<'a> for Exit {
         example: "EXIT",
         ..Spec::NO_ARGUMENTS
     };
+    const EFFECT: Effect = Effect::None;
     type Reply = Bye;
 
     fn read(args: Args<'a>) -> Result<Exit, CommandError> {

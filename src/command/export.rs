@@ -1,11 +1,12 @@
 //! EXPORT: writes every entry to a file, or shows it. How: `transfer/export.rs`.
 
 use super::args::{Args, Word};
-use super::reply::Verb;
+use super::reply::{Effect, Verb};
 use super::spec::Spec;
 use crate::error::CommandError;
 use crate::session::Session;
 use crate::settings::Settings;
+use crate::store::Source;
 use crate::transfer::export::{self, Request};
 use kv_engine::Error;
 use std::ffi::OsString;
@@ -32,6 +33,7 @@ impl<'a> Verb<'a> for Export<'a> {
         example: "EXPORT kv.backup",
         ..Spec::NO_ARGUMENTS
     };
+    const EFFECT: Effect = Effect::Reads;
     type Reply = ();
 
     fn read(args: Args<'a>) -> Result<Export<'a>, CommandError> {
@@ -39,16 +41,20 @@ impl<'a> Verb<'a> for Export<'a> {
     }
 
     fn run(self, session: &mut Session) -> Result<(), CommandError> {
+        let Session { store, settings, output, flags, .. } = session;
         // The files are exported, so what is only in memory is written first. If the log has failed, memory has the
         // last state.
-        let memory = match session.engine.flush() {
-            Ok(_) => None,
-            Err(Error::Lost { .. } | Error::Poisoned { .. }) => Some(&session.engine),
-            Err(error) => return Err(CommandError::of_command(error, "nothing was exported", "export again")),
+        let memory = match store.to_read(false)? {
+            Source::Engine(engine) => match engine.flush() {
+                Ok(_) => None,
+                Err(Error::Lost { .. } | Error::Poisoned { .. }) => Some(engine),
+                Err(error) => return Err(CommandError::of_command(error, "nothing was exported", "export again")),
+            },
+            Source::Files(_) | Source::Empty => None,
         };
         let file = self.file.map(|name| OsString::from_vec(name.into_owned()).into());
-        let Settings { wal, snapshot, quiet, .. } = &session.settings;
+        let Settings { wal, snapshot, quiet, .. } = settings;
         let request = Request { wal, snapshot, memory, file, salvage: false, quiet: *quiet };
-        export::run(&request, &mut session.output, session.flags).map(drop)
+        export::run(&request, output, flags).map(drop)
     }
 }

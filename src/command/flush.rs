@@ -6,7 +6,7 @@ use super::spec::Spec;
 use crate::error::CommandError;
 use crate::session::Session;
 use crate::text::{counted, human_bytes, human_time};
-use kv_engine::{Engine, Flushed};
+use kv_engine::Flushed;
 use serde_json::Value as Json;
 use std::io::{self, Write};
 
@@ -29,7 +29,7 @@ impl<'a> Verb<'a> for Flush {
     }
 
     fn run(self, session: &mut Session) -> Result<Flushed, CommandError> {
-        let flushed = session.engine.flush();
+        let flushed = session.engine()?.flush();
         flushed.map_err(|error| CommandError::of_command(error, "the flush was not done", "FLUSH again"))
     }
 }
@@ -43,7 +43,7 @@ impl Reply for Flushed {
         vec![("records", self.writes.into()), ("bytes", self.bytes.into())]
     }
 
-    fn note(&self, _: &Engine) -> Option<String> {
+    fn note(&self, _: u64) -> Option<String> {
         Some(match self.writes {
             0 => "nothing was pending".to_string(),
             writes => format!("{}, {}, {}", counted(writes, "write"), human_bytes(self.bytes), human_time(self.took)),

@@ -1,7 +1,7 @@
 //! GET: prints the value of a key.
 
 use super::args::{Args, Word};
-use super::reply::{Reply, Verb};
+use super::reply::{Effect, Reply, Verb};
 use super::spec::Spec;
 use crate::error::CommandError;
 use crate::session::Session;
@@ -33,6 +33,7 @@ impl<'a> Verb<'a> for Get<'a> {
         example: "GET name",
         ..Spec::NO_ARGUMENTS
     };
+    const EFFECT: Effect = Effect::Reads;
     type Reply = Found;
 
     fn read(args: Args<'a>) -> Result<Get<'a>, CommandError> {
@@ -42,7 +43,7 @@ impl<'a> Verb<'a> for Get<'a> {
     fn run(self, session: &mut Session) -> Result<Found, CommandError> {
         match session.group.as_ref().and_then(|group| group.batch.get(&self.key)) {
             Some(value) => Ok(Found(value.map(Value::from))),
-            None => Ok(Found(session.engine.get(self.key)?)),
+            None => Ok(Found(session.source()?.get(&self.key)?)),
         }
     }
 }

@@ -69,7 +69,7 @@ impl<'a> Verb<'a> for Commit {
             let text = "a command failed since BEGIN, so nothing of the group was written; begin it again";
             return Err(CommandError::new(Code::GroupSpoilt, text));
         }
-        session.engine.write(group.batch).map(Written::Accepted).map_err(|error| {
+        session.engine()?.write(group.batch).map(Written::Accepted).map_err(|error| {
             CommandError::of_command(error, "nothing of the group was stored, and it is closed", "begin it again")
         })
     }

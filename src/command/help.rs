@@ -1,7 +1,7 @@
 //! HELP: lists the commands, or says more about one.
 
 use super::args::Args;
-use super::reply::{Reply, Verb};
+use super::reply::{Effect, Reply, Verb};
 use super::spec::{self, Commands, Spec};
 use crate::error::CommandError;
 use crate::session::Session;
@@ -30,6 +30,7 @@ impl<'a> Verb<'a> for Help {
         example: "HELP PUT",
         ..Spec::NO_ARGUMENTS
     };
+    const EFFECT: Effect = Effect::None;
     type Reply = Text;
 
     fn read(args: Args<'a>) -> Result<Help, CommandError> {

@@ -55,7 +55,13 @@ pub(crate) fn files(
     from: Option<settings::Import>,
     salvage: bool,
 ) -> Result<(), CommandError> {
-    let Session { engine, settings, output, flags, .. } = session;
+    // Before the store is opened: a name that was mistyped must not create one.
+    for file in files.iter().filter(|file| file.as_os_str() != "-") {
+        file.metadata()
+            .map_err(|error| CommandError::new(Code::Failed, format!("{}: {error}; nothing was imported", file.display())))?;
+    }
+    let engine = session.engine()?.clone();
+    let Session { settings, output, flags, .. } = session;
     let request = Request { wal: &settings.wal, files, from, salvage, quiet: settings.quiet };
-    import::run(&request, engine, output, flags)
+    import::run(&request, &engine, output, flags)
 }

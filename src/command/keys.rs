@@ -2,7 +2,7 @@
 
 use super::args::Args;
 use super::list::{Listed, Range};
-use super::reply::Verb;
+use super::reply::{Effect, Verb};
 use super::spec::Spec;
 use crate::error::CommandError;
 use crate::session::Session;
@@ -24,13 +24,14 @@ impl<'a> Verb<'a> for Keys<'a> {
         example: "KEYS user: LIMIT 10",
         ..Spec::NO_ARGUMENTS
     };
-    type Reply = Listed<Vec<u8>>;
+    const EFFECT: Effect = Effect::Reads;
+    type Reply = Listed;
 
     fn read(args: Args<'a>) -> Result<Keys<'a>, CommandError> {
         Range::read(args).map(Keys)
     }
 
-    fn run(self, session: &mut Session) -> Result<Self::Reply, CommandError> {
-        self.0.list(session.engine.keys(&self.0.prefix), session.list_limit)
+    fn run(self, session: &mut Session) -> Result<Listed, CommandError> {
+        self.0.list(session, false)
     }
 }

@@ -1,17 +1,30 @@
 //! What KEYS and SCAN share: which entries are listed, and how a list is written.
+//!
+//! A list is written entry by entry as the entries are read, so it needs no memory of its own. The first line is
+//! written out at once. Later ones are written out when the buffer is full, or some are [`FLUSH_EVERY`] old. An entry
+//! is whole on its line, also if the list ends early:
+//!
+//! | the list ends | what follows its last line |
+//! |---|---|
+//! | after its last entry, or at the limit | at a prompt a note if there are more; in JSON an object with the number of entries |
+//! | at a signal, or because something cannot be read | an error |
+//! | because the reader of stdout has gone | nothing |
 
 use super::args::{Args, number};
 use super::reply::Reply;
-use super::spec::Spec;
 use crate::error::{Code, CommandError};
-use crate::output::{Output, write_raw};
+use crate::output::write_raw;
+use crate::session::Session;
 use crate::settings::Format;
-use crate::signals::Flags;
-use crate::text::{bytes, displayed, without_controls, write_word};
-use kv_engine::{Engine, Value};
+use crate::text::{bytes, displayed, object, write_word};
 use serde_json::Value as Json;
 use std::borrow::Cow;
 use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+/// How long a line may wait in the buffer while the list goes on.
+const FLUSH_EVERY: Duration = Duration::from_millis(50);
 
 /// `[prefix] [LIMIT n]`: which keys are listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,146 +59,145 @@ impl<'a> Range<'a> {
         Ok(Range { prefix, limit: Some(usize::try_from(limit).unwrap_or(usize::MAX)) })
     }
 
-    /// Collects everything before the reply is written, so a reply is complete or an error.
-    pub(super) fn list<E>(
-        &self,
-        mut found: impl Iterator<Item = kv_engine::Result<E>>,
-        default_limit: usize,
-    ) -> Result<Listed<E>, CommandError> {
-        let entries = found.by_ref().take(self.limit.unwrap_or(default_limit)).collect::<Result<_, _>>()?;
-        Ok(Listed { entries, more: found.next().transpose()?.is_some() })
+    /// Writes the entries of the range, and returns how many there were. The time of the command is that of the whole
+    /// printing.
+    pub(super) fn list(&self, session: &mut Session, with_values: bool) -> Result<Listed, CommandError> {
+        let limit = self.limit.unwrap_or(session.list_limit);
+        let is_lenient = session.is_lenient();
+        let is_timed = session.settings.timing || session.output.interactive;
+        let Session { store, output, flags, .. } = session;
+        let mut source = store.to_read(is_lenient)?;
+        let (format, terminal) = (output.format, output.terminal);
+        let mut list = Listing::new(output.stream(), format, terminal, limit);
+        let read = source.each(&self.prefix, with_values, |key, value| list.entry(key, value, || flags.interrupted()));
+        let Listing { listed, end, .. } = list;
+        let more = matches!(end, Some(End::Limit));
+        if is_timed {
+            output.flush();
+        }
+        let so_far = || format!("{} listed", if listed == 1 { "1 entry was".into() } else { format!("{listed} entries were") });
+        match (read, end) {
+            (_, Some(End::Output(error))) => output.keep(Err(error)),
+            (Err(error), _) if listed > 0 => {
+                let text = format!("{}; {} before that, and must not be relied on", error.text, so_far());
+                return Err(CommandError { text, ..error });
+            }
+            (Err(error), _) => return Err(error),
+            (Ok(()), Some(End::Interrupted)) => {
+                return Err(CommandError::new(Code::Interrupted, format!("interrupted; {}, there are more", so_far())));
+            }
+            (Ok(()), _) => {}
+        }
+        Ok(Listed { listed, more })
     }
 }
 
-/// The entries, and whether there are more than the limit allowed.
-#[derive(Clone, Debug)]
-pub struct Listed<E> {
-    entries: Vec<E>,
-    more: bool,
-}
-
-impl<E> Listed<E> {
-    /// A list of all entries.
-    #[must_use]
-    pub fn all(entries: Vec<E>) -> Listed<E> {
-        Listed { entries, more: false }
-    }
-}
-
-/// What is listed: a key, or a key and its value.
-pub trait Entry {
-    /// The key.
-    fn key(&self) -> &[u8];
-    /// The value, if it is listed too.
-    fn value(&self) -> Option<&[u8]>;
-}
-
-impl Entry for Vec<u8> {
-    fn key(&self) -> &[u8] {
-        self
-    }
-
-    fn value(&self) -> Option<&[u8]> {
-        None
-    }
-}
-
-impl Entry for (Vec<u8>, Value) {
-    fn key(&self) -> &[u8] {
-        &self.0
-    }
-
-    fn value(&self) -> Option<&[u8]> {
-        Some(&self.1)
-    }
-}
-
-impl<E: Entry> Listed<E> {
-    /// Writes a line for each entry, in words that PUT reads.
-    ///
-    /// # Errors
-    /// Those of `out`.
-    pub fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
-        self.entries.iter().try_for_each(|entry| line(entry, out, write_word))
-    }
+/// Writes one line: the key, and the value if there is one, as words that PUT reads.
+///
+/// ```
+/// let mut line = Vec::new();
+/// kv_cli::command::write_entry(b"a key", Some(b"1"), &mut line)?;
+/// assert_eq!(line, b"\"a key\" 1\n");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_entry(key: &[u8], value: Option<&[u8]>, out: &mut impl Write) -> io::Result<()> {
+    line(key, value, out, write_word)
 }
 
 /// One entry on one line, its parts written by `part`.
-fn line<E: Entry, W: Write>(entry: &E, out: &mut W, part: impl Fn(&[u8], &mut W) -> io::Result<()>) -> io::Result<()> {
-    part(entry.key(), out)?;
-    if let Some(value) = entry.value() {
+fn line<W: Write>(
+    key: &[u8],
+    value: Option<&[u8]>,
+    out: &mut W,
+    part: impl Fn(&[u8], &mut W) -> io::Result<()>,
+) -> io::Result<()> {
+    part(key, out)?;
+    if let Some(value) = value {
         out.write_all(b" ")?;
         part(value, out)?;
     }
     out.write_all(b"\n")
 }
 
-impl<E: Entry> Reply for Listed<E> {
-    fn text(&self, out: &mut impl Write) -> io::Result<()> {
-        self.write_text(out)
+/// A list that is being written.
+struct Listing<'o, W> {
+    out: &'o mut W,
+    format: Format,
+    terminal: bool,
+    limit: usize,
+    listed: usize,
+    written_out: Instant,
+    /// Why it has ended early.
+    end: Option<End>,
+}
+
+enum End {
+    /// There are more entries than the limit.
+    Limit,
+    Interrupted,
+    Output(io::Error),
+}
+
+impl<'o, W: Write> Listing<'o, W> {
+    fn new(out: &'o mut W, format: Format, terminal: bool, limit: usize) -> Listing<'o, W> {
+        Listing { out, format, terminal, limit, listed: 0, written_out: Instant::now(), end: None }
     }
 
-    fn note(&self, _: &Engine) -> Option<String> {
-        let shown = self.entries.len();
-        self.more.then(|| format!("({shown} shown, there are more: try LIMIT {})", shown.saturating_mul(10)))
+    /// Writes one entry, or ends the list before it.
+    fn entry(&mut self, key: &[u8], value: Option<&[u8]>, interrupted: impl Fn() -> bool) -> ControlFlow<()> {
+        let end = if self.listed == self.limit {
+            Some(End::Limit)
+        } else if interrupted() {
+            Some(End::Interrupted)
+        } else {
+            self.write(key, value).err().map(End::Output)
+        };
+        self.end = end;
+        if self.end.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    /// Long lists can be interrupted: then the list ends after an entry, and an error says that it is not complete.
-    fn write(
-        &self,
-        spec: &Spec,
-        output: &mut Output,
-        flags: &Flags,
-        note: impl FnOnce() -> Option<String>,
-    ) -> Result<(), CommandError> {
-        let (format, terminal) = (output.format, output.terminal);
-        let written = self.write_until(|| flags.interrupted(), spec.name, format, terminal, output.stream());
-        let is_complete = written.as_ref().map_or(true, |&written| written == self.entries.len());
-        output.keep(written.map(drop));
-        if !is_complete {
-            return Err(CommandError::new(Code::Interrupted, "interrupted; there are more entries"));
+    fn write(&mut self, key: &[u8], value: Option<&[u8]>) -> io::Result<()> {
+        let terminal = self.terminal;
+        match self.format {
+            Format::Json => {
+                let value = value.map(|value| bytes("value", "value_base64", value));
+                let fields: Vec<_> = std::iter::once(bytes("key", "key_base64", key)).chain(value).collect();
+                self.out.write_all(object(&fields).as_bytes())?;
+            }
+            Format::Text => write_entry(key, value, self.out)?,
+            Format::Raw => line(key, value, self.out, |bytes, out| write_raw(bytes, terminal, out))?,
         }
-        if format == Format::Text
-            && output.interactive
-            && let Some(note) = note()
-        {
-            output.noted(Vec::new(), Some(note));
+        self.listed += 1;
+        if self.listed == 1 || self.written_out.elapsed() >= FLUSH_EVERY {
+            self.out.flush()?;
+            self.written_out = Instant::now();
         }
         Ok(())
     }
 }
 
-impl<E: Entry> Listed<E> {
-    /// Writes entries until `interrupted`, and returns how many it has written.
-    fn write_until(
-        &self,
-        interrupted: impl Fn() -> bool,
-        name: &str,
-        format: Format,
-        terminal: bool,
-        out: &mut impl Write,
-    ) -> io::Result<usize> {
-        if format == Format::Json {
-            write!(out, "{{\"cmd\":\"{name}\",\"ok\":true,\"entries\":[")?;
-        }
-        let mut written = 0;
-        for entry in self.entries.iter().take_while(|_| !interrupted()) {
-            match format {
-                Format::Json => {
-                    let value = entry.value().map(|value| bytes("value", "value_base64", value));
-                    let fields = [Some(bytes("key", "key_base64", entry.key())), value];
-                    let object = Json::from_iter(fields.into_iter().flatten()).to_string();
-                    write!(out, "{}{}", if written == 0 { "" } else { "," }, without_controls(object))?;
-                }
-                Format::Text => line(entry, out, write_word)?,
-                Format::Raw => line(entry, out, |bytes, out| write_raw(bytes, terminal, out))?,
-            }
-            written += 1;
-        }
-        if format == Format::Json {
-            writeln!(out, "],\"more\":{}}}", self.more || interrupted())?;
-        }
-        Ok(written)
+/// A list that was written: how many entries it has, and whether the limit left out others.
+pub(crate) struct Listed {
+    listed: usize,
+    more: bool,
+}
+
+impl Reply for Listed {
+    /// The entries are written already.
+    fn text(&self, _: &mut impl Write) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn json(&self) -> Vec<(&'static str, Json)> {
+        vec![("count", self.listed.into()), ("more", self.more.into())]
+    }
+
+    fn note(&self, _: u64) -> Option<String> {
+        let shown = self.listed;
+        self.more.then(|| format!("({shown} shown, there are more: try LIMIT {})", shown.saturating_mul(10)))
     }
 }
 
@@ -194,22 +206,57 @@ mod tests {
     use super::*;
     use std::cell::Cell;
 
+    /// Four entries, until the list has asked `ends_at` times whether it is interrupted.
+    fn listed(format: Format, limit: usize, ends_at: usize) -> (usize, String, Option<&'static str>) {
+        let (asked, mut out) = (Cell::new(0), Vec::new());
+        let interrupted = || asked.replace(asked.get() + 1) >= ends_at;
+        let mut list = Listing::new(&mut out, format, true, limit);
+        for _ in 0..4 {
+            if list.entry(b"a key", Some(b"v\x1b"), interrupted).is_break() {
+                break;
+            }
+        }
+        let end = list.end.map(|end| match end {
+            End::Limit => "limit",
+            End::Interrupted => "interrupted",
+            End::Output(_) => "output",
+        });
+        (list.listed, String::from_utf8(out).expect("text"), end)
+    }
+
     #[test]
-    fn an_interrupted_list_ends_after_an_entry() {
-        let entries = vec![(b"a key".to_vec(), Value::from(b"v\x1b" as &[u8])); 4];
-        let listed = |format, ends_at: usize| {
-            let (asked, mut out) = (Cell::new(0), Vec::new());
-            let interrupted = || asked.replace(asked.get() + 1) >= ends_at;
-            let list = Listed::all(entries.clone());
-            let written = list.write_until(interrupted, "SCAN", format, true, &mut out).expect("memory");
-            (written, String::from_utf8(out).expect("text"))
-        };
-        assert_eq!(listed(Format::Text, 1), (1, "\"a key\" \"v\\x1b\"\n".into()));
-        assert_eq!(listed(Format::Text, 9).0, 4);
-        assert_eq!(listed(Format::Raw, 2), (2, "a key v\\x1b\n".repeat(2)));
-        let (written, object) = listed(Format::Json, 2);
-        let object: Json = serde_json::from_str(&object).expect("an object");
-        assert_eq!((written, object["entries"].as_array().map(Vec::len)), (2, Some(2)));
-        assert_eq!(object["more"], true);
+    fn case_17_an_interrupted_list_ends_after_an_entry() {
+        let text = "\"a key\" \"v\\x1b\"\n";
+        assert_eq!(listed(Format::Text, 9, 1), (1, text.to_string(), Some("interrupted")));
+        assert_eq!(listed(Format::Text, 9, 9), (4, text.repeat(4), None));
+        assert_eq!(listed(Format::Text, 3, 9), (3, text.repeat(3), Some("limit")));
+        assert_eq!(listed(Format::Text, 4, 9).2, None, "there are no more");
+        assert_eq!(listed(Format::Raw, 9, 2).1, "a key v\\x1b\n".repeat(2));
+        let objects = "{\"key\":\"a key\",\"value\":\"v\\u001b\"}\n";
+        assert_eq!(listed(Format::Json, 9, 2), (2, objects.repeat(2), Some("interrupted")));
+    }
+
+    /// Notes after how many bytes it was flushed.
+    #[derive(Default)]
+    struct Flushes(Vec<u8>, Vec<usize>);
+
+    impl Write for Flushes {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.1.push(self.0.len());
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn case_44_the_first_line_is_written_out_at_once() {
+        let mut out = Flushes::default();
+        let mut list = Listing::new(&mut out, Format::Text, false, usize::MAX);
+        assert!(list.entry(b"a", None, || false).is_continue());
+        assert_eq!(out.1, [2]);
     }
 }

@@ -56,6 +56,7 @@ mod size;
 mod snap;
 mod spec;
 mod stats;
+mod stats_of_files;
 mod written;
 
 pub use crate::error::{Code, CommandError};
@@ -64,7 +65,7 @@ pub use del::Del;
 pub use get::{Found, Get};
 pub use import::Import;
 pub(crate) use import::files as import_files;
-pub use list::{Entry, Listed};
+pub use list::write_entry;
 pub use put::Put;
 pub use spec::{Opt, Spec};
 
@@ -72,7 +73,7 @@ use crate::output::{Output, Place};
 use crate::session::{Flow, Session};
 use crate::signals::Flags;
 use args::{Args, Word};
-use reply::{Reply, Verb, answer};
+use reply::{Effect, Reply, Verb, answer};
 
 /// Makes the enum of commands, the list of their specs, and the ways from one to the other.
 macro_rules! commands {
@@ -105,6 +106,12 @@ macro_rules! commands {
             fn run(self, session: &mut Session) -> Result<(), CommandError> {
                 match self {
                     $(Command::$name(verb) => answer(verb, session),)*
+                }
+            }
+
+            fn effect(&self) -> Effect {
+                match self {
+                    $(Command::$name(_) => <$type as Verb<'a>>::EFFECT,)*
                 }
             }
 
@@ -268,6 +275,12 @@ fn run(session: &mut Session, place: &Place, command: Result<Option<Command<'_>>
         Ok(()) => session.next(),
         Err(error) => session.refuse(place, &error),
     }
+}
+
+/// The command that these words are, if it changes nothing.
+pub(crate) fn only_reads(words: &[Vec<u8>]) -> Option<&'static Spec> {
+    let command = parse_words(words.iter().map(|word| Word::Borrowed(word.as_slice()))).ok()??;
+    (command.effect() == Effect::Reads).then(|| command.spec())
 }
 
 /// Answers words that need no store: HELP, and words that are no command. `Ok(false)` if they need one.

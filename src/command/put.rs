@@ -41,7 +41,7 @@ impl<'a> Verb<'a> for Put<'a> {
     fn run(self, session: &mut Session) -> Result<Written, CommandError> {
         match &mut session.group {
             Some(group) => Ok(Written::Queued(group.put(&self.key, &self.value)?)),
-            None => session.engine.put(self.key, self.value).map(Written::Accepted).map_err(write_failed),
+            None => session.engine()?.put(self.key, self.value).map(Written::Accepted).map_err(write_failed),
         }
     }
 }

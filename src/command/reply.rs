@@ -2,13 +2,12 @@
 
 use super::args::Args;
 use super::spec::Spec;
-use crate::error::CommandError;
+use crate::error::{Code, CommandError};
 use crate::output::{Output, write_raw};
 use crate::session::Session;
 use crate::settings::Format;
 use crate::signals::Flags;
 use crate::text::human_time;
-use kv_engine::Engine;
 use serde_json::Value as Json;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -16,9 +15,21 @@ use std::time::{Duration, Instant};
 /// A command that took longer gets a note with its time at the prompt.
 const SLOW: Duration = Duration::from_millis(500);
 
+/// What a command does to the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// It may write, so it needs a store that is open.
+    Writes,
+    /// It changes nothing, and needs a store.
+    Reads,
+    /// It needs no store.
+    None,
+}
+
 /// One command of the language.
 pub(crate) trait Verb<'a>: Sized {
     const SPEC: &'static Spec;
+    const EFFECT: Effect = Effect::Writes;
     type Reply: Reply;
 
     /// Reads the arguments. Limits that only the store knows are checked when the command runs.
@@ -43,8 +54,8 @@ pub(crate) trait Reply {
         Vec::new()
     }
 
-    /// What a person at the prompt may want to know beyond the reply.
-    fn note(&self, _: &Engine) -> Option<String> {
+    /// What a person at the prompt may want to know beyond the reply. The argument is the batch size.
+    fn note(&self, _: u64) -> Option<String> {
         None
     }
 
@@ -95,10 +106,15 @@ impl Reply for () {
 pub(super) fn answer<'a, V: Verb<'a>>(verb: V, session: &mut Session) -> Result<(), CommandError> {
     let timing = session.settings.timing;
     let began = (timing || session.output.interactive).then(Instant::now);
+    if V::EFFECT == Effect::Writes && session.store.is_read_only() {
+        let text =
+            format!("{} may write, and this session only reads; nothing was changed; run it without --read-only", V::SPEC.name);
+        return Err(CommandError::new(Code::ReadOnly, text));
+    }
     let reply = verb.run(session)?;
     let took = began.map(|began| began.elapsed());
-    let engine = &session.engine;
-    let note = || joined(reply.note(engine), took.filter(|&took| timing || took >= SLOW));
+    let batch_size = session.batch_size();
+    let note = || joined(reply.note(batch_size), took.filter(|&took| timing || took >= SLOW));
     reply.write(V::SPEC, &mut session.output, session.flags, note)?;
     if let Some(took) = took.filter(|_| timing && !session.output.interactive && !session.is_leaving()) {
         session.output.aside(&format!("kv_cli: {} took {:.6} s", V::SPEC.name, took.as_secs_f64()));

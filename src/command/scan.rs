@@ -2,11 +2,10 @@
 
 use super::args::Args;
 use super::list::{Listed, Range};
-use super::reply::Verb;
+use super::reply::{Effect, Verb};
 use super::spec::Spec;
 use crate::error::CommandError;
 use crate::session::Session;
-use kv_engine::Value;
 
 /// Lists the entries of a range.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,13 +23,14 @@ impl<'a> Verb<'a> for Scan<'a> {
         example: "SCAN user: LIMIT 10",
         ..Spec::NO_ARGUMENTS
     };
-    type Reply = Listed<(Vec<u8>, Value)>;
+    const EFFECT: Effect = Effect::Reads;
+    type Reply = Listed;
 
     fn read(args: Args<'a>) -> Result<Scan<'a>, CommandError> {
         Range::read(args).map(Scan)
     }
 
-    fn run(self, session: &mut Session) -> Result<Self::Reply, CommandError> {
-        self.0.list(session.engine.scan(&self.0.prefix), session.list_limit)
+    fn run(self, session: &mut Session) -> Result<Listed, CommandError> {
+        self.0.list(session, true)
     }
 }

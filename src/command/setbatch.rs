@@ -34,7 +34,7 @@ impl<'a> Verb<'a> for SetBatch {
     }
 
     fn run(self, session: &mut Session) -> Result<BatchSize, CommandError> {
-        let engine = &session.engine;
+        let engine = session.engine()?;
         let done = self.0.map_or(Ok(()), |size| engine.set_batch_size(size));
         done.map_err(|error| {
             let kept = format!("the batch size is still {}", engine.batch_size());

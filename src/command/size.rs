@@ -1,11 +1,10 @@
 //! SIZE: prints the number of keys.
 
 use super::args::Args;
-use super::reply::{Reply, Verb};
+use super::reply::{Effect, Reply, Verb};
 use super::spec::Spec;
 use crate::error::CommandError;
 use crate::session::Session;
-use kv_engine::Engine;
 use serde_json::Value as Json;
 use std::io::{self, Write};
 
@@ -23,6 +22,7 @@ impl<'a> Verb<'a> for Size {
         example: "SIZE",
         ..Spec::NO_ARGUMENTS
     };
+    const EFFECT: Effect = Effect::Reads;
     type Reply = Keys;
 
     fn read(_: Args<'a>) -> Result<Size, CommandError> {
@@ -30,7 +30,7 @@ impl<'a> Verb<'a> for Size {
     }
 
     fn run(self, session: &mut Session) -> Result<Keys, CommandError> {
-        Ok(Keys(session.engine.count()?))
+        Ok(Keys(session.source()?.count()?))
     }
 }
 
@@ -43,7 +43,7 @@ impl Reply for Keys {
         vec![("keys", self.0.into())]
     }
 
-    fn note(&self, _: &Engine) -> Option<String> {
+    fn note(&self, _: u64) -> Option<String> {
         Some(if self.0 == 1 { "key" } else { "keys" }.to_string())
     }
 }

@@ -6,7 +6,7 @@ use super::spec::Spec;
 use crate::error::{Code, CommandError};
 use crate::session::Session;
 use crate::text::{counted, human_bytes};
-use kv_engine::{Engine, Error, Snapshotted};
+use kv_engine::{Error, Snapshotted};
 use serde_json::Value as Json;
 use std::io::{self, Write};
 
@@ -30,7 +30,7 @@ impl<'a> Verb<'a> for Snap {
     }
 
     fn run(self, session: &mut Session) -> Result<Snapshotted, CommandError> {
-        session.engine.snapshot().map_err(|error| match error {
+        session.engine()?.snapshot().map_err(|error| match error {
             Error::Io { .. } => CommandError::new(Code::SnapshotFailed, format!("SNAP failed: {error}; nothing stored is lost")),
             other => CommandError::of_command(other, "no snapshot was taken", "SNAP again"),
         })
@@ -46,7 +46,7 @@ impl Reply for Snapshotted {
         vec![("keys", self.keys.into()), ("bytes", self.bytes.into())]
     }
 
-    fn note(&self, _: &Engine) -> Option<String> {
+    fn note(&self, _: u64) -> Option<String> {
         Some(format!("{}, {}; log emptied", counted(self.keys, "key"), human_bytes(self.bytes)))
     }
 }

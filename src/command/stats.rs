@@ -1,13 +1,15 @@
 //! STATS: the figures of the store. Grouped on a terminal, one line in a script, one object in JSON.
 
 use super::args::Args;
-use super::reply::{Reply, Verb};
+use super::reply::{Effect, Reply, Verb};
 use super::spec::Spec;
+use super::stats_of_files::FileFigures;
 use crate::error::CommandError;
 use crate::output::Output;
 use crate::session::Session;
 use crate::settings::Format;
 use crate::signals::Flags;
+use crate::store::Source;
 use crate::text::{columns, counted, dimmed, fit, human_bytes, human_time, safe, write_quoted};
 use humantime::format_duration;
 use kv_engine::{LogTail, RecoveryReport};
@@ -37,15 +39,50 @@ impl<'a> Verb<'a> for Stats {
         example: "STATS",
         ..Spec::NO_ARGUMENTS
     };
-    type Reply = Figures;
+    const EFFECT: Effect = Effect::Reads;
+    type Reply = Shown;
 
     fn read(_: Args<'a>) -> Result<Stats, CommandError> {
         Ok(Stats)
     }
 
-    fn run(self, session: &mut Session) -> Result<Figures, CommandError> {
-        let Session { engine, settings, .. } = session;
-        Ok(Figures { stats: engine.stats(), found: engine.recovery().clone(), snapshot: settings.snapshot.clone() })
+    fn run(self, session: &mut Session) -> Result<Shown, CommandError> {
+        let Session { store, settings, .. } = session;
+        let engine = match store.to_read(false)? {
+            Source::Files(files) => return FileFigures::of(files, &settings.wal, &settings.snapshot).map(Shown::Files),
+            Source::Engine(engine) => engine,
+            Source::Empty => unreachable!("an empty store is not asked for"),
+        };
+        let (stats, found) = (engine.stats(), engine.recovery().clone());
+        Ok(Shown::Open(Box::new(Figures { stats, found, snapshot: settings.snapshot.clone() })))
+    }
+}
+
+/// The figures of an open store, or those of its files.
+pub(crate) enum Shown {
+    Open(Box<Figures>),
+    Files(FileFigures),
+}
+
+impl Reply for Shown {
+    fn text(&self, out: &mut impl Write) -> io::Result<()> {
+        match self {
+            Shown::Open(figures) => figures.text(out),
+            Shown::Files(figures) => figures.text(out),
+        }
+    }
+
+    fn write(
+        &self,
+        spec: &Spec,
+        output: &mut Output,
+        flags: &Flags,
+        note: impl FnOnce() -> Option<String>,
+    ) -> Result<(), CommandError> {
+        match self {
+            Shown::Open(figures) => figures.write(spec, output, flags, note),
+            Shown::Files(figures) => figures.write(spec, output, flags, note),
+        }
     }
 }
 

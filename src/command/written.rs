@@ -2,7 +2,7 @@
 
 use super::reply::Reply;
 use crate::error::CommandError;
-use kv_engine::{Ack, Engine, Error};
+use kv_engine::{Ack, Error};
 use serde_json::Value as Json;
 use std::io::{self, Write};
 
@@ -28,9 +28,9 @@ impl Reply for Written {
         }
     }
 
-    fn note(&self, engine: &Engine) -> Option<String> {
+    fn note(&self, batch_size: u64) -> Option<String> {
         match self {
-            Written::Accepted(ack) => (!ack.durable).then(|| format!("{} of {} buffered", ack.pending, engine.batch_size())),
+            Written::Accepted(ack) => (!ack.durable).then(|| format!("{} of {batch_size} buffered", ack.pending)),
             Written::Queued(commands) => Some(format!("{commands} in the group")),
         }
     }

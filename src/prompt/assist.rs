@@ -5,8 +5,8 @@
 
 use crate::command::{COMMANDS, Spec, find};
 use crate::error::Code;
+use crate::store::Opened;
 use crate::text::{Words, displayed, is_hidden, write_escaped, write_word};
-use kv_engine::Engine;
 use rustyline::completion::{Completer, Pair};
 use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::{Hint, Hinter};
@@ -30,22 +30,23 @@ const MAX_FILES: usize = 1000;
 const FILES_TIME: Duration = Duration::from_millis(200);
 
 pub(crate) struct Assist {
-    engine: Engine,
+    engine: Opened,
     color: bool,
     /// Whether the line was not empty at the last key; for Ctrl-C.
     pub(crate) typed: Cell<bool>,
 }
 
 impl Assist {
-    pub(crate) fn new(engine: Engine, color: bool) -> Assist {
+    pub(crate) fn new(engine: Opened, color: bool) -> Assist {
         Assist { engine, color, typed: Cell::new(false) }
     }
 
     /// Stored keys that begin with the bytes of `word`, as words.
     fn keys(&self, word: &str) -> Vec<Pair> {
         let Some(prefix) = unquoted(word) else { return Vec::new() };
+        let Some(engine) = self.engine.get() else { return Vec::new() };
         let began = Instant::now();
-        let keys = self.engine.keys(prefix).map_while(Result::ok).take(MAX_KEYS).take_while(|_| began.elapsed() < KEYS_TIME);
+        let keys = engine.keys(prefix).map_while(Result::ok).take(MAX_KEYS).take_while(|_| began.elapsed() < KEYS_TIME);
         let pair = |word: String| Pair { replacement: format!("{word} "), display: word };
         as_words(&keys.collect::<Vec<_>>(), word.chars().next()).into_iter().map(pair).collect()
     }

@@ -17,9 +17,9 @@ use crate::prompt::assist::Assist;
 use crate::prompt::history::{History, Trouble};
 use crate::session::{Ending, Flow, Session};
 use crate::signals::{Flags, Terminal};
+use crate::store::Opened;
 use crate::streams;
 use crate::text::{columns, safe};
-use kv_engine::Engine;
 use rustix::event::PollFlags;
 use rustyline::error::ReadlineError;
 use rustyline::history::MemHistory;
@@ -33,8 +33,8 @@ const GROUP_PROMPT: &str = "kv*> ";
 const NOTHING: &str = "\x1b[A\n";
 
 /// Reads and runs lines until there is a reason to stop.
-pub(crate) fn run(gate: &Gate, engine: Engine, flags: &Flags, terminal: Option<&Terminal>) -> Flow {
-    let mut editor = match editor(gate, engine) {
+pub(crate) fn run(gate: &Gate, flags: &Flags, terminal: Option<&Terminal>) -> Flow {
+    let mut editor = match editor(gate) {
         Ok(editor) => editor,
         Err(error) => return unusable(gate, &error),
     };
@@ -133,8 +133,11 @@ fn prompt(session: &Session) -> &'static str {
     if session.group.is_some() { GROUP_PROMPT } else { PROMPT }
 }
 
-fn editor(gate: &Gate, engine: Engine) -> rustyline::Result<Editor<Assist, MemHistory>> {
-    let color = gate.hold().output.color;
+fn editor(gate: &Gate) -> rustyline::Result<Editor<Assist, MemHistory>> {
+    let (color, engine) = {
+        let session = gate.hold();
+        (session.output.color, Opened::clone(session.store.opened()))
+    };
     let config = Config::builder()
         .max_history_size(history::LINES)?
         .history_ignore_dups(true)?
@@ -155,21 +158,22 @@ fn unusable(gate: &Gate, error: &ReadlineError) -> Flow {
 }
 
 /// The lines before the first prompt.
-pub(crate) fn banner(session: &mut Session, engine: &Engine) {
-    let every = match engine.batch_size() {
-        1 => "write".to_string(),
-        n => format!("{n} writes"),
+pub(crate) fn banner(session: &mut Session) {
+    let every = match session.batch_size() {
+        _ if session.store.is_read_only() => "read-only".to_string(),
+        1 => "sync every write".to_string(),
+        n => format!("sync every {n} writes"),
     };
     let (wal, snapshot) = (&session.settings.wal, &session.settings.snapshot);
     let (wal, snapshot) = (safe(&wal.display().to_string()), safe(&snapshot.display().to_string()));
-    let head = format!("kv_cli {} · log {wal} · snapshot {snapshot} · sync every {every}", env!("CARGO_PKG_VERSION"));
+    let head = format!("kv_cli {} · log {wal} · snapshot {snapshot} · {every}", env!("CARGO_PKG_VERSION"));
     // If it is too wide, it is broken at its dots.
     let head = if head.chars().count() <= columns(io::stdout()) { head } else { head.replace(" · ", "\n") };
-    for line in head.lines().map(str::to_string).chain([engine.recovery().to_string()]) {
+    for line in head.lines().map(str::to_string).chain([session.store.found()]) {
         let line = session.output.fitted(&line, 2);
         session.output.line(&line);
     }
-    for warning in engine.recovery().warnings() {
+    for warning in session.store.warnings() {
         session.output.warn(&warning);
     }
     if crate::bench::is_on_tmpfs(&session.settings.wal) {

@@ -12,7 +12,7 @@ pub(crate) fn object(fields: &[(&str, Json)]) -> String {
 
 /// `json` with every control character escaped. serde_json leaves some of them unchanged, and a terminal would obey
 /// them.
-pub(crate) fn without_controls(json: String) -> String {
+fn without_controls(json: String) -> String {
     let escaped = |c: char| if is_hidden(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
     if json.contains(is_hidden) { json.chars().map(escaped).collect() } else { json }
 }

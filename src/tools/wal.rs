@@ -52,7 +52,11 @@ fn print(args: &Args, wal: &WalArgs, path: &Path, printer: &mut Printer<impl Wri
         Err(_) if lacking.is_some() => DAMAGED,
         Err(error) => fail(printer, error),
     };
+    let old_place = lacking.as_ref().and_then(|_| args.old_place());
     let status = lacking.map_or(status, |error| fail(printer, &error));
+    if let Some(text) = old_place {
+        complain(printer, &text);
+    }
     if let (Some(seq), Ok(summary), 0) = (wal.record, &seen, printer.printed()) {
         let range = match summary.writes {
             0 => "no writes".to_string(),

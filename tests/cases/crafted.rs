@@ -300,7 +300,7 @@ fn case_29_a_store_that_does_not_fit_into_memory_is_refused() {
     let store = store_of(40);
     let before = fs::read(store.path("kv.wal")).unwrap();
     for kilobytes in [30_000, 40_000, 50_000] {
-        let output = limited(&store, kilobytes, &["GET", "key1"]);
+        let output = limited(&store, kilobytes, &["-c", "GET key1"]);
         assert!(matches!(output.status.code(), Some(1 | 3)), "{kilobytes}: {:?} {}", output.status, text_of(&output));
         assert!(text_of(&output).contains("there is no memory for "), "{}", text_of(&output));
         assert!(fs::read(store.path("kv.wal")).unwrap() == before);

@@ -114,7 +114,7 @@ fn case_02_a_file_whose_name_ends_like_a_helper_is_left_alone() {
     for name in strange {
         fs::write(store.path(name), "notes\n").unwrap();
     }
-    store.script("GET a\nPUT a 1\nSNAP\nPUT b 2\nSNAP\n");
+    store.script("FLUSH\nGET a\nPUT a 1\nSNAP\nPUT b 2\nSNAP\n");
     store.cli().args(["--batch", "1", "PUT", "c", "3"]).assert().success();
     for name in strange {
         assert_eq!(fs::read(store.path(name)).unwrap(), b"notes\n", "{name}");
@@ -133,6 +133,8 @@ fn case_02_temporary_files_of_a_killed_process_are_removed() {
     }
     assert_eq!(names(&store).len(), 5);
     store.cli().args(["GET", "a"]).assert().success();
+    assert_eq!(names(&store).len(), 5, "a command that only reads changes nothing");
+    store.cli().args(["FLUSH"]).assert().success();
     assert_eq!(names(&store), ["kv.snapshot.lock", "kv.wal", "kv.wal.lock"]);
 }
 

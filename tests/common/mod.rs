@@ -46,6 +46,7 @@ impl Store {
         let mut command = Command::new(program);
         for name in [
             "KV_BATCH",
+            "KV_DIR",
             "KV_FLUSH_INTERVAL_MS",
             "KV_CHECKPOINT_LOG",
             "KV_CHECKPOINT_INTERVAL",

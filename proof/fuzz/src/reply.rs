@@ -2,7 +2,7 @@
 //! is read again as the same bytes.
 
 use crate::bounded;
-use kv_cli::command::{Command, Found, Get, Listed, Put, displayed, is_hidden, parse, write_escaped, write_value, write_word};
+use kv_cli::command::{Command, Found, Get, Put, displayed, is_hidden, parse, write_entry, write_escaped, write_value, write_word};
 use kv_engine::Value;
 
 /// Prints the bytes as a key and a value. The first byte says where the value begins.
@@ -33,10 +33,10 @@ fn prints(key: &[u8], value: &[u8]) {
         line
     };
     let mut keys = Vec::new();
-    Listed::all(vec![key.to_vec()]).write_text(&mut keys).expect("memory");
+    write_entry(key, None, &mut keys).expect("memory");
     assert_eq!(line(keys), word(key));
     let mut entries = Vec::new();
-    Listed::all(vec![(key.to_vec(), Value::from(value))]).write_text(&mut entries).expect("memory");
+    write_entry(key, Some(value), &mut entries).expect("memory");
     assert_eq!(put[4..], line(entries));
     let mut shown = Vec::new();
     Found(Some(Value::from(value))).write_text(&mut shown).expect("memory");

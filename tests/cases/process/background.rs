@@ -24,6 +24,7 @@ fn fail(store: &Store, to: &mut impl Write, from: &mut impl BufRead, sign: &str)
 #[test]
 fn case_09_a_failed_checkpoint_is_reported_once_with_the_line_and_shown_in_stats() {
     let store = Store::new();
+    store.script("PUT a 1\n");
     let mut child = store.piped(&["--checkpoint-interval", "20ms"]);
     let (mut to, mut from) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
     to.write_all(b"SIZE\n").unwrap();
@@ -43,6 +44,7 @@ fn case_09_a_failed_checkpoint_is_reported_once_with_the_line_and_shown_in_stats
 #[test]
 fn case_09_json_shows_it_too_and_damage_makes_the_status_1() {
     let store = Store::new();
+    store.script("PUT a 1\n");
     let mut child = store.piped(&["--json", "--checkpoint-interval", "20ms"]);
     let (mut to, mut from) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
     to.write_all(b"SIZE\n").unwrap();
@@ -60,6 +62,7 @@ fn case_09_json_shows_it_too_and_damage_makes_the_status_1() {
 #[test]
 fn case_09_at_a_prompt_it_comes_before_the_next_one() {
     let store = Store::new();
+    store.script("FLUSH\n");
     let mut session = prompt(&store, &["--checkpoint-interval", "20ms"], Path::new(""));
     session.exp_string("kv> ").unwrap();
     fs::create_dir(store.path("kv.snapshot")).unwrap();

@@ -348,7 +348,7 @@ fn explain(path: &Path, error: io::Error) -> io::Error {
         Ok(meta) if meta.is_dir() => refuse("is a directory"),
         Ok(meta) if !meta.is_file() => refuse("is not a regular file"),
         Ok(meta) if error.kind() == io::ErrorKind::PermissionDenied && meta.uid() != rustix::process::geteuid().as_raw() => {
-            let text = format!("belongs to user {} ({error}); choose other files (--wal, --snapshot)", meta.uid());
+            let text = format!("belongs to user {} ({error}); choose a store of your own (--dir, or --wal)", meta.uid());
             io::Error::new(error.kind(), text)
         }
         _ => error,
@@ -372,7 +372,7 @@ fn check_owner(path: &Path, file: &fs::File) -> io::Result<()> {
     let shared = fs::metadata(parent(path))?.mode() & WRITABLE_BY_OTHERS != 0;
     if shared && owner != me {
         return Err(refuse(format!(
-            "belongs to user {owner}, in a directory that other users can write to; choose other files (--wal, --snapshot)"
+            "belongs to user {owner}, in a directory that other users can write to; choose a store of your own (--dir, or --wal)"
         )));
     }
     Ok(())

@@ -1,0 +1,221 @@
+//! The store of a session, and what commands may do with it.
+//!
+//! Invariants:
+//! - A command that only reads creates no file.
+//! - A store that does not exist is created by the first command that writes, and by nothing else.
+//! - A session that only reads takes no lock and changes no byte.
+//!
+//! | the store is | commands that read | commands that write |
+//! |---|---|---|
+//! | open | read it | write to it |
+//! | not there yet | fail; at a prompt and in an open group they find an empty store | the first one creates it |
+//! | only read | read its files as they are at that moment | fail |
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `files` | answers from the files, without opening the store |
+//! | `holder` | which process has the store open |
+
+mod files;
+mod holder;
+
+pub(crate) use files::Files;
+pub(crate) use holder::holder;
+
+use crate::error::{Code, CommandError};
+use crate::outfile::with_suffix;
+use kv_engine::{Engine, Options, Value};
+use std::io;
+use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+/// The engine as soon as the store is open. The gate and the prompt have it too: the store may be opened later than
+/// they begin.
+pub(crate) type Opened = Arc<OnceLock<Engine>>;
+
+/// The store of a session.
+pub(crate) struct Store {
+    engine: Opened,
+    how: How,
+}
+
+enum How {
+    Open,
+    /// There is no store yet.
+    Later {
+        wal: PathBuf,
+        options: Box<Options>,
+    },
+    ReadOnly(Box<Files>),
+}
+
+/// Where a command that reads finds entries.
+pub(crate) enum Source<'s> {
+    Engine(&'s Engine),
+    Files(&'s mut Files),
+    /// There is no store yet, and the session is going to begin one.
+    Empty,
+}
+
+impl Store {
+    pub(crate) fn open(engine: Engine) -> Store {
+        Store { engine: Arc::new(engine.into()), how: How::Open }
+    }
+
+    /// A store that the first command that writes creates with these options.
+    pub(crate) fn later(wal: &Path, options: Options) -> Store {
+        Store { engine: Opened::default(), how: How::Later { wal: wal.to_path_buf(), options: Box::new(options) } }
+    }
+
+    pub(crate) fn read_only(files: Files) -> Store {
+        Store { engine: Opened::default(), how: How::ReadOnly(Box::new(files)) }
+    }
+
+    /// The engine if the store is open, now and later.
+    pub(crate) fn opened(&self) -> &Opened {
+        &self.engine
+    }
+
+    pub(crate) fn is_read_only(&self) -> bool {
+        matches!(self.how, How::ReadOnly(_))
+    }
+
+    /// Whether writes that were promised durable are, or may be, missing.
+    pub(crate) fn is_loss(&self) -> bool {
+        let files = if let How::ReadOnly(files) = &self.how { files.is_loss() } else { false };
+        files || self.engine.get().is_some_and(|engine| engine.recovery().is_loss())
+    }
+
+    /// What was found, in one line.
+    pub(crate) fn found(&self) -> String {
+        match (&self.how, self.engine.get()) {
+            (_, Some(engine)) => engine.recovery().to_string(),
+            (How::ReadOnly(files), None) => files.found(),
+            _ => "new store; the first write creates its files".to_string(),
+        }
+    }
+
+    /// A sentence for everything that was repaired, or that the user should know.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        match (&self.how, self.engine.get()) {
+            (_, Some(engine)) => engine.recovery().warnings(),
+            (How::ReadOnly(files), None) => files.warnings(),
+            (How::Later { wal, .. }, None) if was_here(wal) => vec![gone(wal)],
+            _ => Vec::new(),
+        }
+    }
+
+    /// The engine, to write. Opens the store if it is not open yet, and gives its warnings to `warn`.
+    pub(crate) fn to_write(&mut self, warn: impl FnMut(&str)) -> Result<&Engine, CommandError> {
+        if self.engine.get().is_none() {
+            self.create(warn)?;
+        }
+        Ok(self.engine.get().expect("it was opened just now"))
+    }
+
+    fn create(&mut self, mut warn: impl FnMut(&str)) -> Result<(), CommandError> {
+        let How::Later { wal, options } = &self.how else {
+            let text = "this session only reads; nothing was changed; run the command without --read-only";
+            return Err(CommandError::new(Code::ReadOnly, text));
+        };
+        let was_here = was_here(wal).then(|| format!("{}; a new store was begun", gone(wal)));
+        let engine = (**options).clone().open().map_err(|error| CommandError::of_files(&error))?;
+        // Another process may have made a store since the first look.
+        let is_new = engine.recovery().created;
+        was_here.into_iter().filter(|_| is_new).chain(engine.recovery().warnings()).for_each(|text| warn(&text));
+        let _ = self.engine.set(engine);
+        self.how = How::Open;
+        Ok(())
+    }
+
+    /// Where to read. `is_lenient`: a store that is not there yet is as good as an empty one.
+    pub(crate) fn to_read(&mut self, is_lenient: bool) -> Result<Source<'_>, CommandError> {
+        match (&mut self.how, self.engine.get()) {
+            (_, Some(engine)) => Ok(Source::Engine(engine)),
+            (How::ReadOnly(files), None) => Ok(Source::Files(files)),
+            (How::Later { .. } | How::Open, None) if is_lenient => Ok(Source::Empty),
+            (How::Later { wal, .. }, None) => Err(no_store(wal)),
+            (How::Open, None) => Err(CommandError::new(Code::Closed, "the store is closed")),
+        }
+    }
+}
+
+impl Source<'_> {
+    pub(crate) fn get(&mut self, key: &[u8]) -> Result<Option<Value>, CommandError> {
+        match self {
+            Source::Engine(engine) => Ok(engine.get(key)?),
+            Source::Files(files) => files.get(key).map_err(|error| CommandError::of_files(&error)),
+            Source::Empty => Ok(None),
+        }
+    }
+
+    /// The number of keys.
+    pub(crate) fn count(&mut self) -> Result<u64, CommandError> {
+        match self {
+            Source::Engine(engine) => Ok(engine.count()?),
+            Source::Files(files) => files.count().map_err(|error| CommandError::of_files(&error)),
+            Source::Empty => Ok(0),
+        }
+    }
+
+    /// Gives the entries whose keys begin with `prefix` to `each` in key order, until it stops. Without `with_values`
+    /// it gets no values.
+    pub(crate) fn each(
+        &mut self,
+        prefix: &[u8],
+        with_values: bool,
+        mut each: impl FnMut(&[u8], Option<&[u8]>) -> ControlFlow<()>,
+    ) -> Result<(), CommandError> {
+        match self {
+            Source::Engine(engine) if with_values => {
+                for entry in engine.scan(prefix) {
+                    let (key, value) = entry?;
+                    if each(&key, Some(&value)).is_break() {
+                        break;
+                    }
+                }
+            }
+            Source::Engine(engine) => {
+                for key in engine.keys(prefix) {
+                    if each(&key?, None).is_break() {
+                        break;
+                    }
+                }
+            }
+            Source::Files(files) => files
+                .each(prefix, |key, value| each(key, with_values.then_some(value)))
+                .map_err(|error| CommandError::of_files(&error))?,
+            Source::Empty => {}
+        }
+        Ok(())
+    }
+}
+
+/// Whether there is neither a log nor a snapshot. A path that cannot be looked at may have a file.
+pub(crate) fn is_missing(wal: &Path, snapshot: &Path) -> bool {
+    let is_free = |path: &Path| path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    is_free(wal) && is_free(snapshot)
+}
+
+/// Whether a file belongs to this user, or does not exist. Opening decides what to do with a file of another user.
+pub(crate) fn is_own(path: &Path) -> bool {
+    path.symlink_metadata().map_or(true, |about| about.uid() == rustix::process::geteuid().as_raw())
+}
+
+/// The error of a command that reads where there is no store.
+pub(crate) fn no_store(wal: &Path) -> CommandError {
+    let what = if was_here(wal) { gone(wal) } else { format!("there is no store at {}", wal.display()) };
+    let text = format!("{what}; nothing was created; the first command that writes begins one: PUT key value");
+    CommandError::new(Code::NoStore, text)
+}
+
+/// Whether a store was open under this name before: its lock file stays.
+fn was_here(wal: &Path) -> bool {
+    with_suffix(wal, ".lock").symlink_metadata().is_ok_and(|about| about.is_file() && about.len() > 0)
+}
+
+fn gone(wal: &Path) -> String {
+    format!("a store was open at {} before, but its log and snapshot are gone", wal.display())
+}
