@@ -280,9 +280,11 @@ pub(crate) enum Generate {
 }
 
 impl Args {
-    /// The command line of this process. Ends the process after a mistake, help, or the version.
-    pub(crate) fn of_process() -> Args {
-        let args = Args::try_parse().unwrap_or_else(|error| end_early(error)).with_snapshot();
+    /// The command line of this process, with its options before the command. Ends the process after a mistake, help,
+    /// or the version.
+    pub(crate) fn of(words: Result<Vec<OsString>, String>) -> Args {
+        let words = words.unwrap_or_else(|text| fail(ErrorKind::UnknownArgument, &text));
+        let args = Args::try_parse_from(words).unwrap_or_else(|error| end_early(error)).with_snapshot();
         let words = matches!(args.words, Some(Words::Command(_)));
         if words && !(args.command.is_empty() && args.file.is_empty()) {
             fail(ErrorKind::ArgumentConflict, "COMMAND cannot be used together with -c or -f");

@@ -23,7 +23,8 @@
 //! | `gate` | the lock that decides whether the main thread or a signal ends the process | outfile, signals, session |
 //! | `bench` | the work of BENCH | text, outfile, progress, signals, settings, about, output |
 //! | `transfer` | the work of EXPORT and IMPORT | text, streams, lines, outfile, progress, limits, signals, settings, output |
-//! | [`command`] | the language: one file for each command | text, signals, settings, output, session, bench, transfer |
+//! | [`command`] | the language: one file for each command | text, signals, settings, about, output, session, bench, transfer |
+//! | `anywhere` | options behind the command | text, args, command |
 //! | `script` | commands from a pipe or a file | text, streams, lines, output, session, gate, command |
 //! | `prompt` | commands from a terminal; completion, hints, history | text, streams, outfile, signals, output, session, gate, bench, command |
 //! | `pages` | the man page and the completions of shells | about, args, command |
@@ -32,6 +33,7 @@
 //! How to add a command: see the head of [`command`].
 
 mod about;
+mod anywhere;
 mod args;
 mod bench;
 pub mod command;
@@ -79,7 +81,7 @@ pub fn run() -> ExitCode {
         streams::say(&format!("kv_cli: error: SIGXFSZ cannot be handled: {error}; nothing was done"));
         return ExitCode::FAILURE;
     }
-    let args = Args::of_process();
+    let args = Args::of(anywhere::in_order(std::env::args_os()));
     let done = match args.generate {
         Some(_) => generate(&args),
         None => tools::run(&args, &FLAGS).map_or_else(|| with_store(&args), Ok),

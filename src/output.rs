@@ -16,16 +16,21 @@ const BUFFER_BYTES: usize = 64 << 10;
 #[derive(Clone, Debug)]
 pub(crate) enum Place {
     Prompt,
+    /// One of several lines that were pasted at a prompt. They run without a look at the replies between them.
+    Paste,
     Words,
     Option(usize),
-    Line { input: String, line: u64 },
+    Line {
+        input: String,
+        line: u64,
+    },
     Whole(String),
 }
 
 impl Place {
     fn prefix(&self) -> String {
         match self {
-            Place::Prompt => String::new(),
+            Place::Prompt | Place::Paste => String::new(),
             Place::Words => "kv_cli: ".into(),
             Place::Option(n) => format!("kv_cli: -c {n}: "),
             Place::Line { input, line } => format!("kv_cli: {input}:{line}: "),

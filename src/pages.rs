@@ -96,6 +96,13 @@ fn entry(roff: &mut Roff, name: &str, what: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::about::TOOLS;
+
+    #[test]
+    fn help_lists_every_tool() {
+        let listed = TOOLS.iter().filter_map(|(usage, _)| usage.split(' ').next());
+        assert!(listed.eq(Args::command().get_subcommands().map(Command::get_name)));
+    }
 
     #[test]
     fn every_variable_of_a_flag_is_in_the_table_and_names_its_flag() {

@@ -234,6 +234,65 @@ fn words_of_the_command_line() {
 }
 
 #[test]
+fn case_45_options_may_follow_the_command() {
+    let store = Store::new();
+    let stdout =
+        |args: &[&str]| String::from_utf8(store.cli().args(args).assert().success().get_output().stdout.clone()).unwrap();
+    assert_eq!(stdout(&["PUT", "k", "v", "--batch=1", "--json"]), "{\"cmd\":\"PUT\",\"ok\":true,\"durable\":true}\n");
+    assert_eq!(stdout(&["GET", "k", "--json"]), "{\"cmd\":\"GET\",\"ok\":true,\"value\":\"v\"}\n");
+    assert!(!stdout(&["KEYS", "--json"]).is_empty());
+    assert_eq!(stdout(&["GET", "--help"]), stdout(&["HELP", "GET"]));
+    assert_eq!(stdout(&["GET", "k", "--version"]), stdout(&["--version"]));
+    store.cli().args(["GET", "k", "--wal", "other", "--snapshot", "other.snapshot"]).assert().stdout(predicate::ne("v\n"));
+    // After -- everything is data.
+    stdout(&["PUT", "k", "--", "--json"]);
+    assert_eq!(stdout(&["--", "GET", "k"]), "--json\n");
+    stdout(&["PUT", "--", "--wal", "-5"]);
+    assert_eq!(stdout(&["--raw", "GET", "--", "--wal"]), "-5\n");
+    let refused = store.cli().args(["PUT", "k", "--jsno"]).assert().code(2).stdout("");
+    refused.stderr(predicate::str::contains("did you mean --json?").and(predicate::str::contains("kv_cli PUT … -- --jsno")));
+    assert_eq!(stdout(&["GET", "k"]), "--json\n");
+    // The same behind a tool.
+    assert!(stdout(&["verify", "--output", "json"]).starts_with("{\"ok\":true,"));
+    store.cli().args(["verify", "--jsno"]).assert().code(2).stderr(predicate::str::contains("'--json'"));
+    // In scripts there are no options of kv_cli, so a file whose name looks like one needs a path.
+    let script =
+        store.cli().write_stdin("PUT --json --x\nEXPORT --json\nIMPORT --help\nIMPORT ''\nEXPORT ./--x\n").assert().code(1);
+    script.stdout(predicate::str::starts_with("OK\nEXPORT OK")).stderr(
+        predicate::str::contains(":2: error: EXPORT has no options, got '--json'; a file of this name is ./--json\n")
+            .and(predicate::str::contains(
+                ":3: error: IMPORT has no options; HELP IMPORT says more about it; a file of this name is ./--help\n",
+            ))
+            .and(predicate::str::contains(":4: error: IMPORT takes the name of a file, got an empty word\n")),
+    );
+    assert!(store.path("--x").exists());
+}
+
+#[test]
+fn case_47_a_spoilt_group_refuses_in_scripts_and_in_json() {
+    let store = Store::new();
+    let script = "BEGIN\nPUT a 1\nGTE a\nPUT b 2\nCOMMIT\n";
+    let failed = store.cli().arg("--json").write_stdin(script).assert().code(1);
+    let text = String::from_utf8(failed.get_output().stdout.clone()).unwrap();
+    let codes: Vec<_> =
+        text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["code"].to_string()).collect();
+    assert_eq!(codes, ["null", "null", "\"unknown_command\"", "\"group_spoilt\"", "\"group_spoilt\""], "{text}");
+    assert_eq!(store.script("SIZE\n"), "0\n");
+}
+
+#[test]
+fn case_51_help_about_a_tool() {
+    let store = Store::new();
+    let stdout =
+        |args: &[&str]| String::from_utf8(store.cli().args(args).assert().success().get_output().stdout.clone()).unwrap();
+    assert_eq!(stdout(&["help", "wal"]), stdout(&["wal", "--help"]));
+    assert!(stdout(&["help", "wal"]).contains("--follow"));
+    assert!(stdout(&["HELP"]).contains("\nkv_cli verify "));
+    assert!(stdout(&["help", "EXPORT"]).starts_with("EXPORT [file]"));
+    assert!(stdout(&["help", "export"]).contains("--salvage"));
+}
+
+#[test]
 fn a_mistake_and_help_need_no_store() {
     let store = Store::new();
     store.cli().args(["HELP"]).assert().success().stdout(predicate::str::contains("PUT key value"));

@@ -35,7 +35,7 @@ impl<'a> Verb<'a> for Export<'a> {
     type Reply = ();
 
     fn read(args: Args<'a>) -> Result<Export<'a>, CommandError> {
-        Ok(Export { file: args.optional() })
+        Ok(Export { file: args.file()? })
     }
 
     fn run(self, session: &mut Session) -> Result<(), CommandError> {

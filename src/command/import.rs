@@ -36,7 +36,7 @@ impl<'a> Verb<'a> for Import<'a> {
     type Reply = ();
 
     fn read(args: Args<'a>) -> Result<Import<'a>, CommandError> {
-        Ok(Import { file: args.first() })
+        Ok(Import { file: args.file()?.unwrap_or_default() })
     }
 
     fn run(self, session: &mut Session) -> Result<(), CommandError> {

@@ -188,6 +188,13 @@ fn a_group_can_be_dropped_and_is_spoilt_by_a_bad_line() {
     client.transcript(&[("BEGIN", "OK"), ("PUT x 1", "QUEUED")]);
     assert_eq!(client.session.group.as_ref().map(|group| group.batch.len()), Some(1));
     client.ask("PUT y");
+    let refused = |name| {
+        format!(
+            "group_spoilt: {name} was not queued: a command failed since BEGIN, so nothing of the group will be written; ABORT \
+             it and begin it again"
+        )
+    };
+    client.transcript(&[("PUT z 1", &refused("PUT")), ("DEL z", &refused("DEL")), ("GET x", "1")]);
     client.transcript(&[("COMMIT", spoilt), ("SIZE", "0"), ("BEGIN", "OK"), ("COMMIT", "OK")]);
 }
 
@@ -214,7 +221,7 @@ fn every_command_is_found_by_its_name_in_any_case() {
 
 #[test]
 fn help_fits_a_terminal() {
-    for text in COMMANDS.iter().map(|spec| spec.help()).chain([help::list(COMMANDS)]) {
+    for text in COMMANDS.iter().map(|spec| spec.help()).chain([help::list(COMMANDS, 80)]) {
         for line in text.lines() {
             assert!(line.chars().count() < 80, "{line}");
         }
