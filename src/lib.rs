@@ -28,7 +28,7 @@
 //! | `script` | commands from a pipe or a file | text, streams, lines, output, session, gate, command |
 //! | `prompt` | commands from a terminal; completion, hints, history | text, streams, outfile, signals, output, session, gate, bench, command |
 //! | `pages` | the man page and the completions of shells | about, args, command |
-//! | `tools` | `wal`, `verify`, `export`, `replay`, `torture`: they open no store | text, streams, progress, signals, args, output, transfer |
+//! | `tools` | `wal`, `verify`, `export`, `replay`, `torture`: they open no store | text, streams, progress, signals, settings, args, output, transfer |
 //!
 //! How to add a command: see the head of [`command`].
 

@@ -38,6 +38,15 @@ impl Place {
         }
     }
 
+    /// The file or stream, if it is not the only one that it can be.
+    fn input(&self) -> Option<&str> {
+        match self {
+            Place::Line { input, .. } if input == "<stdin>" => None,
+            Place::Line { input, .. } | Place::Whole(input) => Some(input),
+            _ => None,
+        }
+    }
+
     fn line(&self) -> Option<u64> {
         match self {
             Place::Option(n) => Some(*n as u64),
@@ -138,6 +147,7 @@ impl Output {
         if self.format == Format::Json {
             let mut fields: Vec<(&str, Json)> = place.line().map(|line| ("line", line.into())).into_iter().collect();
             fields.extend([("ok", false.into()), ("code", error.code.to_string().into()), ("error", error.text.as_str().into())]);
+            fields.extend(place.input().map(|input| ("input", input.into())));
             self.line_json(&fields);
         }
         self.complain(place, &error.text);
