@@ -7,7 +7,7 @@ use crate::about::{self, VERSION};
 use crate::outfile::with_suffix;
 use crate::settings::{Format, Import, When};
 use crate::streams;
-use crate::text::{is_hidden, safe};
+use crate::text::{columns, fit, is_hidden, safe};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use kv_engine::MAX_BATCH_SIZE;
@@ -434,7 +434,7 @@ fn fail(kind: ErrorKind, text: &str) -> ! {
 fn end_early(error: clap::Error) -> ! {
     let is_mistake = error.use_stderr();
     let color = When::Auto.on(if is_mistake { io::stderr().is_terminal() } else { io::stdout().is_terminal() });
-    let text = safe_text(error, color);
+    let text = fitted(&safe_text(error, color), is_mistake);
     let status = if is_mistake {
         let _ = streams::stderr().write_all(text.as_bytes());
         2
@@ -442,6 +442,16 @@ fn end_early(error: clap::Error) -> ! {
         streams::finish(streams::stdout().write_all(text.as_bytes()), 0)
     };
     std::process::exit(status.into())
+}
+
+/// The text for the terminal that it goes to: lines that are too long are broken between words.
+fn fitted(text: &str, is_mistake: bool) -> String {
+    let columns = match is_mistake {
+        true if io::stderr().is_terminal() => columns(io::stderr()),
+        false if io::stdout().is_terminal() => columns(io::stdout()),
+        _ => return text.to_string(),
+    };
+    text.lines().map(|line| fit(line, columns, line.len() - line.trim_start().len()) + "\n").collect()
 }
 
 /// The variable that stands for this option, if the option itself was not typed: then its value came from there.

@@ -41,7 +41,7 @@ fn man(out: &mut impl Write) -> io::Result<()> {
     page.render_description_section(out)?;
     page.render_options_section(out)?;
     section(out, "COMMANDS", |roff| {
-        roff.text([roman("At the prompt, one to a line in a script, or as words behind the options; in any letter case.")]);
+        roff.text([roman("At the prompt, one to a line in a script, or as words of the command line; in any letter case.")]);
         for spec in COMMANDS {
             let names = std::iter::once(spec.usage()).chain(spec.aliases.iter().map(|alias| (*alias).to_string()));
             entry(roff, &names.collect::<Vec<_>>().join(", "), &format!("{}.", spec.summary));

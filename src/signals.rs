@@ -109,7 +109,10 @@ pub(crate) fn begin(flags: &'static Flags, terminal: Option<&'static Terminal>) 
         for signal in signals.forever() {
             match (signal, terminal, LISTENER.get()) {
                 (SIGCONT, Some(terminal), _) => terminal.come_back(),
-                (SIGINT, Some(_), Some(Listener::Session(_))) => flags.interrupt(),
+                (SIGINT, Some(terminal), Some(Listener::Session(_))) => {
+                    flags.interrupt();
+                    terminal.prompt_again();
+                }
                 _ => end(signal, flags, terminal),
             }
         }
@@ -198,6 +201,7 @@ pub(crate) struct Terminal {
 struct Typing {
     is_under_way: bool,
     was_stopped: bool,
+    prompt: &'static str,
     /// Has the editor draw the line again; `None` if the editor does not change the terminal. It may wait for the
     /// editor, so it runs in a thread of its own.
     redraw: Option<Arc<Mutex<Redraw>>>,
@@ -208,7 +212,10 @@ pub(crate) type Redraw = Box<dyn FnMut() + Send>;
 impl Terminal {
     pub(crate) fn save() -> Option<Terminal> {
         let before = termios::tcgetattr(io::stdin()).ok()?;
-        Some(Terminal { before, typing: Mutex::new(Typing { is_under_way: false, was_stopped: false, redraw: None }) })
+        Some(Terminal {
+            before,
+            typing: Mutex::new(Typing { is_under_way: false, was_stopped: false, prompt: "", redraw: None }),
+        })
     }
 
     fn typing(&self) -> MutexGuard<'_, Typing> {
@@ -219,9 +226,12 @@ impl Terminal {
         self.typing().redraw = Some(Arc::new(Mutex::new(redraw)));
     }
 
-    /// Runs the line editor.
-    pub(crate) fn type_in<T>(&self, line: impl FnOnce() -> T) -> T {
-        self.typing().is_under_way = true;
+    /// Runs the line editor, which shows this prompt.
+    pub(crate) fn type_in<T>(&self, prompt: &'static str, line: impl FnOnce() -> T) -> T {
+        {
+            let mut typing = self.typing();
+            (typing.is_under_way, typing.prompt) = (true, prompt);
+        }
         let typed = line();
         let mut typing = self.typing();
         typing.is_under_way = false;
@@ -230,6 +240,15 @@ impl Terminal {
             let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
         }
         typed
+    }
+
+    /// After Ctrl-C on a terminal whose modes the editor does not change: the terminal has dropped the line, and the
+    /// editor does not know that.
+    fn prompt_again(&self) {
+        let typing = self.typing();
+        if typing.is_under_way && typing.redraw.is_none() {
+            tell(&format!("\r\n{}", typing.prompt));
+        }
     }
 
     /// After a stop: other programs may have changed the modes of the terminal and the screen.

@@ -281,6 +281,50 @@ fn case_47_a_spoilt_group_refuses_in_scripts_and_in_json() {
 }
 
 #[test]
+fn case_49_an_error_about_a_file_names_it_in_json() {
+    let store = Store::new();
+    fs::write(store.path("a.kv"), "SIZE\nGTE\n").unwrap();
+    let failed = store.cli().args(["--json", "-f", "a.kv", "-f", "nofile"]).assert().code(1);
+    let text = String::from_utf8(failed.get_output().stdout.clone()).unwrap();
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let errors: Vec<_> = lines.iter().filter(|line| line["ok"] == false).collect();
+    assert_eq!((&errors[0]["line"], &errors[0]["input"]), (&2.into(), &"a.kv".into()), "{text}");
+    assert_eq!((&errors[1]["line"], &errors[1]["input"]), (&serde_json::Value::Null, &"nofile".into()), "{text}");
+}
+
+#[test]
+fn case_51_an_error_names_the_word_or_the_variable_that_is_wrong() {
+    let store = Store::new();
+    for (name, says) in [
+        ("KV_BATCH", "'KV_BATCH, in place of --batch <N>': expected a whole number from 1 to 1000000"),
+        ("KV_FLUSH_INTERVAL_MS", "'KV_FLUSH_INTERVAL_MS, in place of --flush-interval <TIME>': expected a time"),
+        ("KV_CHECKPOINT_LOG", "'KV_CHECKPOINT_LOG, in place of --checkpoint-log <SIZE>': expected a size"),
+        ("KV_CHECKPOINT_INTERVAL", "'KV_CHECKPOINT_INTERVAL, in place of --checkpoint-interval <TIME>': expected a time"),
+        ("KV_VALUES_IN_SNAPSHOT", "'KV_VALUES_IN_SNAPSHOT, in place of --values-in-snapshot <SIZE>': expected a size"),
+    ] {
+        for command in ["SIZE", "verify"] {
+            let failed = store.cli().arg(command).env(name, "x\x1b[2J").assert().code(2).stdout("");
+            failed.stderr(predicate::str::contains(says).and(predicate::str::contains('\x1b').not()));
+        }
+    }
+    let typed = store.cli().args(["SIZE", "--batch", "y"]).env("KV_BATCH", "x").assert().code(2);
+    typed.stderr(predicate::str::contains("invalid value 'y' for '--batch <N>'"));
+    for (line, says) in [
+        ("PUT '' v", "the key is empty; a key has 1 to 65536 bytes; nothing was stored"),
+        ("KEYS a b", "KEYS takes a prefix and LIMIT n, got 'b'"),
+        ("SIZE x", "SIZE takes nothing, got 'x'; usage: SIZE"),
+        ("SETBATCH 1 2", "SETBATCH takes at most a number of writes, got 2 words; '2' is too many; usage: SETBATCH [n]"),
+        ("IMPORT my file", "IMPORT takes a file, got 2 words; quote a name that has blanks"),
+        ("BENCH 10 1,x", "each of the sizes takes a whole number from 1 to 1000000, got 'x'"),
+        ("BENCH 10 --ops foo", "--ops takes puts, gets or mixed:P (P from 1 to 99), got 'foo'"),
+        ("kv_cli GET x", "unknown command 'kv_cli'; this is kv_cli: write only what follows it"),
+    ] {
+        let failed = store.cli().write_stdin(format!("{line}\n")).assert().code(1);
+        failed.stderr(predicate::str::contains(format!("kv_cli: <stdin>:1: error: {says}")));
+    }
+}
+
+#[test]
 fn case_51_help_about_a_tool() {
     let store = Store::new();
     let stdout =

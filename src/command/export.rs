@@ -23,6 +23,7 @@ impl<'a> Verb<'a> for Export<'a> {
         args: &["[file]"],
         arity: (0, 1),
         takes: "at most a file",
+        too_many: "quote a name that has blanks",
         summary: "write every entry to file, or show it",
         details: "The file has the state after the last write, in key order, without the writes\n\
             of an open group. It has PUT lines, which kv_cli < file runs. With --json, or\n\

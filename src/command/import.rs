@@ -24,6 +24,7 @@ impl<'a> Verb<'a> for Import<'a> {
         args: &["file"],
         arity: (1, 1),
         takes: "a file",
+        too_many: "quote a name that has blanks",
         summary: "read entries from file",
         details: "The file is an export in either form, or the log or snapshot of the C++ store;\n\
             its beginning says which. All of it is checked before anything is written.\n\

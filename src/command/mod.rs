@@ -246,7 +246,8 @@ impl<'a> Read<'a> {
             return Ok(Some(Command::Help(help::Help::of(COMMANDS, spec))));
         }
         if !self.has_options {
-            spec.check_arity(self.count)?;
+            let extra = self.words.get(spec.arity.1).filter(|_| self.count > spec.arity.1);
+            spec.check_arity(self.count, extra.map(|word| &**word))?;
         }
         let Read { words, count, all, .. } = self;
         Command::read(KINDS[at], Args { spec, commands: COMMANDS, words, count, all }).map(Some)

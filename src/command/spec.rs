@@ -104,15 +104,20 @@ impl Spec {
         })
     }
 
-    /// Refuses a wrong number of words.
-    pub(super) fn check_arity(&self, got: usize) -> Result<(), CommandError> {
+    /// Refuses a wrong number of words. `extra` is the first word that is too many.
+    pub(super) fn check_arity(&self, got: usize, extra: Option<&[u8]>) -> Result<(), CommandError> {
         if (self.arity.0..=self.arity.1).contains(&got) {
             return Ok(());
         }
-        let got_words = match got {
-            0 => "no words".to_string(),
-            1 => "1 word".to_string(),
-            n => format!("{n} words"),
+        let got_words = match (got, extra) {
+            (0, _) => "no words".to_string(),
+            (1, None) => "1 word".to_string(),
+            (1, Some(word)) => format!("'{}'", displayed(word)),
+            // Which word is wrong cannot be known if one of them should have been quoted.
+            (n, Some(word)) if self.too_many.is_empty() && n > self.arity.1 => {
+                format!("{n} words; '{}' is too many", displayed(word))
+            }
+            (n, _) => format!("{n} words"),
         };
         let advice = match self.too_many {
             text if !text.is_empty() && got > self.arity.1 => text.to_string(),
@@ -189,6 +194,7 @@ pub(super) fn position(commands: Commands, word: &[u8]) -> Option<usize> {
 pub(super) fn unknown(commands: Commands, word: &[u8]) -> CommandError {
     let names = commands.iter().flat_map(|spec| std::iter::once(&spec.name).chain(spec.aliases)).copied();
     let advice = match (tool(word), nearest(word, names)) {
+        _ if word == b"kv_cli" => "this is kv_cli: write only what follows it".to_string(),
         (Some((usage, _)), _) => format!("it is a tool, which runs outside: kv_cli {usage}"),
         (None, Some(name)) => format!("did you mean {name}?"),
         (None, None) => "HELP lists the commands".to_string(),

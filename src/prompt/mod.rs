@@ -60,7 +60,7 @@ pub(crate) fn run(gate: &Gate, engine: Engine, flags: &Flags, terminal: Option<&
             prompt(&session)
         };
         let typed = match terminal {
-            Some(terminal) => terminal.type_in(|| editor.readline(prompt)),
+            Some(terminal) => terminal.type_in(prompt, || editor.readline(prompt)),
             None => editor.readline(prompt),
         };
         let flow = match typed {
@@ -182,6 +182,7 @@ pub(crate) fn banner(session: &mut Session, engine: &Engine) {
     if crate::bench::is_on_tmpfs(&session.settings.wal) {
         session.output.warn(&crate::bench::tmpfs_warning(&session.settings.wal));
     }
-    session.output.line("HELP lists the commands; EXIT or Ctrl-D leaves.");
+    let line = session.output.fitted("HELP lists the commands; EXIT or Ctrl-D leaves.", 2);
+    session.output.line(&line);
     session.output.flush();
 }

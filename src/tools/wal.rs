@@ -89,6 +89,7 @@ fn follow(path: &Path, printer: &mut Printer<impl Write>, flags: &'static Flags)
             match &found {
                 Followed::Bad(tail) => drop(printer.print(&Entry::Stop(tail.clone()))),
                 Followed::Gone => complain(printer, &format!("{} was removed; waiting for a new one", path.display())),
+                Followed::Emptied => complain(printer, &format!("{} was emptied; waiting for a new log", path.display())),
                 _ => {}
             }
             reported = found.clone();
