@@ -3,12 +3,12 @@
 //! The parser of the command line takes every word behind the command for one of its words. So the words are put in
 //! order before they are parsed:
 //!
-//! 1. The command is the first word that is neither an option nor an option's value.
+//! 1. The command is the first word that is not an option and not an option's value.
 //! 2. Behind it, a word that begins with two dashes is an option, up to a word that is `--`. An option that the command
 //!    or the tool has itself stays where it is. An option of `kv_cli` moves before the command, with its value.
 //! 3. Anything else that begins with two dashes is a mistake behind a command. Behind a tool it is left to the parser.
 //!    Behind a word that is no command it is left too, because the word is the mistake then.
-//! 4. Behind a command, the first `--` is removed. What follows is data, whatever it looks like.
+//! 4. Behind a command, the first `--` is removed. Every word after it is data.
 //!
 //! A word with one dash stays where it is, because `-5` and `-` are data. So options of one letter come before the
 //! command. If `--` comes before the command, nothing moves.

@@ -454,7 +454,7 @@ fn fitted(text: &str, is_mistake: bool) -> String {
     text.lines().map(|line| fit(line, columns, line.len() - line.trim_start().len()) + "\n").collect()
 }
 
-/// The variable that stands for this option, if the option itself was not typed: then its value came from there.
+/// The variable of this option, if the option itself was not typed: then the value came from the variable.
 fn variable_of(option: &str) -> Option<String> {
     let mut program = Args::command();
     program.build();

@@ -254,7 +254,7 @@ fn case_47_a_spoilt_group_shows_in_the_prompt_and_queues_nothing() {
         ("DEL b", "DEL was not queued: a command failed since BEGIN", "kv!> "),
         ("COMMIT", "nothing of the group was written", "kv> "),
         ("BEGIN", "OK", "kv*> "),
-        ("EXPORT no/such/dir", "nothing was exported", "kv!> "),
+        ("EXPORT no/dir/x", "nothing was exported", "kv!> "),
         ("ROLLBACK", "OK", "kv> "),
     ] {
         say_then(&mut session, line, answer, then);

@@ -25,8 +25,8 @@
 //! ```
 //!
 //! One line is one command, given without its line feed. A line that cannot be read changes nothing. A command that
-//! fails spoils an open group: PUT, DEL and COMMIT then refuse. In a script a line that cannot be read spoils it too. At
-//! the prompt it does not, and neither does Ctrl-C, because the person sees that before typing the next line.
+//! fails spoils an open group: PUT, DEL and COMMIT then refuse. In a script a line that cannot be read spoils it too.
+//! At the prompt it does not, and Ctrl-C does not, because the person sees that before typing the next line.
 //! Reading a PUT allocates nothing unless a word has escapes.
 //!
 //! | file | what it has |

@@ -17,7 +17,8 @@ pub(crate) fn columns(stream: impl AsFd) -> usize {
 }
 
 /// One line, broken between words so that no part has more than `columns`. All parts but the first are indented. A
-/// number and its unit stay together. The indent takes at most half of the columns. A longer word, for example a path, stays whole so that it can be copied.
+/// number and its unit stay together. The indent takes at most half of the columns. A longer word, for example a path,
+/// stays whole so that it can be copied.
 pub(crate) fn fit(line: &str, columns: usize, indent: usize) -> String {
     const GLUE: &str = "\u{e000}"; // of private use, and as wide as a blank
     const UNITS: [&str; 8] = ["B", "KiB", "MiB", "GiB", "µs", "ms", "s", "%"];

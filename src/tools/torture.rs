@@ -1,9 +1,9 @@
 //! `kv_cli torture`: crashes, fails and damages the store on a simulated disk, and checks what it recovers. It runs the
 //! library's torture on every core, and prints a table.
 //!
-//! Status 0 if nothing was wrong, else 1. A signal stops it: it prints the table of what was tried before, and the
-//! status is 128 + signal if nothing was wrong. A workload may take long, so the work runs on other threads, while the
-//! main thread looks for signals. A workload that is under way then is not counted.
+//! Status 0 if nothing was wrong, else 1. A signal stops it: it prints the table of the cases that were tried before,
+//! and the status is 128 + signal if nothing was wrong. A workload may take long, so the work runs on other threads,
+//! while the main thread looks for signals. A workload that is under way then is not counted.
 
 use super::kills::{self, Kills};
 use crate::args::{Args, Rung, TortureArgs};
