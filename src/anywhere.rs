@@ -86,7 +86,8 @@ fn of_command(program: &Command, name: &OsStr, rest: &[OsString]) -> Result<Sort
             continue;
         };
         match (option(program, long), spec) {
-            (_, Some(spec)) if long == b"help" => sorted.helps = !spec.name.is_empty(),
+            (_, Some(_)) if long == b"help" => sorted.helps = true,
+            (_, None) if long == b"help" => sorted.kept.push(word),
             (_, Some(spec)) if has_option(spec, long) => sorted.kept.push(word),
             (Some(option), _) => sorted.move_option(option, &word, &mut rest),
             (None, Some(spec)) if spec.options.is_empty() => return Err(unexpected(program, spec, &word)),
@@ -202,7 +203,7 @@ mod tests {
             ("d/ --json", "--json d/"),
             ("GET --help", "HELP GET"),
             ("GET x --json --help", "--json HELP GET"),
-            ("GTE --help", "--help GTE"),
+            ("GTE --help", "GTE --help"),
             ("GET --version", "--version GET"),
             ("verify --output json", "--output json verify"),
             ("export --quiet f --salvage", "--quiet export f --salvage"),
