@@ -30,6 +30,16 @@ pub(crate) const EXAMPLES: Rows = &[
     ("kv_cli HELP PUT", "more about one command"),
 ];
 
+/// The tools: how they are called, and what they do. HELP shows them behind the commands.
+pub(crate) const TOOLS: Rows = &[
+    ("wal [FILE]", "print the log, record by record"),
+    ("verify", "check every byte of log and snapshot"),
+    ("export [FILE]", "write every entry, also of damaged files"),
+    ("import FILE", "read entries, also of cut exports"),
+    ("replay [LOG]", "rebuild the state at any write"),
+    ("torture", "crash stores in memory, and check what is recovered"),
+];
+
 /// Environment variables. A flag is stronger than its variable.
 pub(crate) const ENVIRONMENT: Rows = &[
     ("KV_DIR", "--dir, the directory of the store"),
@@ -69,7 +79,7 @@ pub(crate) fn after_help() -> String {
     };
     [
         table("Examples", 34, EXAMPLES),
-        "Options come before COMMAND. All words after it belong to it.".to_string(),
+        "Long options may also follow COMMAND. After a word --, all words are data.".to_string(),
         table("Environment", 23, ENVIRONMENT),
         table("Exit status", 8, EXIT_STATUS),
     ]

@@ -1,14 +1,14 @@
 //! The command line: flags, their environment variables, and the texts of `--help`.
 //!
-//! `paths` finds the files of the store. [`Args`] is what `clap` reads. Its texts are the texts of `--help`. Mistakes are reported here, with everything
-//! escaped that a terminal would obey, and end the process with status 2.
+//! [`Args`] is what `clap` reads. Its texts are the texts of `--help`. Mistakes are reported here, with everything
+//! escaped that a terminal would obey, and end the process with status 2. `paths` finds the files of the store.
 
 mod paths;
 
 use crate::about::{self, VERSION};
 use crate::settings::{Format, Import, When};
 use crate::streams;
-use crate::text::{is_hidden, safe};
+use crate::text::{columns, fit, is_hidden, safe};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -231,7 +231,7 @@ pub(crate) struct TortureArgs {
 
     /// Stop after this number of different states. The rungs rot, faults and kills count damaged files, fault plans and
     /// kills [default: 100000; 1000 for kills]
-    #[arg(long, value_name = "N", value_parser = whole)]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) states: Option<u64>,
 
     /// The same seed gives the same run, another seed gives other workloads
@@ -243,17 +243,30 @@ pub(crate) struct TortureArgs {
     pub(crate) workload: Option<u64>,
 
     /// Repeat one case, make it as small as possible, and show it; a failure names it
-    #[arg(long, value_name = "CASE", conflicts_with_all = ["states", "seed", "workload"])]
+    #[arg(long, value_name = "CASE", conflicts_with_all = ["rung", "states", "seed", "workload", "kills"])]
     pub(crate) case: Option<Case>,
 
     /// With the rung engine, also kill this number of processes of this program. They use scratch stores in the
-    /// directory for temporary files
-    #[arg(long, value_name = "N", default_value = "10", value_parser = whole, conflicts_with = "workload")]
-    pub(crate) kills: u64,
+    /// directory for temporary files [default: 10]
+    #[arg(long, value_name = "N", value_parser = whole, conflicts_with = "workload")]
+    pub(crate) kills: Option<u64>,
 
     /// End with a line for a program: rung NAME tried=N failed=F skipped=S
     #[arg(long)]
     pub(crate) ledger: bool,
+}
+
+impl TortureArgs {
+    /// Why the rung would ignore an option.
+    fn ignored(&self) -> Option<&'static str> {
+        match self.rung {
+            Rung::Kills if self.workload.is_some() => Some("--workload repeats a workload; the rung kills has none"),
+            Rung::Kills if self.kills.is_some() => Some("--kills is for the rung engine; the rung kills takes --states"),
+            Rung::Engine | Rung::Kills => None,
+            _ if self.kills.is_some() => Some("--kills is for the rung engine; this rung kills no process"),
+            _ => None,
+        }
+    }
 }
 
 /// One way to torture the store.
@@ -290,12 +303,19 @@ pub(crate) enum Generate {
 }
 
 impl Args {
-    /// The command line of this process. Ends the process after a mistake, help, or the version.
-    pub(crate) fn of_process(is_command: impl Fn(&[u8]) -> bool) -> Args {
-        let args = Args::read(std::env::args_os(), is_command).unwrap_or_else(|error| end_early(error));
+    /// The command line of this process, with its options before the command. Ends the process after a mistake, help,
+    /// or the version.
+    pub(crate) fn of(words: Result<Vec<OsString>, String>, is_command: impl Fn(&[u8]) -> bool) -> Args {
+        let words = words.unwrap_or_else(|text| fail(ErrorKind::UnknownArgument, &text));
+        let args = Args::read(words, is_command).unwrap_or_else(|error| end_early(error));
         let words = matches!(args.words, Some(Words::Command(_)));
         if words && !(args.command.is_empty() && args.file.is_empty()) {
             fail(ErrorKind::ArgumentConflict, "COMMAND cannot be used together with -c or -f");
+        }
+        if let Some(Words::Torture(torture)) = &args.words
+            && let Some(text) = torture.ignored()
+        {
+            fail(ErrorKind::ArgumentConflict, text);
         }
         if args.stdin_argument && !words {
             fail(ErrorKind::MissingRequiredArgument, "-x needs a COMMAND whose last argument it reads");
@@ -427,6 +447,10 @@ fn whole(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("expected a whole number up to {}", u64::MAX))
 }
 
+fn at_least_one(text: &str) -> Result<u64, String> {
+    text.parse().ok().filter(|&n| n > 0).ok_or_else(|| format!("expected a whole number from 1 to {}", u64::MAX))
+}
+
 fn batch_size(text: &str) -> Result<u64, String> {
     let size = text.parse().ok().filter(|size| (1..=MAX_BATCH_SIZE).contains(size));
     size.ok_or_else(|| format!("expected a whole number from 1 to {MAX_BATCH_SIZE}"))
@@ -440,7 +464,7 @@ fn fail(kind: ErrorKind, text: &str) -> ! {
 fn end_early(error: clap::Error) -> ! {
     let is_mistake = error.use_stderr();
     let color = When::Auto.on(if is_mistake { io::stderr().is_terminal() } else { io::stdout().is_terminal() });
-    let text = safe_text(error, color);
+    let text = fitted(&safe_text(error, color), is_mistake);
     let status = if is_mistake {
         let _ = streams::stderr().write_all(text.as_bytes());
         2
@@ -450,8 +474,37 @@ fn end_early(error: clap::Error) -> ! {
     std::process::exit(status.into())
 }
 
+/// The text for the terminal that it goes to: lines that are too long are broken between words.
+fn fitted(text: &str, is_mistake: bool) -> String {
+    let columns = match is_mistake {
+        true if io::stderr().is_terminal() => columns(io::stderr()),
+        false if io::stdout().is_terminal() => columns(io::stdout()),
+        _ => return text.to_string(),
+    };
+    text.lines().map(|line| fit(line, columns, line.len() - line.trim_start().len()) + "\n").collect()
+}
+
+/// The variable of this option, if the option itself was not typed: then the value came from the variable.
+fn variable_of(option: &str) -> Option<String> {
+    let mut program = Args::command();
+    program.build();
+    let arg = program.get_arguments().find(|arg| arg.to_string() == option)?;
+    let (variable, long) = (arg.get_env()?, format!("--{}", arg.get_long()?));
+    let is_typed = |word: OsString| {
+        let word = word.to_string_lossy().into_owned();
+        word.strip_prefix(&long).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+    };
+    let is_set = std::env::var_os(variable).is_some() && !std::env::args_os().any(is_typed);
+    is_set.then(|| format!("{}, in place of {option}", variable.to_string_lossy()))
+}
+
 /// The text of the parser. The parser repeats arguments and variables unchanged, and a terminal would obey them.
 fn safe_text(mut error: clap::Error, color: bool) -> String {
+    let is_value = matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue);
+    let option = error.get(ContextKind::InvalidArg).map(ToString::to_string);
+    if let Some(variable) = option.and_then(|option| variable_of(&option)).filter(|_| is_value) {
+        error.insert(ContextKind::InvalidArg, ContextValue::String(variable));
+    }
     let is_unsafe = |text: &String| text.contains(is_hidden);
     let unsafe_values: Vec<_> = error
         .context()

@@ -25,15 +25,17 @@
 //! | `gate` | the lock that decides whether the main thread or a signal ends the process | outfile, signals, session |
 //! | `bench` | the work of BENCH | text, outfile, progress, signals, settings, about, output |
 //! | `transfer` | the work of EXPORT and IMPORT | text, streams, lines, outfile, progress, limits, signals, settings, output |
-//! | [`command`] | the language: one file for each command | text, signals, settings, output, session, bench, transfer |
+//! | [`command`] | the language: one file for each command | text, signals, settings, about, output, session, bench, transfer |
+//! | `anywhere` | options behind the command | text, args, command |
 //! | `script` | commands from a pipe or a file | text, streams, lines, output, session, gate, command |
 //! | `prompt` | commands from a terminal; completion, hints, history | text, streams, outfile, signals, output, session, gate, bench, command |
 //! | `pages` | the man page and the completions of shells | about, args, command |
-//! | `tools` | `wal`, `verify`, `export`, `replay`, `torture`: they open no store | text, streams, progress, signals, args, output, transfer |
+//! | `tools` | `wal`, `verify`, `export`, `replay`, `torture`: they open no store | text, streams, progress, signals, settings, args, output, transfer |
 //!
 //! How to add a command: see the head of [`command`].
 
 mod about;
+mod anywhere;
 mod args;
 mod bench;
 pub mod command;
@@ -83,7 +85,7 @@ pub fn run() -> ExitCode {
         streams::say(&format!("kv_cli: error: SIGXFSZ cannot be handled: {error}; nothing was done"));
         return ExitCode::FAILURE;
     }
-    let args = Args::of_process(|word| command::find(word).is_some());
+    let args = Args::of(anywhere::in_order(std::env::args_os()), |word| command::find(word).is_some());
     let done = match args.generate {
         Some(_) => generate(&args),
         None => tools::run(&args, &FLAGS).map_or_else(|| with_store(&args), Ok),

@@ -16,20 +16,34 @@ const BUFFER_BYTES: usize = 64 << 10;
 #[derive(Clone, Debug)]
 pub(crate) enum Place {
     Prompt,
+    /// One of several lines that were pasted at a prompt. They run without a look at the replies between them.
+    Paste,
     Words,
     Option(usize),
-    Line { input: String, line: u64 },
+    Line {
+        input: String,
+        line: u64,
+    },
     Whole(String),
 }
 
 impl Place {
     fn prefix(&self) -> String {
         match self {
-            Place::Prompt => String::new(),
+            Place::Prompt | Place::Paste => String::new(),
             Place::Words => "kv_cli: ".into(),
             Place::Option(n) => format!("kv_cli: -c {n}: "),
             Place::Line { input, line } => format!("kv_cli: {input}:{line}: "),
             Place::Whole(input) => format!("kv_cli: {input}: "),
+        }
+    }
+
+    /// The file or stream, if it is not the only one that it can be.
+    fn input(&self) -> Option<&str> {
+        match self {
+            Place::Line { input, .. } if input == "<stdin>" => None,
+            Place::Line { input, .. } | Place::Whole(input) => Some(input),
+            _ => None,
         }
     }
 
@@ -133,6 +147,7 @@ impl Output {
         if self.format == Format::Json {
             let mut fields: Vec<(&str, Json)> = place.line().map(|line| ("line", line.into())).into_iter().collect();
             fields.extend([("ok", false.into()), ("code", error.code.to_string().into()), ("error", error.text.as_str().into())]);
+            fields.extend(place.input().map(|input| ("input", input.into())));
             self.line_json(&fields);
         }
         self.complain(place, &error.text);

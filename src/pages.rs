@@ -41,7 +41,7 @@ fn man(out: &mut impl Write) -> io::Result<()> {
     page.render_description_section(out)?;
     page.render_options_section(out)?;
     section(out, "COMMANDS", |roff| {
-        roff.text([roman("At the prompt, one to a line in a script, or as words behind the options; in any letter case.")]);
+        roff.text([roman("At the prompt, one to a line in a script, or as words of the command line; in any letter case.")]);
         for spec in COMMANDS {
             let names = std::iter::once(spec.usage()).chain(spec.aliases.iter().map(|alias| (*alias).to_string()));
             entry(roff, &names.collect::<Vec<_>>().join(", "), &format!("{}.", spec.summary));
@@ -96,6 +96,13 @@ fn entry(roff: &mut Roff, name: &str, what: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::about::TOOLS;
+
+    #[test]
+    fn help_lists_every_tool() {
+        let listed = TOOLS.iter().filter_map(|(usage, _)| usage.split(' ').next());
+        assert!(listed.eq(Args::command().get_subcommands().map(Command::get_name)));
+    }
 
     #[test]
     fn every_variable_of_a_flag_is_in_the_table_and_names_its_flag() {

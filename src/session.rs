@@ -114,6 +114,11 @@ impl Session {
     /// Reports why a line was not run, or failed. An open group must not be written without that line.
     pub(crate) fn refuse(&mut self, place: &Place, error: &CommandError) -> Flow {
         self.spoil_group();
+        self.report(place, error)
+    }
+
+    /// As [`Session::refuse`], but an open group goes on: a person sees the mistake before the next line.
+    pub(crate) fn report(&mut self, place: &Place, error: &CommandError) -> Flow {
         self.failed = self.failed.max(error.code.status());
         self.output.error(place, error);
         if error.code == Code::LogFailed && !self.settings.interactive {

@@ -7,7 +7,7 @@
 //! No signal is lost. Before [`begin`] a signal does what it always does: it ends the process. `begin` runs before the
 //! store is opened. From then on signals are noted. If there is no listener yet, the thread waits for one, but not
 //! longer than [`PATIENCE`]; then it ends the process itself. [`listen`] sets the listener for a session, and
-//! [`note_only`] says that a tool looks at the flags itself.
+//! [`note_only`] says that a tool looks at the flags itself, and how long it may take for that.
 //!
 //! A signal that the parent process has ignored stays ignored, with one exception: at its own prompt the shell always
 //! takes Ctrl-C.
@@ -88,8 +88,8 @@ pub(crate) fn survive_file_size_limit() -> io::Result<()> {
 enum Listener {
     /// Called with the signal; it ends the process.
     Session(Box<dyn Fn(i32) + Send + Sync>),
-    /// The main thread, which looks at the flags.
-    Tool,
+    /// The main thread, which looks at the flags and ends the process within this time.
+    Tool(Duration),
 }
 
 static LISTENER: OnceLock<Listener> = OnceLock::new();
@@ -109,7 +109,10 @@ pub(crate) fn begin(flags: &'static Flags, terminal: Option<&'static Terminal>) 
         for signal in signals.forever() {
             match (signal, terminal, LISTENER.get()) {
                 (SIGCONT, Some(terminal), _) => terminal.come_back(),
-                (SIGINT, Some(_), Some(Listener::Session(_))) => flags.interrupt(),
+                (SIGINT, Some(terminal), Some(Listener::Session(_))) => {
+                    flags.interrupt();
+                    terminal.prompt_again();
+                }
                 _ => end(signal, flags, terminal),
             }
         }
@@ -135,8 +138,8 @@ fn end(signal: i32, flags: &Flags, terminal: Option<&Terminal>) {
             end(signal);
         }
         // It looks at the flags by itself. It cannot do so if no process reads what it writes.
-        Some(Listener::Tool) => {
-            thread::sleep(PATIENCE);
+        Some(Listener::Tool(patience)) => {
+            thread::sleep(*patience);
             outfile::remove_all();
             std::process::exit(128 + signal)
         }
@@ -156,8 +159,23 @@ pub(crate) fn listen(end: impl Fn(i32) + Send + Sync + 'static) {
 /// For a tool that has no store open and looks at the flags by itself: the first signal is noted, a second one ends the
 /// process at once.
 pub(crate) fn note_only(flags: &'static Flags) -> io::Result<()> {
-    let _ = LISTENER.set(Listener::Tool);
+    note_for(flags, PATIENCE)
+}
+
+/// As [`note_only`], for a tool that may take longer to end, because it has to clean up.
+pub(crate) fn note_for(flags: &'static Flags, patience: Duration) -> io::Result<()> {
+    let _ = LISTENER.set(Listener::Tool(patience));
     begin(flags, None)
+}
+
+/// `SIGINT` and the others that end the process.
+pub(crate) fn name(signal: i32) -> &'static str {
+    match signal {
+        SIGINT => "SIGINT",
+        SIGTERM => "SIGTERM",
+        SIGHUP => "SIGHUP",
+        _ => "a signal",
+    }
 }
 
 /// The exit status of a tool that runs until a signal stops it. Ctrl-C is the usual way to stop it, so its status is 0.
@@ -183,6 +201,7 @@ pub(crate) struct Terminal {
 struct Typing {
     is_under_way: bool,
     was_stopped: bool,
+    prompt: &'static str,
     /// Has the editor draw the line again; `None` if the editor does not change the terminal. It may wait for the
     /// editor, so it runs in a thread of its own.
     redraw: Option<Arc<Mutex<Redraw>>>,
@@ -193,7 +212,10 @@ pub(crate) type Redraw = Box<dyn FnMut() + Send>;
 impl Terminal {
     pub(crate) fn save() -> Option<Terminal> {
         let before = termios::tcgetattr(io::stdin()).ok()?;
-        Some(Terminal { before, typing: Mutex::new(Typing { is_under_way: false, was_stopped: false, redraw: None }) })
+        Some(Terminal {
+            before,
+            typing: Mutex::new(Typing { is_under_way: false, was_stopped: false, prompt: "", redraw: None }),
+        })
     }
 
     fn typing(&self) -> MutexGuard<'_, Typing> {
@@ -204,9 +226,12 @@ impl Terminal {
         self.typing().redraw = Some(Arc::new(Mutex::new(redraw)));
     }
 
-    /// Runs the line editor.
-    pub(crate) fn type_in<T>(&self, line: impl FnOnce() -> T) -> T {
-        self.typing().is_under_way = true;
+    /// Runs the line editor, which shows this prompt.
+    pub(crate) fn type_in<T>(&self, prompt: &'static str, line: impl FnOnce() -> T) -> T {
+        {
+            let mut typing = self.typing();
+            (typing.is_under_way, typing.prompt) = (true, prompt);
+        }
         let typed = line();
         let mut typing = self.typing();
         typing.is_under_way = false;
@@ -215,6 +240,15 @@ impl Terminal {
             let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
         }
         typed
+    }
+
+    /// After Ctrl-C on a terminal whose modes the editor does not change: the terminal has dropped the line, and the
+    /// editor does not know that.
+    fn prompt_again(&self) {
+        let typing = self.typing();
+        if typing.is_under_way && typing.redraw.is_none() {
+            tell(&format!("\r\n{}", typing.prompt));
+        }
     }
 
     /// After a stop: other programs may have changed the modes of the terminal and the screen.

@@ -234,6 +234,109 @@ fn words_of_the_command_line() {
 }
 
 #[test]
+fn case_45_options_may_follow_the_command() {
+    let store = Store::new();
+    let stdout =
+        |args: &[&str]| String::from_utf8(store.cli().args(args).assert().success().get_output().stdout.clone()).unwrap();
+    assert_eq!(stdout(&["PUT", "k", "v", "--batch=1", "--json"]), "{\"cmd\":\"PUT\",\"ok\":true,\"durable\":true}\n");
+    assert_eq!(stdout(&["GET", "k", "--json"]), "{\"cmd\":\"GET\",\"ok\":true,\"value\":\"v\"}\n");
+    assert!(!stdout(&["KEYS", "--json"]).is_empty());
+    assert_eq!(stdout(&["GET", "--help"]), stdout(&["HELP", "GET"]));
+    assert_eq!(stdout(&["GET", "k", "--version"]), stdout(&["--version"]));
+    store.cli().args(["GET", "k", "--wal", "other", "--snapshot", "other.snapshot"]).assert().stdout(predicate::ne("v\n"));
+    // After -- everything is data.
+    stdout(&["PUT", "k", "--", "--json"]);
+    assert_eq!(stdout(&["--", "GET", "k"]), "--json\n");
+    stdout(&["PUT", "--", "--wal", "-5"]);
+    assert_eq!(stdout(&["--raw", "GET", "--", "--wal"]), "-5\n");
+    let refused = store.cli().args(["PUT", "k", "--jsno"]).assert().code(2).stdout("");
+    refused.stderr(predicate::str::contains("did you mean --json?").and(predicate::str::contains("kv_cli PUT … -- --jsno")));
+    assert_eq!(stdout(&["GET", "k"]), "--json\n");
+    // The same behind a tool.
+    assert!(stdout(&["verify", "--output", "json"]).starts_with("{\"ok\":true,"));
+    store.cli().args(["verify", "--jsno"]).assert().code(2).stderr(predicate::str::contains("'--json'"));
+    // In scripts there are no options of kv_cli, so a file whose name looks like one needs a path.
+    let script =
+        store.cli().write_stdin("PUT --json --x\nEXPORT --json\nIMPORT --help\nIMPORT ''\nEXPORT ./--x\n").assert().code(1);
+    script.stdout(predicate::str::starts_with("OK\nEXPORT OK")).stderr(
+        predicate::str::contains(":2: error: EXPORT has no options, got '--json'; a file of this name is ./--json\n")
+            .and(predicate::str::contains(
+                ":3: error: IMPORT has no options; HELP IMPORT says more about it; a file of this name is ./--help\n",
+            ))
+            .and(predicate::str::contains(":4: error: IMPORT takes the name of a file, got an empty word\n")),
+    );
+    assert!(store.path("--x").exists());
+}
+
+#[test]
+fn case_47_a_spoilt_group_refuses_in_scripts_and_in_json() {
+    let store = Store::new();
+    let script = "BEGIN\nPUT a 1\nGTE a\nPUT b 2\nCOMMIT\n";
+    let failed = store.cli().arg("--json").write_stdin(script).assert().code(1);
+    let text = String::from_utf8(failed.get_output().stdout.clone()).unwrap();
+    let codes: Vec<_> =
+        text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["code"].to_string()).collect();
+    assert_eq!(codes, ["null", "null", "\"unknown_command\"", "\"group_spoilt\"", "\"group_spoilt\""], "{text}");
+    assert_eq!(store.script("SIZE\n"), "0\n");
+}
+
+#[test]
+fn case_49_an_error_about_a_file_names_it_in_json() {
+    let store = Store::new();
+    fs::write(store.path("a.kv"), "SIZE\nGTE\n").unwrap();
+    let failed = store.cli().args(["--json", "-f", "a.kv", "-f", "nofile"]).assert().code(1);
+    let text = String::from_utf8(failed.get_output().stdout.clone()).unwrap();
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let errors: Vec<_> = lines.iter().filter(|line| line["ok"] == false).collect();
+    assert_eq!((&errors[0]["line"], &errors[0]["input"]), (&2.into(), &"a.kv".into()), "{text}");
+    assert_eq!((&errors[1]["line"], &errors[1]["input"]), (&serde_json::Value::Null, &"nofile".into()), "{text}");
+}
+
+#[test]
+fn case_51_an_error_names_the_word_or_the_variable_that_is_wrong() {
+    let store = Store::new();
+    for (name, says) in [
+        ("KV_BATCH", "'KV_BATCH, in place of --batch <N>': expected a whole number from 1 to 1000000"),
+        ("KV_FLUSH_INTERVAL_MS", "'KV_FLUSH_INTERVAL_MS, in place of --flush-interval <TIME>': expected a time"),
+        ("KV_CHECKPOINT_LOG", "'KV_CHECKPOINT_LOG, in place of --checkpoint-log <SIZE>': expected a size"),
+        ("KV_CHECKPOINT_INTERVAL", "'KV_CHECKPOINT_INTERVAL, in place of --checkpoint-interval <TIME>': expected a time"),
+        ("KV_VALUES_IN_SNAPSHOT", "'KV_VALUES_IN_SNAPSHOT, in place of --values-in-snapshot <SIZE>': expected a size"),
+    ] {
+        for command in ["SIZE", "verify"] {
+            let failed = store.cli().arg(command).env(name, "x\x1b[2J").assert().code(2).stdout("");
+            failed.stderr(predicate::str::contains(says).and(predicate::str::contains('\x1b').not()));
+        }
+    }
+    let typed = store.cli().args(["SIZE", "--batch", "y"]).env("KV_BATCH", "x").assert().code(2);
+    typed.stderr(predicate::str::contains("invalid value 'y' for '--batch <N>'"));
+    for (line, says) in [
+        ("PUT '' v", "the key is empty; a key has 1 to 65536 bytes; nothing was stored"),
+        ("KEYS a b", "KEYS takes a prefix and LIMIT n, got 'b'"),
+        ("SIZE x", "SIZE takes nothing, got 'x'; usage: SIZE"),
+        ("SETBATCH 1 2", "SETBATCH takes at most a number of writes, got 2 words; '2' is too many; usage: SETBATCH [n]"),
+        ("IMPORT my file", "IMPORT takes a file, got 2 words; quote a name that has blanks"),
+        ("BENCH 10 1,x", "each of the sizes takes a whole number from 1 to 1000000, got 'x'"),
+        ("BENCH 10 --ops foo", "--ops takes puts, gets or mixed:P (P from 1 to 99), got 'foo'"),
+        ("kv_cli GET x", "unknown command 'kv_cli'; this is kv_cli: write only what follows it"),
+    ] {
+        let failed = store.cli().write_stdin(format!("{line}\n")).assert().code(1);
+        failed.stderr(predicate::str::contains(format!("kv_cli: <stdin>:1: error: {says}")));
+    }
+}
+
+#[test]
+fn case_51_help_about_a_tool() {
+    let store = Store::new();
+    let stdout =
+        |args: &[&str]| String::from_utf8(store.cli().args(args).assert().success().get_output().stdout.clone()).unwrap();
+    assert_eq!(stdout(&["help", "wal"]), stdout(&["wal", "--help"]));
+    assert!(stdout(&["help", "wal"]).contains("--follow"));
+    assert!(stdout(&["HELP"]).contains("\nkv_cli verify "));
+    assert!(stdout(&["help", "EXPORT"]).starts_with("EXPORT [file]"));
+    assert!(stdout(&["help", "export"]).contains("--salvage"));
+}
+
+#[test]
 fn a_mistake_and_help_need_no_store() {
     let store = Store::new();
     store.cli().args(["HELP"]).assert().success().stdout(predicate::str::contains("PUT key value"));

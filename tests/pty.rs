@@ -284,6 +284,111 @@ fn an_open_group_is_seen_in_the_prompt() {
     }
 }
 
+/// Types a line and waits for the reply below it and this prompt.
+fn say_then(session: &mut PtySession, line: &str, answer: &str, prompt: &str) {
+    session.send_line(line).unwrap();
+    session.exp_string(answer).unwrap();
+    session.exp_string(prompt).unwrap();
+}
+
+#[test]
+fn case_47_a_spoilt_group_shows_in_the_prompt_and_queues_nothing() {
+    let store = Store::new();
+    let mut session = prompt(&store, &[]);
+    // A line that cannot be read is seen at once, so it spoils nothing.
+    for (line, answer, then) in [
+        ("BEGIN", "OK", "kv*> "),
+        ("PUT a 1", "QUEUED 1 in the group", "kv*> "),
+        ("GTE a", "did you mean GET?", "kv*> "),
+        ("PUT b", "PUT takes a key and a value", "kv*> "),
+        ("PUT b \"2", "never closed", "kv*> "),
+        ("PUT b 2", "QUEUED 2 in the group", "kv*> "),
+        ("COMMIT", "OK 1 of 5 buffered", "kv> "),
+        ("BEGIN", "OK", "kv*> "),
+        ("PUT a 3", "QUEUED 1 in the group", "kv*> "),
+        ("PUT \"\" v", "the key is empty; a key has 1 to 65536 bytes", "kv!> "),
+        ("PUT b 4", "PUT was not queued: a command failed since BEGIN", "kv!> "),
+        ("DEL b", "DEL was not queued: a command failed since BEGIN", "kv!> "),
+        ("COMMIT", "nothing of the group was written", "kv> "),
+        ("BEGIN", "OK", "kv*> "),
+        ("EXPORT no/dir/x", "nothing was exported", "kv!> "),
+        ("ROLLBACK", "OK", "kv> "),
+    ] {
+        say_then(&mut session, line, answer, then);
+    }
+    // Pasted lines run without a look at the replies, as in a script.
+    session.send("\x1b[200~BEGIN\nPUT a 5\nGTE a\nPUT b 6\nCOMMIT\n\x1b[201~\n").unwrap();
+    for answer in ["kv*> PUT a 5", "kv*> GTE a", "kv!> PUT b 6", "kv!> COMMIT", "nothing of the group was written"] {
+        session.exp_string(answer).unwrap();
+    }
+    session.exp_string("kv> ").unwrap();
+    session.send_line("EXIT").unwrap();
+    session.exp_eof().unwrap();
+    assert_eq!(store.script("SCAN\nkv!> GET a\n"), "a 1\nb 2\n1\n");
+}
+
+/// A shell on a terminal of this kind and width.
+fn on_terminal(store: &Store, term: &str, columns: u32) -> PtySession {
+    let mut command = store.program("sh");
+    command.args(["-c", &format!("stty cols {columns} rows 60 2>/dev/null; exec \"$0\"")]).arg(env!("CARGO_BIN_EXE_kv_cli"));
+    command.env("TERM", term);
+    let options = Options::new().timeout_ms(Some(30_000)).strip_ansi_escape_codes(true);
+    let mut session = spawn_with_options(command, options).unwrap();
+    session.exp_string("kv> ").unwrap();
+    session
+}
+
+#[test]
+fn case_51_a_dumb_terminal_gets_a_new_prompt_after_ctrl_c() {
+    let store = Store::new();
+    let mut session = on_terminal(&store, "dumb", 80);
+    // This terminal does not repeat what is typed.
+    say_then(&mut session, "PUT a 1", "OK 1 of 5 buffered", "kv> ");
+    session.send("PUT a 2").unwrap();
+    session.flush().unwrap();
+    session.send_control('c').unwrap();
+    session.exp_string("\r\nkv> ").unwrap();
+    // The line is gone.
+    say_then(&mut session, "GET a", "1\r\n", "kv> ");
+    say_then(&mut session, "BEGIN", "OK", "kv*> ");
+    session.send_control('c').unwrap();
+    session.exp_string("\r\nkv*> ").unwrap();
+    session.send_line("EXIT").unwrap();
+    session.exp_string("bye").unwrap();
+}
+
+#[test]
+fn case_51_narrow_terminals_break_lines_between_words() {
+    let store = Store::new();
+    for columns in [20, 40, 80, 200] {
+        let mut session = on_terminal(&store, "xterm", columns);
+        for line in ["HELP", "HELP PUT", "HELP BENCH", "HELP wal", "STATS", "GTE x", "PUT a"] {
+            session.send_line(line).unwrap();
+            session.exp_string("\r\n").unwrap(); // the end of the typed line
+            let screen = session.exp_string("kv> ").unwrap();
+            for shown in screen.split(['\r', '\n']) {
+                let is_one_word = !shown.trim().contains(' ');
+                // Each byte is a char here, so the later bytes of a character are not counted.
+                let width = shown.chars().filter(|c| !('\u{80}'..='\u{bf}').contains(c)).count();
+                assert!(width <= columns as usize || is_one_word, "{line} at {columns} columns: {shown:?}");
+            }
+            let words = |text: &str| text.split_whitespace().map(str::to_string).collect::<Vec<_>>();
+            assert!(words(&screen).len() > 3, "{line}: {screen}");
+        }
+        session.send_control('d').unwrap();
+        session.exp_eof().unwrap();
+    }
+}
+
+#[test]
+fn case_51_help_knows_the_tools() {
+    let store = Store::new();
+    let mut session = prompt(&store, &[]);
+    say_then(&mut session, "HELP", "kv_cli torture             crash stores in memory", "kv> ");
+    say_then(&mut session, "help wal", "kv_cli wal [FILE]   print the log, record by record", "kv> ");
+    say_then(&mut session, "verify", "unknown command 'verify'; it is a tool, which runs outside: kv_cli verify", "kv> ");
+}
+
 #[test]
 fn help_says_more_about_one_command_and_mistakes_are_guessed() {
     let store = Store::new();

@@ -279,6 +279,105 @@ fn following_ends_when_its_reader_stops_and_at_other_signals() {
 }
 
 #[test]
+fn case_49_tools_and_their_errors_in_json() {
+    let object = |out: &str| serde_json::from_str::<serde_json::Value>(out).unwrap_or_else(|error| panic!("{error}: {out}"));
+    let store = Store::golden();
+    for args in [&["verify", "--json"][..], &["--output", "json", "verify"], &["verify", "--output=json"]] {
+        let (out, err, status) = run(&store, args);
+        let found = object(&out);
+        assert_eq!((&found["ok"], &found["pair"], err.as_str(), status), (&true.into(), &serde_json::Value::Null, "", 0));
+        assert_eq!(found["log"]["file"], "DIR/kv.wal");
+        assert_eq!((&found["log"]["verdict"], &found["snapshot"]["verdict"]), (&"sound".into(), &"sound".into()));
+        assert_eq!(found["log"]["about"], "writes 6 to 8, 300 B, closed cleanly");
+    }
+    assert!(run(&store, &["--output", "json", "wal"]).0.lines().all(|line| object(line)["record"].is_string()));
+    for (args, says, code) in [
+        (&["wal", "nofile", "--json"][..], "nofile: the file does not exist", 3),
+        (&["wal", "--record", "99", "--json"], "DIR/kv.wal has no record with sequence number 99; it has writes 6 to 8", 1),
+        (&["wal", "--follow", "nofile", "--json"], "nofile: the file does not exist", 3),
+    ] {
+        let (out, err, status) = run(&store, args);
+        assert_eq!(object(&out), serde_json::json!({"ok": false, "code": "failed", "error": says}), "{args:?}");
+        assert_eq!((err, status), (format!("kv_cli: error: {says}\n"), code), "{args:?}");
+    }
+    fs::remove_file(store.path("kv.snapshot")).unwrap();
+    let (out, _, status) = run(&store, &["verify", "--json"]);
+    assert_eq!((object(&out)["snapshot"]["verdict"].as_str(), status), (Some("missing"), 3));
+    assert!(object(&out)["pair"].as_str().unwrap().contains("snapshot"), "{out}");
+}
+
+#[test]
+fn verify_says_that_a_log_was_not_closed() {
+    let store = Store::new();
+    let mut child = store.piped(&["--batch", "1"]);
+    child.stdin.as_mut().unwrap().write_all(b"PUT a 1\n").unwrap();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let (out, _, status) = run(&store, &["verify"]);
+    assert!(out.contains(", not closed cleanly, or still open\n"), "{out}");
+    assert_eq!(status, 0);
+}
+
+#[test]
+fn case_51_torture_stops_at_ctrl_c_with_what_it_tried() {
+    if is_ignored(Signal::INT) {
+        return;
+    }
+    for (args, which, name) in [
+        (&["torture", "--rung", "log"][..], Signal::INT, "SIGINT"),
+        (&["torture", "--rung", "log", "--workload", "5"], Signal::TERM, "SIGTERM"),
+        (&["torture", "--rung", "kills"], Signal::INT, "SIGINT"),
+    ] {
+        let store = Store::new();
+        let mut command = store.process();
+        let mut child =
+            command.args(args).args(["--json"]).env("TMPDIR", store.dir.path()).stdout(Stdio::piped()).spawn().unwrap();
+        // Signals are taken from then on, and no workload ends this early.
+        eventually("signals are taken", || {
+            let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+            let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).map(str::trim).map(str::to_string);
+            let mask = mask.and_then(|mask| u64::from_str_radix(&mask, 16).ok()).unwrap_or(0);
+            mask >> (which.as_raw() - 1) & 1 == 1
+        });
+        signal(&child, which);
+        let output = {
+            let mut text = String::new();
+            std::io::Read::read_to_string(child.stdout.as_mut().unwrap(), &mut text).unwrap();
+            text
+        };
+        let status = child.wait().unwrap().code();
+        let found: serde_json::Value = serde_json::from_str(&output).unwrap_or_else(|error| panic!("{error}: {output}"));
+        // A workload that ended before the signal is counted.
+        assert!(
+            status == Some(128 + which.as_raw()) || (status == Some(0) && args.contains(&"--workload")),
+            "{status:?}: {found}"
+        );
+        if status != Some(0) {
+            assert_eq!((&found["stopped_by"], &found["failed"]), (&name.into(), &0.into()), "{found}");
+        }
+        assert!(found["tried"].is_u64() && found["took_ms"].is_u64(), "{found}");
+        assert_eq!(fs::read_dir(store.dir.path()).unwrap().count(), 0, "temporary stores are removed");
+    }
+}
+
+#[test]
+fn case_51_torture_refuses_what_a_rung_would_ignore() {
+    let store = Store::new();
+    for (args, says) in [
+        (&["--states", "0"][..], "'--states <N>': expected a whole number from 1 to 18446744073709551615"),
+        (&["--rung", "log", "--kills", "5"], "--kills is for the rung engine; this rung kills no process"),
+        (&["--rung", "kills", "--kills", "5"], "--kills is for the rung engine; the rung kills takes --states"),
+        (&["--rung", "kills", "--workload", "5"], "--workload repeats a workload; the rung kills has none"),
+        (&["--rung", "log", "--case", "17:45.die:3.kill"], "cannot be used with"),
+    ] {
+        let (out, err, status) = run(&store, &[&["torture"], args].concat());
+        assert!(err.contains(says) && out.is_empty(), "{args:?}: {err}");
+        assert_eq!(status, 2, "{args:?}");
+    }
+}
+
+#[test]
 fn one_record_is_shown_with_its_bytes_and_the_names_of_the_fields() {
     let (out, err, status) = run(&Store::golden(), &["wal", "--record", "7", "--hex"]);
     let expected = r#"    offset    bytes      seq  durable  record

@@ -31,6 +31,23 @@ impl<'a> Args<'a> {
         (self.count > 0).then(|| self.first())
     }
 
+    /// The first word as the name of a file, if there is one. A word that looks like an option is refused: these
+    /// commands have none.
+    pub(super) fn file(self) -> Result<Option<Word<'a>>, CommandError> {
+        let name = self.spec.name;
+        let Some(word) = self.optional() else { return Ok(None) };
+        let text = match &*word {
+            b"" => format!("{name} takes the name of a file, got an empty word"),
+            b"--help" => format!("{name} has no options; HELP {name} says more about it; a file of this name is ./--help"),
+            word if word.starts_with(b"--") => {
+                let word = displayed(word);
+                format!("{name} has no options, got '{word}'; a file of this name is ./{word}")
+            }
+            _ => return Ok(Some(word)),
+        };
+        Err(CommandError::new(Code::BadArgument, text))
+    }
+
     /// The first word as a number, if there is one.
     pub(super) fn optional_number(self, min: u64, max: u64) -> Result<Option<u64>, CommandError> {
         let name = self.spec.name;

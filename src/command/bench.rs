@@ -79,9 +79,9 @@ impl<'a> Verb<'a> for Bench {
 /// Reads the words after the command's name.
 fn options(spec: &Spec, words: &[Word<'_>]) -> Result<bench::Bench, CommandError> {
     let (plain, given) = split(spec, words)?;
-    spec.check_arity(plain.len())?;
+    spec.check_arity(plain.len(), plain.get(spec.arity.1).copied())?;
     let sizes = plain.get(1).map(|word| word.split(|&b| b == b',').collect::<Vec<_>>()).unwrap_or_default();
-    let size = |word: &&[u8]| number(spec.name, word, 1, MAX_BATCH_SIZE);
+    let size = |word: &&[u8]| number("each of the sizes", word, 1, MAX_BATCH_SIZE);
     let batch_sizes = sizes.iter().map(size).collect::<Result<_, _>>()?;
     let mut options = bench::Bench {
         amount: amount(spec.name, plain[0], 1)?,
@@ -184,6 +184,7 @@ fn amount(what: &str, word: &[u8], min: u64) -> Result<Amount, CommandError> {
         b"ms" => Some(1),
         b"s" => Some(1_000),
         b"m" => Some(60_000),
+        b"h" => Some(3_600_000),
         _ => None,
     };
     let count = std::str::from_utf8(&word[..digits]).ok().and_then(|text| text.parse::<u64>().ok());

@@ -1,6 +1,7 @@
 //! DEL: removes a key.
 
 use super::args::{Args, Word};
+use super::group::refuse_if_spoilt;
 use super::reply::{Reply, Verb};
 use super::spec::Spec;
 use super::written::{Written, write_failed};
@@ -41,6 +42,7 @@ impl<'a> Verb<'a> for Del<'a> {
     }
 
     fn run(self, session: &mut Session) -> Result<Deleted, CommandError> {
+        refuse_if_spoilt(session, Self::SPEC.name)?;
         let written = match &mut session.group {
             Some(group) => Some(Written::Queued(group.delete(&self.key)?)),
             None => session.engine()?.delete(self.key).map_err(write_failed)?.map(Written::Accepted),

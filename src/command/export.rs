@@ -24,6 +24,7 @@ impl<'a> Verb<'a> for Export<'a> {
         args: &["[file]"],
         arity: (0, 1),
         takes: "at most a file",
+        too_many: "quote a name that has blanks",
         summary: "write every entry to file, or show it",
         details: "The file has the state after the last write, in key order, without the writes\n\
             of an open group. It has PUT lines, which kv_cli < file runs. With --json, or\n\
@@ -37,7 +38,7 @@ impl<'a> Verb<'a> for Export<'a> {
     type Reply = ();
 
     fn read(args: Args<'a>) -> Result<Export<'a>, CommandError> {
-        Ok(Export { file: args.optional() })
+        Ok(Export { file: args.file()? })
     }
 
     fn run(self, session: &mut Session) -> Result<(), CommandError> {

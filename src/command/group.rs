@@ -28,8 +28,10 @@ impl<'a> Verb<'a> for Begin {
         name: "BEGIN",
         summary: "begin an atomic group of PUT and DEL",
         details: "PUT and DEL answer QUEUED and are kept until COMMIT writes all of them or none.\n\
-            If a command fails in between, COMMIT refuses. If the session ends with an open\n\
-            group, nothing of the group is written.",
+            If a command fails in between, nothing of the group will be written: PUT, DEL\n\
+            and COMMIT are refused, and the prompt is kv!> . In a script a line that is no\n\
+            command does that too; at the prompt just type it again. If the session ends\n\
+            with an open group, nothing of the group is written.",
         example: "BEGIN",
         ..Spec::NO_ARGUMENTS
     };
@@ -62,7 +64,7 @@ impl<'a> Verb<'a> for Commit {
         Ok(Commit)
     }
 
-    /// A COMMIT that fails ends its group.
+    /// It ends its group, also if it fails.
     fn run(self, session: &mut Session) -> Result<Written, CommandError> {
         let group = session.group.take().ok_or_else(no_group)?;
         if group.spoilt {
@@ -93,6 +95,15 @@ impl<'a> Verb<'a> for Abort {
     fn run(self, session: &mut Session) -> Result<Done, CommandError> {
         session.group.take().map(|_| Done).ok_or_else(no_group)
     }
+}
+
+/// Refuses to queue a command of this name in a group that will not be written.
+pub(super) fn refuse_if_spoilt(session: &Session, name: &str) -> Result<(), CommandError> {
+    if !session.group.as_ref().is_some_and(|group| group.spoilt) {
+        return Ok(());
+    }
+    let text = format!("{name} was not queued: a command failed since BEGIN, so nothing of the group will be written; ABORT it");
+    Err(CommandError::new(Code::GroupSpoilt, text + " and begin it again"))
 }
 
 fn no_group() -> CommandError {

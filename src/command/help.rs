@@ -1,10 +1,14 @@
-//! HELP: lists the commands, or says more about one.
+//! HELP: lists the commands and the tools, or says more about one.
 
 use super::args::Args;
 use super::reply::{Effect, Reply, Verb};
 use super::spec::{self, Commands, Spec};
+use crate::about::TOOLS;
 use crate::error::CommandError;
+use crate::output::Output;
 use crate::session::Session;
+use crate::settings::Format;
+use crate::text::{columns, fit};
 use serde_json::Value as Json;
 use std::io::{self, Write};
 
@@ -12,8 +16,15 @@ use std::io::{self, Write};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Help {
     commands: Commands,
-    /// Only this one.
-    one: Option<&'static Spec>,
+    about: Topic,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Topic {
+    All,
+    Command(&'static Spec),
+    /// How the tool is called, and what it does.
+    Tool(&'static str, &'static str),
 }
 
 /// Lines, without the last line feed.
@@ -35,32 +46,57 @@ impl<'a> Verb<'a> for Help {
 
     fn read(args: Args<'a>) -> Result<Help, CommandError> {
         let commands = args.commands;
-        let find = |word: &[u8]| spec::position(commands, word).ok_or_else(|| spec::unknown(commands, word));
-        let one = args.optional().map(|word| find(&word)).transpose()?.map(|at| commands[at]);
-        Ok(Help { commands, one })
+        let about = match args.optional() {
+            None => Topic::All,
+            Some(word) => match (spec::position(commands, &word), spec::tool(&word)) {
+                (Some(at), _) => Topic::Command(commands[at]),
+                (None, Some((usage, summary))) => Topic::Tool(usage, summary),
+                (None, None) => return Err(spec::unknown(commands, &word)),
+            },
+        };
+        Ok(Help { commands, about })
     }
 
-    fn run(self, _: &mut Session) -> Result<Text, CommandError> {
-        Ok(self.reply())
+    fn run(self, session: &mut Session) -> Result<Text, CommandError> {
+        Ok(self.reply(&session.output))
     }
 }
 
 impl Help {
     /// For `COMMAND --help`.
     pub(super) fn of(commands: Commands, one: &'static Spec) -> Help {
-        Help { commands, one: Some(one) }
+        Help { commands, about: Topic::Command(one) }
     }
 
-    /// It needs no store.
-    pub(crate) fn reply(&self) -> Text {
-        Text(self.one.map_or_else(|| list(self.commands), Spec::help))
+    /// It needs no store. On a narrow terminal its lines are broken between words.
+    pub(crate) fn reply(&self, output: &Output) -> Text {
+        let is_shown = output.terminal && output.format == Format::Text;
+        self.within(if is_shown { columns(io::stdout()) } else { usize::MAX })
+    }
+
+    fn within(&self, columns: usize) -> Text {
+        Text(match self.about {
+            Topic::All => list(self.commands, columns),
+            Topic::Command(spec) => spec.help_within(columns),
+            Topic::Tool(usage, summary) => tool(usage, summary, columns),
+        })
     }
 }
 
-/// A line for each command, without the last line feed.
-pub(super) fn list(commands: Commands) -> String {
-    let rows = commands.iter().map(|spec| format!("{:<26} {}", spec.usage(), spec.summary));
-    rows.collect::<Vec<_>>().join("\n")
+/// A line for each command and each tool, without the last line feed.
+pub(super) fn list(commands: Commands, columns: usize) -> String {
+    let commands: Vec<_> = commands.iter().map(|spec| (spec.usage(), spec.summary)).collect();
+    let tools: Vec<_> = TOOLS.iter().map(|(usage, summary)| (format!("kv_cli {usage}"), *summary)).collect();
+    format!("{}\n\n{}\n{}", spec::rows(&commands, columns), fit(OUTSIDE, columns, 2), spec::rows(&tools, columns))
+}
+
+const OUTSIDE: &str = "Outside the prompt, for example in another terminal:";
+
+fn tool(usage: &str, summary: &str, columns: usize) -> String {
+    let name = usage.split(' ').next().unwrap_or(usage);
+    let how = "It is a tool: it runs outside the prompt, also while the store is open here.";
+    let lines = [format!("kv_cli {usage}   {summary}"), how.to_string(), format!("kv_cli help {name} lists its options.")];
+    lines.map(|line| fit(&line, columns, 2)).join("\n")
 }
 
 impl Reply for Text {

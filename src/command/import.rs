@@ -24,6 +24,7 @@ impl<'a> Verb<'a> for Import<'a> {
         args: &["file"],
         arity: (1, 1),
         takes: "a file",
+        too_many: "quote a name that has blanks",
         summary: "read entries from file",
         details: "The file is an export in either form, or the log or snapshot of the C++ store;\n\
             its beginning says which. All of it is checked before anything is written.\n\
@@ -36,7 +37,7 @@ impl<'a> Verb<'a> for Import<'a> {
     type Reply = ();
 
     fn read(args: Args<'a>) -> Result<Import<'a>, CommandError> {
-        Ok(Import { file: args.first() })
+        Ok(Import { file: args.file()?.unwrap_or_default() })
     }
 
     fn run(self, session: &mut Session) -> Result<(), CommandError> {

@@ -24,8 +24,9 @@
 //! # Ok::<(), kv_cli::command::CommandError>(())
 //! ```
 //!
-//! One line is one command, given without its line feed. A line that cannot be read changes nothing, except that it
-//! spoils an open group: COMMIT then refuses. A command that fails spoils the group too.
+//! One line is one command, given without its line feed. A line that cannot be read changes nothing. A command that
+//! fails spoils an open group: PUT, DEL and COMMIT then refuse. In a script a line that cannot be read spoils it too.
+//! At the prompt it does not, and Ctrl-C does not, because the person sees that before typing the next line.
 //! Reading a PUT allocates nothing unless a word has escapes.
 //!
 //! | file | what it has |
@@ -252,7 +253,8 @@ impl<'a> Read<'a> {
             return Ok(Some(Command::Help(help::Help::of(COMMANDS, spec))));
         }
         if !self.has_options {
-            spec.check_arity(self.count)?;
+            let extra = self.words.get(spec.arity.1).filter(|_| self.count > spec.arity.1);
+            spec.check_arity(self.count, extra.map(|word| &**word))?;
         }
         let Read { words, count, all, .. } = self;
         Command::read(KINDS[at], Args { spec, commands: COMMANDS, words, count, all }).map(Some)
@@ -270,9 +272,15 @@ pub(crate) fn run_words(session: &mut Session, place: &Place, words: &[Vec<u8>])
 }
 
 fn run(session: &mut Session, place: &Place, command: Result<Option<Command<'_>>, CommandError>) -> Flow {
-    let done = command.and_then(|command| command.map_or(Ok(()), |command| command.run(session)));
-    match done {
+    let is_seen = matches!(place, Place::Prompt);
+    let command = match command {
+        Ok(command) => command,
+        Err(error) if is_seen => return session.report(place, &error),
+        Err(error) => return session.refuse(place, &error),
+    };
+    match command.map_or(Ok(()), |command| command.run(session)) {
         Ok(()) => session.next(),
+        Err(error) if is_seen && error.code == Code::Interrupted => session.report(place, &error),
         Err(error) => session.refuse(place, &error),
     }
 }
@@ -287,7 +295,7 @@ pub(crate) fn only_reads(words: &[Vec<u8>]) -> Option<&'static Spec> {
 pub(crate) fn run_without_store(words: &[Vec<u8>], output: &mut Output, flags: &Flags) -> Result<bool, CommandError> {
     match parse_words(words.iter().map(|word| Word::Borrowed(word.as_slice())))? {
         Some(Command::Help(help)) => {
-            help.reply().write(<help::Help as Verb<'_>>::SPEC, output, flags, || None)?;
+            help.reply(output).write(<help::Help as Verb<'_>>::SPEC, output, flags, || None)?;
             Ok(true)
         }
         _ => Ok(false),

@@ -1,6 +1,7 @@
 //! PUT: stores a value under a key.
 
 use super::args::{Args, Word};
+use super::group::refuse_if_spoilt;
 use super::reply::Verb;
 use super::spec::Spec;
 use super::written::{Written, write_failed};
@@ -39,6 +40,7 @@ impl<'a> Verb<'a> for Put<'a> {
     }
 
     fn run(self, session: &mut Session) -> Result<Written, CommandError> {
+        refuse_if_spoilt(session, Self::SPEC.name)?;
         match &mut session.group {
             Some(group) => Ok(Written::Queued(group.put(&self.key, &self.value)?)),
             None => session.engine()?.put(self.key, self.value).map(Written::Accepted).map_err(write_failed),

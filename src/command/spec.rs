@@ -3,8 +3,9 @@
 //! The files of the commands have the descriptions. Parsing, errors, HELP, the man page, completion and hints read
 //! them.
 
+use crate::about::TOOLS;
 use crate::error::{Code, CommandError};
-use crate::text::displayed;
+use crate::text::{displayed, fit};
 
 /// What is known about one command; an item of [`COMMANDS`](super::COMMANDS).
 ///
@@ -103,15 +104,20 @@ impl Spec {
         })
     }
 
-    /// Refuses a wrong number of words.
-    pub(super) fn check_arity(&self, got: usize) -> Result<(), CommandError> {
+    /// Refuses a wrong number of words. `extra` is the first word that is too many.
+    pub(super) fn check_arity(&self, got: usize, extra: Option<&[u8]>) -> Result<(), CommandError> {
         if (self.arity.0..=self.arity.1).contains(&got) {
             return Ok(());
         }
-        let got_words = match got {
-            0 => "no words".to_string(),
-            1 => "1 word".to_string(),
-            n => format!("{n} words"),
+        let got_words = match (got, extra) {
+            (0, _) => "no words".to_string(),
+            (1, None) => "1 word".to_string(),
+            (1, Some(word)) => format!("'{}'", displayed(word)),
+            // Which word is wrong cannot be known if one of them should have been quoted.
+            (n, Some(word)) if self.too_many.is_empty() && n > self.arity.1 => {
+                format!("{n} words; '{}' is too many", displayed(word))
+            }
+            (n, _) => format!("{n} words"),
         };
         let advice = match self.too_many {
             text if !text.is_empty() && got > self.arity.1 => text.to_string(),
@@ -131,12 +137,47 @@ impl Spec {
     /// ```
     #[must_use]
     pub fn help(&self) -> String {
-        let details = if self.details.is_empty() { String::new() } else { format!("\n{}", self.details) };
-        let options: String =
-            self.options.iter().map(|option| format!("\n  {:<17} {}", option.usage(), option.summary)).collect();
-        let aliases = if self.aliases.is_empty() { String::new() } else { format!("\nalso: {}", self.aliases.join(", ")) };
-        format!("{}   {}{details}{options}{aliases}\nexample: {}", self.usage(), self.summary, self.example)
+        let head = format!("{}   {}", self.usage(), self.summary);
+        let options = self.options.iter().map(|option| format!("  {:<17} {}", option.usage(), option.summary));
+        let details = self.details.lines().map(str::to_string);
+        [head].into_iter().chain(details).chain(options).chain(self.end()).collect::<Vec<_>>().join("\n")
     }
+
+    /// [`Spec::help`] in a terminal with this many columns, broken between words.
+    pub(super) fn help_within(&self, columns: usize) -> String {
+        let help = self.help();
+        if help.lines().all(|line| line.chars().count() <= columns) {
+            return help;
+        }
+        // The details are one paragraph, which was broken for a usual terminal.
+        let details = Some(self.details.replace('\n', " ")).filter(|details| !details.is_empty());
+        let options = self.options.iter().flat_map(|option| [format!("  {}", option.usage()), format!("    {}", option.summary)]);
+        let lines = [self.usage(), format!("    {}", self.summary)].into_iter().chain(details).chain(options).chain(self.end());
+        let fitted = lines.map(|line| fit(&line, columns, line.len() - line.trim_start().len()));
+        fitted.collect::<Vec<_>>().join("\n")
+    }
+
+    /// Other names for it, and an example.
+    fn end(&self) -> impl Iterator<Item = String> {
+        let aliases = (!self.aliases.is_empty()).then(|| format!("also: {}", self.aliases.join(", ")));
+        aliases.into_iter().chain([format!("example: {}", self.example)])
+    }
+}
+
+/// Rows for HELP in a terminal with this many columns: a name, and what it does beside it or below it.
+pub(super) fn rows(rows: &[(String, &str)], columns: usize) -> String {
+    let beside = rows.iter().map(|(name, what)| format!("{name:<26} {what}")).collect::<Vec<_>>();
+    if beside.iter().all(|row| row.chars().count() <= columns) {
+        return beside.join("\n");
+    }
+    let below = rows.iter().flat_map(|(name, what)| [fit(name, columns, 2), fit(&format!("    {what}"), columns, 4)]);
+    below.collect::<Vec<_>>().join("\n")
+}
+
+/// The tool of this name, in any letter case: how it is called, and what it does.
+pub(super) fn tool(word: &[u8]) -> Option<(&'static str, &'static str)> {
+    let is_name = |usage: &str| usage.split(' ').next().is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(word));
+    TOOLS.iter().copied().find(|(usage, _)| is_name(usage))
 }
 
 /// All commands. HELP and the parser get the list as an argument, so that the files of commands do not import it.
@@ -152,9 +193,11 @@ pub(super) fn position(commands: Commands, word: &[u8]) -> Option<usize> {
 /// The error for a word that names no command. It says what may have been meant.
 pub(super) fn unknown(commands: Commands, word: &[u8]) -> CommandError {
     let names = commands.iter().flat_map(|spec| std::iter::once(&spec.name).chain(spec.aliases)).copied();
-    let advice = match nearest(word, names) {
-        Some(name) => format!("did you mean {name}?"),
-        None => "HELP lists the commands".to_string(),
+    let advice = match (tool(word), nearest(word, names)) {
+        _ if word == b"kv_cli" => "this is kv_cli: write only what follows it".to_string(),
+        (Some((usage, _)), _) => format!("it is a tool, which runs outside: kv_cli {usage}"),
+        (None, Some(name)) => format!("did you mean {name}?"),
+        (None, None) => "HELP lists the commands".to_string(),
     };
     CommandError::new(Code::UnknownCommand, format!("unknown command '{}'; {advice}", displayed(word)))
 }

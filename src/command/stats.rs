@@ -112,8 +112,9 @@ impl Reply for Figures {
             output.line_json(&fields.into_iter().chain(self.json()).collect::<Vec<_>>());
         } else if output.terminal {
             let text = listed(&self.stats, &self.found, &self.snapshot, columns(io::stdout()));
+            let is_narrow = columns(io::stdout()) < TWO_COLUMNS;
             for line in text.lines() {
-                let (name, value) = line.split_at(VALUE_COLUMN.min(line.len()));
+                let (name, value) = line.split_at(if is_narrow { 0 } else { VALUE_COLUMN.min(line.len()) });
                 output.line(&format!("{}{value}", dimmed(name, output.color)));
             }
         } else {
@@ -125,6 +126,9 @@ impl Reply for Figures {
 
 /// Where values begin: behind the group and the name.
 const VALUE_COLUMN: usize = 20;
+
+/// A terminal with fewer columns has the values right behind their names.
+const TWO_COLUMNS: usize = 50;
 
 /// The figures in groups, a line to each, none longer than `columns` where words allow it.
 fn listed(stats: &kv_engine::Stats, found: &RecoveryReport, snapshot: &Path, columns: usize) -> String {
@@ -140,8 +144,12 @@ fn listed(stats: &kv_engine::Stats, found: &RecoveryReport, snapshot: &Path, col
     let mut out = String::new();
     for (group, rows) in groups {
         for (at, (name, value)) in rows.iter().enumerate() {
-            let line = format!("{:<10}{name:<10}{}", if at == 0 { group } else { "" }, safe(value));
-            out += &fit(&line, columns, VALUE_COLUMN);
+            let (group, value) = (if at == 0 { group } else { "" }, safe(value));
+            out += &match columns < TWO_COLUMNS {
+                true if group.is_empty() => fit(&format!("  {name}: {value}"), columns, 4),
+                true => format!("{group}\n{}", fit(&format!("  {name}: {value}"), columns, 4)),
+                false => fit(&format!("{group:<10}{name:<10}{value}"), columns, VALUE_COLUMN),
+            };
             out.push('\n');
         }
     }

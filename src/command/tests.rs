@@ -78,7 +78,7 @@ fn errors_say_what_was_expected() {
         ),
         ("PUT x", "wrong_arity: PUT takes a key and a value, got 1 word; usage: PUT key value"),
         ("GET", "wrong_arity: GET takes a key, got no words; usage: GET key"),
-        ("SIZE 1", "wrong_arity: SIZE takes nothing, got 1 word; usage: SIZE"),
+        ("SIZE 1", "wrong_arity: SIZE takes nothing, got '1'; usage: SIZE"),
         ("SETBATCH 0", "bad_number: SETBATCH takes a whole number from 1 to 1000000, got '0'"),
         ("SETBATCH +5", "bad_number: SETBATCH takes a whole number from 1 to 1000000, got '+5'"),
         ("SETBATCH ''", "bad_number: SETBATCH takes a whole number from 1 to 1000000, got ''"),
@@ -87,7 +87,7 @@ fn errors_say_what_was_expected() {
             "bad_number: SETBATCH takes a whole number from 1 to 1000000, got '99999999999999999999'",
         ),
         ("BENCH 0", "bad_number: BENCH takes a whole number from 1 to 100000000, got '0'"),
-        ("BENCH 10 1,,5", "bad_number: BENCH takes a whole number from 1 to 1000000, got ''"),
+        ("BENCH 10 1,,5", "bad_number: each of the sizes takes a whole number from 1 to 1000000, got ''"),
         ("EXIT 256", "bad_number: EXIT takes a whole number from 0 to 255, got '256'"),
         ("HELP PTU", "unknown_command: unknown command 'PTU'; did you mean PUT?"),
         ("KEYS a b c", "bad_argument: KEYS takes a prefix and LIMIT n, got 'b'; usage: KEYS [prefix] [LIMIT n]"),
@@ -191,6 +191,13 @@ fn a_group_can_be_dropped_and_is_spoilt_by_a_bad_line() {
     client.transcript(&[("BEGIN", "OK"), ("PUT x 1", "QUEUED")]);
     assert_eq!(client.session.group.as_ref().map(|group| group.batch.len()), Some(1));
     client.ask("PUT y");
+    let refused = |name| {
+        format!(
+            "group_spoilt: {name} was not queued: a command failed since BEGIN, so nothing of the group will be written; ABORT \
+             it and begin it again"
+        )
+    };
+    client.transcript(&[("PUT z 1", &refused("PUT")), ("DEL z", &refused("DEL")), ("GET x", "1")]);
     client.transcript(&[("COMMIT", spoilt), ("SIZE", "0"), ("BEGIN", "OK"), ("COMMIT", "OK")]);
 }
 
@@ -217,7 +224,7 @@ fn every_command_is_found_by_its_name_in_any_case() {
 
 #[test]
 fn help_fits_a_terminal() {
-    for text in COMMANDS.iter().map(|spec| spec.help()).chain([help::list(COMMANDS)]) {
+    for text in COMMANDS.iter().map(|spec| spec.help()).chain([help::list(COMMANDS, 80)]) {
         for line in text.lines() {
             assert!(line.chars().count() < 80, "{line}");
         }

@@ -29,6 +29,8 @@ use std::io::{self, ErrorKind};
 const PROMPT: &str = "kv> ";
 /// While a group is open.
 const GROUP_PROMPT: &str = "kv*> ";
+/// While a group is open that will not be written, because a command failed.
+const SPOILT_PROMPT: &str = "kv!> ";
 /// Printed above the line so that the editor draws the line again: one row up, and the line feed goes down again.
 const NOTHING: &str = "\x1b[A\n";
 
@@ -58,7 +60,7 @@ pub(crate) fn run(gate: &Gate, flags: &Flags, terminal: Option<&Terminal>) -> Fl
             prompt(&session)
         };
         let typed = match terminal {
-            Some(terminal) => terminal.type_in(|| editor.readline(prompt)),
+            Some(terminal) => terminal.type_in(prompt, || editor.readline(prompt)),
             None => editor.readline(prompt),
         };
         let flow = match typed {
@@ -100,6 +102,7 @@ pub(crate) fn run(gate: &Gate, flags: &Flags, terminal: Option<&Terminal>) -> Fl
 fn run_lines(gate: &Gate, flags: &Flags, editor: &mut Editor<Assist, MemHistory>, history: &mut History, text: &str) -> Flow {
     let text = text.trim_end_matches(['\n', '\r']);
     let several = text.contains(['\n', '\r']);
+    let place = if several { Place::Paste } else { Place::Prompt };
     for line in text.split(['\n', '\r']) {
         let trouble = history.keep(editor, line);
         flags.forget_interrupt();
@@ -109,7 +112,7 @@ fn run_lines(gate: &Gate, flags: &Flags, editor: &mut Editor<Assist, MemHistory>
             let prompt = prompt(&session);
             session.output.dim_line(&format!("{prompt}{}", line.strip_prefix(prompt).unwrap_or(line)));
         }
-        let flow = run_line(&mut session, &Place::Prompt, line.as_bytes());
+        let flow = run_line(&mut session, &place, line.as_bytes());
         session.output.flush();
         if flow != Flow::On {
             return flow;
@@ -130,7 +133,11 @@ fn report(session: &mut Session, trouble: Option<Trouble>) {
 }
 
 fn prompt(session: &Session) -> &'static str {
-    if session.group.is_some() { GROUP_PROMPT } else { PROMPT }
+    match &session.group {
+        None => PROMPT,
+        Some(group) if group.spoilt => SPOILT_PROMPT,
+        Some(_) => GROUP_PROMPT,
+    }
 }
 
 fn editor(gate: &Gate) -> rustyline::Result<Editor<Assist, MemHistory>> {
@@ -179,6 +186,7 @@ pub(crate) fn banner(session: &mut Session) {
     if crate::bench::is_on_tmpfs(&session.settings.wal) {
         session.output.warn(&crate::bench::tmpfs_warning(&session.settings.wal));
     }
-    session.output.line("HELP lists the commands; EXIT or Ctrl-D leaves.");
+    let line = session.output.fitted("HELP lists the commands; EXIT or Ctrl-D leaves.", 2);
+    session.output.line(&line);
     session.output.flush();
 }

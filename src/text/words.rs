@@ -31,8 +31,8 @@ pub struct Words<'a> {
 }
 
 impl<'a> Words<'a> {
-    /// Begins at the first word. A pasted prompt (`kv> ` or `kv*> `) before it and a carriage return at the end of the
-    /// line are skipped.
+    /// Begins at the first word. A pasted prompt (`kv> `, `kv*> ` or `kv!> `) before it and a carriage return at the
+    /// end of the line are skipped.
     ///
     /// ```
     /// use kv_cli::command::Words;
@@ -46,7 +46,7 @@ impl<'a> Words<'a> {
         let mut words = Words { line: line.strip_suffix(b"\r").unwrap_or(line), at: 0 };
         words.skip_blanks();
         let rest = &words.line[words.at..];
-        let prompt = [&b"kv>"[..], b"kv*>"].into_iter().find(|prompt| rest.starts_with(prompt));
+        let prompt = [&b"kv>"[..], b"kv*>", b"kv!>"].into_iter().find(|prompt| rest.starts_with(prompt));
         if let Some(prompt) = prompt.filter(|prompt| rest.get(prompt.len()).is_none_or(|&b| is_blank(b))) {
             words.at += prompt.len();
         }

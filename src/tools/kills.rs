@@ -13,32 +13,30 @@ mod talk;
 mod tally;
 
 use crate::progress::Progress;
+use crate::signals::Flags;
 use round::{Pace, Store};
-use signal_hook::consts::{SIGINT, SIGTERM};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 pub(super) use tally::Kills;
 
 /// After this many failures more of them would show nothing new.
 const ENOUGH_FAILURES: usize = 10;
 
-/// Kills `count` processes, on every core. It stops early after [`ENOUGH_FAILURES`], or at a signal.
-pub(super) fn run(count: u64, seed: u64) -> Kills {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // If this fails, the signal ends the process at once, and its temporary stores stay.
-        let _ = signal_hook::flag::register(signal, Arc::clone(&stop));
-    }
+/// Kills `count` processes, on every core. It stops early after [`ENOUGH_FAILURES`]. At a signal it stops after the
+/// kills that have begun, and removes its temporary stores.
+pub(super) fn run(count: u64, seed: u64, flags: &Flags) -> Kills {
+    let stop = AtomicBool::new(false);
+    let is_over = || stop.load(Ordering::Relaxed) || flags.stop_signal().is_some();
     let progress = Progress::new("killing {wide_bar} {human_pos} of {human_len}", Some(count), false);
     let (total, claimed) = (Mutex::new(Kills::default()), AtomicU64::new(0));
     let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
     std::thread::scope(|scope| {
         for thread in 0..threads {
-            let (total, claimed, stop, progress) = (&total, &claimed, &stop, &progress);
+            let (total, claimed, stop, progress, is_over) = (&total, &claimed, &stop, &progress, &is_over);
             let mut random = model::Random::new(seed.wrapping_mul(1_000_003).wrapping_add(thread));
             let work = move || {
                 let (mut store, mut pace) = (None, Pace::default());
-                while !stop.load(Ordering::Relaxed) && claimed.fetch_add(1, Ordering::Relaxed) < count {
+                while !is_over() && claimed.fetch_add(1, Ordering::Relaxed) < count {
                     let mut kills = Kills::default();
                     store = one(store, &mut random, &mut pace, &mut kills);
                     let mut total = lock(total);

@@ -32,7 +32,7 @@ pub(crate) fn run(args: &Args, flags: &'static Flags) -> Option<ExitCode> {
         Words::Verify => verify::run(args),
         Words::Export(export) => export::run(args, export, flags),
         Words::Replay(replay) => replay::run(args, replay),
-        Words::Torture(torture) => torture::run(args, torture),
+        Words::Torture(torture) => torture::run(args, torture, flags),
         Words::Import(_) | Words::Command(_) => return None,
     };
     Some(ExitCode::from(status))

@@ -1,43 +1,54 @@
 //! `kv_cli torture`: crashes, fails and damages the store on a simulated disk, and checks what it recovers. It runs the
 //! library's torture on every core, and prints a table.
 //!
-//! Status 0 if nothing was wrong, else 1.
+//! Status 0 if nothing was wrong, else 1. A signal stops it: it prints the table of the cases that were tried before,
+//! and the status is 128 + signal if nothing was wrong. A workload may take long, so the work runs on other threads,
+//! while the main thread looks for signals. A workload that is under way then is not counted.
 
 use super::kills::{self, Kills};
 use crate::args::{Args, Rung, TortureArgs};
 use crate::progress::Progress;
+use crate::settings::Format;
+use crate::signals::{self, Flags};
 use crate::streams;
 use crate::text::{object, safe};
+use crate::tools::status::error_object;
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
 use kv_engine::torture::{Case, ROT_PARTS, Report, Tally, fault_plans, recovery, regressions, replay, rot, story, torn_tails};
 use kv_engine::torture::{weak_disks, workload};
+use serde_json::Value as Json;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
 
 const USUAL_STATES: u64 = 100_000;
 const USUAL_KILLS: u64 = 1000;
+/// With the rung engine.
+const USUAL_KILLS_BESIDE: u64 = 10;
+/// How long the kills that have begun may take to end after a signal.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-pub(super) fn run(args: &Args, torture: &TortureArgs) -> u8 {
+pub(super) fn run(args: &Args, torture: &TortureArgs, flags: &'static Flags) -> u8 {
     let began = Instant::now();
-    if let Some(case) = &torture.case {
-        return again(case);
+    let json = args.format() == Format::Json;
+    if let Err(error) = signals::note_for(flags, PATIENCE) {
+        return fail(json, &format!("signals cannot be handled: {error}; nothing was tried"));
     }
-    let tally = match (torture.rung, torture.workload) {
-        (Rung::Kills, _) => kills::run(torture.states.unwrap_or(USUAL_KILLS), torture.seed).tally(),
-        (rung, Some(number)) => rung.workload(number, true),
-        (rung, None) => {
-            let mut tally = enumerate(rung, torture.states.unwrap_or(USUAL_STATES), torture.seed);
-            if rung == Rung::Engine && torture.kills > 0 {
-                add_kills(&mut tally, &kills::run(torture.kills, torture.seed));
-            }
-            tally
-        }
+    if let Some(case) = torture.case.clone() {
+        return again(case, json, flags);
+    }
+    let tally = match work(torture, flags) {
+        Ok(tally) => tally,
+        Err(error) => return fail(json, &format!("cannot start a thread: {error}; nothing was tried")),
     };
+    let stopped = flags.stop_signal();
     let mut out = io::BufWriter::new(streams::stdout());
-    let written = if args.json { print_json(&mut out, torture.rung, &tally) } else { print(&mut out, torture, &tally, began) };
+    let ran = Ran { torture, tally: &tally, took: began.elapsed(), stopped };
+    let written = if json { ran.print_json(&mut out) } else { ran.print(&mut out) };
     let written = written.and_then(|()| out.flush());
     for failure in &tally.failures {
         streams::say(&format!("kv_cli: {}", safe(failure)));
@@ -47,14 +58,69 @@ pub(super) fn run(args: &Args, torture: &TortureArgs) -> u8 {
     {
         streams::say(&format!("\nthe first failure, reduced to a small case:\n{}", story(&case)));
     }
-    streams::finish(written, u8::from(tally.failed > 0))
+    streams::finish(written, if tally.failed > 0 { 1 } else { status_of(stopped) })
+}
+
+fn status_of(stopped: Option<i32>) -> u8 {
+    stopped.map_or(0, |signal| u8::try_from(128 + signal).unwrap_or(255))
+}
+
+fn fail(json: bool, text: &str) -> u8 {
+    let written = if json { streams::stdout().write_all(error_object(text).as_bytes()) } else { Ok(()) };
+    streams::say(&format!("kv_cli: error: torture: {}", safe(text)));
+    streams::finish(written, 1)
 }
 
 /// Runs one case again, reduces it to a small one, and prints its story.
-fn again(case: &Case) -> u8 {
-    let wrong = replay(case).is_some();
-    let written = streams::stdout().write_all(story(case).as_bytes());
-    streams::finish(written, u8::from(wrong))
+fn again(case: Case, json: bool, flags: &Flags) -> u8 {
+    let told = until_signal(flags, move || (replay(&case).is_some(), story(&case)));
+    let (wrong, story) = match told {
+        Ok(Some(told)) => told,
+        Ok(None) => return status_of(flags.stop_signal()),
+        Err(error) => return fail(json, &format!("cannot start a thread: {error}; nothing was tried")),
+    };
+    let text = match json {
+        true => object(&[("ok", (!wrong).into()), ("story", story.lines().map(Json::from).collect())]),
+        false => story,
+    };
+    streams::finish(streams::stdout().write_all(text.as_bytes()), u8::from(wrong))
+}
+
+/// Does what the options say, until a signal.
+fn work(torture: &TortureArgs, flags: &Flags) -> io::Result<Tally> {
+    let (rung, seed) = (torture.rung, torture.seed);
+    if rung == Rung::Kills {
+        return Ok(kills::run(torture.states.unwrap_or(USUAL_KILLS), seed, flags).tally());
+    }
+    let total = Arc::new(Mutex::new(Total::default()));
+    let (shared, states) = (Arc::clone(&total), torture.states.unwrap_or(USUAL_STATES));
+    let is_done = match torture.workload {
+        Some(number) => until_signal(flags, move || lock(&shared).add(rung.workload(number, true))),
+        None => until_signal(flags, move || enumerate(rung, states, seed, &shared)),
+    }?;
+    let mut tally = lock(&total).end();
+    let kills = torture.kills.unwrap_or(USUAL_KILLS_BESIDE);
+    if is_done.is_some() && rung == Rung::Engine && torture.workload.is_none() && kills > 0 {
+        add_kills(&mut tally, &kills::run(kills, seed, flags));
+    }
+    Ok(tally)
+}
+
+/// Does the work on another thread. `None` if a signal came first. Then the thread goes on until the process ends.
+fn until_signal<T: Send + 'static>(flags: &Flags, work: impl FnOnce() -> T + Send + 'static) -> io::Result<Option<T>> {
+    let (done, result) = mpsc::channel();
+    let thread = thread::Builder::new().name("kv-torture".into()).spawn(move || drop(done.send(work())))?;
+    loop {
+        match result.recv_timeout(LOOK_EVERY) {
+            Ok(result) => return Ok(Some(result)),
+            Err(mpsc::RecvTimeoutError::Timeout) if flags.stop_signal().is_some() => return Ok(None),
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            Err(mpsc::RecvTimeoutError::Disconnected) => match thread.join() {
+                Err(panic) => std::panic::resume_unwind(panic),
+                Ok(()) => return Ok(None),
+            },
+        }
+    }
 }
 
 /// Adds the kills before the last figure, the lost writes.
@@ -168,17 +234,47 @@ fn tally(report: &Report, tried: u64, figures: &[(&'static str, u64)]) -> Tally 
     tally
 }
 
+/// What was tried so far, and the bar that shows it.
+#[derive(Default)]
+struct Total {
+    tally: Tally,
+    progress: Option<Progress>,
+    /// How much is to be tried.
+    wanted: u64,
+    /// The result is being printed. What is found now is not counted.
+    is_over: bool,
+}
+
+impl Total {
+    fn add(&mut self, found: Tally) {
+        if self.is_over {
+            return;
+        }
+        self.tally.add(found);
+        if let Some(progress) = &self.progress {
+            progress.set(self.tally.tried.min(self.wanted));
+        }
+    }
+
+    fn end(&mut self) -> Tally {
+        (self.is_over, self.progress) = (true, None);
+        std::mem::take(&mut self.tally)
+    }
+}
+
 /// Runs workloads in rounds until enough states were tried. The size of a round depends only on the results before it,
 /// so a run with the same seed and the same number is the same on any number of cores.
-fn enumerate(rung: Rung, states: u64, seed: u64) -> Tally {
+fn enumerate(rung: Rung, states: u64, seed: u64, total: &Mutex<Total>) {
     let template = format!("torture {{wide_bar}} {{human_pos}} of {{human_len}} {}", rung.unit());
-    let progress = Progress::new(&template, Some(states), false);
-    let kept = regressions();
-    let total = Mutex::new(if rung == Rung::Engine { tally(&kept, kept.states(), &figures(&kept)) } else { Tally::default() });
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    *lock(total) = Total { progress: Some(Progress::new(&template, Some(states), false)), wanted: states, ..Total::default() };
+    if rung == Rung::Engine {
+        let kept = regressions();
+        lock(total).add(tally(&kept, kept.states(), &figures(&kept)));
+    }
+    let threads = thread::available_parallelism().map_or(1, usize::from);
     let mut done = 0;
     loop {
-        let tried = lock(&total).tried;
+        let tried = lock(total).tally.tried;
         if tried >= states {
             break;
         }
@@ -186,7 +282,7 @@ fn enumerate(rung: Rung, states: u64, seed: u64) -> Tally {
         let estimate = (states - tried).saturating_mul(done) / tried.max(1) * 9 / 10;
         let round = (estimate / rung.round()).max(1) * rung.round();
         let next = AtomicU64::new(done);
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             let work = || {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
@@ -194,62 +290,90 @@ fn enumerate(rung: Rung, states: u64, seed: u64) -> Tally {
                         return;
                     }
                     let found = rung.workload(rung.first(seed).wrapping_add(number), number.is_multiple_of(FAULTS_EVERY));
-                    let mut total = lock(&total);
-                    total.add(found);
-                    progress.set(total.tried.min(states));
+                    lock(total).add(found);
                 }
             };
             // This thread works too. If no other can be started, the run only takes longer.
             for _ in 1..threads {
-                let _ = std::thread::Builder::new().spawn_scoped(scope, work);
+                let _ = thread::Builder::new().spawn_scoped(scope, work);
             }
             work();
         });
         done += round;
     }
-    drop(progress);
-    total.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn lock(total: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
+fn lock(total: &Mutex<Total>) -> MutexGuard<'_, Total> {
     total.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Prints the figures, a verdict, and the line for the ledger.
-fn print(out: &mut impl Write, args: &TortureArgs, tally: &Tally, began: Instant) -> io::Result<()> {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    let is_counted_there = tally.figures.iter().any(|(name, _)| *name == args.rung.unit());
-    let total = (!is_counted_there).then_some((args.rung.unit(), tally.tried));
-    for (name, count) in total.iter().chain(&tally.figures) {
-        table.add_row([name.to_string(), count.to_string()]);
-    }
-    if let Some(column) = table.column_mut(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    writeln!(out, "{table}")?;
-    if let Some((tried, told)) = tally.idle_bits() {
-        let percent = told as f64 * 100.0 / tried as f64;
-        writeln!(out, "distinguished from a torn write: {percent:.2} % of the bits in the last synced group of an idle store")?;
-    }
-    let verdict = if tally.failed == 0 { args.rung.verdict().to_string() } else { format!("FAILED: {}", tally.failed) };
-    writeln!(out, "{verdict} ({:.1} s)", began.elapsed().as_secs_f64())?;
-    if args.ledger {
-        writeln!(out, "rung {} tried={} failed={} skipped=0", args.rung.name(), tally.tried, tally.failed)?;
-    }
-    Ok(())
+/// A run that is over.
+struct Ran<'a> {
+    torture: &'a TortureArgs,
+    tally: &'a Tally,
+    took: Duration,
+    /// The signal that stopped it.
+    stopped: Option<i32>,
 }
 
-fn print_json(out: &mut impl Write, rung: Rung, tally: &Tally) -> io::Result<()> {
-    let name = rung.name();
-    let named: Vec<_> =
-        tally.figures.iter().map(|(name, count)| (name.trim().replace([',', ':'], "").replace(' ', "_"), *count)).collect();
-    let mut fields = vec![
-        ("rung", name.as_str().into()),
-        ("tried", tally.tried.into()),
-        ("failed", tally.failed.into()),
-        ("skipped", 0.into()),
-    ];
-    fields.extend(named.iter().map(|(name, count)| (name.as_str(), (*count).into())));
-    out.write_all(object(&fields).as_bytes())
+impl Ran<'_> {
+    /// Prints the figures, a verdict, and the line for the ledger.
+    fn print(&self, out: &mut impl Write) -> io::Result<()> {
+        let (rung, tally) = (self.torture.rung, self.tally);
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        let is_counted_there = tally.figures.iter().any(|(name, _)| *name == rung.unit());
+        let total = (!is_counted_there).then_some((rung.unit(), tally.tried));
+        for (name, count) in total.iter().chain(&tally.figures) {
+            table.add_row([name.to_string(), count.to_string()]);
+        }
+        if let Some(column) = table.column_mut(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        writeln!(out, "{table}")?;
+        if let Some((tried, told)) = tally.idle_bits() {
+            let percent = told as f64 * 100.0 / tried as f64;
+            writeln!(
+                out,
+                "distinguished from a torn write: {percent:.2} % of the bits in the last synced group of an idle store"
+            )?;
+        }
+        writeln!(out, "{}", self.verdict())?;
+        if self.torture.ledger {
+            writeln!(out, "rung {} tried={} failed={} skipped=0", rung.name(), tally.tried, tally.failed)?;
+        }
+        Ok(())
+    }
+
+    fn verdict(&self) -> String {
+        let verdict = match self.tally {
+            tally if tally.failed > 0 => format!("FAILED: {}", tally.failed),
+            tally if tally.tried == 0 => "nothing was tried to the end".to_string(),
+            _ => self.torture.rung.verdict().to_string(),
+        };
+        let took = self.took.as_secs_f64();
+        match self.stopped {
+            None => format!("{verdict} ({took:.1} s)"),
+            Some(signal) => format!("{verdict} (stopped by {} after {took:.1} s)", signals::name(signal)),
+        }
+    }
+
+    fn print_json(&self, out: &mut impl Write) -> io::Result<()> {
+        let (name, tally) = (self.torture.rung.name(), self.tally);
+        let named: Vec<_> =
+            tally.figures.iter().map(|(name, count)| (name.trim().replace([',', ':'], "").replace(' ', "_"), *count)).collect();
+        let mut fields = vec![
+            ("rung", name.as_str().into()),
+            ("tried", tally.tried.into()),
+            ("failed", tally.failed.into()),
+            ("skipped", 0.into()),
+        ];
+        fields.extend(named.iter().map(|(name, count)| (name.as_str(), (*count).into())));
+        fields.extend([
+            ("took_ms", u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX).into()),
+            ("stopped_by", self.stopped.map(signals::name).into()),
+            ("failures", tally.failures.iter().map(|line| Json::from(line.as_str())).collect()),
+        ]);
+        out.write_all(object(&fields).as_bytes())
+    }
 }

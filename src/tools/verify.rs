@@ -1,22 +1,23 @@
 //! `kv_cli verify`: checks every byte of log and snapshot. Status 3 if something is wrong.
 
 use crate::args::Args;
+use crate::settings::Format;
 use crate::streams;
 use crate::text::{Fitted, Tone, object, safe, toned};
 use crate::tools::status::DAMAGED;
-use kv_engine::inspect::{self, Health};
+use kv_engine::inspect::{self, Health, Verification};
 use serde_json::Value as Json;
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(super) fn run(args: &Args) -> u8 {
     let found = inspect::verify(&args.wal, &args.snapshot);
     let is_sound = found.is_sound();
-    let mut out = Fitted::stdout(BufWriter::new(streams::stdout()), args.json);
+    let json = args.format() == Format::Json;
+    let mut out = Fitted::stdout(BufWriter::new(streams::stdout()), json);
     let text = found.to_string();
-    let written = if args.json {
-        let lines = text.lines().map(Json::from).collect::<Json>();
-        out.write_all(object(&[("ok", is_sound.into()), ("found", lines)]).as_bytes())
+    let written = if json {
+        out.write_all(in_json(&found, &text).as_bytes())
     } else {
         let color = args.color.on(io::stdout().is_terminal());
         let tones = [tone("log", &found.log), tone("snapshot", &found.snapshot)];
@@ -32,6 +33,35 @@ pub(super) fn run(args: &Args) -> u8 {
         streams::say(&format!("kv_cli: {}", safe(&text)));
     }
     status
+}
+
+/// The lines of the text, and the same in parts.
+fn in_json(found: &Verification, text: &str) -> String {
+    let file = |(path, health): &(PathBuf, Health)| {
+        let (verdict, about) = match health {
+            Health::Missing => ("missing", Json::Null),
+            Health::Empty => ("empty", Json::Null),
+            Health::Sound(text) => ("sound", text.as_str().into()),
+            Health::Torn(text) => ("torn", text.as_str().into()),
+            Health::Bad(error) => ("bad", error.to_string().into()),
+            Health::Unreadable(error) => ("unreadable", error.to_string().into()),
+            _ => ("unknown", Json::Null),
+        };
+        Json::from_iter([("file", shown(path)), ("verdict", verdict.into()), ("about", about)])
+    };
+    let kept = found.kept.iter().map(|copy| Json::from(copy.path().display().to_string()));
+    object(&[
+        ("ok", found.is_sound().into()),
+        ("found", text.lines().map(Json::from).collect()),
+        ("log", file(&found.log)),
+        ("snapshot", file(&found.snapshot)),
+        ("pair", found.pair.as_ref().map(ToString::to_string).into()),
+        ("kept", kept.collect()),
+    ])
+}
+
+fn shown(path: &Path) -> Json {
+    path.display().to_string().into()
 }
 
 /// Where the verdict begins in the line about a file, and its colour.

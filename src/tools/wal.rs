@@ -9,6 +9,7 @@ mod printer;
 mod text;
 
 use crate::args::{Args, WalArgs};
+use crate::settings::Format;
 use crate::signals::{self, Flags};
 use crate::streams;
 use crate::text::{Fitted, counted, safe};
@@ -26,9 +27,10 @@ const LOOK_SOON: Duration = Duration::from_millis(5);
 
 pub(super) fn run(args: &Args, wal: &WalArgs, flags: &'static Flags) -> u8 {
     let path = wal.file.as_ref().unwrap_or(&args.wal);
-    let out = Fitted::stdout(BufWriter::new(streams::stdout()), args.json);
+    let json = args.format() == Format::Json;
+    let out = Fitted::stdout(BufWriter::new(streams::stdout()), json);
     let color = args.color.on(io::stdout().is_terminal());
-    let mut printer = Printer::new(out, wal.hex.then(|| path.clone()), args.json, color, wal.record);
+    let mut printer = Printer::new(out, wal.hex.then(|| path.clone()), json, color, wal.record);
     let status = if wal.follow { follow(path, &mut printer, flags) } else { print(args, wal, path, &mut printer) };
     let (mut out, written) = printer.end();
     streams::finish(written.and_then(|()| out.flush()), status)
@@ -42,7 +44,7 @@ fn print(args: &Args, wal: &WalArgs, path: &Path, printer: &mut Printer<impl Wri
     let lacking = is_own.then(|| inspect::find_mismatch(path, &args.snapshot, seen.as_ref().ok())).flatten();
     let status = match &seen {
         Ok(summary) => {
-            if !args.json && wal.record.is_none() {
+            if args.format() != Format::Json && wal.record.is_none() {
                 printer.verdict(summary);
             }
             let is_damaged = summary.header_damage.is_some() || matches!(summary.tail, LogTail::Damaged(_));
@@ -63,8 +65,7 @@ fn print(args: &Args, wal: &WalArgs, path: &Path, printer: &mut Printer<impl Wri
             1 => format!("write {}", summary.last_seq),
             _ => format!("writes {} to {}", summary.base + 1, summary.last_seq),
         };
-        let text = format!("error: {} has no record with sequence number {seq}; it has {range}", path.display());
-        complain(printer, &text);
+        report(printer, &format!("{} has no record with sequence number {seq}; it has {range}", path.display()));
         return status.max(1);
     }
     status
@@ -73,7 +74,7 @@ fn print(args: &Args, wal: &WalArgs, path: &Path, printer: &mut Printer<impl Wri
 /// Prints a log and the records that are appended to it, until a signal. Ctrl-C is the usual end, with status 0.
 fn follow(path: &Path, printer: &mut Printer<impl Write>, flags: &'static Flags) -> u8 {
     if let Err(error) = signals::note_only(flags) {
-        complain(printer, &format!("error: cannot handle signals: {error}"));
+        report(printer, &format!("signals cannot be handled: {error}"));
         return 1;
     }
     let mut follow = match Follow::new(path) {
@@ -92,6 +93,7 @@ fn follow(path: &Path, printer: &mut Printer<impl Write>, flags: &'static Flags)
             match &found {
                 Followed::Bad(tail) => drop(printer.print(&Entry::Stop(tail.clone()))),
                 Followed::Gone => complain(printer, &format!("{} was removed; waiting for a new one", path.display())),
+                Followed::Emptied => complain(printer, &format!("{} was emptied; waiting for a new log", path.display())),
                 _ => {}
             }
             reported = found.clone();
@@ -122,7 +124,13 @@ fn complain(printer: &mut Printer<impl Write>, text: &str) {
     streams::say(&format!("kv_cli: {}", safe(text)));
 }
 
+/// Reports an error: on stderr, and in JSON also as an object on stdout.
+fn report(printer: &mut Printer<impl Write>, text: &str) {
+    printer.error(text);
+    complain(printer, &format!("error: {text}"));
+}
+
 fn fail(printer: &mut Printer<impl Write>, error: &Error) -> u8 {
-    complain(printer, &format!("error: {error}"));
+    report(printer, &error.to_string());
     DAMAGED
 }

@@ -18,7 +18,7 @@ pub fn words(line: &[u8]) -> Result<Vec<Vec<u8>>, Wrong> {
     while blank(at) {
         at += 1;
     }
-    for prompt in ["kv>", "kv*>"] {
+    for prompt in ["kv>", "kv*>", "kv!>"] {
         if line[at..].starts_with(prompt.as_bytes()) && ends(at + prompt.len()) {
             at += prompt.len();
             break;

@@ -2,6 +2,7 @@
 
 use super::{hex, json, text};
 use crate::text::toned;
+use crate::tools::status::error_object;
 use kv_engine::inspect::{Content, Entry, LogSummary, Record};
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -64,6 +65,13 @@ impl<W: Write> Printer<W> {
             self.written = if self.json { json::write(&mut self.out, entry) } else { self.row(entry) };
         }
         if self.written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+
+    /// An error, as an object. In text it is only on stderr.
+    pub(super) fn error(&mut self, text: &str) {
+        if self.json && self.written.is_ok() {
+            self.written = self.out.write_all(error_object(text).as_bytes());
+        }
     }
 
     /// One sentence about the whole log.

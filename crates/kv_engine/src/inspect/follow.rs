@@ -8,6 +8,7 @@
 //! | a failed write is taken back | the last record shown is not there any more | begins again |
 //! | two checkpoints between two looks | the log begins after the last write shown | reports the writes in between as missed ([`Entry::Missed`]): their log is gone |
 //! | the log is removed | no file | reads the old file to its end, then waits |
+//! | the log is emptied | a file without bytes | waits; what was not shown before is lost |
 //!
 //! So each write from the first one on is either shown or reported as missed.
 
@@ -82,6 +83,8 @@ pub enum Followed {
     Bad(LogTail),
     /// There is no log under the name now.
     Gone,
+    /// The log was emptied. Nothing is shown until there is another one.
+    Emptied,
     /// `each` stopped.
     Stopped,
 }
@@ -116,17 +119,18 @@ impl Follow {
             // First open the file under the name, then read the open one. If it has been replaced, it does not grow any
             // more.
             let now = OsDisk.open_read(&self.path).map_err(Error::io("opening", &self.path))?;
-            if !self.is_in_place()? {
+            let is_emptied = self.file.size().map_err(Error::io("reading", &self.path))? == 0;
+            if !is_emptied && !self.is_in_place()? {
                 self.place = Place::first(&self.header);
                 (self.begun, self.shown) = (false, self.header.base);
             }
-            let found = self.drain(&mut each)?;
+            let found = if is_emptied { Followed::Emptied } else { self.drain(&mut each)? };
             if found == Followed::Stopped {
                 return Ok(found);
             }
             let Some(now) = now else { return Ok(Followed::Gone) };
             if now.size().map_err(Error::io("reading", &self.path))? == 0 {
-                return Ok(Followed::Gone);
+                return Ok(if is_emptied { found } else { Followed::Gone });
             }
             let header = read_header(&*now, &self.path)?;
             if header == self.header {
@@ -272,6 +276,29 @@ mod tests {
     }
 
     /// A new log begins with copies of the records that came while it was made.
+    #[test]
+    fn a_log_that_is_emptied_is_told_apart_and_shows_nothing_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, new) = (dir.path().join("log"), dir.path().join("new"));
+        Options::new(&log, dir.path().join("snap")).open().unwrap().put("a", "1").unwrap();
+        let mut follow = Follow::new(&log).unwrap();
+        let mut look = || {
+            let mut entries = 0;
+            let found = follow.look(|_| {
+                entries += 1;
+                ControlFlow::Continue(())
+            });
+            (entries, found.unwrap())
+        };
+        assert!(matches!(look(), (3.., Followed::End)), "a header, a mark and a write");
+        fs::write(&log, "").unwrap();
+        assert_eq!([look(), look()], [(0, Followed::Emptied), (0, Followed::Emptied)]);
+        // The next log at this name is followed.
+        Options::new(&new, dir.path().join("snap2")).open().unwrap().put("b", "1").unwrap();
+        fs::rename(&new, &log).unwrap();
+        assert!(matches!(look(), (3.., Followed::End)));
+    }
+
     #[test]
     fn the_copies_in_a_new_log_are_not_shown_again() {
         let dir = tempfile::tempdir().unwrap();

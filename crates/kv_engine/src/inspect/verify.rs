@@ -222,7 +222,8 @@ fn check_log(file: Arc<dyn File>, path: &Path, promised: crate::Seq) -> (Health,
     let health = match (&summary.header_damage, &summary.tail) {
         (Some(reason), _) => Health::Bad(Error::damaged(path, 0, reason.clone())),
         (None, LogTail::Clean) if summary.ends_bare => Health::Sound(format!("{}; {BARE_END}", describe(&summary))),
-        (None, LogTail::Clean) => Health::Sound(describe(&summary)),
+        (None, LogTail::Clean) if summary.closed_cleanly => Health::Sound(describe(&summary)),
+        (None, LogTail::Clean) => Health::Sound(format!("{}, not closed cleanly, or still open", describe(&summary))),
         (None, LogTail::Torn(cut)) => Health::Torn(format!(
             "{}; then {} B that are not a whole record ({}); no sync is known to cover them; the next opening cuts them off",
             describe(&summary),

@@ -1,0 +1,253 @@
+//! Options behind the command: `kv_cli GET x --json` is `kv_cli --json GET x`.
+//!
+//! The parser of the command line takes every word behind the command for one of its words. So the words are put in
+//! order before they are parsed:
+//!
+//! 1. The command is the first word that is not an option and not an option's value.
+//! 2. Behind it, a word that begins with two dashes is an option, up to a word that is `--`. An option that the command
+//!    or the tool has itself stays where it is. An option of `kv_cli` moves before the command, with its value.
+//! 3. Anything else that begins with two dashes is a mistake behind a command. Behind a tool it is left to the parser.
+//!    Behind a word that is no command it is left too, because the word is the mistake then.
+//! 4. Behind a command, the first `--` is removed. Every word after it is data.
+//!
+//! A word with one dash stays where it is, because `-5` and `-` are data. So options of one letter come before the
+//! command. If `--` comes before the command, nothing moves.
+//!
+//! `--help` behind a command becomes HELP with its name, and `help wal` becomes `wal --help`.
+
+use crate::args::Args;
+use crate::command::{Spec, find};
+use crate::text::displayed;
+use clap::{Arg, Command, CommandFactory};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+const END_OF_OPTIONS: &[u8] = b"--";
+
+/// The words of a command line in the order that the parser expects. The first one is the name of the program.
+///
+/// # Errors
+/// A word behind the command looks like an option and is none. The text says how to pass it.
+pub(crate) fn in_order(words: impl IntoIterator<Item = OsString>) -> Result<Vec<OsString>, String> {
+    let mut program = Args::command();
+    program.build(); // so that each tool knows the options that all have
+    let words: Vec<OsString> = words.into_iter().collect();
+    let Some(at) = command_at(&program, &words) else { return Ok(words) };
+    let (before, (name, rest)) = (&words[..at], (&words[at], &words[at + 1..]));
+    let tool = |word: &OsStr| program.get_subcommands().find(|tool| word == tool.get_name());
+    let sorted = match (tool(name), rest) {
+        (Some(tool), _) => of_tool(&program, tool, rest),
+        (None, [one]) if name.eq_ignore_ascii_case("help") && tool(one).is_some() => {
+            return Ok([before, &[one.clone(), "--help".into()]].concat());
+        }
+        (None, _) => of_command(&program, name, rest)?,
+    };
+    if sorted.lacks_value {
+        return Ok([before, &sorted.moved].concat()); // the parser reports it
+    }
+    let name = if sorted.helps { [OsStr::new("HELP").to_owned(), name.clone()].to_vec() } else { vec![name.clone()] };
+    let kept = if sorted.helps { Vec::new() } else { sorted.kept };
+    Ok([before.to_vec(), sorted.moved, name, kept].concat())
+}
+
+/// The words behind the command.
+#[derive(Default)]
+struct Sorted {
+    moved: Vec<OsString>,
+    kept: Vec<OsString>,
+    /// The last option that was moved has no value.
+    lacks_value: bool,
+    /// HELP about the command was asked for.
+    helps: bool,
+}
+
+impl Sorted {
+    fn move_option(&mut self, option: &Arg, word: &OsString, rest: &mut impl Iterator<Item = OsString>) {
+        self.moved.push(word.clone());
+        if takes_next(option, word) {
+            self.lacks_value = !rest.next().is_some_and(|value| {
+                self.moved.push(value);
+                true
+            });
+        }
+    }
+}
+
+fn of_command(program: &Command, name: &OsStr, rest: &[OsString]) -> Result<Sorted, String> {
+    let spec = find(name.as_bytes());
+    let mut sorted = Sorted::default();
+    let mut rest = rest.iter().cloned();
+    while let Some(word) = rest.next() {
+        if word.as_bytes() == END_OF_OPTIONS {
+            break;
+        }
+        let Some(long) = long_name(&word) else {
+            sorted.kept.push(word);
+            continue;
+        };
+        match (option(program, long), spec) {
+            (_, Some(_)) if long == b"help" => sorted.helps = true,
+            (_, None) if long == b"help" => sorted.kept.push(word),
+            (_, Some(spec)) if has_option(spec, long) => sorted.kept.push(word),
+            (Some(option), _) => sorted.move_option(option, &word, &mut rest),
+            (None, Some(spec)) if spec.options.is_empty() => return Err(unexpected(program, spec, &word)),
+            // The command itself says which options it has. A word that is no command is the greater mistake.
+            (None, _) => sorted.kept.push(word),
+        }
+    }
+    sorted.kept.extend(rest);
+    Ok(sorted)
+}
+
+fn of_tool(program: &Command, tool: &Command, rest: &[OsString]) -> Sorted {
+    let mut sorted = Sorted::default();
+    let mut rest = rest.iter().cloned();
+    while let Some(word) = rest.next() {
+        let long = long_name(&word);
+        match (long.and_then(|long| option(tool, long)), long.and_then(|long| option(program, long))) {
+            (Some(own), _) => {
+                let has_value = takes_next(own, &word);
+                sorted.kept.push(word);
+                sorted.kept.extend(has_value.then(|| rest.next()).flatten());
+            }
+            (None, Some(option)) => sorted.move_option(option, &word, &mut rest),
+            (None, None) => {
+                let is_end = word.as_bytes() == END_OF_OPTIONS;
+                sorted.kept.push(word);
+                if is_end {
+                    break;
+                }
+            }
+        }
+    }
+    sorted.kept.extend(rest);
+    sorted
+}
+
+/// Where the command is. `None` if there is none, if `--` is before it, or if the parser must report a mistake before
+/// it.
+fn command_at(program: &Command, words: &[OsString]) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        let word = words.get(at)?;
+        let has_value = match (long_name(word), word.as_bytes()) {
+            (Some(long), _) => takes_next(option(program, long)?, word),
+            (None, END_OF_OPTIONS) => return None,
+            (None, [b'-', letters @ ..]) if !letters.is_empty() => last_letter_takes_next(program, letters)?,
+            (None, _) => return Some(at),
+        };
+        at += if has_value { 2 } else { 1 };
+    }
+}
+
+/// Whether the value of the last of these options, of one letter each, is the next word. `None` if one is unknown.
+fn last_letter_takes_next(program: &Command, letters: &[u8]) -> Option<bool> {
+    for (n, &letter) in letters.iter().enumerate() {
+        let option = program.get_arguments().find(|option| option.get_short() == Some(char::from(letter)))?;
+        if option.get_action().takes_values() {
+            return Some(n + 1 == letters.len()); // otherwise the rest of the word is its value
+        }
+    }
+    Some(false)
+}
+
+/// `batch` of `--batch=5`. `None` for a word that is no long option, and for `--`.
+fn long_name(word: &OsStr) -> Option<&[u8]> {
+    let long = word.as_bytes().strip_prefix(b"--").filter(|long| !long.is_empty())?;
+    long.split(|&byte| byte == b'=').next()
+}
+
+fn option<'c>(command: &'c Command, long: &[u8]) -> Option<&'c Arg> {
+    command.get_arguments().find(|option| option.get_long().is_some_and(|name| name.as_bytes() == long))
+}
+
+fn takes_next(option: &Arg, word: &OsStr) -> bool {
+    option.get_action().takes_values() && !word.as_bytes().contains(&b'=')
+}
+
+fn has_option(spec: &Spec, long: &[u8]) -> bool {
+    spec.options.iter().any(|option| option.name.as_bytes().strip_prefix(b"--") == Some(long))
+}
+
+fn unexpected(program: &Command, spec: &Spec, word: &OsStr) -> String {
+    let typed = String::from_utf8_lossy(long_name(word).unwrap_or_default()).into_owned();
+    let names = program.get_arguments().filter_map(Arg::get_long);
+    let near = names.map(|name| (strsim::osa_distance(&typed, name), name)).filter(|&(distance, _)| distance <= 2).min();
+    let guess = near.map(|(_, name)| format!("; did you mean --{name}?")).unwrap_or_default();
+    let word = displayed(word.as_bytes());
+    format!(
+        "unexpected option '{word}'{guess}\n\n  tip: to pass it as a word, put -- before it: kv_cli {} … -- {word}",
+        spec.name
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sorted(line: &str) -> Result<String, String> {
+        let words = in_order(["kv_cli"].into_iter().chain(line.split_whitespace()).map(OsString::from))?;
+        Ok(words[1..].iter().map(|word| word.to_str().expect("text")).collect::<Vec<_>>().join(" "))
+    }
+
+    #[test]
+    fn case_45_known_options_move_before_the_command() {
+        for (typed, parsed) in [
+            ("KEYS --json", "--json KEYS"),
+            ("GET a --wal w --json", "--wal w --json GET a"),
+            ("--wal w GET a --json", "--wal w --json GET a"),
+            ("PUT k v --batch=1", "--batch=1 PUT k v"),
+            ("PUT --batch 1 k v", "--batch 1 PUT k v"),
+            ("-qc --x --json", "-qc --x --json"),
+            ("-q -c SIZE", "-q -c SIZE"),
+            ("d/ --json", "--json d/"),
+            ("GET --help", "HELP GET"),
+            ("GET x --json --help", "--json HELP GET"),
+            ("GTE --help", "GTE --help"),
+            ("GET --version", "--version GET"),
+            ("verify --output json", "--output json verify"),
+            ("export --quiet f --salvage", "--quiet export f --salvage"),
+            ("wal --record 5 --bail", "--bail wal --record 5"),
+            ("help wal", "wal --help"),
+            ("HELP PUT", "HELP PUT"),
+            ("BENCH 10 --json --quiet --threads 2", "--quiet BENCH 10 --json --threads 2"),
+        ] {
+            assert_eq!(sorted(typed).as_deref(), Ok(parsed), "{typed}");
+        }
+    }
+
+    #[test]
+    fn case_45_data_stays_where_it_is() {
+        for (typed, parsed) in [
+            ("PUT n -5", "PUT n -5"),
+            ("PUT n -", "PUT n -"),
+            ("PUT k -- --json", "PUT k --json"),
+            ("PUT k -- --", "PUT k --"),
+            ("PUT k v --", "PUT k v"),
+            ("PUT -- k --json --x", "PUT k --json --x"),
+            ("-- PUT k --json", "-- PUT k --json"),
+            ("import -- --json", "import -- --json"),
+            ("BENCH 10 --x", "BENCH 10 --x"),
+            ("GTE --x", "GTE --x"),
+            ("--wla GET --json", "--wla GET --json"),
+            ("wal --x", "wal --x"),
+        ] {
+            assert_eq!(sorted(typed).as_deref(), Ok(parsed), "{typed}");
+        }
+    }
+
+    #[test]
+    fn case_45_a_word_that_only_looks_like_an_option_is_refused() {
+        let refused = |line| sorted(line).expect_err(line);
+        assert_eq!(
+            refused("PUT k --jsno"),
+            "unexpected option '--jsno'; did you mean --json?\n\n  tip: to pass it as a word, put -- before it: kv_cli PUT … -- --jsno"
+        );
+        assert!(refused("GET --a-word=1").starts_with("unexpected option '--a-word=1'\n"));
+    }
+
+    #[test]
+    fn a_value_that_is_missing_is_reported_by_the_parser() {
+        assert_eq!(sorted("GET a --wal").as_deref(), Ok("--wal"));
+    }
+}
