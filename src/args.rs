@@ -27,7 +27,7 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
 #[derive(Debug, Parser)]
 #[command(name = "kv_cli", version = VERSION.as_str(), after_help = about::after_help(), disable_help_subcommand = true)]
 #[command(
-    override_usage = "kv_cli [OPTIONS] [COMMAND [ARG]...]\n       kv_cli [OPTIONS] wal [FILE] [--follow] [--record <SEQ>] [--hex]\n       kv_cli [OPTIONS] verify\n       kv_cli [OPTIONS] export [FILE] [--salvage]\n       kv_cli [OPTIONS] import <FILE>...\n       kv_cli [OPTIONS] replay [LOG] [--until <SEQ>] [--digest]\n       kv_cli [OPTIONS] torture [--rung <RUNG>] [--states <N>]"
+    override_usage = "kv_cli [OPTIONS] [COMMAND [ARG]...]\n       kv_cli [OPTIONS] wal [FILE] [--follow] [--record <SEQ>] [--hex]\n       kv_cli [OPTIONS] verify\n       kv_cli [OPTIONS] export [FILE] [--salvage]\n       kv_cli [OPTIONS] import <FILE>...\n       kv_cli [OPTIONS] replay [LOG] [--until <SEQ>] [--export <FILE> | --get <KEY>]\n       kv_cli [OPTIONS] torture [--rung <RUNG>] [--states <N>]"
 )]
 pub(crate) struct Args {
     /// Write-ahead log
@@ -189,12 +189,20 @@ pub(crate) struct ImportArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ReplayArgs {
-    /// Another log than --wal
+    /// Another log than --wal, or the directory of another store
     pub(crate) log: Option<PathBuf>,
 
-    /// Stop after this write
+    /// Stop after this write. If a snapshot was taken, the states before it are not in the files any more
     #[arg(long, value_name = "SEQ", value_parser = whole)]
     pub(crate) until: Option<u64>,
+
+    /// Write the entries of that state to this file, as kv_cli export does; - is stdout
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["steps", "digest", "diff", "get"])]
+    pub(crate) export: Option<PathBuf>,
+
+    /// Print the value that this key had, as GET does
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["steps", "digest", "diff"])]
+    pub(crate) get: Option<OsString>,
 
     /// Show the state after every write
     #[arg(long)]
@@ -204,13 +212,9 @@ pub(crate) struct ReplayArgs {
     #[arg(long)]
     pub(crate) digest: bool,
 
-    /// Compare with the state of another log
+    /// Compare with the state of another store: its directory, or its log with the snapshot beside it
     #[arg(long, value_name = "OTHER")]
     pub(crate) diff: Option<PathBuf>,
-
-    /// The other log's snapshot
-    #[arg(long, value_name = "PATH", requires = "diff")]
-    pub(crate) diff_snapshot: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -302,6 +306,15 @@ impl Args {
     pub(crate) fn snapshot_of(&self, log: &Path) -> PathBuf {
         let beside = beside(log);
         if self.given_snapshot.is_some() || !beside.exists() { self.snapshot.clone() } else { beside }
+    }
+
+    /// The log and the snapshot of another store: of a directory, or of a log.
+    pub(crate) fn other_store(&self, path: &Path) -> (PathBuf, PathBuf) {
+        if path.is_dir() {
+            return (path.join("kv.wal"), path.join("kv.snapshot"));
+        }
+        let beside = beside(path);
+        (path.to_path_buf(), if beside.exists() { beside } else { self.snapshot.clone() })
     }
 
     /// What to do if log and snapshot do not belong together because the snapshot is where an older version put it.

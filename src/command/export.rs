@@ -6,7 +6,7 @@ use super::spec::Spec;
 use crate::error::CommandError;
 use crate::session::Session;
 use crate::settings::Settings;
-use crate::transfer::export::{self, Request};
+use crate::transfer::export::{self, Request, Source};
 use kv_engine::Error;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -41,14 +41,14 @@ impl<'a> Verb<'a> for Export<'a> {
     fn run(self, session: &mut Session) -> Result<(), CommandError> {
         // The files are exported, so what is only in memory is written first. If the log has failed, memory has the
         // last state.
-        let memory = match session.engine.flush() {
-            Ok(_) => None,
-            Err(Error::Lost { .. } | Error::Poisoned { .. }) => Some(&session.engine),
+        let source = match session.engine.flush() {
+            Ok(_) => Source::Files,
+            Err(Error::Lost { .. } | Error::Poisoned { .. }) => Source::Memory(&session.engine),
             Err(error) => return Err(CommandError::of_command(error, "nothing was exported", "export again")),
         };
         let file = self.file.map(|name| OsString::from_vec(name.into_owned()).into());
         let Settings { wal, snapshot, quiet, .. } = &session.settings;
-        let request = Request { wal, snapshot, memory, file, salvage: false, quiet: *quiet };
+        let request = Request { wal, snapshot, source, file, quiet: *quiet };
         export::run(&request, &mut session.output, session.flags).map(drop)
     }
 }

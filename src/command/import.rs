@@ -5,11 +5,9 @@ use super::reply::Verb;
 use super::spec::Spec;
 use crate::error::{Code, CommandError};
 use crate::session::Session;
-use crate::settings;
 use crate::transfer::import::{self, Request};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
 
 /// Reads entries from the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,18 +42,10 @@ impl<'a> Verb<'a> for Import<'a> {
             let text = "IMPORT writes groups of its own, and a group is open; COMMIT or ABORT it first";
             return Err(CommandError::new(Code::GroupOpen, text));
         }
-        files(session, &[OsString::from_vec(self.file.into_owned()).into()], None, false)
+        let files = vec![OsString::from_vec(self.file.into_owned()).into()];
+        let Session { engine, settings, output, flags, .. } = session;
+        let request = Request { wal: &settings.wal, files, from: None, salvage: false, quiet: settings.quiet };
+        let checked = import::check(&request, flags)?;
+        import::write(&checked, &request, engine, output, flags)
     }
-}
-
-/// Imports files, also for `kv_cli import`.
-pub(crate) fn files(
-    session: &mut Session,
-    files: &[PathBuf],
-    from: Option<settings::Import>,
-    salvage: bool,
-) -> Result<(), CommandError> {
-    let Session { engine, settings, output, flags, .. } = session;
-    let request = Request { wal: &settings.wal, files, from, salvage, quiet: settings.quiet };
-    import::run(&request, engine, output, flags)
 }

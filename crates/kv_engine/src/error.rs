@@ -1,5 +1,6 @@
 //! [`Error`]: the errors of all calls, sorted by what the caller can do.
 
+use crate::Seq;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -141,14 +142,28 @@ pub enum Error {
         /// The failed check, and its consequence.
         reason: String,
     },
-    /// The log and the snapshot do not belong together, one of them is missing, their paths name the same file, or they
-    /// do not hold the requested state. Nothing was changed.
+    /// The log and the snapshot do not belong together, one of them is missing, or their paths name the same file.
+    /// Nothing was changed.
     Mismatch {
         /// The log.
         wal: PathBuf,
         /// The snapshot.
         snapshot: PathBuf,
         /// The reason, in words.
+        reason: String,
+    },
+    /// The files are one store, but they do not hold the state after the requested write. Nothing was changed. Ask for a
+    /// state from `first` to `last`.
+    NoState {
+        /// The log.
+        wal: PathBuf,
+        /// The requested write.
+        seq: Seq,
+        /// The first write whose state the files hold: the one of the snapshot, or 0 for the empty store.
+        first: Seq,
+        /// The last write whose state they hold.
+        last: Seq,
+        /// Why there is no such state, in words.
         reason: String,
     },
     /// The store was closed, by this handle or another.
@@ -251,6 +266,12 @@ impl fmt::Display for Error {
             }
             Error::Mismatch { wal, snapshot, reason } => {
                 write!(f, "log {} and snapshot {}: {reason}", wal.display(), snapshot.display())
+            }
+            Error::NoState { wal, first, last, reason, .. } if first == last => {
+                write!(f, "{}: {reason}; only the state after write {last} can be rebuilt", wal.display())
+            }
+            Error::NoState { wal, first, last, reason, .. } => {
+                write!(f, "{}: {reason}; the states after writes {first} to {last} can be rebuilt", wal.display())
             }
             Error::Closed => write!(f, "the store is closed"),
         }
