@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Store, eventually, signal, skipped};
+use common::{Store, eventually, signal, skipped, untimed};
 use predicates::prelude::*;
 use proptest::prelude::*;
 use rustix::process::Signal;
@@ -21,7 +21,7 @@ const FORMS: [&str; 2] = ["dump.kv", "dump.jsonl"];
 fn run(store: &Store, words: &[&str]) -> (String, String, i32) {
     let output = store.process().args(words).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace(store.dir.path().to_str().unwrap(), "DIR");
-    (text(output.stdout), text(output.stderr), output.status.code().unwrap())
+    (untimed(&text(output.stdout)), text(output.stderr), output.status.code().unwrap())
 }
 
 fn digest(store: &Store) -> String {
@@ -255,7 +255,7 @@ fn a_bad_line_is_reported_and_nothing_is_imported() {
         fs::write(store.path(name), lines(bad)).unwrap();
         let (out, err, status) = run(&store, &["import", name]);
         assert!(err.starts_with(&format!("kv_cli: error: {name}:3: column {column}: ")), "{err}");
-        assert!(err.ends_with("; nothing was imported; correct it and import again\n"), "{err}");
+        assert!(err.ends_with("; nothing was stored; correct it and import again\n"), "{err}");
         assert_eq!((out.as_str(), status), ("", 1));
         assert_eq!(store.script("SIZE\n"), "0\n");
     }
@@ -263,8 +263,7 @@ fn a_bad_line_is_reported_and_nothing_is_imported() {
     assert_eq!(run(&store, &["import", "x.kv"]).0, "IMPORT OK entries=4 written=4 unchanged=0\n");
     let json = "{\"key\":\"a\",\"value\":\"9\"}\n{\"key\":\"b\"}\n";
     let failed = store.cli().args(["import", "-"]).write_stdin(json).assert().code(1);
-    failed
-        .stderr(predicate::str::starts_with("kv_cli: error: <stdin>:2: column 1: the entry has no value; nothing was imported"));
+    failed.stderr(predicate::str::starts_with("kv_cli: error: <stdin>:2: column 1: the entry has no value; nothing was stored"));
     assert_eq!(store.script("GET a\n"), "1\n");
     let long = format!("PUT a 1\nPUT {} 1\n", "k".repeat(70_000));
     let failed = store.cli().args(["import", "-"]).write_stdin(long).assert().code(1);
@@ -287,7 +286,7 @@ fn a_changed_export_is_refused_or_imported_and_reported_as_changed() {
         fs::write(fresh.path("dump.kv"), text).unwrap();
         let (_, err, status) = run(&fresh, &["import", "dump.kv"]);
         assert!(err.contains("error: dump.kv:") && err.contains(says) && status == 1, "{err}");
-        assert!(err.contains("; nothing was imported; kv_cli import --salvage imports it anyway\n"), "{err}");
+        assert!(err.contains("; nothing was stored; kv_cli import --salvage imports it anyway\n"), "{err}");
         assert_eq!(fresh.script("SIZE\n"), "0\n");
         let (_, err, status) = run(&fresh, &["import", "--salvage", "dump.kv"]);
         assert!(err.contains("dump.kv: line ") && err.contains(says) && status == 1, "{err}");
@@ -364,12 +363,14 @@ fn an_interrupted_import_reports_how_far_it_came() {
     assert_eq!(output.status.code(), Some(143), "{err}");
     let held: u64 = store.script("SIZE\n").trim().parse().unwrap();
     let before = match held {
-        0 => "nothing was imported".to_string(),
+        0 => "nothing was stored".to_string(),
         1 => "the entry before it is imported and durable".to_string(),
         n => format!("the {n} entries before it are imported and durable"),
     };
     let again = "to go on, import again: entries that are already stored are not written again";
-    assert_eq!(err, format!("kv_cli: error: <stdin>: interrupted; {before}; {again}\n"));
+    let (begin, rest) = err.split_once("; ").unwrap();
+    assert!(begin.starts_with("kv_cli: error: <stdin>: interrupted after ") && begin.ends_with('s'), "{err}");
+    assert_eq!(rest, format!("{before}; {again}\n"));
     assert!(feeder.join().unwrap() >= held);
 }
 
@@ -485,7 +486,7 @@ fn missing_files_are_named() {
     let failed = Store::new().cli().args(["import", "nowhere.kv"]).assert().code(1);
     failed.stderr(
         predicate::str::starts_with("kv_cli: error: nowhere.kv: ")
-            .and(predicate::str::ends_with(" (os error 2); nothing was imported\n")),
+            .and(predicate::str::ends_with(" (os error 2); nothing was stored\n")),
     );
 }
 

@@ -46,7 +46,8 @@ fn work(args: &Args, asked: &ReplayArgs, output: &mut Output, flags: &'static Fl
     })?;
     let mut status = report(&log, &one, output);
     // A log without its snapshot, for example a kept copy, is not a store.
-    if let Some(lacking) = one.mismatch.as_ref().filter(|_| log == args.wal || asked.log.as_ref().is_some_and(|dir| dir.is_dir())) {
+    if let Some(lacking) = one.mismatch.as_ref().filter(|_| log == args.wal || asked.log.as_ref().is_some_and(|dir| dir.is_dir()))
+    {
         output.error(&Place::Words, &CommandError::new(Code::Failed, lacking.to_string()));
         status = DAMAGED;
     }
@@ -88,10 +89,8 @@ fn report(log: &Path, state: &Replayed, output: &mut Output) -> u8 {
         output.warn(&format!("{log} {BARE_END}"));
     }
     let LogTail::Damaged(cut) = &state.tail else { return 0 };
-    let text = format!(
-        "{log}: damaged at byte {}: {}, and {}; the records after it are not replayed",
-        cut.offset, cut.fault, cut.proof
-    );
+    let text =
+        format!("{log}: damaged at byte {}: {}, and {}; the records after it are not replayed", cut.offset, cut.fault, cut.proof);
     output.error(&Place::Words, &CommandError::new(Code::Failed, text));
     DAMAGED
 }

@@ -129,6 +129,17 @@ pub fn signal(child: &Child, signal: rustix::process::Signal) {
     rustix::process::kill_process(rustix::process::Pid::from_child(child), signal).unwrap();
 }
 
+/// The text without the times that IMPORT and EXPORT report.
+pub fn untimed(text: &str) -> String {
+    let mut pieces = text.split(" took_ms=");
+    let first = pieces.next().unwrap_or_default().to_string();
+    pieces.fold(first, |text, piece| {
+        let digits = piece.bytes().take_while(u8::is_ascii_digit).count();
+        assert!(digits > 0, "a number of milliseconds: {piece}");
+        text + &piece[digits..]
+    })
+}
+
 /// Says why a test does not run here; `scripts/dev/real-os` counts these lines.
 #[allow(clippy::print_stderr)]
 pub fn skipped(why: &str) {
