@@ -5,7 +5,7 @@
 
 use crate::about::{self, VERSION};
 use crate::outfile::with_suffix;
-use crate::settings::{Format, Import, When};
+use crate::settings::{DEFAULT_BATCH, Format, Import, When};
 use crate::streams;
 use crate::text::{is_hidden, safe};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -43,7 +43,7 @@ pub(crate) struct Args {
     pub(crate) snapshot: PathBuf,
 
     /// Sync the log after every N writes, up to 1000000; with 1, every OK is durable
-    #[arg(long, value_name = "N", env = "KV_BATCH", hide_env_values = true, default_value = "5", value_parser = batch_size)]
+    #[arg(long, value_name = "N", env = "KV_BATCH", hide_env_values = true, default_value_t = DEFAULT_BATCH, value_parser = batch_size)]
     pub(crate) batch: u64,
 
     /// Sync pending writes after this time (for example 500ms; 0 or off: never)

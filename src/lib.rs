@@ -24,10 +24,10 @@
 //! | `bench` | the work of BENCH | text, outfile, progress, signals, settings, about, output |
 //! | `transfer` | the work of EXPORT and IMPORT | text, streams, lines, outfile, progress, limits, signals, settings, output |
 //! | [`command`] | the language: one file for each command | text, signals, settings, output, session, bench, transfer |
-//! | `script` | commands from a pipe or a file | text, streams, lines, output, session, gate, command |
+//! | `script` | commands from a pipe or a file | text, streams, lines, settings, output, session, gate, command |
 //! | `prompt` | commands from a terminal; completion, hints, history | text, streams, outfile, signals, output, session, gate, bench, command |
 //! | `pages` | the man page and the completions of shells | about, args, command |
-//! | `tools` | `wal`, `verify`, `export`, `replay`, `torture`: they open no store | text, streams, progress, signals, args, output, transfer |
+//! | `tools` | `wal`, `verify`, `export`, `replay`, `torture`: they open no store | text, streams, progress, signals, settings, args, output, transfer |
 //!
 //! How to add a command: see the head of [`command`].
 
