@@ -331,8 +331,8 @@ fn a_browser_shows_the_whole_page_in_light_and_dark() {
     }
 }
 
-/// On a phone every letter of the page has 11 pixels or more, nothing is outside or on top of another text, and the page
-/// does not scroll sideways.
+/// On a phone every letter of the page has 11 pixels or more, nothing is outside or on top of another text, and the
+/// page does not scroll sideways.
 #[test]
 fn case_51_the_page_is_readable_on_a_phone() {
     if browser().is_none() {

@@ -137,7 +137,7 @@ impl Chart<'_> {
     }
 }
 
-/// The widths of what is left and right of a plot.
+/// The widths of the parts left and right of a plot.
 struct Sides {
     left: u32,
     right: u32,

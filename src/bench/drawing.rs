@@ -1,7 +1,7 @@
 //! What all charts are drawn with: colours, texts, the head above a chart, and axes. `plotters` makes the SVG.
 //!
-//! No text runs out of its drawing, whatever the figures: a text that is too long is wrapped, and a label without room
-//! is left out.
+//! No text runs out of its drawing, with any figures: a text that is too long is wrapped, and a label without room is
+//! left out.
 //!
 //! [`PALETTE`] lists every colour twice: for a light ground and for a dark one. The drawing has the light ones, for
 //! viewers without CSS. [`dark_rules`] is the CSS that replaces them by the dark ones.

@@ -183,8 +183,8 @@ impl Scale {
     }
 }
 
-/// The latencies of one run, and a histogram of each kind of operation. The rows of a histogram have the same width on a
-/// logarithmic scale.
+/// The latencies of one run, and a histogram of each kind of operation. The rows of a histogram have the same width on
+/// a logarithmic scale.
 fn one(run: &Run, bench: &Bench, glyphs: Glyphs, columns: usize, out: &mut Output) {
     let paint = Paint { on: out.color };
     let apart = Which::of(std::slice::from_ref(run));

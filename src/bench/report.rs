@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn no_text_runs_out_of_its_drawing_whatever_the_figures_and_the_machine() {
+    fn no_text_runs_out_of_its_drawing_with_any_figures_on_any_machine() {
         for mixed in [false, true] {
             let runs = runs(mixed);
             let page = page(&runs);

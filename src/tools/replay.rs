@@ -4,8 +4,8 @@
 //! Steps: rebuild the state, then report what is wrong with the files, then answer. Memory holds the whole state, and
 //! with `--diff` two of them. Reports go to stderr, so that stdout has only the answer.
 //!
-//! Status 1 if `--diff` found a difference, 3 if the files are damaged or do not have that write. In JSON each answer is
-//! an object (`docs/json.md` lists the fields), and a failure is an object too.
+//! Status 1 if `--diff` found a difference, 3 if the files are damaged or do not have that write. In JSON each answer
+//! is an object (`docs/json.md` lists the fields), and a failure is an object too.
 
 use crate::args::{Args, ReplayArgs};
 use crate::error::{Code, CommandError};

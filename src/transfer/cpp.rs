@@ -255,7 +255,7 @@ pub(super) fn snapshot(input: &mut impl Read, sure: bool, importer: &mut Importe
     Ok(())
 }
 
-/// What a line has that a snapshot rarely has, and other files often have: the column, and what is there.
+/// A reason to doubt that a line is of a snapshot, because other files have it more often: the column and the reason.
 fn doubt(line: &[u8], tab: usize) -> Option<(usize, &'static str)> {
     let control = line.iter().position(|&byte| is_binary(byte)).map(|at| (at + 1, "there is a control byte"));
     let second = line[tab + 1..].iter().position(|&byte| byte == b'\t').map(|at| (tab + at + 2, "there is a second tab"));

@@ -85,7 +85,7 @@ pub(super) fn detect(begin: &[u8]) -> Result<Source, Refusal> {
     if line.trim_ascii_start().starts_with(b"[") && !is_pair {
         let text =
             "this is JSON, but not JSON Lines: an entry is an object on one line, for example {\"key\":\"x\",\"value\":\"1\"}";
-        return Err(Refusal::new(text, "if it is an array of such objects: jq -c '.[]' FILE | kv_cli import -"));
+        return Err(Refusal::new(text, "if it is an array of these objects: jq -c '.[]' FILE | kv_cli import -"));
     }
     let is_text = !begin.iter().any(|&byte| cpp::is_binary(byte));
     match words.next() {

@@ -7,18 +7,18 @@
 //! Every input is read twice:
 //!
 //! 1. The first reading only checks: the format, each line or record, and the first and last line of an export, which
-//!    show that it is complete. If any input fails, nothing is written. So a file that is not an export, or was cut off,
-//!    changes nothing. This reading needs no store: `kv_cli import` opens the store after it, and so a refused file does
-//!    not create one.
+//!    show that it is complete. If any input fails, nothing is written. So a file that is not an export, or was cut
+//!    off, changes nothing. This reading needs no store: `kv_cli import` opens the store after it, and so a refused
+//!    file does not create one.
 //! 2. The second reading writes. An input that can be read only once, for example a pipe, is kept in between in a file
 //!    without a name beside the log. So it may be as long as there is room on that disk. Memory holds one line at a
 //!    time, and one group of entries.
 //!
 //! What the options override:
 //!
-//! - `--from` replaces the guess by the first bytes (`detect`), and nothing else. Every line or record is still checked.
-//!   With `--from cpp-snapshot` values may be binary or have tabs. That format has no mark and no checksum, so without
-//!   the option a file must be plain text with one tab in every line.
+//! - `--from` replaces the guess by the first bytes (`detect`), and nothing else. Every line or record is still
+//!   checked. With `--from cpp-snapshot` values may be binary or have tabs. That format has no mark and no checksum, so
+//!   without the option a file must be plain text with one tab in every line.
 //! - `--salvage` accepts an export whose first or last line is missing or does not fit its entries. In files of the C++
 //!   store it passes over bad records, and over a last line that was cut off. The import says what was wrong, and the
 //!   exit status is 1. It never accepts a file of another kind, or a line that cannot be read.

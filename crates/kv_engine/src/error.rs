@@ -152,8 +152,8 @@ pub enum Error {
         /// The reason, in words.
         reason: String,
     },
-    /// The files are one store, but they do not hold the state after the requested write. Nothing was changed. Ask for a
-    /// state from `first` to `last`.
+    /// The files are one store, but they do not hold the state after the requested write. Nothing was changed. Ask for
+    /// a state from `first` to `last`.
     NoState {
         /// The log.
         wal: PathBuf,
@@ -163,7 +163,7 @@ pub enum Error {
         first: Seq,
         /// The last write whose state they hold.
         last: Seq,
-        /// Why there is no such state, in words.
+        /// Why the files do not hold that state, in words.
         reason: String,
     },
     /// The store was closed, by this handle or another.

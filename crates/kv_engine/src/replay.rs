@@ -79,6 +79,8 @@ impl Replayed {
 /// engine.put("x", "2")?;
 /// let before = kv_engine::replay::replay(&log, &snapshot, Some(1), |_| {})?;
 /// assert_eq!((before.seq, before.digest()), (1, digest));
+/// let error = kv_engine::replay::replay(&log, &snapshot, Some(3), |_| {}).expect_err("there are two writes");
+/// assert!(matches!(error, kv_engine::Error::NoState { seq: 3, first: 0, last: 2, .. }));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
