@@ -27,7 +27,7 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
 #[derive(Debug, Parser)]
 #[command(name = "kv_cli", version = VERSION.as_str(), after_help = about::after_help(), disable_help_subcommand = true)]
 #[command(
-    override_usage = "kv_cli [OPTIONS] [COMMAND [ARG]...]\n       kv_cli [OPTIONS] wal [FILE] [--follow] [--record <SEQ>] [--hex]\n       kv_cli [OPTIONS] verify\n       kv_cli [OPTIONS] export [FILE] [--salvage]\n       kv_cli [OPTIONS] import <FILE>...\n       kv_cli [OPTIONS] replay [LOG] [--until <SEQ>] [--export <FILE> | --get <KEY>]\n       kv_cli [OPTIONS] torture [--rung <RUNG>] [--states <N>]"
+    override_usage = "kv_cli [OPTIONS] [COMMAND [ARG]...]\n       kv_cli [OPTIONS] wal [FILE] [--follow] [--record <SEQ>] [--hex]\n       kv_cli [OPTIONS] verify\n       kv_cli [OPTIONS] export [FILE] [--salvage]\n       kv_cli [OPTIONS] import <FILE>...\n       kv_cli [OPTIONS] replay [LOG] [--until <SEQ>] [--export <FILE>]\n       kv_cli [OPTIONS] torture [--rung <RUNG>] [--states <N>]"
 )]
 pub(crate) struct Args {
     /// Write-ahead log

@@ -214,7 +214,7 @@ fn a_killed_or_interrupted_export_is_not_taken_for_a_complete_one() {
         for _ in 0..50 {
             scratch(&store).iter().for_each(|name| fs::remove_file(store.path(name)).unwrap());
             let mut child =
-                store.process().args(["export", "good.kv"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+                store.process().args(["export", "good.kv"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
             let mut over = None;
             while scratch(&store).is_empty() && over.is_none() {
                 over = child.try_wait().unwrap();
@@ -222,10 +222,15 @@ fn a_killed_or_interrupted_export_is_not_taken_for_a_complete_one() {
             if over.is_none() {
                 signal(&child, by);
             }
-            let status = child.wait().unwrap();
+            let output = child.wait_with_output().unwrap();
+            let (status, err) = (output.status, String::from_utf8(output.stderr).unwrap());
             assert!(fs::read(store.path("good.kv")).unwrap() == before, "{by:?} {status}");
             if !status.success() {
                 stopped += 1;
+                let (begin, end) = err.split_once(" and ").unwrap_or_default();
+                let says = begin.starts_with("kv_cli: error: interrupted after ")
+                    && (end.ends_with(" entries; nothing was exported\n") || end.ends_with(" entry; nothing was exported\n"));
+                assert!(says || by == Signal::KILL || err.is_empty(), "after a time and some entries: {err}");
                 assert!(by == Signal::KILL || (status.code() == Some(143) && scratch(&store).is_empty()), "{status}");
             }
         }

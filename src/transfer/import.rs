@@ -19,9 +19,10 @@
 //! - `--from` replaces the guess by the first bytes (`detect`), and nothing else. Every line or record is still
 //!   checked. With `--from cpp-snapshot` values may be binary or have tabs. That format has no mark and no checksum, so
 //!   without the option a file must be plain text with one tab in every line.
-//! - `--salvage` accepts an export whose first or last line is missing or does not fit its entries. In files of the C++
-//!   store it passes over bad records, and over a last line that was cut off. The import says what was wrong, and the
-//!   exit status is 1. It never accepts a file of another kind, or a line that cannot be read.
+//! - `--salvage` accepts an export whose first or last line is missing or does not fit its entries, and a snapshot of
+//!   the C++ store whose last line was cut off. The import says what was wrong, and the exit status is 1. In a log of
+//!   the C++ store it passes over bad records, with a warning. It never accepts a file of another kind, or a line that
+//!   cannot be read.
 
 use super::cpp;
 use super::detect::detect;
