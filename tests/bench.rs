@@ -341,7 +341,7 @@ fn case_51_the_page_is_readable_on_a_phone() {
     let store = Store::new();
     for words in ["BENCH 300 1,2,3,5,8,50,100,200", "BENCH 300 1,5,1000000 --ops mixed:60", "BENCH 50 5"] {
         let (_, page) = page_of(&store, words, "page.html");
-        for width in [400, 890] {
+        for width in [360, 400, 890] {
             let found = probed(&store, &page, true, false, width, &format!("{words}, {width} wide"));
             assert!(found["texts"].as_u64().unwrap() > 20, "{found}");
         }

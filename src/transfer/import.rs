@@ -186,12 +186,14 @@ impl Read for Counted {
         let count = Patient(&self.input).read(&mut out[..most])?;
         self.count += count as u64;
         if let Some(kept) = &mut self.kept {
-            let failed =
-                |error: io::Error| io::Error::new(error.kind(), format!("cannot write a temporary copy beside the log: {error}"));
-            kept.write_all(&out[..count]).map_err(failed)?;
+            kept.write_all(&out[..count]).map_err(not_copied)?;
         }
         Ok(count)
     }
+}
+
+fn not_copied(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot write a temporary copy beside the log: {error}"))
 }
 
 /// The first reading. It writes nothing.
@@ -203,7 +205,7 @@ fn check_all(request: &Request<'_>, importer: &mut Importer<'_>) -> Result<Vec<I
         let about = file.metadata()?;
         let (kept, start) = match about.is_file() {
             true => (None, file.stream_position()?),
-            false => (Some(outfile::nameless(request.wal, ".import-")?), 0),
+            false => (Some(outfile::nameless(request.wal, ".import-").map_err(not_copied)?), 0),
         };
         let again = match &kept {
             Some(kept) => Again::Open(kept.try_clone()?),

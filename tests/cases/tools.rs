@@ -471,6 +471,13 @@ fn case_42_a_missing_file_creates_no_store() {
         assert_eq!((out.as_str(), status), ("", Some(1)));
         assert!(err.starts_with("kv_cli: error: nofile: ") && err.contains("nothing was stored"), "{err}");
     }
+    // A pipe needs a place for its copy.
+    let mut process = store.cli();
+    let failed = process.args(["--wal", "no/such.wal", "import", "-"]).write_stdin("PUT a 1\n").assert().code(1);
+    let (_, err, _) = parts(failed.get_output().clone());
+    let says =
+        "kv_cli: error: <stdin>: cannot write a temporary copy beside the log: No such file or directory (os error 2); nothing";
+    assert!(err.starts_with(says), "{err}");
     let (out, _, status) = run(&store, &["--json", "import", "nofile"]);
     assert!(out.starts_with("{\"ok\":false,\"code\":\"failed\",\"error\":\"nofile: ") && status == Some(1), "{out}");
     assert_eq!(names(&store), [""; 0]);

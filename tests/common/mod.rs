@@ -71,9 +71,15 @@ impl Store {
         command
     }
 
-    /// Runs a script and returns what it said on stdout.
+    /// Runs a script and returns what it said on stdout. A long one has a larger batch size. With the default, a line
+    /// on stderr would recommend that if the disk is slow.
     pub fn script(&self, text: impl Into<Vec<u8>>) -> String {
-        let output = self.cli().write_stdin(text).assert().success().stderr("").get_output().stdout.clone();
+        let text = text.into();
+        let mut cli = self.cli();
+        if text.iter().filter(|&&byte| byte == b'\n').count() > 10_000 {
+            cli.args(["--batch", "1000"]);
+        }
+        let output = cli.write_stdin(text).assert().success().stderr("").get_output().stdout.clone();
         String::from_utf8(output).unwrap()
     }
 

@@ -35,6 +35,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 ///         Error::Poisoned { .. } => "open the store again, then check which of the last writes are there",
 ///         Error::Lost { .. } => "save the state elsewhere, put the log back, then open the store again",
 ///         Error::Replaced { .. } => "put the right snapshot back, then repeat the call",
+///         Error::NoState { .. } => "ask for a state that the files hold",
 ///         Error::Closed => "open the store again",
 ///         Error::Locked { .. } => "stop the other process, or choose another store",
 ///         _ => "look at the files: nothing was changed",
