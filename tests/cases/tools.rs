@@ -473,7 +473,7 @@ fn case_42_a_missing_file_creates_no_store() {
     }
     // A pipe needs a place for its copy.
     let mut process = store.cli();
-    let failed = process.args(["--wal", "no/such.wal", "import", "-"]).write_stdin("PUT a 1\n").assert().code(1);
+    let failed = process.args(["--wal", "absent/x.wal", "import", "-"]).write_stdin("PUT a 1\n").assert().code(1);
     let (_, err, _) = parts(failed.get_output().clone());
     let says =
         "kv_cli: error: <stdin>: cannot write a temporary copy beside the log: No such file or directory (os error 2); nothing";
