@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Store, eventually, signal, skipped, untimed};
+use common::{Store, eventually, is_ignored, signal, skipped, untimed};
 use predicates::prelude::*;
 use proptest::prelude::*;
 use rustix::process::Signal;
@@ -347,25 +347,40 @@ fn an_import_can_be_killed_at_any_moment_and_repeated() {
 /// The import checks for signals between two lines.
 #[test]
 fn an_interrupted_import_reports_how_far_it_came() {
+    interrupted_import(u64::MAX, Signal::TERM, 143);
+}
+
+/// The import also checks for signals while it waits for a pipe.
+#[test]
+fn case_51_an_import_is_interrupted_while_it_waits_for_its_input() {
+    interrupted_import(30_000, Signal::TERM, 143);
+    if !is_ignored(Signal::INT) {
+        interrupted_import(30_000, Signal::INT, 130);
+    }
+}
+
+/// Gives an import this number of lines and interrupts it. The pipe stays open.
+fn interrupted_import(lines: u64, by: Signal, expected: i32) {
     let store = Store::new();
     let mut child = store.piped(&["import", "-"]);
     let mut to = child.stdin.take().unwrap();
     let fed: &AtomicU64 = Box::leak(Box::default());
     let feeder = std::thread::spawn(move || {
-        for n in 0.. {
-            fed.store(n, Ordering::Relaxed);
+        for n in 0..lines {
+            fed.store(n + 1, Ordering::Relaxed);
             if to.write_all(format!("PUT key{n} {n}\n").as_bytes()).is_err() {
-                return n;
+                return (n, None);
             }
         }
-        0
+        (lines, Some(to))
     });
     // More than fits in a pipe, so some of it has been read.
     eventually("the import runs", || fed.load(Ordering::Relaxed) > 20_000);
-    signal(&child, Signal::TERM);
+    eventually("the input waits", || lines == u64::MAX || fed.load(Ordering::Relaxed) == lines);
+    signal(&child, by);
     let output = child.wait_with_output().unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(143), "{err}");
+    assert_eq!(output.status.code(), Some(expected), "{err}");
     let held: u64 = store.script("SIZE\n").trim().parse().unwrap();
     let before = match held {
         0 => "nothing was stored".to_string(),
@@ -376,7 +391,7 @@ fn an_interrupted_import_reports_how_far_it_came() {
     let (begin, rest) = err.split_once("; ").unwrap();
     assert!(begin.starts_with("kv_cli: error: <stdin>: interrupted after ") && begin.ends_with('s'), "{err}");
     assert_eq!(rest, format!("{before}; {again}\n"));
-    assert!(feeder.join().unwrap() >= held);
+    assert!(feeder.join().unwrap().0 >= held);
 }
 
 fn lines(out: &str) -> Vec<&str> {

@@ -165,22 +165,27 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 /// Counts the bytes that are read, and keeps a copy of those that cannot be read again.
-struct Counted {
+struct Counted<'f> {
     input: File,
     count: u64,
     /// It reads no more than this.
     most: u64,
     kept: Option<File>,
+    flags: &'f Flags,
 }
 
-impl Counted {
-    fn new(input: File, most: u64, kept: Option<File>) -> BufReader<Counted> {
-        BufReader::with_capacity(PEEK_BYTES, Counted { input, count: 0, most, kept })
+impl<'f> Counted<'f> {
+    fn new(input: File, most: u64, kept: Option<File>, flags: &'f Flags) -> BufReader<Counted<'f>> {
+        BufReader::with_capacity(PEEK_BYTES, Counted { input, count: 0, most, kept, flags })
     }
 }
 
-impl Read for Counted {
+impl Read for Counted<'_> {
+    /// A signal ends the wait for a pipe. `Importer::stopped` then reports the signal and not this error.
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.kept.is_some() && !streams::wait_unless(&self.input, || self.flags.interrupted())? {
+            return Err(io::Error::other("interrupted"));
+        }
         let left = usize::try_from(self.most - self.count).unwrap_or(usize::MAX);
         let most = out.len().min(left);
         let count = Patient(&self.input).read(&mut out[..most])?;
@@ -212,7 +217,7 @@ fn check_all(request: &Request<'_>, importer: &mut Importer<'_>) -> Result<Vec<I
             None if path.as_os_str() == "-" => Again::Open(file.try_clone()?),
             None => Again::Named { path: path.clone(), id: outfile::id(&about) },
         };
-        let mut input = Counted::new(file, u64::MAX, kept);
+        let mut input = Counted::new(file, u64::MAX, kept, importer.flags);
         let source = source(request, &mut input)?;
         read(&mut input, source, request, importer)?;
         inputs.push(Input { name: importer.name.clone(), again, start, length: input.get_ref().count, source });
@@ -227,13 +232,13 @@ fn write_all(inputs: &[Input], request: &Request<'_>, importer: &mut Importer<'_
         let mut file = input.again.open()?;
         file.seek(SeekFrom::Start(input.start))?;
         // Bytes that were appended since were not checked, so they are not read.
-        read(&mut Counted::new(file, input.length, None), input.source, request, importer)?;
+        read(&mut Counted::new(file, input.length, None, importer.flags), input.source, request, importer)?;
     }
     Ok(())
 }
 
 /// The format that was given, or the one that the input begins with.
-fn source(request: &Request<'_>, input: &mut BufReader<Counted>) -> Result<Source, Stop> {
+fn source(request: &Request<'_>, input: &mut BufReader<Counted<'_>>) -> Result<Source, Stop> {
     let begin = peek(input)?;
     match request.from {
         // The C++ store leaves an empty log after a snapshot.
@@ -244,7 +249,12 @@ fn source(request: &Request<'_>, input: &mut BufReader<Counted>) -> Result<Sourc
     }
 }
 
-fn read(input: &mut BufReader<Counted>, source: Source, request: &Request<'_>, importer: &mut Importer<'_>) -> Result<(), Stop> {
+fn read(
+    input: &mut BufReader<Counted<'_>>,
+    source: Source,
+    request: &Request<'_>,
+    importer: &mut Importer<'_>,
+) -> Result<(), Stop> {
     match source {
         Source::Text | Source::Json => {
             lines(input, if source == Source::Json { Form::Json } else { Form::Text }, importer)?;
@@ -257,7 +267,7 @@ fn read(input: &mut BufReader<Counted>, source: Source, request: &Request<'_>, i
 }
 
 /// Reads an export, or lines that a person has written.
-fn lines(input: &mut BufReader<Counted>, form: Form, importer: &mut Importer<'_>) -> Result<(), Stop> {
+fn lines(input: &mut BufReader<Counted<'_>>, form: Form, importer: &mut Importer<'_>) -> Result<(), Stop> {
     let mut export = Export::default();
     let (mut whole, taken) = (0, importer.tally.entries);
     importer.each_line(input, LINE_BYTES, |importer, &Row { number, text, is_cut }| {
@@ -337,7 +347,7 @@ impl Export {
 }
 
 /// The first bytes of the input, without reading them.
-fn peek(input: &mut BufReader<Counted>) -> io::Result<&[u8]> {
+fn peek<'b>(input: &'b mut BufReader<Counted<'_>>) -> io::Result<&'b [u8]> {
     loop {
         match input.fill_buf() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -87,7 +87,7 @@ pub(super) struct Tally {
 pub(super) struct Importer<'a> {
     /// `None` in the first reading of the inputs, which writes nothing and needs no store.
     engine: Option<&'a Engine>,
-    flags: &'a Flags,
+    pub(super) flags: &'a Flags,
     /// Whether to import an export although it was cut off or changed.
     pub(super) salvage: bool,
     pub(super) progress: Progress,
@@ -270,7 +270,9 @@ impl<'a> Importer<'a> {
             Stop::Foreign(Refusal { text, advice }) => {
                 CommandError::new(Code::BadArgument, format!("{name}: {text}; {before}; {advice}"))
             }
-            Stop::Input(error) => CommandError::new(Code::Failed, format!("{name}: {error}; {before}")),
+            Stop::Input(error) if !self.flags.interrupted() => {
+                CommandError::new(Code::Failed, format!("{name}: {error}; {before}"))
+            }
             Stop::Store(error) => {
                 let stored = self.stored(&error);
                 let (cause, then) = match &error {
@@ -281,7 +283,7 @@ impl<'a> Importer<'a> {
                 };
                 CommandError::new(CommandError::from(error).code, format!("{cause}; {stored}; {then} {AGAIN}"))
             }
-            Stop::Interrupted => {
+            Stop::Input(_) | Stop::Interrupted => {
                 let took = human_time(self.began.elapsed());
                 CommandError::new(Code::Interrupted, format!("{name}: interrupted after {took}; {before}; to go on, {AGAIN}"))
             }
