@@ -6,7 +6,7 @@
 mod paths;
 
 use crate::about::{self, VERSION};
-use crate::settings::{Format, Import, When};
+use crate::settings::{DEFAULT_BATCH, Format, Import, When};
 use crate::streams;
 use crate::text::{columns, fit, is_hidden, safe};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -29,7 +29,7 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
 #[derive(Debug, Parser)]
 #[command(name = "kv_cli", version = VERSION.as_str(), after_help = about::after_help(), disable_help_subcommand = true)]
 #[command(
-    override_usage = "kv_cli [OPTIONS] [COMMAND [ARG]...]\n       kv_cli [OPTIONS] wal [FILE] [--follow] [--record <SEQ>] [--hex]\n       kv_cli [OPTIONS] verify\n       kv_cli [OPTIONS] export [FILE] [--salvage]\n       kv_cli [OPTIONS] import <FILE>...\n       kv_cli [OPTIONS] replay [LOG] [--until <SEQ>] [--digest]\n       kv_cli [OPTIONS] torture [--rung <RUNG>] [--states <N>]"
+    override_usage = "kv_cli [OPTIONS] [COMMAND [ARG]...]\n       kv_cli [OPTIONS] wal [FILE] [--follow] [--record <SEQ>] [--hex]\n       kv_cli [OPTIONS] verify\n       kv_cli [OPTIONS] export [FILE] [--salvage]\n       kv_cli [OPTIONS] import <FILE>...\n       kv_cli [OPTIONS] replay [LOG] [--until <SEQ>] [--export <FILE>]\n       kv_cli [OPTIONS] torture [--rung <RUNG>] [--states <N>]"
 )]
 pub(crate) struct Args {
     /// Directory of the store: the log is DIR/kv.wal, the snapshot DIR/kv.snapshot
@@ -53,7 +53,7 @@ pub(crate) struct Args {
     pub(crate) snapshot: PathBuf,
 
     /// Sync the log after every N writes, up to 1000000; with 1, every OK is durable
-    #[arg(long, value_name = "N", env = "KV_BATCH", hide_env_values = true, default_value = "5", value_parser = batch_size)]
+    #[arg(long, value_name = "N", env = "KV_BATCH", hide_env_values = true, default_value_t = DEFAULT_BATCH, value_parser = batch_size)]
     pub(crate) batch: u64,
 
     /// Sync pending writes after this time (for example 500ms; 0 or off: never)
@@ -199,12 +199,20 @@ pub(crate) struct ImportArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ReplayArgs {
-    /// Another log than --wal
+    /// Another log than --wal, or the directory of another store
     pub(crate) log: Option<PathBuf>,
 
-    /// Stop after this write
+    /// Stop after this write. If a snapshot was taken, the states before it are not in the files any more
     #[arg(long, value_name = "SEQ", value_parser = whole)]
     pub(crate) until: Option<u64>,
+
+    /// Write the entries of that state to this file, as kv_cli export does; - is stdout
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["steps", "digest", "diff", "get"])]
+    pub(crate) export: Option<PathBuf>,
+
+    /// Print the value that this key had, as GET does
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["steps", "digest", "diff"])]
+    pub(crate) get: Option<OsString>,
 
     /// Show the state after every write
     #[arg(long)]
@@ -214,13 +222,9 @@ pub(crate) struct ReplayArgs {
     #[arg(long)]
     pub(crate) digest: bool,
 
-    /// Compare with the state of another log
+    /// Compare with the state of another store: its directory, or its log with the snapshot beside it
     #[arg(long, value_name = "OTHER")]
     pub(crate) diff: Option<PathBuf>,
-
-    /// The other log's snapshot
-    #[arg(long, value_name = "PATH", requires = "diff")]
-    pub(crate) diff_snapshot: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -382,6 +386,15 @@ impl Args {
     pub(crate) fn snapshot_of(&self, log: &Path) -> PathBuf {
         let beside = beside(log);
         if self.given_snapshot.is_some() || !beside.exists() { self.snapshot.clone() } else { beside }
+    }
+
+    /// The log and the snapshot of another store: of a directory, or of a log.
+    pub(crate) fn other_store(&self, path: &Path) -> (PathBuf, PathBuf) {
+        if path.is_dir() {
+            return (path.join("kv.wal"), path.join("kv.snapshot"));
+        }
+        let beside = beside(path);
+        (path.to_path_buf(), if beside.exists() { beside } else { self.snapshot.clone() })
     }
 
     /// What to do if log and snapshot do not belong together because the snapshot is where an older version put it.

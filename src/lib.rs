@@ -27,7 +27,7 @@
 //! | `transfer` | the work of EXPORT and IMPORT | text, streams, lines, outfile, progress, limits, signals, settings, output |
 //! | [`command`] | the language: one file for each command | text, signals, settings, about, output, session, bench, transfer |
 //! | `anywhere` | options behind the command | text, args, command |
-//! | `script` | commands from a pipe or a file | text, streams, lines, output, session, gate, command |
+//! | `script` | commands from a pipe or a file | text, streams, lines, settings, output, session, gate, command |
 //! | `prompt` | commands from a terminal; completion, hints, history | text, streams, outfile, signals, output, session, gate, bench, command |
 //! | `pages` | the man page and the completions of shells | about, args, command |
 //! | `tools` | `wal`, `verify`, `export`, `replay`, `torture`: they open no store | text, streams, progress, signals, settings, args, output, transfer |
@@ -75,6 +75,7 @@ use std::process::ExitCode;
 use store::{Files, Store};
 use streams::{Patient, stdin};
 use text::{displayed, safe};
+use transfer::import::{Checked, Request};
 
 static FLAGS: Flags = Flags::new();
 
@@ -104,7 +105,8 @@ fn generate(args: &Args) -> anyhow::Result<ExitCode> {
 /// Opens the store and runs the commands.
 fn with_store(args: &Args) -> anyhow::Result<ExitCode> {
     let words = words(args)?;
-    let import = if let Some(Words::Import(import)) = &args.words { Some(import) } else { None };
+    let import = import(args, words.as_deref());
+    let words = words.filter(|_| import.is_none());
     let reads_stdin = words.is_none() && import.is_none() && args.command.is_empty() && args.file.is_empty();
     let interactive = reads_stdin && io::stdin().is_terminal();
     let mut output = Output::new(args.format(), args.color, interactive);
@@ -114,6 +116,15 @@ fn with_store(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let terminal: Option<&Terminal> = Terminal::save().filter(|_| interactive).map(|terminal| &*Box::leak(Box::new(terminal)));
     signals::begin(&FLAGS, terminal).context("signals cannot be listened to, so the store was not opened")?;
+    // Checked before the store is opened, so that a file that cannot be imported does not create a store.
+    let import = match import.map(|request| transfer::import::check(&request, &FLAGS).map(|checked| (request, checked))) {
+        Some(Err(error)) => {
+            output.error(&Place::Words, &error);
+            let status = FLAGS.stop_signal().map_or(1, |signal| u8::try_from(128 + signal).unwrap_or(255));
+            return Ok(ExitCode::from(output.finish(status)));
+        }
+        import => import.transpose().ok().flatten(),
+    };
     let store = match find_store(args, words.as_deref(), &mut output) {
         Ok(store) => store,
         Err(error) => {
@@ -139,7 +150,7 @@ fn with_store(args: &Args) -> anyhow::Result<ExitCode> {
     let flow = match words {
         _ if before != Flow::On => before,
         Some(words) => command::run_words(&mut gate.hold(), &Place::Words, &words),
-        None if let Some(import) = import => run_import(&mut gate.hold(), import),
+        None if let Some((request, checked)) = &import => run_import(&mut gate.hold(), request, checked),
         None if !args.command.is_empty() => run_commands(gate, args),
         None if !args.file.is_empty() => run_files(gate, args),
         None if interactive => prompt::run(gate, &FLAGS, terminal),
@@ -296,8 +307,21 @@ fn greet(session: &mut Session) {
     }
 }
 
-fn run_import(session: &mut Session, import: &ImportArgs) -> Flow {
-    match command::import_files(session, &import.files, import.from, import.salvage) {
+/// What `kv_cli import FILE…` or `kv_cli IMPORT FILE` imports.
+fn import<'a>(args: &'a Args, words: Option<&[Vec<u8>]>) -> Option<Request<'a>> {
+    let (files, from, salvage) = match &args.words {
+        Some(Words::Import(ImportArgs { files, from, salvage })) => (files.clone(), *from, *salvage),
+        _ => (vec![command::file_to_import(words?)?], None, false),
+    };
+    Some(Request { wal: &args.wal, files, from, salvage, quiet: args.quiet })
+}
+
+fn run_import(session: &mut Session, request: &Request<'_>, checked: &Checked) -> Flow {
+    let done = session.engine().cloned().and_then(|engine| {
+        let Session { output, flags, .. } = session;
+        transfer::import::write(checked, request, &engine, output, flags)
+    });
+    match done {
         Ok(()) => session.next(),
         Err(error) => session.refuse(&Place::Words, &error),
     }

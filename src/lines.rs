@@ -76,11 +76,6 @@ impl<R: Read> Lines<R> {
         length > self.longest || length.saturating_sub(5 * self.escapes) > self.longest / 3 + READ_BYTES
     }
 
-    /// The input that it reads from.
-    pub(crate) fn input(&self) -> &R {
-        &self.input
-    }
-
     /// Whether the next line is the last one and has no line feed. To be called before [`Lines::next`].
     pub(crate) fn next_is_cut(&self) -> bool {
         self.at_end && self.start < self.end && !self.buffer[self.seen..self.end].contains(&b'\n')

@@ -3,6 +3,9 @@
 use clap::ValueEnum;
 use std::path::PathBuf;
 
+/// The number of writes for each sync, unless the user chooses another.
+pub(crate) const DEFAULT_BATCH: u64 = 5;
+
 /// What the flags ask of a session.
 #[derive(Debug)]
 pub(crate) struct Settings {

@@ -4,7 +4,7 @@
 //! not changed here. If a read or a write would block, [`Patient`] waits with `poll` and tries again. Nothing is
 //! buffered here, and nothing is lost.
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read, Stderr, Stdout, Write};
@@ -52,6 +52,18 @@ pub(crate) fn wait(stream: &impl AsFd, for_what: PollFlags) -> io::Result<()> {
         match poll(&mut [PollFd::new(stream, for_what)], None) {
             Err(Errno::INTR) => {}
             done => return done.map(drop).map_err(io::Error::from),
+        }
+    }
+}
+
+/// Waits until a read would not block, or until `stop` is true. Returns whether a read would not block.
+pub(crate) fn wait_unless(stream: &impl AsFd, stop: impl Fn() -> bool) -> io::Result<bool> {
+    const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+    loop {
+        match poll(&mut [PollFd::new(stream, PollFlags::IN)], Some(&LOOK_EVERY)) {
+            _ if stop() => return Ok(false),
+            Ok(0) | Err(Errno::INTR) => {}
+            done => return done.map(|_| true).map_err(io::Error::from),
         }
     }
 }

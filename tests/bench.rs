@@ -126,7 +126,11 @@ fn a_signal_gives_the_result_so_far_and_its_page() {
 /// Runs BENCH and returns its text and its page.
 fn page(store: &Store, name: &str) -> (String, String) {
     // More sizes than there are colours.
-    let text = bench(store, &format!("BENCH 300 1,2,3,5,8,50,100,200 --report {name}"));
+    page_of(store, "BENCH 300 1,2,3,5,8,50,100,200", name)
+}
+
+fn page_of(store: &Store, words: &str, name: &str) -> (String, String) {
+    let text = bench(store, &format!("{words} --report {name}"));
     (text, fs::read_to_string(store.path(name)).unwrap())
 }
 
@@ -152,7 +156,7 @@ fn the_page_needs_no_other_file_and_has_the_figures_of_the_lines() {
         );
         let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
         for text in [
-            "Sync floor",
+            "The sync floor is how fast this disk",
             "Latency percentiles",
             "Latency histogram",
             "of floor",
@@ -180,7 +184,7 @@ fn a_page_without_writes_has_no_floor() {
     let store = Store::new();
     bench(&store, "BENCH 100 5 --ops gets --keys 10 --report gets.html");
     let page = fs::read_to_string(store.path("gets.html")).unwrap();
-    assert!(page.contains("Nothing was written, so nothing was synced.") && !page.contains("Sync floor"));
+    assert!(page.contains("Nothing was written, so nothing was synced.") && !page.contains("sync floor"));
 }
 
 #[test]
@@ -215,15 +219,20 @@ const luminance = rgb => rgb.match(/[\d.]+/g).slice(0, 3).map(c => c / 255)
     .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4).reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
 const contrast = (a, b) => { const [low, high] = [luminance(a), luminance(b)].sort((x, y) => x - y); return (high + 0.05) / (low + 0.05); };
 const box = node => node.getBoundingClientRect();
-const found = { outside: [], overlapping: [], faint: [], texts: 0, grounds: [], loads: performance.getEntriesByType('resource').length,
+const found = { outside: [], overlapping: [], faint: [], small: [], unnamed: 0, texts: 0, width: document.documentElement.clientWidth, grounds: [], loads: performance.getEntriesByType('resource').length,
     wide: document.documentElement.scrollWidth - document.documentElement.clientWidth };
+const small = (text, pixels) => { if (pixels < 11) found.small.push(pixels.toFixed(1) + ' px: ' + text.trim()); };
 for (const svg of document.querySelectorAll('svg')) {
+    if (!box(svg).width) continue; // it is for another width of the screen
+    const scale = box(svg).width / svg.viewBox.baseVal.width, label = document.getElementById(svg.getAttribute('aria-labelledby'));
+    if (svg.getAttribute('role') !== 'img' || label?.tagName !== 'title' || !label.textContent) found.unnamed++;
     const frame = box(svg), texts = [...svg.querySelectorAll('text')].filter(t => t.textContent.trim());
     const ground = getComputedStyle(svg.querySelector('rect')).fill;
     found.grounds.push(luminance(ground));
     found.texts += texts.length;
     texts.forEach((text, at) => {
         const b = box(text), name = text.textContent.trim();
+        small(name, parseFloat(getComputedStyle(text).fontSize) * scale);
         if (b.left < frame.left || b.right > frame.right || b.top < frame.top || b.bottom > frame.bottom) found.outside.push(name);
         if (contrast(getComputedStyle(text).fill, ground) < 4.5) found.faint.push(name);
         for (const other of texts.slice(at + 1)) {
@@ -231,6 +240,9 @@ for (const svg of document.querySelectorAll('svg')) {
             if (w > 1 && h > 4) found.overlapping.push(name + ' | ' + other.textContent.trim());
         }
     });
+}
+for (const node of document.body.querySelectorAll('h1, h2, p, td, th, dt, dd, summary, pre')) {
+    if (node.id !== 'probe') small(node.textContent, parseFloat(getComputedStyle(node).fontSize));
 }
 const body = getComputedStyle(document.body);
 found.body = luminance(body.backgroundColor);
@@ -255,46 +267,114 @@ fn dom(page: &Path, profile: &Path, dark: bool, width: u32) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// A page with this page in a frame, from which it takes the result of the probe.
+fn framed(page: &str, width: u32) -> String {
+    let page = serde_json::to_string(page).unwrap().replace("</", "<\\/");
+    format!(
+        "<!DOCTYPE html><iframe id='frame' style='width:{width}px;height:3000px;border:0'></iframe><pre id='found'></pre><script>
+         const frame = document.getElementById('frame');
+         frame.onload = () => {{
+             document.getElementById('found').textContent = frame.contentDocument.getElementById('probe').textContent;
+         }};
+         frame.srcdoc = {page};
+         </script>"
+    )
+}
+
+/// What the probe finds in a page.
+fn probed(store: &Store, page: &str, is_html: bool, dark: bool, width: u32, place: &str) -> Json {
+    let probed =
+        if is_html { page.replace("</body>", &format!("{PROBE}</body>")) } else { format!("<!DOCTYPE html><body>{page}{PROBE}") };
+    // The browser has no window that is so narrow, but a frame in one.
+    let probed = if width < 500 { framed(&probed, width) } else { probed };
+    fs::write(store.path("probed.html"), probed).unwrap();
+    let dom = dom(&store.path("probed.html"), &store.path("profile"), dark, width);
+    let json = dom.split_once(">PROBE{").and_then(|(_, rest)| rest.split_once("}END")).map(|(json, _)| format!("{{{json}}}"));
+    let json = json.unwrap_or_else(|| panic!("{place}: no probe in {dom}")).replace("&gt;", ">").replace("&amp;", "&");
+    let found: Json = serde_json::from_str(&json).unwrap();
+    assert_eq!(found["width"], width, "{place}");
+    for problem in ["outside", "overlapping", "faint"] {
+        assert_eq!(found[problem].as_array().unwrap(), &Vec::<Json>::new(), "{problem} in {place}");
+    }
+    assert_eq!((&found["loads"], &found["unnamed"]), (&0.into(), &0.into()), "{place}");
+    if is_html {
+        assert_eq!(found["small"].as_array().unwrap(), &Vec::<Json>::new(), "letters under 11 px in {place}");
+        assert_eq!(found["wide"], 0, "{place} scrolls sideways: {found}");
+    }
+    found
+}
+
 #[test]
 fn a_browser_shows_the_whole_page_in_light_and_dark() {
     if browser().is_none() {
         return skipped("no browser: chromium is not installed");
     }
     let store = Store::new();
-    let profile = store.path("profile");
     for name in ["page.html", "page.svg"] {
         let (_, page) = page(&store, name);
         let is_html = name.ends_with("html");
         if !is_html {
-            let drawn = dom(&store.path(name), &profile, false, 1000);
+            let drawn = dom(&store.path(name), &store.path("profile"), false, 1000);
             assert!(drawn.contains("</svg>") && !drawn.contains("parsererror"), "{drawn}");
         }
-        let probed = if is_html {
-            page.replace("</body>", &format!("{PROBE}</body>"))
-        } else {
-            format!("<!DOCTYPE html><body>{page}{PROBE}")
-        };
-        fs::write(store.path("probed.html"), probed).unwrap();
         for (dark, width) in [(false, 1000), (true, 1000), (false, 600)] {
-            let dom = dom(&store.path("probed.html"), &profile, dark, width);
             let place = format!("{name}, dark: {dark}, {width} wide");
-            let json =
-                dom.split_once(">PROBE{").and_then(|(_, rest)| rest.split_once("}END")).map(|(json, _)| format!("{{{json}}}"));
-            let json = json.unwrap_or_else(|| panic!("{place}: no probe in {dom}")).replace("&gt;", ">").replace("&amp;", "&");
-            let found: Json = serde_json::from_str(&json).unwrap();
-            for problem in ["outside", "overlapping", "faint"] {
-                assert_eq!(found[problem].as_array().unwrap(), &Vec::<Json>::new(), "{problem} in {place}");
-            }
-            assert!(found["texts"].as_u64().unwrap() > 65, "{place}: {found}");
-            assert_eq!(found["loads"], 0, "{place}");
+            let found = probed(&store, &page, is_html, dark, width, &place);
+            let texts = found["texts"].as_u64().unwrap();
+            assert!(texts > if width == 600 { 55 } else { 65 }, "{place}: {found}");
             let lights = found["grounds"].as_array().unwrap().iter().chain(is_html.then_some(&found["body"]));
             assert!(
                 lights.clone().count() >= 1 && lights.map(|light| light.as_f64().unwrap()).all(|light| (light < 0.1) == dark),
                 "{place}: {found}"
             );
-            assert!(!is_html || found["wide"] == 0, "{place} scrolls sideways: {found}");
         }
     }
+}
+
+/// On a phone every letter of the page has 11 pixels or more, nothing is outside or on top of another text, and the
+/// page does not scroll sideways.
+#[test]
+fn case_51_the_page_is_readable_on_a_phone() {
+    if browser().is_none() {
+        return skipped("no browser: chromium is not installed");
+    }
+    let store = Store::new();
+    for words in ["BENCH 300 1,2,3,5,8,50,100,200", "BENCH 300 1,5,1000000 --ops mixed:60", "BENCH 50 5"] {
+        let (_, page) = page_of(&store, words, "page.html");
+        for width in [360, 400, 890] {
+            let found = probed(&store, &page, true, false, width, &format!("{words}, {width} wide"));
+            assert!(found["texts"].as_u64().unwrap() > 20, "{found}");
+        }
+    }
+}
+
+#[test]
+fn case_51_puts_and_gets_are_apart_in_a_mixed_load() {
+    let store = Store::new();
+    let (text, page) = page_of(&store, "BENCH 400 1,10 --ops mixed:50 --keys 100", "page.html");
+    for line in text.lines().take(2) {
+        let found = fields(line);
+        assert_eq!(number(&found, "puts") + number(&found, "gets"), 400, "{line}");
+        for kind in ["put", "get"] {
+            for figure in ["p50", "p99", "p999", "max"] {
+                assert!(found.contains_key(format!("{kind}_{figure}_us").as_str()), "{kind}, {figure}: {line}");
+            }
+        }
+    }
+    for part in ["Latency percentiles", "Latency histogram"] {
+        for kind in ["PUTs", "GETs"] {
+            assert!(page.contains(&format!("{part} of {kind}")), "{part}, {kind}");
+        }
+    }
+    assert_eq!((page.matches("<td>PUTs</td>").count(), page.matches("<td>GETs</td>").count()), (2, 2));
+    let json: Json = serde_json::from_str(&bench(&store, "--json BENCH 400 10 --ops mixed:50 --keys 100")).unwrap();
+    for kind in ["put", "get"] {
+        let rows = json[format!("{kind}_histogram")].as_array().unwrap();
+        let all: u64 = rows.iter().map(|row| row[1].as_u64().unwrap()).sum();
+        assert_eq!(Some(all), json[format!("{kind}s")].as_u64(), "{json}");
+    }
+    let pure: Json = serde_json::from_str(&bench(&store, "--json BENCH 40 10")).unwrap();
+    assert!(pure["put_histogram"].is_array() && pure["get_histogram"].is_null() && pure["put_p50_us"].is_null(), "{pure}");
 }
 
 /// The output on a terminal of 80 columns.

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Store, eventually, signal, skipped};
+use common::{Store, eventually, is_ignored, signal, skipped, untimed};
 use predicates::prelude::*;
 use proptest::prelude::*;
 use rustix::process::Signal;
@@ -21,7 +21,7 @@ const FORMS: [&str; 2] = ["dump.kv", "dump.jsonl"];
 fn run(store: &Store, words: &[&str]) -> (String, String, i32) {
     let output = store.process().args(words).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace(store.dir.path().to_str().unwrap(), "DIR");
-    (text(output.stdout), text(output.stderr), output.status.code().unwrap())
+    (untimed(&text(output.stdout)), text(output.stderr), output.status.code().unwrap())
 }
 
 fn digest(store: &Store) -> String {
@@ -216,7 +216,7 @@ fn a_killed_or_interrupted_export_is_not_taken_for_a_complete_one() {
         for _ in 0..50 {
             scratch(&store).iter().for_each(|name| fs::remove_file(store.path(name)).unwrap());
             let mut child =
-                store.process().args(["export", "good.kv"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+                store.process().args(["export", "good.kv"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
             let mut over = None;
             while scratch(&store).is_empty() && over.is_none() {
                 over = child.try_wait().unwrap();
@@ -224,10 +224,15 @@ fn a_killed_or_interrupted_export_is_not_taken_for_a_complete_one() {
             if over.is_none() {
                 signal(&child, by);
             }
-            let status = child.wait().unwrap();
+            let output = child.wait_with_output().unwrap();
+            let (status, err) = (output.status, String::from_utf8(output.stderr).unwrap());
             assert!(fs::read(store.path("good.kv")).unwrap() == before, "{by:?} {status}");
             if !status.success() {
                 stopped += 1;
+                let (begin, end) = err.split_once(" and ").unwrap_or_default();
+                let says = begin.starts_with("kv_cli: error: interrupted after ")
+                    && (end.ends_with(" entries; nothing was exported\n") || end.ends_with(" entry; nothing was exported\n"));
+                assert!(says || by == Signal::KILL || err.is_empty(), "after a time and some entries: {err}");
                 assert!(by == Signal::KILL || (status.code() == Some(143) && scratch(&store).is_empty()), "{status}");
             }
         }
@@ -257,7 +262,7 @@ fn a_bad_line_is_reported_and_nothing_is_imported() {
         fs::write(store.path(name), lines(bad)).unwrap();
         let (out, err, status) = run(&store, &["import", name]);
         assert!(err.starts_with(&format!("kv_cli: error: {name}:3: column {column}: ")), "{err}");
-        assert!(err.ends_with("; nothing was imported; correct it and import again\n"), "{err}");
+        assert!(err.ends_with("; nothing was stored; correct it and import again\n"), "{err}");
         assert_eq!((out.as_str(), status), ("", 1));
         assert_eq!(store.script("SIZE\n"), "0\n");
     }
@@ -265,8 +270,7 @@ fn a_bad_line_is_reported_and_nothing_is_imported() {
     assert_eq!(run(&store, &["import", "x.kv"]).0, "IMPORT OK entries=4 written=4 unchanged=0\n");
     let json = "{\"key\":\"a\",\"value\":\"9\"}\n{\"key\":\"b\"}\n";
     let failed = store.cli().args(["import", "-"]).write_stdin(json).assert().code(1);
-    failed
-        .stderr(predicate::str::starts_with("kv_cli: error: <stdin>:2: column 1: the entry has no value; nothing was imported"));
+    failed.stderr(predicate::str::starts_with("kv_cli: error: <stdin>:2: column 1: the entry has no value; nothing was stored"));
     assert_eq!(store.script("GET a\n"), "1\n");
     let long = format!("PUT a 1\nPUT {} 1\n", "k".repeat(70_000));
     let failed = store.cli().args(["import", "-"]).write_stdin(long).assert().code(1);
@@ -289,7 +293,7 @@ fn a_changed_export_is_refused_or_imported_and_reported_as_changed() {
         fs::write(fresh.path("dump.kv"), text).unwrap();
         let (_, err, status) = run(&fresh, &["import", "dump.kv"]);
         assert!(err.contains("error: dump.kv:") && err.contains(says) && status == 1, "{err}");
-        assert!(err.contains("; nothing was imported; kv_cli import --salvage imports it anyway\n"), "{err}");
+        assert!(err.contains("; nothing was stored; kv_cli import --salvage imports it anyway\n"), "{err}");
         assert_eq!(fresh.script("SIZE\n"), "0\n");
         let (_, err, status) = run(&fresh, &["import", "--salvage", "dump.kv"]);
         assert!(err.contains("dump.kv: line ") && err.contains(says) && status == 1, "{err}");
@@ -345,34 +349,51 @@ fn an_import_can_be_killed_at_any_moment_and_repeated() {
 /// The import checks for signals between two lines.
 #[test]
 fn an_interrupted_import_reports_how_far_it_came() {
+    interrupted_import(u64::MAX, Signal::TERM, 143);
+}
+
+/// The import also checks for signals while it waits for a pipe.
+#[test]
+fn case_51_an_import_is_interrupted_while_it_waits_for_its_input() {
+    interrupted_import(30_000, Signal::TERM, 143);
+    if !is_ignored(Signal::INT) {
+        interrupted_import(30_000, Signal::INT, 130);
+    }
+}
+
+/// Gives an import this number of lines and interrupts it. The pipe stays open.
+fn interrupted_import(lines: u64, by: Signal, expected: i32) {
     let store = Store::new();
     let mut child = store.piped(&["import", "-"]);
     let mut to = child.stdin.take().unwrap();
     let fed: &AtomicU64 = Box::leak(Box::default());
     let feeder = std::thread::spawn(move || {
-        for n in 0.. {
-            fed.store(n, Ordering::Relaxed);
+        for n in 0..lines {
+            fed.store(n + 1, Ordering::Relaxed);
             if to.write_all(format!("PUT key{n} {n}\n").as_bytes()).is_err() {
-                return n;
+                return (n, None);
             }
         }
-        0
+        (lines, Some(to))
     });
     // More than fits in a pipe, so some of it has been read.
     eventually("the import runs", || fed.load(Ordering::Relaxed) > 20_000);
-    signal(&child, Signal::TERM);
+    eventually("the input waits", || lines == u64::MAX || fed.load(Ordering::Relaxed) == lines);
+    signal(&child, by);
     let output = child.wait_with_output().unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(143), "{err}");
+    assert_eq!(output.status.code(), Some(expected), "{err}");
     let held: u64 = store.script("SIZE\n").trim().parse().unwrap();
     let before = match held {
-        0 => "nothing was imported".to_string(),
+        0 => "nothing was stored".to_string(),
         1 => "the entry before it is imported and durable".to_string(),
         n => format!("the {n} entries before it are imported and durable"),
     };
     let again = "to go on, import again: entries that are already stored are not written again";
-    assert_eq!(err, format!("kv_cli: error: <stdin>: interrupted; {before}; {again}\n"));
-    assert!(feeder.join().unwrap() >= held);
+    let (begin, rest) = err.split_once("; ").unwrap();
+    assert!(begin.starts_with("kv_cli: error: <stdin>: interrupted after ") && begin.ends_with('s'), "{err}");
+    assert_eq!(rest, format!("{before}; {again}\n"));
+    assert!(feeder.join().unwrap().0 >= held);
 }
 
 fn lines(out: &str) -> Vec<&str> {
@@ -487,7 +508,7 @@ fn missing_files_are_named() {
     let failed = Store::new().cli().args(["import", "nowhere.kv"]).assert().code(1);
     failed.stderr(
         predicate::str::starts_with("kv_cli: error: nowhere.kv: ")
-            .and(predicate::str::ends_with(" (os error 2); nothing was imported\n")),
+            .and(predicate::str::ends_with(" (os error 2); nothing was stored\n")),
     );
 }
 

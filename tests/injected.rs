@@ -232,3 +232,14 @@ fn a_lock_that_fails() {
         assert_eq!(kept(&store), 3);
     }
 }
+
+/// Each sync takes a millisecond longer, so nearly all of the time is spent in syncs.
+#[test]
+fn a_long_script_on_a_slow_disk_is_told_about_batch() {
+    let script: String = (0..10_005).map(|n| format!("PUT k{n} 1\n")).collect();
+    let says = " s were spent waiting for 2001 syncs; with --batch 1000 the same writes need 11 syncs, ";
+    let Some(run) = run(&Store::new(), 5, "kv.wal", &["fdatasync:delay_enter=1000"], &script) else { return };
+    let told: Vec<&str> = run.stderr.lines().collect();
+    assert_eq!((told.len(), run.status), (1, 0), "{}", run.stderr);
+    assert!(told[0].starts_with("kv_cli: ") && told[0].contains(says), "{}", run.stderr);
+}

@@ -1,173 +1,176 @@
-//! Runs as SVG, drawn by `plotters`: throughput by batch size, latency percentiles, histograms.
+//! Runs as charts: throughput by batch size, latency percentiles, histograms. If the work has PUTs and GETs, each kind
+//! has latency charts of its own, because a PUT may wait for a sync and a GET does not.
 //!
-//! [`PALETTE`] lists every colour twice: for a light ground and for a dark one. The drawing has the light ones, for
-//! viewers without CSS. [`dark_rules`] is the CSS that replaces them by the dark ones.
+//! Every chart can be drawn at two widths: [`WIDE`](super::drawing::WIDE), and [`NARROW`](super::drawing::NARROW) for
+//! the screen of a phone, where a wide one would be unreadable.
 
+use super::drawing::{
+    Area, Axis, Curve, Drawn, ENGINE, FLOOR, GROUND, Head, INK, LETTER, around, at, decades, font, log, mesh, width,
+};
 use super::figures::{human_ns, rate};
 use super::run::Run;
 use hdrhistogram::Histogram;
-use plotters::chart::MeshStyle;
-use plotters::coord::Shift;
-use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
-use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
-use std::io;
+use plotters::style::text_anchor::{HPos, VPos};
+use std::fmt;
 use std::ops::Range;
 
-pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-pub(super) type Drawn = Result<(), DrawingAreaErrorKind<io::Error>>;
-
-const FONT: &str = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif";
-pub(super) const WIDTH: u32 = 920;
-pub(super) const CHART_HEIGHT: u32 = 340;
+/// A chart below its head, with the axes.
+const BODY: u32 = 278;
 const PANEL_HEIGHT: u32 = 92;
-const HISTOGRAM_FRAME: u32 = 116;
-const LEFT: u32 = 76;
-/// Room for a label, right of the largest batch size.
-const LAST_LABEL: u32 = 104;
-/// The width of a letter of a label, in a wide font.
-const LETTER: f64 = 7.0;
+/// The labels below the last panel.
+const PANEL_LABELS: u32 = 56;
 /// The number of histogram columns for a decade of latency.
 const BINS: f64 = 12.0;
-/// The number of different colours for curves.
-const CURVES: usize = 6;
 
-/// Light and dark, for: ground, ink, faint ink, grid, sync floor, then the curves.
-const PALETTE: [(RGBColor, RGBColor); 5 + CURVES] = [
-    (RGBColor(0xff, 0xff, 0xff), RGBColor(0x0d, 0x11, 0x17)),
-    (RGBColor(0x1f, 0x23, 0x28), RGBColor(0xe6, 0xed, 0xf3)),
-    (RGBColor(0x59, 0x63, 0x6e), RGBColor(0x9b, 0xa5, 0xb0)),
-    (RGBColor(0xe2, 0xe6, 0xea), RGBColor(0x2a, 0x31, 0x3a)),
-    (RGBColor(0x81, 0x8b, 0x98), RGBColor(0x7d, 0x86, 0x92)),
-    (RGBColor(0x09, 0x69, 0xda), RGBColor(0x4b, 0x9a, 0xf8)),
-    (RGBColor(0xbc, 0x4c, 0x00), RGBColor(0xf0, 0x88, 0x3e)),
-    (RGBColor(0x1a, 0x7f, 0x37), RGBColor(0x46, 0xc0, 0x58)),
-    (RGBColor(0x82, 0x50, 0xdf), RGBColor(0xb3, 0x8a, 0xf8)),
-    (RGBColor(0xbf, 0x39, 0x89), RGBColor(0xe2, 0x72, 0xb0)),
-    (RGBColor(0x8a, 0x63, 0x00), RGBColor(0xd6, 0xa6, 0x2a)),
-];
-const GROUND: RGBColor = PALETTE[0].0;
-const INK: RGBColor = PALETTE[1].0;
-const FAINT: RGBColor = PALETTE[2].0;
-const GRID: RGBColor = PALETTE[3].0;
-const FLOOR: RGBColor = PALETTE[4].0;
-const ENGINE: RGBColor = PALETTE[5].0;
-
-/// CSS that gives a drawing its dark colours.
-pub(super) fn dark_rules() -> String {
-    let hex = |RGBColor(r, g, b): RGBColor| format!("#{r:02X}{g:02X}{b:02X}");
-    let rule = |(light, dark): &(RGBColor, RGBColor)| {
-        let (light, dark) = (hex(*light), hex(*dark));
-        format!("[fill=\"{light}\"]{{fill:{dark}}}[stroke=\"{light}\"]{{stroke:{dark}}}")
-    };
-    PALETTE.iter().map(rule).collect::<Vec<_>>().join("\n")
+/// Which operations a chart of latencies shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    All,
+    Puts,
+    Gets,
 }
 
-/// Makes one drawing.
-pub(super) fn svg(height: u32, draw: impl FnOnce(&Area<'_>) -> Drawn) -> Result<String, DrawingAreaErrorKind<io::Error>> {
-    let mut text = String::new();
-    {
-        let area = SVGBackend::with_string(&mut text, (WIDTH, height)).into_drawing_area();
-        area.fill(&GROUND)?;
-        draw(&area)?;
-        area.present()?;
+impl Which {
+    /// Those that are shown apart.
+    pub(super) fn of(runs: &[Run]) -> &'static [Which] {
+        let is_mixed = runs.iter().any(|run| !run.puts.is_empty()) && runs.iter().any(|run| !run.gets.is_empty());
+        if is_mixed { &[Which::Puts, Which::Gets] } else { &[Which::All] }
     }
-    Ok(text)
-}
 
-fn font(size: f64, color: RGBColor) -> TextStyle<'static> {
-    // The backend divides the size by this number.
-    (FONT, size * 1.24).into_font().color(&color)
-}
-
-fn at(style: &TextStyle<'static>, h: HPos, v: VPos) -> TextStyle<'static> {
-    style.pos(Pos::new(h, v))
-}
-
-/// Draws a line of text. The place is its left end, at half its height.
-pub(super) fn text(area: &Area<'_>, text: &str, (x, y): (u32, u32), size: f64, faint: bool) -> Drawn {
-    let style = font(size, if faint { FAINT } else { INK });
-    area.draw_text(text, &at(&style, HPos::Left, VPos::Center), (x as i32, y as i32))
-}
-
-/// Draws the name of a drawing, the names of its curves, and a line about it. If there are many curves, the line is
-/// left out.
-fn title(area: &Area<'_>, name: &str, about: &str, curves: &[Curve]) -> Drawn {
-    let style = at(&font(16.0, INK).with_weight(), HPos::Left, VPos::Center);
-    area.draw_text(name, &style, (16, 20))?;
-    let width: i32 = curves.iter().map(Curve::columns).sum();
-    let beside = width < WIDTH as i32 - 260;
-    if beside {
-        text(area, about, (16, 42), 12.0, true)?;
-    }
-    let (mut left, y) = (WIDTH as i32 - 6 - width, if beside { 20 } else { 44 });
-    for curve in curves {
-        let parts = if curve.dashed { vec![(0, 6), (8, 14), (16, 22)] } else { vec![(0, 22)] };
-        for (from, to) in parts {
-            area.draw(&PathElement::new([(left + from, y), (left + to, y)], curve.color.stroke_width(3)))?;
+    pub(super) fn latencies(self, run: &Run) -> &Histogram<u64> {
+        match self {
+            Which::All => &run.all,
+            Which::Puts => &run.puts,
+            Which::Gets => &run.gets,
         }
-        area.draw_text(&curve.name, &at(&font(12.5, INK), HPos::Left, VPos::Center), (left + 30, y))?;
-        left += curve.columns();
-    }
-    Ok(())
-}
-
-/// How a run or its floor is drawn.
-struct Curve {
-    name: String,
-    color: RGBColor,
-    dashed: bool,
-}
-
-impl Curve {
-    /// The curve of a run. After [`CURVES`] of them the colours repeat, with a dashed line.
-    fn of(n: usize, run: &Run, all: usize) -> Curve {
-        let name = if n == 0 || all <= CURVES { format!("batch {}", run.batch) } else { run.batch.to_string() };
-        Curve { name, color: PALETTE[5 + n % CURVES].0, dashed: n / CURVES % 2 == 1 }
     }
 
-    fn all(runs: &[Run]) -> Vec<Curve> {
-        runs.iter().enumerate().map(|(n, run)| Curve::of(n, run, runs.len())).collect()
-    }
-
-    /// Its width in the row of names. This is a guess, because the viewer chooses the font.
-    fn columns(&self) -> i32 {
-        30 + (self.name.chars().count() as f64 * LETTER) as i32 + 14
+    fn suffix(self) -> String {
+        if self == Which::All { String::new() } else { format!(" of {self}") }
     }
 }
 
-/// Bold text, which the builder has no method for.
-trait Weight {
-    fn with_weight(self) -> Self;
-}
-
-impl Weight for TextStyle<'static> {
-    fn with_weight(mut self) -> Self {
-        self.font = self.font.style(FontStyle::Bold);
-        self
+impl fmt::Display for Which {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Which::All => "all",
+            Which::Puts => "PUTs",
+            Which::Gets => "GETs",
+        })
     }
 }
 
-/// Every whole decade of a range of logarithms.
-fn decades(range: &Range<f64>) -> Vec<f64> {
-    ((range.start.ceil() as i32)..=(range.end.floor() as i32)).map(f64::from).collect()
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Throughput,
+    Percentiles(Which),
+    Histograms(Which),
 }
 
-/// The range of whole decades around these logarithms.
-fn around(values: impl Iterator<Item = f64>) -> Range<f64> {
-    let (least, most) = values.fold((f64::MAX, f64::MIN), |(least, most), x| (least.min(x), most.max(x)));
-    let (least, most) = if least > most { (0.0, 1.0) } else { (least, most) };
-    let low = (least - 0.02).floor();
-    low..(most + 0.02).ceil().max(low + 1.0)
+/// A chart that can be drawn at any width.
+pub(super) struct Chart<'a> {
+    kind: Kind,
+    runs: &'a [Run],
 }
 
-fn log(x: f64) -> f64 {
-    x.max(1e-9).log10()
+/// The charts of these runs, in the order of the page.
+pub(super) fn all(runs: &[Run]) -> Vec<Chart<'_>> {
+    let apart = Which::of(runs).iter();
+    let kinds = std::iter::once(Kind::Throughput)
+        .chain(apart.clone().map(|which| Kind::Percentiles(*which)))
+        .chain(apart.map(|which| Kind::Histograms(*which)));
+    kinds.map(|kind| Chart { kind, runs }).collect()
+}
+
+impl Chart<'_> {
+    pub(super) fn name(&self) -> String {
+        match self.kind {
+            Kind::Throughput => "Throughput by batch size".to_string(),
+            Kind::Percentiles(which) => format!("Latency percentiles{}", which.suffix()),
+            Kind::Histograms(which) => format!("Latency histogram{}", which.suffix()),
+        }
+    }
+
+    pub(super) fn about(&self) -> &'static str {
+        match self.kind {
+            Kind::Throughput => "operations per second; both scales are logarithmic",
+            Kind::Percentiles(_) => "time of one operation, on a logarithmic scale; the slowest ones are on the right",
+            Kind::Histograms(Which::Gets) => "number of operations by latency; both scales are logarithmic",
+            Kind::Histograms(_) => {
+                "number of operations by latency; both scales are logarithmic, so the few that wait for a sync are visible"
+            }
+        }
+    }
+
+    fn head(&self, width: u32) -> Head {
+        let runs = self.runs.iter().enumerate();
+        let curves = match self.kind {
+            Kind::Throughput => {
+                let floor = Curve { name: "sync floor: the disk without a store".into(), color: FLOOR, dashed: true };
+                let has_floor = self.runs.iter().any(|run| run.floor_ops_per_sec().is_some());
+                let engine = Curve { name: "kv-engine".into(), color: ENGINE, dashed: false };
+                std::iter::once(engine).chain(has_floor.then_some(floor)).collect()
+            }
+            Kind::Percentiles(_) => runs.map(|(n, run)| Curve::of(n, run, self.runs.len())).collect(),
+            Kind::Histograms(_) => Vec::new(),
+        };
+        Head::new(width, self.name(), self.about(), curves)
+    }
+
+    pub(super) fn height(&self, width: u32) -> u32 {
+        let body = match self.kind {
+            Kind::Throughput | Kind::Percentiles(_) => BODY,
+            Kind::Histograms(_) => PANEL_HEIGHT * self.runs.len() as u32 + PANEL_LABELS,
+        };
+        self.head(width).height() + body
+    }
+
+    pub(super) fn draw(&self, area: &Area<'_>) -> Drawn {
+        let head = self.head(width(area));
+        head.draw(area)?;
+        match self.kind {
+            Kind::Throughput => throughput(area, self.runs, head.height()),
+            Kind::Percentiles(which) => percentiles(area, self.runs, which, head.height()),
+            Kind::Histograms(which) => histograms(area, self.runs, which, head.height()),
+        }
+    }
+}
+
+/// The widths of the parts left and right of a plot.
+struct Sides {
+    left: u32,
+    right: u32,
+}
+
+impl Sides {
+    fn of(area: &Area<'_>, right: u32) -> Sides {
+        if is_narrow(area) { Sides { left: 60, right: right.min(34) } } else { Sides { left: 76, right } }
+    }
+
+    fn plot(&self, area: &Area<'_>) -> f64 {
+        f64::from(width(area) - self.left - self.right)
+    }
+}
+
+fn is_narrow(area: &Area<'_>) -> bool {
+    width(area) < 600
+}
+
+/// The marks whose labels do not touch. `plot` is the length of the axis in pixels.
+fn spaced(marks: Vec<f64>, label: fn(f64) -> String, range: &Range<f64>, plot: f64) -> Vec<f64> {
+    let half = |x: f64| (label(x).chars().count() as f64 * LETTER + 8.0) / 2.0 * (range.end - range.start) / plot;
+    let mut kept: Vec<f64> = Vec::new();
+    for mark in marks {
+        if kept.iter().all(|other| (other - mark).abs() > half(*other) + half(mark)) {
+            kept.push(mark);
+        }
+    }
+    kept
 }
 
 /// Throughput by batch size, of the store and of the bare disk with the same groups.
-pub(super) fn throughput(area: &Area<'_>, runs: &[Run]) -> Drawn {
+fn throughput(area: &Area<'_>, runs: &[Run], top: u32) -> Drawn {
     let sizes: Vec<f64> = runs.iter().map(|run| log(run.batch as f64)).collect();
     let measured: Vec<(f64, f64)> = sizes.iter().copied().zip(runs.iter().map(|run| log(run.ops_per_sec()))).collect();
     let floor = |(x, run): (&f64, &Run)| run.floor_ops_per_sec().map(|rate| (*x, log(rate)));
@@ -178,26 +181,18 @@ pub(super) fn throughput(area: &Area<'_>, runs: &[Run]) -> Drawn {
     // Leaves room for a label below the lowest point.
     let low = measured.iter().map(|(_, y)| y - 0.3);
     let y_range = around(measured.iter().chain(&floor).map(|(_, y)| *y).chain(low));
-    let mut ticks: Vec<f64> = Vec::new();
-    for &x in &sizes {
-        // A label that would touch another is left out.
-        if ticks.iter().all(|tick: &f64| (tick - x).abs() > 0.06 * (x_range.end - x_range.start)) {
-            ticks.push(x);
-        }
-    }
-    let mut curves = vec![Curve { name: "kv-engine".into(), color: ENGINE, dashed: false }];
-    if !floor.is_empty() {
-        curves.push(Curve { name: "sync floor: the disk without a store".into(), color: FLOOR, dashed: true });
-    }
-    title(area, "Throughput by batch size", "operations per second; both scales are logarithmic", &curves)?;
+    // Room for a label, right of the largest batch size.
+    let sides = Sides::of(area, 104);
+    let label = |x: f64| format!("{:.0}", 10f64.powf(x));
+    let marks = spaced(sizes, label, &x_range, sides.plot(area));
     let mut chart = ChartBuilder::on(area)
-        .margin_top(62)
-        .margin_right(LAST_LABEL)
+        .margin_top(top)
+        .margin_right(sides.right)
         .margin_bottom(8)
         .x_label_area_size(48)
-        .y_label_area_size(LEFT)
+        .y_label_area_size(sides.left)
         .build_cartesian_2d(
-            Axis { range: x_range, marks: ticks, label: |x| format!("{:.0}", 10f64.powf(x)) },
+            Axis { range: x_range, marks, label },
             Axis { marks: decades(&y_range), range: y_range.clone(), label: |y| short(&rate(10f64.powf(y))) },
         )?;
     mesh(&mut chart.configure_mesh()).x_desc("batch size: writes per sync").draw()?;
@@ -208,9 +203,10 @@ pub(super) fn throughput(area: &Area<'_>, runs: &[Run]) -> Drawn {
     chart.draw_series(LineSeries::new(measured.clone(), ENGINE.stroke_width(3)))?;
     chart.draw_series(measured.iter().map(|&point| Circle::new(point, 5, ENGINE.filled())))?;
     // The chart may be a part of a drawing. Places are relative to the part.
-    let (left, top) = area.get_base_pixel();
-    let place = |point: &(f64, f64)| (chart.backend_coord(point).0 - left, chart.backend_coord(point).1 - top);
+    let (left, above) = area.get_base_pixel();
+    let place = |point: &(f64, f64)| (chart.backend_coord(point).0 - left, chart.backend_coord(point).1 - above);
     let mut taken: Vec<[i32; 4]> = measured.iter().chain(&floor).map(place).map(|(x, y)| [x - 7, y - 7, x + 7, y + 7]).collect();
+    let inside = [sides.left as i32, top as i32, width(area) as i32 - 4, (top + BODY - 58) as i32];
     for (run, point) in runs.iter().zip(&measured) {
         let share = run.floor_ops_per_sec().map(|floor| format!(" ({:.0} %)", 100.0 * run.ops_per_sec() / floor));
         let label = rate(run.ops_per_sec()) + &share.unwrap_or_default();
@@ -221,7 +217,7 @@ pub(super) fn throughput(area: &Area<'_>, runs: &[Run]) -> Drawn {
         let (right, left) = ((x + 8, x + 8 + width), (x - 8 - width, x - 8));
         let places =
             [(right, y + 5), (left, y - 25), (right, y - 25), (left, y + 5)].map(|((from, to), top)| [from, top, to, top + 18]);
-        let free = |place: &[i32; 4]| place[0] > LEFT as i32 && taken.iter().all(|other| !touch(place, other));
+        let free = |place: &[i32; 4]| is_within(place, &inside) && taken.iter().all(|other| !touch(place, other));
         if let Some(place) = places.into_iter().find(free) {
             let [from, above, to, below] = place;
             area.draw(&Rectangle::new([(from, above), (to, below)], GROUND.mix(0.8).filled()))?;
@@ -232,45 +228,48 @@ pub(super) fn throughput(area: &Area<'_>, runs: &[Run]) -> Drawn {
     Ok(())
 }
 
-fn touch(a: &[i32; 4], b: &[i32; 4]) -> bool {
-    a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3]
+fn is_within(a: &[i32; 4], b: &[i32; 4]) -> bool {
+    a[0] > b[0] && a[1] > b[1] && a[2] <= b[2] && a[3] <= b[3]
 }
 
 /// For each run: the latency that a share of its operations does not exceed.
-pub(super) fn percentiles(area: &Area<'_>, runs: &[Run]) -> Drawn {
+fn percentiles(area: &Area<'_>, runs: &[Run], which: Which, top: u32) -> Drawn {
     // The x axis is the logarithm of n where one in n operations is slower. So 90 %, 99 % and 99.9 % are equally far
     // apart.
-    let end = |run: &Run| log(run.operations().max(10) as f64).clamp(1.0, 6.0);
-    let most = runs.iter().map(end).fold(2.0, f64::max).ceil();
+    let end = |latencies: &Histogram<u64>| log(latencies.len().max(10) as f64).clamp(1.0, 6.0);
+    let most = runs.iter().map(|run| end(which.latencies(run))).fold(2.0, f64::max).ceil();
     let points = |run: &Run| -> Vec<(f64, f64)> {
-        let at = |x: f64| (x, log(run.all.value_at_quantile(1.0 - 10f64.powf(-x)) as f64));
-        let steps = (0..(end(run) * 50.0) as u32).map(|step| f64::from(step) / 50.0);
-        steps.map(at).chain([(end(run), log(run.all.max() as f64))]).collect()
+        let latencies = which.latencies(run);
+        if latencies.is_empty() {
+            return Vec::new();
+        }
+        let at = |x: f64| (x, log(latencies.value_at_quantile(1.0 - 10f64.powf(-x)) as f64));
+        let steps = (0..(end(latencies) * 50.0) as u32).map(|step| f64::from(step) / 50.0);
+        steps.map(at).chain([(end(latencies), log(latencies.max() as f64))]).collect()
     };
     let curves: Vec<_> = runs.iter().map(points).collect();
     let y_range = around(curves.iter().flatten().map(|(_, y)| *y));
-    let styles = Curve::all(runs);
-    title(
-        area,
-        "Latency percentiles",
-        "time of one operation, on a logarithmic scale; the slowest ones are on the right",
-        &styles,
-    )?;
-    let x_ticks: Vec<f64> = [0.0, log(2.0)].into_iter().chain(decades(&(1.0..most))).collect();
+    let sides = Sides::of(area, 40);
+    let x_range = 0.0..most;
+    // 50 % is left out if there is no room for all.
+    let marks: Vec<f64> = [0.0].into_iter().chain(decades(&(1.0..most))).chain([log(2.0)]).collect();
+    let marks = spaced(marks, percent, &x_range, sides.plot(area));
     let mut chart = ChartBuilder::on(area)
-        .margin_top(62)
-        .margin_right(40)
+        .margin_top(top)
+        .margin_right(sides.right)
         .margin_bottom(8)
         .x_label_area_size(48)
-        .y_label_area_size(LEFT)
+        .y_label_area_size(sides.left)
         .build_cartesian_2d(
-            Axis { range: 0.0..most, marks: x_ticks, label: percent },
+            Axis { range: x_range, marks, label: percent },
             Axis { marks: decades(&y_range), range: y_range, label: |y| short(&human_ns(10f64.powf(y))) },
         )?;
-    mesh(&mut chart.configure_mesh()).x_desc("share of the operations that took at most this long").draw()?;
-    for (points, style) in curves.into_iter().zip(styles) {
-        let stroke = style.color.stroke_width(2);
-        match style.dashed {
+    let about = if is_narrow(area) { "share of the operations" } else { "share of the operations that took at most this long" };
+    mesh(&mut chart.configure_mesh()).x_desc(about).draw()?;
+    for (n, (points, run)) in curves.into_iter().zip(runs).enumerate() {
+        let Curve { color, dashed, .. } = Curve::of(n, run, runs.len());
+        let stroke = color.stroke_width(2);
+        match dashed {
             true => chart.draw_series(DashedLineSeries::new(points, 6, 4, stroke)).map(drop)?,
             false => chart.draw_series(LineSeries::new(points, stroke)).map(drop)?,
         }
@@ -278,41 +277,32 @@ pub(super) fn percentiles(area: &Area<'_>, runs: &[Run]) -> Drawn {
     Ok(())
 }
 
-/// `x` is the logarithm of n where one in n operations is slower.
-fn percent(x: f64) -> String {
-    let digits = (x.round() as usize).saturating_sub(2);
-    format!("{:.digits$} %", 100.0 * (1.0 - 10f64.powf(-x)))
-}
-
-pub(super) fn histogram_height(runs: &[Run]) -> u32 {
-    HISTOGRAM_FRAME + PANEL_HEIGHT * runs.len() as u32
-}
-
 /// A panel for each run, all on the same scale: how many operations took how long.
-pub(super) fn histograms(area: &Area<'_>, runs: &[Run]) -> Drawn {
-    let about = "number of operations by latency; both scales are logarithmic, so the few that wait for a sync are visible";
-    title(area, "Latency histogram", about, &[])?;
-    let ends = runs.iter().filter(|run| run.operations() > 0).flat_map(|run| [run.all.min(), run.all.max()]);
-    let x_range = around(ends.map(|ns| log(ns as f64)));
-    let counts: Vec<_> = runs.iter().map(|run| columns(&run.all, &x_range)).collect();
+fn histograms(area: &Area<'_>, runs: &[Run], which: Which, top: u32) -> Drawn {
+    let latencies = runs.iter().map(|run| which.latencies(run)).filter(|latencies| !latencies.is_empty());
+    let x_range = around(latencies.flat_map(|latencies| [latencies.min(), latencies.max()]).map(|ns| log(ns as f64)));
+    let counts: Vec<_> = runs.iter().map(|run| columns(which.latencies(run), &x_range)).collect();
     let most = counts.iter().flatten().map(|(_, n)| log(*n as f64)).fold(1.0, f64::max);
     // The scale begins below one operation, so that a single one has a height.
     let y_range = -0.3..(most + 0.1);
+    let sides = Sides::of(area, 40);
+    let label = |x: f64| short(&human_ns(10f64.powf(x)));
+    let marks = spaced(decades(&x_range), label, &x_range, sides.plot(area));
     for (n, (counts, run)) in counts.iter().zip(runs).enumerate() {
         let style = Curve::of(n, run, 1);
-        let top = 60 + PANEL_HEIGHT as i32 * n as i32;
+        let top = top as i32 + PANEL_HEIGHT as i32 * n as i32;
         let last = n + 1 == runs.len();
-        let labels = if last { HISTOGRAM_FRAME - 60 } else { 0 };
-        let panel = area.clone().shrink((0, top), (WIDTH, PANEL_HEIGHT + labels));
+        let labels = if last { PANEL_LABELS } else { 0 };
+        let panel = area.clone().shrink((0, top), (width(area), PANEL_HEIGHT + labels));
         let y_ticks: Vec<f64> = decades(&(0.0..most.floor())).into_iter().filter(|y| *y as i32 % 2 == 0).collect();
         let mut chart = ChartBuilder::on(&panel)
             .margin_top(10)
-            .margin_right(40)
+            .margin_right(sides.right)
             .margin_bottom(if last { 8 } else { 0 })
             .x_label_area_size(labels.saturating_sub(8))
-            .y_label_area_size(LEFT)
+            .y_label_area_size(sides.left)
             .build_cartesian_2d(
-                Axis { marks: decades(&x_range), range: x_range.clone(), label: |x| short(&human_ns(10f64.powf(x))) },
+                Axis { marks: marks.clone(), range: x_range.clone(), label },
                 Axis { marks: y_ticks, range: y_range.clone(), label: |y| whole(10f64.powf(y)) },
             )?;
         let mut grid = chart.configure_mesh();
@@ -327,10 +317,22 @@ pub(super) fn histograms(area: &Area<'_>, runs: &[Run]) -> Drawn {
             bar
         });
         chart.draw_series(bars)?;
-        let right = at(&font(12.5, style.color), HPos::Right, VPos::Center);
-        panel.draw_text(&style.name, &right, (WIDTH as i32 - 46, 20))?;
+        // Bars of the same colour may be behind it.
+        let (right, letters) = ((width(area) - sides.right) as i32 - 6, (style.name.len() as f64 * LETTER) as i32);
+        panel.draw(&Rectangle::new([(right - letters - 3, 11), (right + 3, 29)], GROUND.mix(0.8).filled()))?;
+        panel.draw_text(&style.name, &at(&font(12.5, style.color), HPos::Right, VPos::Center), (right, 20))?;
     }
     Ok(())
+}
+
+fn touch(a: &[i32; 4], b: &[i32; 4]) -> bool {
+    a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3]
+}
+
+/// `x` is the logarithm of n where one in n operations is slower.
+fn percent(x: f64) -> String {
+    let digits = (x.round() as usize).saturating_sub(2);
+    format!("{:.digits$} %", 100.0 * (1.0 - 10f64.powf(-x)))
 }
 
 /// The beginning of each column, and the number of operations in it.
@@ -360,65 +362,21 @@ fn whole(x: f64) -> String {
     }
 }
 
-/// A scale with chosen marks.
-struct Axis {
-    range: Range<f64>,
-    marks: Vec<f64>,
-    label: fn(f64) -> String,
-}
-
-impl Ranged for Axis {
-    type FormatOption = NoDefaultFormatting;
-    type ValueType = f64;
-
-    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
-        RangedCoordf64::from(self.range.clone()).map(value, limit)
-    }
-
-    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
-        if hint.weight().allow_light_points() { Vec::new() } else { self.marks.clone() }
-    }
-
-    fn range(&self) -> Range<f64> {
-        self.range.clone()
-    }
-}
-
-impl ValueFormatter<f64> for Axis {
-    fn format_ext(&self, value: &f64) -> String {
-        (self.label)(*value)
-    }
-}
-
-/// The style of all axes.
-fn mesh<'m, 'a, 'b, 'c>(
-    mesh: &'m mut MeshStyle<'a, 'b, Axis, Axis, SVGBackend<'c>>,
-) -> &'m mut MeshStyle<'a, 'b, Axis, Axis, SVGBackend<'c>> {
-    mesh.max_light_lines(0)
-        .bold_line_style(GRID)
-        .axis_style(FAINT)
-        .label_style(font(12.0, FAINT))
-        .axis_desc_style(font(12.5, FAINT))
-        .set_all_tick_mark_size(4)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_colour_has_a_dark_rule() {
-        let rules = dark_rules();
-        assert_eq!(rules.lines().count(), PALETTE.len());
-        assert!(rules.contains("[fill=\"#FFFFFF\"]{fill:#0D1117}[stroke=\"#FFFFFF\"]{stroke:#0D1117}"));
+    fn a_share_has_as_many_digits_as_it_needs() {
+        assert_eq!([0.0, log(2.0), 1.0, 2.0, 3.0, 4.0].map(percent), ["0 %", "50 %", "90 %", "99 %", "99.9 %", "99.99 %"]);
     }
 
     #[test]
-    fn scales_hold_every_value() {
-        assert_eq!(around([2.3, 4.1].into_iter()), 2.0..5.0);
-        assert_eq!(around([3.0].into_iter()), 2.0..4.0);
-        assert_eq!(decades(&(0.5..3.0)), [1.0, 2.0, 3.0]);
-        assert_eq!([0.0, log(2.0), 1.0, 2.0, 3.0, 4.0].map(percent), ["0 %", "50 %", "90 %", "99 %", "99.9 %", "99.99 %"]);
+    fn labels_that_would_touch_are_left_out() {
+        let label = |x: f64| format!("{x:.0}");
+        let marks = vec![0.0, 1.0, 50.0, 52.0, 100.0];
+        assert_eq!(spaced(marks.clone(), label, &(0.0..100.0), 200.0), [0.0, 50.0, 100.0]);
+        assert_eq!(spaced(marks.clone(), label, &(0.0..100.0), 20_000.0), marks);
     }
 
     #[test]

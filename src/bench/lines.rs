@@ -1,8 +1,9 @@
 //! Results for programs: a line for each batch size, then one for the fastest, then one for the report.
 //!
 //! Text and JSON have the same names and figures. JSON always lists the options of the work. Text lists, at the end of
-//! the line, only those that are not the default.
+//! the line, only those that are not the default. JSON also has the histogram of each kind of operation.
 
+use super::figures::{HISTOGRAM_ROWS, bins};
 use super::options::{Bench, Dist};
 use super::run::{Run, best};
 use crate::output::Output;
@@ -78,6 +79,10 @@ fn details(run: &Run) -> Vec<(&'static str, Field)> {
             ("gets", Field::Whole(run.gets.len())),
             ("get_p50_us", micros(&run.gets, 0.5)),
             ("get_p99_us", micros(&run.gets, 0.99)),
+            ("put_p999_us", micros(&run.puts, 0.999)),
+            ("put_max_us", micros(&run.puts, 1.0)),
+            ("get_p999_us", micros(&run.gets, 0.999)),
+            ("get_max_us", micros(&run.gets, 1.0)),
         ]);
     }
     if let (Some(floor), Some(rate)) = (run.floor, run.floor_ops_per_sec()) {
@@ -105,11 +110,19 @@ pub(super) fn print(run: &Run, bench: &Bench, json: bool, out: &mut Output) {
         fields.extend(measured(run).into_iter().chain(details(run)).map(|(name, field)| (name, field.json())));
         fields.extend(options(run, bench).iter().map(|(name, field, _)| (*name, field.json())));
         fields.push(("stopped", run.stopped.into()));
+        let histograms = [("put_histogram", &run.puts), ("get_histogram", &run.gets)].into_iter();
+        fields.extend(histograms.filter(|(_, latencies)| !latencies.is_empty()).map(|(name, each)| (name, histogram(each))));
         out.line_json(&fields);
     } else {
         out.line(&text(run, bench));
     }
     out.flush();
+}
+
+/// For each row, the greatest latency in it in microseconds, and how many operations are in it.
+fn histogram(latencies: &Histogram<u64>) -> Json {
+    let row = |(until, n): (u64, u64)| Json::from(vec![Field::Real(until as f64 / 1e3).json(), n.into()]);
+    bins(latencies, HISTOGRAM_ROWS).into_iter().map(row).collect()
 }
 
 pub(super) fn text(run: &Run, bench: &Bench) -> String {

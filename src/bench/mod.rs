@@ -14,10 +14,12 @@
 //! | `lines` | a `Run` as a line of text or JSON, for programs |
 //! | `describe` | the work in sentences, for people |
 //! | `picture` | runs on a terminal |
+//! | `drawing` | colours, texts and axes of all charts |
 //! | `charts`, `report` | runs as a page to send on |
 
 mod charts;
 mod describe;
+mod drawing;
 mod figures;
 mod floor;
 mod keys;

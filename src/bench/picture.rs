@@ -1,11 +1,12 @@
 //! Runs drawn on a terminal. Several batch sizes: a bar of throughput and a bar of latency for each. One batch size: a
-//! histogram of its latencies.
+//! histogram of its latencies. If the work has PUTs and GETs, the latencies of each kind are shown apart.
 //!
 //! Every line fits the terminal. Colour only repeats what the characters show. The bars are ASCII if the terminal may
 //! not know other characters (`TERM=dumb`, or a locale without UTF-8).
 
+use super::charts::Which;
 use super::describe::{self, NOTHING_SYNCED};
-use super::figures::{human_ns, rate};
+use super::figures::{HISTOGRAM_ROWS, bins, human_ns, rate};
 use super::options::Bench;
 use super::run::Run;
 use super::{lines, machine};
@@ -16,9 +17,10 @@ use hdrhistogram::Histogram;
 use std::io;
 
 const MOST_COLUMNS: usize = 120;
+/// The width of a time.
+const TIME: usize = 7;
 /// Narrower bars show no difference.
 const LEAST_BAR: usize = 6;
-const HISTOGRAM_ROWS: usize = 10;
 
 /// The characters of bars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,18 +93,22 @@ fn compare(runs: &[Run], glyphs: Glyphs, columns: usize, out: &mut Output) {
     let paint = Paint { on: out.color };
     let layout = Layout::of(runs, columns);
     out.line(&dimmed(layout.header().trim_end(), paint.on));
-    for run in runs {
-        let (p50, p99) = (run.all.value_at_quantile(0.5), run.all.value_at_quantile(0.99));
-        let mut line = format!("{:>width$}", run.batch, width = layout.batch);
+    for (name, run, latencies) in rows(runs) {
+        let (p50, p99) = (latencies.value_at_quantile(0.5), latencies.value_at_quantile(0.99));
+        let is_first = name.starts_with(|c: char| c.is_ascii_digit());
+        let mut line = format!("{name:>width$}", width = layout.batch);
+        // Both kinds of operations together have a throughput.
         if let Some(bar) = layout.throughput_bar {
-            line += &format!("  {}", paint.cyan(&glyphs.bar(run.ops_per_sec() / most, bar)));
+            let bar = if is_first { glyphs.bar(run.ops_per_sec() / most, bar) } else { " ".repeat(bar) };
+            line += &format!("  {}", if is_first { paint.cyan(&bar) } else { bar });
         }
-        line += &format!("  {:>width$}", rate(run.ops_per_sec()), width = layout.rate);
+        let rate = if is_first { rate(run.ops_per_sec()) } else { String::new() };
+        line += &format!("  {rate:>width$}", width = layout.rate);
         if let Some(bar) = layout.latency_bar {
             let (solid, shade, rest) = glyphs.span(scale.share(p50), scale.share(p99), bar);
             line += &format!("  {}{}{rest}", paint.yellow(&solid), paint.yellow(&shade));
         }
-        line += &format!("  {:>8}  {:>8}", time(p50, glyphs), time(p99, glyphs));
+        line += &format!("  {:>TIME$}  {:>TIME$}", time(p50, glyphs), time(p99, glyphs));
         out.line(&line);
     }
     if layout.latency_bar.is_some() {
@@ -110,6 +116,21 @@ fn compare(runs: &[Run], glyphs: Glyphs, columns: usize, out: &mut Output) {
         let (low, high) = (time(scale.low, glyphs), time(scale.high, glyphs));
         out.dim_line(&format!("{key} log scale, {low} to {high}"));
     }
+}
+
+/// The rows of a comparison: one for each run, or one for its PUTs and one for its GETs.
+fn rows(runs: &[Run]) -> impl Iterator<Item = (String, &Run, &Histogram<u64>)> {
+    let apart = Which::of(runs);
+    runs.iter().flat_map(move |run| {
+        apart.iter().enumerate().map(move |(n, which)| {
+            let name = match (which, n) {
+                (Which::All, _) => run.batch.to_string(),
+                (which, 0) => format!("{} {which}", run.batch),
+                (which, _) => which.to_string(),
+            };
+            (name, run, which.latencies(run))
+        })
+    })
 }
 
 /// The widths of the columns of a comparison.
@@ -122,23 +143,22 @@ struct Layout {
 
 impl Layout {
     fn of(runs: &[Run], columns: usize) -> Layout {
-        let batch = runs.iter().map(|run| run.batch.to_string().len()).max().unwrap_or(0).max("batch".len());
+        let batch = rows(runs).map(|(name, ..)| name.len()).max().unwrap_or(0).max("batch".len());
         let rate = runs.iter().map(|run| rate(run.ops_per_sec()).chars().count()).max().unwrap_or(0).max(8);
         // Two blanks before every column but the first, and the two times.
-        let left = columns.saturating_sub(batch + 2 + rate + 2 + 8 + 2 + 8 + 2 + 2);
+        let left = columns.saturating_sub(batch + 2 + rate + 2 + TIME + 2 + TIME + 2 + 2);
         let bar = Some(left / 2).filter(|&bar| bar >= LEAST_BAR);
-        // Without a bar, the column is at least as wide as its heading.
-        let rate = if bar.is_some() { rate } else { rate.max("throughput".len()) };
         Layout { batch, rate, throughput_bar: bar, latency_bar: bar }
     }
 
     fn header(&self) -> String {
         let rate = self.throughput_bar.map_or(self.rate, |bar| bar + 2 + self.rate);
-        let latency = self.latency_bar.map_or(8, |bar| bar + 2 + 8);
+        let latency = self.latency_bar.map_or(TIME, |bar| bar + 2 + TIME);
         let left = |text: &str, columns: usize| format!("{text:<columns$}");
-        let median = if self.latency_bar.is_some() { "latency" } else { "" };
-        let median = format!("{median:<width$}{:>8}", "p50", width = latency - 8);
-        format!("{:>batch$}  {}  {median}  {:>8}", "batch", left("throughput", rate), "p99", batch = self.batch)
+        // Without bars there is no room for the longer words.
+        let (throughput, median) = if self.latency_bar.is_some() { ("throughput", "latency") } else { ("ops", "") };
+        let median = format!("{median:<width$}{:>TIME$}", "p50", width = latency - TIME);
+        format!("{:>batch$}  {}  {median}  {:>TIME$}", "batch", left(throughput, rate), "p99", batch = self.batch)
     }
 }
 
@@ -150,7 +170,7 @@ struct Scale {
 
 impl Scale {
     fn of(runs: &[Run]) -> Scale {
-        let ends = runs.iter().flat_map(|run| [run.all.value_at_quantile(0.5), run.all.value_at_quantile(0.99)]);
+        let ends = rows(runs).flat_map(|(.., latencies)| [0.5, 0.99].map(|quantile| latencies.value_at_quantile(quantile)));
         let (least, most) = ends.fold((u64::MAX, 1), |(least, most), value| (least.min(value), most.max(value)));
         let low = 10u64.pow(least.max(1).ilog10());
         let high = 10u64.pow(most.max(1).ilog10() + 1);
@@ -163,46 +183,36 @@ impl Scale {
     }
 }
 
-/// The latencies of one run as a histogram. Its rows have the same width on a logarithmic scale.
+/// The latencies of one run, and a histogram of each kind of operation. The rows of a histogram have the same width on
+/// a logarithmic scale.
 fn one(run: &Run, bench: &Bench, glyphs: Glyphs, columns: usize, out: &mut Output) {
     let paint = Paint { on: out.color };
-    let both = !run.puts.is_empty() && !run.gets.is_empty();
-    let kinds = [("latency", &run.all), ("of PUTs", &run.puts), ("of GETs", &run.gets)];
-    for (name, latencies) in &kinds[..if both { 3 } else { 1 }] {
+    let apart = Which::of(std::slice::from_ref(run));
+    let all = [Which::All].into_iter();
+    let each: Vec<Which> = if apart.len() > 1 { all.chain(apart.iter().copied()).collect() } else { all.collect() };
+    for which in each {
+        let name = if which == Which::All { "latency".to_string() } else { format!("of {which}") };
         let quantiles = [(0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p99.9"), (1.0, "max")];
-        let each = quantiles.map(|(q, name)| format!("{name} {:<8}", time(latencies.value_at_quantile(q), glyphs)));
+        let each = quantiles.map(|(q, name)| format!("{name} {:<8}", time(which.latencies(run).value_at_quantile(q), glyphs)));
         out.line(format!("{name}  {}", each.join(" ")).trim_end());
     }
-    let bins = bins(&run.all, HISTOGRAM_ROWS);
-    let most = bins.iter().map(|(_, n)| *n).max().unwrap_or(1).max(1);
     let bar = columns.saturating_sub(8 + 2 + 2 + 10 + 2 + 6).min(48);
-    let head = format!("{:>8}  {:<bar$}  {:>10}  {:>6}", "up to", "", describe::noun(bench, 2), "share");
-    out.line(&dimmed(&head, paint.on));
-    for (until, n) in bins {
-        let share = 100.0 * n as f64 / run.operations().max(1) as f64;
-        let bar = match n {
-            0 => " ".repeat(bar),
-            n => glyphs.bar(n as f64 / most as f64, bar),
-        };
-        out.line(&format!("{:>8}  {}  {n:>10}  {share:>5.1}%", time(until, glyphs), paint.yellow(&bar)));
+    for which in apart {
+        let latencies = which.latencies(run);
+        let bins = bins(latencies, HISTOGRAM_ROWS);
+        let most = bins.iter().map(|(_, n)| *n).max().unwrap_or(1).max(1);
+        let noun = if *which == Which::All { describe::noun(bench, 2).to_string() } else { which.to_string() };
+        let head = format!("{:>8}  {:<bar$}  {noun:>10}  {:>6}", "up to", "", "share");
+        out.line(&dimmed(&head, paint.on));
+        for (until, n) in bins {
+            let share = 100.0 * n as f64 / latencies.len().max(1) as f64;
+            let bar = match n {
+                0 => " ".repeat(bar),
+                n => glyphs.bar(n as f64 / most as f64, bar),
+            };
+            out.line(&format!("{:>8}  {}  {n:>10}  {share:>5.1}%", time(until, glyphs), paint.yellow(&bar)));
+        }
     }
-}
-
-/// At most `rows` rows from the least to the greatest value: the end of each, and how many values are in it.
-fn bins(values: &Histogram<u64>, rows: usize) -> Vec<(u64, u64)> {
-    let (least, most) = (values.min().max(1) as f64, values.max().max(1) as f64);
-    let step = (most / least).powf(1.0 / rows as f64).max(1.05);
-    let mut bins: Vec<(u64, u64)> = Vec::new();
-    let mut edge = least;
-    let mut from = 0;
-    while (bins.is_empty() || from <= values.max()) && bins.len() < rows {
-        edge *= step;
-        let last = bins.len() + 1 == rows;
-        let until = if last { values.max() } else { (edge as u64).max(from).min(values.max()) };
-        bins.push((until, values.count_between(from, until)));
-        from = values.highest_equivalent(until) + 1;
-    }
-    bins
 }
 
 struct Paint {
@@ -228,27 +238,6 @@ fn time(ns: u64, glyphs: Glyphs) -> String {
 mod tests {
     use super::*;
 
-    fn run(batch: u64, latencies_ns: &[u64]) -> Run {
-        let mut all = Histogram::new_with_bounds(1, 3_600_000_000_000, 3).expect("good bounds");
-        latencies_ns.iter().for_each(|&ns| all.record(ns).expect("in bounds"));
-        let total = std::time::Duration::from_nanos(latencies_ns.iter().sum());
-        let empty = Histogram::new_from(&all);
-        Run {
-            batch,
-            keys: 1,
-            warm_up: 0,
-            total,
-            puts: all.clone(),
-            gets: empty,
-            all,
-            syncs: 1,
-            sync_total: total,
-            log_bytes: 1,
-            stopped: false,
-            floor: None,
-        }
-    }
-
     #[test]
     fn bars_are_as_long_as_they_say() {
         assert_eq!(BLOCKS.bar(1.0, 24), "█".repeat(24));
@@ -266,12 +255,14 @@ mod tests {
 
     #[test]
     fn a_comparison_fits_and_is_aligned_at_any_width() {
-        let runs = [run(1, &[200_000, 300_000]), run(1_000_000, &[500, 800, 12_345_678_901])];
+        let both = Run::fabricated(5, &[200_000], &[500]);
+        let runs =
+            [Run::fabricated(1, &[200_000, 300_000], &[]), Run::fabricated(1_000_000, &[500, 800, 12_345_678_901], &[]), both];
         for columns in [40, 60, 80, 120] {
             let layout = Layout::of(&runs, columns);
             let bars = layout.throughput_bar.unwrap_or(0) + layout.latency_bar.unwrap_or(0);
             let gaps = 2 * (3 + usize::from(layout.throughput_bar.is_some()) + usize::from(layout.latency_bar.is_some()));
-            let row = layout.batch + layout.rate + 8 + 8 + bars + gaps;
+            let row = layout.batch + layout.rate + TIME + TIME + bars + gaps;
             assert!(row <= columns, "{row} of {columns}");
             assert_eq!(layout.header().chars().count(), row, "{}", layout.header());
         }
@@ -279,18 +270,17 @@ mod tests {
 
     #[test]
     fn a_scale_is_whole_decades() {
-        let scale = Scale::of(&[run(1, &[20_000]), run(5, &[900])]);
+        let scale = Scale::of(&[Run::fabricated(1, &[20_000], &[]), Run::fabricated(5, &[900], &[])]);
         assert_eq!((scale.low, scale.high), (100, 100_000));
         assert!((scale.share(1_000) - 1.0 / 3.0).abs() < 1e-9);
     }
 
     #[test]
-    fn rows_of_a_histogram_hold_every_operation_once() {
-        for latencies in [vec![5], vec![1, 1_000_000], (1..5000).map(|n| n * n).collect()] {
-            let run = run(1, &latencies);
-            let bins = bins(&run.all, HISTOGRAM_ROWS);
-            assert!(bins.len() <= HISTOGRAM_ROWS);
-            assert_eq!(bins.iter().map(|(_, n)| n).sum::<u64>(), latencies.len() as u64, "{bins:?}");
-        }
+    fn puts_and_gets_have_rows_of_their_own_if_there_are_both() {
+        let names = |runs: &[Run]| rows(runs).map(|(name, _, latencies)| (name, latencies.len())).collect::<Vec<_>>();
+        let runs = [Run::fabricated(1, &[9, 9], &[3]), Run::fabricated(5, &[9], &[3, 3, 3])];
+        let expected = [("1 PUTs", 2), ("GETs", 1), ("5 PUTs", 1), ("GETs", 3)];
+        assert_eq!(names(&runs), expected.map(|(name, n)| (name.to_string(), n)));
+        assert_eq!(names(&[Run::fabricated(1, &[], &[3])]), [("1".to_string(), 1)]);
     }
 }

@@ -51,3 +51,20 @@ impl Run {
 pub(super) fn best(runs: &[Run]) -> Option<&Run> {
     runs.iter().max_by(|a, b| a.ops_per_sec().total_cmp(&b.ops_per_sec()))
 }
+
+#[cfg(test)]
+impl Run {
+    /// One that measured these latencies of PUTs and GETs, one after the other.
+    pub(super) fn fabricated(batch: u64, puts_ns: &[u64], gets_ns: &[u64]) -> Run {
+        let histogram = |latencies: &[u64]| {
+            let mut all = Histogram::new_with_bounds(1, 3_600_000_000_000, 3).expect("good bounds");
+            latencies.iter().for_each(|&ns| all.record(ns).expect("in bounds"));
+            all
+        };
+        let (puts, gets) = (histogram(puts_ns), histogram(gets_ns));
+        let total = Duration::from_nanos(puts_ns.iter().chain(gets_ns).sum());
+        let all = histogram(&[puts_ns, gets_ns].concat());
+        let (syncs, sync_total) = (puts.len().min(1), total / 2);
+        Run { batch, keys: 1, warm_up: 0, total, puts, gets, all, syncs, sync_total, log_bytes: 1, stopped: false, floor: None }
+    }
+}

@@ -7,7 +7,7 @@ use crate::error::CommandError;
 use crate::session::Session;
 use crate::settings::Settings;
 use crate::store::Source;
-use crate::transfer::export::{self, Request};
+use crate::transfer::export::{self, Request, Source as From};
 use kv_engine::Error;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -45,17 +45,17 @@ impl<'a> Verb<'a> for Export<'a> {
         let Session { store, settings, output, flags, .. } = session;
         // The files are exported, so what is only in memory is written first. If the log has failed, memory has the
         // last state.
-        let memory = match store.to_read(false)? {
+        let source = match store.to_read(false)? {
             Source::Engine(engine) => match engine.flush() {
-                Ok(_) => None,
-                Err(Error::Lost { .. } | Error::Poisoned { .. }) => Some(engine),
+                Ok(_) => From::Files,
+                Err(Error::Lost { .. } | Error::Poisoned { .. }) => From::Memory(engine),
                 Err(error) => return Err(CommandError::of_command(error, "nothing was exported", "export again")),
             },
-            Source::Files(_) | Source::Empty => None,
+            Source::Files(_) | Source::Empty => From::Files,
         };
         let file = self.file.map(|name| OsString::from_vec(name.into_owned()).into());
         let Settings { wal, snapshot, quiet, .. } = settings;
-        let request = Request { wal, snapshot, memory, file, salvage: false, quiet: *quiet };
+        let request = Request { wal, snapshot, source, file, quiet: *quiet };
         export::run(&request, output, flags).map(drop)
     }
 }

@@ -5,11 +5,9 @@ use super::reply::Verb;
 use super::spec::Spec;
 use crate::error::{Code, CommandError};
 use crate::session::Session;
-use crate::settings;
 use crate::transfer::import::{self, Request};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
 
 /// Reads entries from the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,24 +43,13 @@ impl<'a> Verb<'a> for Import<'a> {
             let text = "IMPORT writes groups of its own, and a group is open; COMMIT or ABORT it first";
             return Err(CommandError::new(Code::GroupOpen, text));
         }
-        files(session, &[OsString::from_vec(self.file.into_owned()).into()], None, false)
+        let files = vec![OsString::from_vec(self.file.into_owned()).into()];
+        let Session { settings, flags, .. } = session;
+        let (wal, quiet) = (settings.wal.clone(), settings.quiet);
+        let request = Request { wal: &wal, files, from: None, salvage: false, quiet };
+        // Before the store is opened, so that a file that cannot be imported does not create one.
+        let checked = import::check(&request, flags)?;
+        let engine = session.engine()?.clone();
+        import::write(&checked, &request, &engine, &mut session.output, session.flags)
     }
-}
-
-/// Imports files, also for `kv_cli import`.
-pub(crate) fn files(
-    session: &mut Session,
-    files: &[PathBuf],
-    from: Option<settings::Import>,
-    salvage: bool,
-) -> Result<(), CommandError> {
-    // Before the store is opened: a name that was mistyped must not create one.
-    for file in files.iter().filter(|file| file.as_os_str() != "-") {
-        file.metadata()
-            .map_err(|error| CommandError::new(Code::Failed, format!("{}: {error}; nothing was imported", file.display())))?;
-    }
-    let engine = session.engine()?.clone();
-    let Session { settings, output, flags, .. } = session;
-    let request = Request { wal: &settings.wal, files, from, salvage, quiet: settings.quiet };
-    import::run(&request, &engine, output, flags)
 }

@@ -65,7 +65,6 @@ pub use crate::text::{Words, displayed, is_hidden, write_escaped, write_value, w
 pub use del::Del;
 pub use get::{Found, Get};
 pub use import::Import;
-pub(crate) use import::files as import_files;
 pub use list::write_entry;
 pub use put::Put;
 pub use spec::{Opt, Spec};
@@ -75,6 +74,9 @@ use crate::session::{Flow, Session};
 use crate::signals::Flags;
 use args::{Args, Word};
 use reply::{Effect, Reply, Verb, answer};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 
 /// Makes the enum of commands, the list of their specs, and the ways from one to the other.
 macro_rules! commands {
@@ -289,6 +291,14 @@ fn run(session: &mut Session, place: &Place, command: Result<Option<Command<'_>>
 pub(crate) fn only_reads(words: &[Vec<u8>]) -> Option<&'static Spec> {
     let command = parse_words(words.iter().map(|word| Word::Borrowed(word.as_slice()))).ok()??;
     (command.effect() == Effect::Reads).then(|| command.spec())
+}
+
+/// The file of an IMPORT, whose words the user's own shell has split.
+pub(crate) fn file_to_import(words: &[Vec<u8>]) -> Option<PathBuf> {
+    match parse_words(words.iter().map(|word| Word::Borrowed(word.as_slice()))) {
+        Ok(Some(Command::Import(Import { file }))) => Some(OsString::from_vec(file.into_owned()).into()),
+        _ => None,
+    }
 }
 
 /// Answers words that need no store: HELP, and words that are no command. `Ok(false)` if they need one.

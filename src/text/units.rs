@@ -25,6 +25,11 @@ pub(crate) fn human_time(time: Duration) -> String {
     }
 }
 
+/// Milliseconds for programs, rounded up, so that no command took none.
+pub(crate) fn whole_ms(time: Duration) -> u64 {
+    u64::try_from(time.as_micros().div_ceil(1000)).unwrap_or(u64::MAX)
+}
+
 /// `1 key`, `2 keys`.
 pub(crate) fn counted(n: impl TryInto<u64>, what: &str) -> String {
     match n.try_into().unwrap_or(u64::MAX) {
@@ -48,6 +53,7 @@ mod tests {
         assert_eq!(human_bytes(1536 * 1024), "1.5 MiB");
         assert_eq!(human_time(Duration::from_micros(900)), "0.90 ms");
         assert_eq!(human_time(Duration::from_nanos(1200)), "1.2 µs");
+        assert_eq!([0, 1, 1000, 1001].map(|us| whole_ms(Duration::from_micros(us))), [0, 1, 1, 2]);
         assert_eq!((counted(1_u64, "key"), counted(0_usize, "key")), ("1 key".into(), "0 keys".into()));
         assert_eq!((entries(1), entries(2)), ("1 entry".into(), "2 entries".into()));
     }

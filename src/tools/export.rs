@@ -8,7 +8,7 @@ use crate::output::{Output, Place};
 use crate::signals::{self, Flags};
 use crate::streams;
 use crate::tools::status::DAMAGED;
-use crate::transfer::export::{self, Request};
+use crate::transfer::export::{self, Request, Source};
 use kv_engine::{KeptCopy, inspect};
 
 pub(super) fn run(args: &Args, export_args: &ExportArgs, flags: &'static Flags) -> u8 {
@@ -26,9 +26,8 @@ pub(super) fn run(args: &Args, export_args: &ExportArgs, flags: &'static Flags) 
     let request = Request {
         wal: &args.wal,
         snapshot: &args.snapshot,
-        memory: None,
+        source: if export_args.salvage { Source::Salvage } else { Source::Files },
         file: export_args.file.clone().filter(|file| file.as_os_str() != "-"),
-        salvage: export_args.salvage,
         quiet: args.quiet,
     };
     let status = match export::run(&request, &mut output, flags) {

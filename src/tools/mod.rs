@@ -9,7 +9,7 @@
 //! | `wal` | prints a log, record by record, as text, JSON or bytes |
 //! | `verify` | checks every byte of log and snapshot |
 //! | `export` | writes every entry to a file or to stdout |
-//! | `replay` | rebuilds the state at any write, and compares two stores |
+//! | `replay` | rebuilds the state at any write, exports it, and compares two stores |
 //! | `torture` | crashes, fails and damages the store on a simulated disk |
 //! | `kills` | kills this program as a process of its own, for `torture` |
 
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &Args, flags: &'static Flags) -> Option<ExitCode> {
         Words::Wal(wal) => wal::run(args, wal, flags),
         Words::Verify => verify::run(args),
         Words::Export(export) => export::run(args, export, flags),
-        Words::Replay(replay) => replay::run(args, replay),
+        Words::Replay(replay) => replay::run(args, replay, flags),
         Words::Torture(torture) => torture::run(args, torture, flags),
         Words::Import(_) | Words::Command(_) => return None,
     };

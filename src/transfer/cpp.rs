@@ -24,10 +24,9 @@
 
 mod sums;
 
-use super::importer::{Importer, Refusal, Stop, bad, in_line};
-use crate::lines::{Lines, Next};
+use super::importer::{Importer, Refusal, Row, Stop, bad};
 use crate::settings::Import as Source;
-use crate::text::{counted, displayed, entries};
+use crate::text::{counted, displayed};
 use kv_engine::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use std::io::{self, Read};
 use sums::{BLOCK_BYTES, Sums};
@@ -110,9 +109,7 @@ pub(super) fn log(input: &mut impl Read, importer: &mut Importer<'_>) -> Result<
         let skipped = counted(beyond.bytes, "byte");
         importer.warn(&format!("the log is damaged at byte {at}: {why}; skipped {skipped} outside of records{after}"));
     }
-    if empty_keys > 0 {
-        importer.problem(&format!("skipped {} with an empty key, which this store does not allow", entries(empty_keys)));
-    }
+    importer.skipped_empty_keys(empty_keys);
     Ok(())
 }
 
@@ -226,30 +223,18 @@ impl<'r, R: Read> Reader<'r, R> {
     }
 }
 
-/// Imports a snapshot. The file has no mark that shows that it is one. So it must be text, unless the user is `sure`.
+/// Imports a snapshot. The file has no mark and no checksum that would prove that it is one. So it must be plain text
+/// with one tab in every line, unless the user is `sure`.
 pub(super) fn snapshot(input: &mut impl Read, sure: bool, importer: &mut Importer<'_>) -> Result<(), Stop> {
     let mut empty_keys = 0_u64;
-    let (mut number, mut read) = (0, 0);
-    let mut lines = Lines::new(input, MAX_KEY_BYTES + 1 + MAX_VALUE_BYTES);
-    loop {
-        lines.fill()?;
-        let is_cut = lines.next_is_cut();
-        let line = match lines.next() {
-            Next::Line(line) => line,
-            Next::TooLong => {
-                return Err(bad(number + 1, "column 1: the line is longer than any entry"));
-            }
-            Next::Read | Next::End => break,
-        };
-        number += 1;
-        read += line.len() as u64 + 1;
+    importer.each_line(input, MAX_KEY_BYTES + 1 + MAX_VALUE_BYTES, |importer, &Row { number, text: line, is_cut }| {
         let Some(tab) = line.iter().position(|&byte| byte == b'\t') else {
             let text = "column 1: there is no tab between key and value; this may be the rest of a value with a line feed: this \
                         format does not mark the end of a value";
             return Err(bad(number, text));
         };
-        if let Some(at) = line.iter().position(|&byte| !sure && is_binary(byte)) {
-            let text = format!("column {}: there is a control byte, so this is probably not a snapshot of the C++ store", at + 1);
+        if let Some((column, what)) = doubt(line, tab).filter(|_| !sure) {
+            let text = format!("column {column}: {what}, so this may not be a snapshot of the C++ store");
             return Err(Stop::Bad { line: number, text, advice: "if it is one: import it with --from cpp-snapshot" });
         }
         let (key, value) = (&line[..tab], &line[tab + 1..]);
@@ -262,14 +247,20 @@ pub(super) fn snapshot(input: &mut impl Read, sure: bool, importer: &mut Importe
         } else if key.is_empty() {
             empty_keys += 1;
         } else {
-            importer.take(key, Some(value)).map_err(|error| in_line(number, error))?;
+            importer.take_line(number, key, Some(value))?;
         }
-        importer.go_on(read)?;
-    }
-    if empty_keys > 0 {
-        importer.problem(&format!("skipped {} with an empty key, which this store does not allow", entries(empty_keys)));
-    }
+        Ok(())
+    })?;
+    importer.skipped_empty_keys(empty_keys);
     Ok(())
+}
+
+/// A reason to doubt that a line is of a snapshot, because other files have it more often: the column and the reason.
+fn doubt(line: &[u8], tab: usize) -> Option<(usize, &'static str)> {
+    let control = line.iter().position(|&byte| is_binary(byte)).map(|at| (at + 1, "there is a control byte"));
+    let second = line[tab + 1..].iter().position(|&byte| byte == b'\t').map(|at| (tab + at + 2, "there is a second tab"));
+    let foreign = || std::str::from_utf8(line).err().map(|error| (error.valid_up_to() + 1, "the text is not UTF-8"));
+    control.or_else(foreign).or(second)
 }
 
 #[cfg(test)]

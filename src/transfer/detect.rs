@@ -1,4 +1,5 @@
-//! What an input is, by its first bytes.
+//! What an input is, by its first bytes. This is only a first guess: the whole input must then be of that format before
+//! anything is written. `--from` replaces the guess.
 
 use super::cpp;
 use super::form::Form;
@@ -7,28 +8,55 @@ use crate::lines::BYTE_ORDER_MARK;
 use crate::settings::Import as Source;
 use crate::text::{Words, displayed};
 
-const UNPACK: &str = "unpack it and import again";
-const CONVERT: &str = "convert it to UTF-8 and import again";
 const CHOOSE: &str = "choose another file";
+const CONVERT: &str = "convert it first: iconv -f UTF-16 -t UTF-8 FILE | kv_cli import -";
+const TAR: &str = "take the export out of it first: tar -xOf FILE NAME | kv_cli import -";
 
 /// Files that people have beside exports: the place of some bytes, the bytes, the kind of file, and what to do with it.
 const KNOWN: &[(usize, &[u8], &str, &str)] = &[
-    (0, b"\x1f\x8b", "gzip", UNPACK),
-    (0, b"\x28\xb5\x2f\xfd", "zstd", UNPACK),
-    (0, b"\xfd7zXZ\0", "xz", UNPACK),
-    (0, b"BZh", "bzip2", UNPACK),
-    (0, b"PK\x03\x04", "zip", UNPACK),
-    (0, b"PK\x05\x06", "zip", UNPACK),
-    (0, b"\x04\x22\x4d\x18", "lz4", UNPACK),
-    (0, b"LZIP", "lzip", UNPACK),
-    (0, b"7z\xbc\xaf\x27\x1c", "7-Zip", UNPACK),
-    (0, b"\x1f\x9d", "compress", UNPACK),
+    (0, b"\x1f\x8b", "gzip", "decompress it first: gzip -dc FILE | kv_cli import -"),
+    (0, b"\x28\xb5\x2f\xfd", "zstd", "decompress it first: zstd -dc FILE | kv_cli import -"),
+    (0, b"\xfd7zXZ\0", "xz", "decompress it first: xz -dc FILE | kv_cli import -"),
+    (0, b"BZh", "bzip2", "decompress it first: bzip2 -dc FILE | kv_cli import -"),
+    (0, b"PK\x03\x04", "zip", "decompress it first: unzip -p FILE | kv_cli import -"),
+    (0, b"PK\x05\x06", "zip", CHOOSE), // without a file in it
+    (0, b"\x04\x22\x4d\x18", "lz4", "decompress it first: lz4 -dc FILE | kv_cli import -"),
+    (0, b"\x02\x21\x4c\x18", "lz4", "decompress it first: lz4 -dc FILE | kv_cli import -"), // its older format
+    (0, b"LZIP", "lzip", "decompress it first: lzip -dc FILE | kv_cli import -"),
+    (0, b"7z\xbc\xaf\x27\x1c", "7-Zip", "decompress it first: 7z x -so FILE | kv_cli import -"),
+    (0, b"\x1f\x9d", "compress", "decompress it first: gzip -dc FILE | kv_cli import -"),
     (0, b"\xff\xfe", "UTF-16 text", CONVERT),
     (0, b"\xfe\xff", "UTF-16 text", CONVERT),
+    (0, b"P\0U\0T\0", "UTF-16 text", CONVERT), // without a mark
+    (0, b"\0P\0U\0T", "UTF-16 text", CONVERT),
     (0, b"\x7fELF", "a program", CHOOSE),
     (0, b"SQLite format 3\0", "an SQLite database", CHOOSE),
-    (257, b"ustar", "a tar archive", UNPACK),
+    (0, b"REDIS0", "a Redis dump (RDB)", CHOOSE),
+    (0, b"%PDF-", "a PDF document", CHOOSE),
+    (257, b"ustar", "a tar archive", TAR),
 ];
+
+/// The store's own files, and the tools that read them.
+const OWN: &[(&[u8], &str, &str)] = &[
+    (
+        b"\x89kvwal",
+        "the log of a kv-engine store",
+        "kv_cli wal FILE shows it; to copy its store: kv_cli --wal FILE export | kv_cli import -",
+    ),
+    (
+        b"\x89kvsna",
+        "the snapshot of a kv-engine store",
+        "to copy its store: kv_cli --wal LOG --snapshot FILE export | kv_cli import -",
+    ),
+    (b"\x89kv", "a file of a kv-engine store", "to copy its store: kv_cli --wal LOG export | kv_cli import -"),
+];
+
+/// A bulk length of the protocol of Redis follows the number of words.
+fn is_redis_log(begin: &[u8]) -> bool {
+    let rest = begin.strip_prefix(b"*").unwrap_or_default();
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    digits > 0 && rest[digits..].starts_with(b"\r\n$")
+}
 
 /// The format of an input that begins like this, or why it cannot be imported.
 pub(super) fn detect(begin: &[u8]) -> Result<Source, Refusal> {
@@ -38,13 +66,15 @@ pub(super) fn detect(begin: &[u8]) -> Result<Source, Refusal> {
         Ok(None) => {}
         Err(text) => return Err(Refusal::new(text, CHOOSE)),
     }
-    if begin.starts_with(b"\x89kv") {
-        let text = "this is a file of a kv-engine store, not an export";
-        return Err(Refusal::new(text, "to export that store: kv_cli --wal … --snapshot … export"));
+    if let Some((_, name, advice)) = OWN.iter().find(|(magic, ..)| begin.starts_with(magic)) {
+        return Err(Refusal::new(format!("this is {name}, not an export"), advice));
     }
     let is_like = |at: usize, bytes: &[u8]| begin.get(at..).is_some_and(|rest| rest.starts_with(bytes));
     if let Some((_, _, name, advice)) = KNOWN.iter().find(|(at, bytes, ..)| is_like(*at, bytes)) {
         return Err(Refusal::new(format!("this is {name}, not an export"), advice));
+    }
+    if is_redis_log(begin) {
+        return Err(Refusal::new("this is an append-only file of Redis, not an export", CHOOSE));
     }
     let lines = begin.split(|&b| b == b'\n').map(|line| (line, Words::of(line)));
     let Some((line, mut words)) = lines.into_iter().find(|(_, words)| !words.is_at_end()) else { return Ok(Source::Text) };
@@ -52,10 +82,15 @@ pub(super) fn detect(begin: &[u8]) -> Result<Source, Refusal> {
     if line.trim_ascii_start().starts_with(b"{") && !(is_pair && Form::Json.read(line).is_err()) {
         return Ok(Source::Json);
     }
+    if line.trim_ascii_start().starts_with(b"[") && !is_pair {
+        let text =
+            "this is JSON, but not JSON Lines: an entry is an object on one line, for example {\"key\":\"x\",\"value\":\"1\"}";
+        return Err(Refusal::new(text, "if it is an array of these objects: jq -c '.[]' FILE | kv_cli import -"));
+    }
     let is_text = !begin.iter().any(|&byte| cpp::is_binary(byte));
     match words.next() {
         Some(Ok(word)) if [&b"PUT"[..], b"SET", b"DEL"].iter().any(|verb| word.eq_ignore_ascii_case(verb)) => Ok(Source::Text),
-        // A value of that store may be any bytes, but most values of people are text.
+        // All of it is checked later, more strictly than if the user had named the format (see `cpp`).
         _ if is_pair && is_text => Ok(Source::CppSnapshot),
         _ if is_text => {
             let begins = displayed(line);
@@ -92,6 +127,8 @@ mod tests {
             (b"name\tAda\nb\t2\n", Source::CppSnapshot),
             (b"#tag\t1\nname\tAda\n", Source::CppSnapshot),
             (b"KVLG\x01\0\x01\x01\0\0\0", Source::CppLog),
+            (b"[a]\t1\n", Source::CppSnapshot),
+            (b"*1\r\n\t$", Source::CppSnapshot),
         ] {
             assert_eq!(detect(begin), Ok(source), "{}", begin.escape_ascii());
         }
@@ -102,6 +139,15 @@ mod tests {
             let begin = [&vec![b'\t'; *at][..], bytes, b"\t\n"].concat();
             let text = detect(&begin).expect_err("another kind of file").text;
             assert!(text.starts_with(&format!("this is {name}, ")), "{text}");
+        }
+        for (begin, says) in [
+            (&b"*3\r\n$3\r\nSET\r\n"[..], "this is an append-only file of Redis"),
+            (b"[{\"key\":\"a\",\"value\":\"1\"}]", "this is JSON, but not JSON Lines"),
+            (b"\x89kvwal\r\n", "this is the log of a kv-engine store"),
+            (b"\x89kvsna\r\n", "this is the snapshot of a kv-engine store"),
+        ] {
+            let text = detect(begin).expect_err("another kind of file").text;
+            assert!(text.starts_with(says), "{text}");
         }
     }
 }

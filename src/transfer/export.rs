@@ -1,9 +1,9 @@
-//! EXPORT and `kv_cli export`: every entry, to a file or to stdout.
+//! EXPORT, `kv_cli export` and `kv_cli replay --export`: every entry, to a file or to stdout.
 //!
 //! An export is a consistent view of the store right after its last write. Both commands read the store's files with
 //! [`kv_engine::export`], so memory holds only the entries of the log. EXPORT flushes first, so that every accepted
 //! write is in the files. If that fails because the log has failed or is lost, it exports the state in memory. The tool
-//! takes no lock, so it works beside an open store.
+//! takes no lock, so it works beside an open store. `replay` exports a state that it has rebuilt in memory.
 //!
 //! Steps for a file (see `outfile` for how no other file is lost):
 //!
@@ -19,14 +19,16 @@ use crate::output::Output;
 use crate::progress::Progress;
 use crate::settings::Format;
 use crate::signals::Flags;
-use crate::text::{counted, entries};
+use crate::text::{counted, entries, human_time, whole_ms};
 use crate::transfer::form::{self, Form, Origin, Writer};
-use kv_engine::export::{self, SalvageReport};
+use kv_engine::export::{self, Export, SalvageReport};
 use kv_engine::inspect::BARE_END;
+use kv_engine::replay::Replayed;
 use kv_engine::{Digest, Engine, Error, LogTail, Seq};
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 const BUFFER_BYTES: usize = 256 << 10;
 static EXPORT: Kind = Kind {
@@ -42,10 +44,21 @@ pub(crate) struct Request<'a> {
     pub(crate) snapshot: &'a Path,
     /// `None`: stdout.
     pub(crate) file: Option<PathBuf>,
-    /// An open store whose log has failed. It takes no more writes, and its state is exported from memory.
-    pub(crate) memory: Option<&'a Engine>,
-    pub(crate) salvage: bool,
+    pub(crate) source: Source<'a>,
     pub(crate) quiet: bool,
+}
+
+/// Where the entries come from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Source<'a> {
+    /// The files of the store.
+    Files,
+    /// What passes its checks in damaged files.
+    Salvage,
+    /// An open store whose log has failed. It takes no more writes, and its state is exported from memory.
+    Memory(&'a Engine),
+    /// The state after an earlier write.
+    Replayed(&'a Replayed),
 }
 
 /// A finished export.
@@ -57,6 +70,7 @@ pub(crate) struct Done {
     digest: Digest,
     salvaged: Option<SalvageReport>,
     warning: Option<String>,
+    took: Duration,
 }
 
 impl Done {
@@ -117,7 +131,8 @@ enum Failure {
     /// As `Store`, after the first line was written.
     Late(Error),
     Output(io::Error),
-    Interrupted,
+    /// After this number of entries, and this time.
+    Interrupted(u64, Duration),
 }
 
 impl Failure {
@@ -131,7 +146,10 @@ impl Failure {
             Failure::Store(error) => unexported(&error, NOTHING),
             Failure::Late(error) => unexported(&error, broken_off),
             Failure::Output(error) => CommandError::new(Code::Failed, error.to_string()),
-            Failure::Interrupted => CommandError::new(Code::Interrupted, format!("interrupted; {broken_off}")),
+            Failure::Interrupted(count, took) => {
+                let text = format!("interrupted after {} and {}; {broken_off}", human_time(took), entries(count));
+                CommandError::new(Code::Interrupted, text)
+            }
         }
     }
 }
@@ -165,56 +183,73 @@ const UNCHANGED: &str = "nothing was changed";
 /// Streams everything into `out`.
 fn write<W: Write>(request: &Request<'_>, out: W, form: Form, flags: &Flags) -> Result<(W, Done), Failure> {
     let mut progress = Progress::new("EXPORT {human_pos} entries, {elapsed}", None, request.quiet);
+    let began = Instant::now();
     let mut failed = None;
     let mut step = |writer: &mut Writer<W>, key: &[u8], value: &[u8]| {
         progress.step(|| writer.entries());
-        failed =
-            if flags.interrupted() { Some(Failure::Interrupted) } else { writer.entry(key, value).err().map(Failure::Output) };
+        failed = match flags.interrupted() {
+            true => Some(Failure::Interrupted(writer.entries(), began.elapsed())),
+            false => writer.entry(key, value).err().map(Failure::Output),
+        };
         if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
+    let begin = |out, store_id, seq| Writer::begin(out, form, Origin::State { store_id, seq }).map_err(Failure::Output);
     let mut warning = None;
-    let (writer, seq, salvaged) = if request.salvage {
-        let salvage = export::salvage(request.wal, request.snapshot);
-        let mut writer = Writer::begin(out, form, Origin::Salvage).map_err(Failure::Output)?;
-        let salvaged = salvage.each(|key, value| step(&mut writer, key, value));
-        (writer, None, Some(salvaged))
-    } else if let Some(engine) = request.memory {
-        let stats = engine.stats();
-        let (store_id, seq) = (stats.store_id, stats.durable + stats.pending);
-        warning = Some(format!(
-            "the log has failed; the export is the state in memory, after write {seq}; the next opening of the store may find less"
-        ));
-        let mut writer = Writer::begin(out, form, Origin::State { store_id, seq }).map_err(Failure::Output)?;
-        for entry in engine.scan("") {
-            let (key, value) = entry.map_err(Failure::Late)?;
-            if step(&mut writer, &key, &value).is_break() {
-                break;
-            }
+    let (writer, seq, salvaged) = match request.source {
+        Source::Salvage => {
+            let salvage = export::salvage(request.wal, request.snapshot);
+            let mut writer = Writer::begin(out, form, Origin::Salvage).map_err(Failure::Output)?;
+            let salvaged = salvage.each(|key, value| step(&mut writer, key, value));
+            (writer, None, Some(salvaged))
         }
-        (writer, Some(seq), None)
-    } else {
-        let export = export::read(request.wal, request.snapshot).map_err(Failure::Store)?;
-        let (store_id, seq) = (export.store_id, export.seq);
-        if let LogTail::Torn(cut) = &export.tail {
+        Source::Memory(engine) => {
+            let stats = engine.stats();
+            let seq = stats.durable + stats.pending;
             warning = Some(format!(
-                "the record at byte {} of {} is torn, or is just being written; the export is the state before it, after write {seq}",
-                cut.offset,
-                request.wal.display()
+                "the log has failed; the export is the state in memory, after write {seq}; the next opening of the store may find less"
             ));
+            let mut writer = begin(out, stats.store_id, seq)?;
+            for entry in engine.scan("") {
+                let (key, value) = entry.map_err(Failure::Late)?;
+                if step(&mut writer, &key, &value).is_break() {
+                    break;
+                }
+            }
+            (writer, Some(seq), None)
         }
-        if export.ends_bare {
-            warning = Some(format!("{} {BARE_END}; the export is the state after write {seq}", request.wal.display()));
+        Source::Replayed(state) => {
+            let mut writer = begin(out, state.store_id, state.seq)?;
+            let _ = state.entries().try_for_each(|(key, value)| step(&mut writer, key, value));
+            (writer, Some(state.seq), None)
         }
-        let mut writer = Writer::begin(out, form, Origin::State { store_id, seq }).map_err(Failure::Output)?;
-        export.each(|key, value| step(&mut writer, key, value)).map_err(Failure::Late)?;
-        (writer, Some(seq), None)
+        Source::Files => {
+            let export = export::read(request.wal, request.snapshot).map_err(Failure::Store)?;
+            warning = export_warning(&export, request.wal);
+            let seq = export.seq;
+            let mut writer = begin(out, export.store_id, seq)?;
+            export.each(|key, value| step(&mut writer, key, value)).map_err(Failure::Late)?;
+            (writer, Some(seq), None)
+        }
     };
     drop(progress);
     if let Some(failure) = failed {
         return Err(failure);
     }
     let (out, entries, digest) = writer.end().map_err(Failure::Output)?;
-    Ok((out, Done { entries, seq, digest, salvaged, warning }))
+    Ok((out, Done { entries, seq, digest, salvaged, warning, took: began.elapsed() }))
+}
+
+/// What the user should know about the end of the log.
+fn export_warning(export: &Export, wal: &Path) -> Option<String> {
+    let (seq, wal) = (export.seq, wal.display());
+    match &export.tail {
+        _ if export.ends_bare => Some(format!("{wal} {BARE_END}; the export is the state after write {seq}")),
+        LogTail::Torn(cut) => Some(format!(
+            "the record at byte {} of {wal} is torn, or is just being written; the export is the state before it, after write {seq}",
+            cut.offset
+        )),
+        _ => None,
+    }
 }
 
 /// Reports on stdout, unless stdout is the export itself. A salvage is reported on stderr.
@@ -231,11 +266,12 @@ fn answer(request: &Request<'_>, done: &Done, output: &mut Output) {
             ("seq", done.seq.into()),
             ("digest", done.digest.to_string().into()),
             ("file", file.display().to_string().into()),
+            ("took_ms", whole_ms(done.took).into()),
         ]);
         return;
     }
     let what = done.seq.map_or("salvaged".to_string(), |seq| format!("seq={seq}"));
-    output.line(&format!("EXPORT OK entries={} {what}", done.entries));
+    output.line(&format!("EXPORT OK entries={} {what} took_ms={}", done.entries, whole_ms(done.took)));
 }
 
 fn explain_salvage(salvaged: &SalvageReport, output: &mut Output) {

@@ -6,31 +6,42 @@
 //!
 //! Every input is read twice:
 //!
-//! 1. The first reading only checks: the format, each line, and the last line of an export, which shows that it is
-//!    complete. If any input fails, nothing is written. So a file that is not an export, or was cut off, changes
-//!    nothing.
+//! 1. The first reading only checks: the format, each line or record, and the first and last line of an export, which
+//!    show that it is complete. If any input fails, nothing is written. So a file that is not an export, or was cut
+//!    off, changes nothing. This reading needs no store: `kv_cli import` opens the store after it, and so a refused
+//!    file does not create one.
 //! 2. The second reading writes. An input that can be read only once, for example a pipe, is kept in between in a file
-//!    without a name beside the log.
+//!    without a name beside the log. So it may be as long as there is room on that disk. Memory holds one line at a
+//!    time, and one group of entries.
 //!
-//! With `--salvage` an export that was cut off or changed is imported anyway, and the import says so.
+//! What the options override:
+//!
+//! - `--from` replaces the guess by the first bytes (`detect`), and nothing else. Every line or record is still
+//!   checked. With `--from cpp-snapshot` values may be binary or have tabs. That format has no mark and no checksum, so
+//!   without the option a file must be plain text with one tab in every line.
+//! - `--salvage` accepts an export whose first or last line is missing or does not fit its entries, and a snapshot of
+//!   the C++ store whose last line was cut off. The import says what was wrong, and the exit status is 1. In a log of
+//!   the C++ store it passes over bad records, with a warning. It never accepts a file of another kind, or a line that
+//!   cannot be read.
 
 use super::cpp;
 use super::detect::detect;
 use super::form::{Form, Line};
-use super::importer::{Importer, Refusal, Stop, bad, in_line};
+use super::importer::{Importer, Refusal, Row, Stop, Tally, bad};
 use crate::error::{Code, CommandError};
-use crate::lines::{BYTE_ORDER_MARK, Lines, MAX_LINE_BYTES, Next};
+use crate::lines::MAX_LINE_BYTES;
 use crate::outfile;
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::settings::{Format, Import as Source};
 use crate::signals::Flags;
 use crate::streams::{self, Patient};
-use crate::text::{displayed, entries};
+use crate::text::{displayed, entries, whole_ms};
 use kv_engine::{Digester, Engine};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// The format is detected from this many bytes.
 const PEEK_BYTES: usize = 64 << 10;
@@ -41,19 +52,38 @@ const LINE_BYTES: usize = MAX_LINE_BYTES / 4 * 6;
 pub(crate) struct Request<'a> {
     /// An input that can be read only once is kept beside it.
     pub(crate) wal: &'a Path,
-    pub(crate) files: &'a [PathBuf],
+    pub(crate) files: Vec<PathBuf>,
     pub(crate) from: Option<Source>,
     pub(crate) salvage: bool,
     pub(crate) quiet: bool,
 }
 
-/// Imports and answers.
-pub(crate) fn run(request: &Request<'_>, engine: &Engine, output: &mut Output, flags: &Flags) -> Result<(), CommandError> {
-    let mut importer = Importer::new(engine, flags, request.salvage, progress(request, "IMPORT checks"));
-    let done = check(request, &mut importer).and_then(|inputs| {
-        importer.begin_writing(progress(request, "IMPORT"));
-        write(&inputs, request, &mut importer)
-    });
+/// Inputs that were checked, and are to be written.
+pub(crate) struct Checked {
+    inputs: Vec<Input>,
+    began: Instant,
+}
+
+/// Reads all inputs and checks them. Nothing is written.
+pub(crate) fn check(request: &Request<'_>, flags: &Flags) -> Result<Checked, CommandError> {
+    let began = Instant::now();
+    let mut importer = Importer::new(None, began, flags, request.salvage, progress(request, "IMPORT checks"));
+    match check_all(request, &mut importer) {
+        Ok(inputs) => Ok(Checked { inputs, began }),
+        Err(stop) => Err(importer.stopped(stop)),
+    }
+}
+
+/// Writes what was checked, and answers.
+pub(crate) fn write(
+    checked: &Checked,
+    request: &Request<'_>,
+    engine: &Engine,
+    output: &mut Output,
+    flags: &Flags,
+) -> Result<(), CommandError> {
+    let mut importer = Importer::new(Some(engine), checked.began, flags, request.salvage, progress(request, "IMPORT"));
+    let done = write_all(&checked.inputs, request, &mut importer);
     // The entries before an error are written too.
     let done = match importer.settle() {
         Err(error) => Err(Stop::Store(error)),
@@ -70,7 +100,7 @@ pub(crate) fn run(request: &Request<'_>, engine: &Engine, output: &mut Output, f
         let text = format!("{}; imported: {}", problems.join("; "), entries(tally.entries));
         return Err(CommandError::new(Code::Failed, text));
     }
-    let written = tally.entries - tally.unchanged;
+    let (written, took_ms) = (tally.entries - tally.unchanged, whole_ms(checked.began.elapsed()));
     if output.format == Format::Json {
         output.line_json(&[
             ("cmd", "IMPORT".into()),
@@ -78,9 +108,11 @@ pub(crate) fn run(request: &Request<'_>, engine: &Engine, output: &mut Output, f
             ("entries", tally.entries.into()),
             ("written", written.into()),
             ("unchanged", tally.unchanged.into()),
+            ("took_ms", took_ms.into()),
         ]);
     } else {
-        output.line(&format!("IMPORT OK entries={} written={written} unchanged={}", tally.entries, tally.unchanged));
+        let Tally { entries, unchanged } = tally;
+        output.line(&format!("IMPORT OK entries={entries} written={written} unchanged={unchanged} took_ms={took_ms}"));
     }
     Ok(())
 }
@@ -133,52 +165,59 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 /// Counts the bytes that are read, and keeps a copy of those that cannot be read again.
-struct Counted {
+struct Counted<'f> {
     input: File,
     count: u64,
     /// It reads no more than this.
     most: u64,
     kept: Option<File>,
+    flags: &'f Flags,
 }
 
-impl Counted {
-    fn new(input: File, most: u64, kept: Option<File>) -> BufReader<Counted> {
-        BufReader::with_capacity(PEEK_BYTES, Counted { input, count: 0, most, kept })
+impl<'f> Counted<'f> {
+    fn new(input: File, most: u64, kept: Option<File>, flags: &'f Flags) -> BufReader<Counted<'f>> {
+        BufReader::with_capacity(PEEK_BYTES, Counted { input, count: 0, most, kept, flags })
     }
 }
 
-impl Read for Counted {
+impl Read for Counted<'_> {
+    /// A signal ends the wait for a pipe. `Importer::stopped` then reports the signal and not this error.
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.kept.is_some() && !streams::wait_unless(&self.input, || self.flags.interrupted())? {
+            return Err(io::Error::other("interrupted"));
+        }
         let left = usize::try_from(self.most - self.count).unwrap_or(usize::MAX);
         let most = out.len().min(left);
         let count = Patient(&self.input).read(&mut out[..most])?;
         self.count += count as u64;
         if let Some(kept) = &mut self.kept {
-            let failed =
-                |error: io::Error| io::Error::new(error.kind(), format!("cannot write a temporary copy beside the log: {error}"));
-            kept.write_all(&out[..count]).map_err(failed)?;
+            kept.write_all(&out[..count]).map_err(not_copied)?;
         }
         Ok(count)
     }
 }
 
+fn not_copied(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot write a temporary copy beside the log: {error}"))
+}
+
 /// The first reading. It writes nothing.
-fn check(request: &Request<'_>, importer: &mut Importer<'_>) -> Result<Vec<Input>, Stop> {
+fn check_all(request: &Request<'_>, importer: &mut Importer<'_>) -> Result<Vec<Input>, Stop> {
     let mut inputs = Vec::new();
-    for path in request.files {
+    for path in &request.files {
         importer.name = if path.as_os_str() == "-" { "<stdin>".to_string() } else { path.display().to_string() };
         let mut file = open(path)?;
         let about = file.metadata()?;
         let (kept, start) = match about.is_file() {
             true => (None, file.stream_position()?),
-            false => (Some(outfile::nameless(request.wal, ".import-")?), 0),
+            false => (Some(outfile::nameless(request.wal, ".import-").map_err(not_copied)?), 0),
         };
         let again = match &kept {
             Some(kept) => Again::Open(kept.try_clone()?),
             None if path.as_os_str() == "-" => Again::Open(file.try_clone()?),
             None => Again::Named { path: path.clone(), id: outfile::id(&about) },
         };
-        let mut input = Counted::new(file, u64::MAX, kept);
+        let mut input = Counted::new(file, u64::MAX, kept, importer.flags);
         let source = source(request, &mut input)?;
         read(&mut input, source, request, importer)?;
         inputs.push(Input { name: importer.name.clone(), again, start, length: input.get_ref().count, source });
@@ -187,19 +226,19 @@ fn check(request: &Request<'_>, importer: &mut Importer<'_>) -> Result<Vec<Input
 }
 
 /// The second reading.
-fn write(inputs: &[Input], request: &Request<'_>, importer: &mut Importer<'_>) -> Result<(), Stop> {
+fn write_all(inputs: &[Input], request: &Request<'_>, importer: &mut Importer<'_>) -> Result<(), Stop> {
     for input in inputs {
         importer.name.clone_from(&input.name);
         let mut file = input.again.open()?;
         file.seek(SeekFrom::Start(input.start))?;
         // Bytes that were appended since were not checked, so they are not read.
-        read(&mut Counted::new(file, input.length, None), input.source, request, importer)?;
+        read(&mut Counted::new(file, input.length, None, importer.flags), input.source, request, importer)?;
     }
     Ok(())
 }
 
 /// The format that was given, or the one that the input begins with.
-fn source(request: &Request<'_>, input: &mut BufReader<Counted>) -> Result<Source, Stop> {
+fn source(request: &Request<'_>, input: &mut BufReader<Counted<'_>>) -> Result<Source, Stop> {
     let begin = peek(input)?;
     match request.from {
         // The C++ store leaves an empty log after a snapshot.
@@ -210,12 +249,14 @@ fn source(request: &Request<'_>, input: &mut BufReader<Counted>) -> Result<Sourc
     }
 }
 
-fn read(input: &mut BufReader<Counted>, source: Source, request: &Request<'_>, importer: &mut Importer<'_>) -> Result<(), Stop> {
+fn read(
+    input: &mut BufReader<Counted<'_>>,
+    source: Source,
+    request: &Request<'_>,
+    importer: &mut Importer<'_>,
+) -> Result<(), Stop> {
     match source {
         Source::Text | Source::Json => {
-            // Some editors write a mark of the encoding before the text.
-            let marked = peek(input)?.starts_with(BYTE_ORDER_MARK);
-            input.consume(if marked { BYTE_ORDER_MARK.len() } else { 0 });
             lines(input, if source == Source::Json { Form::Json } else { Form::Text }, importer)?;
         }
         Source::CppSnapshot => cpp::snapshot(input, request.from.is_some(), importer)?,
@@ -226,50 +267,38 @@ fn read(input: &mut BufReader<Counted>, source: Source, request: &Request<'_>, i
 }
 
 /// Reads an export, or lines that a person has written.
-fn lines(input: &mut BufReader<Counted>, form: Form, importer: &mut Importer<'_>) -> Result<(), Stop> {
+fn lines(input: &mut BufReader<Counted<'_>>, form: Form, importer: &mut Importer<'_>) -> Result<(), Stop> {
     let mut export = Export::default();
-    let (mut number, taken) = (0, importer.tally.entries);
-    let mut lines = Lines::new(input, LINE_BYTES);
-    loop {
-        lines.fill()?;
-        let is_cut = lines.next_is_cut();
-        let line = match lines.next() {
-            Next::Line(line) => line,
-            Next::TooLong => {
-                let text = format!("the line has more than {LINE_BYTES} bytes; no entry is that long");
-                return Err(bad(number + 1, text));
-            }
-            Next::Read | Next::End => break,
-        };
-        let bad = |text: String| bad(number + 1, text);
-        let found = form.read(line);
+    let (mut whole, taken) = (0, importer.tally.entries);
+    importer.each_line(input, LINE_BYTES, |importer, &Row { number, text, is_cut }| {
+        let bad = |text: String| bad(number, text);
+        let found = form.read(text);
         if is_cut && export.open.is_some() && !matches!(found, Ok(Line::End { .. })) {
-            break;
+            return Ok(());
         }
+        whole = number;
         match found.map_err(bad)? {
             Line::Blank => {}
             Line::Begin => export.begin().map_err(bad)?,
             Line::Newer(version) => {
                 let text = format!("this export has format version {version}, which this kv_cli cannot read");
-                return Err(Stop::Bad { line: number + 1, text, advice: "use a newer kv_cli" });
+                return Err(Stop::Bad { line: number, text, advice: "use a newer kv_cli" });
             }
             Line::Put { key, value } => {
                 export.entry(&key, &value);
-                importer.take(&key, Some(&value)).map_err(|error| in_line(number + 1, error))?;
+                importer.take_line(number, &key, Some(&value))?;
             }
-            Line::Delete { key } => importer.take(&key, None).map_err(|error| in_line(number + 1, error))?,
+            Line::Delete { key } => importer.take_line(number, &key, None)?,
             Line::End { entries, digest } => {
                 if let Some(text) = export.end(entries, &digest) {
-                    importer.flaw(number + 1, text)?;
+                    importer.flaw(number, text)?;
                 }
             }
         }
-        number += 1;
-        let at = lines.input().get_ref().count;
-        importer.go_on(at)?;
-    }
+        Ok(())
+    })?;
     if export.open.is_some() {
-        return importer.flaw(number + 1, "the export has no last line: it was cut off".to_string());
+        return importer.flaw(whole + 1, "the export has no last line: it was cut off".to_string());
     }
     if importer.tally.entries == taken && !export.was_begun {
         return Err(Stop::Foreign(Refusal::new("the file has no entries", "")));
@@ -302,7 +331,9 @@ impl Export {
 
     /// Returns what is wrong with it.
     fn end(&mut self, expected: u64, digest: &str) -> Option<String> {
-        let (count, digester) = self.open.take()?;
+        let Some((count, digester)) = self.open.take() else {
+            return Some("an export ends here, but its first line is missing: its beginning was cut off".to_string());
+        };
         let found = digester.digest().to_string();
         let what = if count != expected {
             format!("it has {}, but its last line counts {expected}", entries(count))
@@ -316,7 +347,7 @@ impl Export {
 }
 
 /// The first bytes of the input, without reading them.
-fn peek(input: &mut BufReader<Counted>) -> io::Result<&[u8]> {
+fn peek<'b>(input: &'b mut BufReader<Counted<'_>>) -> io::Result<&'b [u8]> {
     loop {
         match input.fill_buf() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

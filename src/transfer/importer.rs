@@ -6,11 +6,14 @@
 
 use crate::error::{Code, CommandError};
 use crate::limits;
+use crate::lines::{Lines, Next};
 use crate::progress::Progress;
 use crate::signals::Flags;
+use crate::text::{entries, human_time};
 use kv_engine::{Batch, Engine, Error, Seq};
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read};
+use std::time::Instant;
 
 /// A group is written when it has this many entries,
 const GROUP_ENTRIES: usize = 1000;
@@ -19,6 +22,7 @@ const GROUP_BYTES: usize = 1 << 20;
 
 /// What to do about a wrong line, if the line itself does not suggest something else.
 const CORRECT: &str = "correct it and import again";
+const NOTHING: &str = "nothing was stored";
 const SALVAGE: &str = "kv_cli import --salvage imports it anyway";
 
 /// Why an input cannot be imported, and what to do. The advice may be empty.
@@ -66,15 +70,12 @@ pub(super) fn bad(line: u64, text: impl Into<String>) -> Stop {
     Stop::Bad { line, text: text.into(), advice: CORRECT }
 }
 
-/// An error of [`Importer::take`]: a key or value that is too long is a fault of the line.
-pub(super) fn in_line(line: u64, error: Error) -> Stop {
-    match error {
-        Error::Limit { what, got, min, max } => {
-            let has = if got == 0 { "is empty".to_string() } else { format!("has {got} bytes") };
-            bad(line, format!("column 1: the {what} {has}; a {what} has {min} to {max} bytes"))
-        }
-        error => Stop::Store(error),
-    }
+/// A line of an input.
+pub(super) struct Row<'l> {
+    pub(super) number: u64,
+    pub(super) text: &'l [u8],
+    /// It is the last one, and has no line feed.
+    pub(super) is_cut: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -84,13 +85,14 @@ pub(super) struct Tally {
 }
 
 pub(super) struct Importer<'a> {
-    engine: &'a Engine,
-    flags: &'a Flags,
+    /// `None` in the first reading of the inputs, which writes nothing and needs no store.
+    engine: Option<&'a Engine>,
+    pub(super) flags: &'a Flags,
     /// Whether to import an export although it was cut off or changed.
     pub(super) salvage: bool,
     pub(super) progress: Progress,
-    /// The first reading of the inputs: nothing is written.
-    checking: bool,
+    /// When the import began, with the first reading.
+    began: Instant,
     /// The name of the input that is being read.
     pub(super) name: String,
     /// Bytes of the inputs before this one.
@@ -107,14 +109,20 @@ pub(super) struct Importer<'a> {
 }
 
 impl<'a> Importer<'a> {
-    /// One that only checks, until [`Importer::begin_writing`].
-    pub(super) fn new(engine: &'a Engine, flags: &'a Flags, salvage: bool, progress: Progress) -> Importer<'a> {
+    /// One that only checks without an engine.
+    pub(super) fn new(
+        engine: Option<&'a Engine>,
+        began: Instant,
+        flags: &'a Flags,
+        salvage: bool,
+        progress: Progress,
+    ) -> Importer<'a> {
         Importer {
             engine,
+            began,
             flags,
             salvage,
             progress,
-            checking: true,
             name: String::new(),
             before: 0,
             group: BTreeMap::new(),
@@ -126,24 +134,14 @@ impl<'a> Importer<'a> {
         }
     }
 
-    /// All inputs were checked and are read again from the first one.
-    pub(super) fn begin_writing(&mut self, progress: Progress) {
-        self.progress = progress;
-        (self.checking, self.before, self.tally) = (false, 0, Tally::default());
-        self.problems.clear();
-        self.warnings.clear();
-    }
-
     /// Takes one entry, or the removal of one.
     pub(super) fn take(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), Error> {
         limits::check(key, value.unwrap_or_default())?;
         self.tally.entries += 1;
-        if self.checking {
-            return Ok(());
-        }
+        let Some(engine) = self.engine else { return Ok(()) };
         let is_stored = match self.group.get(key) {
             Some(newest) => newest.as_deref() == value,
-            None => self.engine.get(key)?.as_deref() == value,
+            None => engine.get(key)?.as_deref() == value,
         };
         if is_stored {
             self.tally.unchanged += 1;
@@ -151,10 +149,10 @@ impl<'a> Importer<'a> {
         }
         self.group_bytes += key.len() + value.map_or(0, <[u8]>::len);
         self.group.insert(key.to_vec(), value.map(<[u8]>::to_vec));
-        if self.group.len() >= GROUP_ENTRIES || self.group_bytes >= GROUP_BYTES { self.write_group() } else { Ok(()) }
+        if self.group.len() >= GROUP_ENTRIES || self.group_bytes >= GROUP_BYTES { self.write_group(engine) } else { Ok(()) }
     }
 
-    fn write_group(&mut self) -> Result<(), Error> {
+    fn write_group(&mut self, engine: &Engine) -> Result<(), Error> {
         let mut batch = Batch::new();
         for (key, value) in std::mem::take(&mut self.group) {
             match value {
@@ -164,7 +162,7 @@ impl<'a> Importer<'a> {
         }
         self.group_bytes = 0;
         if !batch.is_empty() {
-            let seq = self.engine.write(batch)?.seq;
+            let seq = engine.write(batch)?.seq;
             self.groups.push((seq, self.tally.entries));
         }
         Ok(())
@@ -172,11 +170,55 @@ impl<'a> Importer<'a> {
 
     /// Writes the last group, and makes everything durable.
     pub(super) fn settle(&mut self) -> Result<(), Error> {
-        if self.checking {
-            return Ok(());
+        let Some(engine) = self.engine else { return Ok(()) };
+        self.write_group(engine)?;
+        engine.flush().map(drop)
+    }
+
+    /// Gives every line to `each`, and looks for signals in between. No line may be longer than `longest`.
+    pub(super) fn each_line(
+        &mut self,
+        input: impl Read,
+        longest: usize,
+        mut each: impl FnMut(&mut Self, &Row<'_>) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        let mut lines = Lines::new(input, longest);
+        let (mut number, mut read) = (0, 0);
+        loop {
+            lines.fill()?;
+            let is_cut = lines.next_is_cut();
+            number += 1;
+            match lines.next() {
+                Next::Line(text) => {
+                    read += text.len() as u64 + 1;
+                    each(self, &Row { number, text, is_cut })?;
+                }
+                Next::TooLong => {
+                    let text = format!("column 1: the line has more than {longest} bytes; no entry is that long");
+                    return Err(bad(number, text));
+                }
+                Next::Read | Next::End => return Ok(()),
+            }
+            self.go_on(read)?;
         }
-        self.write_group()?;
-        self.engine.flush().map(drop)
+    }
+
+    /// As [`Importer::take`]: a key or value that is too long is a fault of the line.
+    pub(super) fn take_line(&mut self, line: u64, key: &[u8], value: Option<&[u8]>) -> Result<(), Stop> {
+        self.take(key, value).map_err(|error| match error {
+            Error::Limit { what, got, min, max } => {
+                let has = if got == 0 { "is empty".to_string() } else { format!("has {got} bytes") };
+                bad(line, format!("column 1: the {what} {has}; a {what} has {min} to {max} bytes"))
+            }
+            error => Stop::Store(error),
+        })
+    }
+
+    /// Files of the C++ store may have them.
+    pub(super) fn skipped_empty_keys(&mut self, count: u64) {
+        if count > 0 {
+            self.problem(&format!("skipped {} with an empty key, which this store does not allow", entries(count)));
+        }
     }
 
     pub(super) fn problem(&mut self, text: &str) {
@@ -206,9 +248,9 @@ impl<'a> Importer<'a> {
     pub(super) fn stopped(&self, stop: Stop) -> CommandError {
         const AGAIN: &str = "import again: entries that are already stored are not written again";
         let name = &self.name;
-        let taken = if self.checking { 0 } else { self.tally.entries };
+        let taken = if self.engine.is_some() { self.tally.entries } else { 0 };
         let before = match taken {
-            0 => "nothing was imported".to_string(),
+            0 => NOTHING.to_string(),
             1 => "the entry before it is imported and durable".to_string(),
             n => format!("the {n} entries before it are imported and durable"),
         };
@@ -228,7 +270,9 @@ impl<'a> Importer<'a> {
             Stop::Foreign(Refusal { text, advice }) => {
                 CommandError::new(Code::BadArgument, format!("{name}: {text}; {before}; {advice}"))
             }
-            Stop::Input(error) => CommandError::new(Code::Failed, format!("{name}: {error}; {before}")),
+            Stop::Input(error) if !self.flags.interrupted() => {
+                CommandError::new(Code::Failed, format!("{name}: {error}; {before}"))
+            }
             Stop::Store(error) => {
                 let stored = self.stored(&error);
                 let (cause, then) = match &error {
@@ -239,15 +283,16 @@ impl<'a> Importer<'a> {
                 };
                 CommandError::new(CommandError::from(error).code, format!("{cause}; {stored}; {then} {AGAIN}"))
             }
-            Stop::Interrupted => {
-                CommandError::new(Code::Interrupted, format!("{name}: interrupted; {before}; to go on, {AGAIN}"))
+            Stop::Input(_) | Stop::Interrupted => {
+                let took = human_time(self.began.elapsed());
+                CommandError::new(Code::Interrupted, format!("{name}: interrupted after {took}; {before}; to go on, {AGAIN}"))
             }
         }
     }
 
     /// Which entries are in the store after it refused a write.
     fn stored(&self, error: &Error) -> String {
-        let durable = self.engine.stats().durable;
+        let durable = self.engine.map_or(0, |engine| engine.stats().durable);
         let up_to = |seq| self.groups.iter().rev().find(|group| group.0 <= seq).map_or(0, |group| group.1);
         let (durable, accepted) = (up_to(durable), up_to(Seq::MAX));
         let first = durable + 1;
@@ -268,7 +313,7 @@ impl<'a> Importer<'a> {
             });
         }
         if parts.is_empty() {
-            return "nothing was imported".to_string();
+            return "nothing was imported".to_string(); // earlier writes may be stored
         }
         if accepted < self.tally.entries {
             parts.push("the others are not imported".to_string());

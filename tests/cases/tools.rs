@@ -1,6 +1,6 @@
 //! The commands that write and read files of the user.
 
-use crate::common::{Store, eventually, signal, skipped};
+use crate::common::{Store, eventually, signal, skipped, untimed};
 use rustix::process::Signal;
 use std::fs;
 use std::io::Write;
@@ -350,10 +350,12 @@ fn refused(bytes: &[u8], says: &str) {
     fs::write(store.path("old"), bytes).unwrap();
     let mut piped = store.cli();
     let piped = parts(piped.args(["import", "-"]).write_stdin(bytes).assert().get_output().clone());
-    for ((out, err, status), name) in [(run(&store, &["import", "old"]), "old"), (piped, "<stdin>")] {
+    let as_command = run(&store, &["IMPORT", "old"]);
+    for ((out, err, status), name) in [(run(&store, &["import", "old"]), "old"), (as_command, "old"), (piped, "<stdin>")] {
         assert_eq!((out.as_str(), status), ("", Some(1)), "{err}");
+        assert_eq!(names(&store), ["old"], "no store was created");
         assert!(err.starts_with(&format!("kv_cli: error: {name}")) && err.contains(says), "{says}: {err}");
-        assert!(err.contains("nothing was imported"), "{err}");
+        assert!(err.contains("nothing was stored"), "{err}");
     }
     let prompt = parts(store.cli().write_stdin("IMPORT old\nSIZE\n").assert().get_output().clone());
     assert_eq!((prompt.0.as_str(), prompt.2), ("0\n", Some(1)), "{}", prompt.1);
@@ -365,15 +367,29 @@ fn case_42_a_file_that_is_not_an_export_is_refused_and_nothing_is_stored() {
     refused(b"", "the file is empty");
     refused(b"\n# only a comment\n\n", "the file has no entries");
     refused(&fs::read(env!("CARGO_BIN_EXE_kv_cli")).unwrap()[..200_000], "this is a program, not an export");
-    let compressed: [(&[u8], &str); 6] = [
-        (b"\x1f\x8b\x08\0\0\0\0\0\t\n", "this is gzip"),
+    let known: [(&[u8], &str); 13] = [
+        (b"\x1f\x8b\x08\0\0\0\0\0\t\n", "this is gzip, not an export; nothing was stored; decompress it first: gzip -dc FILE |"),
         (b"\x28\xb5\x2f\xfd\t\n", "this is zstd"),
         (b"\xfd7zXZ\0\t\n", "this is xz"),
         (b"BZh91AY&SY\t\n", "this is bzip2"),
         (b"PK\x03\x04\t\n", "this is zip"),
+        (b"\x04\x22\x4d\x18\t\n", "this is lz4"),
+        (b"7z\xbc\xaf\x27\x1c\t\n", "this is 7-Zip"),
         (b"\xff\xfeP\0U\0T\0", "this is UTF-16 text"),
+        (b"P\0U\0T\0 \0", "this is UTF-16 text"),
+        (b"SQLite format 3\0\t\n", "this is an SQLite database"),
+        (b"REDIS0011\xfa\t\n", "this is a Redis dump (RDB)"),
+        (b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n", "this is an append-only file of Redis"),
+        (b"[{\"key\":\"a\",\"value\":\"1\"}]\n", "this is JSON, but not JSON Lines"),
     ];
-    compressed.into_iter().for_each(|(bytes, says)| refused(bytes, says));
+    known.into_iter().for_each(|(bytes, says)| refused(bytes, says));
+    refused(b"{\n  \"key\": \"a\",\n  \"value\": \"1\"\n}\n", ":1: column 1: the JSON object is incomplete");
+    // A store's own files.
+    let own = Store::new();
+    own.script("PUT a 1\nSNAP\nPUT b 2\n");
+    let says = "this is the log of a kv-engine store, not an export; nothing was stored; kv_cli wal FILE shows it";
+    refused(&fs::read(own.path("kv.wal")).unwrap(), says);
+    refused(&fs::read(own.path("kv.snapshot")).unwrap(), "this is the snapshot of a kv-engine store, not an export");
     refused(b"a\t1\nb\0\t2\n", "this is binary, but not an export, and not a log of the C++ store");
     // Faults that are far from the beginning.
     let lines = "name\tvalue\n".repeat(20_000);
@@ -398,7 +414,7 @@ fn case_42_an_export_that_was_cut_off_anywhere_is_refused() {
         for cut in (line + 1..whole.len() - 1).step_by(5) {
             fs::write(store.path("cut"), &whole[..cut]).unwrap();
             let (out, err, status) = run(&store, &["import", "cut"]);
-            assert!(out.is_empty() && status == Some(1) && err.contains("nothing was imported"), "{form}, {cut}: {err}");
+            assert!(out.is_empty() && status == Some(1) && err.contains("nothing was stored"), "{form}, {cut}: {err}");
         }
         assert_eq!(store.script("SIZE\n"), "0\n");
         // Cut off inside the third entry.
@@ -409,8 +425,61 @@ fn case_42_an_export_that_was_cut_off_anywhere_is_refused() {
         assert_eq!(store.script("SIZE\nGET c\n"), "2\n(nil)\n", "the incomplete entry is not imported");
         let marked = [b"\xef\xbb\xbf", &whole[..whole.len() - 1]].concat();
         fs::write(store.path("whole"), marked).unwrap();
-        assert_eq!(run(&store, &["import", "whole"]).0, "IMPORT OK entries=3 written=1 unchanged=2\n");
+        assert_eq!(untimed(&run(&store, &["import", "whole"]).0), "IMPORT OK entries=3 written=1 unchanged=2\n");
     }
+}
+
+/// The second half of an export has a last line, but no first one.
+#[test]
+fn case_42_an_export_without_its_beginning_is_refused() {
+    let source = Store::new();
+    source.script("PUT a 1\nPUT b 2\nPUT c 3\n");
+    for (form, entry) in [("ex.kv", "PUT b"), ("ex.jsonl", "{\"key\":\"b\"")] {
+        assert_eq!(run(&source, &["export", form]).2, Some(0));
+        let whole = fs::read_to_string(source.path(form)).unwrap();
+        let half = &whole[whole.find(entry).unwrap()..];
+        refused(half.as_bytes(), ":3: an export ends here, but its first line is missing: its beginning was cut off");
+        let store = Store::new();
+        fs::write(store.path("half"), half).unwrap();
+        let (_, err, status) = run(&store, &["import", "--salvage", "half"]);
+        assert!(status == Some(1) && err.contains("its beginning was cut off; imported: 2 entries"), "{err}");
+    }
+}
+
+/// Files of random bytes, with magic numbers of nothing. Some have tabs and line feeds in good places.
+#[test]
+fn case_42_binaries_are_refused_whatever_they_begin_with() {
+    let mut random = 1_u64;
+    for _ in 0..8 {
+        let bytes: Vec<u8> = std::iter::repeat_with(|| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (random >> 33).to_le_bytes()[0]
+        })
+        .take(3000)
+        .collect();
+        for begin in [&b""[..], b"key\tvalue\n", b"PUT a 1\n", b"{\"key\":\"a\",\"value\":\"1\"}\n", b"KVLG\x01\0"] {
+            refused(&[begin, &bytes].concat(), "");
+        }
+    }
+}
+
+#[test]
+fn case_42_a_missing_file_creates_no_store() {
+    let store = Store::new();
+    for words in [["import", "nofile"], ["IMPORT", "nofile"]] {
+        let (out, err, status) = run(&store, &words);
+        assert_eq!((out.as_str(), status), ("", Some(1)));
+        assert!(err.starts_with("kv_cli: error: nofile: ") && err.contains("nothing was stored"), "{err}");
+    }
+    // A pipe needs a place for its copy.
+    let mut process = store.cli();
+    let failed = process.args(["--wal", "absent/x.wal", "import", "-"]).write_stdin("PUT a 1\n").assert().code(1);
+    let (_, err, _) = parts(failed.get_output().clone());
+    let says = "kv_cli: error: <stdin>: cannot write a temporary copy beside the log: ";
+    assert!(err.starts_with(says) && err.ends_with(" (os error 2); nothing was stored\n"), "{err}");
+    let (out, _, status) = run(&store, &["--json", "import", "nofile"]);
+    assert!(out.starts_with("{\"ok\":false,\"code\":\"failed\",\"error\":\"nofile: ") && status == Some(1), "{out}");
+    assert_eq!(names(&store), [""; 0]);
 }
 
 /// If one file is bad, none is imported.
@@ -420,12 +489,12 @@ fn case_42_every_file_is_checked_before_any_is_written() {
     fs::write(store.path("good"), "PUT a 1\n").unwrap();
     fs::write(store.path("bad"), "PUT b\n").unwrap();
     let (_, err, status) = run(&store, &["import", "good", "bad"]);
-    assert!(status == Some(1) && err.contains("bad:1: ") && err.contains("nothing was imported"), "{err}");
+    assert!(status == Some(1) && err.contains("bad:1: ") && err.contains("nothing was stored"), "{err}");
     assert_eq!(store.script("SIZE\n"), "0\n");
-    assert_eq!(run(&store, &["import", "good", "good"]).0, "IMPORT OK entries=2 written=1 unchanged=1\n");
+    assert_eq!(untimed(&run(&store, &["import", "good", "good"]).0), "IMPORT OK entries=2 written=1 unchanged=1\n");
     // More files than the process may have open at once.
     let many = shell(&store, "for n in $(seq 100); do echo PUT k$n $n > f$n; done; ulimit -n 50; exec $K import f*");
-    assert_eq!(many.0, "IMPORT OK entries=100 written=100 unchanged=0\n", "{}", many.1);
+    assert_eq!(untimed(&many.0), "IMPORT OK entries=100 written=100 unchanged=0\n", "{}", many.1);
 }
 
 #[test]
@@ -450,7 +519,7 @@ fn case_32_intact_records_between_false_lengths_are_imported() {
     let log = [good.clone(), false_head.repeat(200_000), good].concat();
     fs::write(store.path("log"), log).unwrap();
     let (out, err, status) = run(&store, &["import", "--salvage", "log"]);
-    assert_eq!((out.as_str(), status), ("IMPORT OK entries=2 written=1 unchanged=1\n", Some(0)), "{err}");
+    assert_eq!((untimed(&out).as_str(), status), ("IMPORT OK entries=2 written=1 unchanged=1\n", Some(0)), "{err}");
     assert!(
         err.contains("the log is damaged at byte 29: the file ends inside a record; skipped 4600000 bytes outside of records"),
         "{err}"

@@ -72,9 +72,15 @@ impl Store {
         command
     }
 
-    /// Runs a script and returns what it said on stdout.
+    /// Runs a script and returns what it said on stdout. A long one has a larger batch size. With the default, a line
+    /// on stderr would recommend that if the disk is slow.
     pub fn script(&self, text: impl Into<Vec<u8>>) -> String {
-        let output = self.cli().write_stdin(text).assert().success().stderr("").get_output().stdout.clone();
+        let text = text.into();
+        let mut cli = self.cli();
+        if text.iter().filter(|&&byte| byte == b'\n').count() > 10_000 {
+            cli.args(["--batch", "1000"]);
+        }
+        let output = cli.write_stdin(text).assert().success().stderr("").get_output().stdout.clone();
         String::from_utf8(output).unwrap()
     }
 
@@ -128,6 +134,17 @@ impl Shell {
 
 pub fn signal(child: &Child, signal: rustix::process::Signal) {
     rustix::process::kill_process(rustix::process::Pid::from_child(child), signal).unwrap();
+}
+
+/// The text without the times that IMPORT and EXPORT report.
+pub fn untimed(text: &str) -> String {
+    let mut pieces = text.split(" took_ms=");
+    let first = pieces.next().unwrap_or_default().to_string();
+    pieces.fold(first, |text, piece| {
+        let digits = piece.bytes().take_while(u8::is_ascii_digit).count();
+        assert!(digits > 0, "a number of milliseconds: {piece}");
+        text + &piece[digits..]
+    })
 }
 
 /// Says why a test does not run here; `scripts/dev/real-os` counts these lines.

@@ -36,6 +36,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 ///         Error::Lost { .. } => "save the state elsewhere, put the log back, then open the store again",
 ///         Error::Replaced { .. } => "put the right snapshot back, then repeat the call",
 ///         Error::Condition { .. } | Error::Conflict => "read again, decide again",
+///         Error::NoState { .. } => "ask for a state that the files hold",
 ///         Error::Closed => "open the store again",
 ///         Error::NotInLog { .. } => "take a copy, then follow the store from there",
 ///         Error::Locked { .. } => "stop the other process, or choose another store",
@@ -158,8 +159,8 @@ pub enum Error {
         /// The failed check, and its consequence.
         reason: String,
     },
-    /// The log and the snapshot do not belong together, one of them is missing, their paths name the same file, or they
-    /// do not hold the requested state. Nothing was changed.
+    /// The log and the snapshot do not belong together, one of them is missing, or their paths name the same file.
+    /// Nothing was changed.
     Mismatch {
         /// The log.
         wal: PathBuf,
@@ -176,6 +177,20 @@ pub enum Error {
     /// Another thread has changed a value that this run of a transaction has read. Nothing was written. Pass the error
     /// on: [`Engine::transaction`](crate::Engine::transaction) then runs the closure again and does not return it.
     Conflict,
+    /// The files are one store, but they do not hold the state after the requested write. Nothing was changed. Ask for
+    /// a state from `first` to `last`.
+    NoState {
+        /// The log.
+        wal: PathBuf,
+        /// The requested write.
+        seq: Seq,
+        /// The first write whose state the files hold: the one of the snapshot, or 0 for the empty store.
+        first: Seq,
+        /// The last write whose state they hold.
+        last: Seq,
+        /// Why the files do not hold that state, in words.
+        reason: String,
+    },
     /// The store was closed, by this handle or another.
     Closed,
 }
@@ -306,6 +321,12 @@ impl fmt::Display for Error {
             ),
             Error::Conflict => {
                 write!(f, "another thread changed a value that the transaction had read; nothing was written; run it again")
+            }
+            Error::NoState { wal, first, last, reason, .. } if first == last => {
+                write!(f, "{}: {reason}; only the state after write {last} can be rebuilt", wal.display())
+            }
+            Error::NoState { wal, first, last, reason, .. } => {
+                write!(f, "{}: {reason}; the states after writes {first} to {last} can be rebuilt", wal.display())
             }
             Error::Closed => write!(f, "the store is closed"),
         }

@@ -1,5 +1,12 @@
 //! Rebuilding the state after any write from the files, without opening the store: no lock is taken and no byte is
 //! changed. Two stores with the same [`Digest`] hold the same entries.
+//!
+//! Which states can be rebuilt: a snapshot holds exactly the state after one write, and the log holds the writes after
+//! it. So each state from that one to the last can be rebuilt. Earlier ones are not in the files any more: the log let
+//! go of their writes when the snapshot was taken. If no snapshot was taken yet, the states begin with the empty store.
+//!
+//! The steps: read the header of the log, load the snapshot if the log does not begin with the first write, then apply
+//! the writes of the log in order. Memory holds the whole rebuilt state.
 
 use crate::disk::{Disk, File, OsDisk};
 use crate::error::{Error, Result};
@@ -7,7 +14,7 @@ use crate::record::{Fault, Kind};
 use crate::recovery::{LogState, LogTail, check_same_store, find_divergence, find_mismatch, header_now, read_header, walk};
 use crate::scan::Frames;
 use crate::state::{self, Digest, OpRef, State, Value};
-use crate::{Seq, snapshot, wal};
+use crate::{Seq, StoreId, snapshot, wal};
 use std::ops::{Bound, ControlFlow};
 use std::path::Path;
 use std::sync::Arc;
@@ -18,6 +25,8 @@ use std::sync::Arc;
 pub struct Replayed {
     /// The last write in it.
     pub seq: Seq,
+    /// The store.
+    pub store_id: StoreId,
     /// How the log ends. [`LogTail::Clean`] also if the replay stopped before the end.
     pub tail: LogTail,
     /// Whether the file ends right after a write, without reserved space and without a mark. A failed write leaves
@@ -70,15 +79,16 @@ impl Replayed {
 /// engine.put("x", "2")?;
 /// let before = kv_engine::replay::replay(&log, &snapshot, Some(1), |_| {})?;
 /// assert_eq!((before.seq, before.digest()), (1, digest));
+/// let error = kv_engine::replay::replay(&log, &snapshot, Some(3), |_| {}).expect_err("there are two writes");
+/// assert!(matches!(error, kv_engine::Error::NoState { seq: 3, first: 0, last: 2, .. }));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Errors
-/// [`Error::Mismatch`] if the files do not hold the requested state. Otherwise as
+/// [`Error::NoState`] if the files do not hold the requested state; it names those that they hold. Otherwise as
 /// [`Options::open`](crate::Options::open).
 pub fn replay(wal: &Path, snapshot: &Path, until: Option<Seq>, mut each: impl FnMut(&Replayed)) -> Result<Replayed> {
     let until = until.unwrap_or(Seq::MAX);
-    let not_in_files = |reason: String| Error::Mismatch { wal: wal.to_path_buf(), snapshot: snapshot.to_path_buf(), reason };
     let file = OsDisk.open_read(wal).map_err(Error::io("opening", wal))?;
     let held_file = OsDisk.open_read(snapshot).map_err(Error::io("opening", snapshot))?;
     let held = held_file.as_deref().map(|file| snapshot::read_header(file, snapshot)).transpose();
@@ -92,20 +102,30 @@ pub fn replay(wal: &Path, snapshot: &Path, until: Option<Seq>, mut each: impl Fn
         return Err(mismatch(state).or_else(|| find_mismatch(wal, snapshot, state, None)).unwrap_or_else(|| Error::missing(wal)));
     };
     let header = read_header(&*file, wal)?;
-    let mut replayed =
-        Replayed { seq: header.base, tail: LogTail::Clean, ends_bare: false, mismatch: None, state: State::default() };
+    let mut replayed = Replayed {
+        seq: header.base,
+        store_id: header.store_id,
+        tail: LogTail::Clean,
+        ends_bare: false,
+        mismatch: None,
+        state: State::default(),
+    };
     if header.base > 0 {
         let loaded = load(held_file.clone(), snapshot, &mut replayed.state)?;
         check_same_store(wal, snapshot, &header, loaded.as_ref())?;
         replayed.seq = loaded.map_or(0, |loaded| loaded.seq);
     }
-    if until < replayed.seq {
-        let held = replayed.seq;
-        let reason = format!("the state after write {until} cannot be rebuilt: the snapshot holds the state after write {held}");
-        return Err(not_in_files(reason));
+    let first = replayed.seq;
+    let no_state = |last, reason| Error::NoState { wal: wal.to_path_buf(), seq: until, first, last, reason };
+    let mut frames = Frames::new(Arc::clone(&file), wal, Kind::WRITE, header.salt, wal::HEADER_BYTES as u64, header.base)?;
+    if until < first {
+        let reason = format!(
+            "the state after write {until} is not in the files any more: the snapshot holds exactly the state after write \
+             {first}, and the log the writes after it"
+        );
+        return Err(no_state(last_write(&mut frames, first)?, reason));
     }
     each(&replayed);
-    let mut frames = Frames::new(Arc::clone(&file), wal, Kind::WRITE, header.salt, wal::HEADER_BYTES as u64, header.base)?;
     if replayed.seq < until {
         let walked = walk(&mut frames, replayed.seq, |frame| {
             if frame.header.kind != Kind::WRITE || frame.header.seq <= replayed.seq {
@@ -123,12 +143,13 @@ pub fn replay(wal: &Path, snapshot: &Path, until: Option<Seq>, mut each: impl Fn
     }
     if until != Seq::MAX && replayed.seq < until {
         let last = replayed.seq;
-        return Err(not_in_files(match replayed.tail {
+        let reason = match replayed.tail {
             LogTail::Damaged(_) => {
                 format!("the state after write {until} cannot be rebuilt: the log is damaged after write {last}")
             }
             _ => format!("there is no write {until}: the last write is {last}"),
-        }));
+        };
+        return Err(no_state(last, reason));
     }
     let last = (until == Seq::MAX && !matches!(replayed.tail, LogTail::Damaged(_))).then_some(frames.last());
     replayed.mismatch = match mismatch(LogState::Log(&header, last)) {
@@ -142,6 +163,18 @@ pub fn replay(wal: &Path, snapshot: &Path, until: Option<Seq>, mut each: impl Fn
         replayed.mismatch = Some(error);
     }
     Ok(replayed)
+}
+
+/// The last whole write of a log whose snapshot has the writes up to `held`.
+fn last_write(frames: &mut Frames, held: Seq) -> Result<Seq> {
+    let mut last = held;
+    walk(frames, held, |frame| {
+        if frame.header.kind == Kind::WRITE {
+            last = last.max(frame.header.seq);
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(last)
 }
 
 fn load(file: Option<Arc<dyn File>>, path: &Path, state: &mut State) -> Result<Option<snapshot::Header>> {

@@ -89,7 +89,7 @@ fn case_09_a_one_shot_command_reports_it_at_the_end() {
     store.script("PUT a 1\n");
     // The only command takes longer than the first checkpoint.
     let mut child = store.process();
-    child.args(["--checkpoint-log", "1", "import", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    child.args(["--checkpoint-log", "1", "-c", "IMPORT -"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = child.spawn().unwrap();
     eventually("the store is open", || holder(&store).is_some_and(|pid| pid.unsigned_abs() == child.id()));
     fs::create_dir(store.path("kv.snapshot")).unwrap();
