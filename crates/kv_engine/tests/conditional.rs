@@ -337,24 +337,25 @@ fn a_run_whose_reads_have_changed_is_dropped_and_runs_again() {
     assert_eq!((kept.unwrap().0, count, value(&engine, "sum")), (10, 1, 20));
 }
 
-/// Every attempt of one thread is lost to plain puts until it has its turn; then it still may lose. It never loses a
-/// write, and ends when the others do.
+/// Many attempts are lost, so the caller takes its turn. It does not keep it, and a closure that updates something itself
+/// waits for the turn of its own thread, but not for ever.
 #[test]
 fn a_caller_that_loses_often_takes_its_turn_and_gives_it_back() {
+    const LOST: u64 = 18;
     let place = Place::in_memory();
     let engine = place.open();
-    let mut left = 12;
+    let mut left = LOST;
     let updated = engine.update("x", |old| {
         let old = number(old);
         if left > 0 {
             left -= 1;
             engine.put("x", (old + 10).to_string()).unwrap();
-            add_one(&engine, "x").unwrap(); // waits for the turn, but not for ever
+            add_one(&engine, "x").unwrap();
         }
         Some((old + 1).to_string())
     });
-    assert_eq!(number(updated.unwrap().new.as_deref()), 12 * 11 + 1);
-    assert_eq!(add_one(&engine, "x").unwrap(), 12 * 11 + 2);
+    assert_eq!(number(updated.unwrap().new.as_deref()), LOST * 11 + 1);
+    assert_eq!(add_one(&engine, "x").unwrap(), LOST * 11 + 2);
 }
 
 /// The environment variable that makes this program count in a directory until it is killed.

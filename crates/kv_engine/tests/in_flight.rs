@@ -8,6 +8,7 @@ use kv_engine::{Ack, Batch, Engine, Error, Result, Swap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, ScopedJoinHandle, yield_now};
+use std::time::{Duration, Instant};
 use support::{Call, EIO, ENOSPC, FaultyDisk, Gate, Place, Plan, Sync, kill};
 
 fn number(value: Option<&[u8]>) -> u64 {
@@ -30,6 +31,15 @@ fn copy(engine: &Engine, from: &str, to: &str) -> Result<Ack> {
 
 fn value(engine: &Engine, key: &str) -> u64 {
     number(engine.get(key).unwrap().as_deref())
+}
+
+/// Waits until this number of writes is appended. Then the lock is free, and the writer sleeps.
+fn wait_for(engine: &Engine, appended: u64) {
+    let began = Instant::now();
+    while engine.stats().appended < appended {
+        assert!(began.elapsed() < Duration::from_secs(60), "write {appended} is never appended");
+        yield_now();
+    }
 }
 
 /// A store whose sync is held, with `writes` in flight.
@@ -61,11 +71,8 @@ impl InFlight {
         });
     }
 
-    /// Waits until this number of writes is appended. Then the lock is free, and the writer sleeps.
     fn wait_for(&self, appended: u64) {
-        while self.engine.stats().appended < appended {
-            yield_now();
-        }
+        wait_for(&self.engine, appended);
     }
 }
 
@@ -271,14 +278,10 @@ fn writes_behind_a_durable_batch_keep_their_order() {
         sync.has_begun();
         assert_eq!(engine.get("x").unwrap(), None);
         let put = scope.spawn(|| engine.put("y", "2"));
-        while engine.stats().appended < 2 {
-            yield_now();
-        }
+        wait_for(&engine, 2);
         assert_eq!(engine.get("y").unwrap(), None, "it comes after the batch");
         let update = scope.spawn(|| add_one(&engine, "x"));
-        while engine.stats().appended < 3 {
-            yield_now();
-        }
+        wait_for(&engine, 3);
         sync.ends();
         assert!(durable.join().unwrap().unwrap().durable);
         assert_eq!(put.join().unwrap().unwrap().seq, 2);

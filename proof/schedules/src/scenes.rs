@@ -76,7 +76,7 @@ pub struct Scene {
 /// The name of a scene, its description, and the function that draws it.
 pub type Named = (&'static str, fn(&mut Draw) -> Scene);
 
-pub const SCENES: [Named; 25] = [
+pub const SCENES: [Named; 26] = [
     ("writers, batch 1", |d| Scene::new(d, 1).writers(2, 4).with(Role::Read(3)).with(Role::Watch(2))),
     ("writers, batch 2-3", |d| Scene::batched(d).writers(2, 4).with(Role::Watch(3))),
     ("shared key", |d| Scene::any(d).contenders(2, 3).with(Role::Read(3))),
@@ -85,6 +85,7 @@ pub const SCENES: [Named; 25] = [
     ("conditional, on disk", |d| Scene::any(d).on_disk().deciders(2, 3).with(Role::Snapshot(2))),
     ("conditional, sync", |d| Scene::any(d).failing_sync().deciders(2, 4).perhaps(Role::Read(2))),
     ("conditional, full", |d| Scene::any(d).full().deciders(2, 4).perhaps(Role::Flush(2)).perhaps(Role::Close)),
+    ("conditional, panic", |d| Scene::any(d).panicking().deciders(2, 4).perhaps(Role::Flush(1)).perhaps(Role::Close)),
     ("flush", |d| Scene::batched(d).writers(2, 3).with(Role::Flush(2)).with(Role::Watch(2))),
     ("background flush", |d| Scene::batched(d).flushing().lone_writers().awaiting()),
     ("snapshot", |d| Scene::any(d).contenders(2, 3).with(Role::Snapshot(2)).with(Role::Read(2))),

@@ -12,6 +12,7 @@ mod put;
 mod read;
 mod reopen;
 mod table;
+mod update;
 
 pub(crate) use table::ROWS;
 

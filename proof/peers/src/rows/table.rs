@@ -2,7 +2,7 @@
 
 use super::Steps::{FillThenCopies, FillThenSame, One};
 use super::Target::{Absolute, OfFloor, TimesBest, TimesBestOf};
-use super::{Metric, Row, checkpoint, goal, growth, less, memory, mixed, more, put, read, reopen};
+use super::{Metric, Row, checkpoint, goal, growth, less, memory, mixed, more, put, read, reopen, update};
 use crate::stores::{ENGINE, FLOOR, FLOOR_FROM_DISK, PLAIN};
 
 /// The stores that replay a log when they are opened.
@@ -12,6 +12,8 @@ const OPS: Metric = more("ops", "/s");
 const P50: Metric = less("p50", "µs");
 const P99: Metric = less("p99", "µs");
 const P999: Metric = less("p99.9", "µs");
+/// Plain puts; updates of a key for each thread; updates of one key by all threads.
+const UPDATES: &[Metric] = &[more("put", "/s"), more("own", "/s"), more("hot", "/s"), more("own:put", "×"), more("hot:put", "×")];
 const LATENCIES: &[Metric] = &[OPS, P50, P99, P999];
 
 pub(crate) const ROWS: &[Row] = &[
@@ -59,6 +61,42 @@ pub(crate) const ROWS: &[Row] = &[
         goals: &[goal("ops", TimesBest(4.0))],
         only: &[],
         also: &[FLOOR],
+    },
+    Row {
+        name: "update-1",
+        about: "update against put, durable, 1 thread",
+        steps: One(update::one),
+        metrics: UPDATES,
+        goals: &[],
+        only: &[ENGINE],
+        also: &[],
+    },
+    Row {
+        name: "update-1000",
+        about: "update against put, sync every 1000, 1 thread",
+        steps: One(update::one_batched),
+        metrics: UPDATES,
+        goals: &[],
+        only: &[ENGINE],
+        also: &[],
+    },
+    Row {
+        name: "update-64-threads",
+        about: "update against put, durable, 64 threads",
+        steps: One(update::threads_64),
+        metrics: UPDATES,
+        goals: &[],
+        only: &[ENGINE],
+        also: &[],
+    },
+    Row {
+        name: "update-64-threads-1000",
+        about: "update against put, sync every 1000, 64 threads",
+        steps: One(update::threads_64_batched),
+        metrics: UPDATES,
+        goals: &[],
+        only: &[ENGINE],
+        also: &[],
     },
     Row {
         name: "put-2-threads",
