@@ -76,8 +76,7 @@ impl Change {
         if state::decode_each(frame.body, |_| {}).is_none() {
             return Ok(None);
         }
-        let mut body = Vec::new();
-        memory::reserve(&mut body, frame.body.len())?;
+        let mut body = memory::room_for(frame.body.len())?;
         body.extend_from_slice(frame.body);
         Ok(Some(Change { seq: frame.header.seq, body: body.into() }))
     }
@@ -166,6 +165,8 @@ impl From<&Change> for Batch {
 /// - **Nothing is left out**, also if checkpoints replace the log, and if the feed is slow. The price: the logs that a
 ///   feed has not read stay on the disk, although their names are gone, and one file each stays open. So do not keep a
 ///   feed that you do not read. [`Changes::behind`] tells how far behind it is.
+/// - The iterator waits. A thread that itself writes or closes the store must not wait for a change that would come from
+///   its own next call: use [`Changes::try_next`] there.
 /// - A feed does not keep the store open, and it does not slow down writers, except for the time on the processor and
 ///   the disk that its reading takes.
 /// - After an error the feed has ended. [`Engine::changes`] with [`Changes::next_seq`] begins another one there.
