@@ -1,7 +1,7 @@
 //! The command line: flags, their environment variables, and the texts of `--help`.
 //!
-//! `paths` finds the files of the store. [`Args`] is what `clap` reads. Its texts are the texts of `--help`. Mistakes are reported here, with everything
-//! escaped that a terminal would obey, and end the process with status 2.
+//! [`Args`] is what `clap` reads. Its texts are the texts of `--help`. Mistakes are reported here, with everything
+//! escaped that a terminal would obey, and end the process with status 2. `paths` finds the files of the store.
 
 mod paths;
 
@@ -335,7 +335,7 @@ impl Args {
         Ok(args)
     }
 
-    /// The directory of `kv_cli DIR`. A word that is a command is a command, whatever files there are.
+    /// The directory of `kv_cli DIR`. A word that is a command is never a directory.
     fn directory_word(&self, is_command: impl Fn(&[u8]) -> bool) -> Result<Option<PathBuf>, String> {
         let Some(Words::Command(words)) = &self.words else { return Ok(None) };
         let Some((first, rest)) = words.split_first() else { return Ok(None) };
