@@ -359,7 +359,7 @@ impl Args {
         Ok(args)
     }
 
-    /// The directory of `kv_cli DIR`. A word that is a command is a command, whatever files there are.
+    /// The directory of `kv_cli DIR`. A word that is a command is never a directory.
     fn directory_word(&self, is_command: impl Fn(&[u8]) -> bool) -> Result<Option<PathBuf>, String> {
         let Some(Words::Command(words)) = &self.words else { return Ok(None) };
         let Some((first, rest)) = words.split_first() else { return Ok(None) };

@@ -1,8 +1,9 @@
 //! `kv_cli`: the store at a prompt, in a script, or one command at a time.
 //!
-//! [`run`] makes the settings from the flags, finds the store, and hands a session to the prompt, the script, or the one
-//! command of the command line. One command that only reads reads the files of the store and does not open it. A store
-//! that does not exist is created by the first command that writes. Tools (for example `kv_cli verify`) open no store.
+//! [`run`] makes the settings from the flags, finds the store, and hands a session to the prompt, the script, or the
+//! one command of the command line. One command that only reads reads the files of the store and does not open it. A
+//! store that does not exist is created by the first command that writes. Tools (for example `kv_cli verify`) open no
+//! store.
 //!
 //! Every module uses only modules above it in this table, and exactly those in the last column. All may use `error`.
 //!
@@ -22,13 +23,13 @@
 //! | `output` | replies on stdout, errors on stderr, and their order | text, streams, settings |
 //! | `store` | the store of a session: open, only read, or not there yet | outfile |
 //! | `session` | store, open group, output, exit status | text, limits, signals, settings, output, store |
-//! | `gate` | the lock that decides whether the main thread or a signal ends the process | outfile, signals, session |
+//! | `gate` | the lock that decides whether the main thread or a signal ends the process | outfile, signals, store, session |
 //! | `bench` | the work of BENCH | text, outfile, progress, signals, settings, about, output |
 //! | `transfer` | the work of EXPORT and IMPORT | text, streams, lines, outfile, progress, limits, signals, settings, output |
-//! | [`command`] | the language: one file for each command | text, signals, settings, about, output, session, bench, transfer |
+//! | [`command`] | the language: one file for each command | text, signals, settings, about, output, store, session, bench, transfer |
 //! | `anywhere` | options behind the command | text, args, command |
-//! | `script` | commands from a pipe or a file | text, streams, lines, settings, output, session, gate, command |
-//! | `prompt` | commands from a terminal; completion, hints, history | text, streams, outfile, signals, output, session, gate, bench, command |
+//! | `script` | commands from a pipe or a file | text, streams, lines, settings, output, store, session, gate, command |
+//! | `prompt` | commands from a terminal; completion, hints, history | text, streams, outfile, signals, output, store, session, gate, bench, command |
 //! | `pages` | the man page and the completions of shells | about, args, command |
 //! | `tools` | `wal`, `verify`, `export`, `replay`, `torture`: they open no store | text, streams, progress, signals, settings, args, output, transfer |
 //!

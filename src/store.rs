@@ -193,7 +193,7 @@ impl Source<'_> {
     }
 }
 
-/// Whether there is neither a log nor a snapshot. A path that cannot be looked at may have a file.
+/// Whether log and snapshot are both missing. A path that cannot be looked at may have a file.
 pub(crate) fn is_missing(wal: &Path, snapshot: &Path) -> bool {
     let is_free = |path: &Path| path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
     is_free(wal) && is_free(snapshot)

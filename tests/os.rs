@@ -391,8 +391,14 @@ fn one_store_by_several_paths() {
     assert_eq!(shell.ask("PUT a 1"), "OK");
     let name = store.dir.path().file_name().unwrap();
     for dir in [detour, store.dir.path().join("..").join(name), PathBuf::from(".")] {
-        let second =
-            store.cli().arg("--wal").arg(dir.join("kv.wal")).arg("--snapshot").arg(dir.join("other")).arg("SIZE").assert();
+        let second = store
+            .cli()
+            .arg("--wal")
+            .arg(dir.join("kv.wal"))
+            .arg("--snapshot")
+            .arg(dir.join("other"))
+            .args(["-c", "SIZE"])
+            .assert();
         second.code(3).stderr(predicate::str::contains("has the store "));
     }
     assert_eq!(shell.end().2, Some(0));

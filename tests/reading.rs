@@ -1,4 +1,4 @@
-//! Which store `kv_cli` opens, what it creates, and how a store is read: its files, beside a running process, as a list.
+//! Which store `kv_cli` opens, what it creates, and how it reads: from the files, beside a running process, as a list.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -85,7 +85,7 @@ fn case_41_a_store_that_is_split_the_old_way_is_told_how_to_mend_it() {
         .map(|args| unnamed(&store, &[&["--wal", "a b.wal"], *args].concat()).output().unwrap())
         .collect();
     let mended = store.program("sh").args(["-c", mends.strip_prefix("once: ").unwrap()]).status().unwrap();
-    // Whatever the assertions find, the place is free again.
+    // Before any assertion, so that the place is free again.
     let _ = fs::remove_file(old);
     for output in said {
         let err = String::from_utf8(output.stderr).unwrap();

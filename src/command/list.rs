@@ -16,13 +16,19 @@ use crate::error::{Code, CommandError};
 use crate::output::write_raw;
 use crate::session::Session;
 use crate::settings::Format;
+use crate::store::Source;
 use crate::text::{bytes, displayed, object, write_word};
+use kv_engine::Engine;
 use serde_json::Value as Json;
 use std::borrow::Cow;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
+/// How often a list that has not begun looks for Ctrl-C.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long a line may wait in the buffer while the list goes on.
 const FLUSH_EVERY: Duration = Duration::from_millis(50);
 
@@ -65,8 +71,17 @@ impl<'a> Range<'a> {
         let limit = self.limit.unwrap_or(session.list_limit);
         let is_lenient = session.is_lenient();
         let is_timed = session.settings.timing || session.output.interactive;
-        let Session { store, output, flags, .. } = session;
+        let Session { store, output, settings, flags, .. } = session;
         let mut source = store.to_read(is_lenient)?;
+        if let Source::Engine(engine) = &source
+            && settings.interactive
+            && !is_sorted(engine, || flags.interrupted())
+        {
+            return Err(CommandError::new(
+                Code::Interrupted,
+                "interrupted; the keys were still being sorted, no entry was listed",
+            ));
+        }
         let (format, terminal) = (output.format, output.terminal);
         let mut list = Listing::new(output.stream(), format, terminal, limit);
         let read = source.each(&self.prefix, with_values, |key, value| list.entry(key, value, || flags.interrupted()));
@@ -89,6 +104,28 @@ impl<'a> Range<'a> {
             (Ok(()), _) => {}
         }
         Ok(Listed { listed, more })
+    }
+}
+
+/// Waits until the engine has its keys in order, which the first list after opening takes time for. Returns false if
+/// `interrupted` comes first; then the sorting goes on, and a later list finds it done.
+fn is_sorted(engine: &Engine, interrupted: impl Fn() -> bool) -> bool {
+    let (engine, (done, waits)) = (engine.clone(), mpsc::channel());
+    let sort = move || {
+        let first = engine.keys("").next();
+        // Nobody may wait any more.
+        let _ = done.send(first.is_some());
+    };
+    // Without a thread, the list itself waits.
+    if thread::Builder::new().name("kv-sort".into()).spawn(sort).is_err() {
+        return true;
+    }
+    loop {
+        match waits.recv_timeout(LOOK_EVERY) {
+            Err(RecvTimeoutError::Timeout) if interrupted() => return false,
+            Err(RecvTimeoutError::Timeout) => {}
+            _ => return true,
+        }
     }
 }
 
