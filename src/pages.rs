@@ -26,7 +26,9 @@ pub(crate) fn generate(kind: Generate) -> io::Result<Vec<u8>> {
 fn with_commands() -> Command {
     let command = |name: &'static str, about: &'static str| Command::new(name).about(about).disable_help_flag(true);
     let help = COMMANDS.iter().map(|spec| command(spec.name, spec.summary));
-    Args::command().subcommands(COMMANDS.iter().map(|spec| {
+    // Long options may follow the command.
+    let program = Args::command().mut_args(|arg| if arg.get_long().is_some() { arg.global(true) } else { arg });
+    program.subcommands(COMMANDS.iter().map(|spec| {
         let found = command(spec.name, spec.summary);
         if spec.name == "HELP" { found.subcommands(help.clone()) } else { found }
     }))
