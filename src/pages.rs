@@ -98,10 +98,12 @@ fn entry(roff: &mut Roff, name: &str, what: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::about::TOOLS;
+    use crate::about::{TOOLS, TOOLS_IN_SHORT};
 
     #[test]
     fn help_lists_every_tool() {
+        let in_short: Vec<_> = TOOLS_IN_SHORT.iter().flat_map(|(names, _)| names.split([' ', ','])).collect();
+        assert!(TOOLS.iter().all(|(usage, _)| in_short.contains(&usage.split(' ').next().unwrap_or(usage))));
         let listed = TOOLS.iter().filter_map(|(usage, _)| usage.split(' ').next());
         assert!(listed.eq(Args::command().get_subcommands().map(Command::get_name)));
     }
