@@ -30,7 +30,7 @@ pub(crate) const EXAMPLES: Rows = &[
     ("kv_cli HELP PUT", "more about one command"),
 ];
 
-/// The tools: how they are called, and what they do. HELP shows them behind the commands.
+/// The tools: how they are called, and what they do; for HELP with the name of one.
 pub(crate) const TOOLS: Rows = &[
     ("wal [FILE]", "print the log, record by record"),
     ("verify", "check every byte of log and snapshot"),
@@ -38,6 +38,13 @@ pub(crate) const TOOLS: Rows = &[
     ("import FILE", "read entries, also of cut exports"),
     ("replay [LOG]", "rebuild the state at any write"),
     ("torture", "crash stores in memory, and check what is recovered"),
+];
+
+/// The tools in few lines, for the end of HELP: with the commands they fit a terminal of 24 lines.
+pub(crate) const TOOLS_IN_SHORT: Rows = &[
+    ("kv_cli wal, verify, replay", "show the log, check the files, rebuild any state"),
+    ("kv_cli export, import", "also of damaged files and of cut exports"),
+    ("kv_cli torture", "crash stores in memory, and check what is recovered"),
 ];
 
 /// Environment variables. A flag is stronger than its variable.

@@ -13,11 +13,14 @@
 //! A word with one dash stays where it is, because `-5` and `-` are data. So options of one letter come before the
 //! command. If `--` comes before the command, nothing moves.
 //!
+//! A command that has too few words without its options is refused here, because one of them may have been meant as a
+//! word.
+//!
 //! `--help` behind a command becomes HELP with its name, and `help wal` becomes `wal --help`.
 
 use crate::args::Args;
 use crate::command::{Spec, find};
-use crate::text::displayed;
+use crate::text::{counted, displayed};
 use clap::{Arg, Command, CommandFactory};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -42,6 +45,12 @@ pub(crate) fn in_order(words: impl IntoIterator<Item = OsString>) -> Result<Vec<
         }
         (None, _) => of_command(&program, name, rest)?,
     };
+    if let (Some(spec), Some(option), false) = (find(name.as_bytes()), sorted.moved.first(), reads_stdin(before))
+        && !(sorted.helps || sorted.moved.iter().any(|word| word == "--version"))
+        && sorted.kept.len() < spec.arity.0
+    {
+        return Err(too_few(spec, sorted.kept.len(), option));
+    }
     if sorted.lacks_value {
         return Ok([before, &sorted.moved].concat()); // the parser reports it
     }
@@ -169,16 +178,28 @@ fn has_option(spec: &Spec, long: &[u8]) -> bool {
     spec.options.iter().any(|option| option.name.as_bytes().strip_prefix(b"--") == Some(long))
 }
 
+/// Whether `-x` may be there, which reads the last word from stdin.
+fn reads_stdin(before: &[OsString]) -> bool {
+    before.iter().any(|word| long_name(word).is_none() && word.as_bytes().starts_with(b"-") && word.as_bytes().contains(&b'x'))
+}
+
+fn too_few(spec: &Spec, got: usize, option: &OsStr) -> String {
+    let (name, option) = (spec.name, displayed(option.as_bytes()));
+    let text = format!("{name} takes {}, got {}; '{option}' is an option", spec.takes, counted(got, "word"));
+    text + &tip(name, &option)
+}
+
+fn tip(name: &str, word: &str) -> String {
+    format!("\n\n  tip: to pass it as a word, put -- before it: kv_cli {name} … -- {word}")
+}
+
 fn unexpected(program: &Command, spec: &Spec, word: &OsStr) -> String {
     let typed = String::from_utf8_lossy(long_name(word).unwrap_or_default()).into_owned();
     let names = program.get_arguments().filter_map(Arg::get_long);
     let near = names.map(|name| (strsim::osa_distance(&typed, name), name)).filter(|&(distance, _)| distance <= 2).min();
     let guess = near.map(|(_, name)| format!("; did you mean --{name}?")).unwrap_or_default();
     let word = displayed(word.as_bytes());
-    format!(
-        "unexpected option '{word}'{guess}\n\n  tip: to pass it as a word, put -- before it: kv_cli {} … -- {word}",
-        spec.name
-    )
+    format!("unexpected option '{word}'{guess}") + &tip(spec.name, &word)
 }
 
 #[cfg(test)]
@@ -197,6 +218,7 @@ mod tests {
             ("GET a --wal w --json", "--wal w --json GET a"),
             ("--wal w GET a --json", "--wal w --json GET a"),
             ("PUT k v --batch=1", "--batch=1 PUT k v"),
+            ("-qx PUT k --json", "-qx --json PUT k"),
             ("PUT --batch 1 k v", "--batch 1 PUT k v"),
             ("-qc --x --json", "-qc --x --json"),
             ("-q -c SIZE", "-q -c SIZE"),
@@ -243,6 +265,11 @@ mod tests {
             refused("PUT k --jsno"),
             "unexpected option '--jsno'; did you mean --json?\n\n  tip: to pass it as a word, put -- before it: kv_cli PUT … -- --jsno"
         );
+        assert_eq!(
+            refused("PUT k --json"),
+            "PUT takes a key and a value, got 1 word; '--json' is an option\n\n  tip: to pass it as a word, put -- before it: kv_cli PUT … -- --json"
+        );
+        assert!(refused("GET --json").starts_with("GET takes a key, got 0 words; '--json' is an option\n"));
         assert!(refused("GET --a-word=1").starts_with("unexpected option '--a-word=1'\n"));
     }
 

@@ -26,7 +26,9 @@ pub(crate) fn generate(kind: Generate) -> io::Result<Vec<u8>> {
 fn with_commands() -> Command {
     let command = |name: &'static str, about: &'static str| Command::new(name).about(about).disable_help_flag(true);
     let help = COMMANDS.iter().map(|spec| command(spec.name, spec.summary));
-    Args::command().subcommands(COMMANDS.iter().map(|spec| {
+    // Long options may follow the command.
+    let program = Args::command().mut_args(|arg| if arg.get_long().is_some() { arg.global(true) } else { arg });
+    program.subcommands(COMMANDS.iter().map(|spec| {
         let found = command(spec.name, spec.summary);
         if spec.name == "HELP" { found.subcommands(help.clone()) } else { found }
     }))
@@ -96,10 +98,12 @@ fn entry(roff: &mut Roff, name: &str, what: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::about::TOOLS;
+    use crate::about::{TOOLS, TOOLS_IN_SHORT};
 
     #[test]
     fn help_lists_every_tool() {
+        let in_short: Vec<_> = TOOLS_IN_SHORT.iter().flat_map(|(names, _)| names.split([' ', ','])).collect();
+        assert!(TOOLS.iter().all(|(usage, _)| in_short.contains(&usage.split(' ').next().unwrap_or(usage))));
         let listed = TOOLS.iter().filter_map(|(usage, _)| usage.split(' ').next());
         assert!(listed.eq(Args::command().get_subcommands().map(Command::get_name)));
     }

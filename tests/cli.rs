@@ -331,7 +331,7 @@ fn case_51_help_about_a_tool() {
         |args: &[&str]| String::from_utf8(store.cli().args(args).assert().success().get_output().stdout.clone()).unwrap();
     assert_eq!(stdout(&["help", "wal"]), stdout(&["wal", "--help"]));
     assert!(stdout(&["help", "wal"]).contains("--follow"));
-    assert!(stdout(&["HELP"]).contains("\nkv_cli verify "));
+    assert!(stdout(&["HELP"]).contains("\nkv_cli wal, verify, replay "));
     assert!(stdout(&["help", "EXPORT"]).starts_with("EXPORT [file]"));
     assert!(stdout(&["help", "export"]).contains("--salvage"));
 }

@@ -3,7 +3,7 @@
 use super::args::Args;
 use super::reply::{Effect, Reply, Verb};
 use super::spec::{self, Commands, Spec};
-use crate::about::TOOLS;
+use crate::about::TOOLS_IN_SHORT;
 use crate::error::CommandError;
 use crate::output::Output;
 use crate::session::Session;
@@ -86,11 +86,11 @@ impl Help {
 /// A line for each command and each tool, without the last line feed.
 pub(super) fn list(commands: Commands, columns: usize) -> String {
     let commands: Vec<_> = commands.iter().map(|spec| (spec.usage(), spec.summary)).collect();
-    let tools: Vec<_> = TOOLS.iter().map(|(usage, summary)| (format!("kv_cli {usage}"), *summary)).collect();
-    format!("{}\n\n{}\n{}", spec::rows(&commands, columns), fit(OUTSIDE, columns, 2), spec::rows(&tools, columns))
+    let tools: Vec<_> = TOOLS_IN_SHORT.iter().map(|(names, what)| (names.to_string(), *what)).collect();
+    format!("{}\n{}\n{}", spec::rows(&commands, columns), fit(OUTSIDE, columns, 2), spec::rows(&tools, columns))
 }
 
-const OUTSIDE: &str = "Outside the prompt, for example in another terminal:";
+const OUTSIDE: &str = "Outside the prompt (HELP wal says more):";
 
 fn tool(usage: &str, summary: &str, columns: usize) -> String {
     let name = usage.split(' ').next().unwrap_or(usage);

@@ -224,6 +224,8 @@ fn every_command_is_found_by_its_name_in_any_case() {
 
 #[test]
 fn help_fits_a_terminal() {
+    // With the typed line above and the prompt below.
+    assert!(help::list(COMMANDS, 80).lines().count() + 2 <= 24);
     for text in COMMANDS.iter().map(|spec| spec.help()).chain([help::list(COMMANDS, 80)]) {
         for line in text.lines() {
             assert!(line.chars().count() < 80, "{line}");

@@ -11,7 +11,7 @@ use crate::progress::Progress;
 use crate::settings::Format;
 use crate::signals::{self, Flags};
 use crate::streams;
-use crate::text::{object, safe};
+use crate::text::{Fitted, object, safe};
 use crate::tools::status::error_object;
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
@@ -46,7 +46,7 @@ pub(super) fn run(args: &Args, torture: &TortureArgs, flags: &'static Flags) -> 
         Err(error) => return fail(json, &format!("cannot start a thread: {error}; nothing was tried")),
     };
     let stopped = flags.stop_signal();
-    let mut out = io::BufWriter::new(streams::stdout());
+    let mut out = Fitted::stdout(io::BufWriter::new(streams::stdout()), json);
     let ran = Ran { torture, tally: &tally, took: began.elapsed(), stopped };
     let written = if json { ran.print_json(&mut out) } else { ran.print(&mut out) };
     let written = written.and_then(|()| out.flush());
