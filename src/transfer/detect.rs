@@ -128,7 +128,7 @@ mod tests {
             (b"#tag\t1\nname\tAda\n", Source::CppSnapshot),
             (b"KVLG\x01\0\x01\x01\0\0\0", Source::CppLog),
             (b"[a]\t1\n", Source::CppSnapshot),
-            (b"*1\r\n\t$", Source::CppSnapshot),
+            (b"*1\t$1\n", Source::CppSnapshot),
         ] {
             assert_eq!(detect(begin), Ok(source), "{}", begin.escape_ascii());
         }
