@@ -161,7 +161,7 @@
 //! | `scan` | reading records back; torn or damaged | disk, record |
 //! | `wal` | append, write and sync of records with opaque bodies | disk, magic, record |
 //! | `snapshot` | saving and loading one state | disk, magic, memory, record, scan, state |
-//! | `merge_view` | the view of readers: writes in memory, over a snapshot in memory or on disk | disk, snapshot, state, sync |
+//! | `merge_view` | the state that readers see, in memory or over a snapshot on the disk; read views of it | disk, snapshot, state, sync |
 //! | `recovery` | snapshot + log → state | disk, memory, merge_view, record, scan, snapshot, sorter, state, wal |
 //! | `checkpoint` | old snapshot + log → new snapshot and new log | disk, memory, record, scan, snapshot, state, wal |
 //! | `engine` | the order of steps, group commit, the locks | checkpoint, disk, memory, merge_view, record, recovery, scan, snapshot, state, sync, wal |

@@ -13,7 +13,7 @@ use std::time::Duration;
 const STORE: &str = "KV_TEST_EXPORT_OF";
 const ENTRIES: u64 = 200_000;
 /// The log alone has some 30 MB, and so has the snapshot.
-const MOST_KIB: u64 = 16 << 10;
+const MOST_KIB: u64 = 10 << 10;
 
 fn paths(dir: &Path) -> (PathBuf, PathBuf) {
     (dir.join("kv.wal"), dir.join("kv.snapshot"))
