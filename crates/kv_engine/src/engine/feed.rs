@@ -165,10 +165,9 @@ impl From<&Change> for Batch {
 /// - **Nothing is left out**, also if checkpoints replace the log, and if the feed is slow. The price: the logs that a
 ///   feed has not read stay on the disk, although their names are gone, and one file each stays open. So do not keep a
 ///   feed that you do not read. [`Changes::behind`] tells how far behind it is.
-/// - The iterator waits. A thread that itself writes or closes the store must not wait for a change that would come from
-///   its own next call: use [`Changes::try_next`] there.
-/// - A feed does not keep the store open, and it does not slow down writers, except for the time on the processor and
-///   the disk that its reading takes.
+/// - A thread must not wait here for a change that only its own next call would make. It uses [`Changes::try_next`].
+/// - A feed does not keep the store open. Writers never wait for it. A feed that waits costs one wake-up at each sync,
+///   and reading takes time on the processor and the disk.
 /// - After an error the feed has ended. [`Engine::changes`] with [`Changes::next_seq`] begins another one there.
 ///
 /// ```
