@@ -30,7 +30,7 @@ pub struct Sync {
 
 impl Sync {
     pub fn has_begun(&self) {
-        self.begun.recv().unwrap();
+        self.begun.recv_timeout(Duration::from_secs(60)).expect("a sync begins");
     }
 
     pub fn ends(self) {
