@@ -1,6 +1,7 @@
 //! A counter that survives `kill -9`: it never forgets a number that it has printed, and never prints one twice.
 //!
-//! `cargo run --example counter [DIRECTORY]` counts in two threads until it is killed. Start it again, and it continues.
+//! `cargo run --example counter [DIRECTORY]` counts in two threads until it is killed. Start it again, and it
+//! continues.
 
 #![allow(clippy::print_stderr, reason = "an example talks")]
 

@@ -69,8 +69,8 @@
 //! | 1 | durable; readers see it only from then on | no acknowledged write |
 //! | more | accepted in order and visible; if it makes n writes pending, it waits for a sync of them all | at most the last n − 1 acknowledged writes |
 //!
-//! [`Batch::durable`] makes one batch durable before its OK, with any n. What follows from values in the store, such as
-//! the next number of a counter, is written with [`Engine::update`], [`Engine::compare_and_swap`],
+//! [`Batch::durable`] makes one batch durable before its OK, with any n. What follows from values in the store, for
+//! example the next number of a counter, is written with [`Engine::update`], [`Engine::compare_and_swap`],
 //! [`Engine::put_if_absent`], [`Engine::transaction`] or [`Batch::require`]: no write of another thread comes between.
 //!
 //! After OK of [`Engine::flush`], [`Engine::snapshot`] or [`Engine::close`], everything acknowledged before is durable.

@@ -337,7 +337,7 @@ fn a_run_whose_reads_have_changed_is_dropped_and_runs_again() {
     assert_eq!((kept.unwrap().0, count, value(&engine, "sum")), (10, 1, 20));
 }
 
-/// Many attempts are lost, so the caller takes its turn. It does not keep it, and a closure that updates something itself
+/// Many attempts are lost, so the caller takes its turn. It does not keep it. A closure that updates something itself
 /// waits for the turn of its own thread, but not for ever.
 #[test]
 fn a_caller_that_loses_often_takes_its_turn_and_gives_it_back() {

@@ -76,12 +76,16 @@ pub struct Scene {
 /// The name of a scene, its description, and the function that draws it.
 pub type Named = (&'static str, fn(&mut Draw) -> Scene);
 
-pub const SCENES: [Named; 26] = [
+pub const SCENES: [Named; 27] = [
     ("writers, batch 1", |d| Scene::new(d, 1).writers(2, 4).with(Role::Read(3)).with(Role::Watch(2))),
     ("writers, batch 2-3", |d| Scene::batched(d).writers(2, 4).with(Role::Watch(3))),
     ("shared key", |d| Scene::any(d).contenders(2, 3).with(Role::Read(3))),
     ("conditional", |d| Scene::any(d).deciders(2, 4).with(Role::Read(3)).perhaps(Role::Watch(2))),
     ("conditional, size", |d| Scene::any(d).deciders(2, 3).resizing().with(Role::Watch(2))),
+    // A put waits behind a durable batch, although nothing is pending, while the size becomes 1.
+    ("durable, size", |d| {
+        Scene::new(d, 2).writing(2, 3, &[Form::Durable, Form::PutMarker]).with(Role::Resize(vec![1])).perhaps(Role::Read(1))
+    }),
     ("conditional, on disk", |d| Scene::any(d).on_disk().deciders(2, 3).with(Role::Snapshot(2))),
     ("conditional, sync", |d| Scene::any(d).failing_sync().deciders(2, 4).perhaps(Role::Read(2))),
     ("conditional, full", |d| Scene::any(d).full().deciders(2, 4).perhaps(Role::Flush(2)).perhaps(Role::Close)),

@@ -31,11 +31,12 @@
 //! write that fails for lack of room is refused. Its bytes are cut off, and the cut is synced. The writes after it
 //! begin with an OPENED mark, like a new session.
 //!
-//! **Conditional writes.** What such a write does follows from the *effective value*: the one after everything that is
-//! appended, applied or not. In this model there is one key, so the effective value is the last put. A client *looks*
-//! at it, without a lock. Then it *decides*: if the last put is still the one that it saw, its own put is appended in
-//! the same step. If not, the attempt is lost, and it looks again. A client that writes nothing is *told* what it saw,
-//! but only when that put is applied: until then a failure may take it back, and the client decides again if it does.
+//! **Conditional writes.** What a conditional write does follows from the *effective value*: the one after everything
+//! that is appended, applied or not. In this model there is one key, so the effective value is the last put. A client
+//! *looks* at it, without a lock. Then it *decides*: if the last put is still the one that it saw, its own put is
+//! appended in the same step. If not, the attempt is lost, and it looks again. A client that writes nothing is *told*
+//! what it saw, but only when that put is applied: until then a failure may take it back, and the client decides again
+//! if it does.
 //!
 //! **Durable batches.** A batch may ask to be durable before its answer, with any n. It is applied only when it is
 //! durable. Writes after it wait behind it, so with one of them in flight `applied` may be lower than the rule says.

@@ -104,8 +104,8 @@ impl Engine {
     }
 
     /// Applies the operations of `batch` in order, as one write: after any crash either all of them are in the store or
-    /// none. Durability as with [`Engine::put`], or at once with [`Batch::durable`]. An empty batch writes nothing. With
-    /// conditions ([`Batch::require`]) it is written only if all of them hold.
+    /// none. Durability as with [`Engine::put`], or at once with [`Batch::durable`]. With conditions
+    /// ([`Batch::require`]) it is written only if all of them hold. An empty batch writes nothing.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

@@ -57,8 +57,8 @@ pub struct Updated {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "the write may not have been made"]
 pub enum Swap {
-    /// The key had the expected value, and the new one was written. If there was nothing to write (`None` for a key that
-    /// does not exist), the answer is that of the last write before.
+    /// The key had the expected value, and the new one was written. If there was nothing to write (`None` for a key
+    /// that does not exist), the answer is that of the last write before.
     Done(Ack),
     /// The key has another value, and nothing was written.
     Differs {
@@ -142,7 +142,7 @@ impl Engine {
     }
 
     /// Writes `new` under `key` if the value is `expected`, and says the current value if it is another one. `None`
-    /// stands for "the key does not exist", on both sides. No write of another thread comes between. Durability as with
+    /// is "the key does not exist", on both sides. No write of another thread comes between. Durability as with
     /// [`Engine::put`].
     ///
     /// ```

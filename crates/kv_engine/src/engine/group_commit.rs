@@ -50,7 +50,7 @@ use std::sync::Arc;
 /// A write that is encoded and not appended.
 pub(super) struct Write<'a> {
     pub(super) kind: WriteKind,
-    /// It is applied and answered only when it is durable, whatever the batch size.
+    /// It is applied and answered only when it is durable, at every batch size.
     pub(super) sync_first: bool,
     /// Its operations.
     pub(super) body: Body<'a>,

@@ -7,7 +7,8 @@
 //!
 //! What holds, under the log's lock:
 //! - Waiting writes have consecutive sequence numbers. So the number of a write tells its place in the queue.
-//! - An entry whose write is applied is stale, and a lookup ignores it. Stale entries go when they outnumber the others.
+//! - An entry whose write is applied is stale, and a lookup ignores it. Stale entries go when they outnumber the
+//!   others.
 //! - Refused writes give their numbers back, so a refusal empties the index.
 //!
 //! The index has a hash of each key, not the key. If two keys share a hash, the lookup searches all waiting writes.
@@ -29,7 +30,7 @@ pub(super) struct Waiting {
     pub(super) kind: WriteKind,
     pub(super) body_len: usize,
     pub(super) end: Position,
-    /// It is applied only when it is durable, whatever the batch size.
+    /// It is applied only when it is durable, at every batch size.
     pub(super) sync_first: bool,
 }
 

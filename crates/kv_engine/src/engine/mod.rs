@@ -8,7 +8,7 @@
 //! | `log_row.rs` | the logs of this session, one behind the other, for readers that are behind |
 //! | `locks.rs` | the two lock files and the notes in them |
 //! | `commit_delay.rs` | how long the leader of a group waits for more writers |
-//! | `in_flight.rs` | a write between the append and the map; the last such write on a key |
+//! | `in_flight.rs` | a write between the append and the map; the last of these writes on a key |
 //! | `log.rs` | everything that the log's lock guards: the log, the watermarks, the waiting writes |
 //! | `flusher.rs`, `checkpointer.rs` | the two background threads as the other files see them |
 //! | `shared.rs` | an open store: its fields, its locks, what happens after a panic |

@@ -216,8 +216,8 @@ impl Engine {
     ///
     /// `run` runs without a lock, and it runs again if another thread has changed a key that it has read. So it should
     /// be quick and do nothing but compute: the effects of a run that is repeated are not undone. It may call the
-    /// engine; such calls are not part of the transaction. If `run` returns an error, nothing is written, and the error
-    /// is returned.
+    /// engine, but those calls are not part of the transaction. If `run` returns an error, nothing is written, and the
+    /// error is returned.
     ///
     /// If it writes nothing, the [`Ack`] is that of the last write before it.
     ///

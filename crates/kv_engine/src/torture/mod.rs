@@ -2,9 +2,10 @@
 //! that the disk allows. Each state that this leaves is opened again and judged. Other tests damage the files.
 //!
 //! A *workload* is a list of steps that follows from a seed: puts, deletes, atomic batches, flushes, snapshots,
-//! changes of the batch size and clean closes. Some writes follow from what the store holds: updates, compare-and-swaps,
-//! transactions, batches with conditions. Some batches are durable at once. In some steps time passes until the flusher is due. In the middle of
-//! some snapshots and flushes, others write. One workload of four leaves its values in the snapshot.
+//! changes of the batch size and clean closes. Some writes follow from what the store holds: updates,
+//! compare-and-swaps, transactions, batches with conditions. Some batches are durable at once. In some steps time
+//! passes until the flusher is due. In the middle of some snapshots and flushes, others write. One workload of four
+//! leaves its values in the snapshot.
 //!
 //! The workload runs once. Every change to the disk is recorded, with the writes that had been issued and promised
 //! durable at that moment. Then the disk is crashed after each number of changes. Either the process dies, with its

@@ -30,7 +30,7 @@ pub struct Sync {
 
 impl Sync {
     pub fn has_begun(&self) {
-        self.begun.recv().unwrap();
+        self.begun.recv_timeout(Duration::from_secs(60)).expect("a sync begins");
     }
 
     pub fn ends(self) {
@@ -55,8 +55,9 @@ impl Overrides for Gate {
     fn sync(&self, file: &dyn File) -> io::Result<()> {
         let held = self.held.lock().unwrap().take();
         if let Some((begun, end)) = held {
-            begun.send(()).unwrap();
-            if !end.recv().unwrap() {
+            // A test that fails drops its ends. Then the sync goes on.
+            let _ = begun.send(());
+            if end.recv() == Ok(false) {
                 return Err(io::Error::from_raw_os_error(EIO));
             }
         }

@@ -12,7 +12,7 @@ const OPS: Metric = more("ops", "/s");
 const P50: Metric = less("p50", "µs");
 const P99: Metric = less("p99", "µs");
 const P999: Metric = less("p99.9", "µs");
-/// Plain puts; updates of a key for each thread; updates of one key by all threads.
+/// Plain puts, updates of a key for each thread, and updates of one key by all threads.
 const UPDATES: &[Metric] = &[more("put", "/s"), more("own", "/s"), more("hot", "/s"), more("own:put", "×"), more("hot:put", "×")];
 const LATENCIES: &[Metric] = &[OPS, P50, P99, P999];
 
