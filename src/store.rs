@@ -25,7 +25,8 @@ pub(crate) use holder::holder;
 use crate::error::{Code, CommandError};
 use crate::outfile::with_suffix;
 use kv_engine::{Engine, Options, Value};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -211,9 +212,12 @@ pub(crate) fn no_store(wal: &Path) -> CommandError {
     CommandError::new(Code::NoStore, text)
 }
 
-/// Whether a store was open under this name before: its lock file stays.
+/// Whether a store was open under this name before: its lock file stays, and begins with the number of the process.
 fn was_here(wal: &Path) -> bool {
-    with_suffix(wal, ".lock").symlink_metadata().is_ok_and(|about| about.is_file() && about.len() > 0)
+    let lock = with_suffix(wal, ".lock");
+    let is_file = lock.symlink_metadata().is_ok_and(|about| about.is_file());
+    let mut first = [0];
+    is_file && File::open(lock).and_then(|mut file| file.read_exact(&mut first)).is_ok() && first[0].is_ascii_digit()
 }
 
 fn gone(wal: &Path) -> String {
