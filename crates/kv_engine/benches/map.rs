@@ -1,5 +1,5 @@
-//! The map: gets of existing and of missing keys, with few keys, which fit the processor's caches, and with many; and
-//! scans.
+//! The map: gets of existing and of missing keys, with few keys, which fit the processor's caches, and with many. Also
+//! scans and views.
 #![allow(missing_docs, reason = "criterion's macros make functions")]
 
 mod common;
@@ -29,6 +29,18 @@ fn map(c: &mut Criterion) {
     let engine = filled(dir.path(), 1000);
     group.throughput(Throughput::Elements(1000));
     group.bench_function("scan of 1000 keys", |b| b.iter(|| black_box(engine.scan("").count())));
+    group.bench_function("scan of 1000 keys, backward", |b| b.iter(|| black_box(engine.scan("").rev().count())));
+    let view = engine.view();
+    group.bench_function("scan of 1000 keys, in a view", |b| b.iter(|| black_box(view.scan("").count())));
+    group.throughput(Throughput::Elements(1));
+    let mut n = 0;
+    group.bench_function("get in a view, 1000 keys", |b| {
+        b.iter(|| {
+            n = (n + 7919) % 1000;
+            black_box(view.get(key(n)))
+        })
+    });
+    group.bench_function("open and drop a view", |b| b.iter(|| black_box(engine.view())));
     group.finish();
 }
 

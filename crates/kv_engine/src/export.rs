@@ -3,7 +3,7 @@
 //!
 //! No lock is taken and no byte is changed, so the store may be running. A few MB of memory are used, however long the
 //! files are: the snapshot is streamed, and the operations of the log are sorted in a temporary file
-//! (`export/runs.rs`).
+//! (`sorter.rs`).
 //!
 //! The steps of [`read`]:
 //! 1. Open the log, then the snapshot. A running store replaces the snapshot before the log. So an older log always
@@ -19,7 +19,6 @@ mod bad_blocks;
 mod log_index;
 mod merge;
 mod missing;
-mod runs;
 mod salvage;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

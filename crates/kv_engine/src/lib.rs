@@ -30,6 +30,7 @@
 //! | What happens between the sync and the answer to a write? | [The two flows](#the-two-flows), step 5; in code `engine/group_commit.rs` |
 //! | Where are the bytes of a record described? | its frame at the top of `record.rs`, its body at the top of `state/mod.rs`; the log's file in `wal.rs`, the snapshot's in `snapshot.rs` |
 //! | How does recovery tell a torn write from damage? | at the top of `scan.rs`; the steps of opening in `recovery.rs` |
+//! | How can a [`View`] stay as it is? | at the top of `merge_view.rs`; in memory `merge_view/before_images.rs`, with layers `merge_view/stack.rs` |
 //! | Where can I inject a fault? | implement [`disk::Disk`] and pass it to [`Options::disk`]; or use the simulated disk `disk::sim` with a `FaultPlan` (feature `torture`) |
 //! | Which locks are there, in which order? | at the top of `engine/mod.rs` |
 //!
@@ -124,16 +125,17 @@
 //! | [`disk`] | the interface to the operating system; the real disk and the simulated one | memory |
 //! | `record` | the bytes of one record | – |
 //! | `state` | the map, as a pure function of the writes | record, sync |
+//! | `sorter` | sorting any number of keys in a few MB of memory | disk, record, state |
 //! | `scan` | reading records back; torn or damaged | disk, record |
 //! | `wal` | append, write and sync of records with opaque bodies | disk, magic, record |
 //! | `snapshot` | saving and loading one state | disk, magic, memory, record, scan, state |
-//! | `merge_view` | the view of readers: writes in memory, over a snapshot in memory or on disk | disk, snapshot, state, sync |
-//! | `recovery` | snapshot + log → state | disk, memory, merge_view, record, scan, snapshot, state, wal |
+//! | `merge_view` | the state that readers see, in memory or over a snapshot on the disk; read views of it | disk, snapshot, state, sync |
+//! | `recovery` | snapshot + log → state | disk, memory, merge_view, record, scan, snapshot, sorter, state, wal |
 //! | `checkpoint` | old snapshot + log → new snapshot and new log | disk, memory, record, scan, snapshot, state, wal |
 //! | `engine` | the order of steps, group commit, the locks | checkpoint, disk, memory, merge_view, record, recovery, snapshot, state, sync, wal |
 //! | [`replay`] | the state after any write, from the files | disk, record, recovery, scan, snapshot, state, wal |
 //! | [`inspect`] | the files in a readable form, and their check | disk, magic, record, recovery, scan, snapshot, state, wal |
-//! | [`export`] | the entries of a store, streamed out of its files, sound or damaged | disk, inspect, record, recovery, scan, snapshot, state, wal |
+//! | [`export`] | the entries of a store, streamed out of its files, sound or damaged | disk, inspect, record, recovery, scan, snapshot, sorter, state, wal |
 //! | `torture` | crashes at every point and damage in every place, in memory | disk, engine, merge_view, record, recovery, scan, snapshot, state, wal |
 //!
 //! | feature | what it adds |
@@ -160,6 +162,7 @@ mod recovery;
 pub mod replay;
 mod scan;
 mod snapshot;
+mod sorter;
 mod state;
 mod sync;
 #[cfg(feature = "torture")]

@@ -12,19 +12,21 @@
 //! - A view does not need the log, so it outlives a failure of the log and closing.
 
 mod before_images;
+mod merged;
 mod stack;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
 
+pub(crate) use merged::Found;
+
 use crate::Seq;
 use crate::disk::Disk;
 use crate::error::Result;
 use crate::snapshot::{Form, Header, Paged};
-use crate::state::{Chunk, Digest, Digester, Interval, Key, Map, Most, Request, Value, tagged};
+use crate::state::{Digest, Digester, Interval, Key, Map, Most, Request, Value, tagged};
 use before_images::BeforeImages;
 use stack::{Stack, Stacked};
-use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::Path;
 
@@ -40,20 +42,6 @@ pub(crate) enum MergeView {
 pub(crate) enum ViewId {
     Memory { seq: Seq, keys: u64 },
     Stack { seq: Seq, stack: Stack },
-}
-
-/// Entries in the order in which they were asked for.
-#[derive(Debug)]
-pub(crate) struct Found {
-    pub(crate) entries: Vec<(Key, Value)>,
-    /// Everything up to this key was read. `None`: everything was read.
-    pub(crate) end: Option<Key>,
-}
-
-impl From<Chunk<Value>> for Found {
-    fn from(chunk: Chunk<Value>) -> Found {
-        Found { end: chunk.end().cloned(), entries: chunk.entries }
-    }
 }
 
 /// How much a pass over all entries reads at once.
@@ -240,31 +228,6 @@ impl ViewId {
             ViewId::Memory { seq, .. } | ViewId::Stack { seq, .. } => *seq,
         }
     }
-}
-
-/// Merges chunks of the same request. The first chunk is that of the lowest layer, and each layer hides those below it.
-/// Without a value, a layer hides the key.
-fn merged(layers: impl IntoIterator<Item = Chunk<Option<Value>>>, request: &Request<'_>) -> Found {
-    let mut merged: BTreeMap<Key, Option<Value>> = BTreeMap::new();
-    let mut end: Option<Key> = None;
-    for chunk in layers {
-        // Behind the nearest end of a chunk, that layer may hide what the others have.
-        if let Some(at) = chunk.end().cloned() {
-            end = Some(match end.take() {
-                Some(end) if request.backward => end.max(at),
-                Some(end) => end.min(at),
-                None => at,
-            });
-        }
-        merged.extend(chunk.entries);
-    }
-    let is_known = |key: &Key| end.as_ref().is_none_or(|end| if request.backward { key >= end } else { key <= end });
-    let known = merged.into_iter().filter(|(key, _)| is_known(key));
-    let mut entries: Vec<_> = known.filter_map(|(key, value)| Some((key, value?))).collect();
-    if request.backward {
-        entries.reverse();
-    }
-    Found { entries, end }
 }
 
 /// The digest of all entries.

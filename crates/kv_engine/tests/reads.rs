@@ -51,7 +51,7 @@ fn store(on_disk: bool) -> (Place, Engine, Model) {
 }
 
 #[test]
-fn ranges_are_those_of_an_ordered_map_from_both_ends() {
+fn case_53_ranges_are_those_of_an_ordered_map_from_both_ends() {
     for on_disk in [false, true] {
         let (_place, engine, model) = store(on_disk);
         let view = engine.view();
@@ -155,15 +155,21 @@ fn a_damaged_block_ends_a_scan_from_either_end() {
     bytes[half] ^= 1;
     fs::write(&place.snapshot, bytes).unwrap();
     let engine = place.options().values_in_snapshot(0).open().unwrap();
+    let mut total = 0;
     let scans: [Vec<_>; 2] = [engine.scan("").collect(), engine.scan("").rev().collect()];
     for (scanned, backward) in scans.into_iter().zip([false, true]) {
         let (last, before) = scanned.split_last().unwrap();
-        assert!(matches!(last, Err(Error::Damaged { .. })) && !before.is_empty());
+        assert!(matches!(last, Err(Error::Damaged { .. })));
         let right: Vec<_> = if backward { model.iter().rev().collect() } else { model.iter().collect() };
-        for (found, entry) in before.iter().zip(right) {
-            assert!(found.as_ref().is_ok_and(|(key, value)| (key, &value.to_vec()) == entry));
+        for (found, entry) in before.iter().zip(&right) {
+            assert!(found.as_ref().is_ok_and(|(key, value)| (key, &value.to_vec()) == *entry));
         }
+        // All entries before the damaged block came, and no more: each of the next ones is an error.
+        let (next, _) = right[before.len()];
+        assert!(matches!(engine.get(next), Err(Error::Damaged { .. })));
+        total += before.len();
     }
+    assert!((model.len() - 200..model.len()).contains(&total), "both ends together give all but one block: {total}");
     let view = engine.view();
     assert!(matches!(view.digest(), Err(Error::Damaged { .. })));
     let copy = place.dir.path().join("copy");
@@ -171,7 +177,7 @@ fn a_damaged_block_ends_a_scan_from_either_end() {
 }
 
 #[test]
-fn a_view_outlives_writes_batches_snapshots_failures_and_close() {
+fn case_53_a_view_outlives_writes_batches_snapshots_failures_and_close() {
     for on_disk in [false, true] {
         let place = Place::new();
         let disk = FaultyDisk::default();
@@ -352,7 +358,9 @@ fn a_copy_never_takes_the_name_of_another_file() {
     let path = |name: &str| place.dir.path().join(name);
     let dir = place.dir.path().to_path_buf();
     let mut names = vec![place.wal.clone(), place.snapshot.clone(), dir.join(".").join("kv.snapshot")];
-    names.extend(["kv.wal.lock", "kv.snapshot.tmp", "kv.wal.damaged-1", "kv.snapshot.lock", "kv.wal.import-1"].map(path));
+    names.extend(
+        ["kv.wal.lock", "kv.snapshot.tmp", "kv.wal.damaged-1", "kv.snapshot.lock", "kv.wal.import-1", "kv.wal.17"].map(path),
+    );
     fs::write(path("notes"), "mine").unwrap();
     fs::create_dir(path("dir")).unwrap();
     std::os::unix::fs::symlink(path("notes"), path("link")).unwrap();

@@ -71,8 +71,15 @@ struct Seen {
     picture: Option<usize>,
 }
 
+/// The content of a view.
+struct Viewed {
+    seq: Seq,
+    found: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
 #[derive(Default)]
 struct Record {
+    viewed: Vec<Viewed>,
     writes: Vec<Write>,
     pictures: Vec<Picture>,
     seen: Vec<Seen>,
@@ -177,6 +184,11 @@ impl History {
         record.seen.push(Seen { reader, value, from, picture });
     }
 
+    /// Records what a view of write `seq` holds.
+    pub fn viewed(&self, seq: Seq, found: BTreeMap<Vec<u8>, Vec<u8>>) {
+        self.record().viewed.push(Viewed { seq, found });
+    }
+
     /// Records that a caller got the error that the store has failed.
     pub fn poisoned(&self) {
         let at = self.stage.moment();
@@ -224,6 +236,7 @@ impl History {
                 wrong.push(format!("write {id} deleted a key that was not there"));
             }
         }
+        record.viewed.iter().for_each(|viewed| record.check_view(viewed, &mut wrong));
         let failed = engine.stats().failed.is_some();
         drop(engine);
         let healthy = !failed && !self.stage.troubled();
@@ -352,6 +365,27 @@ impl Record {
             fail(format!("the shared key is {shared:?}, but after write {last} it was {:?}", self.shared_after(last)));
         }
         last
+    }
+
+    /// Checks that a view holds exactly the writes up to its number.
+    fn check_view(&self, viewed: &Viewed, wrong: &mut Vec<String>) {
+        let mut fail = |text: String| wrong.push(format!("view of write {}: {text}", viewed.seq));
+        for (id, write) in self.writes.iter().enumerate().filter(|(_, write)| write.marked) {
+            let here = viewed.found.contains_key(marker(id).as_bytes());
+            let expected = match write.answer {
+                Some((_, Answer::Acked(seq))) => seq <= viewed.seq,
+                Some((_, Answer::Refused | Answer::Absent)) => false,
+                _ => here,
+            };
+            if here != expected {
+                fail(format!("write {id} ({write:?}) is {}", if here { "there" } else { "missing" }));
+            }
+        }
+        let shared = viewed.found.get(SHARED.as_bytes());
+        let shared = shared.map(|value| std::str::from_utf8(value).expect("a number").parse::<Id>().expect("a number"));
+        if self.all_known() && shared != self.shared_after(viewed.seq) {
+            fail(format!("the shared key is {shared:?}, but then it was {:?}", self.shared_after(viewed.seq)));
+        }
     }
 
     /// The shared key after the write with this number. All writes must be known.

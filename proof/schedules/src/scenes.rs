@@ -4,8 +4,9 @@
 use crate::draw::Draw;
 use crate::history::{Answer, History, Id, SHARED, SNAPSHOT, Shared, WAL, marker, shared_of};
 use crate::stage::{Planted, Stage, StageDisk, Trouble};
-use kv_engine::{Batch, Engine, Error, Options, Result};
+use kv_engine::{Batch, Engine, Error, Options, Result, View};
 use shuttle::thread;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,8 @@ enum Role {
     Flush(u64),
     Snapshot(u64),
     Resize(Vec<u64>),
+    /// Opens a view, reads it twice, and opens the next one before this one ends.
+    View(u64),
     Close,
 }
 
@@ -50,7 +53,7 @@ pub struct Scene {
 /// The name of a scene, its description, and the function that draws it.
 pub type Named = (&'static str, fn(&mut Draw) -> Scene);
 
-pub const SCENES: [Named; 16] = [
+pub const SCENES: [Named; 18] = [
     ("writers, batch 1", |d| Scene::new(d, 1).writers(2, 4).with(Role::Read(3)).with(Role::Watch(2))),
     ("writers, batch 2-3", |d| Scene::batched(d).writers(2, 4).with(Role::Watch(3))),
     ("shared key", |d| Scene::any(d).contenders(2, 3).with(Role::Read(3))),
@@ -62,6 +65,8 @@ pub const SCENES: [Named; 16] = [
     ("on disk, full", |d| {
         Scene::any(d).on_disk().full().contenders(1, 3).with(Role::Snapshot(3)).with(Role::Read(3)).perhaps(Role::Close)
     }),
+    ("views", |d| Scene::any(d).contenders(1, 2).with(Role::View(3)).perhaps(Role::View(2))),
+    ("views on disk", |d| Scene::any(d).on_disk().contenders(1, 2).with(Role::View(3)).with(Role::Snapshot(2))),
     ("batch size", |d| Scene::any(d).writers(2, 3).resizing().with(Role::Watch(3))),
     ("close", |d| Scene::any(d).snapshot_or_not().writers(2, 3).with(Role::Close).perhaps(Role::Close).perhaps(Role::Flush(1))),
     ("drop", |d| Scene::any(d).snapshot_or_not().flushing_or_not().writers(2, 3).leaving()),
@@ -306,6 +311,7 @@ impl Play {
             Role::Flush(times) => (0..*times).for_each(|_| self.promising(|| engine.flush().map(drop))),
             Role::Snapshot(times) => (0..*times).for_each(|_| self.promising(|| engine.snapshot().map(drop))),
             Role::Resize(sizes) => sizes.iter().for_each(|size| self.resize(&engine, *size)),
+            Role::View(times) => self.view(&engine, *times),
             Role::Close => self.close(&engine),
         }
         engine
@@ -409,6 +415,30 @@ impl Play {
             && durable
         {
             self.history.marker_seen(id);
+        }
+    }
+
+    fn view(&self, engine: &Engine, times: u64) {
+        let contents = |view: &View| -> BTreeMap<Vec<u8>, Vec<u8>> {
+            let entries = view.scan("").map(|entry| entry.expect("a read does not fail"));
+            entries.map(|(key, value)| (key, value.to_vec())).collect()
+        };
+        let mut before: Option<(View, BTreeMap<Vec<u8>, Vec<u8>>)> = None;
+        for _ in 0..times {
+            let view = engine.view();
+            let found = contents(&view);
+            let again: BTreeMap<_, _> =
+                found.keys().filter_map(|key| Some((key.clone(), view.get(key).expect("a read does not fail")?.to_vec()))).collect();
+            if again != found || contents(&view) != found || view.len() != found.len() {
+                self.history.wrong(format!("the view of write {} has changed", view.seq()));
+            }
+            if let Some((older, found)) = before.take()
+                && contents(&older) != found
+            {
+                self.history.wrong(format!("the view of write {} has changed later", older.seq()));
+            }
+            self.history.viewed(view.seq(), found.clone());
+            before = Some((view, found));
         }
     }
 

@@ -1,10 +1,10 @@
 //! Copies an open store into a file, while reads and writes go on.
 //!
 //! The steps:
-//! 1. Refuse the names of the store's own files, and a file that is not an old copy of this store. A file is an old copy
-//!    if it is a snapshot of this store, and has no `.lock` file beside it: opening a store makes one and never removes
-//!    it. So neither the snapshot in use nor a copy that has become a store is ever replaced. This is seen from the
-//!    directory of the file, so another spelling of the name makes no difference.
+//! 1. Refuse the names of the store's own files, and a file that is not an old copy of this store. A file is an old
+//!    copy if it is a snapshot of this store, and has no `.lock` file beside it: opening a store makes one and never
+//!    removes it. So the snapshot in use is never replaced, and a copy that has become a store is not either. This is
+//!    seen from the directory of the file, so another spelling of the name makes no difference.
 //! 2. Open a view.
 //! 3. Save its entries as a snapshot, in the way in which all snapshots are saved (`snapshot.rs`).
 
@@ -50,6 +50,12 @@ pub struct Copied {
 /// Suffixes that the store, the shell and their temporary files append to the names of the log and the snapshot.
 const HELPER_STEMS: [&str; 6] = [".lock", ".tmp", ".damaged-", ".bench-", ".bench.", ".import-"];
 
+/// Whether a name with this suffix may be a file of the store. Sealed segments of a log end in a number.
+fn is_helper_suffix(suffix: &[u8]) -> bool {
+    let is_segment = suffix.strip_prefix(b".").is_some_and(|seq| !seq.is_empty() && seq.iter().all(u8::is_ascii_digit));
+    is_segment || HELPER_STEMS.iter().any(|stem| suffix.starts_with(stem.as_bytes()))
+}
+
 const REFUSED: &str = "nothing was exported, and the file is as it was:";
 /// How much of the view is read at once.
 const AT_ONCE: Most = Most { entries: 1000, bytes: 1 << 20 };
@@ -90,10 +96,10 @@ impl Shared {
                 return Err(refused(path, format!("this is the {what} of the store; choose another name")));
             }
             let suffix = name.strip_prefix(own.file_name().unwrap_or_default().as_encoded_bytes());
-            let is_helper = suffix.is_some_and(|suffix| HELPER_STEMS.iter().any(|stem| suffix.starts_with(stem.as_bytes())));
+            let is_helper = suffix.is_some_and(is_helper_suffix);
             if (whole.parent() == own.parent() && is_helper) || with_suffix(&whole, ".lock") == own || is_scratch_of(&whole, &own)
             {
-                let text = format!("the store uses such a name for a file beside {}; choose another name", own.display());
+                let text = format!("the store uses names of this kind for files beside {}; choose another name", own.display());
                 return Err(refused(path, text));
             }
         }

@@ -14,14 +14,14 @@ use std::sync::Arc;
 /// are one view. Dropping the last one frees what it holds.
 ///
 /// - It has every write up to [`View::seq`], atomic batches whole, and none after it.
-/// - Later writes, batches, deletes and snapshots do not change it, nor does a failure of the log. It can be read after
-///   [`Engine::close`], and it does not keep the store open.
+/// - Later writes, batches, deletes and snapshots do not change it, and a failure of the log does not either. It can be
+///   read after [`Engine::close`], and it does not keep the store open.
 /// - Its writes are visible, but with a batch size above 1 they may not be durable yet: a crash may lose the last of
 ///   them. After [`Engine::flush`] they are durable.
 /// - There may be any number of views at a time.
 ///
 /// The price. With all values in memory, the first write to a key after a view was opened copies the old value, under
-/// the lock of the log; and a read in a view looks through the views that were opened after it. If values stay in the
+/// the lock of the log. A read in a view looks through the views that were opened after it. If values stay in the
 /// snapshot ([`Options::values_in_snapshot`]), opening a view begins a new layer in memory, and each read looks through
 /// all layers. There are at most about as many as the logarithm of the number of keys written since the last
 /// snapshot. Old values, old layers and the disk space of a replaced snapshot are freed when the last view that needs

@@ -1,14 +1,14 @@
-//! [`LogIndex`]: the last operation on each key in a log, in key order, in a few MB of memory (`export/runs.rs`).
+//! [`LogIndex`]: the last operation on each key in a log, in key order, in a few MB of memory (`sorter.rs`).
 //!
 //! A short value is kept with its key. A longer value stays in the log and is read when it is needed. A checksum taken
 //! at the first look is compared then: a running store may have truncated its log to the last good record and written
 //! something else there.
 
-use super::runs::{Sorted, Sorter};
 use crate::disk::{File, read_full_at};
 use crate::error::{Error, Result};
 use crate::record::{HEADER_BYTES, crc, le32, le64};
 use crate::scan::Frame;
+use crate::sorter::{Sorted, Sorter};
 use crate::state::OpRef;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -82,17 +82,17 @@ pub(super) struct Ops<'a> {
 }
 
 impl Ops<'_> {
-    /// The key on which the cursor stands. `None`: behind the last one.
+    /// The key at the cursor. `None`: behind the last one.
     pub(super) fn key(&self) -> Option<&[u8]> {
         self.sorted.get().map(|(key, _)| key)
     }
 
-    /// Whether the operation on which the cursor stands is newer than the snapshot.
+    /// Whether the operation at the cursor is newer than the snapshot.
     pub(super) fn is_newer(&self) -> bool {
         self.sorted.get().is_some_and(|(_, op)| op[0] & NEWER != 0)
     }
 
-    /// The operation on which the cursor stands, with its value. An error: the value could not be read.
+    /// The operation at the cursor, with its value. An error: the value could not be read.
     pub(super) fn read(&mut self) -> Result<Option<OpRef<'_>>> {
         let Some((key, op)) = self.sorted.get() else { return Ok(None) };
         let (flags, rest) = op.split_first().expect("an operation begins with its flags");

@@ -18,10 +18,11 @@
 //! - Views of the same write share their images.
 //!
 //! Costs. While any view is open, a write pays one lookup and the copy of the old value for each key, the first time
-//! that the key is written since the newest view was opened. A read in a view pays a lookup in each view that was opened
-//! later. Memory: the old values of all keys written since the oldest view was opened; a key may have one in each view.
+//! that the key is written since the newest view was opened. A read in a view pays a lookup in each view that was
+//! opened later. Memory holds the old values of all keys written since the oldest view was opened. A key may have one
+//! in each view.
 
-use super::{Found, merged};
+use super::merged::{Found, merged};
 use crate::Seq;
 use crate::state::{Chunk, Key, Map, Request, Value, decode_one};
 use crate::sync::{AtomicU64, Ordering, RwLock};

@@ -10,8 +10,8 @@
 //!   deletions. Each value there begins with a tag, which tells a value from a deletion.
 //! - Each frozen layer knows its last write. A checkpoint of the state after write S [freezes](Stacked::freeze) the top
 //!   at exactly S, and saves the snapshot. Then the snapshot [replaces](Stacked::rebase) the old base and all frozen
-//!   layers that end at or before S, because it holds their entries. If the checkpoint fails, or the new snapshot cannot
-//!   be opened, the layers stay, and readers see the same state.
+//!   layers that end at or before S, because it holds their entries. If the checkpoint fails, or the new snapshot
+//!   cannot be opened, the layers stay, and readers see the same state.
 //! - Opening a [view](Stacked::view) freezes the top too, if it holds anything. The view is the frozen layers and the
 //!   base.
 //! - Views would leave many short layers, and each lookup goes through all of them. So neighbours are
@@ -22,7 +22,7 @@
 //! - Keys are counted on request. Only the base knows whether a written key is new, and looking there at each write
 //!   would make every write read the disk.
 
-use super::{Found, merged};
+use super::merged::{Found, merged};
 use crate::Seq;
 use crate::disk::Disk;
 use crate::error::Result;

@@ -6,6 +6,7 @@ use crate::disk::OsDisk;
 use crate::snapshot::{Draft, fill_from, save};
 use crate::state::{Op, OpRef, State, end_of_prefix};
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 const ID: StoreId = StoreId(*b"sixteen bytes id");
 
@@ -216,7 +217,7 @@ fn compare(model: &State, count: u64, some: impl Fn(&Request<'_>) -> Result<Foun
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
-    /// In both forms: each view stays the state after its write, whatever is written, frozen, merged and closed later.
+    /// In both forms: each view stays the state after its write, also when writes, freezes, merges and closes follow.
     #[test]
     fn views_do_not_change(on_disk in any::<bool>(), steps in proptest::collection::vec(step(), 1..60)) {
         let dir = tempfile::tempdir().unwrap();

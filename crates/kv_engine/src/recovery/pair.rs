@@ -17,11 +17,11 @@
 
 use crate::disk::File;
 use crate::error::{Error, Result};
-use crate::record::{Kind, crc};
+use crate::record::{Kind, crc, le32, le64};
 use crate::scan::{Frames, Next};
-use crate::state;
+use crate::sorter::{Sorted, Sorter};
+use crate::state::{self, OpRef};
 use crate::{Seq, snapshot, wal};
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -100,11 +100,29 @@ pub(crate) fn find_mismatch(
 /// The last operation on a key in the log: its write, and the fingerprint of the value that it put.
 struct LastOp {
     seq: Seq,
-    value: Option<(usize, u32)>,
+    value: Option<(u64, u32)>,
 }
 
-fn fingerprint(value: &[u8]) -> (usize, u32) {
-    (value.len(), crc(0, value))
+const LAST_OP_BYTES: usize = 8 + 1 + 8 + 4;
+
+impl LastOp {
+    fn encode(&self) -> [u8; LAST_OP_BYTES] {
+        let mut bytes = [0; LAST_OP_BYTES];
+        let (len, check) = self.value.unwrap_or_default();
+        bytes[..8].copy_from_slice(&self.seq.to_le_bytes());
+        bytes[8] = u8::from(self.value.is_some());
+        bytes[9..17].copy_from_slice(&len.to_le_bytes());
+        bytes[17..].copy_from_slice(&check.to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> LastOp {
+        LastOp { seq: le64(bytes, 0), value: (bytes[8] != 0).then(|| (le64(bytes, 9), le32(bytes, 17))) }
+    }
+}
+
+fn fingerprint(value: &[u8]) -> (u64, u32) {
+    (value.len() as u64, crc(0, value))
 }
 
 /// Compares the writes that are in both files. An [`Error::Mismatch`] in the result: they come from two copies of one
@@ -127,22 +145,23 @@ pub(crate) fn find_divergence(
     };
     let frames = Frames::new(Arc::clone(log), wal_path, Kind::WRITE, header.salt, wal::HEADER_BYTES as u64, header.base)?;
     let Some(last_ops) = last_ops_up_to(frames, held.seq)? else { return Ok(None) };
-    let mut last_ops = last_ops.into_iter().peekable();
-    let mut other = None;
+    let mut last_ops = last_ops.sorted()?;
+    // Whether the log holds all writes of the store.
+    let is_all = header.base == 0;
+    let mut other = Ok(None);
     let read = snapshot::load_while(Arc::clone(snapshot), snapshot_path, |_, entry| {
-        while let Some((_, op)) = last_ops.next_if(|(key, _)| &**key < entry.key) {
-            other = other.or(op.value.map(|_| op.seq));
-        }
-        match last_ops.next_if(|(key, _)| **key == *entry.key) {
-            Some((_, op)) if op.value != entry.value.map(fingerprint) => other = other.or(Some(op.seq)),
-            // The log holds all writes of the store, and none of them put this entry.
-            None if header.base == 0 => other = other.or(Some(held.seq)),
-            _ => {}
-        }
-        if other.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        other = differs(&mut last_ops, entry, is_all.then_some(held.seq));
+        if matches!(other, Ok(None)) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
+    let mut other = other?;
     match read {
-        Ok(Some(_)) => other = last_ops.find_map(|(_, op)| op.value.map(|_| op.seq)),
+        Ok(Some(_)) => {
+            while let Some((_, op)) = last_ops.get().filter(|_| other.is_none()) {
+                let op = LastOp::decode(op);
+                other = op.value.map(|_| op.seq);
+                last_ops.next()?;
+            }
+        }
         Err(error @ Error::Io { .. }) => return Err(error),
         Ok(None) | Err(_) => {}
     }
@@ -157,21 +176,37 @@ pub(crate) fn find_divergence(
     }))
 }
 
+/// A write of the log that does not fit this entry of the snapshot, or an entry before it that the snapshot should
+/// have. `unwritten` is the answer for an entry that no write of the log has put.
+fn differs(last_ops: &mut Sorted<'_>, entry: OpRef<'_>, unwritten: Option<Seq>) -> Result<Option<Seq>> {
+    let mut other = None;
+    while let Some((_, op)) = last_ops.get().filter(|(key, _)| *key < entry.key) {
+        let op = LastOp::decode(op);
+        other = other.or(op.value.map(|_| op.seq));
+        last_ops.next()?;
+    }
+    let Some((_, op)) = last_ops.get().filter(|(key, _)| *key == entry.key) else { return Ok(other.or(unwritten)) };
+    let op = LastOp::decode(op);
+    last_ops.next()?;
+    Ok(other.or((op.value != entry.value.map(fingerprint)).then_some(op.seq)))
+}
+
 /// The last operation on each key, of the writes up to `limit`. `None`: some of them are missing or damaged.
-fn last_ops_up_to(mut frames: Frames, limit: Seq) -> Result<Option<BTreeMap<Box<[u8]>, LastOp>>> {
-    let mut last_ops = BTreeMap::new();
+fn last_ops_up_to(mut frames: Frames, limit: Seq) -> Result<Option<Sorter>> {
+    let mut last_ops = Sorter::default();
     while frames.last() < limit {
         let Next::Frame(frame) = frames.next()? else { return Ok(None) };
         let seq = frame.header.seq;
         let decoded = frame.header.kind != Kind::WRITE
             || state::decode_each(frame.body, |op| {
-                last_ops.insert(op.key.into(), LastOp { seq, value: op.value.map(fingerprint) });
+                last_ops.add(op.key, &LastOp { seq, value: op.value.map(fingerprint) }.encode(), b"");
             })
             .is_some();
         if !decoded {
             return Ok(None);
         }
     }
+    last_ops.finish();
     Ok(Some(last_ops))
 }
 

@@ -132,7 +132,8 @@ impl Paged {
         Ok(found.filter(|entry| entry.key == key).and_then(|entry| entry.value).map(see))
     }
 
-    /// Some entries, in order.
+    /// Some entries, in order. If a block cannot be read, the chunk ends before it. Only a chunk that would begin in it
+    /// is an error.
     pub(crate) fn some(&self, request: &Request<'_>) -> Result<Chunk<Value>> {
         let Request { keys, backward, most } = *request;
         let mut chunk = Chunk::default();
@@ -143,7 +144,14 @@ impl Paged {
         let mut open: Vec<Tree> = self.root.into_iter().collect();
         let mut is_first = true;
         while let Some(tree) = open.pop() {
-            let block = self.block(tree)?;
+            let block = match self.block(tree) {
+                // The entries before it come first. The next request finds the block again.
+                Err(_) if !chunk.entries.is_empty() => {
+                    chunk.is_cut = true;
+                    return Ok(chunk);
+                }
+                block => block?,
+            };
             if block.kind == Kind::INDEX {
                 self.open_trees(tree, &block, request, &mut open)?;
                 continue;
@@ -221,14 +229,22 @@ impl Paged {
     /// The entries from `from` on whose keys begin with `prefix`, in order, `count` at most.
     #[cfg(any(test, feature = "torture"))]
     pub(crate) fn range(&self, from: Bound<&[u8]>, prefix: &[u8], count: usize) -> Result<Vec<(Key, Value)>> {
-        let low = match from {
-            Bound::Excluded(key) if key >= prefix => from,
-            Bound::Included(key) | Bound::Excluded(key) => Bound::Included(key.max(prefix)),
-            Bound::Unbounded => Bound::Included(prefix),
+        let mut low = match from {
+            Bound::Excluded(key) if key >= prefix => from.map(Key::from),
+            Bound::Included(key) | Bound::Excluded(key) => Bound::Included(key.max(prefix).into()),
+            Bound::Unbounded => Bound::Included(prefix.into()),
         };
-        let high = end_of_prefix(prefix);
-        let keys = Interval { low, high: high.as_ref().map(|key| &**key) };
-        Ok(self.some(&Request { keys, backward: false, most: Most::entries(count) })?.entries)
+        let (high, mut out) = (end_of_prefix(prefix), Vec::new());
+        loop {
+            let keys = Interval { low: low.as_ref().map(|key| &**key), high: high.as_ref().map(|key| &**key) };
+            let chunk = self.some(&Request { keys, backward: false, most: Most::entries(count - out.len()) })?;
+            let end = chunk.end().cloned();
+            out.extend(chunk.entries);
+            match end.filter(|_| out.len() < count) {
+                Some(end) => low = Bound::Excluded(end),
+                None => return Ok(out),
+            }
+        }
     }
 
     fn top(&self) -> Result<Option<(Tree, Arc<Block>)>> {

@@ -1,4 +1,4 @@
-//! [`Interval`]: a range of keys; [`Request`]: some entries of it, from one of its ends on; [`Chunk`]: the answer.
+//! [`Interval`]: a range of keys. [`Request`]: some entries of it, from one of its ends on. [`Chunk`]: the answer.
 //!
 //! All that can be read in key order answers the same request: the map, the snapshot on the disk, and the views. A
 //! chunk is limited in entries and in bytes, so a scan of any length needs little memory.

@@ -121,7 +121,7 @@ impl Map {
     pub(crate) fn some(&self, request: &Request<'_>) -> Chunk<Value> {
         let mut chunk = Chunk::default();
         if request.keys.is_empty() {
-            return chunk; // the set of keys panics when it is asked for such a range
+            return chunk; // for an empty range the set of keys panics
         }
         let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         let mut keys = self.in_order(&mut order).range::<[u8], _>((request.keys.low, request.keys.high));

@@ -1,4 +1,5 @@
-//! [`Sorter`]: sorts any number of keys in a few MB of memory. It is an external merge sort.
+//! [`Sorter`]: sorts any number of keys in a few MB of memory. It is an external merge sort. Reading a store from its
+//! files uses it for the operations of the log.
 //!
 //! Items are a key and some bytes. The last item of each key is kept.
 //!
@@ -13,7 +14,7 @@
 //! counts. Neighbours are merged only, so this stays true.
 //!
 //! The file has no name ([`unnamed_file`]), so nothing is left over when the process is killed. If it cannot be made,
-//! or the disk is full, the items stay in memory: slower machines and full disks must not make a store unreadable.
+//! or the disk is full, the items stay in memory: a full disk must not make a store unreadable.
 //!
 //! ```text
 //! item := key length: u32  length: u32  key  bytes         (in memory and in the file)
@@ -39,7 +40,7 @@ const WRITE_BYTES: usize = 128 << 10;
 const HEAD_BYTES: usize = 8;
 
 #[derive(Debug, Default)]
-pub(super) struct Sorter {
+pub(crate) struct Sorter {
     memory: Items,
     file: Option<Arc<dyn File>>,
     file_len: u64,
@@ -109,12 +110,12 @@ impl Sorter {
     }
 
     /// Whether items go to a file when they fill the memory. If not, they should be short.
-    pub(super) fn spills(&self) -> bool {
+    pub(crate) fn spills(&self) -> bool {
         !self.gave_up
     }
 
     /// Adds an item. Its bytes are `head` and `rest`, together shorter than 4 GiB.
-    pub(super) fn add(&mut self, key: &[u8], head: &[u8], rest: &[u8]) {
+    pub(crate) fn add(&mut self, key: &[u8], head: &[u8], rest: &[u8]) {
         let at = self.memory.bytes.len();
         for len in [key.len(), head.len() + rest.len()] {
             let len = u32::try_from(len).expect("keys and short values are shorter than 4 GiB");
@@ -171,12 +172,12 @@ impl Sorter {
     }
 
     /// No more items will be added.
-    pub(super) fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.memory.sort();
     }
 
     /// Step 4. [`Sorter::finish`] was called before.
-    pub(super) fn sorted(&self) -> Result<Sorted<'_>> {
+    pub(crate) fn sorted(&self) -> Result<Sorted<'_>> {
         let file = self.file.as_deref();
         let runs = self.runs.iter().filter_map(|&run| Some(Source::File(RunReader::new(file?, run))));
         let memory = Source::Memory { items: &self.memory, next: 0 };
@@ -302,8 +303,8 @@ impl Source<'_> {
     }
 }
 
-/// The last item of each key, in key order. A cursor: it stands on one item, or behind the last one.
-pub(super) struct Sorted<'a> {
+/// The last item of each key, in key order. A cursor: it is at one item, or behind the last one.
+pub(crate) struct Sorted<'a> {
     /// The oldest first.
     sources: Vec<Source<'a>>,
     /// The next key of each source that has one. The smallest key comes first, and of equal keys that of the last
@@ -332,8 +333,8 @@ impl<'a> Sorted<'a> {
         Some(self.sources[*number].item())
     }
 
-    /// The key and the bytes of the item on which the cursor stands.
-    pub(super) fn get(&self) -> Option<(&[u8], &[u8])> {
+    /// The key and the bytes of the item at the cursor.
+    pub(crate) fn get(&self) -> Option<(&[u8], &[u8])> {
         self.item().map(parts)
     }
 
@@ -352,7 +353,7 @@ impl<'a> Sorted<'a> {
     }
 
     /// Moves to the next key. After an error the cursor must not be used.
-    pub(super) fn next(&mut self) -> Result<()> {
+    pub(crate) fn next(&mut self) -> Result<()> {
         self.advance().map_err(Sorted::failed)
     }
 
@@ -395,6 +396,7 @@ mod tests {
             for (key, value) in &items {
                 let (head, rest) = value.as_bytes().split_at(value.len() / 2);
                 sorter.add(key.as_bytes(), head, rest);
+                prop_assert!(sorter.memory.len_bytes() < memory, "full memory is emptied at once");
                 map.insert(key.as_bytes().to_vec(), value.as_bytes().to_vec());
             }
             prop_assert!(sorter.runs() < 3 * FAN);
