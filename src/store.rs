@@ -109,7 +109,7 @@ impl Store {
     }
 
     /// The engine, to write. Opens the store if it is not open yet, and gives its warnings to `warn`.
-    pub(crate) fn to_write(&mut self, warn: impl FnMut(&str)) -> Result<&Engine, CommandError> {
+    pub(crate) fn writer(&mut self, warn: impl FnMut(&str)) -> Result<&Engine, CommandError> {
         if self.engine.get().is_none() {
             self.create(warn)?;
         }
@@ -132,7 +132,7 @@ impl Store {
     }
 
     /// Where to read. `is_lenient`: a store that is not there yet is as good as an empty one.
-    pub(crate) fn to_read(&mut self, is_lenient: bool) -> Result<Source<'_>, CommandError> {
+    pub(crate) fn source(&mut self, is_lenient: bool) -> Result<Source<'_>, CommandError> {
         match (&mut self.how, self.engine.get()) {
             (_, Some(engine)) => Ok(Source::Engine(engine)),
             (How::ReadOnly(files), None) => Ok(Source::Files(files)),

@@ -44,7 +44,7 @@ impl<'a> Verb<'a> for Export<'a> {
         let Session { store, settings, output, flags, .. } = session;
         // The files are exported, so what is only in memory is written first. If the log has failed, memory has the
         // last state.
-        let memory = match store.to_read(false)? {
+        let memory = match store.source(false)? {
             Source::Engine(engine) => match engine.flush() {
                 Ok(_) => None,
                 Err(Error::Lost { .. } | Error::Poisoned { .. }) => Some(engine),
