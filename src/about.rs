@@ -66,7 +66,7 @@ pub(crate) const EXIT_STATUS: Rows = &[
     ("0", "every command succeeded (a missing key is a success)"),
     ("1", "at least one command failed"),
     ("2", "wrong usage"),
-    ("3", "no store to read, or it could not be opened, or its files are damaged"),
+    ("3", "no store, it could not be opened, or its files are damaged"),
     ("4", "writes could not be saved"),
     ("128+n", "ended by signal n, after a clean shutdown"),
     ("n", "after EXIT n"),

@@ -81,7 +81,7 @@ impl Session {
     /// The engine, for a command that may write. Creates a store that does not exist yet.
     pub(crate) fn engine(&mut self) -> Result<&Engine, CommandError> {
         let Session { store, output, settings, .. } = self;
-        store.to_write(|text| {
+        store.writer(|text| {
             if !settings.quiet {
                 output.warn(text);
             }
@@ -91,7 +91,7 @@ impl Session {
     /// Where a command reads that only reads.
     pub(crate) fn source(&mut self) -> Result<Source<'_>, CommandError> {
         let is_lenient = self.is_lenient();
-        self.store.to_read(is_lenient)
+        self.store.source(is_lenient)
     }
 
     /// Whether a store that does not exist yet is as good as an empty one: it is going to be created.

@@ -25,7 +25,8 @@ pub(crate) use holder::holder;
 use crate::error::{Code, CommandError};
 use crate::outfile::with_suffix;
 use kv_engine::{Engine, Options, Value};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -108,7 +109,7 @@ impl Store {
     }
 
     /// The engine, to write. Opens the store if it is not open yet, and gives its warnings to `warn`.
-    pub(crate) fn to_write(&mut self, warn: impl FnMut(&str)) -> Result<&Engine, CommandError> {
+    pub(crate) fn writer(&mut self, warn: impl FnMut(&str)) -> Result<&Engine, CommandError> {
         if self.engine.get().is_none() {
             self.create(warn)?;
         }
@@ -131,7 +132,7 @@ impl Store {
     }
 
     /// Where to read. `is_lenient`: a store that is not there yet is as good as an empty one.
-    pub(crate) fn to_read(&mut self, is_lenient: bool) -> Result<Source<'_>, CommandError> {
+    pub(crate) fn source(&mut self, is_lenient: bool) -> Result<Source<'_>, CommandError> {
         match (&mut self.how, self.engine.get()) {
             (_, Some(engine)) => Ok(Source::Engine(engine)),
             (How::ReadOnly(files), None) => Ok(Source::Files(files)),
@@ -211,9 +212,12 @@ pub(crate) fn no_store(wal: &Path) -> CommandError {
     CommandError::new(Code::NoStore, text)
 }
 
-/// Whether a store was open under this name before: its lock file stays.
+/// Whether a store was open under this name before: its lock file stays, and begins with the number of the process.
 fn was_here(wal: &Path) -> bool {
-    with_suffix(wal, ".lock").symlink_metadata().is_ok_and(|about| about.is_file() && about.len() > 0)
+    let lock = with_suffix(wal, ".lock");
+    let is_file = lock.symlink_metadata().is_ok_and(|about| about.is_file());
+    let mut first = [0];
+    is_file && File::open(lock).and_then(|mut file| file.read_exact(&mut first)).is_ok() && first[0].is_ascii_digit()
 }
 
 fn gone(wal: &Path) -> String {

@@ -140,7 +140,7 @@ fn one_process_at_a_time_and_sigkill_frees_the_lock() {
     let mut from = BufReader::new(child.stdout.take().unwrap());
     from.read_line(&mut String::new()).unwrap();
 
-    let locked = store.cli().args(["GET", "x"]).assert().code(3).stdout("");
+    let locked = store.cli().args(["PUT", "x", "2"]).assert().code(3).stdout("");
     locked.stderr(predicate::str::contains(format!("process {} has the store ", child.id())));
     child.kill().unwrap();
     child.wait().unwrap();
@@ -371,7 +371,8 @@ fn exit_statuses() {
     let store = Store::new();
     store.cli().write_stdin("EXIT 7\nPUT x 1\n").assert().code(7).stdout("bye\n");
     store.cli().write_stdin("GET\nQUIT\n").assert().code(1).stdout("bye\n");
-    store.cli().write_stdin("SIZE\n").assert().code(0).stdout("0\n");
+    store.cli().write_stdin("SIZE\n").assert().code(3).stdout(""); // there is no store
+    store.cli().write_stdin("FLUSH\nSIZE\n").assert().code(0).stdout("FLUSH OK\n0\n");
     fs::write(store.path("kv.wal"), "not a log of any program, and long enough to be checked").unwrap();
     store.cli().write_stdin("SIZE\n").assert().code(3).stdout("").stderr(predicate::str::contains("kv.wal"));
 }

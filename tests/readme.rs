@@ -293,8 +293,16 @@ fn check(command: &str, checks: &str) -> Option<Result<(), String>> {
             let is_command = words.iter().any(|word| word.len() > 2 && word.bytes().all(|b| b.is_ascii_uppercase()));
             let words = words.iter().map(|word| word.trim_matches(['[', ']']));
             let dir = tempfile::tempdir().unwrap();
-            let mut run = Command::new(BIN);
-            run.args(words).env("KV_WAL", dir.path().join("kv.wal")).env("KV_SNAPSHOT", dir.path().join("kv.snapshot"));
+            fs::create_dir(dir.path().join("DIR")).unwrap();
+            let program = || {
+                let mut run = Command::new(BIN);
+                run.env("KV_WAL", dir.path().join("kv.wal")).env("KV_SNAPSHOT", dir.path().join("kv.snapshot"));
+                run.current_dir(dir.path());
+                run
+            };
+            program().arg("FLUSH").output().unwrap(); // begins a store
+            let mut run = program();
+            run.args(words);
             if is_tool && !is_command || command.contains("FILE") {
                 run.arg("--help");
             }

@@ -16,6 +16,7 @@ const PUTS: usize = 60;
 /// The system calls of the main thread while it answers `PUTS` lines. `None` if strace cannot run.
 fn trace(batch: usize) -> Option<Vec<String>> {
     let place = Place::new();
+    place.open().close().unwrap(); // the first write of a store that does not exist would create it
     let output = place.dir.path().join("strace");
     let mut child = match Command::new("strace")
         .args(["-f", "-o"])

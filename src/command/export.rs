@@ -45,7 +45,7 @@ impl<'a> Verb<'a> for Export<'a> {
         let Session { store, settings, output, flags, .. } = session;
         // The files are exported, so what is only in memory is written first. If the log has failed, memory has the
         // last state.
-        let source = match store.to_read(false)? {
+        let source = match store.source(false)? {
             Source::Engine(engine) => match engine.flush() {
                 Ok(_) => From::Files,
                 Err(Error::Lost { .. } | Error::Poisoned { .. }) => From::Memory(engine),

@@ -72,7 +72,7 @@ impl<'a> Range<'a> {
         let is_lenient = session.is_lenient();
         let is_timed = session.settings.timing || session.output.interactive;
         let Session { store, output, settings, flags, .. } = session;
-        let mut source = store.to_read(is_lenient)?;
+        let mut source = store.source(is_lenient)?;
         if let Source::Engine(engine) = &source
             && settings.interactive
             && !is_sorted(engine, || flags.interrupted())

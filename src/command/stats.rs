@@ -48,7 +48,7 @@ impl<'a> Verb<'a> for Stats {
 
     fn run(self, session: &mut Session) -> Result<Shown, CommandError> {
         let Session { store, settings, .. } = session;
-        let engine = match store.to_read(false)? {
+        let engine = match store.source(false)? {
             Source::Files(files) => return FileFigures::of(files, &settings.wal, &settings.snapshot).map(Shown::Files),
             Source::Engine(engine) => engine,
             Source::Empty => unreachable!("an empty store is not asked for"),
