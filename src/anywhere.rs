@@ -11,7 +11,8 @@
 //! 4. Behind a command, the first `--` is removed. Every word after it is data.
 //!
 //! A word with one dash stays where it is, because `-5` and `-` are data. So options of one letter come before the
-//! command. If `--` comes before the command, nothing moves.
+//! command. Behind a command a word that is one of them, for example `-x`, is refused. If `--` comes before the
+//! command, nothing moves.
 //!
 //! A command that has too few words without its options is refused here, because one of them may have been meant as a
 //! word.
@@ -91,7 +92,11 @@ fn of_command(program: &Command, name: &OsStr, rest: &[OsString]) -> Result<Sort
             break;
         }
         let Some(long) = long_name(&word) else {
-            sorted.kept.push(word);
+            match spec {
+                Some(_) if word == "-h" => sorted.helps = true,
+                Some(spec) if is_short(program, &word) => return Err(misplaced(spec, &word)),
+                _ => sorted.kept.push(word),
+            }
             continue;
         };
         match (option(program, long), spec) {
@@ -170,12 +175,23 @@ fn option<'c>(command: &'c Command, long: &[u8]) -> Option<&'c Arg> {
     command.get_arguments().find(|option| option.get_long().is_some_and(|name| name.as_bytes() == long))
 }
 
+/// Whether the word is an option of one letter.
+fn is_short(program: &Command, word: &OsStr) -> bool {
+    let &[b'-', letter] = word.as_bytes() else { return false };
+    program.get_arguments().any(|option| option.get_short() == Some(char::from(letter)))
+}
+
 fn takes_next(option: &Arg, word: &OsStr) -> bool {
     option.get_action().takes_values() && !word.as_bytes().contains(&b'=')
 }
 
 fn has_option(spec: &Spec, long: &[u8]) -> bool {
     spec.options.iter().any(|option| option.name.as_bytes().strip_prefix(b"--") == Some(long))
+}
+
+fn misplaced(spec: &Spec, word: &OsStr) -> String {
+    let word = displayed(word.as_bytes());
+    format!("the option '{word}' comes before the command: kv_cli {word} {}", spec.name) + &tip(spec.name, &word)
 }
 
 /// Whether `-x` may be there, which reads the last word from stdin.
@@ -225,6 +241,7 @@ mod tests {
             ("d/ --json", "--json d/"),
             ("GET --help", "HELP GET"),
             ("GET x --json --help", "--json HELP GET"),
+            ("GET -h", "HELP GET"),
             ("GTE --help", "GTE --help"),
             ("GET --version", "--version GET"),
             ("verify --output json", "--output json verify"),
@@ -243,6 +260,9 @@ mod tests {
         for (typed, parsed) in [
             ("PUT n -5", "PUT n -5"),
             ("PUT n -", "PUT n -"),
+            ("PUT n -qx", "PUT n -qx"),
+            ("PUT n -- -x", "PUT n -x"),
+            ("-- PUT n -x", "-- PUT n -x"),
             ("PUT k -- --json", "PUT k --json"),
             ("PUT k -- --", "PUT k --"),
             ("PUT k v --", "PUT k v"),
@@ -268,6 +288,10 @@ mod tests {
         assert_eq!(
             refused("PUT k --json"),
             "PUT takes a key and a value, got 1 word; '--json' is an option\n\n  tip: to pass it as a word, put -- before it: kv_cli PUT … -- --json"
+        );
+        assert_eq!(
+            refused("PUT k -x"),
+            "the option '-x' comes before the command: kv_cli -x PUT\n\n  tip: to pass it as a word, put -- before it: kv_cli PUT … -- -x"
         );
         assert!(refused("GET --json").starts_with("GET takes a key, got 0 words; '--json' is an option\n"));
         assert!(refused("GET --a-word=1").starts_with("unexpected option '--a-word=1'\n"));

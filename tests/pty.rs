@@ -130,6 +130,23 @@ fn ctrl_c_drops_the_line_and_keeps_the_shell() {
 }
 
 #[test]
+fn case_51_without_colour_ctrl_c_knows_whether_there_was_a_line() {
+    let store = Store::new();
+    let mut command = store.process();
+    command.env("TERM", "xterm").env("NO_COLOR", "1");
+    let options = Options::new().timeout_ms(Some(30_000)).strip_ansi_escape_codes(true);
+    let mut session = spawn_with_options(command, options).unwrap();
+    session.exp_string("kv> ").unwrap();
+    type_in(&mut session, "PUT a 1", "PUT a 1");
+    session.send_control('c').unwrap();
+    session.exp_string("\r\n").unwrap();
+    let shown = session.exp_string("kv> ").unwrap();
+    assert!(!shown.contains("to quit"), "{shown}");
+    session.send_control('c').unwrap();
+    session.exp_string("(EXIT or Ctrl-D to quit)").unwrap();
+}
+
+#[test]
 fn ctrl_c_stops_a_bench() {
     let store = Store::new();
     let mut session = prompt(&store, &["--batch", "1"]);

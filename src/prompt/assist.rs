@@ -227,10 +227,10 @@ impl Hinter for Assist {
     type Hint = Grey;
 
     fn hint(&self, line: &str, pos: usize, ctx: &Context<'_>) -> Option<Grey> {
+        self.typed.set(!line.is_empty());
         if !self.color {
             return None; // without colour it looks like typed text
         }
-        self.typed.set(!line.is_empty());
         if pos < line.len() || line.is_empty() || line.len() > HINTED_BYTES {
             return None;
         }
