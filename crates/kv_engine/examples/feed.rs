@@ -35,20 +35,25 @@ impl Copy {
 
     /// Makes the copy new, as one write.
     fn take(&self, store: &Engine) -> Result<Changes> {
-        let changes = store.changes_from_now(); // first, so that no change is missed
+        let mut changes = store.changes_from_now(); // before the view, so that no change is missed
+        let view = store.view();
         let mut batch = Batch::new();
         for key in self.0.keys("entry/") {
             batch.delete(key?);
         }
-        for entry in store.scan("") {
+        for entry in view.scan("") {
             let (key, value) = entry?;
             batch.put([b"entry/", &key[..]].concat(), value);
         }
-        // The scan may have seen writes that a crash could still take back. Now it cannot.
+        // A crash could still take back the last writes in the view. After this it cannot, and the feed tells them.
         store.flush()?;
-        batch.put("place", place(store, changes.next_seq()));
+        let next = view.seq() + 1;
+        while changes.next_seq() < next {
+            changes.next().transpose()?; // in the copy already
+        }
+        batch.put("place", place(store, next));
         self.0.write(batch)?;
-        println!("copied the store before change {}", changes.next_seq());
+        println!("copied the store before change {next}");
         Ok(changes)
     }
 

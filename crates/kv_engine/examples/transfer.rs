@@ -1,30 +1,31 @@
-//! Money that is never lost: a transfer changes two accounts with one atomic batch.
+//! Money that is never lost: a transfer reads and changes two accounts in one transaction.
 //!
 //! `cargo run --example transfer [DIRECTORY]` moves money between accounts until it is killed. The next start always
-//! finds the same sum, because after a crash either all of a batch is there or nothing of it.
+//! finds the same sum, because after a crash either all of a transfer is there or nothing of it.
 
 #![allow(clippy::print_stdout, reason = "an example talks")]
 
-use kv_engine::{Batch, Engine, Options, Result};
+use kv_engine::{Batch, Engine, Options, Result, Value};
 use std::path::PathBuf;
 
 const ACCOUNTS: u64 = 10;
 const EACH: i64 = 100;
 
-fn balance(engine: &Engine, account: u64) -> Result<Option<i64>> {
-    let bytes = engine.get(format!("account/{account}"))?;
-    Ok(bytes.map(|bytes| i64::from_le_bytes(bytes[..].try_into().expect("this program wrote it"))))
+fn number(value: Option<Value>) -> i64 {
+    value.map_or(0, |bytes| i64::from_le_bytes(bytes[..].try_into().expect("this program wrote it")))
 }
 
+/// One step, also with other threads: nothing changes the two accounts between the reads and the write.
 fn transfer(engine: &Engine, from: u64, to: u64, amount: i64) -> Result<()> {
-    let (payer, payee) = (balance(engine, from)?.unwrap_or(0), balance(engine, to)?.unwrap_or(0));
-    if from == to || payer < amount {
-        return Ok(());
-    }
-    let mut batch = Batch::new();
-    batch.put(format!("account/{from}"), (payer - amount).to_le_bytes());
-    batch.put(format!("account/{to}"), (payee + amount).to_le_bytes());
-    engine.write(batch).map(drop)
+    let (from, to) = (format!("account/{from}"), format!("account/{to}"));
+    let done = engine.transaction(|tx| -> Result<()> {
+        let (payer, payee) = (number(tx.get(&from)?), number(tx.get(&to)?));
+        if from != to && payer >= amount {
+            tx.put(&from, (payer - amount).to_le_bytes()).put(&to, (payee + amount).to_le_bytes());
+        }
+        Ok(())
+    });
+    done.map(drop)
 }
 
 fn main() -> Result<()> {
@@ -40,7 +41,7 @@ fn main() -> Result<()> {
     }
     for round in 0.. {
         if round % 1000 == 0 {
-            let sum = (0..ACCOUNTS).map(|account| Ok(balance(&engine, account)?.unwrap_or(0))).sum::<Result<i64>>()?;
+            let sum = (0..ACCOUNTS).map(|account| Ok(number(engine.get(format!("account/{account}"))?))).sum::<Result<i64>>()?;
             println!("sum {sum} after {} transfers", engine.stats().appended - 1);
             assert_eq!(sum, ACCOUNTS as i64 * EACH, "money was made or lost");
         }

@@ -31,7 +31,7 @@
 //! **A scan sees writes that are made after it began.** So does a sequence of gets. [`Engine::view`] is the state after
 //! one write, and later writes do not change it.
 //!
-//! ```ignore
+//! ```
 //! # let dir = tempfile::tempdir()?;
 //! # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
 //! // Wrong with several threads: let n = number(engine.get("visits")?); engine.put("visits", n + 1)?;

@@ -229,8 +229,8 @@ impl Engine {
     ///
     /// The log goes back to the last checkpoint. If the write `from` is not in it any more, take a copy first:
     /// 1. Begin a feed with [`Engine::changes_from_now`].
-    /// 2. Read all entries ([`Engine::scan`]), then call [`Engine::flush`]. Now everything in the copy is durable.
-    /// 3. Apply the changes of the feed to the copy, in order. Some are in it already, which does no harm.
+    /// 2. Open a view and read all entries ([`Engine::view`]), then call [`Engine::flush`].
+    /// 3. Leave out the changes up to [`View::seq`](crate::View::seq). Apply the others to the copy, in order.
     ///
     /// The example `feed.rs` shows it.
     ///

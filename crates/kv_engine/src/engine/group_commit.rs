@@ -133,7 +133,9 @@ impl Shared {
     /// Step 3.
     pub(super) fn apply_allowed(&self, log: &mut Log) {
         let (durable, limit) = (log.durable, log.limit());
-        while let Some(first) = log.waiting.pop_front_if(|first| first.may_apply(durable, limit)) {
+        while log.waiting.front().is_some_and(|first| first.may_apply(durable, limit))
+            && let Some(first) = log.waiting.pop_front()
+        {
             self.state.apply_write(log.wal.body(first.end, first.body_len));
             self.applied(log, &first);
         }
