@@ -28,7 +28,7 @@
 //! | `transfer` | the work of EXPORT and IMPORT | text, streams, lines, outfile, progress, limits, signals, settings, output |
 //! | [`command`] | the language: one file for each command | text, signals, settings, about, output, store, session, bench, transfer |
 //! | `anywhere` | options behind the command | text, args, command |
-//! | `script` | commands from a pipe or a file | text, streams, lines, settings, output, store, session, gate, command |
+//! | `script` | commands from a pipe or a file | text, streams, lines, settings, output, session, gate, command |
 //! | `prompt` | commands from a terminal; completion, hints, history | text, streams, outfile, signals, output, store, session, gate, bench, command |
 //! | `pages` | the man page and the completions of shells | about, args, command |
 //! | `tools` | `wal`, `verify`, `export`, `replay`, `torture`: they open no store | text, streams, progress, signals, settings, args, output, transfer |

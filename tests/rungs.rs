@@ -24,7 +24,10 @@ fn the_shell_runs_each_rung_and_ends_with_a_line_for_a_ledger() {
     );
     let json = last_line(&["--rung", "rot", "--workload", "3", "--json"]);
     assert!(json.starts_with(&format!("{{\"rung\":\"rot\",\"tried\":{tried},\"failed\":0,\"skipped\":0,")), "{json}");
-    assert!(json.ends_with("\"wrong_values\":0,\"damage_not_seen\":0}"), "{json}");
+    assert!(
+        json.contains("\"wrong_values\":0,\"damage_not_seen\":0,") && json.ends_with("\"stopped_by\":null,\"failures\":[]}"),
+        "{json}"
+    );
     let plans = kv_engine::torture::fault_plans(2);
     let plans = plans.fault_plans + plans.recovery_fault_plans;
     assert_eq!(

@@ -357,9 +357,11 @@ fn refused(bytes: &[u8], says: &str) {
         assert!(err.starts_with(&format!("kv_cli: error: {name}")) && err.contains(says), "{says}: {err}");
         assert!(err.contains("nothing was stored"), "{err}");
     }
-    let prompt = parts(store.cli().write_stdin("IMPORT old\nSIZE\n").assert().get_output().clone());
-    assert_eq!((prompt.0.as_str(), prompt.2), ("0\n", Some(1)), "{}", prompt.1);
-    assert!(names(&store).iter().all(|name| !name.contains("import")), "{:?}", names(&store));
+    let script = parts(store.cli().write_stdin("IMPORT old\n").assert().get_output().clone());
+    assert_eq!((script.0.as_str(), script.2), ("", Some(1)), "{}", script.1);
+    assert_eq!(names(&store), ["old"], "a script creates no store either");
+    let beside = parts(store.cli().write_stdin("PUT a 1\nIMPORT old\nSIZE\n").assert().get_output().clone());
+    assert_eq!((beside.0.as_str(), beside.2), ("OK\n1\n", Some(1)), "{}", beside.1);
 }
 
 #[test]
@@ -416,7 +418,7 @@ fn case_42_an_export_that_was_cut_off_anywhere_is_refused() {
             let (out, err, status) = run(&store, &["import", "cut"]);
             assert!(out.is_empty() && status == Some(1) && err.contains("nothing was stored"), "{form}, {cut}: {err}");
         }
-        assert_eq!(store.script("SIZE\n"), "0\n");
+        assert_eq!(names(&store), ["cut"], "no store was created");
         // Cut off inside the third entry.
         let at = whole.windows(third.len()).position(|bytes| bytes == third).unwrap();
         fs::write(store.path("cut"), &whole[..at + third.len() - 1]).unwrap();
@@ -490,7 +492,7 @@ fn case_42_every_file_is_checked_before_any_is_written() {
     fs::write(store.path("bad"), "PUT b\n").unwrap();
     let (_, err, status) = run(&store, &["import", "good", "bad"]);
     assert!(status == Some(1) && err.contains("bad:1: ") && err.contains("nothing was stored"), "{err}");
-    assert_eq!(store.script("SIZE\n"), "0\n");
+    assert_eq!(names(&store), ["bad", "good"], "no store was created");
     assert_eq!(untimed(&run(&store, &["import", "good", "good"]).0), "IMPORT OK entries=2 written=1 unchanged=1\n");
     // More files than the process may have open at once.
     let many = shell(&store, "for n in $(seq 100); do echo PUT k$n $n > f$n; done; ulimit -n 50; exec $K import f*");
