@@ -182,13 +182,17 @@ impl Core {
 
     #[inline(always)]
     fn lookup(&self, half: u32, key: &[u8]) -> Result<Option<Lookup<'_>>, Torn> {
-        self.index.find(half, |place| {
+        let mut candidates = self.index.candidates(half)?;
+        while let Some(place) = candidates.next()? {
             if long(place).is_some() {
                 return Ok(Some(Lookup::Long)); // maybe another key's: only under the lock can it be compared
             }
             let entry = self.arena.get(place)?;
-            Ok(entry.is_of(key).then_some(Lookup::Short(entry)))
-        })
+            if entry.is_of(key) {
+                return Ok(Some(Lookup::Short(entry)));
+            }
+        }
+        Ok(None)
     }
 
     fn is_at(&self, inner: &Inner, place: Place, key: &[u8]) -> bool {
