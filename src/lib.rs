@@ -190,7 +190,7 @@ fn find_store(args: &Args, words: Option<&[Vec<u8>]>, output: &mut Output) -> Re
     }
     let reads = words.and_then(command::only_reads);
     // Only an open store has all that STATS shows, and these options are about opening.
-    let is_opened = args.snapshot_on_exit || args.values_in_snapshot.is_some() || args.verbose;
+    let is_opened = args.snapshot_on_exit || args.verbose;
     if reads.is_some_and(|command| command.name != "STATS")
         && !is_opened
         && store::is_own(&args.wal)
@@ -293,7 +293,10 @@ fn or_a_tool(error: CommandError, word: &[u8]) -> CommandError {
 fn greet(session: &mut Session) {
     let Settings { quiet, verbose, .. } = session.settings;
     if session.output.interactive && !quiet {
-        prompt::banner(session);
+        // Ctrl-C during the opening: the session ends at once.
+        if session.flags.stop_signal().is_none() {
+            prompt::banner(session);
+        }
         return;
     }
     let Session { store, output, .. } = session;

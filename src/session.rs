@@ -90,8 +90,14 @@ impl Session {
 
     /// Where a command reads that only reads.
     pub(crate) fn source(&mut self) -> Result<Source<'_>, CommandError> {
+        self.look_again()?;
         let is_lenient = self.is_lenient();
         self.store.source(is_lenient)
+    }
+
+    /// Opens a store that did not exist when the session began, if another process has made it since.
+    pub(crate) fn look_again(&mut self) -> Result<(), CommandError> {
+        if self.store.has_come() { self.engine().map(drop) } else { Ok(()) }
     }
 
     /// Whether a store that does not exist yet is as good as an empty one: it is going to be created.

@@ -79,6 +79,11 @@ impl Store {
         &self.engine
     }
 
+    /// Whether the session began without a store, and there is one now.
+    pub(crate) fn has_come(&self) -> bool {
+        matches!(&self.how, How::Later { wal, .. } if !is_missing(wal, wal))
+    }
+
     pub(crate) fn is_read_only(&self) -> bool {
         matches!(self.how, How::ReadOnly(_))
     }

@@ -228,6 +228,28 @@ fn drop_line(session: &mut PtySession) {
 }
 
 #[test]
+fn tab_inserts_only_what_all_keys_share_also_if_it_does_not_list_all() {
+    let store = Store::new();
+    store.script((100..=300).map(|n| format!("PUT key:{n} {n}\n")).collect::<String>());
+    let mut session = prompt(&store, &[]);
+    // 201 keys. The first hundred begin with key:1, the last with key:3.
+    say(&mut session, "GET ke\t200", "200");
+    type_in(&mut session, "DEL ke\t\t", "... key:300");
+    drop(session);
+    assert_eq!(store.script("SIZE\n"), "201\n");
+}
+
+#[test]
+fn a_prompt_without_a_store_finds_one_that_another_process_has_made() {
+    let store = Store::new();
+    let mut session = prompt(&store, &[]);
+    say(&mut session, "SIZE", "0 keys");
+    store.script("PUT other 1\n");
+    say(&mut session, "GET other", "1");
+    say(&mut session, "SIZE", "1 key");
+}
+
+#[test]
 fn tab_completes_commands_and_keys_and_adds_quotes() {
     let store = Store::new();
     store.script("PUT 'user 1' one\nPUT 'user 2' two\nPUT user3 three\nPUT \"tab\\t\" four\nPUT plain five\n");

@@ -239,6 +239,20 @@ fn case_50_a_store_that_is_in_use_can_be_read() {
 }
 
 /// A process that was killed leaves a log without an end. Reading by the files finds what opening finds.
+/// A store that is opened with this option may save its snapshot in another form.
+#[test]
+fn case_50_one_command_that_reads_changes_nothing_with_any_form_of_snapshot() {
+    let store = Store::new();
+    store.script("PUT a 1\nPUT b 2\nSNAP\nPUT c 3\n");
+    let files = || ["kv.wal", "kv.snapshot"].map(|name| fs::read(store.path(name)).unwrap());
+    let before = files();
+    for args in [&["GET", "a"][..], &["SIZE"], &["SCAN"]] {
+        store.cli().args(["--values-in-snapshot", "1MiB"]).args(args).assert().success().stderr("");
+        store.cli().env("KV_VALUES_IN_SNAPSHOT", "1MiB").args(args).assert().success().stderr("");
+    }
+    assert_eq!(files(), before);
+}
+
 #[test]
 fn case_50_the_files_of_a_killed_process_give_the_answers_of_opening() {
     let store = Store::new();

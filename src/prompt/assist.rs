@@ -41,14 +41,25 @@ impl Assist {
         Assist { engine, color, typed: Cell::new(false) }
     }
 
-    /// Stored keys that begin with the bytes of `word`, as words.
+    /// Stored keys that begin with the bytes of `word`, as words. If there are more than are listed, the last of them is
+    /// there too: Tab inserts what all offered words share, and the first and the last key share only what all do.
     fn keys(&self, word: &str) -> Vec<Pair> {
         let Some(prefix) = unquoted(word) else { return Vec::new() };
         let Some(engine) = self.engine.get() else { return Vec::new() };
         let began = Instant::now();
-        let keys = engine.keys(prefix).map_while(Result::ok).take(MAX_KEYS).take_while(|_| began.elapsed() < KEYS_TIME);
+        let first = engine.keys(&prefix).map_while(Result::ok).take(MAX_KEYS).take_while(|_| began.elapsed() < KEYS_TIME);
+        let mut keys: Vec<_> = first.collect();
+        let last = engine.keys(&prefix).next_back().and_then(Result::ok);
+        let more = last.filter(|last| keys.last().is_some_and(|listed| listed < last));
+        let is_cut = more.is_some();
+        keys.truncate(if is_cut { MAX_KEYS - 1 } else { MAX_KEYS });
+        keys.extend(more);
         let pair = |word: String| Pair { replacement: format!("{word} "), display: word };
-        as_words(&keys.collect::<Vec<_>>(), word.chars().next()).into_iter().map(pair).collect()
+        let mut pairs: Vec<_> = as_words(&keys, word.chars().next()).into_iter().map(pair).collect();
+        if let Some(last) = pairs.last_mut().filter(|_| is_cut) {
+            last.display = format!("... {}", last.display);
+        }
+        pairs
     }
 }
 
