@@ -41,8 +41,8 @@ impl Assist {
         Assist { engine, color, typed: Cell::new(false) }
     }
 
-    /// Stored keys that begin with the bytes of `word`, as words. If there are more than are listed, the last of them is
-    /// there too: Tab inserts what all offered words share, and the first and the last key share only what all do.
+    /// Stored keys that begin with the bytes of `word`, as words. If there are more than are listed, the last one is
+    /// there too. Tab inserts what all offered words share, and the first and the last key share only what all do.
     fn keys(&self, word: &str) -> Vec<Pair> {
         let Some(prefix) = unquoted(word) else { return Vec::new() };
         let Some(engine) = self.engine.get() else { return Vec::new() };

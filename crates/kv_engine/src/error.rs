@@ -286,7 +286,7 @@ impl fmt::Display for Error {
             Error::NotInLog { path, from, first, next } => {
                 write!(f, "{}: write {from} is not in the log, ", path.display())?;
                 match from < first {
-                    true => write!(f, "which begins with write {first} since the last checkpoint")?,
+                    true => write!(f, "which holds only writes from {first} on")?,
                     false => write!(
                         f,
                         "the next one is write {next}; the number is of another store, or of a newer state of this one"

@@ -169,7 +169,7 @@ fn a_feed_begins_at_any_number_of_the_log_and_says_which_numbers_are_there() {
     engine.put("x", "4").unwrap();
     let text = |from| engine.changes(from).unwrap_err().to_string();
     assert!(text(3).ends_with(
-        "kv.wal: write 3 is not in the log, which begins with write 4 since the last checkpoint; take a copy of the store, then \
+        "kv.wal: write 3 is not in the log, which holds only writes from 4 on; take a copy of the store, then \
          follow it from there"
     ));
     assert!(text(6).contains("write 6 is not in the log, the next one is write 5; the number is of another store"));

@@ -101,9 +101,10 @@ impl Batch {
         self
     }
 
-    /// Makes this one write durable before [`Engine::write`](crate::Engine::write) returns, at every batch size. It does
-    /// not wait until its group is full: a sync begins at once, and makes all earlier writes durable too. Readers see
-    /// it only when it is durable. Writes of other threads that come after it wait for that sync as well.
+    /// Makes this one write durable before [`Engine::write`](crate::Engine::write) returns, at every batch size. It
+    /// does not wait until its group is full: a sync begins at once, and makes all earlier writes durable too. Readers
+    /// see it only when it is durable. Writes of other threads that come after it wait for that sync as well. A batch
+    /// without operations syncs nothing: use [`Engine::flush`](crate::Engine::flush) for that.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

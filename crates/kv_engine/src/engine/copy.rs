@@ -6,7 +6,8 @@
 //!    removes it. So the snapshot in use is never replaced, and a copy that has become a store is not either. This is
 //!    seen from the directory of the file, so another spelling of the name makes no difference.
 //! 2. Open a view.
-//! 3. Save its entries as a snapshot, in the way in which all snapshots are saved (`snapshot.rs`).
+//! 3. Save its entries as a snapshot, in the way in which all snapshots are saved (`snapshot.rs`). Look for the `.lock`
+//!    file once more before the rename.
 
 use super::open_view::{OpenView, Source};
 use super::shared::Shared;
@@ -70,8 +71,14 @@ impl Shared {
         let (seq, source) = (view.seq(), Source::View(view));
         let mut failure = None;
         let draft = Draft::new(self.state.form(), store_id, seq);
-        let saved =
-            snapshot::replace(&*self.disk, path, draft, old.as_deref(), |writer| write_all(&source, writer, &mut failure));
+        let saved = snapshot::replace(&*self.disk, path, draft, old.as_deref(), |writer| {
+            write_all(&source, writer, &mut failure)?;
+            // The old copy may have been opened as a store in the meantime.
+            self.not_opened(path).map_err(|error| {
+                failure = Some(error);
+                io::Error::other("a store was opened under this name")
+            })
+        });
         let header = match (failure, saved) {
             (Some(failure), _) => return Err(failure),
             (None, saved) => saved.map_err(of_copy)?,
@@ -106,13 +113,21 @@ impl Shared {
         Ok(())
     }
 
+    /// Refuses a name under which a store was opened.
+    fn not_opened(&self, path: &Path) -> Result<()> {
+        let lock = with_suffix(path, ".lock");
+        match self.disk.named(&lock).map_err(Error::io("looking at", &lock))? {
+            Some(_) => {
+                let text = format!("a store was opened under this name, as {} shows; choose another name", lock.display());
+                Err(refused(path, text))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The old copy at `path`, which may be replaced. `None`: there is no file.
     fn old_copy(&self, path: &Path, store_id: StoreId) -> Result<Option<Arc<dyn File>>> {
-        let lock = with_suffix(path, ".lock");
-        if self.disk.named(&lock).map_err(Error::io("looking at", &lock))?.is_some() {
-            let text = format!("a store was opened under this name, as {} shows; choose another name", lock.display());
-            return Err(refused(path, text));
-        }
+        self.not_opened(path)?;
         let Some(file) = self.disk.open_read(path).map_err(Error::io("opening", path))? else { return Ok(None) };
         match snapshot::read_header(&*file, path) {
             Ok(header) if header.store_id == store_id => Ok(Some(file)),

@@ -168,7 +168,8 @@ impl From<&Change> for Batch {
 /// - A thread must not wait here for a change that only its own next call would make. It uses [`Changes::try_next`].
 /// - A feed does not keep the store open. Writers never wait for it. A feed that waits costs one wake-up at each sync,
 ///   and reading takes time on the processor and the disk.
-/// - After an error the feed has ended. [`Engine::changes`] with [`Changes::next_seq`] begins another one there.
+/// - After an error the feed has ended. [`Engine::changes`] with [`Changes::next_seq`] begins another one there, if the
+///   log still has that write; otherwise take a copy.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;

@@ -113,7 +113,9 @@ fn make_dir(disk: &dyn Disk, dir: &Path) -> Result<()> {
         made => made.map_err(Error::io("creating", dir))?,
     };
     match disk.sync_dir(dir) {
-        Err(error) if is_new => Err(Error::io("syncing the directory of", dir)(error)),
+        Err(error) if is_new || error.kind() != io::ErrorKind::PermissionDenied => {
+            Err(Error::io("syncing the directory of", dir)(error))
+        }
         _ => Ok(()),
     }
 }

@@ -94,8 +94,9 @@ impl Engine {
     }
 
     /// A read view of the state right after the last visible write. Later writes do not change it. [`View`] says what
-    /// it costs. Opening one takes the lock of the log for a moment and never waits for a sync. Also works after a
-    /// failure and after close.
+    /// it costs. Opening one takes the lock of the log for a moment and never waits for a sync. If values stay in the
+    /// snapshot, it may first merge earlier layers, which takes the time and the memory of copying them; writes go on
+    /// in the meantime. Also works after a failure and after close.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -123,6 +124,9 @@ impl Engine {
     /// The file is written under another name in the same directory, synced, read back and checked. Only then it is
     /// renamed to `path`, and the directory is synced. A crash leaves the old copy or the new one, and maybe a file
     /// `<path>.tmp-…`, which opening the copy removes.
+    ///
+    /// With a batch size above 1, the last writes in the copy may not be durable in this store yet. Call
+    /// [`Engine::flush`] after it, before you follow the store from [`Copied::seq`] on.
     ///
     /// A file at `path` is replaced only if it is an earlier copy of this store that was never opened as a store. The
     /// names of this store's own files are refused. A view is open until the end, see [`View`] for its costs. Also
