@@ -90,7 +90,6 @@ impl Session {
 
     /// Where a command reads that only reads.
     pub(crate) fn source(&mut self) -> Result<Source<'_>, CommandError> {
-        self.look_again()?;
         let is_lenient = self.is_lenient();
         self.store.source(is_lenient)
     }

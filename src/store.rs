@@ -81,7 +81,7 @@ impl Store {
 
     /// Whether the session began without a store, and there is one now.
     pub(crate) fn has_come(&self) -> bool {
-        matches!(&self.how, How::Later { wal, .. } if !is_missing(wal, wal))
+        matches!(&self.how, How::Later { wal, .. } if !is_free(wal))
     }
 
     pub(crate) fn is_read_only(&self) -> bool {
@@ -175,17 +175,10 @@ impl Source<'_> {
         mut each: impl FnMut(&[u8], Option<&[u8]>) -> ControlFlow<()>,
     ) -> Result<(), CommandError> {
         match self {
-            Source::Engine(engine) if with_values => {
+            Source::Engine(engine) => {
                 for entry in engine.scan(prefix) {
                     let (key, value) = entry?;
-                    if each(&key, Some(&value)).is_break() {
-                        break;
-                    }
-                }
-            }
-            Source::Engine(engine) => {
-                for key in engine.keys(prefix) {
-                    if each(&key?, None).is_break() {
+                    if each(&key, with_values.then_some(&*value)).is_break() {
                         break;
                     }
                 }
@@ -199,10 +192,14 @@ impl Source<'_> {
     }
 }
 
-/// Whether log and snapshot are both missing. A path that cannot be looked at may have a file.
+/// Whether log and snapshot are both missing.
 pub(crate) fn is_missing(wal: &Path, snapshot: &Path) -> bool {
-    let is_free = |path: &Path| path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
     is_free(wal) && is_free(snapshot)
+}
+
+/// Whether there is no file at this path. A path that cannot be looked at may have one.
+fn is_free(path: &Path) -> bool {
+    path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// Whether a file belongs to this user, or does not exist. Opening decides what to do with a file of another user.

@@ -244,7 +244,9 @@ fn a_prompt_without_a_store_finds_one_that_another_process_has_made() {
     let store = Store::new();
     let mut session = prompt(&store, &[]);
     say(&mut session, "SIZE", "0 keys");
+    say(&mut session, "STATS", "error: there is no store");
     store.script("PUT other 1\n");
+    say(&mut session, "STATS", "data      keys      1");
     say(&mut session, "GET other", "1");
     say(&mut session, "SIZE", "1 key");
 }

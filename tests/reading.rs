@@ -10,14 +10,6 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-/// The names of the files in the directory of the store.
-fn names(store: &Store) -> Vec<String> {
-    let mut names: Vec<_> =
-        fs::read_dir(store.dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
-}
-
 /// `kv_cli` in the directory of the store, without variables that name a store.
 fn unnamed(store: &Store, args: &[&str]) -> assert_cmd::Command {
     let mut cli = store.cli();
@@ -48,7 +40,7 @@ fn case_41_a_directory_has_both_files_of_its_store() {
     let mut files: Vec<_> = fs::read_dir(store.path("d")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     files.sort();
     assert_eq!(files, ["kv.snapshot", "kv.snapshot.lock", "kv.wal", "kv.wal.lock"]);
-    assert_eq!(names(&store), ["d"]);
+    assert_eq!(store.names(), ["d"]);
 
     for (args, says) in [
         (&["--dir", "d", "--wal", "w", "SIZE"][..], "cannot be used together with --wal"),
@@ -118,7 +110,7 @@ fn case_52_a_command_that_only_reads_creates_nothing() {
             "there is no store at {}; nothing was created",
             store.path("kv.wal").display()
         )));
-        assert_eq!(names(&store), [""; 0], "{args:?}");
+        assert_eq!(store.names(), [""; 0], "{args:?}");
     }
     let json = store.cli().args(["--json", "SIZE"]).assert().code(3);
     json.stdout(predicate::str::starts_with(r#"{"ok":false,"code":"no_store","error":"there is no store at "#));
@@ -131,12 +123,12 @@ fn case_52_a_command_that_only_reads_creates_nothing() {
     for args in [&["-f", "nofile"][..], &["import", "nofile"], &["IMPORT", "nofile"]] {
         store.cli().args(args).assert().code(1).stderr(predicate::str::contains("nofile: "));
     }
-    assert_eq!(names(&store), [""; 0]);
+    assert_eq!(store.names(), [""; 0]);
 
     // The first command that writes creates the store. In an open group an empty store is found before that.
     let mixed = store.cli().write_stdin("GET a\nBEGIN\nPUT a 1\nGET b\nCOMMIT\nGET a\n").assert().code(3);
     mixed.stdout("OK\nQUEUED\n(nil)\nOK\n1\n").stderr(predicate::str::contains("<stdin>:1: error: there is no store"));
-    assert_eq!(names(&store), ["kv.snapshot.lock", "kv.wal", "kv.wal.lock"]);
+    assert_eq!(store.names(), ["kv.snapshot.lock", "kv.wal", "kv.wal.lock"]);
 }
 
 #[test]
@@ -145,7 +137,7 @@ fn case_52_reading_a_store_changes_no_file() {
     store.script("PUT a 1\nSNAP\nPUT b 2\n");
     fs::remove_file(store.path("kv.wal.lock")).unwrap();
     fs::remove_file(store.path("kv.snapshot.lock")).unwrap();
-    let all = || names(&store).into_iter().map(|name| (fs::read(store.path(&name)).unwrap(), name)).collect::<Vec<_>>();
+    let all = || store.names().into_iter().map(|name| (fs::read(store.path(&name)).unwrap(), name)).collect::<Vec<_>>();
     let before = all();
     for (args, out) in [
         (&["GET", "b"][..], "2\n"),
@@ -175,7 +167,7 @@ fn case_52_a_directory_that_does_not_exist_is_named_with_the_command_that_makes_
         let said = unnamed(&store, args).assert().code(3).stdout("");
         said.stderr("kv_cli: error: there is no directory my d; nothing was created; to make it: mkdir 'my d'\n");
     }
-    assert_eq!(names(&store), [""; 0]);
+    assert_eq!(store.names(), [""; 0]);
 }
 
 /// No crash removes both files, so it is said; and a file that is beside them still says that a store was here.

@@ -69,7 +69,6 @@ impl<'a> Range<'a> {
     /// printing.
     pub(super) fn list(&self, session: &mut Session, with_values: bool) -> Result<Listed, CommandError> {
         let limit = self.limit.unwrap_or(session.list_limit);
-        session.look_again()?;
         let is_lenient = session.is_lenient();
         let is_timed = session.settings.timing || session.output.interactive;
         let Session { store, output, settings, flags, .. } = session;

@@ -111,6 +111,9 @@ pub(super) fn answer<'a, V: Verb<'a>>(verb: V, session: &mut Session) -> Result<
             format!("{} may write, and this session only reads; nothing was changed; run it without --read-only", V::SPEC.name);
         return Err(CommandError::new(Code::ReadOnly, text));
     }
+    if V::EFFECT == Effect::Reads {
+        session.look_again()?;
+    }
     let reply = verb.run(session)?;
     let took = began.map(|began| began.elapsed());
     let batch_size = session.batch_size();

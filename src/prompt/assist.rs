@@ -24,7 +24,6 @@ use std::time::{Duration, Instant};
 const HINTED_BYTES: usize = 256;
 const HINT_COLUMNS: usize = 80;
 const MAX_KEYS: usize = 100;
-const KEYS_TIME: Duration = Duration::from_millis(2);
 const MAX_FILES: usize = 1000;
 /// A directory may be on another machine, or have many files.
 const FILES_TIME: Duration = Duration::from_millis(200);
@@ -46,9 +45,7 @@ impl Assist {
     fn keys(&self, word: &str) -> Vec<Pair> {
         let Some(prefix) = unquoted(word) else { return Vec::new() };
         let Some(engine) = self.engine.get() else { return Vec::new() };
-        let began = Instant::now();
-        let first = engine.keys(&prefix).map_while(Result::ok).take(MAX_KEYS).take_while(|_| began.elapsed() < KEYS_TIME);
-        let mut keys: Vec<_> = first.collect();
+        let mut keys: Vec<_> = engine.keys(&prefix).map_while(Result::ok).take(MAX_KEYS).collect();
         let last = engine.keys(&prefix).next_back().and_then(Result::ok);
         let more = last.filter(|last| keys.last().is_some_and(|listed| listed < last));
         let is_cut = more.is_some();

@@ -19,15 +19,8 @@ fn take_log_away(store: &Store, empty: bool) {
     if empty { fs::write(store.path("kv.wal"), "").unwrap() } else { fs::remove_file(store.path("kv.wal")).unwrap() }
 }
 
-fn names(store: &Store) -> Vec<String> {
-    let names = fs::read_dir(store.dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<String> = names.collect();
-    names.sort_unstable();
-    names
-}
-
 fn bytes(store: &Store) -> Vec<(String, Vec<u8>)> {
-    names(store).into_iter().map(|name| (name.clone(), fs::read(store.path(&name)).unwrap())).collect()
+    store.names().into_iter().map(|name| (name.clone(), fs::read(store.path(&name)).unwrap())).collect()
 }
 
 /// A checkpoint builds only on the snapshot that this store opened or wrote.
@@ -131,11 +124,11 @@ fn case_02_temporary_files_of_a_killed_process_are_removed() {
     for name in ["kv.wal", "kv.snapshot"] {
         create_scratch(&OsDisk, &store.path(name)).unwrap();
     }
-    assert_eq!(names(&store).len(), 5);
+    assert_eq!(store.names().len(), 5);
     store.cli().args(["GET", "a"]).assert().success();
-    assert_eq!(names(&store).len(), 5, "a command that only reads changes nothing");
+    assert_eq!(store.names().len(), 5, "a command that only reads changes nothing");
     store.cli().args(["FLUSH"]).assert().success();
-    assert_eq!(names(&store), ["kv.snapshot.lock", "kv.wal", "kv.wal.lock"]);
+    assert_eq!(store.names(), ["kv.snapshot.lock", "kv.wal", "kv.wal.lock"]);
 }
 
 /// Reading without the log changes nothing, and warns that writes are missing.
@@ -378,7 +371,7 @@ fn case_34_a_refused_opening_leaves_no_lock() {
 }
 
 fn names_and_dirs(store: &Store) -> Vec<String> {
-    let mut names = names(store);
+    let mut names = store.names();
     names.retain(|name| name != "history");
     names
 }
@@ -411,7 +404,7 @@ fn case_34_the_error_names_another_users_lock_and_what_to_do() {
                 assert!(says.iter().all(|says| err.contains(says)), "{name} {mode:o}: {err}");
             }
             fs::remove_file(store.path(name)).unwrap();
-            for name in names(&store) {
+            for name in store.names() {
                 fs::remove_file(store.path(&name)).unwrap();
             }
         }

@@ -21,13 +21,6 @@ fn shell(store: &Store, script: &str) -> (String, String, Option<i32>) {
     parts(store.program("sh").args(["-c", script]).env("K", env!("CARGO_BIN_EXE_kv_cli")).output().unwrap())
 }
 
-fn names(store: &Store) -> Vec<String> {
-    let entries = fs::read_dir(store.dir.path()).unwrap();
-    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
-}
-
 #[test]
 fn case_06_and_22_bench_removes_only_its_own_files() {
     let store = Store::new();
@@ -39,12 +32,12 @@ fn case_06_and_22_bench_removes_only_its_own_files() {
     let others = ["kv.wal.bench.bare", "kv.wal.bench.wal", "kv.wal.bench-0123456789abcdef", "kv.wal.bench.snapshot"];
     others.iter().for_each(|name| fs::write(store.path(name), "notes").unwrap());
     store.script("PUT a 1\n");
-    let before = names(&store);
+    let before = store.names();
     assert_eq!(run(&store, &["BENCH", "100", "5", "--report", "page.html"]).2, Some(0));
     assert_eq!(other(&["GET", "mine"]).0, "1\n");
     assert!(others.iter().all(|name| fs::read(store.path(name)).unwrap() == b"notes"));
     fs::remove_file(store.path("page.html")).unwrap();
-    assert_eq!(names(&store), before);
+    assert_eq!(store.names(), before);
 }
 
 /// The disk is so slow that BENCH cannot stop in time.
@@ -52,7 +45,7 @@ fn case_06_and_22_bench_removes_only_its_own_files() {
 fn case_22_the_files_of_a_bench_that_hangs_are_removed_at_a_signal() {
     let store = Store::new();
     store.script("PUT a 1\n");
-    let before = names(&store);
+    let before = store.names();
     let mut traced = store.program("strace");
     traced.args(["-D", "-f", "-o", "/dev/null", "-e", "inject=fdatasync:delay_enter=6000000:when=20+"]);
     traced.arg(env!("CARGO_BIN_EXE_kv_cli")).args(["BENCH", "1000", "1"]).stdin(Stdio::null()).stdout(Stdio::null());
@@ -60,7 +53,7 @@ fn case_22_the_files_of_a_bench_that_hangs_are_removed_at_a_signal() {
     let mut over = false;
     eventually("the bench runs", || {
         over = child.try_wait().unwrap().is_some();
-        over || names(&store).iter().any(|name| name.starts_with("kv.wal.bench-"))
+        over || store.names().iter().any(|name| name.starts_with("kv.wal.bench-"))
     });
     if over {
         return skipped("strace cannot trace here");
@@ -68,7 +61,7 @@ fn case_22_the_files_of_a_bench_that_hangs_are_removed_at_a_signal() {
     std::thread::sleep(std::time::Duration::from_secs(1));
     signal(&child, Signal::TERM);
     assert_eq!(child.wait().unwrap().code(), Some(143));
-    assert_eq!(names(&store), before);
+    assert_eq!(store.names(), before);
 }
 
 /// The next BENCH removes the files of a killed one. A BENCH that SIGTERM ends removes its own.
@@ -77,18 +70,18 @@ fn case_22_the_files_of_a_stopped_bench_are_removed() {
     for by in [Signal::KILL, Signal::TERM] {
         let store = Store::new();
         store.script("PUT a 1\n");
-        let before = names(&store);
+        let before = store.names();
         let mut child = store.piped(&[]);
         child.stdin.as_mut().unwrap().write_all(b"BENCH 100000000 5 --report page.html\n").unwrap();
-        eventually("the bench runs", || names(&store).iter().any(|name| name.starts_with("kv.wal.bench-")));
+        eventually("the bench runs", || store.names().iter().any(|name| name.starts_with("kv.wal.bench-")));
         signal(&child, by);
         child.wait().unwrap();
         if by == Signal::KILL {
-            assert_eq!(names(&store).len(), before.len() + 2, "the temporary directory and the page");
+            assert_eq!(store.names().len(), before.len() + 2, "the temporary directory and the page");
             assert_eq!(run(&store, &["BENCH", "10", "5", "--report", "page.html"]).2, Some(0));
         }
         let _ = fs::remove_file(store.path("page.html"));
-        assert_eq!(names(&store), before, "{by:?}");
+        assert_eq!(store.names(), before, "{by:?}");
     }
 }
 
@@ -98,7 +91,7 @@ fn case_08_threads_that_cannot_be_started_are_an_error() {
     let (out, err, status) = shell(&store, "ulimit -v 400000; $K -c 'PUT a 1' -c 'BENCH 1000 5 --threads 256' -c SIZE");
     assert_eq!((out.as_str(), status), ("OK\n1\n", Some(1)), "{err}");
     assert!(err.contains("BENCH failed: cannot start 256 threads: ") && err.contains("use fewer --threads"), "{err}");
-    assert!(names(&store).iter().all(|name| !name.contains("bench")), "{:?}", names(&store));
+    assert!(store.names().iter().all(|name| !name.contains("bench")), "{:?}", store.names());
 }
 
 #[test]
@@ -115,7 +108,7 @@ fn case_08_threads_beyond_the_limit_of_a_user_are_an_error() {
     let (out, err, status) = shell(&store, &format!("exec setpriv {USER} {limited}"));
     assert_eq!((out.as_str(), status), ("", Some(1)), "{err}");
     assert!(err.contains("BENCH failed: cannot start 8 threads: ") && !err.contains("panic"), "{err}");
-    assert!(names(&store).iter().all(|name| !name.contains("bench")), "{:?}", names(&store));
+    assert!(store.names().iter().all(|name| !name.contains("bench")), "{:?}", store.names());
 }
 
 #[test]
@@ -123,11 +116,11 @@ fn case_14_a_file_size_limit_is_an_error_of_the_export() {
     let store = Store::new();
     let value = "v".repeat(48);
     store.script((0..99).map(|n| format!("PUT k{n} {value}\n")).collect::<String>());
-    let before = names(&store);
+    let before = store.names();
     let (out, err, status) = shell(&store, "ulimit -f 1; exec $K export ex");
     assert_eq!((out.as_str(), status), ("", Some(1)), "{err}");
     assert!(err.contains("ex: File too large") && err.contains("nothing was exported"), "{err}");
-    assert_eq!(names(&store), before);
+    assert_eq!(store.names(), before);
 }
 
 #[test]
@@ -138,7 +131,7 @@ fn case_21_an_export_never_takes_a_name_of_the_store() {
     store.script("PUT a 1\nSNAP\nPUT b 2\n");
     fs::hard_link(store.path("kv.snapshot"), store.path("hard")).unwrap();
     let bytes = fs::read(store.path("kv.snapshot")).unwrap();
-    let before = names(&store);
+    let before = store.names();
     let own = ["", ".tmp", ".lock", ".tmp-0123456789abcdef", ".damaged-1", ".bench", ".bench.bare"];
     let mut ways = vec!["hard".to_string()];
     for file in ["kv.wal", "kv.snapshot"] {
@@ -155,7 +148,7 @@ fn case_21_an_export_never_takes_a_name_of_the_store() {
     let output = store.cli().write_stdin(format!("{script}PUT c 3\n")).assert().code(1).get_output().clone();
     let (out, err, _) = parts(output);
     assert_eq!((out.as_str(), err.lines().count()), ("OK\n", ways.len()), "{err}");
-    assert_eq!((fs::read(store.path("kv.snapshot")).unwrap(), names(&store)), (bytes, before));
+    assert_eq!((fs::read(store.path("kv.snapshot")).unwrap(), store.names()), (bytes, before));
     assert_eq!(store.script("GET a\nGET b\nGET c\n"), "1\n2\n3\n");
 }
 
@@ -202,12 +195,12 @@ fn case_21_and_33_a_report_never_replaces_another_file() {
     fs::write(store.path("notes.html"), "<p>mine").unwrap();
     std::os::unix::fs::symlink("notes.html", store.path("link.html")).unwrap();
     std::os::unix::fs::symlink("/dev/full", store.path("full.svg")).unwrap();
-    let before = names(&store);
+    let before = store.names();
     for name in ["pipe.svg", "dir.html", "notes.html", "link.html", "full.svg", "log.html", "./log.html", "no/where.svg"] {
         let (out, err, status) = bench(name);
         assert!(out.is_empty() && status == Some(1) && err.contains(&format!("--report {name}: ")), "{name}: {out}{err}");
     }
-    assert_eq!((fs::read(store.path("notes.html")).unwrap(), names(&store)), (b"<p>mine".to_vec(), before));
+    assert_eq!((fs::read(store.path("notes.html")).unwrap(), store.names()), (b"<p>mine".to_vec(), before));
 }
 
 /// Each write is shown, or reported as missed if it came and went between two looks.
@@ -267,7 +260,7 @@ fn case_31_a_full_disk_is_reported_in_the_words_of_the_command() {
         assert!(place == ":8: " || line.contains("2 acknowledged writes are not on the disk yet"), "{line}");
         assert_eq!(line.contains("this write"), place == ":7: ", "{line}");
     }
-    assert!(!names(&store).contains(&"ex".to_string()));
+    assert!(!store.names().contains(&"ex".to_string()));
 }
 
 #[test]
@@ -353,13 +346,13 @@ fn refused(bytes: &[u8], says: &str) {
     let as_command = run(&store, &["IMPORT", "old"]);
     for ((out, err, status), name) in [(run(&store, &["import", "old"]), "old"), (as_command, "old"), (piped, "<stdin>")] {
         assert_eq!((out.as_str(), status), ("", Some(1)), "{err}");
-        assert_eq!(names(&store), ["old"], "no store was created");
+        assert_eq!(store.names(), ["old"], "no store was created");
         assert!(err.starts_with(&format!("kv_cli: error: {name}")) && err.contains(says), "{says}: {err}");
         assert!(err.contains("nothing was stored"), "{err}");
     }
     let script = parts(store.cli().write_stdin("IMPORT old\n").assert().get_output().clone());
     assert_eq!((script.0.as_str(), script.2), ("", Some(1)), "{}", script.1);
-    assert_eq!(names(&store), ["old"], "a script creates no store either");
+    assert_eq!(store.names(), ["old"], "a script creates no store either");
     let beside = parts(store.cli().write_stdin("PUT a 1\nIMPORT old\nSIZE\n").assert().get_output().clone());
     assert_eq!((beside.0.as_str(), beside.2), ("OK\n1\n", Some(1)), "{}", beside.1);
 }
@@ -418,7 +411,7 @@ fn case_42_an_export_that_was_cut_off_anywhere_is_refused() {
             let (out, err, status) = run(&store, &["import", "cut"]);
             assert!(out.is_empty() && status == Some(1) && err.contains("nothing was stored"), "{form}, {cut}: {err}");
         }
-        assert_eq!(names(&store), ["cut"], "no store was created");
+        assert_eq!(store.names(), ["cut"], "no store was created");
         // Cut off inside the third entry.
         let at = whole.windows(third.len()).position(|bytes| bytes == third).unwrap();
         fs::write(store.path("cut"), &whole[..at + third.len() - 1]).unwrap();
@@ -481,7 +474,7 @@ fn case_42_a_missing_file_creates_no_store() {
     assert!(err.starts_with(says) && err.ends_with(" (os error 2); nothing was stored\n"), "{err}");
     let (out, _, status) = run(&store, &["--json", "import", "nofile"]);
     assert!(out.starts_with("{\"ok\":false,\"code\":\"failed\",\"error\":\"nofile: ") && status == Some(1), "{out}");
-    assert_eq!(names(&store), [""; 0]);
+    assert_eq!(store.names(), [""; 0]);
 }
 
 /// If one file is bad, none is imported.
@@ -492,7 +485,7 @@ fn case_42_every_file_is_checked_before_any_is_written() {
     fs::write(store.path("bad"), "PUT b\n").unwrap();
     let (_, err, status) = run(&store, &["import", "good", "bad"]);
     assert!(status == Some(1) && err.contains("bad:1: ") && err.contains("nothing was stored"), "{err}");
-    assert_eq!(names(&store), ["bad", "good"], "no store was created");
+    assert_eq!(store.names(), ["bad", "good"], "no store was created");
     assert_eq!(untimed(&run(&store, &["import", "good", "good"]).0), "IMPORT OK entries=2 written=1 unchanged=1\n");
     // More files than the process may have open at once.
     let many = shell(&store, "for n in $(seq 100); do echo PUT k$n $n > f$n; done; ulimit -n 50; exec $K import f*");

@@ -31,10 +31,17 @@ impl Store {
         self.dir.path().join(name)
     }
 
+    /// The names of the files in its directory, in order.
+    pub fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.dir.path()).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// Whether there is a file whose name begins so.
     pub fn has(&self, begin: &str) -> bool {
-        let names = std::fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
-        names.into_iter().any(|name| name.to_string_lossy().starts_with(begin))
+        self.names().iter().any(|name| name.starts_with(begin))
     }
 
     fn environment(&self) -> Vec<(&'static str, PathBuf)> {

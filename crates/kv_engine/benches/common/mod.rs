@@ -6,13 +6,13 @@
 #[allow(missing_docs, unreachable_pub)]
 mod wrapped;
 
-use kv_engine::disk::{Disk, File, Lock, Named, OsDisk};
+use kv_engine::disk::{Disk, File, OsDisk};
 use kv_engine::{Engine, Options};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use wrapped::{Overrides, Wrapped};
+use wrapped::{Overrides, Wrapped, as_os_disk};
 
 pub(crate) const VALUE: [u8; 100] = [b'v'; 100];
 
@@ -46,48 +46,18 @@ impl Paced {
 }
 
 impl Disk for Paced {
+    as_os_disk!(open_read rename remove lock named list now entropy);
+
     fn open(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
         Ok(OsDisk.open(path)?.map(|file| self.file(file)))
-    }
-
-    fn open_read(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
-        OsDisk.open_read(path)
     }
 
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         Ok(self.file(OsDisk.create_new(path)?))
     }
 
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        OsDisk.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        OsDisk.remove(path)
-    }
-
     fn sync_dir(&self, _path: &Path) -> io::Result<()> {
         Ok(())
-    }
-
-    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
-        OsDisk.lock(path)
-    }
-
-    fn named(&self, path: &Path) -> io::Result<Option<Named>> {
-        OsDisk.named(path)
-    }
-
-    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
-        OsDisk.list(path)
-    }
-
-    fn now(&self) -> Duration {
-        OsDisk.now()
-    }
-
-    fn entropy(&self) -> u64 {
-        OsDisk.entropy()
     }
 }
 

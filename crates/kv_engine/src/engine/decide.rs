@@ -161,12 +161,9 @@ impl Shared {
 
     fn let_go_first<'a>(&'a self, mut log: Guard<'a>) -> Result<Guard<'a>> {
         let until = self.disk.now() + MOST_COURTESY;
-        while log.has_turn {
-            let left = until.saturating_sub(self.disk.now());
-            if left.is_zero() {
-                break;
-            }
-            log = self.wait_at_most(log, left)?;
+        let mut in_time = true;
+        while log.has_turn && in_time {
+            (log, in_time) = self.wait_until(log, until)?;
         }
         Ok(log)
     }

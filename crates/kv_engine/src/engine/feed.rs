@@ -423,7 +423,7 @@ impl Changes {
                 Found::End(log) => {
                     let has_changed = match patience {
                         Patience::Endless => shared.wait(log).map(|_| true)?,
-                        Patience::Until(time) => shared.wait_until(log, time)?,
+                        Patience::Until(time) => shared.wait_until(log, time)?.1,
                         Patience::None => false,
                     };
                     if !has_changed {

@@ -83,13 +83,17 @@ impl Shared {
         Ok(log)
     }
 
-    /// As [`Shared::wait`], for this time at most.
-    pub(super) fn wait_at_most<'a>(&'a self, mut log: Guard<'a>, time: Duration) -> Result<Guard<'a>> {
+    /// As [`Shared::wait`], at most until the disk's clock shows `time`. `false`: nothing has changed until then.
+    pub(super) fn wait_until<'a>(&'a self, mut log: Guard<'a>, time: Duration) -> Result<(Guard<'a>, bool)> {
+        let left = time.saturating_sub(self.disk.now());
+        if left.is_zero() {
+            return Ok((log, false));
+        }
         log.sleepers += 1;
-        let woken = self.changed.wait_timeout(log, time);
-        let (mut log, _) = woken.map_err(|poisoned| self.panicked(&mut poisoned.into_inner().0))?;
+        let waited = self.changed.wait_timeout(log, left);
+        let (mut log, timeout) = waited.map_err(|poisoned| self.panicked(&mut poisoned.into_inner().0))?;
         log.sleepers -= 1;
-        Ok(log)
+        Ok((log, !timeout.timed_out()))
     }
 
     /// Wakes all sleepers. With no sleepers it does nothing: the system call would be paid at each sync.
@@ -97,19 +101,6 @@ impl Shared {
         if log.sleepers > 0 {
             self.changed.notify_all();
         }
-    }
-
-    /// As [`Shared::wait`], at most until the disk's clock shows `time`. `false`: nothing has changed until then.
-    pub(super) fn wait_until<'a>(&'a self, mut log: Guard<'a>, time: Duration) -> Result<bool> {
-        let left = time.saturating_sub(self.disk.now());
-        if left.is_zero() {
-            return Ok(false);
-        }
-        log.sleepers += 1;
-        let waited = self.changed.wait_timeout(log, left);
-        let (mut log, timeout) = waited.map_err(|poisoned| self.panicked(&mut poisoned.into_inner().0))?;
-        log.sleepers -= 1;
-        Ok(!timeout.timed_out())
     }
 
     /// Refuses if the lock files were removed or replaced: a file renamed into place now could replace a file of

@@ -1,10 +1,10 @@
 //! [`Gate`]: a disk whose next sync waits for the test. Meanwhile writes are appended and stay in flight.
 
-use super::wrapped::{Overrides, Wrapped};
+use super::wrapped::{Overrides, Wrapped, as_os_disk};
 use super::{EIO, ENOSPC};
-use kv_engine::disk::{Disk, File, Lock, Named, OsDisk};
+use kv_engine::disk::{Disk, File, OsDisk};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -73,38 +73,16 @@ impl Overrides for Gate {
 }
 
 impl Disk for Gate {
+    as_os_disk!(open_read rename remove sync_dir lock named list entropy);
+
     fn open(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
         Ok(OsDisk.open(path)?.map(|file| Arc::new(Wrapped(file, self.clone())) as _))
-    }
-    fn open_read(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
-        OsDisk.open_read(path)
     }
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         Ok(Arc::new(Wrapped(OsDisk.create_new(path)?, self.clone())))
     }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        OsDisk.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        OsDisk.remove(path)
-    }
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        OsDisk.sync_dir(path)
-    }
-    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
-        OsDisk.lock(path)
-    }
-    fn named(&self, path: &Path) -> io::Result<Option<Named>> {
-        OsDisk.named(path)
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
-        OsDisk.list(path)
-    }
     fn now(&self) -> Duration {
         assert!(!self.clock_panics.swap(false, Ordering::Relaxed), "the clock panics");
         OsDisk.now()
-    }
-    fn entropy(&self) -> u64 {
-        OsDisk.entropy()
     }
 }

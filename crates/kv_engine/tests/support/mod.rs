@@ -9,9 +9,10 @@ mod wrapped;
 pub use gate::{Gate, Sync};
 pub use random::Random;
 pub use visited::Visited;
+pub(crate) use wrapped::as_os_disk;
 pub use wrapped::{Overrides, Wrapped};
 
-use kv_engine::disk::{Disk, File, FileId, Lock, Named, OsDisk};
+use kv_engine::disk::{Disk, File, FileId, OsDisk};
 use kv_engine::{Engine, Options};
 use std::collections::BTreeMap;
 use std::io;
@@ -253,6 +254,8 @@ struct FaultyFile {
 }
 
 impl Disk for FaultyDisk {
+    as_os_disk!(lock named list now);
+
     fn open(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
         Ok(OsDisk.open(path)?.map(|file| self.wrap(path, file)))
     }
@@ -280,18 +283,6 @@ impl Disk for FaultyDisk {
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.check(Call::SyncDir, path)?;
         OsDisk.sync_dir(path)
-    }
-    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
-        OsDisk.lock(path)
-    }
-    fn named(&self, path: &Path) -> io::Result<Option<Named>> {
-        OsDisk.named(path)
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
-        OsDisk.list(path)
-    }
-    fn now(&self) -> Duration {
-        OsDisk.now()
     }
     fn entropy(&self) -> u64 {
         match &mut self.faults.lock().unwrap().entropy {

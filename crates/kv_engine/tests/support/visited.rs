@@ -1,12 +1,12 @@
 //! The real disk, which calls a function of the test whenever a file is created. So a test can write in the middle of a
 //! checkpoint, and the same happens in each run.
 
-use kv_engine::disk::{Disk, File, Lock, Named, OsDisk};
+use super::wrapped::as_os_disk;
+use kv_engine::disk::{Disk, File, OsDisk};
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 type Visit = Box<dyn FnMut() + Send>;
 
@@ -31,40 +31,12 @@ impl fmt::Debug for Visited {
 }
 
 impl Disk for Visited {
-    fn open(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
-        OsDisk.open(path)
-    }
-    fn open_read(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
-        OsDisk.open_read(path)
-    }
+    as_os_disk!(open open_read rename remove sync_dir lock named list now entropy);
+
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         if let Some(visit) = &mut *self.0.lock().unwrap() {
             visit();
         }
         OsDisk.create_new(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        OsDisk.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        OsDisk.remove(path)
-    }
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        OsDisk.sync_dir(path)
-    }
-    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
-        OsDisk.lock(path)
-    }
-    fn named(&self, path: &Path) -> io::Result<Option<Named>> {
-        OsDisk.named(path)
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
-        OsDisk.list(path)
-    }
-    fn now(&self) -> Duration {
-        OsDisk.now()
-    }
-    fn entropy(&self) -> u64 {
-        OsDisk.entropy()
     }
 }

@@ -1,4 +1,4 @@
-//! A file that forwards every call to another one, except the calls that a test or benchmark replaces.
+//! A disk and a file that forward every call, except the calls that a test or benchmark replaces.
 
 use kv_engine::disk::{File, FileId};
 use std::fmt::Debug;
@@ -45,3 +45,59 @@ impl<O: Overrides> File for Wrapped<O> {
         self.1.drop_cache(&*self.0);
     }
 }
+
+/// Methods of a `Disk` that do what the real disk does. Used inside `impl Disk for …`, with the names of the methods.
+macro_rules! as_os_disk {
+    ($($method:ident)*) => { $(as_os_disk!(@ $method);)* };
+    (@ open) => {
+        fn open(&self, path: &std::path::Path) -> std::io::Result<Option<std::sync::Arc<dyn kv_engine::disk::File>>> {
+            kv_engine::disk::OsDisk.open(path)
+        }
+    };
+    (@ open_read) => {
+        fn open_read(&self, path: &std::path::Path) -> std::io::Result<Option<std::sync::Arc<dyn kv_engine::disk::File>>> {
+            kv_engine::disk::OsDisk.open_read(path)
+        }
+    };
+    (@ rename) => {
+        fn rename(&self, from: &std::path::Path, to: &std::path::Path) -> std::io::Result<()> {
+            kv_engine::disk::OsDisk.rename(from, to)
+        }
+    };
+    (@ remove) => {
+        fn remove(&self, path: &std::path::Path) -> std::io::Result<()> {
+            kv_engine::disk::OsDisk.remove(path)
+        }
+    };
+    (@ sync_dir) => {
+        fn sync_dir(&self, path: &std::path::Path) -> std::io::Result<()> {
+            kv_engine::disk::OsDisk.sync_dir(path)
+        }
+    };
+    (@ lock) => {
+        fn lock(&self, path: &std::path::Path) -> std::io::Result<Box<dyn kv_engine::disk::Lock>> {
+            kv_engine::disk::OsDisk.lock(path)
+        }
+    };
+    (@ named) => {
+        fn named(&self, path: &std::path::Path) -> std::io::Result<Option<kv_engine::disk::Named>> {
+            kv_engine::disk::OsDisk.named(path)
+        }
+    };
+    (@ list) => {
+        fn list(&self, path: &std::path::Path) -> std::io::Result<Vec<std::path::PathBuf>> {
+            kv_engine::disk::OsDisk.list(path)
+        }
+    };
+    (@ now) => {
+        fn now(&self) -> std::time::Duration {
+            kv_engine::disk::OsDisk.now()
+        }
+    };
+    (@ entropy) => {
+        fn entropy(&self) -> u64 {
+            kv_engine::disk::OsDisk.entropy()
+        }
+    };
+}
+pub(crate) use as_os_disk;
