@@ -1,0 +1,311 @@
+//! [`Call`]: what a command sees and may do. [`Spec`]: the row of a command. [`Table`]: all rows.
+
+use crate::limits;
+use crate::refusal::Refusal;
+use crate::resp::{Args, Reply};
+use crate::sequencer::{Evaluation, Finished, Place};
+use crate::session::{Multi, Session};
+use crate::shared::Shared;
+use kv_engine::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use std::collections::HashMap;
+
+/// The function of a command. What it returns as an error is its reply. It checks its words before it writes.
+pub(crate) type Run = fn(&mut Call<'_>, Args<'_>) -> Result<(), Refusal>;
+
+/// The row of a command, or of a subcommand.
+pub(crate) struct Spec {
+    /// In lower case; of a subcommand only its own word.
+    pub(crate) name: &'static str,
+    /// The number of words with the name; negative: at least so many.
+    pub(crate) arity: i64,
+    pub(crate) flags: u32,
+    /// The words that are keys: first, last (negative: from the end), step.
+    pub(crate) keys: (i64, i64, i64),
+    pub(crate) group: &'static str,
+    /// The version of Redis that had it first.
+    pub(crate) since: &'static str,
+    pub(crate) complexity: &'static str,
+    pub(crate) summary: &'static str,
+    pub(crate) run: Run,
+    pub(crate) subcommands: &'static [Spec],
+}
+
+/// What a command does, as COMMAND tells it.
+pub(crate) mod flag {
+    pub(crate) const WRITE: u32 = 1;
+    pub(crate) const READONLY: u32 = 1 << 1;
+    pub(crate) const DENYOOM: u32 = 1 << 2;
+    pub(crate) const ADMIN: u32 = 1 << 3;
+    pub(crate) const NOSCRIPT: u32 = 1 << 4;
+    pub(crate) const LOADING: u32 = 1 << 5;
+    pub(crate) const STALE: u32 = 1 << 6;
+    pub(crate) const FAST: u32 = 1 << 7;
+    /// Runs before the client has given the password.
+    pub(crate) const NO_AUTH: u32 = 1 << 8;
+    /// Is refused between MULTI and EXEC.
+    pub(crate) const NO_MULTI: u32 = 1 << 9;
+    /// Runs between MULTI and EXEC, and is not queued. Not told to clients.
+    pub(crate) const IMMEDIATE: u32 = 1 << 10;
+    /// Begins a new turn if a write comes before it. Not told to clients.
+    pub(crate) const ALONE: u32 = 1 << 11;
+}
+
+/// The keys of a command without keys.
+pub(crate) const NO_KEYS: (i64, i64, i64) = (0, 0, 0);
+/// The keys of a command on one key.
+pub(crate) const ONE_KEY: (i64, i64, i64) = (1, 1, 1);
+/// The keys of a command whose words are all keys.
+pub(crate) const ALL_KEYS: (i64, i64, i64) = (1, -1, 1);
+
+impl Spec {
+    pub(crate) fn has(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+
+    pub(crate) fn takes(&self, words: usize) -> bool {
+        let words = i64::try_from(words).unwrap_or(i64::MAX);
+        if self.arity < 0 { words >= -self.arity } else { words == self.arity }
+    }
+
+    /// The words that are keys, by their numbers.
+    pub(crate) fn key_numbers(&self, words: usize) -> impl Iterator<Item = usize> + use<> {
+        let (first, last, step) = self.keys;
+        let words = i64::try_from(words).unwrap_or(i64::MAX);
+        let last = if last < 0 { words + last } else { last.min(words - 1) };
+        let numbers = if first == 0 { 1..=0 } else { first..=last };
+        let step = usize::try_from(step).unwrap_or(1).max(1);
+        numbers.step_by(step).filter_map(|number| usize::try_from(number).ok())
+    }
+}
+
+/// A row, where it is found.
+pub(crate) struct Row {
+    pub(crate) spec: &'static Spec,
+    /// The name as errors say it: `get`, `client|list`.
+    pub(crate) full_name: String,
+    /// The rows of its subcommands, by their words.
+    pub(crate) subcommands: HashMap<&'static str, usize>,
+    pub(crate) is_subcommand: bool,
+}
+
+/// All commands.
+pub(crate) struct Table {
+    pub(crate) rows: Vec<Row>,
+    names: HashMap<&'static str, usize>,
+}
+
+/// No command has a longer name.
+const NAME_BYTES: usize = 24;
+
+/// Calls `find` with the name in lower case.
+fn lowered<T>(name: &[u8], find: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+    let mut lower = [0; NAME_BYTES];
+    let lower = lower.get_mut(..name.len())?;
+    lower.copy_from_slice(name);
+    lower.make_ascii_lowercase();
+    find(std::str::from_utf8(lower).ok()?)
+}
+
+impl Table {
+    pub(crate) fn new(groups: &[&'static [Spec]]) -> Table {
+        let mut specs: Vec<&'static Spec> = groups.iter().copied().flatten().collect();
+        specs.sort_by_key(|spec| spec.name);
+        let mut table = Table { rows: Vec::new(), names: HashMap::new() };
+        for spec in specs {
+            let number = table.add(spec, spec.name.to_string(), false);
+            table.names.insert(spec.name, number);
+            for sub in spec.subcommands {
+                let sub_number = table.add(sub, format!("{}|{}", spec.name, sub.name), true);
+                table.rows[number].subcommands.insert(sub.name, sub_number);
+            }
+        }
+        table
+    }
+
+    fn add(&mut self, spec: &'static Spec, full_name: String, is_subcommand: bool) -> usize {
+        self.rows.push(Row { spec, full_name, subcommands: HashMap::new(), is_subcommand });
+        self.rows.len() - 1
+    }
+
+    /// The row of a command by its name, in any case.
+    pub(crate) fn find(&self, name: &[u8]) -> Option<usize> {
+        lowered(name, |name| self.names.get(name).copied())
+    }
+
+    pub(crate) fn find_sub(&self, command: usize, sub: &[u8]) -> Option<usize> {
+        lowered(sub, |sub| self.rows[command].subcommands.get(sub).copied())
+    }
+
+    /// The row that runs for these words.
+    ///
+    /// # Errors
+    /// There is none, or it takes another number of words.
+    pub(crate) fn row_of(&self, args: Args<'_>) -> Result<usize, Refusal> {
+        let unknown = || Refusal::unknown_command(args.at(0), args.from(1));
+        let mut number = self.find(args.at(0)).ok_or_else(unknown)?;
+        let command = &self.rows[number];
+        if !command.subcommands.is_empty() && args.len() > 1 {
+            let sub = self.find_sub(number, args.at(1));
+            number = sub.ok_or_else(|| {
+                Refusal::unknown_subcommand(&command.spec.name.to_ascii_uppercase(), args.at(1))
+            })?;
+        }
+        let row = &self.rows[number];
+        if row.spec.takes(args.len()) { Ok(number) } else { Err(Refusal::arity(&row.full_name)) }
+    }
+
+    /// The command that is not a subcommand, in the order of their names.
+    pub(crate) fn commands(&self) -> impl Iterator<Item = (usize, &Row)> {
+        self.rows.iter().enumerate().filter(|(_, row)| !row.is_subcommand)
+    }
+}
+
+/// One command, or the commands of one turn one after the other.
+pub(crate) struct Call<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) session: &'a mut Session,
+    pub(crate) reply: &'a mut Reply,
+    pub(crate) table: &'static Table,
+    /// From the first command of the turn that writes on.
+    evaluation: Option<Evaluation<'a>>,
+    /// The row of the last command that was found in the table.
+    pub(crate) last_row: usize,
+    /// The transaction that the last command has executed.
+    pub(crate) spent: Option<Box<Multi>>,
+    /// The watches end when the turn is submitted.
+    pub(crate) must_unwatch: bool,
+}
+
+impl<'a> Call<'a> {
+    pub(crate) fn new(shared: &'a Shared, session: &'a mut Session, reply: &'a mut Reply, table: &'static Table) -> Call<'a> {
+        Call { shared, session, reply, table, evaluation: None, last_row: 0, spent: None, must_unwatch: false }
+    }
+
+    /// From here on this turn sees what is in flight, and no other turn comes between.
+    pub(crate) fn sequence(&mut self) -> &mut Evaluation<'a> {
+        let shared = self.shared;
+        self.evaluation.get_or_insert_with(|| shared.sequencer.evaluate(&shared.store))
+    }
+
+    /// Shows `see` the value of `key`.
+    pub(crate) fn with<T>(&mut self, key: &[u8], see: impl FnOnce(&[u8]) -> T) -> Result<Option<T>, Refusal> {
+        match &mut self.evaluation {
+            None => self.shared.store.with(key, see),
+            Some(evaluation) => evaluation.with(key, see),
+        }
+    }
+
+    pub(crate) fn exists(&mut self, key: &[u8]) -> Result<bool, Refusal> {
+        Ok(self.with(key, |_| ())?.is_some())
+    }
+
+    /// A copy of the value of `key`.
+    pub(crate) fn value(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
+        self.with(key, <[u8]>::to_vec)
+    }
+
+    /// Replies the value of `key`, or null.
+    pub(crate) fn reply_value(&mut self, key: &[u8]) -> Result<(), Refusal> {
+        let reply = &mut *self.reply;
+        let found = match &mut self.evaluation {
+            None => self.shared.store.with(key, |value| reply.bulk(value))?,
+            Some(evaluation) => evaluation.with(key, |value| reply.bulk(value))?,
+        };
+        if found.is_none() {
+            self.reply.null();
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// The value is too long, or the writes of this command are.
+    pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Refusal> {
+        if value.len() > MAX_VALUE_BYTES {
+            return Err(Refusal::LONG_STRING);
+        }
+        self.sequence().put(key, value)
+    }
+
+    /// # Errors
+    /// The writes of this command are too long.
+    pub(crate) fn delete(&mut self, key: &[u8]) -> Result<(), Refusal> {
+        self.sequence().delete(key)
+    }
+
+    /// Whether the reply that begins at `from` may still grow.
+    ///
+    /// # Errors
+    /// It is too long.
+    pub(crate) fn check_reply(&self, from: usize) -> Result<(), Refusal> {
+        if self.reply.bytes.len() - from > limits::REPLY_BYTES { Err(Refusal::LARGE_REPLY) } else { Ok(()) }
+    }
+
+    /// Runs the command of a row whose words were checked, and writes its reply.
+    pub(crate) fn run(&mut self, row: usize, args: Args<'_>) -> Result<(), Refusal> {
+        let spec = self.table.rows[row].spec;
+        if spec.has(flag::WRITE) {
+            self.sequence();
+        }
+        let begin = self.reply.bytes.len();
+        (spec.run)(self, args).inspect_err(|_| self.reply.bytes.truncate(begin))
+    }
+
+    /// Ends the command. The place that its reply rests on; 0: none.
+    pub(crate) fn end_command(&mut self) -> Place {
+        self.evaluation.as_mut().map_or(0, Evaluation::end_command)
+    }
+
+    pub(crate) fn take_back_command(&mut self) {
+        if let Some(evaluation) = &mut self.evaluation {
+            evaluation.take_back_command();
+        }
+    }
+
+    pub(crate) fn has_writes(&self) -> bool {
+        self.evaluation.as_ref().is_some_and(Evaluation::has_writes)
+    }
+
+    pub(crate) fn is_sequenced(&self) -> bool {
+        self.evaluation.is_some()
+    }
+
+    pub(crate) fn written_bytes(&self) -> usize {
+        self.evaluation.as_ref().map_or(0, Evaluation::bytes)
+    }
+
+    /// Ends the turn.
+    pub(crate) fn finish(mut self) -> Finished {
+        let Some(evaluation) = &mut self.evaluation else { return Finished::Settled };
+        let finished = evaluation.finish();
+        if self.must_unwatch && !matches!(finished, Finished::Full(_)) {
+            evaluation.unwatch(&mut self.session.watches);
+        }
+        finished
+    }
+
+    /// Ends the watches of this connection: at once, or if a write comes before, when the turn is submitted.
+    pub(crate) fn unwatch(&mut self) {
+        if self.session.watches.is_empty() {
+            return;
+        }
+        if self.has_writes() {
+            self.must_unwatch = true;
+            return;
+        }
+        let watches = &mut self.session.watches;
+        match &mut self.evaluation {
+            Some(evaluation) => evaluation.unwatch(watches),
+            None => self.shared.sequencer.unwatch(watches),
+        }
+    }
+}
+
+/// # Errors
+/// The store takes no key of this length.
+pub(crate) fn check_key(key: &[u8]) -> Result<(), Refusal> {
+    match key.len() {
+        0 => Err(Refusal::EMPTY_KEY),
+        1..=MAX_KEY_BYTES => Ok(()),
+        _ => Err(Refusal::LONG_KEY),
+    }
+}

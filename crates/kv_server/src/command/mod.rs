@@ -1,0 +1,35 @@
+//! The commands. Each file has the functions of one group and their rows in the table of commands.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `call.rs` | [`Call`]: what a command sees and may do; the row of a command; the table |
+//! | `option.rs` | options that several commands share |
+//! | `float.rs` | decimal numbers, for INCRBYFLOAT |
+//! | `strings.rs`, `numbers.rs`, `ranges.rs` | commands on values |
+//! | `keys.rs`, `rename.rs`, `scan.rs`, `glob.rs` | commands on keys; patterns |
+//! | `groups.rs` | transactions |
+//! | `connection.rs` | commands on the connection itself |
+//! | `about.rs` | COMMAND: the table, told |
+//! | `settings.rs` | CONFIG |
+//! | `table.rs` | all rows |
+//! | `dispatch.rs` | one command: found, checked, queued or run |
+
+mod about;
+mod call;
+mod connection;
+mod dispatch;
+mod float;
+mod glob;
+mod groups;
+mod keys;
+mod numbers;
+mod option;
+mod ranges;
+mod rename;
+mod scan;
+mod settings;
+mod strings;
+mod table;
+
+pub(crate) use call::Call;
+pub(crate) use dispatch::{Executed, begin, execute};

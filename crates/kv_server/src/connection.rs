@@ -1,0 +1,221 @@
+//! A connection: read, run a turn, wait for the store, send, and again.
+//!
+//! - One turn at a time. While it waits for the store, nothing is read: the client is held back by its own socket.
+//! - Bytes are read into a buffer of the worker thread, and the turn runs on them there. Only a command that is not
+//!   complete, or did not fit into the turn, is copied into a buffer of the connection.
+//! - Replies are sent with one call for a turn. While the client does not read them, up to 1 MiB of its requests is
+//!   read ahead, and none is executed.
+//! - An idle connection has no buffer.
+
+use crate::buffers;
+use crate::clients::Client;
+use crate::limits;
+use crate::resp::{Parser, Reply};
+use crate::sequencer::Outcome;
+use crate::session::Session;
+use crate::shared::Shared;
+use crate::turn::{self, Mark, Ran, Then, settle};
+use bytes::{Buf, BytesMut};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::futures::Notified;
+use tokio::sync::oneshot;
+
+pub(crate) struct Connection<S> {
+    shared: Arc<Shared>,
+    stream: S,
+    session: Session,
+    parser: Parser,
+    /// Bytes that were read and not consumed.
+    unread: BytesMut,
+    /// A whole command may be in `unread`.
+    more: bool,
+    /// The client sends no more.
+    ended: bool,
+    reply: Reply,
+    /// Bytes of `reply` that were sent.
+    sent: usize,
+    marks: Vec<Mark>,
+}
+
+/// Marks that a connection keeps room for between its turns.
+const KEPT_MARKS: usize = 16;
+
+impl<S> Drop for Connection<S> {
+    fn drop(&mut self) {
+        self.shared.sequencer.unwatch(&mut self.session.watches);
+        self.shared.clients.remove(self.session.client.id);
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub(crate) fn new(shared: Arc<Shared>, stream: S, client: Arc<Client>) -> Connection<S> {
+        let session = Session::new(client, shared.options.password.is_none());
+        Connection {
+            shared,
+            stream,
+            session,
+            parser: Parser::default(),
+            unread: BytesMut::new(),
+            more: false,
+            ended: false,
+            reply: Reply::default(),
+            sent: 0,
+            marks: Vec::new(),
+        }
+    }
+
+    /// Serves the client until it or the server ends the connection.
+    pub(crate) async fn serve(mut self) {
+        let client = Arc::clone(&self.session.client);
+        let mut ending = pin!(client.ended());
+        while let Some(Ran { then, full, .. }) = poll_fn(|cx| self.poll_turn(cx, ending.as_mut())).await {
+            match then {
+                Then::Send => {}
+                Then::Settle(known) => settle(&mut self.reply, &self.marks, [known, Outcome::IN_FORCE]),
+                Then::Wait(outcome, known) => {
+                    // The store tells of every submission, so the sender is not dropped before.
+                    let Ok(outcome) = outcome.await else { return };
+                    settle(&mut self.reply, &self.marks, [outcome, known]);
+                }
+            }
+            self.marks.clear();
+            self.marks.shrink_to(KEPT_MARKS);
+            if poll_fn(|cx| self.poll_send(cx, &client)).await.is_err() || self.session.closing {
+                return;
+            }
+            if full {
+                let (tell, room) = oneshot::channel();
+                self.shared.store.when_room(move || {
+                    let _ = tell.send(());
+                });
+                let _ = room.await;
+            }
+        }
+    }
+
+    /// Reads until a turn has run. `None`: the connection ends.
+    fn poll_turn(&mut self, cx: &mut Context<'_>, ending: Pin<&mut Notified<'_>>) -> Poll<Option<Ran>> {
+        if self.reply.bytes.capacity() == 0 {
+            self.reply.bytes = buffers::reply_buffer();
+        }
+        if std::mem::take(&mut self.more)
+            && let Some(ran) = self.turn_on_unread()
+        {
+            return Poll::Ready(Some(ran));
+        }
+        if self.ended || self.session.client.must_close() {
+            return Poll::Ready(None);
+        }
+        let polled = buffers::with_read_buffer(|buffer| {
+            loop {
+                let mut read = ReadBuf::new(buffer);
+                match Pin::new(&mut self.stream).poll_read(cx, &mut read) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(())) if !read.filled().is_empty() => {}
+                    Poll::Ready(_) => return Poll::Ready(None),
+                }
+                let bytes = read.filled();
+                self.shared.counters.bytes_in.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                if self.unread.is_empty() {
+                    let ran = self.turn(bytes);
+                    self.unread.extend_from_slice(&bytes[ran.consumed..]);
+                    if self.is_due(&ran) {
+                        return Poll::Ready(Some(ran));
+                    }
+                    continue;
+                }
+                self.unread.extend_from_slice(bytes);
+                // More has come than one read takes: a long command, or many.
+                let is_full = read.remaining() == 0;
+                if is_full && self.unread.len() < limits::READ_AHEAD_BYTES {
+                    continue;
+                }
+                if let Some(ran) = self.turn_on_unread() {
+                    return Poll::Ready(Some(ran));
+                }
+            }
+        });
+        if polled.is_pending() {
+            self.give_back_reply();
+            if self.unread.capacity() > 0 && self.unread.is_empty() {
+                self.unread = BytesMut::new();
+            }
+            ready!(ending.poll(cx));
+            return Poll::Ready(None);
+        }
+        polled
+    }
+
+    fn turn(&mut self, input: &[u8]) -> Ran {
+        let ran = turn::run(&self.shared, &mut self.session, &mut self.parser, input, &mut self.reply, &mut self.marks);
+        self.more = ran.more;
+        ran
+    }
+
+    fn turn_on_unread(&mut self) -> Option<Ran> {
+        let mut unread = std::mem::take(&mut self.unread);
+        let ran = self.turn(&unread);
+        unread.advance(ran.consumed);
+        if !unread.is_empty() {
+            self.unread = unread;
+        }
+        self.is_due(&ran).then_some(ran)
+    }
+
+    /// Whether something comes of a turn.
+    fn is_due(&self, ran: &Ran) -> bool {
+        ran.commands > 0 || ran.full || self.session.closing
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, client: &Client) -> Poll<io::Result<()>> {
+        while self.sent < self.reply.bytes.len() {
+            match Pin::new(&mut self.stream).poll_write(cx, &self.reply.bytes[self.sent..]) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(bytes)) => self.sent += bytes,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    if client.is_killed() {
+                        return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+                    }
+                    self.read_ahead(cx);
+                    return Poll::Pending;
+                }
+            }
+        }
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.shared.counters.bytes_out.fetch_add(self.sent as u64, Ordering::Relaxed);
+        self.sent = 0;
+        self.reply.bytes.clear();
+        self.give_back_reply();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads requests while the client does not read replies. Some clients send a long pipeline before they read.
+    fn read_ahead(&mut self, cx: &mut Context<'_>) {
+        buffers::with_read_buffer(|buffer| {
+            while !self.ended && self.unread.len() < limits::READ_AHEAD_BYTES {
+                let mut read = ReadBuf::new(buffer);
+                match Pin::new(&mut self.stream).poll_read(cx, &mut read) {
+                    Poll::Pending => return,
+                    Poll::Ready(Ok(())) if !read.filled().is_empty() => {
+                        self.unread.extend_from_slice(read.filled());
+                        self.more = true;
+                    }
+                    Poll::Ready(_) => self.ended = true,
+                }
+            }
+        });
+    }
+
+    fn give_back_reply(&mut self) {
+        if self.reply.bytes.is_empty() {
+            buffers::give_back(std::mem::take(&mut self.reply.bytes));
+        }
+    }
+}

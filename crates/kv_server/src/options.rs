@@ -1,0 +1,98 @@
+//! [`Options`]: how a server is started.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How a [`Server`](crate::Server) is started. The defaults are safe: one address on this machine, no password.
+///
+/// ```
+/// use std::time::Duration;
+/// let options = kv_server::Options::default().listen([([127, 0, 0, 1], 0).into()]).shutdown_timeout(Duration::from_secs(2));
+/// # let _ = options;
+/// ```
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) unix_socket: Option<PathBuf>,
+    pub(crate) password: Option<Vec<u8>>,
+    pub(crate) max_clients: usize,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) tcp_keepalive: Option<Duration>,
+    pub(crate) shutdown_timeout: Duration,
+    pub(crate) workers: Option<usize>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 6379))],
+            unix_socket: None,
+            password: None,
+            max_clients: 10_000,
+            idle_timeout: None,
+            tcp_keepalive: Some(Duration::from_secs(300)),
+            shutdown_timeout: Duration::from_secs(10),
+            workers: None,
+        }
+    }
+}
+
+impl Options {
+    /// The addresses to listen on. Port 0: one that is free, see [`Server::addresses`](crate::Server::addresses).
+    #[must_use]
+    pub fn listen(mut self, addresses: impl IntoIterator<Item = SocketAddr>) -> Options {
+        self.listen = addresses.into_iter().collect();
+        self
+    }
+
+    /// Also listens on a socket at this path. It is readable and writable only for the user of this process.
+    #[must_use]
+    pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Options {
+        self.unix_socket = Some(path.into());
+        self
+    }
+
+    /// The password of the user `default`. Without one, everybody who can connect can do everything.
+    #[must_use]
+    pub fn password(mut self, password: impl Into<Vec<u8>>) -> Options {
+        self.password = Some(password.into());
+        self
+    }
+
+    /// The most connections at a time; 10,000 unless set. It is lowered if the process may not open enough files.
+    #[must_use]
+    pub fn max_clients(mut self, most: usize) -> Options {
+        self.max_clients = most;
+        self
+    }
+
+    /// Closes connections that send nothing for so long. `None`, the default: never.
+    #[must_use]
+    pub fn idle_timeout(mut self, time: Option<Duration>) -> Options {
+        self.idle_timeout = time;
+        self
+    }
+
+    /// How long a connection is silent before the system asks whether the other end still exists; 300 s unless set.
+    #[must_use]
+    pub fn tcp_keepalive(mut self, time: Option<Duration>) -> Options {
+        self.tcp_keepalive = time;
+        self
+    }
+
+    /// The longest time that a shutdown waits for connections; 10 s unless set.
+    #[must_use]
+    pub fn shutdown_timeout(mut self, time: Duration) -> Options {
+        self.shutdown_timeout = time;
+        self
+    }
+
+    /// Threads that serve connections. Unless set: one for each core but one, and at least one. The store commits on
+    /// the core that is left.
+    #[must_use]
+    pub fn workers(mut self, threads: usize) -> Options {
+        self.workers = Some(threads.max(1));
+        self
+    }
+}
