@@ -55,6 +55,7 @@
 //! | How does recovery tell a torn write from damage? | at the top of `scan.rs`; the steps of opening in `recovery.rs` |
 //! | How can a [`View`] stay as it is? | at the top of `merge_view.rs`; in memory `merge_view/before_images.rs`, with layers `merge_view/stack.rs` |
 //! | Where can I inject a fault? | implement [`disk::Disk`] and pass it to [`Options::disk`]; or use the simulated disk `disk::sim` with a `FaultPlan` (feature `torture`) |
+//! | How can one thread have many writes in flight? | [`Engine::submit`]; in code `engine/submit.rs` |
 //! | How does another part of my program learn of each write? | [`Engine::changes`]; in code `engine/feed.rs` |
 //! | Which locks are there, in which order? | at the top of `engine/mod.rs` |
 //!
@@ -92,6 +93,9 @@
 //! 5. Between the sync and the answer: the leader checks that the log's name still shows the file that it synced. Under
 //!    the log's lock it moves the watermark `durable`, and applies the writes to the map in order. It releases the
 //!    lock, and then wakes the leader of the next group and all threads whose writes are decided.
+//!
+//! [`Engine::submit`] ends with step 2 for its caller. A thread of the store leads the groups then, and tells the
+//! caller when the writes are decided.
 //!
 //! With a batch size above 1, a write is applied and answered before steps 3 to 5 while fewer than n writes are
 //! pending.
@@ -204,7 +208,7 @@ pub mod torture;
 mod wal;
 
 pub use engine::{Ack, Batch, Change, Changes, Copied, Engine, Flushed, Keys, Options, Scan, Snapshotted, Stats, Swap};
-pub use engine::{SyncTimes, Transaction, Updated, View, open};
+pub use engine::{Submitted, SyncTimes, Told, Transaction, Updated, View, open};
 pub use error::{Error, Result};
 pub use record::Fault;
 pub use recovery::{KeptCopy, LogTail, Recovery, RecoveryReport, Truncation};

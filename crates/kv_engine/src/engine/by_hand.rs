@@ -20,6 +20,11 @@ impl Engine {
         if let Tick::DueIn(left) = self.shared().flush_if_due() { Some(left) } else { None }
     }
 
+    /// Gives the committer a turn. It works until every submission is told.
+    pub(crate) fn committer_turn(&self) {
+        self.shared().committer_turn();
+    }
+
     /// Whether a write would have to wait for another thread now.
     pub(crate) fn would_wait(&self) -> bool {
         let shared = self.shared();

@@ -3,6 +3,7 @@
 //! 1. Cancel a running checkpoint.
 //! 2. With the log paused: make everything durable, then take the snapshot or write the mark of a clean close.
 //! 3. Release the locks, so that another process can open the store.
+//! 4. Wait until every submission is told.
 
 use super::checkpointer::CheckpointLock;
 use super::log::Guard;
@@ -16,7 +17,10 @@ impl Shared {
         self.checkpointer.stop(true);
         let lock = self.checkpointer.lock();
         self.checkpointer.stop(false);
-        self.close_locked(&lock)
+        let done = self.close_locked(&lock);
+        drop(lock);
+        self.wait_until_told();
+        done
     }
 
     fn close_locked(&self, lock: &CheckpointLock<'_>) -> Result<()> {
@@ -47,6 +51,7 @@ impl Shared {
         drop(self.locks.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.flusher.wake();
         self.checkpointer.wake();
+        self.committer.wake();
     }
 
     /// Step 2.

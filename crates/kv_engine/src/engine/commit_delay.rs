@@ -74,8 +74,8 @@ pub(super) struct Wait {
 pub(super) struct Arrivals(AtomicU64);
 
 impl Arrivals {
-    pub(super) fn note(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn note(&self, writes: u64) {
+        self.0.fetch_add(writes, Ordering::Relaxed);
     }
 
     /// Lets other threads run until all expected writes are there or the patience ends. Returns whether most came.

@@ -37,8 +37,9 @@
 //!   those are on the disk.
 //! - Any other failure, or another file under the log's name: the log has *failed* for good.
 
+use super::cause::Cause;
 use super::in_flight::{Waiting, WriteKind};
-use super::log::{Cause, Guard, Log, Round, RoundResult};
+use super::log::{Guard, Log, Round, RoundResult};
 use super::report::Ack;
 use super::shared::{PanicGuard, Shared};
 use crate::error::{Error, Result};
@@ -59,6 +60,16 @@ pub(super) struct Write<'a> {
 /// Above this a group is synced before it is full, so that large values cannot fill the memory.
 const MAX_BUFFERED_BYTES: usize = 256 << 20;
 
+pub(super) fn is_buffer_full(log: &Log) -> bool {
+    log.wal.buffered_bytes() >= MAX_BUFFERED_BYTES
+}
+
+/// Refuses a write that would get a sequence number after the last one.
+pub(super) fn check_seq(log: &Log, writes: u64) -> Result<()> {
+    let got = log.appended.saturating_add(writes);
+    if got <= MAX_SEQ { Ok(()) } else { Err(Error::Limit { what: "sequence number", got, min: 1, max: MAX_SEQ }) }
+}
+
 impl Shared {
     /// Steps 2 to 4 of one write.
     pub(super) fn commit<'a>(&'a self, log: Guard<'a>, write: Write<'_>) -> Result<Ack> {
@@ -77,22 +88,39 @@ impl Shared {
 
     /// As [`Shared::commit`], if the log can take a write now. The lock is not released before the append.
     pub(super) fn commit_admitted<'a>(&'a self, mut log: Guard<'a>, write: Write<'_>) -> Result<Ack> {
-        if log.appended >= MAX_SEQ {
-            return Err(Error::Limit { what: "sequence number", got: log.appended + 1, min: 1, max: MAX_SEQ });
-        }
+        check_seq(&log, 1)?;
         let waiting = self.append(&mut log, &write);
         drop(write); // the log has a copy, and it may be long
-        let (seq, ticket) = (waiting.seq, waiting.ticket);
-        if log.waiting.is_empty() && waiting.may_apply(log.durable, log.limit()) {
-            self.state.apply_write(log.wal.body(waiting.end, waiting.body_len));
-            self.applied(&mut log, &waiting);
+        let (seq, ticket, sync_first) = (waiting.seq, waiting.ticket, waiting.sync_first);
+        if self.apply_or_queue(&mut log, waiting) {
             return Ok(log.ack(seq));
         }
-        let sync_first = waiting.sync_first;
-        log.waiting.push_back(waiting);
-        self.arrivals.note();
+        self.arrivals.note(1);
         self.apply_allowed(&mut log);
         self.wait_for_answer(log, seq, ticket, sync_first)
+    }
+
+    /// Steps 2 and 3 of one write of a submission, if the log can take a write now.
+    pub(super) fn append_submitted(&self, log: &mut Log, write: &Write<'_>) {
+        let waiting = Waiting { is_submitted: true, ..self.append(log, write) };
+        self.apply_or_queue(log, waiting);
+    }
+
+    /// Applies a write that has just been appended, or lets it wait. Whether it is applied.
+    fn apply_or_queue(&self, log: &mut Log, write: Waiting) -> bool {
+        let applied = log.waiting.is_empty() && write.may_apply(log.durable, log.limit());
+        if applied {
+            self.state.apply_write(log.wal.body(write.end, write.body_len));
+            self.applied(log, &write);
+        } else {
+            log.waiting.push_back(write);
+        }
+        applied
+    }
+
+    /// Whether a write would have to wait until another thread has done something.
+    pub(super) fn is_full(&self, log: &Log) -> bool {
+        log.paused || log.stalled.is_some() || is_buffer_full(log) || self.checkpointer.is_behind(log.wal.len_bytes())
     }
 
     /// As [`Shared::wait_until_free`], and begins the log if the store was opened without one.
@@ -110,7 +138,7 @@ impl Shared {
             log.check_open()?;
             if log.paused {
                 log = self.wait(log)?;
-            } else if log.stalled.is_some() || log.wal.buffered_bytes() >= MAX_BUFFERED_BYTES {
+            } else if log.stalled.is_some() || is_buffer_full(&log) {
                 log = self.advance(log)?;
             } else {
                 return Ok(log);
@@ -127,7 +155,7 @@ impl Shared {
         log.wal.append(Kind::WRITE, seq, durable, || self.disk.entropy(), body);
         log.next_ticket += 1;
         let (ticket, body_len, end) = (log.next_ticket, body.bytes.len(), log.wal.position());
-        Waiting { ticket, seq, kind: *kind, body_len, end, sync_first: *sync_first }
+        Waiting { ticket, seq, kind: *kind, body_len, end, sync_first: *sync_first, is_submitted: false }
     }
 
     /// Step 3.

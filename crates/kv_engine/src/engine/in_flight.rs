@@ -32,6 +32,8 @@ pub(super) struct Waiting {
     pub(super) end: Position,
     /// It is applied only when it is durable, at every batch size.
     pub(super) sync_first: bool,
+    /// No thread waits for it: it is part of a submission.
+    pub(super) is_submitted: bool,
 }
 
 impl Waiting {

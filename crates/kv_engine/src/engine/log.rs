@@ -1,18 +1,19 @@
 //! [`Log`]: everything that the log's lock guards. It holds the log, the watermarks, the writes that wait, and the
 //! rounds of group commit. `group_commit.rs` describes how they work together.
 
+use super::cause::Cause;
 use super::commit_delay::CommitDelay;
 use super::in_flight::{InFlight, Waiting};
 use super::latency::SyncTimes;
 use super::log_row::LogInRow;
 use super::report::Ack;
+use super::submissions::{Done, Submissions, Told};
 use crate::Seq;
 use crate::error::{Error, Result};
 use crate::recovery::DeferredLog;
 use crate::sync::{MutexGuard, Signal};
 use crate::wal::{Group, Position, Wal, WriteFailure, is_no_space};
 use std::collections::{HashMap, VecDeque};
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub(super) struct Log {
     /// Results of refused writes, until their threads have taken them.
     pub(super) refused: HashMap<u64, Cause>,
     pub(super) next_ticket: u64,
+    /// What callers have submitted, and do not wait for.
+    pub(super) submissions: Submissions,
     /// How often waiting writes were refused.
     pub(super) refusals: u64,
     /// Whether a conditional write that has lost several attempts has its turn (`decide.rs`).
@@ -123,24 +126,6 @@ impl RoundResult {
     }
 }
 
-/// A copy of an `io::Error`, so that several threads can get the same one.
-#[derive(Clone, Debug)]
-pub(super) struct Cause {
-    kind: io::ErrorKind,
-    code: Option<i32>,
-    text: String,
-}
-
-impl Cause {
-    fn of(error: &io::Error) -> Cause {
-        Cause { kind: error.kind(), code: error.raw_os_error(), text: error.to_string() }
-    }
-
-    fn error(&self) -> io::Error {
-        self.code.map_or_else(|| io::Error::new(self.kind, self.text.clone()), io::Error::from_raw_os_error)
-    }
-}
-
 pub(super) type Guard<'a> = MutexGuard<'a, Log>;
 
 impl Log {
@@ -158,6 +143,7 @@ impl Log {
             in_flight: InFlight::default(),
             refused: HashMap::new(),
             next_ticket: 0,
+            submissions: Submissions::default(),
             refusals: 0,
             has_turn: false,
             sleepers: 0,
@@ -261,11 +247,43 @@ impl Log {
         self.refusals += u64::from(!self.waiting.is_empty());
         self.in_flight.clear();
         while let Some(last) = self.waiting.pop_back() {
-            self.refused.insert(last.ticket, cause.clone());
+            if !last.is_submitted {
+                self.refused.insert(last.ticket, cause.clone());
+            }
         }
+        self.submissions.refuse(self.applied, &cause);
         self.appended = self.applied;
         self.stalled = (self.pending() > 0).then(|| cause.clone());
         Some(cause)
+    }
+
+    /// Takes the submissions that are decided out of the queue, with what to tell.
+    pub(super) fn take_decided(&mut self) -> Vec<(Done, Told)> {
+        let mut decided = Vec::new();
+        while let Some(first) = self.submissions.queue.front() {
+            // The numbers of refused writes may have been given to others, so refusals come first.
+            let (in_force, result) = if let Some(refused) = &first.refused {
+                (refused.in_force, Err(self.no_space(&refused.cause)))
+            } else if first.last <= self.durable {
+                (first.among(first.last), Ok(self.ack(first.last)))
+            } else if let Some(error) = self.poisoned() {
+                (first.among(self.durable), Err(error))
+            } else if first.last <= self.applied {
+                (first.among(first.last), Ok(self.ack(first.last)))
+            } else {
+                break;
+            };
+            let Some(first) = self.submissions.queue.pop_front() else { break };
+            decided.push((first.done, Told { in_force, result }));
+        }
+        self.submissions.being_told = decided.len();
+        decided
+    }
+
+    /// All that were taken are told.
+    pub(super) fn told(&mut self) {
+        self.submissions.being_told = 0;
+        self.submissions.refused = self.submissions.queue.iter().filter(|submission| submission.refused.is_some()).count();
     }
 
     /// Replaces the log by `wal`, when a snapshot holds every write of the old one. Returns the old one, to be dropped

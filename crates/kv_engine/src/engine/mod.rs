@@ -8,9 +8,11 @@
 //! | `log_row.rs` | the logs of this session, one behind the other, for readers that are behind |
 //! | `locks.rs` | the two lock files and the notes in them |
 //! | `commit_delay.rs` | how long the leader of a group waits for more writers |
+//! | `cause.rs` | an I/O error that several callers get |
 //! | `in_flight.rs` | a write between the append and the map; the last of these writes on a key |
+//! | `submissions.rs` | what callers have submitted and have not been told yet |
 //! | `log.rs` | everything that the log's lock guards: the log, the watermarks, the waiting writes |
-//! | `flusher.rs`, `checkpointer.rs` | the two background threads as the other files see them |
+//! | `flusher.rs`, `checkpointer.rs`, `committer.rs` | the background threads as the other files see them |
 //! | `shared.rs` | an open store: its fields, its locks, what happens after a panic |
 //! | `group_commit.rs` | a write from the append to the answer: who syncs, who waits, what a failure means |
 //! | `pause.rs` | work during which no new write is accepted; changing the batch size |
@@ -27,6 +29,7 @@
 //! | `copy.rs` | a copy of the store in one file |
 //! | `api.rs` | [`Engine`]: the public calls |
 //! | `transaction.rs` | [`Engine::transaction`]: reads and writes that are one write |
+//! | `submit.rs` | [`Engine::submit`]: writes whose caller does not wait; the thread that syncs and tells |
 //! | `conditional.rs` | [`Engine`]: update, compare-and-swap, put-if-absent |
 //! | `read_api.rs` | [`Engine`]: ranges, views, copies |
 //! | `count.rs` | [`Engine`]: the number of keys and the digest |
@@ -44,10 +47,12 @@ mod batch;
 mod begin_log;
 #[cfg(feature = "torture")]
 mod by_hand;
+mod cause;
 mod checkpoint;
 mod checkpointer;
 mod close;
 mod commit_delay;
+mod committer;
 mod conditional;
 mod copy;
 mod count;
@@ -70,6 +75,8 @@ mod pause;
 mod read_api;
 mod report;
 mod shared;
+mod submissions;
+mod submit;
 mod transaction;
 mod view;
 mod write;
@@ -84,5 +91,7 @@ pub use latency::SyncTimes;
 pub use open::open;
 pub use options::Options;
 pub use report::{Ack, Flushed, Snapshotted, Stats};
+pub use submissions::Told;
+pub use submit::Submitted;
 pub use transaction::Transaction;
 pub use view::View;

@@ -3,6 +3,7 @@
 use super::api::Engine;
 use super::checkpointer::Checkpointer;
 use super::commit_delay::Arrivals;
+use super::committer::Committer;
 use super::flush;
 use super::flusher::Flusher;
 use super::locks::Locks;
@@ -68,6 +69,7 @@ impl Options {
             state,
             arrivals: Arrivals::default(),
             flusher: Flusher::default(),
+            committer: Committer::new(self.by_hand),
             checkpointer: Checkpointer::new(self.checkpoint_log_bytes, self.checkpoint_interval, snapshot),
             recovery: report,
             locks: Mutex::new(Some(locks)),

@@ -2,6 +2,7 @@
 
 use super::checkpointer::Checkpointer;
 use super::commit_delay::Arrivals;
+use super::committer::Committer;
 use super::flusher::Flusher;
 use super::locks::Locks;
 use super::log::{Guard, Log};
@@ -37,6 +38,7 @@ pub(super) struct Shared {
     pub(super) arrivals: Arrivals,
     pub(super) flusher: Flusher,
     pub(super) checkpointer: Checkpointer,
+    pub(super) committer: Committer,
     /// `None` after close.
     pub(super) locks: Mutex<Option<Locks>>,
 }
@@ -97,9 +99,13 @@ impl Shared {
     }
 
     /// Wakes all sleepers. With no sleepers it does nothing: the system call would be paid at each sync.
+    /// Wakes the committer if a caller wants to know when there is room: there may be room now.
     pub(super) fn wake_all(&self, log: &Log) {
         if log.sleepers > 0 {
             self.changed.notify_all();
+        }
+        if !log.submissions.room.is_empty() {
+            self.committer.wake();
         }
     }
 
@@ -153,6 +159,7 @@ impl Drop for PanicGuard<'_> {
         let result = log.end_round(None);
         drop(log);
         self.shared.changed.notify_all();
+        self.shared.committer.wake();
         for round in rounds.into_iter().flatten() {
             round.free.set(());
             round.ended.set(result.clone());

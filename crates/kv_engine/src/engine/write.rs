@@ -14,6 +14,7 @@ use crate::state::{Op, OpRef};
 use crate::sync::Ordering;
 use crate::{MAX_ATOMIC_BYTES, MAX_BATCH_SIZE, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use std::cell::Cell;
+use std::path::Path;
 
 /// The memory in which a thread encodes its writes is kept up to this size.
 const KEEP_ENCODED_BYTES: usize = 64 << 10;
@@ -82,13 +83,7 @@ impl Shared {
 
     /// Step 1 for a list of operations.
     pub(super) fn encoded_ops<T>(&self, ops: &[Op], commit: impl FnOnce(Body<'_>) -> Result<T>) -> Result<T> {
-        let mut bytes = 0;
-        for op in ops {
-            checked_key(&op.key)?;
-            checked_value(op.value.as_deref().unwrap_or_default())?;
-            bytes += op.as_ref().encoded_len();
-        }
-        check("batch", bytes as u64, 0, MAX_ATOMIC_BYTES as u64)?;
+        let bytes = check_batch_bytes(ops)?;
         self.encoded(bytes, |out| ops.iter().for_each(|op| op.as_ref().encode(out)), commit)
     }
 
@@ -103,10 +98,7 @@ impl Shared {
         encode: impl FnOnce(&mut Vec<u8>),
         commit: impl FnOnce(Body<'_>) -> Result<T>,
     ) -> Result<T> {
-        let copies = 2 * len as u64;
-        if len >= CHECK_MEMORY_BYTES && !memory::is_available(copies) {
-            return Err(Error::io("writing", &self.wal_path)(memory::too_little(copies)));
-        }
+        check_memory(len, &self.wal_path)?;
         let is_long = len > KEEP_ENCODED_BYTES;
         let mut bytes = if is_long { Vec::with_capacity(len) } else { ENCODED.take() };
         bytes.clear();
@@ -134,6 +126,27 @@ impl Shared {
             Decided::Answer(()) | Decided::Lost => None,
         })
     }
+}
+
+/// Refuses operations that are over a limit. Returns their encoded length.
+pub(super) fn check_batch_bytes(ops: &[Op]) -> Result<usize> {
+    let mut bytes = 0;
+    for op in ops {
+        checked_key(&op.key)?;
+        checked_value(op.value.as_deref().unwrap_or_default())?;
+        bytes += op.as_ref().encoded_len();
+    }
+    check("batch", bytes as u64, 0, MAX_ATOMIC_BYTES as u64)?;
+    Ok(bytes)
+}
+
+/// Refuses a long write if there is no memory for its two copies.
+pub(super) fn check_memory(len: usize, wal: &Path) -> Result<()> {
+    let copies = 2 * len as u64;
+    if len >= CHECK_MEMORY_BYTES && !memory::is_available(copies) {
+        return Err(Error::io("writing", wal)(memory::too_little(copies)));
+    }
+    Ok(())
 }
 
 pub(super) fn check_batch_size(writes: u64) -> Result<()> {

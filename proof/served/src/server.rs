@@ -1,0 +1,76 @@
+//! The server as a child process.
+
+use crate::client::{Client, Reply};
+use anyhow::{Context, Result, bail, ensure};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is started.
+pub(crate) struct Program {
+    pub(crate) kv: PathBuf,
+    pub(crate) options: Vec<String>,
+}
+
+/// A running server. Dropping it kills it.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) socket: PathBuf,
+    log: PathBuf,
+}
+
+impl Program {
+    /// Starts the server of the store in `dir`. Checkpoints come often, so that kills meet them.
+    pub(crate) fn spawn(&self, dir: &Path) -> Result<Server> {
+        let (socket, log) = (dir.join("socket"), dir.join("server.log"));
+        let _ = fs::remove_file(&socket);
+        let child = Command::new(&self.kv)
+            .args(["--checkpoint-log", "256KiB", "--dir"])
+            .arg(dir.join("store"))
+            .args(["serve", "--listen", "off", "--unixsocket"])
+            .arg(&socket)
+            .args(&self.options)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log)?)
+            .spawn()
+            .with_context(|| format!("starting {}", self.kv.display()))?;
+        Ok(Server { child, socket, log })
+    }
+
+    /// Starts the server and waits until it answers.
+    pub(crate) fn start(&self, dir: &Path) -> Result<Server> {
+        let mut server = self.spawn(dir)?;
+        let began = Instant::now();
+        loop {
+            let answers = Client::connect(&server.socket).and_then(|mut client| client.ask(&[b"PING"]));
+            if answers.is_ok_and(|reply| reply == Reply::Simple("PONG".into())) {
+                return Ok(server);
+            }
+            if let Some(status) = server.child.try_wait()? {
+                bail!("the server ended with {status}: {}", fs::read_to_string(&server.log)?);
+            }
+            ensure!(began.elapsed() < PATIENCE, "the server does not answer: {}", fs::read_to_string(&server.log)?);
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+impl Server {
+    /// Kills it with SIGKILL.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.kill();
+    }
+}
