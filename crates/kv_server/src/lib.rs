@@ -4,6 +4,7 @@ mod buffers;
 mod clients;
 mod command;
 mod connection;
+mod cursors;
 mod error;
 mod limits;
 mod options;

@@ -22,6 +22,9 @@ impl Refusal {
     pub(crate) const NOT_AN_INTEGER: Refusal = Refusal::fixed("ERR value is not an integer or out of range");
     pub(crate) const NOT_A_FLOAT: Refusal = Refusal::fixed("ERR value is not a valid float");
     pub(crate) const OVERFLOW: Refusal = Refusal::fixed("ERR increment or decrement would overflow");
+    pub(crate) const DECREMENT: Refusal = Refusal::fixed("ERR decrement would overflow");
+    pub(crate) const BAD_COMMAND: Refusal = Refusal::fixed("ERR Invalid command specified");
+    pub(crate) const NO_KEY_WORDS: Refusal = Refusal::fixed("ERR The command has no key arguments");
     pub(crate) const NAN: Refusal = Refusal::fixed("ERR increment would produce NaN or Infinity");
     pub(crate) const NO_KEY: Refusal = Refusal::fixed("ERR no such key");
     pub(crate) const SAME_OBJECTS: Refusal = Refusal::fixed("ERR source and destination objects are the same");

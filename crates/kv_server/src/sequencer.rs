@@ -19,8 +19,8 @@
 //! - A watched key is touched when a write on it is submitted, not when it is told of.
 
 use crate::refusal::{Fate, Refusal};
-use crate::store::{Key, Store, Submitted, Told};
-use kv_engine::{Batch, Error};
+use crate::store::{Key, Store};
+use kv_engine::{Batch, Error, Submitted, Told};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -334,16 +334,15 @@ impl Evaluation<'_> {
         self.bytes + self.open_bytes
     }
 
-    /// Keys in flight that `of` accepts, in no order, and whether they exist. The reply rests on all of them.
-    pub(crate) fn in_flight(&mut self, mut of: impl FnMut(&[u8]) -> bool) -> Vec<(Key, bool)> {
-        let mut found = Vec::new();
-        for (key, pending) in &self.state.overlay {
-            if of(key) {
-                self.rests_on = self.rests_on.max(pending.place);
-                found.push((Key::clone(key), pending.value.is_some()));
-            }
-        }
-        found
+    /// Keys in flight that `of` accepts, and whether they exist. The reply rests on all of them.
+    pub(crate) fn in_flight(&mut self, of: impl Fn(&[u8]) -> bool) -> HashMap<Key, bool> {
+        let accepted = self.state.overlay.iter().filter(|(key, _)| of(key));
+        let rests_on = &mut self.rests_on;
+        let seen = accepted.map(|(key, pending)| {
+            *rests_on = pending.place.max(*rests_on);
+            (Key::clone(key), pending.value.is_some())
+        });
+        seen.collect()
     }
 
     /// Watches `key` for the connection. The reply rests on the write in flight, if there is one: later reads without
@@ -389,7 +388,7 @@ impl Evaluation<'_> {
             let _ = tell.send(sequencer.told(first, told));
         };
         match self.store.submit(&self.batches, done) {
-            Ok(Submitted::Taken) => {
+            Ok(Submitted::Taken(_)) => {
                 let mut effects = std::mem::take(&mut self.effects);
                 for effect in &mut effects {
                     effect.before = None;

@@ -1,6 +1,7 @@
 //! [`Shared`]: what all connections of a server have in common.
 
 use crate::clients::Clients;
+use crate::cursors::Cursors;
 use crate::options::Options;
 use crate::sequencer::Sequencer;
 use crate::store::Store;
@@ -13,6 +14,7 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) sequencer: Arc<Sequencer>,
     pub(crate) clients: Clients,
+    pub(crate) cursors: Cursors,
     pub(crate) options: Options,
     pub(crate) counters: Counters,
     pub(crate) started: Instant,
@@ -43,6 +45,7 @@ impl Shared {
             store,
             sequencer: Arc::new(Sequencer::new()),
             clients: Clients::default(),
+            cursors: Cursors::new(),
             options,
             counters: Counters::default(),
             started: Instant::now(),

@@ -1,69 +1,67 @@
-//! [`Store`]: the engine as the server uses it.
+//! [`Store`]: the engine as the server uses it. Errors become the words that clients read.
 
 use crate::refusal::Refusal;
-use kv_engine::{Ack, Batch, Engine, Error, Result};
-use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
-
-/// What became of a submission.
-pub(crate) struct Told {
-    /// How many of its writes, from the first on, are in the store and acknowledged.
-    pub(crate) in_force: u64,
-    pub(crate) result: Result<Ack>,
-}
-
-pub(crate) enum Submitted {
-    Taken,
-    /// Nothing was taken. `done` was dropped.
-    Full,
-}
-
-type Done = Box<dyn FnOnce(Told) + Send>;
-
-pub(crate) struct Store {
-    pub(crate) engine: Engine,
-    queue: Mutex<Option<Sender<(Vec<Batch>, Done)>>>,
-}
-
-impl Store {
-    pub(crate) fn new(engine: Engine) -> Store {
-        let (sender, receiver) = channel::<(Vec<Batch>, Done)>();
-        let writer = engine.clone();
-        std::thread::spawn(move || {
-            for (writes, done) in receiver {
-                let mut in_force = 0;
-                let mut result = Err(Error::Closed);
-                for write in writes {
-                    result = writer.write(write);
-                    if result.is_err() {
-                        break;
-                    }
-                    in_force += 1;
-                }
-                done(Told { in_force, result });
-            }
-        });
-        Store { engine, queue: Mutex::new(Some(sender)) }
-    }
-
-    pub(crate) fn submit(&self, writes: &[Batch], done: impl FnOnce(Told) + Send + 'static) -> Result<Submitted> {
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let sender = queue.as_ref().ok_or(Error::Closed)?;
-        sender.send((writes.to_vec(), Box::new(done))).map_err(|_| Error::Closed)?;
-        Ok(Submitted::Taken)
-    }
-
-    pub(crate) fn when_room(&self, tell: impl FnOnce() + Send + 'static) {
-        tell();
-    }
-}
+use kv_engine::{Batch, Engine, Result, Submitted, Told};
+use std::ops::Bound;
+use std::sync::Arc;
 
 /// A key that several places share.
 pub(crate) type Key = Arc<[u8]>;
 
+pub(crate) struct Store {
+    pub(crate) engine: Engine,
+}
+
+/// Some keys of the store, in their order.
+pub(crate) struct SomeKeys {
+    pub(crate) keys: Vec<Vec<u8>>,
+    /// The last key that was looked at, if there are more behind it.
+    pub(crate) last: Option<Vec<u8>>,
+}
+
 impl Store {
+    pub(crate) fn new(engine: Engine) -> Store {
+        Store { engine }
+    }
+
     /// Shows `see` the value of `key` in the store. Never waits for a sync.
     pub(crate) fn with<T>(&self, key: &[u8], see: impl FnOnce(&[u8]) -> T) -> std::result::Result<Option<T>, Refusal> {
         self.engine.get_with(key, see).map_err(|error| Refusal::of_read(&error))
+    }
+
+    /// At most `most` keys behind `after` that begin with `prefix`.
+    pub(crate) fn keys_after(&self, after: &[u8], prefix: &[u8], most: usize) -> std::result::Result<SomeKeys, Refusal> {
+        let low = if after < prefix { Bound::Included(prefix) } else { Bound::Excluded(after) };
+        let mut scan = self.engine.range::<&[u8], _>((low, Bound::Unbounded));
+        let mut keys = Vec::new();
+        loop {
+            let entry = scan.next().transpose().map_err(|error| Refusal::of_read(&error))?;
+            match entry.filter(|(key, _)| key.starts_with(prefix)) {
+                None => return Ok(SomeKeys { keys, last: None }),
+                Some(_) if keys.len() == most => return Ok(SomeKeys { last: keys.last().cloned(), keys }),
+                Some((key, _)) => keys.push(key),
+            }
+        }
+    }
+
+    /// All keys that begin with `prefix` and that `of` accepts.
+    pub(crate) fn keys(&self, prefix: &[u8], of: impl Fn(&[u8]) -> bool) -> std::result::Result<Vec<Vec<u8>>, Refusal> {
+        let accepted = |key: &kv_engine::Result<Vec<u8>>| key.as_ref().map_or(true, |key| of(key));
+        let keys: Result<Vec<Vec<u8>>> = self.engine.keys(prefix).filter(accepted).collect();
+        keys.map_err(|error| Refusal::of_read(&error))
+    }
+
+    pub(crate) fn count(&self) -> std::result::Result<u64, Refusal> {
+        self.engine.count().map_err(|error| Refusal::of_read(&error))
+    }
+
+    /// See [`Engine::submit`].
+    pub(crate) fn submit(&self, writes: &[Batch], done: impl FnOnce(Told) + Send + 'static) -> Result<Submitted> {
+        self.engine.submit(writes, done)
+    }
+
+    /// See [`Engine::when_room`].
+    pub(crate) fn when_room(&self, tell: impl FnOnce() + Send + 'static) {
+        self.engine.when_room(tell);
     }
 }

@@ -6,6 +6,7 @@ use crate::resp::{Args, Reply};
 use crate::sequencer::{Evaluation, Finished, Place};
 use crate::session::{Multi, Session};
 use crate::shared::Shared;
+use crate::store::SomeKeys;
 use kv_engine::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use std::collections::HashMap;
 
@@ -58,6 +59,25 @@ pub(crate) const ONE_KEY: (i64, i64, i64) = (1, 1, 1);
 pub(crate) const ALL_KEYS: (i64, i64, i64) = (1, -1, 1);
 
 impl Spec {
+    pub(crate) const fn new(name: &'static str, arity: i64, flags: u32, keys: (i64, i64, i64), run: Run) -> Spec {
+        Spec { name, arity, flags, keys, group: "", since: "", complexity: "", summary: "", run, subcommands: &[] }
+    }
+
+    /// What people read about it.
+    pub(crate) const fn about(
+        self,
+        group: &'static str,
+        since: &'static str,
+        complexity: &'static str,
+        summary: &'static str,
+    ) -> Spec {
+        Spec { group, since, complexity, summary, ..self }
+    }
+
+    pub(crate) const fn subcommands(self, subcommands: &'static [Spec]) -> Spec {
+        Spec { subcommands, ..self }
+    }
+
     pub(crate) fn has(&self, flag: u32) -> bool {
         self.flags & flag != 0
     }
@@ -217,6 +237,44 @@ impl<'a> Call<'a> {
         Ok(())
     }
 
+    /// All keys that begin with `prefix` and that `of` accepts, in their order.
+    pub(crate) fn keys(&mut self, prefix: &[u8], of: impl Fn(&[u8]) -> bool) -> Result<Vec<Vec<u8>>, Refusal> {
+        let store = &self.shared.store;
+        let Some(evaluation) = &mut self.evaluation else { return store.keys(prefix, of) };
+        let in_flight = evaluation.in_flight(|key| key.starts_with(prefix) && of(key));
+        let mut keys = store.keys(prefix, |key| of(key) && !in_flight.contains_key(key))?;
+        keys.extend(in_flight.into_iter().filter(|(_, exists)| *exists).map(|(key, _)| key.to_vec()));
+        keys.sort_unstable();
+        Ok(keys)
+    }
+
+    /// The next keys behind `after` that begin with `prefix`, in their order: about `most`.
+    pub(crate) fn keys_after(&mut self, after: &[u8], prefix: &[u8], most: usize) -> Result<SomeKeys, Refusal> {
+        let mut found = self.shared.store.keys_after(after, prefix, most)?;
+        if let Some(evaluation) = &mut self.evaluation {
+            let last = found.last.as_deref();
+            let is_between = |key: &[u8]| key > after && last.is_none_or(|last| key <= last);
+            let in_flight = evaluation.in_flight(|key| key.starts_with(prefix) && is_between(key));
+            found.keys.retain(|key| !in_flight.contains_key(&key[..]));
+            found.keys.extend(in_flight.into_iter().filter(|(_, exists)| *exists).map(|(key, _)| key.to_vec()));
+            found.keys.sort_unstable();
+        }
+        Ok(found)
+    }
+
+    /// The number of keys.
+    pub(crate) fn count(&mut self) -> Result<usize, Refusal> {
+        let store = &self.shared.store;
+        let mut count = usize::try_from(store.count()?).unwrap_or(usize::MAX);
+        if let Some(evaluation) = &mut self.evaluation {
+            for (key, exists) in evaluation.in_flight(|_| true) {
+                let existed = store.with(&key, |_| ())?.is_some();
+                count = count + usize::from(exists) - usize::from(existed);
+            }
+        }
+        Ok(count)
+    }
+
     /// # Errors
     /// The value is too long, or the writes of this command are.
     pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Refusal> {
@@ -281,6 +339,22 @@ impl<'a> Call<'a> {
             evaluation.unwatch(&mut self.session.watches);
         }
         finished
+    }
+
+    pub(crate) fn watch(&mut self, key: &[u8]) {
+        self.sequence();
+        if let Some(evaluation) = &mut self.evaluation {
+            evaluation.watch(key, &mut self.session.watches);
+        }
+    }
+
+    /// Whether a watched key was written.
+    pub(crate) fn is_dirty(&mut self) -> bool {
+        if self.session.watches.is_empty() || self.must_unwatch {
+            return false;
+        }
+        self.sequence();
+        self.evaluation.as_ref().is_some_and(|evaluation| evaluation.is_dirty(&self.session.watches))
     }
 
     /// Ends the watches of this connection: at once, or if a write comes before, when the turn is submitted.
