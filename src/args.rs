@@ -6,7 +6,7 @@
 mod paths;
 
 use crate::about::{self, VERSION};
-use crate::settings::{DEFAULT_BATCH, Format, Import, When};
+use crate::settings::{DEFAULT_BATCH, Format, Import, SERVED_BATCH, When};
 use crate::streams;
 use crate::text::{columns, fit, is_hidden, safe};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -17,6 +17,7 @@ use kv_engine::torture::Case;
 use paths::{By, Given, OLD_PLACE, beside, is_directory, no_directory, shell_word, stray};
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
 #[derive(Debug, Parser)]
 #[command(name = "kv_cli", version = VERSION.as_str(), after_help = about::after_help(), disable_help_subcommand = true)]
 #[command(
-    override_usage = "kv_cli [OPTIONS] [COMMAND [ARG]...]\n       kv_cli [OPTIONS] wal [FILE] [--follow] [--record <SEQ>] [--hex]\n       kv_cli [OPTIONS] verify\n       kv_cli [OPTIONS] export [FILE] [--salvage]\n       kv_cli [OPTIONS] import <FILE>...\n       kv_cli [OPTIONS] replay [LOG] [--until <SEQ>] [--export <FILE>]\n       kv_cli [OPTIONS] torture [--rung <RUNG>] [--states <N>]"
+    override_usage = "kv_cli [OPTIONS] [COMMAND [ARG]...]\n       kv_cli [OPTIONS] wal [FILE] [--follow] [--record <SEQ>] [--hex]\n       kv_cli [OPTIONS] verify\n       kv_cli [OPTIONS] export [FILE] [--salvage]\n       kv_cli [OPTIONS] import <FILE>...\n       kv_cli [OPTIONS] replay [LOG] [--until <SEQ>] [--export <FILE>]\n       kv_cli [OPTIONS] serve [--listen <ADDRESS>]...\n       kv_cli [OPTIONS] torture [--rung <RUNG>] [--states <N>]"
 )]
 pub(crate) struct Args {
     /// Directory of the store: the log is DIR/kv.wal, the snapshot DIR/kv.snapshot
@@ -52,7 +53,7 @@ pub(crate) struct Args {
     #[arg(skip)]
     pub(crate) snapshot: PathBuf,
 
-    /// Sync the log after every N writes, up to 1000000; with 1, every OK is durable
+    /// Sync the log after every N writes, up to 1000000; with 1, which serve does unless told, every OK is durable
     #[arg(long, value_name = "N", env = "KV_BATCH", hide_env_values = true, default_value_t = DEFAULT_BATCH, value_parser = batch_size)]
     pub(crate) batch: u64,
 
@@ -146,6 +147,8 @@ pub(crate) enum Words {
     Import(ImportArgs),
     /// Rebuild the state at any write from the files, without opening the store
     Replay(ReplayArgs),
+    /// Serve the store to Redis clients until SIGTERM or Ctrl-C; every OK is on the disk, unless --batch says otherwise
+    Serve(ServeArgs),
     /// Crash, fail and damage stores in memory, and check what is recovered; your store is not opened
     Torture(TortureArgs),
     #[command(external_subcommand)]
@@ -225,6 +228,62 @@ pub(crate) struct ReplayArgs {
     /// Compare with the state of another store: its directory, or its log with the snapshot beside it
     #[arg(long, value_name = "OTHER")]
     pub(crate) diff: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeArgs {
+    /// Address to listen on; repeatable; off: only the Unix socket [default: 127.0.0.1:6379]
+    #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
+    listen: Vec<Listen>,
+
+    /// Also listen on a Unix socket at this path, for the user of this process
+    #[arg(long, value_name = "PATH")]
+    pub(crate) unixsocket: Option<PathBuf>,
+
+    /// The most connections at a time
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) max_clients: u32,
+
+    /// Close connections that send nothing for this time (0 or off: never)
+    #[arg(long, value_name = "TIME", default_value = "off", value_parser = interval)]
+    pub(crate) timeout: Duration,
+
+    /// Ask after this time of silence whether the other end still exists (0 or off: never)
+    #[arg(long, value_name = "TIME", default_value = "300s", value_parser = interval)]
+    pub(crate) tcp_keepalive: Duration,
+
+    /// File whose first line is the password of the user default. KV_PASSWORD is the password itself
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+
+    /// How long the end may wait for connections
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = interval)]
+    pub(crate) shutdown_timeout: Duration,
+}
+
+/// A value of `--listen`.
+#[derive(Clone, Copy, Debug)]
+enum Listen {
+    Off,
+    At(SocketAddr),
+}
+
+fn listen_address(text: &str) -> Result<Listen, String> {
+    if text == "off" {
+        return Ok(Listen::Off);
+    }
+    let address = text.parse().or_else(|_| text.replace("localhost:", "127.0.0.1:").parse());
+    address.map(Listen::At).map_err(|_| "expected an address and a port, for example 127.0.0.1:6379 or [::1]:6379, or off".into())
+}
+
+impl ServeArgs {
+    /// The addresses to listen on.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        match &*self.listen {
+            [] => vec![SocketAddr::from(([127, 0, 0, 1], 6379))],
+            given => given.iter().filter_map(|listen| if let Listen::At(at) = listen { Some(*at) } else { None }).collect(),
+        }
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -335,6 +394,9 @@ impl Args {
         let mut program = Args::command();
         let matches = program.try_get_matches_from_mut(line)?;
         let mut args = Args::from_arg_matches(&matches).map_err(|error| error.format(&mut program))?;
+        if matches!(args.words, Some(Words::Serve(_))) && matches.value_source("batch") == Some(ValueSource::DefaultValue) {
+            args.batch = SERVED_BATCH;
+        }
         let by = |name| match matches.value_source(name) {
             Some(ValueSource::CommandLine) => By::Option,
             Some(ValueSource::EnvVariable) => By::Variable,

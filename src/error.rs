@@ -128,13 +128,21 @@ impl CommandError {
     /// Why a store cannot be opened, or its files cannot be read.
     #[must_use]
     pub(crate) fn of_files(error: &Error) -> CommandError {
-        let Error::Locked { path, pid } = error else { return CommandError::new(Code::NotOpened, error.to_string()) };
+        let Error::Locked { path, pid, contact } = error else {
+            return CommandError::new(Code::NotOpened, error.to_string());
+        };
         let who = pid.map_or("another process".to_string(), |pid| format!("process {pid}"));
-        let text = format!(
-            "{who} has the store {} open, so nothing was done; to read it now: --read-only (kv_cli export, verify and wal also \
-             work); to use another store: --dir DIR, or --wal PATH",
-            path.display()
-        );
+        let (path, tools) = (path.display(), "kv_cli export, verify and wal also work");
+        let text = match contact {
+            Some(contact) => format!(
+                "{who} has the store {path} open and serves it, so nothing was done; to use it: kv_cli connect {contact}; to \
+                 read its files now: --read-only ({tools}); to use another store: --dir DIR, or --wal PATH"
+            ),
+            None => format!(
+                "{who} has the store {path} open, so nothing was done; to read it now: --read-only ({tools}); to use another \
+                 store: --dir DIR, or --wal PATH"
+            ),
+        };
         CommandError::new(Code::InUse, text)
     }
 }

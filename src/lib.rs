@@ -30,6 +30,7 @@
 //! | `anywhere` | options behind the command | text, args, command |
 //! | `script` | commands from a pipe or a file | text, streams, lines, settings, output, session, gate, command |
 //! | `prompt` | commands from a terminal; completion, hints, history | text, streams, outfile, signals, output, store, session, gate, bench, command |
+//! | `serve` | the server: the checks before the store is opened, and its end | text, streams, signals, args |
 //! | `pages` | the man page and the completions of shells | about, args, command |
 //! | `tools` | `wal`, `verify`, `export`, `replay`, `torture`: they open no store | text, streams, progress, signals, settings, args, output, transfer |
 //!
@@ -50,6 +51,7 @@ mod pages;
 mod progress;
 mod prompt;
 mod script;
+mod serve;
 mod session;
 mod settings;
 mod signals;
@@ -60,7 +62,7 @@ mod tools;
 mod transfer;
 
 use anyhow::Context;
-use args::{Args, ImportArgs, Words};
+use args::{Args, ImportArgs, ServeArgs, Words};
 use clap::CommandFactory;
 use error::{Code, CommandError};
 use gate::Gate;
@@ -88,9 +90,10 @@ pub fn run() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let args = Args::of(anywhere::in_order(std::env::args_os()), |word| command::find(word).is_some());
-    let done = match args.generate {
-        Some(_) => generate(&args),
-        None => tools::run(&args, &FLAGS).map_or_else(|| with_store(&args), Ok),
+    let done = match (args.generate, &args.words) {
+        (Some(_), _) => generate(&args),
+        (None, Some(Words::Serve(serve))) => serve_store(&args, serve),
+        (None, _) => tools::run(&args, &FLAGS).map_or_else(|| with_store(&args), Ok),
     };
     done.unwrap_or_else(|error| {
         streams::say(&format!("kv_cli: error: {}", safe(&format!("{error:#}"))));
@@ -101,6 +104,19 @@ pub fn run() -> ExitCode {
 fn generate(args: &Args) -> anyhow::Result<ExitCode> {
     let text = args.generate.map(pages::generate).transpose()?.unwrap_or_default();
     Ok(ExitCode::from(streams::finish(streams::stdout().write_all(&text), 0)))
+}
+
+/// Opens the store and serves it.
+fn serve_store(args: &Args, serve: &ServeArgs) -> anyhow::Result<ExitCode> {
+    let options = serve::options(serve)?;
+    serve::listen(&FLAGS).context("signals cannot be listened to, so the store was not opened")?;
+    if let Some(error) = args.no_directory() {
+        return Ok(serve::not_opened(&CommandError::new(Code::NotOpened, error)));
+    }
+    match opening(args).open() {
+        Ok(engine) => serve::run(args, engine, options),
+        Err(error) => Ok(serve::not_opened(&refused(&error, args))),
+    }
 }
 
 /// Opens the store and runs the commands.

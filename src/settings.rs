@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 /// The number of writes for each sync, unless the user chooses another.
 pub(crate) const DEFAULT_BATCH: u64 = 5;
+/// The same for `serve`: OK means durable.
+pub(crate) const SERVED_BATCH: u64 = 1;
 
 /// What the flags ask of a session.
 #[derive(Debug)]

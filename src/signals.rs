@@ -127,6 +127,29 @@ pub(crate) fn begin(flags: &'static Flags, terminal: Option<&'static Terminal>) 
     Ok(())
 }
 
+/// Takes signals for a server from now on. The first SIGINT or SIGTERM calls the listener, which does not have to end
+/// the process; a second one ends the process at once. SIGHUP calls `reload`.
+///
+/// # Errors
+/// As [`begin`].
+pub(crate) fn begin_server(flags: &'static Flags, reload: impl Fn() + Send + 'static) -> io::Result<()> {
+    let ignored = ignored_signals();
+    let ending: Vec<i32> = [SIGINT, SIGTERM].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0).collect();
+    let mut signals = Signals::new(ending.iter().copied().chain([SIGHUP]))?;
+    let take = move || {
+        for signal in signals.forever() {
+            if signal == SIGHUP { reload() } else { end(signal, flags, None) }
+        }
+    };
+    thread::Builder::new().name("kv-signals".into()).spawn(take)?;
+    let armed = Arc::new(AtomicBool::new(false));
+    for &signal in &ending {
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&armed))?;
+        flag::register(signal, Arc::clone(&armed))?;
+    }
+    Ok(())
+}
+
 /// Notes that `signal` asks for the end, and has the listener end the process.
 fn end(signal: i32, flags: &Flags, terminal: Option<&Terminal>) {
     flags.stop.store(signal, Ordering::Relaxed);
@@ -151,7 +174,7 @@ fn end(signal: i32, flags: &Flags, terminal: Option<&Terminal>) {
     }
 }
 
-/// From now on `end` is called with a signal that asks for the end; it ends the process.
+/// From now on `end` is called with a signal that asks for the end. It ends the process, or has it end.
 pub(crate) fn listen(end: impl Fn(i32) + Send + Sync + 'static) {
     let _ = LISTENER.set(Listener::Session(Box::new(end)));
 }

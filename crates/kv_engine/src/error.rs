@@ -133,6 +133,8 @@ pub enum Error {
         path: PathBuf,
         /// The number of that process, if it could be read.
         pid: Option<u32>,
+        /// Where that process can be reached, if it says so: see [`Engine::set_contact`](crate::Engine::set_contact).
+        contact: Option<String>,
     },
     /// The file at this path does not belong to a store. It was not changed.
     Foreign {
@@ -294,11 +296,16 @@ impl fmt::Display for Error {
                 }
                 write!(f, "; take a copy of the store, then follow it from there")
             }
-            Error::Locked { path, pid: Some(pid) } => {
-                write!(f, "process {pid} has the store {} open; stop it or choose another store", path.display())
-            }
-            Error::Locked { path, pid: None } => {
-                write!(f, "another process has the store {} open; stop it or choose another store", path.display())
+            Error::Locked { path, pid, contact } => {
+                let path = path.display();
+                match pid {
+                    Some(pid) => write!(f, "process {pid} has the store {path} open")?,
+                    None => write!(f, "another process has the store {path} open")?,
+                }
+                match contact {
+                    Some(contact) => write!(f, " and serves it at {contact}; connect there, stop it, or choose another store"),
+                    None => write!(f, "; stop it or choose another store"),
+                }
             }
             Error::Foreign { path, found } => {
                 write!(f, "{}: {found}; nothing was changed; choose another path or move the file away", path.display())

@@ -143,7 +143,7 @@ pub(crate) fn recover(
     if let Some(file) = &wal_file {
         // Keeps out a process that found the log under another name, or whose lock file was removed.
         file.try_lock().map_err(|e| match e.kind() {
-            io::ErrorKind::WouldBlock => Error::Locked { path: wal_path.to_path_buf(), pid: None },
+            io::ErrorKind::WouldBlock => Error::Locked { path: wal_path.to_path_buf(), pid: None, contact: None },
             _ => Error::io("locking", wal_path)(e),
         })?;
     }

@@ -1,5 +1,6 @@
 //! [`Options`]: how a server is started.
 
+use crate::error::{Error, Result};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -94,5 +95,17 @@ impl Options {
     pub fn workers(mut self, threads: usize) -> Options {
         self.workers = Some(threads.max(1));
         self
+    }
+
+    /// Whether a server may be started with these options. [`Server::start`](crate::Server::start) checks the same.
+    ///
+    /// # Errors
+    /// [`Error::Unprotected`]: an address can be reached from other machines, and anybody there could do everything.
+    pub fn check(&self) -> Result<()> {
+        let open = self.listen.iter().find(|address| !address.ip().is_loopback());
+        match open.filter(|_| self.password.is_none()) {
+            Some(&address) => Err(Error::Unprotected { address }),
+            None => Ok(()),
+        }
     }
 }

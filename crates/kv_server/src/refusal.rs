@@ -38,8 +38,7 @@ impl Refusal {
     );
     pub(crate) const EMPTY_KEY: Refusal = Refusal::fixed("ERR the key is empty; a key has 1 to 65536 bytes");
     pub(crate) const LONG_KEY: Refusal = Refusal::fixed("ERR the key is too long; a key has 1 to 65536 bytes");
-    pub(crate) const LONG_STRING: Refusal =
-        Refusal::fixed("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+    pub(crate) const LONG_STRING: Refusal = Refusal::fixed("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
     pub(crate) const LARGE_WRITE: Refusal =
         Refusal::fixed("ERR the command writes more than 1073741824 bytes at once; nothing was stored; write less at a time");
     pub(crate) const LARGE_REPLY: Refusal =
@@ -51,22 +50,19 @@ impl Refusal {
     pub(crate) const DISCARD_WITHOUT_MULTI: Refusal = Refusal::fixed("ERR DISCARD without MULTI");
     pub(crate) const WATCH_IN_MULTI: Refusal = Refusal::fixed("ERR WATCH inside MULTI is not allowed");
     pub(crate) const NOT_IN_MULTI: Refusal = Refusal::fixed("ERR Command not allowed inside a transaction");
-    pub(crate) const EXECABORT: Refusal =
-        Refusal::fixed("EXECABORT Transaction discarded because of previous errors.");
+    pub(crate) const EXECABORT: Refusal = Refusal::fixed("EXECABORT Transaction discarded because of previous errors.");
     pub(crate) const NOAUTH: Refusal = Refusal::fixed("NOAUTH Authentication required.");
     pub(crate) const HELLO_NOAUTH: Refusal = Refusal::fixed(
         "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> \
          option can be used to authenticate the client and select the RESP protocol version at the same time",
     );
-    pub(crate) const WRONGPASS: Refusal =
-        Refusal::fixed("WRONGPASS invalid username-password pair or user is disabled.");
+    pub(crate) const WRONGPASS: Refusal = Refusal::fixed("WRONGPASS invalid username-password pair or user is disabled.");
     pub(crate) const NO_PASSWORD_SET: Refusal = Refusal::fixed(
         "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is \
          correct?",
     );
     pub(crate) const NOPROTO: Refusal = Refusal::fixed("NOPROTO unsupported protocol version");
-    pub(crate) const BAD_PROTO: Refusal =
-        Refusal::fixed("ERR Protocol version is not an integer or out of range");
+    pub(crate) const BAD_PROTO: Refusal = Refusal::fixed("ERR Protocol version is not an integer or out of range");
     pub(crate) const BAD_NAME: Refusal =
         Refusal::fixed("ERR Client names cannot contain spaces, newlines or special characters.");
     pub(crate) const MAX_CLIENTS: Refusal = Refusal::fixed("ERR max number of clients reached");

@@ -59,11 +59,7 @@ impl Server {
     /// # Errors
     /// An address cannot be listened on, or would be open to everybody.
     pub fn start(engine: Engine, mut options: Options) -> Result<Server> {
-        if options.password.is_none()
-            && let Some(&address) = options.listen.iter().find(|address| !address.ip().is_loopback())
-        {
-            return Err(Error::Unprotected { address });
-        }
+        options.check()?;
         options.max_clients = options.max_clients.min(files_for_clients(options.max_clients));
         let workers = options.workers.unwrap_or_else(|| {
             let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -94,6 +90,16 @@ impl Server {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where a client on this machine can reach it: an address, or `unix:` and the path of the socket.
+    #[must_use]
+    pub fn contact(&self) -> String {
+        match (self.addresses.first(), &self.shared.options.unix_socket) {
+            (Some(address), _) => address.to_string(),
+            (None, Some(path)) => format!("unix:{}", path.display()),
+            (None, None) => String::new(),
+        }
     }
 
     /// A handle to end it.

@@ -355,6 +355,24 @@ impl Engine {
         }
     }
 
+    /// Notes in the lock file where other processes can reach this one, for example the address of a server. If
+    /// another process tries to open the store, [`Error::Locked`] tells it. Only the first line counts. A note that
+    /// cannot be written is left out.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (log, snapshot) = (dir.path().join("log"), dir.path().join("snap"));
+    /// # use kv_engine::{Error, Options};
+    /// let engine = Options::new(&log, &snapshot).open()?;
+    /// engine.set_contact("127.0.0.1:6379");
+    /// let second = Options::new(&log, &snapshot).open();
+    /// assert!(matches!(second, Err(Error::Locked { contact: Some(at), .. }) if at == "127.0.0.1:6379"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_contact(&self, contact: &str) {
+        self.shared().note_contact(contact);
+    }
+
     /// The report of opening this store.
     ///
     /// ```

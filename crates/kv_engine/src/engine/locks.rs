@@ -1,10 +1,11 @@
 //! The locks of a store: one file beside the log and one beside the snapshot. They are locked while the store is open,
 //! and the files stay afterwards.
 //!
-//! A lock file holds a note of two lines:
+//! A lock file holds a note of two or three lines:
 //! 1. the number of the process that has or had the lock, for the error message of the next process;
 //! 2. beside the snapshot: the log that the snapshot was last used with. If that is another log and there is none here,
-//!    the store is not opened: a new log would begin a second history on the same snapshot.
+//!    the store is not opened: a new log would begin a second history on the same snapshot;
+//! 3. beside the log, if the process offers the store to others: where to reach it.
 
 use crate::disk::{Disk, Lock, read_full_at};
 use crate::error::{Error, Result};
@@ -28,7 +29,7 @@ impl Locks {
     pub(super) fn take(disk: &dyn Disk, wal: &Path, snapshot: &Path) -> Result<Locks> {
         let wal_lock = lock(disk, wal)?;
         let snapshot_lock = lock(disk, snapshot).inspect_err(|_| wal_lock.undo())?;
-        let ((before, _), (_, log)) = (note(disk, wal), note(disk, snapshot));
+        let (Note { pid: before, .. }, Note { log, .. }) = (note(disk, wal), note(disk, snapshot));
         wal_lock.write_note(&text(&own(wal)));
         snapshot_lock.write_note(&text(log.as_deref().unwrap_or_default()));
         let other_log = log.filter(|log| !log.is_empty() && *log != own(wal));
@@ -55,6 +56,12 @@ impl Locks {
         Ok(())
     }
 
+    /// Notes where other processes can reach this one.
+    pub(super) fn note_contact(&self, wal: &Path, contact: &str) {
+        let line = contact.lines().next().unwrap_or_default();
+        self.wal.write_note(&format!("{}{line}\n", text(&own(wal))));
+    }
+
     /// Notes that log and snapshot were opened as one store.
     pub(super) fn note_pair(&self, wal: &Path) {
         self.snapshot.write_note(&text(&own(wal)));
@@ -73,7 +80,10 @@ fn own(wal: &Path) -> String {
 fn lock(disk: &dyn Disk, path: &Path) -> Result<Box<dyn Lock>> {
     let name = with_suffix(path, ".lock");
     let lock = disk.lock(&name).map_err(|e| match e.kind() {
-        io::ErrorKind::WouldBlock => Error::Locked { path: path.to_path_buf(), pid: note(disk, path).0 },
+        io::ErrorKind::WouldBlock => {
+            let Note { pid, contact, .. } = note(disk, path);
+            Error::Locked { path: path.to_path_buf(), pid, contact }
+        }
         io::ErrorKind::NotFound => Error::io("the directory does not exist, create it first: locking", &name)(e),
         _ => Error::io("locking", &name)(e),
     })?;
@@ -91,12 +101,21 @@ fn is_note(disk: &dyn Disk, name: &Path) -> io::Result<bool> {
     Ok(bytes[..got].iter().take_while(|&&byte| byte != b'\n').all(|byte| byte.is_ascii_digit() || *byte == 0))
 }
 
-/// The process and the log in the note beside `path`.
-fn note(disk: &dyn Disk, path: &Path) -> (Option<u32>, Option<String>) {
+/// What a note says.
+struct Note {
+    pid: Option<u32>,
+    log: Option<String>,
+    contact: Option<String>,
+}
+
+/// The note beside `path`.
+fn note(disk: &dyn Disk, path: &Path) -> Note {
     let mut bytes = [0; MOST_BYTES];
     let file = disk.open_read(&with_suffix(path, ".lock")).ok().flatten();
     let got = file.and_then(|file| read_full_at(&*file, 0, &mut bytes).ok()).unwrap_or(0);
     let text = String::from_utf8_lossy(&bytes[..got]);
     let mut lines = text.lines();
-    (lines.next().and_then(|line| line.trim().parse().ok()), lines.next().map(str::to_string))
+    let pid = lines.next().and_then(|line| line.trim().parse().ok());
+    let mut line = || lines.next().map(str::to_string);
+    Note { pid, log: line(), contact: line().filter(|line| !line.is_empty()) }
 }

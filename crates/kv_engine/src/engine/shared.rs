@@ -118,6 +118,12 @@ impl Shared {
         }
     }
 
+    pub(super) fn note_contact(&self, contact: &str) {
+        if let Some(locks) = &*self.locks.lock().unwrap_or_else(PoisonError::into_inner) {
+            locks.note_contact(&self.wal_path, contact);
+        }
+    }
+
     /// Passes `result` on. After a failed sync of a directory the log has failed as well.
     pub(super) fn fail_if_poisoned<T>(&self, result: Result<T>) -> Result<T> {
         if let Err(Error::Poisoned { reason, .. }) = &result {

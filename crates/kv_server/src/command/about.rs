@@ -12,12 +12,7 @@ pub(super) const ROWS: &[Spec] = &[Spec::new("command", -1, FLAGS, NO_KEYS, all)
     .about("server", "2.8.13", "O(N) with N commands", "Returns all commands.")
     .subcommands(&[
         Spec::new("count", 2, FLAGS, NO_KEYS, count).about("server", "2.8.13", "O(1)", "Returns the number of commands."),
-        Spec::new("info", -2, FLAGS, NO_KEYS, info).about(
-            "server",
-            "2.8.13",
-            "O(N) with N commands",
-            "Returns some commands.",
-        ),
+        Spec::new("info", -2, FLAGS, NO_KEYS, info).about("server", "2.8.13", "O(N) with N commands", "Returns some commands."),
         Spec::new("docs", -2, FLAGS, NO_KEYS, docs).about(
             "server",
             "7.0.0",
@@ -61,12 +56,7 @@ fn categories(spec: &Spec) -> Vec<&'static str> {
         "transactions" => Some("@transaction"),
         _ => None,
     };
-    let by_flag = [
-        (flag::READONLY, "@read"),
-        (flag::WRITE, "@write"),
-        (flag::ADMIN, "@admin"),
-        (flag::ADMIN, "@dangerous"),
-    ];
+    let by_flag = [(flag::READONLY, "@read"), (flag::WRITE, "@write"), (flag::ADMIN, "@admin"), (flag::ADMIN, "@dangerous")];
     let mut found: Vec<&str> = by_flag.iter().filter(|(flag, _)| spec.has(*flag)).map(|(_, name)| *name).collect();
     found.extend(group);
     found.push(if spec.has(flag::FAST) { "@fast" } else { "@slow" });

@@ -166,9 +166,7 @@ impl Table {
         let command = &self.rows[number];
         if !command.subcommands.is_empty() && args.len() > 1 {
             let sub = self.find_sub(number, args.at(1));
-            number = sub.ok_or_else(|| {
-                Refusal::unknown_subcommand(&command.spec.name.to_ascii_uppercase(), args.at(1))
-            })?;
+            number = sub.ok_or_else(|| Refusal::unknown_subcommand(&command.spec.name.to_ascii_uppercase(), args.at(1)))?;
         }
         let row = &self.rows[number];
         if row.spec.takes(args.len()) { Ok(number) } else { Err(Refusal::arity(&row.full_name)) }
