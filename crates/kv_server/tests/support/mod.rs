@@ -1,6 +1,14 @@
 //! A server on a store of its own, and a small client that reads RESP2 and RESP3.
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
+// The disk whose syncs a test holds is that of the engine's tests.
+#[path = "../../../kv_engine/tests/support/gate.rs"]
+mod gate;
+#[path = "../../../kv_engine/tests/support/wrapped.rs"]
+mod wrapped;
+
+pub use gate::Gate;
+
 use kv_engine::Engine;
 use kv_server::{Ended, Handle, Options, Server};
 use std::fmt::Write as _;
@@ -9,6 +17,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+/// The errors of a failed sync and of a full disk.
+pub const EIO: i32 = 5;
+pub const ENOSPC: i32 = 28;
 
 /// No reply takes this long, unless something hangs.
 const HANG: Duration = Duration::from_secs(60);
@@ -34,9 +46,15 @@ pub fn start_with(options: Options) -> Running {
     running
 }
 
-/// A server on a simulated disk.
-pub fn start_on(disk: Arc<dyn kv_engine::disk::Disk>) -> Running {
-    serve(kv_engine::Options::in_dir("/kv").disk(disk).open().unwrap(), Options::default())
+/// A server with one worker, on a disk whose syncs the test holds.
+pub fn start_gated() -> (Running, Gate) {
+    let (dir, gate) = (tempfile::tempdir().unwrap(), Gate::default());
+    let engine = kv_engine::Options::in_dir(dir.path()).disk(Arc::new(gate.clone())).open().unwrap();
+    // The log is created by the first write.
+    engine.put("first", "1").unwrap();
+    let mut running = serve(engine, Options::default().workers(1));
+    running.dir = Some(dir);
+    (running, gate)
 }
 
 pub fn serve(engine: Engine, options: Options) -> Running {
@@ -162,6 +180,16 @@ impl Client {
         })
     }
 
+    /// Whether nothing was sent. Commands that another connection has sent before must be answered first, so that a
+    /// server with one worker has done what it does without waiting.
+    pub fn has_no_reply(&mut self) -> bool {
+        assert!(self.reader.buffer().is_empty());
+        self.stream.set_nonblocking(true).unwrap();
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).unwrap();
+        matches!(peeked, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+
     /// Whether the server has closed the connection, with nothing more to read.
     pub fn is_closed(&mut self) -> bool {
         self.try_reply().is_none()
@@ -171,7 +199,7 @@ impl Client {
 /// Checks replies of one connection: each line is `command => reply`.
 pub fn check(client: &mut Client, table: &str) {
     for line in table.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let (command, wanted) = line.split_once(" => ").unwrap_or_else(|| panic!("no `=>`: {line}"));
+        let (command, wanted) = line.split_once(" =>").unwrap_or_else(|| panic!("no `=>`: {line}"));
         let found = client.ask(command.trim());
         assert_eq!(found.trim_end(), wanted.trim(), "{command}");
     }
