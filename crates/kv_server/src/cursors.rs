@@ -129,10 +129,10 @@ mod tests {
     fn the_number_and_the_bytes_of_tokens_are_bounded() {
         let cursors = Cursors::new();
         let first = cursors.give(b"first");
-        (0..OPEN).for_each(|_| drop(cursors.give(b"k")));
+        (0..OPEN).for_each(|_| _ = cursors.give(b"k"));
         assert!(cursors.key(first).is_none());
         let long = vec![b'k'; 64 << 10];
-        (0..2000).for_each(|_| drop(cursors.give(&long)));
+        (0..2000).for_each(|_| _ = cursors.give(&long));
         let tokens = cursors.0.lock().unwrap();
         assert!(tokens.bytes <= BYTES && tokens.keys.len() <= 1025, "{} B", tokens.bytes);
         assert_eq!(tokens.bytes, tokens.keys.values().map(|place| place.key.len()).sum::<usize>());

@@ -118,7 +118,14 @@ impl Refusal {
             Fate::NotStored => "this was not stored",
             Fate::Unknown => "it is unknown whether this was stored; read it after the next start, before you repeat it",
         };
-        Refusal::new(format!("{code} {fate}: {error}"))
+        match error {
+            // Its own text speaks of the write that met the failure.
+            Error::Poisoned { path, reason, .. } => Refusal::new(format!(
+                "{code} {fate}: {}: {reason}; reads still work; no write is accepted until the store is opened again",
+                path.display()
+            )),
+            _ => Refusal::new(format!("{code} {fate}: {error}")),
+        }
     }
 
     /// The answer to a read that failed.

@@ -285,3 +285,149 @@ fn length(input: &[u8], at: usize, what: &str) -> Result<Option<(Option<i64>, us
         Some(_) => Ok(Some((None, at + end + 2))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMITS: RequestLimits = RequestLimits::CLIENT;
+
+    /// The commands in `pieces`, passed one after the other, and the error that ends them.
+    fn parsed(pieces: &[&[u8]], limits: &RequestLimits) -> (Vec<Vec<Vec<u8>>>, Option<String>) {
+        let (mut parser, mut unread, mut commands) = (Parser::default(), Vec::new(), Vec::new());
+        for piece in pieces {
+            unread.extend_from_slice(piece);
+            loop {
+                match parser.parse(&unread, limits) {
+                    Ok(Parsed::Incomplete) => break,
+                    Ok(Parsed::Nothing(bytes)) => drop(unread.drain(..bytes)),
+                    Ok(Parsed::Command(bytes)) => {
+                        commands.push(parser.args(&unread).from(0).map(<[u8]>::to_vec).collect());
+                        unread.drain(..bytes);
+                    }
+                    Err(refusal) => return (commands, Some(refusal.text().to_string())),
+                }
+            }
+        }
+        (commands, None)
+    }
+
+    fn words(commands: &[Vec<Vec<u8>>]) -> Vec<String> {
+        let shown = |command: &Vec<Vec<u8>>| {
+            let words = command.iter().map(|word| word.escape_ascii().to_string());
+            words.collect::<Vec<_>>().join("|")
+        };
+        commands.iter().map(shown).collect()
+    }
+
+    #[test]
+    fn arrays_and_lines_become_commands() {
+        let input = b"*2\r\n$3\r\nGET\r\n$1\r\nx\r\nPING\r\n\r\n*0\r\n*-1\r\n  set  a 'b c' \"d\\n\\x41\\\"\" 'e\\''\n*1\r\n$0\r\n\r\n";
+        let (commands, error) = parsed(&[input], &LIMITS);
+        assert_eq!(words(&commands), ["GET|x", "PING", "set|a|b c|d\\nA\\\"|e\\'", ""]);
+        assert_eq!(error, None);
+    }
+
+    #[test]
+    fn bad_requests_are_refused_in_the_words_of_redis() {
+        let long_line = vec![b'a'; (64 << 10) + 1];
+        let long_count = [b"*".to_vec(), vec![b'1'; 64 << 10]].concat();
+        let long_bulk = [b"*1\r\n$".to_vec(), vec![b'1'; 64 << 10]].concat();
+        let cases: [(&[u8], &str); 15] = [
+            (b"*x\r\n", "invalid multibulk length"),
+            (b"*1048577\r\n", "invalid multibulk length"),
+            (b"*99999999999999999999\r\n", "invalid multibulk length"),
+            (b"*1\rx", "invalid multibulk length"),
+            (b"*1\r\nGET", "expected '$', got 'G'"),
+            (b"*1\r\n$-1\r\n", "invalid bulk length"),
+            (b"*1\r\n$+1\r\n", "invalid bulk length"),
+            (b"*1\r\n$268435457\r\n", "invalid bulk length"),
+            (b"*1\r\n$1\r\nab\r\n", "expected CRLF behind a bulk string"),
+            (b"set 'a\r\n", "unbalanced quotes in request"),
+            (b"set \"a\"b\r\n", "unbalanced quotes in request"),
+            (b"set \"a\\\r\n", "unbalanced quotes in request"),
+            (&long_line, "too big inline request"),
+            (&long_count, "too big mbulk count string"),
+            (&long_bulk, "too big bulk count string"),
+        ];
+        for (input, wanted) in cases {
+            let (commands, error) = parsed(&[b"PING\r\n", input], &LIMITS);
+            assert_eq!((commands.len(), error), (1, Some(format!("ERR Protocol error: {wanted}"))), "{}", input.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn an_unknown_client_has_small_limits() {
+        let limits = RequestLimits::UNKNOWN_CLIENT;
+        let refused = |input: &[u8]| parsed(&[input], &limits).1.unwrap_or_default();
+        assert!(refused(b"*11\r\n").ends_with("unauthenticated multibulk length"));
+        assert!(refused(b"*1\r\n$16385\r\n").ends_with("unauthenticated bulk length"));
+        let word = [b"$16384\r\n".to_vec(), vec![b'x'; 16_384], b"\r\n".to_vec()].concat();
+        assert!(refused(&[b"*4\r\n".to_vec(), word.repeat(4)].concat()).ends_with("longer than 65536 bytes"));
+        assert_eq!(parsed(&[&[b"*3\r\n".to_vec(), word.repeat(3)].concat()], &limits).0.len(), 1);
+        let line = "a ".repeat(11);
+        assert!(refused(format!("{line}\r\n").as_bytes()).ends_with("too many words in an inline request"));
+    }
+
+    #[test]
+    fn the_whole_command_is_limited_before_its_bytes_come() {
+        let limits = RequestLimits { command_bytes: 100, ..LIMITS };
+        let (commands, error) = parsed(&[b"*2\r\n$50\r\n", &[b'x'; 50], b"\r\n$50\r\n"], &limits);
+        assert_eq!((commands.len(), error.as_deref()), (0, Some("ERR Protocol error: the command is longer than 100 bytes")));
+    }
+
+    #[test]
+    fn nothing_is_allocated_for_an_announced_length() {
+        let mut parser = Parser::default();
+        assert_eq!(parser.parse(b"*1048576\r\n$268435456\r\nabc", &LIMITS), Ok(Parsed::Incomplete));
+        assert_eq!((parser.spans.capacity(), parser.line.capacity()), (0, 0));
+    }
+
+    #[test]
+    fn room_for_many_words_is_given_back() {
+        let mut parser = Parser::default();
+        let many = [b"*1000\r\n".to_vec(), b"$1\r\nx\r\n".repeat(1000)].concat();
+        assert_eq!(parser.parse(&many, &LIMITS), Ok(Parsed::Command(many.len())));
+        assert_eq!(parser.parse(b"", &LIMITS), Ok(Parsed::Incomplete));
+        assert_eq!(parser.spans.capacity(), 0);
+    }
+
+    fn a_command() -> impl Strategy<Value = Vec<u8>> {
+        let word = proptest::collection::vec(any::<u8>(), 0..20);
+        let array = proptest::collection::vec(word, 0..5).prop_map(|words| {
+            let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
+            for word in words {
+                bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+                bytes.extend_from_slice(&word);
+                bytes.extend_from_slice(b"\r\n");
+            }
+            bytes
+        });
+        let line = "[ -~]{0,30}\r?\n".prop_map(String::into_bytes);
+        prop_oneof![4 => array, 1 => line]
+    }
+
+    proptest! {
+        #[test]
+        fn commands_are_the_same_wherever_the_bytes_are_split(
+            commands in proptest::collection::vec(a_command(), 0..6),
+            flips in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+            splits in proptest::collection::vec(any::<prop::sample::Index>(), 0..8),
+        ) {
+            let mut bytes = commands.concat();
+            for (at, byte) in flips.iter().filter(|_| !bytes.is_empty()).collect::<Vec<_>>() {
+                let at = at.index(bytes.len());
+                bytes[at] = *byte;
+            }
+            let mut cuts: Vec<usize> = splits.iter().map(|at| at.index(bytes.len() + 1)).collect();
+            cuts.extend([0, bytes.len()]);
+            cuts.sort_unstable();
+            let pieces: Vec<&[u8]> = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
+            let single: Vec<&[u8]> = bytes.chunks(1).collect();
+            let whole = parsed(&[&bytes], &LIMITS);
+            prop_assert_eq!(&parsed(&pieces, &LIMITS), &whole);
+            prop_assert_eq!(&parsed(&single, &LIMITS), &whole);
+        }
+    }
+}
