@@ -285,7 +285,7 @@ impl Terminal {
 }
 
 /// Writes to the terminal itself.
-fn tell(text: &str) {
+pub(crate) fn tell(text: &str) {
     if let Ok(tty) = OpenOptions::new().write(true).open("/dev/tty") {
         let _ = streams::Patient(tty).write_all(text.as_bytes());
     }

@@ -74,6 +74,9 @@ impl Completer for Assist<'_> {
             Some(spec) if spec.args.first().is_some_and(|arg| matches!(*arg, "key" | "[prefix]")) && typed.args == 0 => {
                 self.keys(typed.word)
             }
+            Some(spec) if typed.args == 1 && spec.args.contains(&"[REPLACE]") && is_start(typed.word, "REPLACE") => {
+                vec![Pair { display: "REPLACE".into(), replacement: "REPLACE ".into() }]
+            }
             Some(spec) if typed.args == 1 && spec.args.contains(&"[LIMIT n]") && is_start(typed.word, "LIMIT") => {
                 vec![Pair { display: "LIMIT".into(), replacement: "LIMIT ".into() }]
             }

@@ -8,11 +8,13 @@
 //! | `assist` | completion, hints, colours of the line |
 //! | `keyboard` | what Ctrl-C and Escape do |
 //! | `history` | the lines typed before, and their file |
+//! | `rc` | the file of commands that run first |
 
 mod assist;
 mod history;
 mod keyboard;
 mod keys;
+mod rc;
 
 use crate::command::run_line;
 use crate::gate::Gate;
@@ -56,6 +58,11 @@ pub(crate) fn run(gate: &Gate, flags: &Flags, terminal: Option<&Terminal>) -> Fl
         History::load(&mut editor, [&session.settings.wal, &session.settings.snapshot])
     };
     report(&mut gate.hold(), trouble);
+    let flow = rc::run(gate);
+    gate.hold().output.flush();
+    if flow != Flow::On {
+        return flow;
+    }
     loop {
         // The gate is open while the editor waits, so a signal may end the process.
         let prompt = {
@@ -132,7 +139,9 @@ fn run_lines(gate: &Gate, flags: &Flags, editor: &mut Editor<Assist<'_>, MemHist
             let prompt = prompt(&session);
             session.output.dim_line(&format!("{prompt}{}", line.strip_prefix(prompt).unwrap_or(line)));
         }
+        session.can_ask = true;
         let flow = run_line(&mut session, &place, line.as_bytes());
+        session.can_ask = false;
         session.output.flush();
         if flow != Flow::On {
             return flow;
