@@ -338,7 +338,10 @@ impl Args {
             fail(ErrorKind::ArgumentConflict, text);
         }
         if args.format() == Format::Csv && args.words.as_ref().is_some_and(Words::is_tool) {
-            fail(ErrorKind::ArgumentConflict, "a tool does not write CSV; it has --json, and kv_cli --csv SCAN writes every entry");
+            fail(
+                ErrorKind::ArgumentConflict,
+                "a tool does not write CSV; it has --json, and kv_cli --csv SCAN writes every entry",
+            );
         }
         if args.stdin_argument && !words {
             fail(ErrorKind::MissingRequiredArgument, "-x needs a COMMAND whose last argument it reads");
@@ -348,7 +351,7 @@ impl Args {
 
     /// Reads a command line, and finds the files of the store.
     fn read(
-        line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+        line: impl IntoIterator<Item = impl Into<OsString>>,
         is_command: impl Fn(&[u8]) -> bool,
     ) -> Result<Args, clap::Error> {
         let mut program = Args::command().mut_args(|arg| {
@@ -356,7 +359,12 @@ impl Args {
             let is_empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
             if is_empty { arg.env(Resettable::Reset) } else { arg }
         });
-        let matches = program.try_get_matches_from_mut(line)?;
+        let line: Vec<OsString> = line.into_iter().map(Into::into).collect();
+        let matches = program.try_get_matches_from_mut(&line).or_else(|error| match error.kind() {
+            // Help names all variables, also the empty ones.
+            ErrorKind::DisplayHelp => Args::command().try_get_matches_from(&line),
+            _ => Err(error),
+        })?;
         let mut args = Args::from_arg_matches(&matches).map_err(|error| error.format(&mut program))?;
         let by = |name| match matches.value_source(name) {
             Some(ValueSource::CommandLine) => By::Option,

@@ -131,3 +131,144 @@ fn behind_a_pasted_prompt_a_known_command_is_bold_and_nothing_is_red() {
     session.flush().unwrap();
     session.exp_string("kv> \x1b[31mPTU\x1b[0m").unwrap();
 }
+
+/// A file that changes one of two keys.
+fn with_a_file_that_replaces() -> Store {
+    let store = Store::new();
+    store.script("PUT a 1\nPUT b 2\nPUT c 3\n");
+    std::fs::write(store.path("new.kv"), "PUT a 9\nPUT b 2\nDEL c\nPUT d 4\n").unwrap();
+    store
+}
+
+#[test]
+fn import_asks_at_a_prompt_before_it_replaces() {
+    let store = with_a_file_that_replaces();
+    let mut session = prompt(&store, &[]);
+    let question = "new.kv: 2 entries replace or remove what is stored, first under 'a'; import? [y/N] ";
+    let refused = "not imported, nothing was stored; IMPORT file REPLACE does not ask";
+    for answer in ["\n", "n\n", "PUT x 1\n"] {
+        session.send_line("IMPORT new.kv").unwrap();
+        session.exp_string(question).unwrap();
+        type_in(&mut session, answer, refused);
+        session.exp_string("kv> ").unwrap();
+    }
+    // Ctrl-C and Ctrl-D mean no, and keep the shell.
+    for key in ['c', 'd'] {
+        session.send_line("IMPORT new.kv").unwrap();
+        session.exp_string(question).unwrap();
+        session.send_control(key).unwrap();
+        session.exp_string(refused).unwrap();
+        session.exp_string("kv> ").unwrap();
+    }
+    say(&mut session, "GET a", "1");
+    say(&mut session, "SIZE", "3 keys");
+    session.send_line("IMPORT new.kv").unwrap();
+    session.exp_string(question).unwrap();
+    type_in(&mut session, "y\n", "IMPORT OK entries=4 written=3 unchanged=1");
+    session.exp_string("kv> ").unwrap();
+    say(&mut session, "GET a", "9");
+    // Nothing is replaced any more, so nothing is asked.
+    say(&mut session, "IMPORT new.kv", "IMPORT OK entries=4 written=0 unchanged=4");
+    say(&mut session, "PUT d 5", "OK");
+    session.send_line("IMPORT new.kv").unwrap();
+    session.exp_string("new.kv: 1 entry replaces or removes what is stored, first under 'd'; import? [y/N] ").unwrap();
+    type_in(&mut session, "no\n", refused);
+    session.exp_string("kv> ").unwrap();
+    say(&mut session, "IMPORT new.kv rep\t", "IMPORT OK entries=4 written=1 unchanged=3");
+}
+
+#[test]
+fn import_does_not_ask_in_scripts_and_where_there_is_no_store() {
+    let store = with_a_file_that_replaces();
+    let ok = "IMPORT OK entries=4 written=3 unchanged=1";
+    assert!(store.script("IMPORT new.kv\n").starts_with(ok));
+    for args in [&["IMPORT", "new.kv"][..], &["import", "new.kv"], &["-c", "IMPORT new.kv replace"]] {
+        store.script("PUT a 1\nPUT c 3\nDEL d\n");
+        let output = store.cli().args(args).assert().success().get_output().stdout.clone();
+        assert!(String::from_utf8_lossy(&output).starts_with(ok), "{args:?}");
+    }
+    let fresh = Store::new();
+    std::fs::copy(store.path("new.kv"), fresh.path("new.kv")).unwrap();
+    let mut session = prompt(&fresh, &[]);
+    say(&mut session, "IMPORT new.kv", "IMPORT OK entries=4 written=3 unchanged=1");
+    say(&mut session, "IMPORT new.kv now", "error: IMPORT takes a file and REPLACE, got 'now'; quote a name that has blanks");
+}
+
+#[test]
+fn a_list_that_stops_at_a_hundred_says_so_in_every_form() {
+    let store = Store::new();
+    store.script((0..101).map(|n| format!("PUT k{n} {n}\n")).collect::<String>());
+    for form in ["--raw", "--csv"] {
+        let mut session = prompt(&store, &[form]);
+        session.send_line("KEYS").unwrap();
+        let listed = session.exp_string("(100 shown, there are more: try LIMIT 1000)\r\n").unwrap();
+        assert_eq!(listed.lines().filter(|line| line.trim_matches('"').starts_with('k') && !line.contains('>')).count(), 100);
+        session.exp_string("kv> ").unwrap();
+        session.send_line("KEYS LIMIT 101").unwrap();
+        session.exp_string("k99").unwrap();
+        assert!(!session.exp_string("kv> ").unwrap().contains("shown"));
+    }
+    // Elsewhere the list has no limit.
+    let output = store.cli().args(["--raw", "KEYS"]).assert().success().stderr("").get_output().stdout.clone();
+    assert_eq!(output.iter().filter(|&&byte| byte == b'\n').count(), 101);
+}
+
+/// A prompt whose file of commands is found through these variables.
+fn with_rc(store: &Store, variables: &[(&str, &str)], args: &[&str]) -> PtySession {
+    let mut command = store.process();
+    command.env("TERM", "xterm").env("HOME", store.dir.path()).env_remove("XDG_CONFIG_HOME").args(args);
+    command.env_remove("KV_RC").envs(variables.iter().copied());
+    spawn_with_options(command, Options::new().timeout_ms(Some(30_000)).strip_ansi_escape_codes(true)).unwrap()
+}
+
+#[test]
+fn a_prompt_runs_the_file_of_commands_first() {
+    let store = Store::new();
+    let write = |name: &str, text: &str| {
+        std::fs::create_dir_all(store.path(name).parent().unwrap()).unwrap();
+        std::fs::write(store.path(name), text).unwrap();
+    };
+    write(".config/kv_cli/rc", "# mine\nSETBATCH 2\n");
+    write("xdg/kv_cli/rc", "SETBATCH 3\n");
+    write("named", "SETBATCH 4\nGTE x\nSETBATCH 6\n");
+    let xdg = store.path("xdg").display().to_string();
+    for (variables, args, batch) in [
+        (&[][..], &[][..], "2"),
+        (&[("XDG_CONFIG_HOME", &*xdg)], &[], "3"),
+        (&[("XDG_CONFIG_HOME", &*xdg), ("KV_RC", "named")], &[], "6"),
+        (&[("KV_RC", "named")], &["--no-rc"], "5"),
+        (&[("KV_RC", "")], &[], "5"),
+    ] {
+        let mut session = with_rc(&store, variables, args);
+        let before = session.exp_string("kv> ").unwrap();
+        assert_eq!(before.contains("error: unknown command 'GTE'"), batch == "6", "{before}");
+        assert_eq!(before.contains("named:2: error"), batch == "6", "{before}");
+        say(&mut session, "SETBATCH", &format!("OK batch={batch}"));
+        assert!(!store.has("kv.wal"), "it writes nothing, so no store is created");
+    }
+    // The batch size is that of the store that the first write creates.
+    let mut session = with_rc(&store, &[], &[]);
+    session.exp_string("kv> ").unwrap();
+    say(&mut session, "PUT a 1", "OK 1 of 2 buffered");
+    drop(session);
+    // A script and one command do not run it.
+    let batch = |cli: &mut assert_cmd::Command| {
+        let cli = cli.env_remove("KV_RC").env("HOME", store.dir.path()).env_remove("XDG_CONFIG_HOME");
+        String::from_utf8(cli.assert().success().get_output().stdout.clone()).unwrap()
+    };
+    assert_eq!(batch(store.cli().write_stdin("SETBATCH\n")), "OK batch=5\n");
+    assert_eq!(batch(store.cli().arg("SETBATCH")), "OK batch=5\n");
+}
+
+#[test]
+fn a_file_of_commands_that_cannot_be_read_is_reported_if_it_was_named() {
+    let store = Store::new();
+    for (named, why) in [("nowhere", "No such file"), (".", "it is not a regular file")] {
+        let mut session = with_rc(&store, &[("KV_RC", named)], &[]);
+        let before = session.exp_string("kv> ").unwrap();
+        let text = before.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains(&format!("warning: the commands in {named} were not run: {why}")), "{text}");
+    }
+    let mut session = with_rc(&store, &[], &[]);
+    assert!(!session.exp_string("kv> ").unwrap().contains("warning: the commands"), "nobody has to have one");
+}

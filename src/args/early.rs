@@ -144,7 +144,6 @@ fn safe_text(mut error: clap::Error, program: Command, color: bool) -> String {
     error.render().to_string().lines().map(|line| safe(line) + "\n").collect()
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

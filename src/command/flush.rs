@@ -30,7 +30,10 @@ impl<'a> Verb<'a> for Flush {
 
     fn run(self, session: &mut Session) -> Result<Done, CommandError> {
         let Some(engine) = session.engine_if_there()? else { return Ok(Done(None)) };
-        engine.flush().map(|flushed| Done(Some(flushed))).map_err(|error| CommandError::of_command(error, "the flush was not done", "FLUSH again"))
+        engine
+            .flush()
+            .map(|flushed| Done(Some(flushed)))
+            .map_err(|error| CommandError::of_command(error, "the flush was not done", "FLUSH again"))
     }
 }
 

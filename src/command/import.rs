@@ -67,10 +67,14 @@ impl<'a> Verb<'a> for Import<'a> {
         // Before the store is opened, so that a file that cannot be imported does not create one.
         let checked = import::check(&request, stored, flags)?;
         if let Some((count, first)) = checked.replaced() {
-            let what = if count == 1 { "1 entry replaces or removes".to_string() } else { format!("{count} entries replace or remove") };
+            let what =
+                if count == 1 { "1 entry replaces or removes".to_string() } else { format!("{count} entries replace or remove") };
             let question = format!("{name}: {what} what is stored, first under '{}'; import?", displayed(first));
             if !confirm(&question, flags) {
-                return Err(CommandError::new(Code::Interrupted, "not imported, nothing was stored; IMPORT file REPLACE does not ask"));
+                return Err(CommandError::new(
+                    Code::Interrupted,
+                    "not imported, nothing was stored; IMPORT file REPLACE does not ask",
+                ));
             }
         }
         let engine = session.engine()?.clone();

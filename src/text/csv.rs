@@ -58,7 +58,8 @@ mod tests {
 
     #[test]
     fn fields_are_rows_of_a_name_and_a_value() {
-        let fields = [("n", json!(5)), ("s", json!("a\"b")), ("is", json!(true)), ("none", Json::Null), ("part", json!({"a": [1]}))];
+        let fields =
+            [("n", json!(5)), ("s", json!("a\"b")), ("is", json!(true)), ("none", Json::Null), ("part", json!({"a": [1]}))];
         let mut out = Vec::new();
         write_fields(&fields, &mut out).expect("memory");
         let expected = "\"n\",5\n\"s\",\"a\\\"b\"\n\"is\",true\n\"none\",NULL\n\"part\",\"{\\\"a\\\":[1]}\"\n";
