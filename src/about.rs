@@ -57,6 +57,7 @@ pub(crate) const ENVIRONMENT: Rows = &[
     ("KV_CHECKPOINT_LOG", "--checkpoint-log"),
     ("KV_CHECKPOINT_INTERVAL", "--checkpoint-interval"),
     ("KV_VALUES_IN_SNAPSHOT", "--values-in-snapshot"),
+    ("KV_RC", "file of commands that a prompt runs first; empty: none"),
     ("KV_HISTORY", "file of the lines typed before; empty: no history"),
     ("NO_COLOR", "not empty: no colour on any terminal"),
     ("TERM", "dumb: no colour, no line editing"),
@@ -75,6 +76,7 @@ pub(crate) const EXIT_STATUS: Rows = &[
 pub(crate) const FILES: Rows = &[
     ("/tmp/kv.wal", "the log, unless --dir or --wal says otherwise"),
     ("/tmp/kv.snapshot", "the snapshot, unless --dir, --wal or --snapshot says otherwise"),
+    ("~/.config/kv_cli/rc", "commands that a prompt runs first (in XDG_CONFIG_HOME if that is set)"),
     ("~/.local/state/kv_cli/history", "lines typed before (in XDG_STATE_HOME if that is set)"),
 ];
 

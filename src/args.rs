@@ -1,23 +1,25 @@
 //! The command line: flags, their environment variables, and the texts of `--help`.
 //!
-//! [`Args`] is what `clap` reads. Its texts are the texts of `--help`. Mistakes are reported here, with everything
-//! escaped that a terminal would obey, and end the process with status 2. `paths` finds the files of the store.
+//! [`Args`] is what `clap` reads. Its texts are the texts of `--help`. `early` ends the process after a mistake or with
+//! help. `paths` finds the files of the store.
 
+mod early;
 mod paths;
+mod serve;
 
 use crate::about::{self, VERSION};
 use crate::settings::{DEFAULT_BATCH, Format, Import, SERVED_BATCH, When};
-use crate::streams;
-use crate::text::{columns, fit, is_hidden, safe};
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use crate::text::safe;
+use clap::builder::Resettable;
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use early::end_early;
 use kv_engine::MAX_BATCH_SIZE;
 use kv_engine::torture::Case;
 use paths::{By, Given, OLD_PLACE, beside, is_directory, no_directory, shell_word, stray};
+pub(crate) use serve::ServeArgs;
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -99,16 +101,20 @@ pub(crate) struct Args {
     pub(crate) bail: bool,
 
     /// How replies are written
-    #[arg(long, value_name = "FORMAT", default_value = "text", conflicts_with_all = ["raw", "json"])]
+    #[arg(long, value_name = "FORMAT", default_value = "text", conflicts_with_all = ["raw", "json", "csv"])]
     pub(crate) output: Format,
 
     /// Short for --output raw: values as their own bytes
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long, conflicts_with_all = ["json", "csv"])]
     pub(crate) raw: bool,
 
     /// Short for --output json: one object to a line
     #[arg(long, global = true)]
     pub(crate) json: bool,
+
+    /// Short for --output csv: a row for each reply or entry, quoted as redis-cli does
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
 
     /// When to use colour; auto also looks at NO_COLOR
     #[arg(long, value_name = "WHEN", default_value = "auto", global = true)]
@@ -125,6 +131,10 @@ pub(crate) struct Args {
     /// Print more: what was recovered, why no history is kept, BENCH figures as lines too
     #[arg(short, long)]
     pub(crate) verbose: bool,
+
+    /// Do not run the commands of KV_RC or ~/.config/kv_cli/rc before a prompt
+    #[arg(long)]
+    pub(crate) no_rc: bool,
 
     /// Print a man page or a shell's completions
     #[arg(long, value_name = "KIND")]
@@ -231,62 +241,6 @@ pub(crate) struct ReplayArgs {
 }
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct ServeArgs {
-    /// Address to listen on; repeatable; off: only the Unix socket [default: 127.0.0.1:6379]
-    #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
-    listen: Vec<Listen>,
-
-    /// Also listen on a Unix socket at this path, for the user of this process
-    #[arg(long, value_name = "PATH")]
-    pub(crate) unixsocket: Option<PathBuf>,
-
-    /// The most connections at a time
-    #[arg(long, value_name = "N", default_value = "10000", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub(crate) max_clients: u32,
-
-    /// Close connections that send nothing for this time (0 or off: never)
-    #[arg(long, value_name = "TIME", default_value = "off", value_parser = interval)]
-    pub(crate) timeout: Duration,
-
-    /// Ask after this time of silence whether the other end still exists (0 or off: never)
-    #[arg(long, value_name = "TIME", default_value = "300s", value_parser = interval)]
-    pub(crate) tcp_keepalive: Duration,
-
-    /// File whose first line is the password of the user default. KV_PASSWORD is the password itself
-    #[arg(long, value_name = "FILE")]
-    pub(crate) password_file: Option<PathBuf>,
-
-    /// How long the end may wait for connections
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = interval)]
-    pub(crate) shutdown_timeout: Duration,
-}
-
-/// A value of `--listen`.
-#[derive(Clone, Copy, Debug)]
-enum Listen {
-    Off,
-    At(SocketAddr),
-}
-
-fn listen_address(text: &str) -> Result<Listen, String> {
-    if text == "off" {
-        return Ok(Listen::Off);
-    }
-    let address = text.parse().or_else(|_| text.replace("localhost:", "127.0.0.1:").parse());
-    address.map(Listen::At).map_err(|_| "expected an address and a port, for example 127.0.0.1:6379 or [::1]:6379, or off".into())
-}
-
-impl ServeArgs {
-    /// The addresses to listen on.
-    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        match &*self.listen {
-            [] => vec![SocketAddr::from(([127, 0, 0, 1], 6379))],
-            given => given.iter().filter_map(|listen| if let Listen::At(at) = listen { Some(*at) } else { None }).collect(),
-        }
-    }
-}
-
-#[derive(Debug, clap::Args)]
 pub(crate) struct TortureArgs {
     /// What is done to the store
     #[arg(long, value_name = "RUNG", default_value = "engine")]
@@ -317,6 +271,13 @@ pub(crate) struct TortureArgs {
     /// End with a line for a program: rung NAME tried=N failed=F skipped=S
     #[arg(long)]
     pub(crate) ledger: bool,
+}
+
+impl Words {
+    /// Whether it runs without a session.
+    fn is_tool(&self) -> bool {
+        !matches!(self, Words::Import(_) | Words::Command(_))
+    }
 }
 
 impl TortureArgs {
@@ -370,7 +331,7 @@ impl Args {
     /// or the version.
     pub(crate) fn of(words: Result<Vec<OsString>, String>, is_command: impl Fn(&[u8]) -> bool) -> Args {
         let words = words.unwrap_or_else(|text| fail(ErrorKind::UnknownArgument, &text));
-        let args = Args::read(words, is_command).unwrap_or_else(|error| end_early(error));
+        let args = Args::read(words, is_command).unwrap_or_else(|error| end_early(error, Args::command()));
         let words = matches!(args.words, Some(Words::Command(_)));
         if words && !(args.command.is_empty() && args.file.is_empty()) {
             fail(ErrorKind::ArgumentConflict, "COMMAND cannot be used together with -c or -f");
@@ -380,6 +341,12 @@ impl Args {
         {
             fail(ErrorKind::ArgumentConflict, text);
         }
+        if args.format() == Format::Csv && args.words.as_ref().is_some_and(Words::is_tool) {
+            fail(
+                ErrorKind::ArgumentConflict,
+                "a tool does not write CSV; it has --json, and kv_cli --csv SCAN writes every entry",
+            );
+        }
         if args.stdin_argument && !words {
             fail(ErrorKind::MissingRequiredArgument, "-x needs a COMMAND whose last argument it reads");
         }
@@ -388,11 +355,20 @@ impl Args {
 
     /// Reads a command line, and finds the files of the store.
     fn read(
-        line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+        line: impl IntoIterator<Item = impl Into<OsString>>,
         is_command: impl Fn(&[u8]) -> bool,
     ) -> Result<Args, clap::Error> {
-        let mut program = Args::command();
-        let matches = program.try_get_matches_from_mut(line)?;
+        let mut program = Args::command().mut_args(|arg| {
+            // An empty variable counts as not set.
+            let is_empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+            if is_empty { arg.env(Resettable::Reset) } else { arg }
+        });
+        let line: Vec<OsString> = line.into_iter().map(Into::into).collect();
+        let matches = program.try_get_matches_from_mut(&line).or_else(|error| match error.kind() {
+            // Help names all variables, also the empty ones.
+            ErrorKind::DisplayHelp => Args::command().try_get_matches_from(&line),
+            _ => Err(error),
+        })?;
         let mut args = Args::from_arg_matches(&matches).map_err(|error| error.format(&mut program))?;
         if matches!(args.words, Some(Words::Serve(_))) && matches.value_source("batch") == Some(ValueSource::DefaultValue) {
             args.batch = SERVED_BATCH;
@@ -468,9 +444,10 @@ impl Args {
     }
 
     pub(crate) fn format(&self) -> Format {
-        match (self.raw, self.json) {
-            (true, _) => Format::Raw,
-            (_, true) => Format::Json,
+        match (self.raw, self.json, self.csv) {
+            (true, ..) => Format::Raw,
+            (_, true, _) => Format::Json,
+            (.., true) => Format::Csv,
             _ => self.output,
         }
     }
@@ -532,73 +509,7 @@ fn batch_size(text: &str) -> Result<u64, String> {
 }
 
 fn fail(kind: ErrorKind, text: &str) -> ! {
-    end_early(Args::command().error(kind, text))
-}
-
-/// Ends the process without a command: reports a mistake on stderr, or prints help or the version on stdout.
-fn end_early(error: clap::Error) -> ! {
-    let is_mistake = error.use_stderr();
-    let color = When::Auto.on(if is_mistake { io::stderr().is_terminal() } else { io::stdout().is_terminal() });
-    let text = fitted(&safe_text(error, color), is_mistake);
-    let status = if is_mistake {
-        let _ = streams::stderr().write_all(text.as_bytes());
-        2
-    } else {
-        streams::finish(streams::stdout().write_all(text.as_bytes()), 0)
-    };
-    std::process::exit(status.into())
-}
-
-/// The text for the terminal that it goes to: lines that are too long are broken between words.
-fn fitted(text: &str, is_mistake: bool) -> String {
-    let columns = match is_mistake {
-        true if io::stderr().is_terminal() => columns(io::stderr()),
-        false if io::stdout().is_terminal() => columns(io::stdout()),
-        _ => return text.to_string(),
-    };
-    text.lines().map(|line| fit(line, columns, line.len() - line.trim_start().len()) + "\n").collect()
-}
-
-/// The variable of this option, if the option itself was not typed: then the value came from the variable.
-fn variable_of(option: &str) -> Option<String> {
-    let mut program = Args::command();
-    program.build();
-    let arg = program.get_arguments().find(|arg| arg.to_string() == option)?;
-    let (variable, long) = (arg.get_env()?, format!("--{}", arg.get_long()?));
-    let is_typed = |word: OsString| {
-        let word = word.to_string_lossy().into_owned();
-        word.strip_prefix(&long).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
-    };
-    let is_set = std::env::var_os(variable).is_some() && !std::env::args_os().any(is_typed);
-    is_set.then(|| format!("{}, in place of {option}", variable.to_string_lossy()))
-}
-
-/// The text of the parser. The parser repeats arguments and variables unchanged, and a terminal would obey them.
-fn safe_text(mut error: clap::Error, color: bool) -> String {
-    let is_value = matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue);
-    let option = error.get(ContextKind::InvalidArg).map(ToString::to_string);
-    if let Some(variable) = option.and_then(|option| variable_of(&option)).filter(|_| is_value) {
-        error.insert(ContextKind::InvalidArg, ContextValue::String(variable));
-    }
-    let is_unsafe = |text: &String| text.contains(is_hidden);
-    let unsafe_values: Vec<_> = error
-        .context()
-        .filter_map(|(kind, value)| match value {
-            ContextValue::String(text) if is_unsafe(text) => Some((kind, ContextValue::String(safe(text)))),
-            ContextValue::Strings(texts) if texts.iter().any(is_unsafe) => {
-                Some((kind, ContextValue::Strings(texts.iter().map(|text| safe(text)).collect())))
-            }
-            _ => None,
-        })
-        .collect();
-    if unsafe_values.is_empty() {
-        let text = error.render();
-        return if color { text.ansi().to_string() } else { text.to_string() };
-    }
-    // The suggestion repeats the argument too.
-    let unsafe_values = unsafe_values.into_iter().chain([(ContextKind::Suggested, ContextValue::None)]);
-    unsafe_values.for_each(|(kind, value)| drop(error.insert(kind, value)));
-    error.render().to_string().lines().map(|line| safe(line) + "\n").collect()
+    end_early(Args::command().error(kind, text), Args::command())
 }
 
 #[cfg(test)]

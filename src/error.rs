@@ -63,6 +63,8 @@ pub enum Code {
     InUse,
     /// The store cannot be opened, or its files cannot be read.
     NotOpened,
+    /// The command line of the program is wrong.
+    Usage,
     Failed,
 }
 
@@ -96,6 +98,7 @@ impl fmt::Display for Code {
             Code::ReadOnly => "read_only",
             Code::InUse => "in_use",
             Code::NotOpened => "not_opened",
+            Code::Usage => "usage",
             Code::Failed => "failed",
         })
     }

@@ -20,16 +20,17 @@
 //! | `settings` | what the flags ask for, as data | – |
 //! | `about` | the version, and the tables at the end of `--help` | – |
 //! | `args` | the command line and `--help` | text, streams, outfile, settings, about |
+//! | `question` | a question to the person at the prompt | text, streams, signals |
 //! | `output` | replies on stdout, errors on stderr, and their order | text, streams, settings |
 //! | `store` | the store of a session: open, only read, or not there yet | outfile |
 //! | `session` | store, open group, output, exit status | text, limits, signals, settings, output, store |
 //! | `gate` | the lock that decides whether the main thread or a signal ends the process | outfile, signals, store, session |
 //! | `bench` | the work of BENCH | text, outfile, progress, signals, settings, about, output |
 //! | `transfer` | the work of EXPORT and IMPORT | text, streams, lines, outfile, progress, limits, signals, settings, output |
-//! | [`command`] | the language: one file for each command | text, signals, settings, about, output, store, session, bench, transfer |
+//! | [`command`] | the language: one file for each command | text, limits, signals, settings, about, question, output, store, session, bench, transfer |
 //! | `anywhere` | options behind the command | text, args, command |
 //! | `script` | commands from a pipe or a file | text, streams, lines, settings, output, session, gate, command |
-//! | `prompt` | commands from a terminal; completion, hints, history | text, streams, outfile, signals, output, store, session, gate, bench, command |
+//! | `prompt` | commands from a terminal; completion, hints, history | text, streams, outfile, signals, output, store, session, gate, bench, command, script |
 //! | `serve` | the server: the checks before the store is opened, and its end | text, streams, signals, args |
 //! | `pages` | the man page and the completions of shells | about, args, command |
 //! | `tools` | `wal`, `verify`, `export`, `replay`, `torture`: they open no store | text, streams, progress, signals, settings, args, output, transfer |
@@ -50,6 +51,7 @@ mod output;
 mod pages;
 mod progress;
 mod prompt;
+mod question;
 mod script;
 mod serve;
 mod session;
@@ -63,21 +65,20 @@ mod transfer;
 
 use anyhow::Context;
 use args::{Args, ImportArgs, ServeArgs, Words};
-use clap::CommandFactory;
 use error::{Code, CommandError};
 use gate::Gate;
 use kv_engine::{Error, MAX_VALUE_BYTES};
 use output::{Output, Place};
 use progress::Progress;
 use session::{Ending, Flow, Session};
-use settings::Settings;
+use settings::{Format, Settings};
 use signals::{Flags, Terminal};
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 use store::{Files, Store};
 use streams::{Patient, stdin};
-use text::{displayed, safe};
+use text::{error_object, safe};
 use transfer::import::{Checked, Request};
 
 static FLAGS: Flags = Flags::new();
@@ -96,7 +97,12 @@ pub fn run() -> ExitCode {
         (None, _) => tools::run(&args, &FLAGS).map_or_else(|| with_store(&args), Ok),
     };
     done.unwrap_or_else(|error| {
-        streams::say(&format!("kv_cli: error: {}", safe(&format!("{error:#}"))));
+        let text = format!("{error:#}");
+        if args.format() == Format::Json {
+            // If stdout cannot be written either, the text is still on stderr.
+            let _ = streams::stdout().write_all(error_object(Code::Failed, &text).as_bytes());
+        }
+        streams::say(&format!("kv_cli: error: {}", safe(&text)));
         ExitCode::FAILURE
     })
 }
@@ -134,7 +140,7 @@ fn with_store(args: &Args) -> anyhow::Result<ExitCode> {
     let terminal: Option<&Terminal> = Terminal::save().filter(|_| interactive).map(|terminal| &*Box::leak(Box::new(terminal)));
     signals::begin(&FLAGS, terminal).context("signals cannot be listened to, so the store was not opened")?;
     // Checked before the store is opened, so that a file that cannot be imported does not create a store.
-    let import = match import.map(|request| transfer::import::check(&request, &FLAGS).map(|checked| (request, checked))) {
+    let import = match import.map(|request| transfer::import::check(&request, None, &FLAGS).map(|checked| (request, checked))) {
         Some(Err(error)) => {
             output.error(&Place::Words, &error);
             let status = FLAGS.stop_signal().map_or(1, |signal| u8::try_from(128 + signal).unwrap_or(255));
@@ -158,6 +164,7 @@ fn with_store(args: &Args) -> anyhow::Result<ExitCode> {
         timing: args.timing,
         quiet: args.quiet,
         verbose: args.verbose,
+        no_rc: args.no_rc,
     };
     // Never freed: the process ends with them, and freeing a large map takes time.
     let gate: &Gate = Box::leak(Box::new(Gate::new(Session::new(store, output, settings, &FLAGS))));
@@ -286,24 +293,11 @@ fn without_store(words: &[Vec<u8>], output: &mut Output) -> Option<u8> {
         Ok(true) => 0,
         Ok(false) => return None,
         Err(error) => {
-            output.error(&Place::Words, &or_a_tool(error, &words[0]));
+            output.error(&Place::Words, &error);
             1
         }
     };
     Some(output.finish(status))
-}
-
-/// A word that is no command may be a mistyped tool.
-fn or_a_tool(error: CommandError, word: &[u8]) -> CommandError {
-    if error.code != Code::UnknownCommand || error.text.contains("did you mean") {
-        return error;
-    }
-    let (program, typed) = (Args::command(), String::from_utf8_lossy(word).to_lowercase());
-    let near = program.get_subcommands().find(|tool| strsim::osa_distance(&typed, tool.get_name()) <= 2);
-    near.map_or(error, |tool| {
-        let text = format!("unknown command '{}'; did you mean {}?", displayed(word), tool.get_name());
-        CommandError::new(Code::UnknownCommand, text)
-    })
 }
 
 fn greet(session: &mut Session) {

@@ -6,7 +6,7 @@
 use crate::error::CommandError;
 use crate::settings::{Format, When};
 use crate::streams;
-use crate::text::{columns, dimmed, fit, object, safe, write_escaped};
+use crate::text::{columns, csv, dimmed, error_row, fit, object, safe, write_escaped};
 use serde_json::Value as Json;
 use std::io::{self, BufWriter, IsTerminal, Write};
 
@@ -131,6 +131,14 @@ impl Output {
         self.keep(done);
     }
 
+    /// A reply that is one line.
+    pub(crate) fn answer(&mut self, text: &str) {
+        match self.format {
+            Format::Csv => self.write(|out| csv::write_row([text.as_bytes()], out)),
+            _ => self.line(text),
+        }
+    }
+
     /// `text` as it is shown on stdout: safe for a terminal, and broken between words on one.
     pub(crate) fn fitted(&self, text: &str, indent: usize) -> String {
         if self.terminal { fit(&safe(text), columns(io::stdout()), indent) } else { safe(text) }
@@ -142,13 +150,15 @@ impl Output {
         text.lines().for_each(|line| self.line(&dimmed(line, self.color)));
     }
 
-    /// A failed command: on stderr, and in JSON also as an object on stdout.
+    /// A failed command: on stderr, and in JSON and CSV also on stdout.
     pub(crate) fn error(&mut self, place: &Place, error: &CommandError) {
         if self.format == Format::Json {
             let mut fields: Vec<(&str, Json)> = place.line().map(|line| ("line", line.into())).into_iter().collect();
             fields.extend([("ok", false.into()), ("code", error.code.to_string().into()), ("error", error.text.as_str().into())]);
             fields.extend(place.input().map(|input| ("input", input.into())));
             self.line_json(&fields);
+        } else if self.format == Format::Csv {
+            self.write(|out| out.write_all(error_row(&error.text).as_bytes()));
         }
         self.complain(place, &error.text);
     }

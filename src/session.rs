@@ -11,8 +11,8 @@ use crate::limits;
 use crate::output::{Output, Place};
 use crate::settings::Settings;
 use crate::signals::Flags;
-use crate::store::{Source, Store};
-use crate::text::counted;
+use crate::store::{self, Source, Store};
+use crate::text::{counted, safe};
 use kv_engine::{Batch, Engine, Error};
 use std::io;
 
@@ -28,6 +28,10 @@ pub(crate) struct Session {
     pub(crate) flags: &'static Flags,
     /// How many entries KEYS and SCAN list without LIMIT.
     pub(crate) list_limit: usize,
+    /// A person has typed the running line, and can answer a question.
+    pub(crate) can_ask: bool,
+    /// A command had nothing to do, because there is no store.
+    found_no_store: bool,
     leaving: Option<Ending>,
     /// The exit status for the worst failure; 0 if no command failed.
     failed: u8,
@@ -74,8 +78,19 @@ pub(crate) enum Ending {
 impl Session {
     pub(crate) fn new(store: Store, output: Output, settings: Settings, flags: &'static Flags) -> Session {
         let list_limit = if output.interactive { TERMINAL_LIMIT } else { usize::MAX };
-        let (group, leaving, reported) = (None, None, Reported::default());
-        Session { store, group, output, settings, flags, list_limit, leaving, failed: 0, reported }
+        Session {
+            store,
+            group: None,
+            output,
+            settings,
+            flags,
+            list_limit,
+            can_ask: false,
+            found_no_store: false,
+            leaving: None,
+            failed: 0,
+            reported: Reported::default(),
+        }
     }
 
     /// The engine, for a command that may write. Creates a store that does not exist yet.
@@ -86,6 +101,23 @@ impl Session {
                 output.warn(text);
             }
         })
+    }
+
+    /// The engine, for a command that has nothing to do without a store. `None`: there is no store, and none is created.
+    /// If that stays so, the end of the session says it.
+    pub(crate) fn engine_if_there(&mut self) -> Result<Option<&Engine>, CommandError> {
+        self.look_again()?;
+        if self.store.is_missing() {
+            self.found_no_store = true;
+            return Ok(None);
+        }
+        self.engine().map(Some)
+    }
+
+    /// Sets the batch size of a store that a later command may create.
+    pub(crate) fn set_later_batch_size(&mut self, size: u64) {
+        self.settings.batch = size;
+        self.store.set_later_batch_size(size);
     }
 
     /// Where a command reads that only reads.
@@ -210,6 +242,10 @@ impl Session {
             let text = format!("the session ended without COMMIT; {lost}");
             self.output.error(&place, &CommandError::new(Code::GroupOpen, text));
             status = status.max(1);
+        }
+        let is_said = self.failed == Code::NoStore.status();
+        if self.found_no_store && self.store.is_missing() && !is_said && !self.settings.interactive && !self.settings.quiet {
+            self.output.aside(&format!("kv_cli: {}", safe(&store::nothing_at(&self.settings.wal))));
         }
         if self.store.is_loss() {
             status = status.max(3); // acknowledged durable writes are missing

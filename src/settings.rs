@@ -23,6 +23,8 @@ pub(crate) struct Settings {
     pub(crate) timing: bool,
     pub(crate) quiet: bool,
     pub(crate) verbose: bool,
+    /// Run no file of commands before a prompt.
+    pub(crate) no_rc: bool,
 }
 
 /// How replies are written.
@@ -34,6 +36,8 @@ pub(crate) enum Format {
     Raw,
     /// One object to a line
     Json,
+    /// One row to a line, words quoted as redis-cli does
+    Csv,
 }
 
 /// When to use colour.

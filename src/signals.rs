@@ -31,6 +31,8 @@ use std::time::{Duration, Instant};
 /// How long the running command may take to finish after a signal.
 const PATIENCE: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// What Ctrl-C shows at a prompt with nothing typed.
+pub(crate) const HOW_TO_LEAVE: &str = "(EXIT or Ctrl-D to quit)";
 
 /// What signals have asked for. The main thread looks at it between two steps.
 #[derive(Debug)]
@@ -266,11 +268,11 @@ impl Terminal {
     }
 
     /// After Ctrl-C on a terminal whose modes the editor does not change: the terminal has dropped the line, and the
-    /// editor does not know that.
+    /// editor does not know that. Nobody knows whether there was one, so how to leave is said each time.
     fn prompt_again(&self) {
         let typing = self.typing();
         if typing.is_under_way && typing.redraw.is_none() {
-            tell(&format!("\r\n{}", typing.prompt));
+            tell(&format!("\n{HOW_TO_LEAVE}\n{}", typing.prompt));
         }
     }
 
@@ -306,7 +308,7 @@ impl Terminal {
 }
 
 /// Writes to the terminal itself.
-fn tell(text: &str) {
+pub(crate) fn tell(text: &str) {
     if let Ok(tty) = OpenOptions::new().write(true).open("/dev/tty") {
         let _ = streams::Patient(tty).write_all(text.as_bytes());
     }

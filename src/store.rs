@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! - A command that only reads creates no file.
-//! - A store that does not exist is created by the first command that writes, and by nothing else.
+//! - A store that does not exist is created by the first command that writes, and by nothing else. `DEL`, `FLUSH` and
+//!   `SETBATCH` have nothing to write there.
 //! - A session that only reads takes no lock and changes no byte.
 //!
 //! | the store is | commands that read | commands that write |
@@ -77,6 +78,18 @@ impl Store {
     /// The engine if the store is open, now and later.
     pub(crate) fn opened(&self) -> &Opened {
         &self.engine
+    }
+
+    /// Whether the session began without a store, and has created none.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self.how, How::Later { .. })
+    }
+
+    /// Sets the batch size for the store that the first command that writes creates.
+    pub(crate) fn set_later_batch_size(&mut self, size: u64) {
+        if let How::Later { options, .. } = &mut self.how {
+            **options = (**options).clone().batch_size(size);
+        }
     }
 
     /// Whether the session began without a store, and there is one now.
@@ -209,9 +222,14 @@ pub(crate) fn is_own(path: &Path) -> bool {
 
 /// The error of a command that reads where there is no store.
 pub(crate) fn no_store(wal: &Path) -> CommandError {
-    let what = if was_here(wal) { gone(wal) } else { format!("there is no store at {}", wal.display()) };
-    let text = format!("{what}; nothing was created; the first command that writes begins one: PUT key value");
+    let text = format!("{}; the first command that writes begins one: PUT key value", nothing_at(wal));
     CommandError::new(Code::NoStore, text)
+}
+
+/// That there is no store, and that this is still so.
+pub(crate) fn nothing_at(wal: &Path) -> String {
+    let what = if was_here(wal) { gone(wal) } else { format!("there is no store at {}", wal.display()) };
+    format!("{what}; nothing was created")
 }
 
 /// Whether a store was open under this name before: its lock file stays, and begins with the number of the process.

@@ -283,6 +283,50 @@ fn a_bad_line_is_reported_and_nothing_is_imported() {
     );
 }
 
+/// Somebody has added a line to an export. Which of the two is meant is not known.
+#[test]
+fn a_line_behind_the_last_line_of_an_export_is_refused() {
+    for (name, added) in
+        [("dump.kv", "PUT late 1\n"), ("dump.kv", "DEL key00001\n"), ("dump.jsonl", "{\"key\":\"late\",\"value\":\"1\"}\n")]
+    {
+        let store = filled(5, 1);
+        run(&store, &["export", name]);
+        let text = fs::read_to_string(store.path(name)).unwrap();
+        let import = |text: String, more: &[&str]| {
+            let fresh = Store::new();
+            fs::write(fresh.path(name), text).unwrap();
+            let (out, err, status) = run(&fresh, &[&["import", name], more].concat());
+            (fresh, out, err, status)
+        };
+        let line = text.lines().count() + 1;
+        let (fresh, _, err, status) = import(format!("{text}{added}"), &[]);
+        let says = format!(
+            "kv_cli: error: {name}:{line}: this line is behind the last line of the export: it was added later; nothing was stored; "
+        );
+        assert!(err.starts_with(&says) && status == 1, "{err}");
+        assert!(!fresh.path("kv.wal").exists(), "nothing was created");
+        let (fresh, _, err, status) = import(format!("{text}{added}{added}"), &["--salvage"]);
+        assert!(err.matches("behind the last line").count() == 1 && status == 1, "{err}");
+        assert_ne!(digest(&fresh), digest(&store), "the added line was imported");
+        // Blank lines, comments and another export are none of that.
+        let comment = if name.ends_with("kv") { "\n  \n# a comment\n" } else { "\n" };
+        let (fresh, out, err, _) = import(format!("{text}{comment}{text}"), &[]);
+        assert!(out.starts_with("IMPORT OK entries=10 ") && err.is_empty(), "{out}{err}");
+        assert_eq!(digest(&fresh), digest(&store));
+    }
+    // A DEL in the middle keeps count and digest, so it is looked for.
+    let store = filled(5, 1);
+    run(&store, &["export", "dump.kv"]);
+    let text = fs::read_to_string(store.path("dump.kv")).unwrap();
+    let end = text.rfind("# end of").unwrap();
+    fs::write(store.path("dump.kv"), format!("{}DEL key00001\n{}", &text[..end], &text[end..])).unwrap();
+    let (_, err, status) = run(&store, &["import", "dump.kv"]);
+    assert!(
+        err.contains("dump.kv:8: an export has no DEL lines: this one was added later; nothing was stored") && status == 1,
+        "{err}"
+    );
+}
+
 #[test]
 fn a_changed_export_is_refused_or_imported_and_reported_as_changed() {
     let store = filled(5, 1);
@@ -302,10 +346,10 @@ fn a_changed_export_is_refused_or_imported_and_reported_as_changed() {
     let fresh = problem(&text.replace("key00003 3", "key00003 9"), "the digest of its entries is ");
     assert_eq!(fresh.script("GET key00003\n"), "9\n");
     problem(&text.replace("PUT key00003 3\n", ""), "it has 4 entries, but its last line counts 5");
-    // Deletions, comments and several exports in one file are allowed.
+    // Deletions before an export, comments and several exports in one file are allowed.
     let fresh = Store::new();
     fresh.script("PUT old 1\n");
-    fs::write(fresh.path("dump.kv"), format!("{text}\n# mine\nDEL old\nDEL nothing\n{text}")).unwrap();
+    fs::write(fresh.path("dump.kv"), format!("# mine\nDEL old\nDEL nothing\n{text}\n# mine\n{text}")).unwrap();
     assert_eq!(run(&fresh, &["import", "dump.kv"]).0, "IMPORT OK entries=12 written=6 unchanged=6\n");
     assert_eq!(digest(&fresh), digest(&store));
 }

@@ -93,7 +93,7 @@ fn every_variable_is_in_help_in_the_man_page_and_in_the_page_of_the_shell() {
 #[test]
 fn variables_do_what_their_flags_do_and_flags_come_first() {
     let store = Store::new();
-    store.script("FLUSH\n");
+    store.script("PUT a 1\n");
     let stats = |store: &Store, variables: &[(&str, &str)], args: &[&str]| {
         let mut run = store.cli();
         let output = run.envs(variables.iter().copied()).args(args).arg("STATS").assert().success().get_output().stdout.clone();

@@ -4,39 +4,13 @@
 
 mod common;
 
+use common::terminal::{drop_line, exit_status, on_terminal, prompt, say, say_then, type_in};
 use common::{Store, skipped};
-use rexpect::process::{Signal, WaitStatus};
+use rexpect::process::Signal;
 use rexpect::session::{Options, PtySession, spawn_with_options};
 use std::fs;
 
 const UP: &str = "\x1b[A";
-
-/// A prompt on `store`, after the banner.
-fn prompt(store: &Store, args: &[&str]) -> PtySession {
-    let mut command = store.process();
-    command.args(args).env("TERM", "xterm");
-    let options = Options::new().timeout_ms(Some(30_000)).strip_ansi_escape_codes(true);
-    let mut session = spawn_with_options(command, options).unwrap();
-    if !args.contains(&"-q") {
-        session.exp_string("HELP lists the commands; EXIT or Ctrl-D leaves.").unwrap();
-    }
-    session.exp_string("kv> ").unwrap();
-    session
-}
-
-/// Types a line and waits for the reply below it.
-fn say(session: &mut PtySession, line: &str, answer: &str) {
-    session.send_line(line).unwrap();
-    session.exp_string(&format!("\r\n{answer}")).unwrap();
-    session.exp_string("kv> ").unwrap();
-}
-
-fn exit_status(session: &PtySession) -> i32 {
-    match session.process().wait().unwrap() {
-        WaitStatus::Exited(_, status) => status,
-        other => panic!("{other:?}"),
-    }
-}
 
 #[test]
 fn banner_replies_notes_and_ctrl_d() {
@@ -213,20 +187,6 @@ fn sigterm_at_the_prompt_saves_and_restores_the_terminal() {
     }
 }
 
-/// Types without Enter, and waits until it is on the screen.
-fn type_in(session: &mut PtySession, text: &str, shown: &str) {
-    session.send(text).unwrap();
-    session.flush().unwrap();
-    session.exp_string(shown).unwrap();
-}
-
-/// Ctrl-C at a line with something on it.
-fn drop_line(session: &mut PtySession) {
-    session.send_control('c').unwrap();
-    session.exp_string("\r\n").unwrap();
-    session.exp_string("kv> ").unwrap();
-}
-
 #[test]
 fn tab_inserts_only_what_all_keys_share_also_if_it_does_not_list_all() {
     let store = Store::new();
@@ -325,13 +285,6 @@ fn an_open_group_is_seen_in_the_prompt() {
     }
 }
 
-/// Types a line and waits for the reply below it and this prompt.
-fn say_then(session: &mut PtySession, line: &str, answer: &str, prompt: &str) {
-    session.send_line(line).unwrap();
-    session.exp_string(answer).unwrap();
-    session.exp_string(prompt).unwrap();
-}
-
 #[test]
 fn case_47_a_spoilt_group_shows_in_the_prompt_and_queues_nothing() {
     let store = Store::new();
@@ -368,17 +321,6 @@ fn case_47_a_spoilt_group_shows_in_the_prompt_and_queues_nothing() {
     assert_eq!(store.script("SCAN\nkv!> GET a\n"), "a 1\nb 2\n1\n");
 }
 
-/// A shell on a terminal of this kind and width.
-fn on_terminal(store: &Store, term: &str, columns: u32) -> PtySession {
-    let mut command = store.program("sh");
-    command.args(["-c", &format!("stty cols {columns} rows 60 2>/dev/null; exec \"$0\"")]).arg(env!("CARGO_BIN_EXE_kv_cli"));
-    command.env("TERM", term);
-    let options = Options::new().timeout_ms(Some(30_000)).strip_ansi_escape_codes(true);
-    let mut session = spawn_with_options(command, options).unwrap();
-    session.exp_string("kv> ").unwrap();
-    session
-}
-
 #[test]
 fn case_51_a_dumb_terminal_gets_a_new_prompt_after_ctrl_c() {
     let store = Store::new();
@@ -388,14 +330,27 @@ fn case_51_a_dumb_terminal_gets_a_new_prompt_after_ctrl_c() {
     session.send("PUT a 2").unwrap();
     session.flush().unwrap();
     session.send_control('c').unwrap();
-    session.exp_string("\r\nkv> ").unwrap();
+    // It cannot be seen whether there was a line, so how to leave is said each time.
+    session.exp_string("\r\n(EXIT or Ctrl-D to quit)\r\nkv> ").unwrap();
     // The line is gone.
     say_then(&mut session, "GET a", "1\r\n", "kv> ");
     say_then(&mut session, "BEGIN", "OK", "kv*> ");
     session.send_control('c').unwrap();
-    session.exp_string("\r\nkv*> ").unwrap();
+    session.exp_string("\r\n(EXIT or Ctrl-D to quit)\r\nkv*> ").unwrap();
     session.send_line("EXIT").unwrap();
     session.exp_string("bye").unwrap();
+}
+
+/// Otherwise the prompt of the shell that called it would be on the same line.
+#[test]
+fn ctrl_d_ends_the_line_on_every_terminal() {
+    for (term, expected) in [("dumb", "\r\n"), ("xterm", "\r\n")] {
+        let store = Store::new();
+        let mut session = on_terminal(&store, term, 80);
+        session.send_control('d').unwrap();
+        assert!(session.exp_eof().unwrap().ends_with(expected), "{term}");
+        assert_eq!(exit_status(&session), 0);
+    }
 }
 
 #[test]

@@ -114,7 +114,7 @@ pub(super) fn print(run: &Run, bench: &Bench, json: bool, out: &mut Output) {
         fields.extend(histograms.filter(|(_, latencies)| !latencies.is_empty()).map(|(name, each)| (name, histogram(each))));
         out.line_json(&fields);
     } else {
-        out.line(&text(run, bench));
+        out.answer(&text(run, bench));
     }
     out.flush();
 }
@@ -151,7 +151,7 @@ pub(super) fn print_best(runs: &[Run], json: bool, out: &mut Output) {
             ("speedup", speedup.into()),
         ]);
     } else {
-        out.line(&format!("BENCH best batch={} speedup={speedup:.2}x", best.batch));
+        out.answer(&format!("BENCH best batch={} speedup={speedup:.2}x", best.batch));
     }
 }
 
@@ -163,7 +163,7 @@ pub(super) fn print_report(path: &Path, json: bool, out: &mut Output) {
     } else {
         let mut word = Vec::new();
         let _ = write_word(path, &mut word);
-        out.line(&format!("BENCH report={}", String::from_utf8_lossy(&word)));
+        out.answer(&format!("BENCH report={}", String::from_utf8_lossy(&word)));
     }
 }
 

@@ -57,7 +57,7 @@ pub(crate) fn run(bench: &Bench, settings: &Settings, out: &mut Output, flags: &
     let report = bench.report.as_deref().map(|path| Report::claim(path, store)).transpose()?;
     let scratch = Scratch::create(&settings.wal)?;
     let json = bench.json || out.format == Format::Json;
-    let is_drawn = out.terminal && !json;
+    let is_drawn = out.terminal && !json && out.format != Format::Csv;
     let mut runs = Vec::new();
     for &size in &bench.batch_sizes {
         let bare = |group_bytes: u64| match report {

@@ -6,7 +6,9 @@ use super::reply::{Reply, Verb};
 use super::spec::Spec;
 use super::written::{Written, write_failed};
 use crate::error::CommandError;
+use crate::limits;
 use crate::session::Session;
+use crate::text::csv;
 use serde_json::Value as Json;
 use std::io::{self, Write};
 
@@ -45,7 +47,10 @@ impl<'a> Verb<'a> for Del<'a> {
         refuse_if_spoilt(session, Self::SPEC.name)?;
         let written = match &mut session.group {
             Some(group) => Some(Written::Queued(group.delete(&self.key)?)),
-            None => session.engine()?.delete(self.key).map_err(write_failed)?.map(Written::Accepted),
+            None => match session.engine_if_there()? {
+                Some(engine) => engine.delete(self.key).map_err(write_failed)?.map(Written::Accepted),
+                None => limits::check(&self.key, b"").map(|()| None)?,
+            },
         };
         Ok(written.map_or(Deleted::NotThere, Deleted::Written))
     }
@@ -64,6 +69,13 @@ impl Reply for Deleted {
         match self {
             Deleted::Written(written) => written.raw(out),
             Deleted::NotThere => Ok(()),
+        }
+    }
+
+    fn csv(&self, out: &mut impl Write) -> io::Result<()> {
+        match self {
+            Deleted::Written(written) => written.csv(out),
+            Deleted::NotThere => out.write_all(&[csv::NULL, b"\n"].concat()),
         }
     }
 

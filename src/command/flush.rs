@@ -22,31 +22,41 @@ impl<'a> Verb<'a> for Flush {
         example: "FLUSH",
         ..Spec::NO_ARGUMENTS
     };
-    type Reply = Flushed;
+    type Reply = Done;
 
     fn read(_: Args<'a>) -> Result<Flush, CommandError> {
         Ok(Flush)
     }
 
-    fn run(self, session: &mut Session) -> Result<Flushed, CommandError> {
-        let flushed = session.engine()?.flush();
-        flushed.map_err(|error| CommandError::of_command(error, "the flush was not done", "FLUSH again"))
+    fn run(self, session: &mut Session) -> Result<Done, CommandError> {
+        let Some(engine) = session.engine_if_there()? else { return Ok(Done(None)) };
+        engine
+            .flush()
+            .map(|flushed| Done(Some(flushed)))
+            .map_err(|error| CommandError::of_command(error, "the flush was not done", "FLUSH again"))
     }
 }
 
-impl Reply for Flushed {
+/// What was flushed; `None`: there is no store yet.
+pub(crate) struct Done(Option<Flushed>);
+
+impl Reply for Done {
     fn text(&self, out: &mut impl Write) -> io::Result<()> {
         out.write_all(b"FLUSH OK\n")
     }
 
     fn json(&self) -> Vec<(&'static str, Json)> {
-        vec![("records", self.writes.into()), ("bytes", self.bytes.into())]
+        let (writes, bytes) = self.0.map_or((0, 0), |flushed| (flushed.writes, flushed.bytes));
+        vec![("records", writes.into()), ("bytes", bytes.into())]
     }
 
     fn note(&self, _: u64) -> Option<String> {
-        Some(match self.writes {
-            0 => "nothing was pending".to_string(),
-            writes => format!("{}, {}, {}", counted(writes, "write"), human_bytes(self.bytes), human_time(self.took)),
+        Some(match self.0 {
+            None => "there is no store yet".to_string(),
+            Some(Flushed { writes: 0, .. }) => "nothing was pending".to_string(),
+            Some(Flushed { writes, bytes, took, .. }) => {
+                format!("{}, {}, {}", counted(writes, "write"), human_bytes(bytes), human_time(took))
+            }
         })
     }
 }

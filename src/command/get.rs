@@ -5,7 +5,7 @@ use super::reply::{Effect, Reply, Verb};
 use super::spec::Spec;
 use crate::error::CommandError;
 use crate::session::Session;
-use crate::text::{bytes, write_value};
+use crate::text::{bytes, csv, write_value};
 use kv_engine::Value;
 use serde_json::Value as Json;
 use std::io::{self, Write};
@@ -75,6 +75,13 @@ impl Reply for Found {
             out.write_all(value)?;
             out.write_all(b"\n")
         })
+    }
+
+    fn csv(&self, out: &mut impl Write) -> io::Result<()> {
+        match &self.0 {
+            Some(value) => csv::write_row([&**value], out),
+            None => out.write_all(&[csv::NULL, b"\n"].concat()),
+        }
     }
 
     fn json(&self) -> Vec<(&'static str, Json)> {

@@ -4,23 +4,27 @@ use super::args::{Args, Word};
 use super::reply::Verb;
 use super::spec::Spec;
 use crate::error::{Code, CommandError};
+use crate::question::confirm;
 use crate::session::Session;
+use crate::text::displayed;
 use crate::transfer::import::{self, Request};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 /// Reads entries from the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the name says it")]
 pub struct Import<'a> {
+    /// The file.
     pub file: Word<'a>,
+    /// Whether it may replace stored values without a question.
+    pub replace: bool,
 }
 
 impl<'a> Verb<'a> for Import<'a> {
     const SPEC: &'static Spec = &Spec {
         name: "IMPORT",
-        args: &["file"],
-        arity: (1, 1),
+        args: &["file", "[REPLACE]"],
+        arity: (1, 2),
         takes: "a file",
         too_many: "quote a name that has blanks",
         summary: "read entries from file",
@@ -28,14 +32,22 @@ impl<'a> Verb<'a> for Import<'a> {
             its beginning says which. All of it is checked before anything is written.\n\
             Then it is written in order, in atomic groups of 1000 entries or 1 MiB. All of\n\
             it is durable when IMPORT answers. Entries that are stored already are not\n\
-            written again, so after a crash just IMPORT again.",
+            written again, so after a crash just IMPORT again. At a prompt it asks before\n\
+            it replaces or removes what is stored; with REPLACE it does not, and neither\n\
+            does a script.",
         example: "IMPORT kv.backup",
         ..Spec::NO_ARGUMENTS
     };
     type Reply = ();
 
     fn read(args: Args<'a>) -> Result<Import<'a>, CommandError> {
-        Ok(Import { file: args.file()?.unwrap_or_default() })
+        let replace = args.count == 2;
+        let [_, keyword, _] = &args.words;
+        if replace && !keyword.eq_ignore_ascii_case(b"REPLACE") {
+            let text = format!("IMPORT takes a file and REPLACE, got '{}'; {}", displayed(keyword), args.spec.too_many);
+            return Err(CommandError::new(Code::BadArgument, text));
+        }
+        Ok(Import { file: args.file()?.unwrap_or_default(), replace })
     }
 
     fn run(self, session: &mut Session) -> Result<(), CommandError> {
@@ -43,12 +55,28 @@ impl<'a> Verb<'a> for Import<'a> {
             let text = "IMPORT writes groups of its own, and a group is open; COMMIT or ABORT it first";
             return Err(CommandError::new(Code::GroupOpen, text));
         }
+        session.look_again()?;
+        let name = displayed(&self.file);
         let files = vec![OsString::from_vec(self.file.into_owned()).into()];
         let Session { settings, flags, .. } = session;
         let (wal, quiet) = (settings.wal.clone(), settings.quiet);
         let request = Request { wal: &wal, files, from: None, salvage: false, quiet };
+        // A store that is not there has nothing to replace.
+        let asks = session.can_ask && !self.replace;
+        let stored = session.store.opened().get().filter(|_| asks);
         // Before the store is opened, so that a file that cannot be imported does not create one.
-        let checked = import::check(&request, flags)?;
+        let checked = import::check(&request, stored, flags)?;
+        if let Some((count, first)) = checked.replaced() {
+            let what =
+                if count == 1 { "1 entry replaces or removes".to_string() } else { format!("{count} entries replace or remove") };
+            let question = format!("{name}: {what} what is stored, first under '{}'; import?", displayed(first));
+            if !confirm(&question, flags) {
+                return Err(CommandError::new(
+                    Code::Interrupted,
+                    "not imported, nothing was stored; IMPORT file REPLACE does not ask",
+                ));
+            }
+        }
         let engine = session.engine()?.clone();
         import::write(&checked, &request, &engine, &mut session.output, session.flags)
     }

@@ -17,7 +17,7 @@ use crate::output::write_raw;
 use crate::session::Session;
 use crate::settings::Format;
 use crate::store::Source;
-use crate::text::{bytes, displayed, object, write_word};
+use crate::text::{bytes, csv, displayed, object, write_word};
 use kv_engine::Engine;
 use serde_json::Value as Json;
 use std::borrow::Cow;
@@ -206,6 +206,7 @@ impl<'o, W: Write> Listing<'o, W> {
             }
             Format::Text => write_entry(key, value, self.out)?,
             Format::Raw => line(key, value, self.out, |bytes, out| write_raw(bytes, terminal, out))?,
+            Format::Csv => csv::write_row(std::iter::once(key).chain(value), self.out)?,
         }
         self.listed += 1;
         if self.listed == 1 || self.written_out.elapsed() >= FLUSH_EVERY {
@@ -230,6 +231,15 @@ impl Reply for Listed {
 
     fn json(&self) -> Vec<(&'static str, Json)> {
         vec![("count", self.listed.into()), ("more", self.more.into())]
+    }
+
+    /// The entries are written already.
+    fn csv(&self, _: &mut impl Write) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn notice(&self) -> Option<String> {
+        self.note(0)
     }
 
     fn note(&self, _: u64) -> Option<String> {
@@ -270,6 +280,8 @@ mod tests {
         assert_eq!(listed(Format::Text, 4, 9).2, None, "there are no more");
         assert_eq!(listed(Format::Raw, 9, 2).1, "a key v\\x1b\n".repeat(2));
         let objects = "{\"key\":\"a key\",\"value\":\"v\\u001b\"}\n";
+        let rows = "\"a key\",\"v\\x1b\"\n";
+        assert_eq!(listed(Format::Csv, 9, 2).1, rows.repeat(2));
         assert_eq!(listed(Format::Json, 9, 2), (2, objects.repeat(2), Some("interrupted")));
     }
 

@@ -296,7 +296,7 @@ pub(crate) fn only_reads(words: &[Vec<u8>]) -> Option<&'static Spec> {
 /// The file of an IMPORT, whose words the user's own shell has split.
 pub(crate) fn file_to_import(words: &[Vec<u8>]) -> Option<PathBuf> {
     match parse_words(words.iter().map(|word| Word::Borrowed(word.as_slice()))) {
-        Ok(Some(Command::Import(Import { file }))) => Some(OsString::from_vec(file.into_owned()).into()),
+        Ok(Some(Command::Import(Import { file, .. }))) => Some(OsString::from_vec(file.into_owned()).into()),
         _ => None,
     }
 }

@@ -7,7 +7,7 @@ use crate::output::{Output, write_raw};
 use crate::session::Session;
 use crate::settings::Format;
 use crate::signals::Flags;
-use crate::text::human_time;
+use crate::text::{csv, human_time};
 use serde_json::Value as Json;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -49,6 +49,13 @@ pub(crate) trait Reply {
         self.text(out)
     }
 
+    /// As rows of CSV; without its own ones, each line of the text is a row.
+    fn csv(&self, out: &mut impl Write) -> io::Result<()> {
+        let mut text = Vec::new();
+        self.text(&mut text)?;
+        text.strip_suffix(b"\n").unwrap_or(&text).split(|&b| b == b'\n').try_for_each(|line| csv::write_row([line], out))
+    }
+
     /// The fields of the JSON object, after `cmd` and `ok`.
     fn json(&self) -> Vec<(&'static str, Json)> {
         Vec::new()
@@ -56,6 +63,11 @@ pub(crate) trait Reply {
 
     /// What a person at the prompt may want to know beyond the reply. The argument is the batch size.
     fn note(&self, _: u64) -> Option<String> {
+        None
+    }
+
+    /// What a person at the prompt must know, also if the reply is not text.
+    fn notice(&self) -> Option<String> {
         None
     }
 
@@ -86,6 +98,13 @@ pub(crate) trait Reply {
                 self.raw(&mut bytes)?;
                 write_raw(&bytes, true, out)
             }),
+            Format::Csv => output.write(|out| self.csv(out)),
+        }
+        if matches!(output.format, Format::Raw | Format::Csv)
+            && output.interactive
+            && let Some(notice) = self.notice()
+        {
+            output.dim_line(&notice);
         }
         Ok(())
     }

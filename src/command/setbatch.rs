@@ -34,7 +34,12 @@ impl<'a> Verb<'a> for SetBatch {
     }
 
     fn run(self, session: &mut Session) -> Result<BatchSize, CommandError> {
-        let engine = session.engine()?;
+        let Some(engine) = session.engine_if_there()? else {
+            if let Some(size) = self.0 {
+                session.set_later_batch_size(size);
+            }
+            return Ok(BatchSize(session.batch_size()));
+        };
         let done = self.0.map_or(Ok(()), |size| engine.set_batch_size(size));
         done.map_err(|error| {
             let kept = format!("the batch size is still {}", engine.batch_size());

@@ -39,6 +39,10 @@ impl Reply for Keys {
         writeln!(out, "{}", self.0)
     }
 
+    fn csv(&self, out: &mut impl Write) -> io::Result<()> {
+        self.text(out)
+    }
+
     fn json(&self) -> Vec<(&'static str, Json)> {
         vec![("keys", self.0.into())]
     }

@@ -193,11 +193,15 @@ pub(super) fn position(commands: Commands, word: &[u8]) -> Option<usize> {
 /// The error for a word that names no command. It says what may have been meant.
 pub(super) fn unknown(commands: Commands, word: &[u8]) -> CommandError {
     let names = commands.iter().flat_map(|spec| std::iter::once(&spec.name).chain(spec.aliases)).copied();
+    let tools = TOOLS.iter().filter_map(|(usage, _)| usage.split(' ').next());
     let advice = match (tool(word), nearest(word, names)) {
         _ if word == b"kv_cli" => "this is kv_cli: write only what follows it".to_string(),
         (Some((usage, _)), _) => format!("it is a tool, which runs outside: kv_cli {usage}"),
         (None, Some(name)) => format!("did you mean {name}?"),
-        (None, None) => "HELP lists the commands".to_string(),
+        (None, None) => match nearest(word, tools) {
+            Some(name) => format!("did you mean the tool {name}? It runs outside: kv_cli {name}"),
+            None => "HELP lists the commands".to_string(),
+        },
     };
     CommandError::new(Code::UnknownCommand, format!("unknown command '{}'; {advice}", displayed(word)))
 }

@@ -10,7 +10,7 @@ use crate::session::Session;
 use crate::settings::Format;
 use crate::signals::Flags;
 use crate::store::Source;
-use crate::text::{columns, counted, dimmed, fit, human_bytes, human_time, safe, write_quoted};
+use crate::text::{columns, counted, csv, dimmed, fit, human_bytes, human_time, safe, write_quoted};
 use humantime::format_duration;
 use kv_engine::{LogTail, RecoveryReport};
 use serde_json::{Value as Json, json};
@@ -101,6 +101,10 @@ impl Reply for Figures {
         out.write_all(b"\n")
     }
 
+    fn csv(&self, out: &mut impl Write) -> io::Result<()> {
+        csv::write_fields(&self.json(), out)
+    }
+
     fn json(&self) -> Vec<(&'static str, Json)> {
         fields(&self.stats, &self.found)
     }
@@ -110,6 +114,8 @@ impl Reply for Figures {
         if output.format == Format::Json {
             let fields: [(&str, Json); 2] = [("cmd", spec.name.into()), ("ok", true.into())];
             output.line_json(&fields.into_iter().chain(self.json()).collect::<Vec<_>>());
+        } else if output.format == Format::Csv {
+            output.write(|out| self.csv(out));
         } else if output.terminal {
             let text = listed(&self.stats, &self.found, &self.snapshot, columns(io::stdout()));
             let is_narrow = columns(io::stdout()) < TWO_COLUMNS;

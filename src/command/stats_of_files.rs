@@ -3,6 +3,7 @@
 use super::reply::Reply;
 use crate::error::CommandError;
 use crate::store::{Files, holder};
+use crate::text::csv;
 use serde_json::Value as Json;
 use std::io::{self, Write};
 use std::path::Path;
@@ -37,6 +38,10 @@ impl Reply for FileFigures {
         self.figures.iter().try_for_each(|(name, value)| write!(out, " {name}={value}"))?;
         self.open_in.map_or(Ok(()), |pid| write!(out, " open_in={pid}"))?;
         out.write_all(b"\n")
+    }
+
+    fn csv(&self, out: &mut impl Write) -> io::Result<()> {
+        csv::write_fields(&self.json(), out)
     }
 
     fn json(&self) -> Vec<(&'static str, Json)> {

@@ -3,10 +3,10 @@
 //! The line editor calls these for every key. Pasted lines can be long. So each of them looks at [`HINTED_BYTES`] at
 //! most, and the line is only drawn again while the first word or a quote is typed.
 
+use super::keys::{More, Offered, offered};
 use crate::command::{COMMANDS, Spec, find};
-use crate::error::Code;
-use crate::store::Opened;
-use crate::text::{Words, displayed, is_hidden, write_escaped, write_word};
+use crate::gate::Gate;
+use crate::text::{Words, after_prompt, begins_prompt, displayed, is_hidden, write_escaped, write_word};
 use rustyline::completion::{Completer, Pair};
 use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::{Hint, Hinter};
@@ -14,7 +14,6 @@ use rustyline::history::SearchDirection;
 use rustyline::validate::Validator;
 use rustyline::{Context, Helper};
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
@@ -23,47 +22,44 @@ use std::time::{Duration, Instant};
 /// Longer lines get no hints.
 const HINTED_BYTES: usize = 256;
 const HINT_COLUMNS: usize = 80;
-const MAX_KEYS: usize = 100;
 const MAX_FILES: usize = 1000;
 /// A directory may be on another machine, or have many files.
 const FILES_TIME: Duration = Duration::from_millis(200);
 
-pub(crate) struct Assist {
-    engine: Opened,
+pub(crate) struct Assist<'g> {
+    /// Open while the editor waits for a key.
+    gate: &'g Gate,
     color: bool,
-    /// Whether the line was not empty at the last key; for Ctrl-C.
-    pub(crate) typed: Cell<bool>,
 }
 
-impl Assist {
-    pub(crate) fn new(engine: Opened, color: bool) -> Assist {
-        Assist { engine, color, typed: Cell::new(false) }
+impl<'g> Assist<'g> {
+    pub(crate) fn new(gate: &'g Gate, color: bool) -> Assist<'g> {
+        Assist { gate, color }
     }
 
-    /// Stored keys that begin with the bytes of `word`, as words. If there are more than are listed, the last one is
-    /// there too. Tab inserts what all offered words share, and the first and the last key share only what all do.
+    /// Keys that begin with the bytes of `word`, as words. If there are more than are listed, the last one is there
+    /// too. Tab inserts what all offered words share, and the first and the last key share only what all do.
     fn keys(&self, word: &str) -> Vec<Pair> {
         let Some(prefix) = unquoted(word) else { return Vec::new() };
-        let Some(engine) = self.engine.get() else { return Vec::new() };
-        let mut keys: Vec<_> = engine.keys(&prefix).map_while(Result::ok).take(MAX_KEYS).collect();
-        let last = engine.keys(&prefix).next_back().and_then(Result::ok);
-        let more = last.filter(|last| keys.last().is_some_and(|listed| listed < last));
-        let is_cut = more.is_some();
-        keys.truncate(if is_cut { MAX_KEYS - 1 } else { MAX_KEYS });
-        keys.extend(more);
+        let Offered { listed: mut keys, more } = offered(&mut self.gate.hold(), &prefix);
+        let is_unknown = more == More::Unknown;
+        let is_cut = matches!(more, More::UpTo(_));
+        keys.extend(if let More::UpTo(last) = more { Some(last) } else { None });
         let pair = |word: String| Pair { replacement: format!("{word} "), display: word };
         let mut pairs: Vec<_> = as_words(&keys, word.chars().next()).into_iter().map(pair).collect();
         if let Some(last) = pairs.last_mut().filter(|_| is_cut) {
             last.display = format!("... {}", last.display);
         }
+        // What is typed is all that is known to be shared, so nothing is inserted.
+        pairs.extend(is_unknown.then(|| Pair { replacement: word.to_string(), display: "...".to_string() }));
         pairs
     }
 }
 
-impl Helper for Assist {}
-impl Validator for Assist {}
+impl Helper for Assist<'_> {}
+impl Validator for Assist<'_> {}
 
-impl Completer for Assist {
+impl Completer for Assist<'_> {
     type Candidate = Pair;
 
     fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
@@ -77,6 +73,9 @@ impl Completer for Assist {
             }
             Some(spec) if spec.args.first().is_some_and(|arg| matches!(*arg, "key" | "[prefix]")) && typed.args == 0 => {
                 self.keys(typed.word)
+            }
+            Some(spec) if typed.args == 1 && spec.args.contains(&"[REPLACE]") && is_start(typed.word, "REPLACE") => {
+                vec![Pair { display: "REPLACE".into(), replacement: "REPLACE ".into() }]
             }
             Some(spec) if typed.args == 1 && spec.args.contains(&"[LIMIT n]") && is_start(typed.word, "LIMIT") => {
                 vec![Pair { display: "LIMIT".into(), replacement: "LIMIT ".into() }]
@@ -173,10 +172,12 @@ fn unquoted(word: &str) -> Option<Vec<u8>> {
     Words::of(closed.as_bytes()).next().unwrap_or(Ok(Cow::Borrowed(b""))).ok().map(Cow::into_owned)
 }
 
-/// The line up to the cursor: the command, how many arguments are complete, the word at the end.
+/// The line up to the cursor, behind a pasted prompt: the command, how many arguments are complete, the last of these
+/// as it is typed, and the word at the end.
 struct Typed<'l> {
     command: Option<&'static Spec>,
     args: usize,
+    before: &'l str,
     word: &'l str,
 }
 
@@ -184,7 +185,8 @@ impl<'l> Typed<'l> {
     fn of(line: &'l str) -> Typed<'l> {
         let mut starts = Vec::new();
         let (mut quote, mut escaped, mut blank) = (None, false, true);
-        for (at, c) in line.char_indices() {
+        let begin = after_prompt(line.as_bytes());
+        for (at, c) in line.char_indices().skip_while(|(at, _)| *at < begin) {
             match quote {
                 Some(_) if escaped => escaped = false,
                 Some('"') if c == '\\' => escaped = true,
@@ -204,12 +206,13 @@ impl<'l> Typed<'l> {
             starts.push(line.len());
         }
         let last = starts.last().copied().unwrap_or(line.len());
-        let command = (starts.len() > 1).then(|| line[starts[0]..starts[1]].trim_end().as_bytes());
-        match command.map(find) {
-            Some(Some(spec)) => Typed { command: Some(spec), args: starts.len() - 2, word: &line[last..] },
+        let word = &line[last..];
+        let complete = |n: usize| line[starts[n]..starts[n + 1]].trim_end();
+        match starts.len().checked_sub(2).map(|args| (find(complete(0).as_bytes()), args)) {
+            Some((Some(command), args)) => Typed { command: Some(command), args, before: complete(args), word },
             // After a word that is no command nothing is offered.
-            Some(None) => Typed { command: find(b"EXIT"), args: usize::MAX / 2, word: &line[last..] },
-            None => Typed { command: None, args: 0, word: &line[last..] },
+            Some((None, _)) => Typed { command: find(b"EXIT"), args: usize::MAX / 2, before: "", word },
+            None => Typed { command: None, args: 0, before: "", word },
         }
     }
 }
@@ -231,11 +234,10 @@ impl Hint for Grey {
     }
 }
 
-impl Hinter for Assist {
+impl Hinter for Assist<'_> {
     type Hint = Grey;
 
     fn hint(&self, line: &str, pos: usize, ctx: &Context<'_>) -> Option<Grey> {
-        self.typed.set(!line.is_empty());
         if !self.color {
             return None; // without colour it looks like typed text
         }
@@ -256,9 +258,21 @@ fn arguments(line: &str) -> Option<Grey> {
     if let Some(hint) = options_hint(spec, line) {
         return hint.map(|text| Grey { text, takes: false });
     }
-    let missing = spec.args.get(given..).filter(|missing| !missing.is_empty())?.join(" ");
+    let missing = match typed.command {
+        Some(spec) if takes_limit(spec, &typed) => "n".to_string(),
+        _ => spec.args.get(given..).filter(|missing| !missing.is_empty())?.join(" "),
+    };
     let blank = if line.ends_with([' ', '\t']) { "" } else { " " };
     Some(Grey { text: format!("{blank}{missing}"), takes: false })
+}
+
+/// Whether LIMIT was typed last, as the first argument or behind a prefix.
+fn takes_limit(spec: &Spec, typed: &Typed<'_>) -> bool {
+    let (last, args) = match typed.word {
+        "" => (typed.before, typed.args),
+        word => (word, typed.args + 1),
+    };
+    spec.args.contains(&"[LIMIT n]") && (1..=2).contains(&args) && last.eq_ignore_ascii_case("LIMIT")
 }
 
 /// The hint after an option: its value, or more options. `None` if the line has no option.
@@ -288,25 +302,23 @@ fn from_history(line: &str, ctx: &Context<'_>) -> Option<Grey> {
     (!text.is_empty()).then_some(Grey { text, takes: true })
 }
 
-impl Highlighter for Assist {
+impl Highlighter for Assist<'_> {
     fn highlight<'l>(&self, line: &'l str, pos: usize) -> Cow<'l, str> {
-        let start = line.len() - line.trim_start().len();
-        let end = line[start..].find([' ', '\t']).map_or(line.len(), |length| start + length);
+        let (start, end) = first_word(line);
         let (word, known) = (&line[start..end], find(&line.as_bytes()[start..end]).is_some());
         if !self.color || line.len() > HINTED_BYTES || word.is_empty() || word.starts_with('#') {
             return Cow::Borrowed(line);
         }
         let style = match known {
             true => "\x1b[1m",
-            // A word that may still become a command has no colour.
-            false if pos <= end && !commands(word).is_empty() => return Cow::Borrowed(line),
+            // A word that may still become a command or a pasted prompt has no colour.
+            false if pos <= end && (!commands(word).is_empty() || begins_prompt(word.as_bytes())) => {
+                return Cow::Borrowed(line);
+            }
             false => "\x1b[31m",
         };
         let rest = &line[end..];
-        let open = Words::of(line.as_bytes()).find_map(Result::err).and_then(|error| {
-            let column = error.text.strip_prefix("column ")?.split(':').next()?.parse::<usize>().ok()?;
-            (error.code == Code::UnfinishedQuote && column > end).then(|| column - 1 - end)
-        });
+        let open = Words::of(line.as_bytes()).open_quote().and_then(|at| at.checked_sub(end));
         match open.filter(|&open| rest.is_char_boundary(open)) {
             Some(open) => {
                 let (before, quoted) = rest.split_at(open);
@@ -321,10 +333,16 @@ impl Highlighter for Assist {
     }
 
     fn highlight_char(&self, line: &str, pos: usize, _: CmdKind) -> bool {
-        let start = line.len() - line.trim_start().len();
-        let end = line[start..].find([' ', '\t']).map_or(line.len(), |length| start + length);
+        let (_, end) = first_word(line);
         self.color && line.len() <= HINTED_BYTES && (pos <= end + 1 || line.contains(['"', '\'']))
     }
+}
+
+/// Where the first word behind a pasted prompt begins and ends.
+fn first_word(line: &str) -> (usize, usize) {
+    let begin = after_prompt(line.as_bytes());
+    let start = line.len() - line[begin..].trim_start().len();
+    (start, line[start..].find([' ', '\t']).map_or(line.len(), |length| start + length))
 }
 
 #[cfg(test)]
@@ -345,6 +363,37 @@ mod tests {
         assert_eq!(hint("PUT x 1"), None);
         assert_eq!(hint("PTU x"), None);
         assert_eq!(hint("SIZE"), None);
+    }
+
+    #[test]
+    fn after_limit_the_hint_is_a_number() {
+        for (line, expected) in [
+            ("SCAN LIMIT", Some(" n")),
+            ("SCAN LIMIT ", Some("n")),
+            ("scan x limit ", Some("n")),
+            ("KEYS x LIMIT", Some(" n")),
+            ("KEYS LIMIT LIMIT ", Some("n")),
+            ("SCAN x ", Some("[LIMIT n]")),
+            ("SCAN LIMIT 5", None),
+            ("SCAN x LIMIT 5", None),
+            ("SCAN x LIMIT 5 ", None),
+            ("GET LIMIT ", None),
+        ] {
+            assert_eq!(hint(line).as_deref(), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn behind_a_pasted_prompt_everything_is_as_without_it() {
+        assert_eq!(hint("kv> PUT x"), Some(" value".into()));
+        assert_eq!(hint("kv*> SCAN LIMIT "), Some("n".into()));
+        assert_eq!(hint("kv> "), None);
+        let typed = Typed::of("kv!> GET pl");
+        assert_eq!((typed.command.map(|spec| spec.name), typed.args, typed.word), (Some("GET"), 0, "pl"));
+        assert_eq!(Typed::of("kv> g").word, "g");
+        assert_eq!((first_word("kv> GET x"), first_word("  GET"), first_word("kv>")), ((4, 7), (2, 5), (3, 3)));
+        // It is a word of its own only behind a blank.
+        assert_eq!(first_word("kv>GET x"), (0, 6));
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub(crate) enum Trouble {
 
 impl History {
     /// Loads the history into `editor`. `store` is the log and the snapshot.
-    pub(crate) fn load(editor: &mut Editor<Assist, MemHistory>, store: [&Path; 2]) -> (History, Option<Trouble>) {
+    pub(crate) fn load(editor: &mut Editor<Assist<'_>, MemHistory>, store: [&Path; 2]) -> (History, Option<Trouble>) {
         let mut history = History { path: path(), store: store.map(Path::to_path_buf) };
         let Some(path) = &history.path else { return (history, Some(Trouble::Off)) };
         let loaded = open(path, &history.store).and_then(|file| {
@@ -69,7 +69,7 @@ impl History {
     }
 
     /// Keeps a line that is about to run. After the first failure no line is kept.
-    pub(crate) fn keep(&mut self, editor: &mut Editor<Assist, MemHistory>, line: &str) -> Option<Trouble> {
+    pub(crate) fn keep(&mut self, editor: &mut Editor<Assist<'_>, MemHistory>, line: &str) -> Option<Trouble> {
         let keeps = line.len() <= LINE_BYTES && is_safe(line) && editor.add_history_entry(line).unwrap_or(false);
         let path = self.path.as_ref().filter(|_| keeps)?;
         let done = open(path, &self.store).and_then(|mut file| {

@@ -4,20 +4,26 @@
 //!
 //! | file | what it does |
 //! |---|---|
+//! | `keys` | the keys that Tab offers |
 //! | `assist` | completion, hints, colours of the line |
+//! | `keyboard` | what Ctrl-C and Escape do |
 //! | `history` | the lines typed before, and their file |
+//! | `rc` | the file of commands that run first |
 
 mod assist;
 mod history;
+mod keyboard;
+mod keys;
+mod rc;
 
 use crate::command::run_line;
 use crate::gate::Gate;
 use crate::output::Place;
 use crate::prompt::assist::Assist;
 use crate::prompt::history::{History, Trouble};
+use crate::prompt::keyboard::Interrupt;
 use crate::session::{Ending, Flow, Session};
-use crate::signals::{Flags, Terminal};
-use crate::store::Opened;
+use crate::signals::{Flags, HOW_TO_LEAVE, Terminal};
 use crate::streams;
 use crate::text::{columns, safe};
 use rustix::event::PollFlags;
@@ -40,8 +46,11 @@ pub(crate) fn run(gate: &Gate, flags: &Flags, terminal: Option<&Terminal>) -> Fl
         Ok(editor) => editor,
         Err(error) => return unusable(gate, &error),
     };
+    let interrupt = Interrupt::of(&mut editor);
     // An editor that does not change the terminal has no printer, and never draws the line again.
-    if let (Some(terminal), Ok(mut printer)) = (terminal, editor.create_external_printer()) {
+    let printer = editor.create_external_printer();
+    let is_dumb = printer.is_err();
+    if let (Some(terminal), Ok(mut printer)) = (terminal, printer) {
         terminal.redraw_with(Box::new(move || drop(printer.print(NOTHING.into()))));
     }
     let (mut history, trouble) = {
@@ -49,10 +58,12 @@ pub(crate) fn run(gate: &Gate, flags: &Flags, terminal: Option<&Terminal>) -> Fl
         History::load(&mut editor, [&session.settings.wal, &session.settings.snapshot])
     };
     report(&mut gate.hold(), trouble);
+    let flow = rc::run(gate);
+    gate.hold().output.flush();
+    if flow != Flow::On {
+        return flow;
+    }
     loop {
-        if let Some(helper) = editor.helper() {
-            helper.typed.set(false);
-        }
         // The gate is open while the editor waits, so a signal may end the process.
         let prompt = {
             let mut session = gate.hold();
@@ -64,14 +75,24 @@ pub(crate) fn run(gate: &Gate, flags: &Flags, terminal: Option<&Terminal>) -> Fl
             None => editor.readline(prompt),
         };
         let flow = match typed {
-            Ok(text) => run_lines(gate, flags, &mut editor, &mut history, &text),
-            Err(ReadlineError::Eof) => return Flow::End(Ending::Input),
-            Err(ReadlineError::Interrupted) => {
-                if !editor.helper().is_some_and(|helper| helper.typed.get()) {
-                    let mut session = gate.hold();
-                    session.output.dim_line("(EXIT or Ctrl-D to quit)");
-                    session.output.flush();
+            Ok(text) if interrupt.take() => {
+                if text.is_empty() {
+                    say_how_to_leave(gate);
                 }
+                Flow::On
+            }
+            Ok(text) => run_lines(gate, flags, &mut editor, &mut history, &text),
+            Err(ReadlineError::Eof) => {
+                let mut session = gate.hold();
+                // The editor ends the line of the prompt, but not on a terminal that it does not change.
+                if is_dumb && session.output.interactive {
+                    session.output.line("");
+                }
+                return Flow::End(Ending::Input);
+            }
+            // The terminal has another key than Ctrl-C for it.
+            Err(ReadlineError::Interrupted) => {
+                say_how_to_leave(gate);
                 Flow::On
             }
             // Bytes that are not UTF-8.
@@ -97,9 +118,15 @@ pub(crate) fn run(gate: &Gate, flags: &Flags, terminal: Option<&Terminal>) -> Fl
     }
 }
 
+fn say_how_to_leave(gate: &Gate) {
+    let mut session = gate.hold();
+    session.output.dim_line(HOW_TO_LEAVE);
+    session.output.flush();
+}
+
 /// A paste arrives as one text with several lines, after Enter. Each line runs, goes into the history, and is shown
 /// once more above its reply.
-fn run_lines(gate: &Gate, flags: &Flags, editor: &mut Editor<Assist, MemHistory>, history: &mut History, text: &str) -> Flow {
+fn run_lines(gate: &Gate, flags: &Flags, editor: &mut Editor<Assist<'_>, MemHistory>, history: &mut History, text: &str) -> Flow {
     let text = text.trim_end_matches(['\n', '\r']);
     let several = text.contains(['\n', '\r']);
     let place = if several { Place::Paste } else { Place::Prompt };
@@ -112,7 +139,9 @@ fn run_lines(gate: &Gate, flags: &Flags, editor: &mut Editor<Assist, MemHistory>
             let prompt = prompt(&session);
             session.output.dim_line(&format!("{prompt}{}", line.strip_prefix(prompt).unwrap_or(line)));
         }
+        session.can_ask = true;
         let flow = run_line(&mut session, &place, line.as_bytes());
+        session.can_ask = false;
         session.output.flush();
         if flow != Flow::On {
             return flow;
@@ -140,11 +169,8 @@ fn prompt(session: &Session) -> &'static str {
     }
 }
 
-fn editor(gate: &Gate) -> rustyline::Result<Editor<Assist, MemHistory>> {
-    let (color, engine) = {
-        let session = gate.hold();
-        (session.output.color, Opened::clone(session.store.opened()))
-    };
+fn editor(gate: &Gate) -> rustyline::Result<Editor<Assist<'_>, MemHistory>> {
+    let color = gate.hold().output.color;
     let config = Config::builder()
         .max_history_size(history::LINES)?
         .history_ignore_dups(true)?
@@ -155,7 +181,7 @@ fn editor(gate: &Gate) -> rustyline::Result<Editor<Assist, MemHistory>> {
         .build();
     let lines = MemHistory::with_config(&config);
     let mut editor = Editor::with_history(config, lines)?;
-    editor.set_helper(Some(Assist::new(engine, color)));
+    editor.set_helper(Some(Assist::new(gate, color)));
     Ok(editor)
 }
 

@@ -1,6 +1,7 @@
 //! JSON, one object to a line.
 
 use super::words::is_hidden;
+use crate::error::Code;
 use base64::Engine as _;
 use serde_json::Value as Json;
 
@@ -8,6 +9,11 @@ use serde_json::Value as Json;
 pub(crate) fn object(fields: &[(&str, Json)]) -> String {
     let fields: Vec<_> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
     without_controls(format!("{{{}}}", fields.join(","))) + "\n"
+}
+
+/// The object of an error. Its text is also on stderr.
+pub(crate) fn error_object(code: Code, text: &str) -> String {
+    object(&[("ok", false.into()), ("code", code.to_string().into()), ("error", text.into())])
 }
 
 /// `json` with every control character escaped. serde_json leaves some of them unchanged, and a terminal would obey

@@ -10,16 +10,19 @@
 //! | `width` | lines that fit a terminal |
 //! | `color` | colours |
 //! | `json` | one object to a line |
+//! | `csv` | one row to a line |
 
 mod color;
+pub(crate) mod csv;
 mod json;
 mod units;
 mod width;
 mod words;
 
 pub(crate) use color::{Tone, dimmed, toned};
-pub(crate) use json::{bytes, object};
+pub(crate) use csv::error_row;
+pub(crate) use json::{bytes, error_object, object};
 pub(crate) use units::{counted, entries, human_bytes, human_time, whole_ms};
-pub(crate) use width::{Fitted, columns, fit};
+pub(crate) use width::{Fitted, column, columns, fit};
 pub use words::{Words, displayed, is_hidden, write_escaped, write_value, write_word};
-pub(crate) use words::{safe, write_quoted};
+pub(crate) use words::{after_prompt, begins_prompt, safe, write_quoted};

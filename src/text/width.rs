@@ -3,6 +3,7 @@
 use rustix::termios::tcgetwinsize;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
+use textwrap::core::display_width;
 
 /// Where the text of a row begins in the tables of `kv_cli wal`.
 const RECORD_COLUMN: usize = 40;
@@ -14,6 +15,14 @@ const NARROW: usize = 60;
 /// Columns of the terminal behind `stream`; 80 if it does not say.
 pub(crate) fn columns(stream: impl AsFd) -> usize {
     tcgetwinsize(stream).ok().map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0).unwrap_or(80)
+}
+
+/// The column of the byte at `at` on a screen that shows the line; the first one is 1. A tab counts as one column, and
+/// so does a byte that is not UTF-8.
+pub(crate) fn column(line: &[u8], at: usize) -> usize {
+    let width = |c: char| if c.is_control() { 1 } else { display_width(c.encode_utf8(&mut [0; 4])) };
+    let chunks = line[..at.min(line.len())].utf8_chunks();
+    1 + chunks.map(|chunk| chunk.valid().chars().map(width).sum::<usize>() + chunk.invalid().len()).sum::<usize>()
 }
 
 /// One line, broken between words so that no part has more than `columns`. All parts but the first are indented. A
@@ -121,6 +130,16 @@ mod tests {
             String::from_utf8_lossy(&out.out),
             format!("  1  {}\n      {one}\nand {}\n  {one}\n", eleven.trim_end(), eleven.trim_end())
         );
+    }
+
+    #[test]
+    fn a_column_counts_what_a_screen_shows() {
+        let at = |line: &str| column(format!("{line}|").as_bytes(), line.len());
+        for (line, expected) in [("", 1), ("ab", 3), ("é", 2), ("漢字", 5), ("e\u{301}", 2), ("a\tb", 4), ("\x1b[1m", 5)] {
+            assert_eq!(at(line), expected, "{line:?}");
+        }
+        assert_eq!(column(b"\xff\xc3|", 2), 3);
+        assert_eq!(column(b"ab", 9), 3);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! that is a word by itself begins a comment. A word without escapes is borrowed from the line, so the common path
 //! allocates nothing.
 
+use super::width::column;
 use crate::error::{Code, CommandError};
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -43,14 +44,20 @@ impl<'a> Words<'a> {
     /// ```
     #[must_use]
     pub fn of(line: &'a [u8]) -> Words<'a> {
-        let mut words = Words { line: line.strip_suffix(b"\r").unwrap_or(line), at: 0 };
-        words.skip_blanks();
-        let rest = &words.line[words.at..];
-        let prompt = [&b"kv>"[..], b"kv*>", b"kv!>"].into_iter().find(|prompt| rest.starts_with(prompt));
-        if let Some(prompt) = prompt.filter(|prompt| rest.get(prompt.len()).is_none_or(|&b| is_blank(b))) {
-            words.at += prompt.len();
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        Words { line, at: after_prompt(line) }
+    }
+
+    /// Where the quote begins that is never closed, if the line has one.
+    pub(crate) fn open_quote(mut self) -> Option<usize> {
+        loop {
+            self.skip_blanks();
+            let start = self.at;
+            match self.next()? {
+                Ok(_) => {}
+                Err(error) => return (error.code == Code::UnfinishedQuote).then_some(start),
+            }
         }
-        words
     }
 
     /// Whether only blanks, or text that begins with `#`, are left. At the start of a line: whether it is blank or a
@@ -80,7 +87,8 @@ impl<'a> Words<'a> {
         let open = self.at;
         let body = &self.line[open + 1..];
         let special = |&b: &u8| b == quote || (b == b'\\' && quote == b'"');
-        let plain = body.iter().position(special).ok_or_else(|| unfinished(open))?;
+        let unfinished = || at_column(self.line, open, Code::UnfinishedQuote, "the quote opened here is never closed");
+        let plain = body.iter().position(special).ok_or_else(unfinished)?;
         if body[plain] == quote {
             self.at = open + 1 + plain + 1;
             return Ok(Cow::Borrowed(&body[..plain]));
@@ -89,16 +97,16 @@ impl<'a> Words<'a> {
         let mut at = open + 1 + plain;
         loop {
             match self.line.get(at) {
-                None => return Err(unfinished(open)),
+                None => return Err(unfinished()),
                 Some(b'"') => break,
                 Some(b'\\') => {
-                    let (byte, length) = escape(&self.line[at + 1..], at).ok_or_else(|| unfinished(open))??;
+                    let (byte, length) = escape(self.line, at).ok_or_else(unfinished)??;
                     word.push(byte);
                     at += 1 + length;
                 }
                 Some(_) => {
                     let rest = &self.line[at..];
-                    let run = rest.iter().position(special).ok_or_else(|| unfinished(open))?;
+                    let run = rest.iter().position(special).ok_or_else(unfinished)?;
                     word.extend_from_slice(&rest[..run]);
                     at += run;
                 }
@@ -120,7 +128,7 @@ impl<'a> Iterator for Words<'a> {
             let word = self.quoted(first);
             let word = match self.line.get(self.at) {
                 Some(&b) if word.is_ok() && !is_blank(b) => {
-                    Err(at_column(self.at, Code::BadQuote, "a closing quote must be followed by a blank"))
+                    Err(at_column(self.line, self.at, Code::BadQuote, "a closing quote must be followed by a blank"))
                 }
                 _ => word,
             };
@@ -144,8 +152,26 @@ fn is_blank(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
 }
 
-/// The byte that an escape means, and the length of the escape without its backslash; `None` at the end of the line.
-fn escape(rest: &[u8], at: usize) -> Option<Result<(u8, usize), CommandError>> {
+/// The prompts of the shell, without the blank behind them.
+const PROMPTS: [&[u8]; 3] = [b"kv>", b"kv*>", b"kv!>"];
+
+/// Whether a prompt begins with these bytes.
+pub(crate) fn begins_prompt(bytes: &[u8]) -> bool {
+    PROMPTS.iter().any(|prompt| prompt.starts_with(bytes))
+}
+
+/// Where the line begins, behind blanks and a pasted prompt.
+pub(crate) fn after_prompt(line: &[u8]) -> usize {
+    let start = line.iter().position(|&b| !is_blank(b)).unwrap_or(line.len());
+    let rest = &line[start..];
+    let prompt = PROMPTS.into_iter().find(|prompt| rest.starts_with(prompt));
+    let prompt = prompt.filter(|prompt| rest.get(prompt.len()).is_none_or(|&b| is_blank(b)));
+    start + prompt.map_or(0, <[u8]>::len)
+}
+
+/// The byte that the escape at `at` means, and its length without the backslash; `None` at the end of the line.
+fn escape(line: &[u8], at: usize) -> Option<Result<(u8, usize), CommandError>> {
+    let rest = &line[at + 1..];
     Some(Ok(match *rest.first()? {
         b'n' => (b'\n', 1),
         b'r' => (b'\r', 1),
@@ -155,11 +181,11 @@ fn escape(rest: &[u8], at: usize) -> Option<Result<(u8, usize), CommandError>> {
         b'"' => (b'"', 1),
         b'x' => match (hex(rest.get(1)), hex(rest.get(2))) {
             (Some(high), Some(low)) => (high << 4 | low, 3),
-            _ => return Some(Err(at_column(at, Code::BadEscape, r"\x takes two hexadecimal digits, as in \x0a"))),
+            _ => return Some(Err(at_column(line, at, Code::BadEscape, r"\x takes two hexadecimal digits, as in \x0a"))),
         },
         _ => {
             let text = format!(r"unknown escape \{}; use \\ for a backslash", displayed(first_char(rest)));
-            return Some(Err(at_column(at, Code::BadEscape, &text)));
+            return Some(Err(at_column(line, at, Code::BadEscape, &text)));
         }
     }))
 }
@@ -172,13 +198,8 @@ fn first_char(bytes: &[u8]) -> &[u8] {
     (1..=bytes.len().min(4)).map(|n| &bytes[..n]).find(|c| std::str::from_utf8(c).is_ok()).unwrap_or(&bytes[..1])
 }
 
-fn unfinished(open: usize) -> CommandError {
-    at_column(open, Code::UnfinishedQuote, "the quote opened here is never closed")
-}
-
-/// Columns count bytes from 1. For ASCII that is the column that an editor shows.
-fn at_column(at: usize, code: Code, text: &str) -> CommandError {
-    CommandError::new(code, format!("column {}: {text}", at + 1))
+fn at_column(line: &[u8], at: usize, code: Code, text: &str) -> CommandError {
+    CommandError::new(code, format!("column {}: {text}", column(line, at)))
 }
 
 /// Writes `bytes` as the reply of GET: unchanged if they fit on one line and are unambiguous, otherwise quoted in the
@@ -378,6 +399,27 @@ mod tests {
         assert_eq!(error("PUT x \"a\\é\""), "column 9: unknown escape \\é; use \\\\ for a backslash");
         assert_eq!(error(r#"PUT x "\x4""#), r"column 8: \x takes two hexadecimal digits, as in \x0a");
         assert_eq!(error(r#"PUT x "a"b"#), "column 10: a closing quote must be followed by a blank");
+    }
+
+    /// A person counts what the screen shows. `é` has two bytes, `漢` has two columns.
+    #[test]
+    fn columns_are_those_of_the_screen() {
+        assert_eq!(error("PUT é \"a"), "column 7: the quote opened here is never closed");
+        assert_eq!(error("PUT 漢 \"a"), "column 8: the quote opened here is never closed");
+        assert_eq!(error(r#"PUT é "ü\q""#), r"column 9: unknown escape \q; use \\ for a backslash");
+        assert_eq!(error(r#"PUT é "ü"b"#), "column 10: a closing quote must be followed by a blank");
+        assert_eq!(error("kv> PUT é 'ü"), "column 11: the quote opened here is never closed");
+    }
+
+    #[test]
+    fn an_open_quote_is_found_at_its_byte() {
+        let open = |line: &str| Words::of(line.as_bytes()).open_quote();
+        assert_eq!(open("PUT é \"a"), Some("PUT é ".len()));
+        assert_eq!(open("PUT 'a' 'b"), Some(8));
+        assert_eq!(open("kv> GET 'a"), Some(8));
+        for closed in ["PUT 'a' b", "PUT \"a\"b", "PUT \"\\q", "GET x # 'a"] {
+            assert_eq!(open(closed), None, "{closed}");
+        }
     }
 
     #[test]

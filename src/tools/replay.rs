@@ -130,7 +130,7 @@ fn get(state: &Replayed, key: &OsStr, output: &mut Output) -> u8 {
                 out.write_all(b"\n")
             });
         }
-        Format::Text => output.write(|out| {
+        Format::Text | Format::Csv => output.write(|out| {
             match value {
                 Some(value) => write_value(value, out)?,
                 None => out.write_all(b"(nil)")?,

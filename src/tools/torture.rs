@@ -7,12 +7,12 @@
 
 use super::kills::{self, Kills};
 use crate::args::{Args, Rung, TortureArgs};
+use crate::error::Code;
 use crate::progress::Progress;
 use crate::settings::Format;
 use crate::signals::{self, Flags};
 use crate::streams;
-use crate::text::{Fitted, object, safe};
-use crate::tools::status::error_object;
+use crate::text::{Fitted, error_object, object, safe};
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
 use kv_engine::torture::{Case, ROT_PARTS, Report, Tally, fault_plans, recovery, regressions, replay, rot, story, torn_tails};
@@ -66,7 +66,7 @@ fn status_of(stopped: Option<i32>) -> u8 {
 }
 
 fn fail(json: bool, text: &str) -> u8 {
-    let written = if json { streams::stdout().write_all(error_object(text).as_bytes()) } else { Ok(()) };
+    let written = if json { streams::stdout().write_all(error_object(Code::Failed, text).as_bytes()) } else { Ok(()) };
     streams::say(&format!("kv_cli: error: torture: {}", safe(text)));
     streams::finish(written, 1)
 }

@@ -26,7 +26,7 @@ mod sums;
 
 use super::importer::{Importer, Refusal, Row, Stop, bad};
 use crate::settings::Import as Source;
-use crate::text::{counted, displayed};
+use crate::text::{column, counted, displayed};
 use kv_engine::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use std::io::{self, Read};
 use sums::{BLOCK_BYTES, Sums};
@@ -233,8 +233,8 @@ pub(super) fn snapshot(input: &mut impl Read, sure: bool, importer: &mut Importe
                         format does not mark the end of a value";
             return Err(bad(number, text));
         };
-        if let Some((column, what)) = doubt(line, tab).filter(|_| !sure) {
-            let text = format!("column {column}: {what}, so this may not be a snapshot of the C++ store");
+        if let Some((at, what)) = doubt(line, tab).filter(|_| !sure) {
+            let text = format!("column {}: {what}, so this may not be a snapshot of the C++ store", column(line, at));
             return Err(Stop::Bad { line: number, text, advice: "if it is one: import it with --from cpp-snapshot" });
         }
         let (key, value) = (&line[..tab], &line[tab + 1..]);
@@ -255,11 +255,11 @@ pub(super) fn snapshot(input: &mut impl Read, sure: bool, importer: &mut Importe
     Ok(())
 }
 
-/// A reason to doubt that a line is of a snapshot, because other files have it more often: the column and the reason.
+/// A reason to doubt that a line is of a snapshot, because other files have it more often: the place and the reason.
 fn doubt(line: &[u8], tab: usize) -> Option<(usize, &'static str)> {
-    let control = line.iter().position(|&byte| is_binary(byte)).map(|at| (at + 1, "there is a control byte"));
-    let second = line[tab + 1..].iter().position(|&byte| byte == b'\t').map(|at| (tab + at + 2, "there is a second tab"));
-    let foreign = || std::str::from_utf8(line).err().map(|error| (error.valid_up_to() + 1, "the text is not UTF-8"));
+    let control = line.iter().position(|&byte| is_binary(byte)).map(|at| (at, "there is a control byte"));
+    let second = line[tab + 1..].iter().position(|&byte| byte == b'\t').map(|at| (tab + 1 + at, "there is a second tab"));
+    let foreign = || std::str::from_utf8(line).err().map(|error| (error.valid_up_to(), "the text is not UTF-8"));
     control.or_else(foreign).or(second)
 }
 

@@ -90,6 +90,10 @@ pub(crate) fn run(request: &Request<'_>, output: &mut Output, flags: &Flags) -> 
         _ => Form::Text,
     };
     let done = match &request.file {
+        None if output.format == Format::Csv => {
+            let text = "an export is PUT lines or JSON Lines, and not CSV; nothing was exported; name a file, or use SCAN";
+            return Err(CommandError::new(Code::BadArgument, text));
+        }
         None => match write(request, output.stream(), form, flags) {
             Ok((_, done)) => done,
             Err(Failure::Output(error)) => {
@@ -271,7 +275,7 @@ fn answer(request: &Request<'_>, done: &Done, output: &mut Output) {
         return;
     }
     let what = done.seq.map_or("salvaged".to_string(), |seq| format!("seq={seq}"));
-    output.line(&format!("EXPORT OK entries={} {what} took_ms={}", done.entries, whole_ms(done.took)));
+    output.answer(&format!("EXPORT OK entries={} {what} took_ms={}", done.entries, whole_ms(done.took)));
 }
 
 fn explain_salvage(salvaged: &SalvageReport, output: &mut Output) {

@@ -19,7 +19,7 @@
 //!   changed.
 //! - Salvaged entries are not a state of the store. So their export has `salvage` instead of a sequence number.
 
-use crate::text::{Words, bytes, counted, displayed, entries, object, write_word};
+use crate::text::{Words, bytes, column, counted, displayed, entries, object, write_word};
 use base64::Engine as _;
 use kv_engine::{Digest, Digester, Seq, StoreId};
 use serde_json::Value as Json;
@@ -205,7 +205,7 @@ fn read_json(line: &[u8]) -> Result<Line<'_>, String> {
         Ok(_) => return Err("column 1: an entry is an object, for example {\"key\":\"x\",\"value\":\"100\"}".into()),
         Err(error) => {
             let what = if error.is_eof() { "the JSON object is incomplete" } else { "this is not valid JSON" };
-            return Err(format!("column {}: {what}", error.column()));
+            return Err(format!("column {}: {what}", column(line, error.column().saturating_sub(1))));
         }
     };
     if let Some(version) = object.get("export") {
@@ -358,6 +358,7 @@ mod tests {
         assert_eq!(json(r#"{"key":"a","value":"b","key":"c"}"#), "column 1: key appears twice");
         assert_eq!(json(r#"{"key":"a\"\\","value":"\\\":","\u006bey":"c"}"#), "column 1: key appears twice");
         assert_eq!(json(r#"{"end":true,"entries":1,"entries":2,"digest":"x"}"#), "column 1: entries appears twice");
+        assert_eq!(json(r#"{"key":"äö","value"=1}"#), "column 20: this is not valid JSON", "not 22, its place in bytes");
         assert!(Form::Json.read(br#"{"key":"value","value":"key"}"#).is_ok());
         assert!(json(r#"{"key_base64":"=","value":"b"}"#).starts_with("column 1: key_base64 is not valid base64"));
         assert_eq!(json(r#"{"key":"a"}"#), "column 1: the entry has no value");

@@ -27,7 +27,7 @@
 use super::cpp;
 use super::detect::detect;
 use super::form::{Form, Line};
-use super::importer::{Importer, Refusal, Row, Stop, Tally, bad};
+use super::importer::{Importer, Refusal, Replaced, Row, Stop, Tally, bad};
 use crate::error::{Code, CommandError};
 use crate::lines::MAX_LINE_BYTES;
 use crate::outfile;
@@ -62,14 +62,24 @@ pub(crate) struct Request<'a> {
 pub(crate) struct Checked {
     inputs: Vec<Input>,
     began: Instant,
+    replaced: Replaced,
 }
 
-/// Reads all inputs and checks them. Nothing is written.
-pub(crate) fn check(request: &Request<'_>, flags: &Flags) -> Result<Checked, CommandError> {
+impl Checked {
+    /// How many entries replace or remove what is stored, and the key of the first one. `None`: none, or this was not
+    /// looked for.
+    pub(crate) fn replaced(&self) -> Option<(u64, &[u8])> {
+        self.replaced.first.as_deref().map(|first| (self.replaced.entries, first))
+    }
+}
+
+/// Reads all inputs and checks them. Nothing is written. With an engine, also looks for what would be replaced in it.
+pub(crate) fn check(request: &Request<'_>, stored: Option<&Engine>, flags: &Flags) -> Result<Checked, CommandError> {
     let began = Instant::now();
     let mut importer = Importer::new(None, began, flags, request.salvage, progress(request, "IMPORT checks"));
+    importer.stored = stored;
     match check_all(request, &mut importer) {
-        Ok(inputs) => Ok(Checked { inputs, began }),
+        Ok(inputs) => Ok(Checked { inputs, began, replaced: importer.replaced }),
         Err(stop) => Err(importer.stopped(stop)),
     }
 }
@@ -112,7 +122,7 @@ pub(crate) fn write(
         ]);
     } else {
         let Tally { entries, unchanged } = tally;
-        output.line(&format!("IMPORT OK entries={entries} written={written} unchanged={unchanged} took_ms={took_ms}"));
+        output.answer(&format!("IMPORT OK entries={entries} written={written} unchanged={unchanged} took_ms={took_ms}"));
     }
     Ok(())
 }
@@ -277,7 +287,12 @@ fn lines(input: &mut BufReader<Counted<'_>>, form: Form, importer: &mut Importer
             return Ok(());
         }
         whole = number;
-        match found.map_err(bad)? {
+        let found = found.map_err(bad)?;
+        if export.has_ended && matches!(found, Line::Put { .. } | Line::Delete { .. }) {
+            importer.flaw(number, "this line is behind the last line of the export: it was added later".to_string())?;
+            export.has_ended = false; // said once
+        }
+        match found {
             Line::Blank => {}
             Line::Begin => export.begin().map_err(bad)?,
             Line::Newer(version) => {
@@ -288,7 +303,12 @@ fn lines(input: &mut BufReader<Counted<'_>>, form: Form, importer: &mut Importer
                 export.entry(&key, &value);
                 importer.take_line(number, &key, Some(&value))?;
             }
-            Line::Delete { key } => importer.take_line(number, &key, None)?,
+            Line::Delete { key } => {
+                if export.open.is_some() {
+                    importer.flaw(number, "an export has no DEL lines: this one was added later".to_string())?;
+                }
+                importer.take_line(number, &key, None)?;
+            }
             Line::End { entries, digest } => {
                 if let Some(text) = export.end(entries, &digest) {
                     importer.flaw(number, text)?;
@@ -311,11 +331,13 @@ fn lines(input: &mut BufReader<Counted<'_>>, form: Form, importer: &mut Importer
 struct Export {
     open: Option<(u64, Digester)>,
     was_begun: bool,
+    /// Its last line was read. Another export may follow, and nothing else.
+    has_ended: bool,
 }
 
 impl Export {
     fn begin(&mut self) -> Result<(), String> {
-        self.was_begun = true;
+        (self.was_begun, self.has_ended) = (true, false);
         match self.open.replace(Default::default()) {
             None => Ok(()),
             Some(_) => Err("column 1: another export begins here, but the one before has no last line: it was cut off".into()),
@@ -331,6 +353,7 @@ impl Export {
 
     /// Returns what is wrong with it.
     fn end(&mut self, expected: u64, digest: &str) -> Option<String> {
+        self.has_ended = true;
         let Some((count, digester)) = self.open.take() else {
             return Some("an export ends here, but its first line is missing: its beginning was cut off".to_string());
         };

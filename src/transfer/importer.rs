@@ -84,9 +84,20 @@ pub(super) struct Tally {
     pub(super) unchanged: u64,
 }
 
+/// Entries that replace or remove what is stored.
+#[derive(Debug, Default)]
+pub(super) struct Replaced {
+    pub(super) entries: u64,
+    /// The key of the first one.
+    pub(super) first: Option<Vec<u8>>,
+}
+
 pub(super) struct Importer<'a> {
     /// `None` in the first reading of the inputs, which writes nothing and needs no store.
     engine: Option<&'a Engine>,
+    /// In the first reading: a store in which to look for what would be replaced.
+    pub(super) stored: Option<&'a Engine>,
+    pub(super) replaced: Replaced,
     pub(super) flags: &'a Flags,
     /// Whether to import an export although it was cut off or changed.
     pub(super) salvage: bool,
@@ -119,6 +130,8 @@ impl<'a> Importer<'a> {
     ) -> Importer<'a> {
         Importer {
             engine,
+            stored: None,
+            replaced: Replaced::default(),
             began,
             flags,
             salvage,
@@ -138,7 +151,7 @@ impl<'a> Importer<'a> {
     pub(super) fn take(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), Error> {
         limits::check(key, value.unwrap_or_default())?;
         self.tally.entries += 1;
-        let Some(engine) = self.engine else { return Ok(()) };
+        let Some(engine) = self.engine else { return self.look_up(key, value) };
         let is_stored = match self.group.get(key) {
             Some(newest) => newest.as_deref() == value,
             None => engine.get(key)?.as_deref() == value,
@@ -150,6 +163,16 @@ impl<'a> Importer<'a> {
         self.group_bytes += key.len() + value.map_or(0, <[u8]>::len);
         self.group.insert(key.to_vec(), value.map(<[u8]>::to_vec));
         if self.group.len() >= GROUP_ENTRIES || self.group_bytes >= GROUP_BYTES { self.write_group(engine) } else { Ok(()) }
+    }
+
+    /// Counts an entry that replaces or removes what is stored.
+    fn look_up(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), Error> {
+        let old = self.stored.map_or(Ok(None), |engine| engine.get(key))?;
+        if old.is_some_and(|old| Some(&*old) != value) {
+            self.replaced.entries += 1;
+            self.replaced.first.get_or_insert_with(|| key.to_vec());
+        }
+        Ok(())
     }
 
     fn write_group(&mut self, engine: &Engine) -> Result<(), Error> {

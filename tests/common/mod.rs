@@ -2,6 +2,8 @@
 
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+pub mod terminal;
+
 use assert_cmd::cargo::cargo_bin;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -45,7 +47,9 @@ impl Store {
     }
 
     fn environment(&self) -> Vec<(&'static str, PathBuf)> {
-        vec![("KV_WAL", self.path("kv.wal")), ("KV_SNAPSHOT", self.path("kv.snapshot")), ("KV_HISTORY", self.path("history"))]
+        let paths = [("KV_WAL", "kv.wal"), ("KV_SNAPSHOT", "kv.snapshot"), ("KV_HISTORY", "history")];
+        let none = ("KV_RC", PathBuf::new());
+        paths.into_iter().map(|(name, file)| (name, self.path(file))).chain([none]).collect()
     }
 
     /// `program` with this store in its environment and nothing of the tester's own.

@@ -1,8 +1,8 @@
 //! Prints the entries of a log as they come: as rows, as JSON, or only those of one sequence number.
 
 use super::{hex, json, text};
-use crate::text::toned;
-use crate::tools::status::error_object;
+use crate::error::Code;
+use crate::text::{error_object, toned};
 use kv_engine::inspect::{Content, Entry, LogSummary, Record};
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -70,7 +70,7 @@ impl<W: Write> Printer<W> {
     /// An error, as an object. In text it is only on stderr.
     pub(super) fn error(&mut self, text: &str) {
         if self.json && self.written.is_ok() {
-            self.written = self.out.write_all(error_object(text).as_bytes());
+            self.written = self.out.write_all(error_object(Code::Failed, text).as_bytes());
         }
     }
 

@@ -1,6 +1,6 @@
 //! [`Batch`]: several operations that become one write.
 
-use crate::state::{Key, Op, Value};
+use crate::state::{Key, Op, Operation, Value};
 
 /// Operations that [`Engine::write`](crate::Engine::write) applies as one write: all of them or none.
 ///
@@ -145,6 +145,23 @@ impl Batch {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ops.is_empty()
+    }
+
+    /// The operations, in order.
+    ///
+    /// ```
+    /// use kv_engine::{Batch, Operation};
+    ///
+    /// let mut batch = Batch::new();
+    /// batch.put("x", "1").delete("y");
+    /// let (x, y) = (Operation::Put { key: b"x", value: b"1" }, Operation::Delete { key: b"y" });
+    /// assert!(batch.operations().eq([x, y]));
+    /// ```
+    pub fn operations(&self) -> impl Iterator<Item = Operation<'_>> {
+        self.ops.iter().map(|op| match &op.value {
+            Some(value) => Operation::Put { key: &op.key, value },
+            None => Operation::Delete { key: &op.key },
+        })
     }
 
     /// The effect of this batch on `key`: `Some(Some(value))` if it puts the key, `Some(None)` if it deletes the key,

@@ -25,6 +25,8 @@
 //! 4. Otherwise the feed is at the end. If the log has failed, return the error. If the store is closed, end. Otherwise
 //!    wait for a change of the store, as long as the caller wants, and go to step 2.
 //!
+//! If step 1 or 2 cannot read the file, the feed keeps its place, and the next call begins with step 2.
+//!
 //! In memory are one change, and the part of the file around it: a megabyte, or one record if it is longer.
 
 use super::api::Engine;
@@ -168,8 +170,10 @@ impl From<&Change> for Batch {
 /// - A thread must not wait here for a change that only its own next call would make. It uses [`Changes::try_next`].
 /// - A feed does not keep the store open. Writers never wait for it. A feed that waits costs one wake-up at each sync,
 ///   and reading takes time on the processor and the disk.
-/// - After an error the feed has ended. [`Engine::changes`] with [`Changes::next_seq`] begins another one there, if the
-///   log still has that write; otherwise take a copy.
+/// - After [`Error::Io`] the feed goes on: the next call reads the same change again. Do not repeat it without a pause
+///   or an end, because the file may stay unreadable.
+/// - After any other error the feed has ended. [`Engine::changes`] with [`Changes::next_seq`] begins another one there,
+///   if the log still has that write; otherwise take a copy.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -313,7 +317,8 @@ impl Changes {
     ///
     /// # Errors
     /// - [`Error::Poisoned`], [`Error::Lost`]: the log has failed, and everything durable was told.
-    /// - [`Error::Io`]: the log could not be read, or there was not enough memory for a long change.
+    /// - [`Error::Io`]: the log could not be read, or there was not enough memory for a long change. No change is
+    ///   skipped: the next call tries again.
     /// - [`Error::Damaged`]: the log was changed by another program, or the disk returned other bytes than were synced.
     pub fn try_next(&mut self) -> Result<Option<Change>> {
         self.next_within(Patience::None)
@@ -380,7 +385,8 @@ impl Changes {
         (self.shared.log_always().durable + 1).saturating_sub(self.next)
     }
 
-    /// Whether no more change will come: the store is closed and everything durable was told, or there was an error.
+    /// Whether no more change will come: the store is closed and everything durable was told, or there was an error
+    /// other than [`Error::Io`].
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -402,8 +408,10 @@ impl Changes {
             return Ok(None);
         }
         let change = self.find(patience);
-        if change.is_err() {
-            (self.ended, self.part) = (true, None);
+        if let Err(error) = &change {
+            // The place is still that before the part, and what was told of the part is passed over.
+            self.part = None;
+            self.ended = !matches!(error, Error::Io { .. });
         }
         change
     }
