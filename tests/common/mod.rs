@@ -2,6 +2,7 @@
 
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+pub mod served;
 pub mod terminal;
 
 use assert_cmd::cargo::cargo_bin;
@@ -62,6 +63,7 @@ impl Store {
             "KV_CHECKPOINT_LOG",
             "KV_CHECKPOINT_INTERVAL",
             "KV_VALUES_IN_SNAPSHOT",
+            "KV_PASSWORD",
             "NO_COLOR",
             "COLUMNS",
         ] {
