@@ -44,9 +44,6 @@ impl fmt::Debug for Source {
     }
 }
 
-/// Upper ends of the buckets of sync times, in seconds.
-const SYNC_SECONDS: [f64; 14] = [5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0];
-
 impl Collector for Source {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let shared = &*self.0;
@@ -65,6 +62,8 @@ impl Collector for Source {
         counter(out, "keyspace_misses", "Keys that were looked up and not found", now(&of.misses))?;
         counter(out, "net_input_bytes", "Bytes that clients have sent", now(&of.bytes_in))?;
         counter(out, "net_output_bytes", "Bytes that clients have got", now(&of.bytes_out))?;
+        let age = SystemTime::now().duration_since(shared.saves.last()).unwrap_or_default().as_secs_f64();
+        gauge(out, "snapshot_age", "Time since the last snapshot, or since the start", Some(&Unit::Seconds), age)?;
         gauge(out, "uptime", "How long the server has run", Some(&Unit::Seconds), shared.started.elapsed().as_secs_f64())
     }
 }
@@ -86,26 +85,18 @@ fn store(out: &mut DescriptorEncoder<'_>, stats: &Stats) -> fmt::Result {
     counter(out, "log_written_bytes", "Bytes that were written to the log", stats.log_bytes_written)?;
     gauge(out, "snapshot", "Length of the snapshot", bytes, stats.snapshot_bytes as f64)?;
     gauge(out, "snapshot_sequence", "The last write in the snapshot", None, stats.snapshot_seq as f64)?;
-    if let Some(at) = stats.snapshot_at {
-        let age = SystemTime::now().duration_since(at).unwrap_or_default();
-        gauge(out, "snapshot_age", "How old the snapshot is", Some(&Unit::Seconds), age.as_secs_f64())?;
-    }
     gauge(out, "snapshot_running", "1 while a snapshot is taken", None, f64::from(stats.checkpointing))?;
     counter(out, "snapshots", "Snapshots that were taken", stats.snapshots)?;
     counter(out, "snapshot_failures", "Snapshots in the background that failed", stats.checkpoint_failures)?;
     counter(out, "puts", "Puts since the store was opened", stats.puts)?;
     counter(out, "deletes", "Deletes since the store was opened", stats.deletes)?;
     counter(out, "batches", "Atomic groups since the store was opened", stats.batches)?;
-    let syncs: Vec<_> = SYNC_SECONDS.iter().map(|&end| (end, stats.sync_times.at_most(duration(end)))).collect();
+    let syncs = stats.sync_times.cumulative().map(|(end, count)| (end.as_secs_f64(), count));
     let times = (stats.sync_times.sum().as_secs_f64(), stats.sync_times.count());
-    histogram(out, "sync", "How long the syncs of the log took", Some(&Unit::Seconds), times, &syncs)?;
-    let groups: Vec<_> = (0..=16).map(|bit| 1 << bit).map(|end: u64| (end as f64, stats.group_sizes.at_most(end))).collect();
+    histogram(out, "sync", "How long the syncs of the log took", Some(&Unit::Seconds), times, syncs)?;
+    let groups = stats.group_sizes.cumulative().map(|(end, count)| (end as f64, count));
     let sizes = (stats.group_sizes.sum() as f64, stats.group_sizes.count());
-    histogram(out, "group_writes", "How many writes one sync made durable", None, sizes, &groups)
-}
-
-fn duration(seconds: f64) -> std::time::Duration {
-    std::time::Duration::from_secs_f64(seconds)
+    histogram(out, "group_writes", "How many writes one sync made durable", None, sizes, groups)
 }
 
 fn gauge(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, unit: Option<&Unit>, value: f64) -> fmt::Result {
@@ -126,13 +117,12 @@ fn histogram(
     help: &str,
     unit: Option<&Unit>,
     total: (f64, u64),
-    upto: &[(f64, u64)],
+    upto: impl Iterator<Item = (f64, u64)>,
 ) -> fmt::Result {
     let (sum, count) = total;
     let mut before = 0;
     let mut buckets: Vec<(f64, u64)> = upto
-        .iter()
-        .map(|&(end, upto)| {
+        .map(|(end, upto)| {
             let own = upto.saturating_sub(before);
             before = before.max(upto);
             (end, own)
