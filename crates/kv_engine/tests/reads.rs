@@ -149,16 +149,17 @@ fn a_write_in_the_middle_of_many_gets_is_seen_by_the_rest() {
     for on_disk in [false, true] {
         let (_place, engine, _) = store(on_disk);
         let keys: Vec<String> = (0..50).map(|n| format!("{n:05}")).collect();
-        keys.iter().for_each(|key| drop(engine.put(key, "old").unwrap()));
+        let put_all = |value: &str| keys.iter().for_each(|key| assert!(engine.put(key, value).is_ok()));
+        put_all("old");
         let see = |at: usize, value: Option<&[u8]>| {
             let right = ["old", "new", "newest"][at.min(1) + usize::from(at > 20)];
             assert_eq!(value, Some(right.as_bytes()), "position {at}, on disk: {on_disk}");
             match at {
-                0 => keys.iter().for_each(|key| drop(engine.put(key, "new").unwrap())),
+                0 => put_all("new"),
                 20 => {
                     drop(engine.view());
                     engine.snapshot().unwrap();
-                    keys.iter().for_each(|key| drop(engine.put(key, "newest").unwrap()));
+                    put_all("newest");
                 }
                 _ => {}
             }

@@ -546,28 +546,29 @@ impl Play {
     }
 
     /// Reads the shared key at several positions of one call, between markers and a key that nobody writes. Each value
-    /// must be one that the shared key had, and not older than the one before it. Markers never go away.
+    /// must be one that the shared key had. It must not be older than the one before it, nor older than the last write
+    /// that was acknowledged when the position before was told. Markers never go away.
     fn read_many(&self, engine: &Engine, number: usize) {
         let durable = self.history.batch_size() == 1 && !matches!(engine.batch_size(), 2..);
-        let from = self.history.acked();
         let newest: Option<Id> = self.history.issued().checked_sub(1);
         let marker = newest.map_or_else(|| "nobody's".to_string(), marker);
         let keys = [SHARED, &marker, SHARED, "nobody's", &marker, SHARED];
-        let (mut shared, mut markers) = (Vec::new(), Vec::new());
+        let (mut from, mut shared, mut markers) = (self.history.acked(), Vec::new(), Vec::new());
         let see = |at: usize, value: Option<&[u8]>| {
             match keys[at] {
-                SHARED => shared.push(named(value)),
+                SHARED => shared.push((named(value), from)),
                 key if key == marker => markers.push(value.is_some()),
                 _ if value.is_some() => self.history.wrong("a key that nobody wrote has a value".into()),
                 _ => {}
             }
             thread::yield_now(); // a write may come in between
+            from = self.history.acked();
         };
         engine.get_many(&keys, see).expect("a read does not fail");
         if shared.len() != 3 {
             self.history.wrong(format!("of three positions with the shared key, {} were told", shared.len()));
         }
-        shared.into_iter().for_each(|value| self.history.shared_seen(number, value, from, durable));
+        shared.into_iter().for_each(|(value, from)| self.history.shared_seen(number, value, from, durable));
         if !markers.is_sorted() {
             self.history.wrong(format!("the marker {marker} was seen and then not"));
         }

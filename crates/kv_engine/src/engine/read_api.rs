@@ -63,8 +63,8 @@ impl Engine {
     /// time waiting for memory, and here the gets wait together. `docs/performance.md` says how much faster.
     ///
     /// - `see` is called once for each position, with `None` if the key does not exist. A key may be there twice.
-    /// - Each value is one that the store had during the call. It is never older than the value of a position before it,
-    ///   and a write that `see` makes is visible at the next position.
+    /// - Each value is one that the store had during the call. It is never older than the value of a position before
+    ///   it, and a write that `see` makes is visible at the next position.
     /// - The values need not be of one moment, because writes may come in between. [`Engine::view`] gives one moment.
     /// - No lock is held while `see` runs. Nothing is allocated.
     /// - If values stay in the snapshot, it allocates memory for each value, and is not faster than gets one by one.

@@ -209,7 +209,7 @@ impl Arena {
         self.words(place).and_then(Words::entry).ok_or(Torn)
     }
 
-    /// Where an entry is. While a thread writes, there may be no such place.
+    /// Where an entry is. `None`: the place does not exist, because a thread is writing.
     #[inline]
     pub(super) fn words(&self, place: Place) -> Option<Words<'_>> {
         self.words.from(place.0 as usize).map(Words)

@@ -1,8 +1,8 @@
 //! [`Map::with_many`]: several lookups whose cache misses overlap.
 //!
 //! A lookup of a random key waits for memory twice: for a line of the index, and then for the entry. The second wait
-//! cannot begin before the first one ends. But the waits of different keys can overlap, if the reads of many keys stand
-//! close to each other. So the keys are taken in groups. For each group:
+//! cannot begin before the first one ends. But the waits of different keys can overlap, if there are few instructions
+//! between the reads. So the keys are taken in groups. For each group:
 //!
 //! 1. Hash each key. Note the version of its shard, and find its line of the index.
 //! 2. Read one word of each line. No read needs the result of another one, so the processor waits for all at once.
@@ -14,8 +14,8 @@
 //! - A value from step 5 counts only if the version is the same. No write to the shard came in between, so the value is
 //!   the one that a lookup at the time of the check finds. So the results are those of single lookups, one after the
 //!   other.
-//! - Steps 1 to 4 never decide that a key is absent. In every other case the key is looked up again, by itself: if it is
-//!   not in the first line, if the entry is another key's or a long one, or if a thread writes.
+//! - Steps 1 to 4 never decide that a key is absent. In every other case the key is looked up again, by itself: if it
+//!   is not in the first line, if the entry is another key's or a long one, or if a thread writes.
 
 use super::key_hash::KeyHash;
 use super::map::Map;
@@ -164,7 +164,7 @@ mod tests {
             let hash = hasher.hash(&n.to_be_bytes());
             seen.insert((hash.shard(), hash.half()), n).map(|other| [n, other].map(u64::to_be_bytes))
         };
-        (0..).find_map(&mut key).expect("there are 2^38 such hashes")
+        (0..).find_map(&mut key).expect("there are only 2^38 hashes")
     }
 
     #[test]
