@@ -546,8 +546,8 @@ impl Play {
     }
 
     /// Reads the shared key at several positions of one call, between markers and a key that nobody writes. Each value
-    /// must be one that the shared key had. It must not be older than the one before it, nor older than the last write
-    /// that was acknowledged when the position before was told. Markers never go away.
+    /// must be one that the shared key had. It must not be older than the one before it, or than the last write that
+    /// was acknowledged when the position before was told. Markers never go away.
     fn read_many(&self, engine: &Engine, number: usize) {
         let durable = self.history.batch_size() == 1 && !matches!(engine.batch_size(), 2..);
         let newest: Option<Id> = self.history.issued().checked_sub(1);
