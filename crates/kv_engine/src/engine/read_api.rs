@@ -67,6 +67,7 @@ impl Engine {
     ///   it, and a write that `see` makes is visible at the next position.
     /// - The values need not be of one moment, because writes may come in between. [`Engine::view`] gives one moment.
     /// - No lock is held while `see` runs. Nothing is allocated.
+    /// - For one or two keys, [`Engine::get_with`] does less work.
     /// - If values stay in the snapshot, it allocates memory for each value, and is not faster than gets one by one.
     ///
     /// ```
