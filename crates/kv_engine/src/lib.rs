@@ -208,8 +208,8 @@ mod sync;
 pub mod torture;
 mod wal;
 
-pub use engine::{Ack, Batch, Change, Changes, Copied, Engine, Flushed, Keys, Options, Scan, Snapshotted, Stats, Swap};
-pub use engine::{Submitted, SyncTimes, Told, Transaction, Updated, View, open};
+pub use engine::{Ack, Batch, Change, Changes, Copied, Engine, Flushed, GroupSizes, Keys, Options, Scan, Snapshotted};
+pub use engine::{Stats, Submitted, Swap, SyncTimes, Told, Transaction, Updated, View, open};
 pub use error::{Error, Result};
 pub use record::Fault;
 pub use recovery::{KeptCopy, LogTail, Recovery, RecoveryReport, Truncation};
