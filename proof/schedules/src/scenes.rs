@@ -17,6 +17,8 @@ use std::time::Duration;
 enum Role {
     Write(Vec<Form>),
     Read(u64),
+    /// Gets of several keys in one call.
+    ReadMany(u64),
     Watch(u64),
     Flush(u64),
     Snapshot(u64),
@@ -79,7 +81,7 @@ pub struct Scene {
 /// The name of a scene, its description, and the function that draws it.
 pub type Named = (&'static str, fn(&mut Draw) -> Scene);
 
-pub const SCENES: [Named; 36] = [
+pub const SCENES: [Named; 38] = [
     ("writers, batch 1", |d| Scene::new(d, 1).writers(2, 4).with(Role::Read(3)).with(Role::Watch(2))),
     ("writers, batch 2-3", |d| Scene::batched(d).writers(2, 4).with(Role::Watch(3))),
     ("shared key", |d| Scene::any(d).contenders(2, 3).with(Role::Read(3))),
@@ -101,6 +103,9 @@ pub const SCENES: [Named; 36] = [
     ("on disk, full", |d| {
         Scene::any(d).on_disk().full().contenders(1, 3).with(Role::Snapshot(3)).with(Role::Read(3)).perhaps(Role::Close)
     }),
+    // Many gets in one call, whose steps are mixed, beside writes to the same keys and their neighbours.
+    ("many gets", |d| Scene::any(d).contenders(1, 3).with(Role::ReadMany(3))),
+    ("many gets on disk", |d| Scene::any(d).on_disk().contenders(1, 2).with(Role::Snapshot(2)).with(Role::ReadMany(2))),
     ("views", |d| Scene::any(d).contenders(1, 2).with(Role::View(3)).perhaps(Role::View(2))),
     ("views on disk", |d| Scene::any(d).on_disk().contenders(1, 2).with(Role::View(3)).with(Role::Snapshot(2))),
     ("batch size", |d| Scene::any(d).writers(2, 3).resizing().with(Role::Watch(3))),
@@ -410,6 +415,7 @@ impl Play {
         match role {
             Role::Write(forms) => forms.iter().for_each(|form| self.write(&engine, number, *form)),
             Role::Read(times) => (0..*times).for_each(|_| self.read(&engine, number)),
+            Role::ReadMany(times) => (0..*times).for_each(|_| self.read_many(&engine, number)),
             Role::Watch(times) => (0..*times).for_each(|_| self.watch(&engine)),
             Role::Flush(times) => (0..*times).for_each(|_| self.promising(|| engine.flush().map(drop))),
             Role::Snapshot(times) => (0..*times).for_each(|_| self.promising(|| engine.snapshot().map(drop))),
@@ -575,6 +581,41 @@ impl Play {
         let newest: Option<Id> = self.history.issued().checked_sub(1);
         if let Some(id) = newest
             && engine.get(marker(id)).expect("a read does not fail").is_some()
+            && durable
+        {
+            self.history.marker_seen(id);
+        }
+    }
+
+    /// Reads the shared key at several positions of one call, between markers and a key that nobody writes. Each value
+    /// must be one that the shared key had. It must not be older than the one before it, or than the last write that
+    /// was acknowledged when the position before was told. Markers never go away.
+    fn read_many(&self, engine: &Engine, number: usize) {
+        let durable = self.history.batch_size() == 1 && !matches!(engine.batch_size(), 2..);
+        let newest: Option<Id> = self.history.issued().checked_sub(1);
+        let marker = newest.map_or_else(|| "nobody's".to_string(), marker);
+        let keys = [SHARED, &marker, SHARED, "nobody's", &marker, SHARED];
+        let (mut from, mut shared, mut markers) = (self.history.acked(), Vec::new(), Vec::new());
+        let see = |at: usize, value: Option<&[u8]>| {
+            match keys[at] {
+                SHARED => shared.push((named(value), from)),
+                key if key == marker => markers.push(value.is_some()),
+                _ if value.is_some() => self.history.wrong("a key that nobody wrote has a value".into()),
+                _ => {}
+            }
+            thread::yield_now(); // a write may come in between
+            from = self.history.acked();
+        };
+        engine.get_many(&keys, see).expect("a read does not fail");
+        if shared.len() != 3 {
+            self.history.wrong(format!("of three positions with the shared key, {} were told", shared.len()));
+        }
+        shared.into_iter().for_each(|(value, from)| self.history.shared_seen(number, value, from, durable));
+        if !markers.is_sorted() {
+            self.history.wrong(format!("the marker {marker} was seen and then not"));
+        }
+        if let Some(id) = newest
+            && markers.contains(&true)
             && durable
         {
             self.history.marker_seen(id);
