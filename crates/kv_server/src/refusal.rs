@@ -25,6 +25,20 @@ impl Refusal {
     pub(crate) const DECREMENT: Refusal = Refusal::fixed("ERR decrement would overflow");
     pub(crate) const BAD_COMMAND: Refusal = Refusal::fixed("ERR Invalid command specified");
     pub(crate) const NO_KEY_WORDS: Refusal = Refusal::fixed("ERR The command has no key arguments");
+    pub(crate) const LONG_NAME: Refusal = Refusal::fixed("ERR the name is too long; a name has at most 256 bytes");
+    pub(crate) const BAD_CLIENT_ID: Refusal = Refusal::fixed("ERR Invalid client ID");
+    pub(crate) const BAD_CLIENT_ID_KILL: Refusal = Refusal::fixed("ERR client-id should be greater than 0");
+    pub(crate) const SAVING: Refusal = Refusal::fixed("ERR Background save already in progress");
+    pub(crate) const NO_SHUTDOWN: Refusal = Refusal::fixed("ERR No shutdown in progress.");
+    pub(crate) const SHUTDOWN_SAVES: Refusal = Refusal::fixed(
+        "ERR this server never ends without saving: everything that was answered OK is kept; use SHUTDOWN without NOSAVE or FORCE",
+    );
+    pub(crate) const NO_CLUSTER: Refusal = Refusal::fixed("ERR This instance has cluster support disabled");
+    pub(crate) const NO_LFU: Refusal = Refusal::fixed(
+        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between \
+         policies at runtime LRU and LFU data will take some time to adjust.",
+    );
+    pub(crate) const SLOWLOG_COUNT: Refusal = Refusal::fixed("ERR count should be greater than or equal to -1");
     pub(crate) const NAN: Refusal = Refusal::fixed("ERR increment would produce NaN or Infinity");
     pub(crate) const NO_KEY: Refusal = Refusal::fixed("ERR no such key");
     pub(crate) const SAME_OBJECTS: Refusal = Refusal::fixed("ERR source and destination objects are the same");
@@ -38,8 +52,7 @@ impl Refusal {
     );
     pub(crate) const EMPTY_KEY: Refusal = Refusal::fixed("ERR the key is empty; a key has 1 to 65536 bytes");
     pub(crate) const LONG_KEY: Refusal = Refusal::fixed("ERR the key is too long; a key has 1 to 65536 bytes");
-    pub(crate) const LONG_STRING: Refusal =
-        Refusal::fixed("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+    pub(crate) const LONG_STRING: Refusal = Refusal::fixed("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
     pub(crate) const LARGE_WRITE: Refusal =
         Refusal::fixed("ERR the command writes more than 1073741824 bytes at once; nothing was stored; write less at a time");
     pub(crate) const LARGE_REPLY: Refusal =
@@ -51,22 +64,19 @@ impl Refusal {
     pub(crate) const DISCARD_WITHOUT_MULTI: Refusal = Refusal::fixed("ERR DISCARD without MULTI");
     pub(crate) const WATCH_IN_MULTI: Refusal = Refusal::fixed("ERR WATCH inside MULTI is not allowed");
     pub(crate) const NOT_IN_MULTI: Refusal = Refusal::fixed("ERR Command not allowed inside a transaction");
-    pub(crate) const EXECABORT: Refusal =
-        Refusal::fixed("EXECABORT Transaction discarded because of previous errors.");
+    pub(crate) const EXECABORT: Refusal = Refusal::fixed("EXECABORT Transaction discarded because of previous errors.");
     pub(crate) const NOAUTH: Refusal = Refusal::fixed("NOAUTH Authentication required.");
     pub(crate) const HELLO_NOAUTH: Refusal = Refusal::fixed(
         "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> \
          option can be used to authenticate the client and select the RESP protocol version at the same time",
     );
-    pub(crate) const WRONGPASS: Refusal =
-        Refusal::fixed("WRONGPASS invalid username-password pair or user is disabled.");
+    pub(crate) const WRONGPASS: Refusal = Refusal::fixed("WRONGPASS invalid username-password pair or user is disabled.");
     pub(crate) const NO_PASSWORD_SET: Refusal = Refusal::fixed(
         "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is \
          correct?",
     );
     pub(crate) const NOPROTO: Refusal = Refusal::fixed("NOPROTO unsupported protocol version");
-    pub(crate) const BAD_PROTO: Refusal =
-        Refusal::fixed("ERR Protocol version is not an integer or out of range");
+    pub(crate) const BAD_PROTO: Refusal = Refusal::fixed("ERR Protocol version is not an integer or out of range");
     pub(crate) const BAD_NAME: Refusal =
         Refusal::fixed("ERR Client names cannot contain spaces, newlines or special characters.");
     pub(crate) const MAX_CLIENTS: Refusal = Refusal::fixed("ERR max number of clients reached");
@@ -102,6 +112,10 @@ impl Refusal {
             beginning += &format!("'{}' ", shown(&argument[..argument.len().min(SHOWN - beginning.len())]));
         }
         Refusal::new(format!("ERR unknown command '{}', with args beginning with: {beginning}", shown(name)))
+    }
+
+    pub(crate) fn no_user(user: &[u8]) -> Refusal {
+        Refusal::new(format!("ERR No such user '{}'", String::from_utf8_lossy(&user[..user.len().min(128)])))
     }
 
     pub(crate) fn unknown_subcommand(command: &str, sub: &[u8]) -> Refusal {

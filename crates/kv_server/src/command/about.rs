@@ -12,12 +12,7 @@ pub(super) const ROWS: &[Spec] = &[Spec::new("command", -1, FLAGS, NO_KEYS, all)
     .about("server", "2.8.13", "O(N) with N commands", "Returns all commands.")
     .subcommands(&[
         Spec::new("count", 2, FLAGS, NO_KEYS, count).about("server", "2.8.13", "O(1)", "Returns the number of commands."),
-        Spec::new("info", -2, FLAGS, NO_KEYS, info).about(
-            "server",
-            "2.8.13",
-            "O(N) with N commands",
-            "Returns some commands.",
-        ),
+        Spec::new("info", -2, FLAGS, NO_KEYS, info).about("server", "2.8.13", "O(N) with N commands", "Returns some commands."),
         Spec::new("docs", -2, FLAGS, NO_KEYS, docs).about(
             "server",
             "7.0.0",
@@ -61,12 +56,7 @@ fn categories(spec: &Spec) -> Vec<&'static str> {
         "transactions" => Some("@transaction"),
         _ => None,
     };
-    let by_flag = [
-        (flag::READONLY, "@read"),
-        (flag::WRITE, "@write"),
-        (flag::ADMIN, "@admin"),
-        (flag::ADMIN, "@dangerous"),
-    ];
+    let by_flag = [(flag::READONLY, "@read"), (flag::WRITE, "@write"), (flag::ADMIN, "@admin"), (flag::ADMIN, "@dangerous")];
     let mut found: Vec<&str> = by_flag.iter().filter(|(flag, _)| spec.has(*flag)).map(|(_, name)| *name).collect();
     found.extend(group);
     found.push(if spec.has(flag::FAST) { "@fast" } else { "@slow" });
@@ -211,7 +201,7 @@ fn list(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
         None => Ok(true),
         Some((kind, value)) if is(kind, "PATTERN") => Ok(glob::matches(value, row.full_name.as_bytes())),
         Some((kind, value)) if is(kind, "ACLCAT") => {
-            Ok(categories(row.spec).iter().any(|name| name[1..].as_bytes().eq_ignore_ascii_case(value)))
+            Ok(categories(row.spec).iter().any(|name| name.as_bytes()[1..].eq_ignore_ascii_case(value)))
         }
         Some((kind, _)) if is(kind, "MODULE") => Ok(false),
         Some(_) => Err(Refusal::SYNTAX),

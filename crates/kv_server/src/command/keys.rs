@@ -19,12 +19,7 @@ pub(super) const ROWS: &[Spec] = &[
         "O(N) with N keys",
         "Deletes keys, as DEL.",
     ),
-    Spec::new("exists", -2, READ, ALL_KEYS, exists).about(
-        "generic",
-        "1.0.0",
-        "O(N) with N keys",
-        "Counts the keys that exist.",
-    ),
+    Spec::new("exists", -2, READ, ALL_KEYS, exists).about("generic", "1.0.0", "O(N) with N keys", "Counts the keys that exist."),
     Spec::new("touch", -2, READ, ALL_KEYS, exists).about(
         "generic",
         "3.2.1",
