@@ -15,7 +15,7 @@ fn send(client: &mut Client, lines: &str) {
     client.send(&bytes);
 }
 
-/// Everything that the server does without waiting for a sync is done.
+/// Returns when the server has done everything for which it needs no sync.
 fn settle(server: &Running) {
     assert_eq!(server.connect().ask("PING"), "+PONG");
 }

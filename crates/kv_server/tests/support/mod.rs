@@ -1,5 +1,5 @@
 //! A server on a store of its own, and a small client that reads RESP2 and RESP3.
-#![allow(dead_code, reason = "each test file uses a part of this")]
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub, reason = "each test file uses a part of this")]
 
 // The disk whose syncs a test holds is that of the engine's tests.
 #[path = "../../../kv_engine/tests/support/gate.rs"]
@@ -180,8 +180,8 @@ impl Client {
         })
     }
 
-    /// Whether nothing was sent. Commands that another connection has sent before must be answered first, so that a
-    /// server with one worker has done what it does without waiting.
+    /// Whether nothing was sent. Another connection must have been answered before, so that
+    /// a server with one worker has done everything for which it needs no sync.
     pub fn has_no_reply(&mut self) -> bool {
         assert!(self.reader.buffer().is_empty());
         self.stream.set_nonblocking(true).unwrap();
