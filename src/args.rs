@@ -18,7 +18,7 @@ use early::end_early;
 use kv_engine::MAX_BATCH_SIZE;
 use kv_engine::torture::Case;
 use paths::{By, Given, OLD_PLACE, beside, is_directory, no_directory, shell_word, stray};
-pub(crate) use serve::ServeArgs;
+pub(crate) use serve::{LogFormat, ServeArgs, Then};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -7,6 +7,7 @@ use common::Store;
 use common::served::{Client, Served};
 use predicates::prelude::*;
 use predicates::str::contains;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 
@@ -126,5 +127,56 @@ fn the_batch_is_one_unless_it_is_given_and_a_larger_one_is_said() {
     std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stderr.take().unwrap()), &mut line).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(line.contains("a crash can take back the last 99 writes"), "{line}");
+    assert!(line.contains("batch=100") && line.contains("can take back the last 99 OK"), "{line}");
+}
+
+/// The answer to `GET path` at the address of the pages for operators.
+fn page(address: &str, path: &str) -> (u16, String) {
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_string())
+}
+
+#[test]
+fn operators_get_figures_and_one_line_for_each_event() {
+    let store = Store::new();
+    let server = Served::start(&store, &["--metrics", "127.0.0.1:0", "--log-format", "json"]);
+    let started = &server.said;
+    let started: serde_json::Value = serde_json::from_str(started).unwrap();
+    assert_eq!((&started["event"], &started["batch"]), (&"started".into(), &"1".into()));
+    let metrics = started["metrics"].as_str().unwrap().to_string();
+    let mut client = server.connect();
+    client.ask("SET secret-key secret-value");
+    client.ask("GET secret-key");
+    client.ask("GET none");
+    assert_eq!(page(&metrics, "/ready").0, 200);
+    assert_eq!(page(&metrics, "/health"), (200, "ok\n".to_string()));
+    assert_eq!(page(&metrics, "/").0, 404);
+    let (status, figures) = page(&metrics, "/metrics");
+    assert_eq!(status, 200);
+    for line in [
+        "kv_keys 1",
+        "kv_up 1",
+        "kv_durable_sequence 1",
+        "kv_connected_clients 1",
+        "kv_keyspace_hits_total 1",
+        "kv_keyspace_misses_total 1",
+        "kv_sync_seconds_count 1",
+        "kv_group_writes_sum 1",
+        "kv_group_writes_bucket{le=\"1.0\"} 1",
+        "kv_group_writes_bucket{le=\"+Inf\"} 1",
+        "# EOF",
+    ] {
+        assert!(figures.lines().any(|found| found.strip_suffix(".0").unwrap_or(found) == line), "{line} is not in {figures}");
+    }
+    server.signal("TERM");
+    let (status, said) = server.end();
+    assert_eq!(status, Some(0));
+    let events: Vec<serde_json::Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let names: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(names, ["ending", "ended"]);
+    assert!(!said.contains("secret"), "{said}");
 }

@@ -12,6 +12,8 @@ const LONG: Duration = Duration::from_secs(60);
 pub struct Served {
     pub child: Child,
     pub address: String,
+    /// The line that it began with.
+    pub said: String,
     /// What it says on stderr.
     pub log: BufReader<std::process::ChildStderr>,
 }
@@ -37,7 +39,7 @@ impl Served {
                 break format!("127.0.0.1:{port}");
             }
         };
-        Served { child, address, log }
+        Served { child, address, said: line, log }
     }
 
     pub fn connect(&self) -> Client<TcpStream> {

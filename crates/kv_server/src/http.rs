@@ -31,16 +31,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// After an error of accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until the server stops.
+/// Serves until the threads of the server end, so that `/ready` says that it is ending.
 pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
     let figures = Arc::new(Figures::of(&shared));
     let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     while let Ok(place) = Arc::clone(&room).acquire_owned().await {
-        let accepted = tokio::select! {
-            () = shared.ended() => return,
-            accepted = listener.accept() => accepted,
-        };
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, _)) = listener.accept().await else {
             sleep(ACCEPT_PAUSE).await;
             continue;
         };

@@ -14,7 +14,7 @@ use prometheus_client::registry::{Registry, Unit};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The figures of one server.
 pub(crate) struct Figures {
@@ -52,7 +52,7 @@ impl Collector for Source {
         store(out, &stats)?;
         let now = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let of = &shared.counters;
-        gauge(out, "connected_clients", "Connections that are open", None, shared.clients.len() as f64)?;
+        gauge(out, "connected_clients", "Connections that are open", None, shared.clients.count() as f64)?;
         gauge(out, "maxclients", "The most connections at a time", None, now_max(shared))?;
         counter(out, "connections", "Connections that were accepted", now(&of.connections))?;
         counter(out, "rejected_connections", "Connections that were over the limit", now(&of.rejected))?;
@@ -62,7 +62,8 @@ impl Collector for Source {
         counter(out, "keyspace_misses", "Keys that were looked up and not found", now(&of.misses))?;
         counter(out, "net_input_bytes", "Bytes that clients have sent", now(&of.bytes_in))?;
         counter(out, "net_output_bytes", "Bytes that clients have got", now(&of.bytes_out))?;
-        let age = SystemTime::now().duration_since(shared.saves.last()).unwrap_or_default().as_secs_f64();
+        let age =
+            SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().saturating_sub(shared.saves.last()) as f64;
         gauge(out, "snapshot_age", "Time since the last snapshot, or since the start", Some(&Unit::Seconds), age)?;
         gauge(out, "uptime", "How long the server has run", Some(&Unit::Seconds), shared.started.elapsed().as_secs_f64())
     }
@@ -128,7 +129,7 @@ fn histogram(
             (end, own)
         })
         .collect();
-    buckets.push((f64::MAX, count.saturating_sub(before)));
+    buckets.push((f64::INFINITY, count.saturating_sub(before)));
     let mut encoder = out.encode_descriptor(name, help, unit, MetricType::Histogram)?;
     encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
 }

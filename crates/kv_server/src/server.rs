@@ -2,11 +2,13 @@
 
 use crate::connection::Connection;
 use crate::error::{Error, Result};
+use crate::http;
 use crate::options::Options;
 use crate::refusal::Refusal;
 use crate::resp::Reply;
 use crate::shared::Shared;
 use crate::store::Store;
+use crate::watch::watch;
 use kv_engine::Engine;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
@@ -23,6 +25,7 @@ pub struct Server {
     runtime: Runtime,
     shared: Arc<Shared>,
     addresses: Vec<SocketAddr>,
+    metrics: Option<SocketAddr>,
 }
 
 /// Ends a server from any thread. Cheap to clone.
@@ -79,17 +82,61 @@ impl Server {
             addresses.push(listener.local_addr().map_err(listen)?);
             listeners.push(listener);
         }
+        let metrics = match options.metrics {
+            None => None,
+            Some(address) => {
+                let listen = |source| Error::Listen { at: address.to_string(), source };
+                let listener = runtime.block_on(TcpListener::bind(address)).map_err(listen)?;
+                Some((listener.local_addr().map_err(listen)?, listener))
+            }
+        };
         let shared = Arc::new(Shared::new(Store::new(engine), options));
         for listener in listeners {
             runtime.spawn(accept(Arc::clone(&shared), listener));
         }
-        Ok(Server { runtime, shared, addresses })
+        let metrics = metrics.map(|(address, listener)| {
+            runtime.spawn(http::serve(Arc::clone(&shared), listener));
+            address
+        });
+        runtime.spawn(watch(Arc::clone(&shared)));
+        let server = Server { runtime, shared, addresses, metrics };
+        server.say_started();
+        Ok(server)
     }
 
     /// The addresses that it listens on, in the order of the options.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The address of the pages for operators, if there are any.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics
+    }
+
+    fn say_started(&self) {
+        let Shared { options, store, .. } = &*self.shared;
+        let listen: Vec<_> = self.addresses.iter().map(ToString::to_string).collect();
+        let or_none = |text: Option<String>| text.unwrap_or_else(|| "none".into());
+        let batch = store.engine.batch_size();
+        let crash = match batch {
+            1 => "takes back no OK".to_string(),
+            n => format!("can take back the last {} OK", n - 1),
+        };
+        options.log.info(
+            "started",
+            &[
+                ("listen", &listen.join(",")),
+                ("unixsocket", &or_none(options.unix_socket.as_ref().map(|path| path.display().to_string()))),
+                ("metrics", &or_none(self.metrics.map(|address| address.to_string()))),
+                ("batch", &batch),
+                ("a_crash", &crash),
+                ("max_clients", &options.max_clients),
+                ("password", &options.password.is_some()),
+            ],
+        );
     }
 
     /// Where a client on this machine can reach it: an address, or `unix:` and the path of the socket.
@@ -114,12 +161,19 @@ impl Server {
     /// [`Error::Close`]: the store was not closed cleanly.
     pub fn wait(self) -> Result<Ended> {
         let Server { runtime, shared, .. } = self;
-        let cut = runtime.block_on(async {
-            shared.stopped().await;
-            drain(&shared).await
-        });
+        let log = &shared.options.log;
+        runtime.block_on(shared.stopped());
+        log.info(
+            "ending",
+            &[("clients", &shared.clients.count()), ("at_most_s", &shared.options.shutdown_timeout.as_secs_f64())],
+        );
+        let cut = runtime.block_on(drain(&shared));
         runtime.shutdown_timeout(shared.options.shutdown_timeout);
-        shared.store.engine.close().map_err(Error::Close)?;
+        if let Err(error) = shared.store.engine.close() {
+            log.error("ended", &[("cut", &cut), ("error", &error)]);
+            return Err(Error::Close(error));
+        }
+        log.info("ended", &[("cut", &cut), ("durable", &shared.store.engine.stats().durable)]);
         Ok(Ended { cut })
     }
 }
@@ -158,7 +212,10 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener) {
         match accepted {
             Ok((stream, from)) => begin(&shared, stream, from),
             Err(error) if concerns_one_connection(&error) => {}
-            Err(_) => sleep(ACCEPT_PAUSE).await,
+            Err(error) => {
+                shared.options.log.warn("accept_failed", &[("error", &error)]);
+                sleep(ACCEPT_PAUSE).await;
+            }
         }
     }
 }
