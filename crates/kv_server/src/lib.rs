@@ -73,7 +73,7 @@
 //! | `command` | the commands, and the table of them | clients, limits, refusal, resp, sequencer, session, shared, store |
 //! | `turn` | the commands that came in one piece | command, limits, resp, sequencer, session, shared |
 //! | `connection` | read, run a turn, wait, send | buffers, clients, limits, resp, sequencer, session, shared, turn |
-//! | `server` | starting, accepting, ending | connection, options, refusal, resp, shared, store |
+//! | `server` | starting, accepting, ending | clients, connection, options, refusal, resp, shared, store |
 //!
 //! # What it is not
 //!
