@@ -20,6 +20,7 @@ mod follow;
 mod history;
 mod scenes;
 mod stage;
+mod submitter;
 
 use draw::Draw;
 use scenes::{Named, SCENES, opening_operations, play, smallest};

@@ -4,11 +4,11 @@
 use crate::draw::Draw;
 use crate::follow::follow;
 use crate::history::{Answer, History, Id, SHARED, SNAPSHOT, Shared, WAL, marker, named, shared_of};
-use crate::stage::{Planted, Stage, StageDisk, Trouble};
+use crate::stage::{Stage, StageDisk, Trouble, quietly};
+use crate::submitter::{self, Plan, Submitter};
 use kv_engine::{Ack, Batch, Engine, Error, Options, Result, Swap, View};
 use shuttle::thread;
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ use std::time::Duration;
 enum Role {
     Write(Vec<Form>),
     Read(u64),
+    /// Gets of several keys in one call.
+    ReadMany(u64),
     Watch(u64),
     Flush(u64),
     Snapshot(u64),
@@ -24,6 +26,7 @@ enum Role {
     /// Opens a view, reads it twice, and opens the next one before this one ends.
     View(u64),
     Close,
+    Submit(Plan),
 }
 
 /// The form of a write.
@@ -66,6 +69,8 @@ pub struct Scene {
     roles: Vec<Role>,
     /// The first thread drops its handle of the store while the others work.
     leave_early: bool,
+    /// All handles are dropped as soon as the threads have ended. What was submitted may be in flight.
+    drops: bool,
     /// The first thread waits until the background flush has saved everything.
     await_flush: bool,
     /// One more thread follows the changes.
@@ -76,7 +81,7 @@ pub struct Scene {
 /// The name of a scene, its description, and the function that draws it.
 pub type Named = (&'static str, fn(&mut Draw) -> Scene);
 
-pub const SCENES: [Named; 27] = [
+pub const SCENES: [Named; 38] = [
     ("writers, batch 1", |d| Scene::new(d, 1).writers(2, 4).with(Role::Read(3)).with(Role::Watch(2))),
     ("writers, batch 2-3", |d| Scene::batched(d).writers(2, 4).with(Role::Watch(3))),
     ("shared key", |d| Scene::any(d).contenders(2, 3).with(Role::Read(3))),
@@ -98,6 +103,9 @@ pub const SCENES: [Named; 27] = [
     ("on disk, full", |d| {
         Scene::any(d).on_disk().full().contenders(1, 3).with(Role::Snapshot(3)).with(Role::Read(3)).perhaps(Role::Close)
     }),
+    // Many gets in one call, whose steps are mixed, beside writes to the same keys and their neighbours.
+    ("many gets", |d| Scene::any(d).contenders(1, 3).with(Role::ReadMany(3))),
+    ("many gets on disk", |d| Scene::any(d).on_disk().contenders(1, 2).with(Role::Snapshot(2)).with(Role::ReadMany(2))),
     ("views", |d| Scene::any(d).contenders(1, 2).with(Role::View(3)).perhaps(Role::View(2))),
     ("views on disk", |d| Scene::any(d).on_disk().contenders(1, 2).with(Role::View(3)).with(Role::Snapshot(2))),
     ("batch size", |d| Scene::any(d).writers(2, 3).resizing().with(Role::Watch(3))),
@@ -121,6 +129,17 @@ pub const SCENES: [Named; 27] = [
             .perhaps(Role::Flush(1))
             .perhaps(Role::Close)
     }),
+    ("submit", |d| Scene::any(d).submitters(1, 2).contenders(1, 2).with(Role::Read(2)).perhaps(Role::Watch(2))),
+    // The end of the pause, and of the snapshot, must tell the submitters that there is room.
+    ("submit, snapshot", |d| Scene::any(d).submitters(1, 2).with(Role::Snapshot(2)).writers(0, 1).perhaps(Role::Flush(1))),
+    ("submit, size", |d| Scene::any(d).submitters(1, 2).resizing().writers(0, 1)),
+    ("submit, full", |d| Scene::any(d).full().submitters(1, 3).contenders(0, 2).perhaps(Role::Flush(1)).perhaps(Role::Close)),
+    ("submit, sync", |d| Scene::any(d).failing_sync().submitters(1, 3).writers(0, 2).perhaps(Role::Read(2))),
+    ("submit, panic", |d| Scene::any(d).panicking().submitters(1, 2).writers(0, 2).perhaps(Role::Snapshot(1))),
+    ("submit, close", |d| Scene::any(d).snapshot_or_not().submitters(1, 2).with(Role::Close).writers(0, 1).perhaps(Role::Close)),
+    // The store is closed where a submission is told, which is the thread that tells.
+    ("submit, close inside", |d| Scene::any(d).snapshot_or_not().closing_submitter().submitters(0, 1).writers(0, 1)),
+    ("submit, drop", |d| Scene::any(d).snapshot_or_not().flushing_or_not().submitters(1, 2).leaving().dropping()),
 ];
 
 /// A scene small enough to try all its schedules: this number of threads, with one put each.
@@ -139,6 +158,7 @@ impl Scene {
             trouble: Trouble::None,
             roles: Vec::new(),
             leave_early: false,
+            drops: false,
             await_flush: false,
             followed: false,
             seed: draw.next(),
@@ -195,6 +215,43 @@ impl Scene {
         let decided = [Update(Shared::Put), Update(Shared::Put), Update(Shared::Delete), Swap, Swap, Move, Move, Require, Look];
         let others = [PutMarker, PutShared, DeleteShared, Both(Shared::Put), Both(Shared::Put), Durable];
         self.writing(from, to, &[&decided[..], &others].concat())
+    }
+
+    fn submitting(&mut self, closes: bool) -> Plan {
+        use submitter::Form::{Both, Durable, Marker, Require};
+        let forms = [Marker, Marker, Both, Both, Durable, Require];
+        let mut draw = self.draw();
+        let mut submission = |_| {
+            let first_only = |place, form| if place > 0 && matches!(form, Require) { Both } else { form };
+            (0..draw.between(0, 3)).map(|place| first_only(place, forms[draw.below(forms.len())])).collect()
+        };
+        let submissions = (0..3).map(&mut submission).collect::<Vec<Vec<_>>>();
+        let count = usize::try_from(draw.between(1, 3)).expect("small");
+        Plan { submissions: submissions[..count].to_vec(), waits: true, closes }
+    }
+
+    fn submitters(mut self, from: u64, to: u64) -> Scene {
+        for _ in 0..self.draw().between(from, to) {
+            let plan = self.submitting(false);
+            self.roles.push(Role::Submit(plan));
+        }
+        self
+    }
+
+    fn closing_submitter(mut self) -> Scene {
+        let plan = self.submitting(true);
+        self.with(Role::Submit(plan))
+    }
+
+    /// No submitter waits, and the last handle is dropped with submissions in flight.
+    fn dropping(mut self) -> Scene {
+        self.drops = true;
+        for role in &mut self.roles {
+            if let Role::Submit(plan) = role {
+                plan.waits = false;
+            }
+        }
+        self
     }
 
     /// So few writes that no batch fills.
@@ -336,18 +393,15 @@ pub fn play(mut scene: Scene, opening: u64) {
         stage.wait_until(|image| history.markers_in(image));
     }
     quietly(|| drop(engines));
+    let watched = if scene.drops {
+        quietly(|| drop(watched));
+        None
+    } else {
+        Some(watched)
+    };
     let mut wrong = quietly(|| history.judge(watched, &mut draw)).unwrap_or_default();
     wrong.extend(follower.into_iter().flat_map(|follower| follower.join().expect("a follower")));
     assert!(wrong.is_empty(), "{scene:?}\n{}", wrong.join("\n"));
-}
-
-/// Runs a call in which the thread may panic on purpose.
-fn quietly<T>(call: impl FnOnce() -> T) -> Option<T> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(done) => Some(done),
-        Err(payload) if payload.is::<Planted>() => None,
-        Err(payload) => resume_unwind(payload),
-    }
 }
 
 impl Play {
@@ -361,12 +415,17 @@ impl Play {
         match role {
             Role::Write(forms) => forms.iter().for_each(|form| self.write(&engine, number, *form)),
             Role::Read(times) => (0..*times).for_each(|_| self.read(&engine, number)),
+            Role::ReadMany(times) => (0..*times).for_each(|_| self.read_many(&engine, number)),
             Role::Watch(times) => (0..*times).for_each(|_| self.watch(&engine)),
             Role::Flush(times) => (0..*times).for_each(|_| self.promising(|| engine.flush().map(drop))),
             Role::Snapshot(times) => (0..*times).for_each(|_| self.promising(|| engine.snapshot().map(drop))),
             Role::Resize(sizes) => sizes.iter().for_each(|size| self.resize(&engine, *size)),
             Role::View(times) => self.view(&engine, *times),
             Role::Close => self.close(&engine),
+            Role::Submit(plan) => {
+                let (stage, history) = (Arc::clone(&self.stage), Arc::clone(&self.history));
+                Submitter { stage, history }.submit(&engine, plan);
+            }
         }
         engine
     }
@@ -397,7 +456,7 @@ impl Play {
                 self.history.shared_seen(1000 + number, value, from, durable);
             }
             Some(Err(error)) => {
-                self.failed(&error);
+                self.history.failed(&error);
                 let certain = matches!(error, Error::NoSpace { .. } | Error::Closed);
                 self.history.answer(id, if certain { Answer::Refused } else { Answer::InDoubt }, false);
             }
@@ -478,23 +537,12 @@ impl Play {
         Ok(value)
     }
 
-    fn failed(&self, error: &Error) {
-        match error {
-            Error::Closed => self.history.closed(),
-            Error::Poisoned { .. } => self.history.poisoned(),
-            _ => {}
-        }
-        if !self.stage.troubled() && !matches!(error, Error::Closed) {
-            self.history.wrong(format!("a call failed, but the disk did not: {error}"));
-        }
-    }
-
     /// A call whose OK makes every write durable that was acknowledged before.
     fn promising(&self, call: impl FnOnce() -> Result<()>) {
         let acked = self.history.acked();
         match quietly(call) {
             Some(Ok(())) => self.history.promise(acked),
-            Some(Err(error)) => self.failed(&error),
+            Some(Err(error)) => self.history.failed(&error),
             None => {}
         }
     }
@@ -508,7 +556,7 @@ impl Play {
                 let acked = self.history.acked();
                 self.history.promise((acked + 1).saturating_sub(size));
             }
-            Some(Err(error)) => self.failed(&error),
+            Some(Err(error)) => self.history.failed(&error),
             None => {}
         }
     }
@@ -520,7 +568,7 @@ impl Play {
                 self.history.promise(acked);
                 self.history.closed();
             }
-            Some(Err(error)) => self.failed(&error),
+            Some(Err(error)) => self.history.failed(&error),
             None => {}
         }
     }
@@ -539,6 +587,41 @@ impl Play {
         }
     }
 
+    /// Reads the shared key at several positions of one call, between markers and a key that nobody writes. Each value
+    /// must be one that the shared key had. It must not be older than the one before it, or than the last write that
+    /// was acknowledged when the position before was told. Markers never go away.
+    fn read_many(&self, engine: &Engine, number: usize) {
+        let durable = self.history.batch_size() == 1 && !matches!(engine.batch_size(), 2..);
+        let newest: Option<Id> = self.history.issued().checked_sub(1);
+        let marker = newest.map_or_else(|| "nobody's".to_string(), marker);
+        let keys = [SHARED, &marker, SHARED, "nobody's", &marker, SHARED];
+        let (mut from, mut shared, mut markers) = (self.history.acked(), Vec::new(), Vec::new());
+        let see = |at: usize, value: Option<&[u8]>| {
+            match keys[at] {
+                SHARED => shared.push((named(value), from)),
+                key if key == marker => markers.push(value.is_some()),
+                _ if value.is_some() => self.history.wrong("a key that nobody wrote has a value".into()),
+                _ => {}
+            }
+            thread::yield_now(); // a write may come in between
+            from = self.history.acked();
+        };
+        engine.get_many(&keys, see).expect("a read does not fail");
+        if shared.len() != 3 {
+            self.history.wrong(format!("of three positions with the shared key, {} were told", shared.len()));
+        }
+        shared.into_iter().for_each(|(value, from)| self.history.shared_seen(number, value, from, durable));
+        if !markers.is_sorted() {
+            self.history.wrong(format!("the marker {marker} was seen and then not"));
+        }
+        if let Some(id) = newest
+            && markers.contains(&true)
+            && durable
+        {
+            self.history.marker_seen(id);
+        }
+    }
+
     fn view(&self, engine: &Engine, times: u64) {
         let contents = |view: &View| -> BTreeMap<Vec<u8>, Vec<u8>> {
             let entries = view.scan("").map(|entry| entry.expect("a read does not fail"));
@@ -548,8 +631,10 @@ impl Play {
         for _ in 0..times {
             let view = engine.view();
             let found = contents(&view);
-            let again: BTreeMap<_, _> =
-                found.keys().filter_map(|key| Some((key.clone(), view.get(key).expect("a read does not fail")?.to_vec()))).collect();
+            let again: BTreeMap<_, _> = found
+                .keys()
+                .filter_map(|key| Some((key.clone(), view.get(key).expect("a read does not fail")?.to_vec())))
+                .collect();
             if again != found || contents(&view) != found || view.len() != found.len() {
                 self.history.wrong(format!("the view of write {} has changed", view.seq()));
             }

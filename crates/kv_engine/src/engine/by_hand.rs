@@ -25,6 +25,11 @@ impl Engine {
         self.shared().committer_turn();
     }
 
+    /// Whether another call on this thread holds the log's lock.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.shared().log.try_lock().is_err()
+    }
+
     /// Whether a write would have to wait for another thread now.
     pub(crate) fn would_wait(&self) -> bool {
         let shared = self.shared();
