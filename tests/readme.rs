@@ -300,7 +300,7 @@ fn check(command: &str, checks: &str) -> Option<Result<(), String>> {
                 run.current_dir(dir.path());
                 run
             };
-            program().arg("FLUSH").output().unwrap(); // begins a store
+            program().args(["-c", "BEGIN", "-c", "COMMIT"]).output().unwrap(); // creates a store
             let mut run = program();
             run.args(words);
             if is_tool && !is_command || command.contains("FILE") {

@@ -44,8 +44,9 @@ impl<'a> Verb<'a> for Import<'a> {
         let replace = args.count == 2;
         let [_, keyword, _] = &args.words;
         if replace && !keyword.eq_ignore_ascii_case(b"REPLACE") {
-            let text = format!("IMPORT takes a file and REPLACE, got '{}'; {}", displayed(keyword), args.spec.too_many);
-            return Err(CommandError::new(Code::BadArgument, text));
+            // Which word is wrong is not known.
+            let text = format!("IMPORT takes a file, got 2 words; {}", args.spec.too_many);
+            return Err(CommandError::new(Code::WrongArity, text));
         }
         Ok(Import { file: args.file()?.unwrap_or_default(), replace })
     }

@@ -240,7 +240,7 @@ fn holder(store: &Store) -> Option<i32> {
 #[test]
 fn case_16_after_a_stop_from_outside_the_line_is_drawn_again() {
     let store = Store::new();
-    store.script("FLUSH\n");
+    store.create();
     // Without colour, the editor writes only the typed key.
     let mut session = prompt(&store, &["--color", "never"], Path::new(""));
     session.exp_string("kv> ").unwrap();
