@@ -104,6 +104,7 @@ impl Story {
             .env("KV_SNAPSHOT", self.dir.path().join("kv.snapshot"))
             .env("KV_CLI", BIN)
             .env("KV_HISTORY", "")
+            .env("KV_RC", "")
             .env("TERM", "dumb")
             .env("NO_COLOR", "1");
     }
