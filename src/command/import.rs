@@ -82,7 +82,7 @@ fn must_be_confirmed(name: &str, checked: &mut Checked, flags: &Flags) -> Result
         1 => "1 entry replaces or removes".to_string(),
         n => format!("{n} entries replace or remove"),
     };
-    let question = format!("{name}: {what} what is stored, first under '{}'; import?", displayed(first));
+    let question = format!("{name}: {what} what is stored, first '{}'; import?", displayed(first));
     let asked = Instant::now();
     let is_confirmed = confirm(&question, flags);
     checked.leave_out(asked.elapsed());
