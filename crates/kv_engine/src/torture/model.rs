@@ -120,7 +120,7 @@ pub(super) struct Model {
 }
 
 /// How often a user asked to be told when there is room, and how often the store told.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Room {
     pub(super) asked: u64,
     pub(super) told: u64,
