@@ -144,7 +144,7 @@ fn with_a_file_that_replaces() -> Store {
 fn import_asks_at_a_prompt_before_it_replaces() {
     let store = with_a_file_that_replaces();
     let mut session = prompt(&store, &[]);
-    let question = "new.kv: 2 entries replace or remove what is stored, first 'a'; import? [y/N] ";
+    let question = "new.kv: 2 entries change what is stored, first 'a'; import? [y/N] ";
     let refused = "not imported, nothing was stored; IMPORT file REPLACE does not ask";
     for answer in ["\n", "n\n", "PUT x 1\n"] {
         session.send_line("IMPORT new.kv").unwrap();
@@ -171,7 +171,7 @@ fn import_asks_at_a_prompt_before_it_replaces() {
     say(&mut session, "IMPORT new.kv", "IMPORT OK entries=4 written=0 unchanged=4");
     say(&mut session, "PUT d 5", "OK");
     session.send_line("IMPORT new.kv").unwrap();
-    session.exp_string("new.kv: 1 entry replaces or removes what is stored, first 'd'; import? [y/N] ").unwrap();
+    session.exp_string("new.kv: 1 entry changes what is stored, first 'd'; import? [y/N] ").unwrap();
     type_in(&mut session, "no\n", refused);
     session.exp_string("kv> ").unwrap();
     say(&mut session, "IMPORT new.kv rep\t", "IMPORT OK entries=4 written=1 unchanged=3");

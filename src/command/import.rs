@@ -79,8 +79,8 @@ impl<'a> Verb<'a> for Import<'a> {
 fn must_be_confirmed(name: &str, checked: &mut Checked, flags: &Flags) -> Result<(), CommandError> {
     let Some((count, first)) = checked.replaced() else { return Ok(()) };
     let what = match count {
-        1 => "1 entry replaces or removes".to_string(),
-        n => format!("{n} entries replace or remove"),
+        1 => "1 entry changes".to_string(),
+        n => format!("{n} entries change"),
     };
     let question = format!("{name}: {what} what is stored, first '{}'; import?", displayed(first));
     let asked = Instant::now();
