@@ -66,7 +66,7 @@ fn one(program: &Program, dir: &Path, kills: u64, random: &mut fastrand::Rng) ->
             killed
         })?;
     }
-    // What is left is read once more, by a client that is alone.
+    // Each register is read once more, by a client that is alone.
     let server = program.start(dir)?;
     let mut connection = Client::connect(&server.socket)?;
     for (key, calls) in history.iter().enumerate() {
