@@ -42,7 +42,7 @@ struct Arguments {
     /// How many writes of the disk to fail, each in a run of its own. If not 0, the disk also runs out of room once.
     #[arg(long, default_value_t = 20)]
     failing_syncs: usize,
-    /// How many disks to open after power cuts in a server: the program kv_cli is that of the variable REAL_DISK_KV_CLI.
+    /// How many disks to open after power cuts in a server. The variable REAL_DISK_KV_CLI is the program kv_cli.
     #[arg(long, default_value_t = 0)]
     server_images: usize,
     #[command(subcommand)]

@@ -27,9 +27,9 @@
 //!
 //! Progress: an attempt is lost only to a write that was appended, so some write always succeeds. A caller that has
 //! lost [`MOST_LOST`] attempts takes the *turn*: before step 4 the closures of other callers let it go first, each for
-//! [`MOST_COURTESY`] at most. The turn ends with the append. So among short closures every caller soon succeeds. The time is limited because a closure
-//! may wait for another thread's write. There is no bound for a closure that runs longer than that. There is none
-//! either against plain writes on the same keys, which never wait for a turn.
+//! [`MOST_COURTESY`] at most. The turn ends with the append. So among short closures every caller soon succeeds. The
+//! time is limited because a closure may wait for another thread's write. There is no bound for a closure that runs
+//! longer than that. There is none either against plain writes on the same keys, which never wait for a turn.
 
 use super::group_commit::Write;
 use super::log::{Guard, Log, Moment};
