@@ -323,7 +323,8 @@ mod tests {
 
     #[test]
     fn arrays_and_lines_become_commands() {
-        let input = b"*2\r\n$3\r\nGET\r\n$1\r\nx\r\nPING\r\n\r\n*0\r\n*-1\r\n  set  a 'b c' \"d\\n\\x41\\\"\" 'e\\''\n*1\r\n$0\r\n\r\n";
+        let input =
+            b"*2\r\n$3\r\nGET\r\n$1\r\nx\r\nPING\r\n\r\n*0\r\n*-1\r\n  set  a 'b c' \"d\\n\\x41\\\"\" 'e\\''\n*1\r\n$0\r\n\r\n";
         let (commands, error) = parsed(&[input], &LIMITS);
         assert_eq!(words(&commands), ["GET|x", "PING", "set|a|b c|d\\nA\\\"|e\\'", ""]);
         assert_eq!(error, None);
