@@ -1,4 +1,5 @@
-//! Serves the store in a directory: `cargo run --release --example embedded -- DIR [PORT [BATCH [WORKERS [PASSWORD]]]]`.
+//! Serves the store in a directory:
+//! `cargo run --release --example embedded -- DIR [PORT [BATCH [WORKERS [PASSWORD]]]]`.
 
 use kv_server::Server;
 use std::io::Write;

@@ -35,7 +35,7 @@ impl fmt::Display for Error {
             Error::Listen { at, source } => write!(f, "cannot listen on {at}: {source}; the server was not started"),
             Error::Unprotected { address } => write!(
                 f,
-                "{address} can be reached from other machines, and neither a password nor client certificates are required; \
+                "{address} can be reached from other machines, and no password and no client certificate is required; \
                  the server was not started; set a password, require client certificates, or listen on 127.0.0.1"
             ),
             Error::Runtime(source) => write!(f, "cannot start the threads of the server: {source}"),

@@ -25,6 +25,20 @@ impl Refusal {
     pub(crate) const DECREMENT: Refusal = Refusal::fixed("ERR decrement would overflow");
     pub(crate) const BAD_COMMAND: Refusal = Refusal::fixed("ERR Invalid command specified");
     pub(crate) const NO_KEY_WORDS: Refusal = Refusal::fixed("ERR The command has no key arguments");
+    pub(crate) const LONG_NAME: Refusal = Refusal::fixed("ERR the name is too long; a name has at most 256 bytes");
+    pub(crate) const BAD_CLIENT_ID: Refusal = Refusal::fixed("ERR Invalid client ID");
+    pub(crate) const BAD_CLIENT_ID_KILL: Refusal = Refusal::fixed("ERR client-id should be greater than 0");
+    pub(crate) const SAVING: Refusal = Refusal::fixed("ERR Background save already in progress");
+    pub(crate) const NO_SHUTDOWN: Refusal = Refusal::fixed("ERR No shutdown in progress.");
+    pub(crate) const SHUTDOWN_SAVES: Refusal = Refusal::fixed(
+        "ERR this server never ends without saving: everything that was answered OK is kept; use SHUTDOWN without NOSAVE or FORCE",
+    );
+    pub(crate) const NO_CLUSTER: Refusal = Refusal::fixed("ERR This instance has cluster support disabled");
+    pub(crate) const NO_LFU: Refusal = Refusal::fixed(
+        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between \
+         policies at runtime LRU and LFU data will take some time to adjust.",
+    );
+    pub(crate) const SLOWLOG_COUNT: Refusal = Refusal::fixed("ERR count should be greater than or equal to -1");
     pub(crate) const NAN: Refusal = Refusal::fixed("ERR increment would produce NaN or Infinity");
     pub(crate) const NO_KEY: Refusal = Refusal::fixed("ERR no such key");
     pub(crate) const SAME_OBJECTS: Refusal = Refusal::fixed("ERR source and destination objects are the same");
@@ -98,6 +112,10 @@ impl Refusal {
             beginning += &format!("'{}' ", shown(&argument[..argument.len().min(SHOWN - beginning.len())]));
         }
         Refusal::new(format!("ERR unknown command '{}', with args beginning with: {beginning}", shown(name)))
+    }
+
+    pub(crate) fn no_user(user: &[u8]) -> Refusal {
+        Refusal::new(format!("ERR No such user '{}'", String::from_utf8_lossy(&user[..user.len().min(128)])))
     }
 
     pub(crate) fn unknown_subcommand(command: &str, sub: &[u8]) -> Refusal {

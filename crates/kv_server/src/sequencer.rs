@@ -1,9 +1,9 @@
 //! [`Sequencer`]: the order of all writes, and the values that are on their way to the disk.
 //!
-//! A command like INCR needs the value that all earlier writes leave, also of those that no sync covers yet. So one lock
-//! orders the turns that write. Under it a turn is evaluated against the *overlay* (the values of writes that the store
-//! has not told of yet) and then the store, and is submitted before the lock is released. So the order of evaluation is
-//! the order of the log.
+//! A command like INCR needs the value that all earlier writes leave, also those that no sync covers yet. So one lock
+//! orders the turns that write. Under it a turn is evaluated against the *overlay* (the values of writes that the
+//! store has not told of yet) and then the store. It is submitted before the lock is released. So the order of
+//! evaluation is the order of the log.
 //!
 //! Each write has a *place*: 1, 2, 3 … in the order of evaluation. A reply *rests on* the latest place that it has read
 //! or written. It is true if and only if that write comes into force.

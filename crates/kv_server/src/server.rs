@@ -170,7 +170,7 @@ fn concerns_one_connection(error: &io::Error) -> bool {
 fn begin(shared: &Arc<Shared>, stream: TcpStream, from: SocketAddr) {
     let to = stream.local_addr().map_or_else(|_| String::new(), |to| to.to_string());
     let _ = stream.set_nodelay(true);
-    let Some(client) = shared.clients.add(from.to_string(), to, shared.options.max_clients) else {
+    let Some(client) = shared.clients.add(from.to_string(), to, shared.settings.max_clients.load(Ordering::Relaxed)) else {
         shared.counters.rejected.fetch_add(1, Ordering::Relaxed);
         let mut reply = Reply::default();
         reply.refusal(&Refusal::MAX_CLIENTS);

@@ -3,11 +3,14 @@
 use crate::clients::Clients;
 use crate::cursors::Cursors;
 use crate::options::Options;
+use crate::saves::Saves;
 use crate::sequencer::Sequencer;
+use crate::settings::Settings;
+use crate::slow_log::SlowLog;
 use crate::store::Store;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 use tokio::sync::Notify;
 
 pub(crate) struct Shared {
@@ -16,9 +19,11 @@ pub(crate) struct Shared {
     pub(crate) clients: Clients,
     pub(crate) cursors: Cursors,
     pub(crate) options: Options,
+    pub(crate) settings: Settings,
+    pub(crate) saves: Arc<Saves>,
+    pub(crate) slow_log: SlowLog,
     pub(crate) counters: Counters,
     pub(crate) started: Instant,
-    pub(crate) started_at: SystemTime,
     /// Random, new at each start.
     pub(crate) run_id: String,
     stopping: AtomicBool,
@@ -38,6 +43,15 @@ pub(crate) struct Counters {
     pub(crate) errors: AtomicU64,
 }
 
+impl Counters {
+    pub(crate) fn reset(&self) {
+        let Counters { connections, rejected, commands, bytes_in, bytes_out, hits, misses, errors } = self;
+        for counter in [connections, rejected, commands, bytes_in, bytes_out, hits, misses, errors] {
+            counter.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Shared {
     pub(crate) fn new(store: Store, options: Options) -> Shared {
         let run_id = (0..5).map(|_| format!("{:08x}", rand::random::<u32>())).collect();
@@ -46,10 +60,12 @@ impl Shared {
             sequencer: Arc::new(Sequencer::new()),
             clients: Clients::default(),
             cursors: Cursors::new(),
+            settings: Settings::new(&options),
+            saves: Arc::new(Saves::new()),
+            slow_log: SlowLog::default(),
             options,
             counters: Counters::default(),
             started: Instant::now(),
-            started_at: SystemTime::now(),
             run_id,
             stopping: AtomicBool::new(false),
             stop: Notify::new(),

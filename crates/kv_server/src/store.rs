@@ -55,6 +55,11 @@ impl Store {
         self.engine.count().map_err(|error| Refusal::of_read(&error))
     }
 
+    /// See [`Engine::flush`].
+    pub(crate) fn flush(&self) -> std::result::Result<(), Refusal> {
+        self.engine.flush().map(drop).map_err(|error| Refusal::new(format!("ERR not everything is on the disk: {error}")))
+    }
+
     /// See [`Engine::submit`].
     pub(crate) fn submit(&self, writes: &[Batch], done: impl FnOnce(Told) + Send + 'static) -> Result<Submitted> {
         self.engine.submit(writes, done)

@@ -9,14 +9,14 @@
 //!
 //! A connection has one turn at a time. So a turn finds every earlier write of its connection in the store.
 
-use crate::command::{Call, Executed, begin, execute};
+use crate::command::{Executed, begin, execute};
 use crate::limits::{self, RequestLimits};
-use crate::refusal::Refusal;
 use crate::resp::{Parsed, Parser, Reply};
 use crate::sequencer::{Finished, Outcome, Place};
 use crate::session::{Multi, Session, Wanted};
 use crate::shared::Shared;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// The reply of a command that has read or written what was in flight.
@@ -71,6 +71,8 @@ pub(crate) fn run(
     let mut call = begin(shared, session, reply);
     let (mut consumed, mut commands, mut more) = (0, 0, false);
     let mut first_write = None;
+    let slow_us = u128::try_from(shared.settings.slow_us.load(Ordering::Relaxed)).unwrap_or(u128::MAX);
+    let mut began = Instant::now();
     loop {
         let is_over = commands >= limits::TURN_COMMANDS
             || call.written_bytes() >= limits::TURN_BYTES
@@ -108,6 +110,12 @@ pub(crate) fn run(
             more = true;
             break;
         }
+        let now = Instant::now();
+        let took = now - std::mem::replace(&mut began, now);
+        if took.as_micros() >= slow_us {
+            let name = call.session.client.labels().name.clone();
+            shared.slow_log.note(took, args, &call.session.client.from, &name, &shared.settings);
+        }
         let rests_on = call.end_command();
         if rests_on > 0 {
             marks.push(Mark { from: before.reply_bytes, to: call.reply.bytes.len(), rests_on });
@@ -119,8 +127,14 @@ pub(crate) fn run(
         consumed += bytes;
         commands += 1;
     }
-    shared.counters.commands.fetch_add(commands as u64, Ordering::Relaxed);
-    let last_row = call.last_row;
+    let (counters, counts, last_row) = (&shared.counters, call.counts, call.last_row);
+    counters.commands.fetch_add(commands as u64, Ordering::Relaxed);
+    for (counter, count) in [(&counters.hits, counts.hits), (&counters.misses, counts.misses), (&counters.errors, counts.errors)]
+    {
+        if count > 0 {
+            counter.fetch_add(count, Ordering::Relaxed);
+        }
+    }
     let finished = call.finish();
     if commands > 0 {
         session.client.note(commands as u64, last_row);

@@ -201,7 +201,7 @@ fn list(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
         None => Ok(true),
         Some((kind, value)) if is(kind, "PATTERN") => Ok(glob::matches(value, row.full_name.as_bytes())),
         Some((kind, value)) if is(kind, "ACLCAT") => {
-            Ok(categories(row.spec).iter().any(|name| name[1..].as_bytes().eq_ignore_ascii_case(value)))
+            Ok(categories(row.spec).iter().any(|name| name.as_bytes()[1..].eq_ignore_ascii_case(value)))
         }
         Some((kind, _)) if is(kind, "MODULE") => Ok(false),
         Some(_) => Err(Refusal::SYNTAX),

@@ -9,6 +9,7 @@ use crate::shared::Shared;
 use crate::store::SomeKeys;
 use kv_engine::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use std::collections::HashMap;
+use tokio::task::block_in_place;
 
 /// The function of a command. What it returns as an error is its reply. It checks its words before it writes.
 pub(crate) type Run = fn(&mut Call<'_>, Args<'_>) -> Result<(), Refusal>;
@@ -92,7 +93,7 @@ impl Spec {
         let (first, last, step) = self.keys;
         let words = i64::try_from(words).unwrap_or(i64::MAX);
         let last = if last < 0 { words + last } else { last.min(words - 1) };
-        let numbers = if first == 0 { 1..=0 } else { first..=last };
+        let numbers = first..=if first == 0 { -1 } else { last };
         let step = usize::try_from(step).unwrap_or(1).max(1);
         numbers.step_by(step).filter_map(|number| usize::try_from(number).ok())
     }
@@ -178,6 +179,14 @@ impl Table {
     }
 }
 
+/// What a turn counts for INFO.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) hits: u64,
+    pub(crate) misses: u64,
+    pub(crate) errors: u64,
+}
+
 /// One command, or the commands of one turn one after the other.
 pub(crate) struct Call<'a> {
     pub(crate) shared: &'a Shared,
@@ -186,6 +195,7 @@ pub(crate) struct Call<'a> {
     pub(crate) table: &'static Table,
     /// From the first command of the turn that writes on.
     evaluation: Option<Evaluation<'a>>,
+    pub(crate) counts: Counts,
     /// The row of the last command that was found in the table.
     pub(crate) last_row: usize,
     /// The transaction that the last command has executed.
@@ -196,7 +206,17 @@ pub(crate) struct Call<'a> {
 
 impl<'a> Call<'a> {
     pub(crate) fn new(shared: &'a Shared, session: &'a mut Session, reply: &'a mut Reply, table: &'static Table) -> Call<'a> {
-        Call { shared, session, reply, table, evaluation: None, last_row: 0, spent: None, must_unwatch: false }
+        Call {
+            shared,
+            session,
+            reply,
+            table,
+            evaluation: None,
+            counts: Counts::default(),
+            last_row: 0,
+            spent: None,
+            must_unwatch: false,
+        }
     }
 
     /// From here on this turn sees what is in flight, and no other turn comes between.
@@ -229,18 +249,25 @@ impl<'a> Call<'a> {
             None => self.shared.store.with(key, |value| reply.bulk(value))?,
             Some(evaluation) => evaluation.with(key, |value| reply.bulk(value))?,
         };
-        if found.is_none() {
-            self.reply.null();
+        match found {
+            Some(()) => self.counts.hits += 1,
+            None => {
+                self.counts.misses += 1;
+                self.reply.null();
+            }
         }
         Ok(())
     }
 
-    /// All keys that begin with `prefix` and that `of` accepts, in their order.
+    /// All keys that begin with `prefix` and that `of` accepts, in their order. Other connections of this worker go on
+    /// meanwhile.
     pub(crate) fn keys(&mut self, prefix: &[u8], of: impl Fn(&[u8]) -> bool) -> Result<Vec<Vec<u8>>, Refusal> {
         let store = &self.shared.store;
-        let Some(evaluation) = &mut self.evaluation else { return store.keys(prefix, of) };
+        let Some(evaluation) = &mut self.evaluation else {
+            return block_in_place(|| store.keys(prefix, of));
+        };
         let in_flight = evaluation.in_flight(|key| key.starts_with(prefix) && of(key));
-        let mut keys = store.keys(prefix, |key| of(key) && !in_flight.contains_key(key))?;
+        let mut keys = block_in_place(|| store.keys(prefix, |key| of(key) && !in_flight.contains_key(key)))?;
         keys.extend(in_flight.into_iter().filter(|(_, exists)| *exists).map(|(key, _)| key.to_vec()));
         keys.sort_unstable();
         Ok(keys)
@@ -319,10 +346,6 @@ impl<'a> Call<'a> {
 
     pub(crate) fn has_writes(&self) -> bool {
         self.evaluation.as_ref().is_some_and(Evaluation::has_writes)
-    }
-
-    pub(crate) fn is_sequenced(&self) -> bool {
-        self.evaluation.is_some()
     }
 
     pub(crate) fn written_bytes(&self) -> usize {

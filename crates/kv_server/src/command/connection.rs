@@ -168,7 +168,7 @@ fn hello(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
     call.reply.bulk("proto");
     call.reply.integer(if resp3 { 3 } else { 2 });
     call.reply.bulk("id");
-    call.reply.integer(i64::try_from(id).unwrap_or(i64::MAX));
+    call.reply.number(id);
     for (field, value) in [("mode", "standalone"), ("role", "master")] {
         call.reply.bulk(field);
         call.reply.bulk(value);

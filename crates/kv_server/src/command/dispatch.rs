@@ -41,6 +41,7 @@ pub(crate) fn execute(call: &mut Call<'_>, args: Args<'_>) -> Executed {
     let wanted = call.session.wanted;
     if let Err(refusal) = row.and_then(|row| check_and_run(call, row, args)) {
         call.take_back_command();
+        call.counts.errors += 1;
         call.reply.refusal(&refusal);
     }
     // The reply of CLIENT REPLY itself goes by what it has set.

@@ -67,6 +67,7 @@ fn shown(units: i128) -> String {
 const _: () = assert!(MOST < i128::MAX / 4);
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

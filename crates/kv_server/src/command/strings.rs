@@ -156,7 +156,7 @@ fn mget(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
 
 /// The keys and values behind the name.
 fn pairs<'a>(args: Args<'a>, command: &str) -> Result<impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a>, Refusal> {
-    if args.len() % 2 == 0 {
+    if args.len().is_multiple_of(2) {
         return Err(Refusal::arity(command));
     }
     Ok((1..args.len()).step_by(2).map(move |at| (args.at(at), args.at(at + 1))))

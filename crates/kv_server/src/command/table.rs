@@ -1,7 +1,9 @@
 //! The table of all commands.
 
 use super::call::Table;
-use super::{about, connection, groups, keys, numbers, ranges, rename, scan, settings, strings};
+use super::{
+    about, client, connection, groups, info, inspect, keys, lifecycle, numbers, ranges, rename, scan, settings, strings,
+};
 use std::sync::LazyLock;
 
 pub(crate) static TABLE: LazyLock<Table> = LazyLock::new(|| {
@@ -14,7 +16,11 @@ pub(crate) static TABLE: LazyLock<Table> = LazyLock::new(|| {
         scan::ROWS,
         groups::ROWS,
         connection::ROWS,
+        client::ROWS,
         about::ROWS,
         settings::ROWS,
+        info::ROWS,
+        inspect::ROWS,
+        lifecycle::ROWS,
     ])
 });

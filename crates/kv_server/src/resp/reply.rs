@@ -42,6 +42,11 @@ impl Reply {
         self.bytes.extend_from_slice(b"\r\n");
     }
 
+    /// A number that is never negative.
+    pub(crate) fn number(&mut self, value: u64) {
+        self.integer(i64::try_from(value).unwrap_or(i64::MAX));
+    }
+
     /// A count or a length.
     pub(crate) fn count(&mut self, count: usize) {
         self.header(b':', count);
@@ -99,6 +104,7 @@ impl Reply {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
