@@ -18,7 +18,7 @@ const CLEANING: Duration = Duration::from_secs(60);
 
 pub(super) enum Bed<'a> {
     Store(&'a Engine),
-    Server { remote: &'a mut Remote, prefix: Vec<u8> },
+    Server { remote: &'a mut Remote, prefix: Vec<u8>, key_bytes: usize },
 }
 
 /// What was done so far.
@@ -30,9 +30,9 @@ pub(super) struct Counters {
 }
 
 impl Bed<'_> {
-    pub(super) fn server(remote: &mut Remote) -> Bed<'_> {
+    pub(super) fn server(remote: &mut Remote, key_bytes: usize) -> Bed<'_> {
         let prefix = format!("kv-bench:{:016x}:", rand::random::<u64>()).into_bytes();
-        Bed::Server { remote, prefix }
+        Bed::Server { remote, prefix, key_bytes }
     }
 
     /// Keys of this length, with the prefix before them.
@@ -111,7 +111,7 @@ impl Bed<'_> {
     pub(super) fn clean(self) -> Result<(), Failure> {
         match self {
             Bed::Store(_) => Ok(()),
-            Bed::Server { remote, prefix } => remote.remove(&prefix, CLEANING).map_err(|mut error| {
+            Bed::Server { remote, prefix, key_bytes } => remote.remove(&prefix, key_bytes, CLEANING).map_err(|mut error| {
                 error.text += &format!("; keys that begin with {} may be left there", String::from_utf8_lossy(&prefix));
                 Failure::Server(error)
             }),

@@ -113,7 +113,7 @@ fn in_store(engine: &kv_engine::Engine, bench: &Bench, batch: u64, flags: &'stat
 /// Measures a server, and removes what was written there.
 pub(super) fn measure_server(remote: &mut Remote, bench: &Bench, flags: &'static Flags) -> Result<Run, Failure> {
     let batch = remote.server().batch;
-    let mut bed = Bed::server(remote);
+    let mut bed = Bed::server(remote, bench.key_bytes);
     let run = in_bed(&mut bed, bench, batch, || Ok(()), flags);
     let cleaned = bed.clean();
     let run = run?;

@@ -40,6 +40,9 @@ const FIRST_KEYS: usize = 100;
 const KEYS: usize = 1000;
 /// Values that are asked for at a time.
 const VALUES: usize = 200;
+/// Keys that are removed at a time, and their bytes.
+const REMOVED: usize = 10_000;
+const REMOVED_BYTES: usize = 4 << 20;
 /// How long the end of a session may wait for the last writes.
 const LAST_FLUSH: Duration = Duration::from_secs(2);
 
@@ -66,6 +69,8 @@ pub(crate) struct Notice {
 #[derive(Clone, Copy)]
 enum Kind {
     Read,
+    /// A read that a signal does not end at once: it is part of what is done after one.
+    LateRead,
     /// What is in doubt, and what to do about it.
     Write(&'static str, &'static str),
     /// It can be repeated: FLUSH, SNAP.
@@ -102,18 +107,17 @@ impl Remote {
 
     /// The connection. Connects again if there is none.
     fn link(&mut self) -> Result<&mut Client, CommandError> {
-        if self.link.as_mut().is_some_and(Client::is_over) {
+        let is_over = self.link.as_mut().is_some_and(Client::is_over);
+        if is_over || self.link.is_none() {
             self.link = None;
-            self.notice(false, format!("the server at {} had closed the connection; this is a new one", self.target.address));
-        }
-        if self.link.is_none() {
-            let (client, server) = Client::connect(&self.target, Patience::of_read(self.flags))?;
+            let (client, server) = Client::connect(&self.target, Patience::of_write(self.flags))?;
             if server.store_id != self.server.store_id {
                 let text = format!(
                     "the server at {} serves another store now: {} instead of {}",
                     self.target.address, server.store_id, self.server.store_id
                 );
-                self.notice(false, text);
+                self.is_unsettled = false;
+                self.notice(true, text);
             } else if self.is_unsettled && server.run_id != self.server.run_id {
                 self.is_unsettled = false;
                 let (address, batch) = (&self.target.address, self.server.batch);
@@ -123,6 +127,9 @@ impl Remote {
                     batch - 1
                 );
                 self.notice(true, text);
+            }
+            if is_over {
+                self.notice(false, format!("the server at {} had closed the connection; this is a new one", self.target.address));
             }
             (self.link, self.server) = (Some(client), server);
         }
@@ -141,7 +148,7 @@ impl Remote {
     ) -> Result<T, CommandError> {
         let mut patience = match kind {
             Kind::Read => Patience::of_read(self.flags),
-            Kind::Write(..) | Kind::Again(_) => Patience::of_write(self.flags),
+            Kind::LateRead | Kind::Write(..) | Kind::Again(_) => Patience::of_write(self.flags),
         };
         let done = exchange(self.link()?, &mut patience);
         done.map_err(|trouble| {
@@ -167,7 +174,7 @@ impl Remote {
         };
         let read_code = if is_interrupted { Code::Interrupted } else { Code::Unreachable };
         match kind {
-            Kind::Read => CommandError::new(read_code, format!("{what}; nothing was changed")),
+            Kind::Read | Kind::LateRead => CommandError::new(read_code, format!("{what}; nothing was changed")),
             Kind::Write(doubt, advice) => {
                 let text = format!("{what}; it is unknown whether {doubt} was stored; {advice}");
                 CommandError::new(Code::InDoubt, text)
@@ -313,7 +320,7 @@ impl Remote {
 
     /// The figures that the server has of itself.
     pub(crate) fn figures(&mut self) -> Result<Figures, CommandError> {
-        let reply = self.call(Kind::Read, &[b"INFO"])?;
+        let reply = self.call(Kind::LateRead, &[b"INFO"])?;
         reply.text().map(Figures::read).ok_or_else(|| self.unexpected(&reply))
     }
 
@@ -413,13 +420,14 @@ impl Remote {
         Ok(flow)
     }
 
-    /// Removes every key that begins with `prefix`, also after a signal, in this time.
-    pub(crate) fn remove(&mut self, prefix: &[u8], time: Duration) -> Result<(), CommandError> {
+    /// Removes every key that begins with `prefix` and has so many bytes behind it, also after a signal, in this time.
+    pub(crate) fn remove(&mut self, prefix: &[u8], key_bytes: usize, time: Duration) -> Result<(), CommandError> {
         let pattern = pattern(prefix);
         let until = Patience::for_most(time);
+        let count = (REMOVED_BYTES / (prefix.len() + key_bytes)).clamp(1, REMOVED).to_string();
         loop {
             // From the first key on each time: the keys before are gone.
-            let scan: [&[u8]; 6] = [b"SCAN", b"0", b"MATCH", &pattern, b"COUNT", b"1000"];
+            let scan: [&[u8]; 6] = [b"SCAN", b"0", b"MATCH", &pattern, b"COUNT", count.as_bytes()];
             let found = self.exchange(Kind::Again("the cleaning"), |client, _| client.call(&scan, &mut until.clone()))?;
             let Reply::List(parts) = &found else { return Err(self.unexpected(&found)) };
             let Some(Reply::List(keys)) = parts.get(1) else { return Err(self.unexpected(&found)) };
