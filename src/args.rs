@@ -343,6 +343,11 @@ impl Args {
             let word = safe(&word.to_string_lossy());
             fail(ErrorKind::InvalidSubcommand, &format!("'{word}' is neither an address (HOST:PORT or unix:PATH) nor a command"));
         }
+        if let Some(Words::Connect(connect)) = &args.words
+            && let Some(text) = connect.conflict()
+        {
+            fail(ErrorKind::ArgumentConflict, text);
+        }
         let words = args.command_words().is_some();
         if words && !(args.command.is_empty() && args.file.is_empty()) {
             fail(ErrorKind::ArgumentConflict, "COMMAND cannot be used together with -c or -f");

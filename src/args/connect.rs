@@ -12,6 +12,22 @@ pub(crate) struct ConnectArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
 
+    /// Encrypt the connection, and check the certificate of the server
+    #[arg(long)]
+    pub(crate) tls: bool,
+
+    /// Trust the authorities in FILE (PEM), and not those of the system
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    pub(crate) tls_ca: Option<PathBuf>,
+
+    /// Certificate of this client (PEM), if the server wants one
+    #[arg(long, value_name = "FILE", requires_all = ["tls", "tls_key"])]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// Its private key (PEM)
+    #[arg(long, value_name = "FILE", requires_all = ["tls", "tls_cert"])]
+    pub(crate) tls_key: Option<PathBuf>,
+
     /// HOST:PORT or unix:PATH [default: 127.0.0.1:6379]; then a command, as without connect
     #[arg(value_name = "ADDRESS")]
     words: Vec<OsString>,
@@ -25,6 +41,12 @@ impl ConnectArgs {
     /// The words of a command.
     pub(crate) fn command(&self) -> &[OsString] {
         &self.words[usize::from(self.words.first().is_some_and(|word| is_address(word)))..]
+    }
+
+    /// Why the options do not fit together.
+    pub(super) fn conflict(&self) -> Option<&'static str> {
+        let is_unix = matches!(self.address(), Address::Unix(_));
+        (self.tls && is_unix).then_some("--tls is for HOST:PORT; a Unix socket does not leave this machine")
     }
 
     /// The first word, if it is neither an address nor a command.

@@ -8,6 +8,7 @@
 
 use super::address::Address;
 use super::reply::{self, Begin, Reply};
+use super::tls::Tls;
 use super::wire::{Patience, Stream, Trouble, Wire};
 use crate::error::{Code, CommandError};
 use rustix::net::sockopt;
@@ -31,6 +32,7 @@ const UNHEARD_MS: u32 = 30_000;
 pub(crate) struct Target {
     pub(crate) address: Address,
     pub(crate) password: Option<Vec<u8>>,
+    pub(crate) tls: Option<Tls>,
 }
 
 /// What a server has said of itself.
@@ -80,7 +82,7 @@ impl Client {
     /// # Errors
     /// The text says what to do. Nothing was asked of the store.
     pub(crate) fn connect(target: &Target, patience: Patience) -> Result<(Client, Server), CommandError> {
-        let stream = open(&target.address).map_err(|error| unreachable(&target.address, &error))?;
+        let stream = open(target).map_err(|error| unreachable(&target.address, &error))?;
         let mut client = Client { wire: Wire::new(stream) };
         let mut patience = patience.until(Some(Instant::now() + GREET_TIME));
         let server = client.greet(target, &mut patience)?;
@@ -97,10 +99,17 @@ impl Client {
         let address = &target.address;
         let unanswered = |trouble: Trouble| match trouble {
             Trouble::Interrupted => CommandError::new(Code::Interrupted, "interrupted before the server had answered"),
-            Trouble::Lost(cause) => CommandError::new(
-                Code::Unreachable,
-                format!("{address} was reached, but gave no greeting: {cause}; nothing was done"),
-            ),
+            Trouble::Lost(cause) => {
+                let advice = match target.tls {
+                    None => "; if the server wants TLS: --tls",
+                    Some(_) if cause.contains("UnknownIssuer") => {
+                        "; to name the authority that signed its certificate: --tls-ca FILE"
+                    }
+                    Some(_) => "",
+                };
+                let text = format!("{address} was reached, but gave no greeting: {cause}; nothing was done{advice}");
+                CommandError::new(Code::Unreachable, text)
+            }
             Trouble::TooLate => {
                 let text =
                     format!("{address} was reached, but has not answered for {} s; nothing was done", GREET_TIME.as_secs());
@@ -159,14 +168,20 @@ impl Client {
     }
 }
 
-fn open(address: &Address) -> io::Result<Box<dyn Stream>> {
-    match address {
+fn open(target: &Target) -> io::Result<Box<dyn Stream>> {
+    match &target.address {
         Address::Unix(path) => {
             let stream = UnixStream::connect(path)?;
             stream.set_nonblocking(true)?;
             Ok(Box::new(stream))
         }
-        Address::Tcp(name) => Ok(Box::new(open_tcp(name)?)),
+        Address::Tcp(name) => {
+            let stream = open_tcp(name)?;
+            match &target.tls {
+                None => Ok(Box::new(stream)),
+                Some(tls) => Ok(Box::new(tls.put_on(stream, target.address.host().unwrap_or_default())?)),
+            }
+        }
     }
 }
 

@@ -16,17 +16,20 @@
 //! |---|---|
 //! | `address` | where a server listens |
 //! | `wire` | bytes both ways; waits that signals and deadlines end |
+//! | `tls` | TLS on a connection |
 //! | `reply` | the protocol |
 //! | `client` | one connection: connecting, greeting, requests |
 
 mod address;
 mod client;
 mod reply;
+mod tls;
 mod wire;
 
 pub(crate) use address::Address;
 pub(crate) use client::{Client, Figures, Server, Target};
 pub(crate) use reply::Reply;
+pub(crate) use tls::Tls;
 pub(crate) use wire::{Patience, Trouble};
 
 use crate::error::{Code, CommandError};

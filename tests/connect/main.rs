@@ -16,5 +16,8 @@ mod same;
 /// What is said when no answer comes, or a refusal.
 mod faults;
 
+/// With certificates.
+mod tls;
+
 /// At a terminal.
 mod prompt;
