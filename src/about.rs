@@ -37,6 +37,7 @@ pub(crate) const TOOLS: Rows = &[
     ("export [FILE]", "write every entry, also of damaged files"),
     ("import FILE", "read entries, also of cut exports"),
     ("replay [LOG]", "rebuild the state at any write"),
+    ("serve", "serve the store to Redis clients; every OK is on the disk"),
     ("torture", "crash stores in memory, and check what is recovered"),
 ];
 
@@ -44,7 +45,7 @@ pub(crate) const TOOLS: Rows = &[
 pub(crate) const TOOLS_IN_SHORT: Rows = &[
     ("kv_cli wal, verify, replay", "show the log, check the files, rebuild any state"),
     ("kv_cli export, import", "also of damaged files and of cut exports"),
-    ("kv_cli torture", "crash stores in memory, and check what is recovered"),
+    ("kv_cli serve, torture", "serve Redis clients; crash stores in memory"),
 ];
 
 /// Environment variables. A flag is stronger than its variable.
@@ -57,7 +58,8 @@ pub(crate) const ENVIRONMENT: Rows = &[
     ("KV_CHECKPOINT_LOG", "--checkpoint-log"),
     ("KV_CHECKPOINT_INTERVAL", "--checkpoint-interval"),
     ("KV_VALUES_IN_SNAPSHOT", "--values-in-snapshot"),
-    ("KV_RC", "file of commands that a prompt runs first; empty: none"),
+    ("KV_PASSWORD", "the password of serve and connect"),
+    ("KV_RC", "commands that a prompt runs first; empty: none"),
     ("KV_HISTORY", "file of the lines typed before; empty: no history"),
     ("NO_COLOR", "not empty: no colour on any terminal"),
     ("TERM", "dumb: no colour, no line editing"),

@@ -126,7 +126,7 @@ fn serve_store(args: &Args, serve: &ServeArgs) -> anyhow::Result<ExitCode> {
         return Ok(serve::not_opened(&CommandError::new(Code::NotOpened, error)));
     }
     match opening(args).open() {
-        Ok(engine) => serve::run(args, engine, options),
+        Ok(engine) => serve::run(engine, options),
         Err(error) => Ok(serve::not_opened(&refused(&error, args))),
     }
 }

@@ -2,20 +2,21 @@
 //!
 //! 1. Check the options, and read the password. Nothing is opened if one is wrong.
 //! 2. Listen to signals. Then the caller opens the store.
-//! 3. Start the server, and say where it listens and what an OK means.
+//! 3. Start the server. Events go to stderr; the first one says where it listens and what an OK means.
 //! 4. Wait for the end. SIGTERM, SIGINT and the command SHUTDOWN begin it. A second signal ends the process at once.
 //!
 //! The status is 0 after an end that was asked for, 3 if the store could not be opened, 4 if the log failed.
 
-use crate::args::{Args, ServeArgs};
+use crate::args::{LogFormat, ServeArgs, Then};
 use crate::error::CommandError;
 use crate::password;
 use crate::signals::{self, Flags};
 use crate::streams::say;
-use crate::text::safe;
+use crate::text::{object, safe};
 use anyhow::bail;
 use kv_engine::Engine;
-use kv_server::{Options, Server};
+use kv_server::{Event, OnPoison, Options, Server};
+use sd_notify::NotifyState;
 use std::io;
 use std::process::ExitCode;
 
@@ -34,7 +35,14 @@ pub(crate) fn options(args: &ServeArgs) -> anyhow::Result<Options> {
         .max_clients(usize::try_from(args.max_clients).unwrap_or(usize::MAX))
         .idle_timeout(some(args.timeout))
         .tcp_keepalive(some(args.tcp_keepalive))
-        .shutdown_timeout(args.shutdown_timeout);
+        .shutdown_timeout(args.shutdown_timeout)
+        .metrics(args.metrics)
+        .on_poison(match args.on_poison {
+            Then::Exit => OnPoison::Exit,
+            Then::Stay => OnPoison::Stay,
+        });
+    let format = args.log_format;
+    options = options.log(move |event| say(&line(event, format)));
     if let Some(path) = &args.unixsocket {
         options = options.unix_socket(path);
     }
@@ -57,27 +65,32 @@ pub(crate) fn not_opened(error: &CommandError) -> ExitCode {
 }
 
 /// Steps 3 and 4.
-pub(crate) fn run(args: &Args, engine: Engine, options: Options) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(engine: Engine, options: Options) -> anyhow::Result<ExitCode> {
     engine.recovery().warnings().iter().for_each(|text| say(&format!("kv_cli: warning: {}", safe(text))));
     let server = Server::start(engine.clone(), options)?;
-    let contact = server.contact();
-    engine.set_contact(&contact);
-    say(&format!("kv_cli: serving {} at {}; {}", safe(&args.wal.display().to_string()), safe(&contact), promise(args.batch)));
+    engine.set_contact(&server.contact());
+    // Nobody may be listening, which is no mistake.
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
     let handle = server.handle();
-    signals::listen(move |_| handle.shut_down());
-    match server.wait() {
-        Ok(_) => Ok(ExitCode::SUCCESS),
-        Err(error) => {
-            say(&format!("kv_cli: error: {}", safe(&error.to_string())));
-            Ok(ExitCode::from(LOG_FAILED))
-        }
-    }
+    signals::listen(move |_| {
+        let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        handle.shut_down();
+    });
+    Ok(match server.wait() {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(LOG_FAILED), // an event has said why
+    })
 }
 
-/// What an OK means.
-fn promise(batch: u64) -> String {
-    match batch {
-        1 => "every OK is durable".to_string(),
-        n => format!("batch {n}: a crash can take back the last {} writes that were answered OK", n - 1),
+/// An event as a line of the log.
+fn line(event: &Event, format: LogFormat) -> String {
+    let at = humantime::format_rfc3339_millis(event.at).to_string();
+    match format {
+        LogFormat::Text => format!("{at} {}", safe(&event.to_string())),
+        LogFormat::Json => {
+            let of_all = [("at", at.into()), ("level", event.level.to_string().into()), ("event", event.name.into())];
+            let fields = event.fields.iter().map(|(name, value)| (*name, value.as_str().into()));
+            object(&of_all.into_iter().chain(fields).collect::<Vec<_>>()).trim_end().to_string()
+        }
     }
 }

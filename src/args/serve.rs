@@ -1,6 +1,7 @@
 //! The options of `kv_cli serve`.
 
-use super::interval;
+use super::values::interval;
+use clap::ValueEnum;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,9 +32,39 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
 
+    /// Also serve /metrics, /health and /ready over HTTP at this address
+    #[arg(long, value_name = "ADDRESS", value_parser = http_address)]
+    pub(crate) metrics: Option<SocketAddr>,
+
+    /// What to do when the log has failed and no write is accepted any more
+    #[arg(long, value_name = "WHAT", default_value = "exit")]
+    pub(crate) on_poison: Then,
+
+    /// How events are written on stderr
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+
     /// How long the end may wait for connections
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = interval)]
     pub(crate) shutdown_timeout: Duration,
+}
+
+/// A value of `--on-poison`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Then {
+    /// Answer what was read, then end with status 4
+    Exit,
+    /// Stay, and only read
+    Stay,
+}
+
+/// A value of `--log-format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// A line of words and name=value
+    Text,
+    /// One object to a line
+    Json,
 }
 
 /// A value of `--listen`.
@@ -41,6 +72,13 @@ pub(crate) struct ServeArgs {
 enum Listen {
     Off,
     At(SocketAddr),
+}
+
+fn http_address(text: &str) -> Result<SocketAddr, String> {
+    match listen_address(text) {
+        Ok(Listen::At(address)) => Ok(address),
+        _ => Err("expected an address and a port, for example 127.0.0.1:9121".into()),
+    }
 }
 
 fn listen_address(text: &str) -> Result<Listen, String> {

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+pub mod served;
 pub mod terminal;
 
 use assert_cmd::cargo::cargo_bin;
@@ -62,6 +63,7 @@ impl Store {
             "KV_CHECKPOINT_LOG",
             "KV_CHECKPOINT_INTERVAL",
             "KV_VALUES_IN_SNAPSHOT",
+            "KV_PASSWORD",
             "NO_COLOR",
             "COLUMNS",
         ] {
@@ -93,6 +95,11 @@ impl Store {
         }
         let output = cli.write_stdin(text).assert().success().stderr("").get_output().stdout.clone();
         String::from_utf8(output).unwrap()
+    }
+
+    /// Creates the store, without a write: an empty group has no number.
+    pub fn create(&self) {
+        assert_eq!(self.script("BEGIN\nCOMMIT\n"), "OK\nOK\n");
     }
 
     /// A process that waits for lines.

@@ -55,7 +55,9 @@
 //! | How does recovery tell a torn write from damage? | at the top of `scan.rs`; the steps of opening in `recovery.rs` |
 //! | How can a [`View`] stay as it is? | at the top of `merge_view.rs`; in memory `merge_view/before_images.rs`, with layers `merge_view/stack.rs` |
 //! | Where can I inject a fault? | implement [`disk::Disk`] and pass it to [`Options::disk`]; or use the simulated disk `disk::sim` with a `FaultPlan` (feature `torture`) |
+//! | How long do syncs take, and how many writes share one? | [`Stats::sync_times`], [`Stats::group_sizes`] |
 //! | How can one thread have many writes in flight? | [`Engine::submit`]; in code `engine/submit.rs` |
+//! | How do I read many keys fast? | [`Engine::get_many`]; in code `state/many.rs` |
 //! | How does another part of my program learn of each write? | [`Engine::changes`]; in code `engine/feed.rs` |
 //! | Which locks are there, in which order? | at the top of `engine/mod.rs` |
 //!
@@ -207,8 +209,8 @@ mod sync;
 pub mod torture;
 mod wal;
 
-pub use engine::{Ack, Batch, Change, Changes, Copied, Engine, Flushed, Keys, Options, Scan, Snapshotted, Stats, Swap};
-pub use engine::{Submitted, SyncTimes, Told, Transaction, Updated, View, open};
+pub use engine::{Ack, Batch, Change, Changes, Copied, Engine, Flushed, GroupSizes, Keys, Options, Scan, Snapshotted};
+pub use engine::{Stats, Submitted, Swap, SyncTimes, Told, Transaction, Updated, View, open};
 pub use error::{Error, Result};
 pub use record::Fault;
 pub use recovery::{KeptCopy, LogTail, Recovery, RecoveryReport, Truncation};

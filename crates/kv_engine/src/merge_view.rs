@@ -75,6 +75,19 @@ impl MergeView {
         }
     }
 
+    /// Calls `see` with the position and the value of each key, in their order. After an error it is not called again.
+    pub(crate) fn with_many<K: AsRef<[u8]>>(&self, keys: &[K], mut see: impl FnMut(usize, Option<&[u8]>)) -> Result<()> {
+        match self {
+            MergeView::Memory(map, _) => map.with_many(keys, see),
+            MergeView::Stack(_) => {
+                for (at, key) in keys.iter().enumerate() {
+                    see(at, self.get(key.as_ref())?.as_deref());
+                }
+            }
+        }
+        Ok(())
+    }
+
     #[inline]
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Value>> {
         match self {

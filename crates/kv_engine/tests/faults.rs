@@ -4,8 +4,10 @@
 
 mod support;
 
-use kv_engine::{Batch, Engine, Error, LogTail};
+use kv_engine::{Batch, Engine, Error, LogTail, Submitted, Told};
 use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 use support::{Call, EDQUOT, EIO, ENOSPC, FaultyDisk, PANIC, Place, Plan, contents, kill};
 
 fn store(batch_size: u64) -> (Place, FaultyDisk, Engine) {
@@ -351,6 +353,75 @@ fn many_writers_on_a_failing_disk_all_get_an_answer() {
         assert!(missing == 0 || (poisoned && missing < batch_size), "{missing} acknowledged writes are missing");
         let unasked = answers.iter().filter(|(key, ok)| !ok && engine.get(key).unwrap().is_some()).count();
         assert!(poisoned || unasked == 0, "{unasked} refused writes were stored");
+    }
+}
+
+/// Submits this number of puts of new keys, and returns what is told.
+fn submitted(engine: &Engine, name: &str, puts: u64) -> Told {
+    let put = |n: u64| {
+        let mut batch = Batch::new();
+        batch.put(format!("{name} {n}"), "1");
+        batch
+    };
+    let puts: Vec<Batch> = (0..puts).map(put).collect();
+    let (tell, told) = channel();
+    loop {
+        let tell = tell.clone();
+        match engine.submit(&puts, move |is| tell.send(is).unwrap()).unwrap() {
+            Submitted::Taken(_) => break,
+            // The call that told the one before may not have returned.
+            Submitted::Full => {
+                let (tell, told) = channel();
+                engine.when_room(move || tell.send(()).unwrap());
+                told.recv_timeout(Duration::from_secs(60)).expect("there is room again");
+            }
+        }
+    }
+    told.recv_timeout(Duration::from_secs(60)).expect("each submission is told")
+}
+
+/// What is told of a submission is what is in the store: then, and after the next opening.
+#[test]
+fn a_submission_on_a_failing_disk_is_told_exactly_what_is_in_force() {
+    let full = Plan::fail(Call::Write, ".wal", ENOSPC);
+    // With batch size n and p pending writes, the first n − 1 − p of a submission are acknowledged before the sync.
+    for (batch_size, pending, puts, in_force) in [(1, 0, 3, 0), (4, 0, 5, 3), (4, 2, 5, 1), (4, 3, 2, 0), (10, 4, 20, 5)] {
+        for short in [0, 40, 100] {
+            let (place, disk, engine) = store(batch_size);
+            (0..pending).for_each(|n| assert_eq!(engine.put(format!("pending {n}"), "1").unwrap().pending, n + 1));
+            disk.plan(full.clone().short(short));
+            let told = submitted(&engine, "a", puts);
+            let error = told.result.unwrap_err();
+            let kept = pending + in_force;
+            assert!(no_space(&error, kept) && told.in_force == in_force, "{error} with {} in force", told.in_force);
+            let there = (0..puts).filter(|n| engine.contains_key(format!("a {n}")).unwrap()).count() as u64;
+            assert_eq!((there, engine.len() as u64, engine.stats().appended), (in_force, kept, kept));
+            disk.heal();
+            engine.flush().unwrap();
+            let told = submitted(&engine, "b", 1);
+            assert_eq!((told.in_force, told.result.unwrap().seq), (1, kept + 1), "the numbers are given again");
+            engine.flush().unwrap();
+            kill(engine, &disk);
+            let engine = place.open();
+            let first = |n: &u64| engine.contains_key(format!("a {n}")).unwrap();
+            assert_eq!((engine.len() as u64, (0..puts).take_while(first).count() as u64), (kept + 1, in_force));
+        }
+    }
+    // Nothing of it is durable, so nothing of it is in force, and all of it is in doubt.
+    let broken = [Plan::fail(Call::Sync, ".wal", EIO).times(1), Plan::fail(Call::Write, ".wal", EIO).times(1)];
+    for (batch_size, visible) in [(1, 0), (4, 3)] {
+        for plan in broken.clone() {
+            let (place, disk, engine) = store(batch_size);
+            disk.plan(plan);
+            let told = submitted(&engine, "a", 6);
+            assert!(told.in_force == 0 && matches!(told.result, Err(Error::Poisoned { .. })), "{told:?}");
+            assert_eq!(engine.len(), visible, "a reader goes on to see what it saw");
+            let again = engine.submit(&[], |_| panic!("not taken"));
+            assert!(matches!(again, Err(Error::Poisoned { .. })));
+            kill(engine, &disk);
+            let found = place.open().len();
+            assert!(found == 0 || found == 6, "the group is there or not: {found}");
+        }
     }
 }
 

@@ -189,6 +189,13 @@ fn a_damaged_block_is_an_error_where_it_is_met_and_the_rest_is_served_and_writte
         }
     }
     assert!((10..200).contains(&damaged.len()), "{}", damaged.len());
+    // Many gets give the right values before the block, then an error, and nothing behind it.
+    let keys: Vec<&Vec<u8>> = model.keys().collect();
+    let mut seen = Vec::new();
+    let error = engine.get_many(&keys, |at, value| seen.push((at, value.map(<[u8]>::to_vec)))).unwrap_err();
+    assert!(matches!(error, Error::Damaged { .. }));
+    let before = model.iter().take_while(|(key, _)| **key != damaged[0]).map(|(_, value)| Some(value.clone()));
+    assert!(seen.into_iter().eq(before.enumerate()));
     // A scan returns the right entries before the block, then an error, and then it ends.
     let scanned: Vec<_> = engine.scan("").collect();
     let (last, before) = scanned.split_last().unwrap();

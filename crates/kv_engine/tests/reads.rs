@@ -104,6 +104,70 @@ fn case_53_ranges_are_those_of_an_ordered_map_from_both_ends() {
     }
 }
 
+/// The values that one call gives, by position.
+fn many<K: AsRef<[u8]>>(engine: &Engine, keys: &[K]) -> Vec<Option<Vec<u8>>> {
+    let mut found = Vec::new();
+    let see = |at, value: Option<&[u8]>| {
+        assert_eq!(at, found.len());
+        found.push(value.map(<[u8]>::to_vec));
+    };
+    engine.get_many(keys, see).unwrap();
+    found
+}
+
+/// Lists from none to some hundred keys: present, deleted, absent, too long, and some of them twice.
+#[test]
+fn many_gets_in_one_call_are_those_of_the_model() {
+    for on_disk in [false, true] {
+        let (_place, engine, model) = store(on_disk);
+        let mut random = Random(11);
+        for len in (0..70).chain([100, 127, 128, 129, 500]) {
+            let keys: Vec<Vec<u8>> = (0..len)
+                .map(|_| match random.below(30) {
+                    0 => Vec::new(),
+                    1 => vec![b'k'; kv_engine::MAX_KEY_BYTES + 1],
+                    2 => b"00007".to_vec(),
+                    _ => format!("{:05}", random.below(4500)).into_bytes(),
+                })
+                .collect();
+            let right: Vec<Option<Vec<u8>>> = keys.iter().map(|key| model.get(key).cloned()).collect();
+            assert_eq!(many(&engine, &keys), right, "on disk: {on_disk}");
+        }
+        // The same after a snapshot, and after close.
+        let keys: Vec<String> = (0..4500).map(|n| format!("{n:05}")).collect();
+        let right: Vec<Option<Vec<u8>>> = keys.iter().map(|key| model.get(key.as_bytes()).cloned()).collect();
+        engine.snapshot().unwrap();
+        assert_eq!(many(&engine, &keys), right);
+        engine.close().unwrap();
+        assert_eq!(many(&engine, &keys), right);
+    }
+}
+
+/// What `see` writes is visible at the positions behind it, also if it makes a snapshot or a view.
+#[test]
+fn a_write_in_the_middle_of_many_gets_is_seen_by_the_rest() {
+    for on_disk in [false, true] {
+        let (_place, engine, _) = store(on_disk);
+        let keys: Vec<String> = (0..50).map(|n| format!("{n:05}")).collect();
+        let put_all = |value: &str| keys.iter().for_each(|key| assert!(engine.put(key, value).is_ok()));
+        put_all("old");
+        let see = |at: usize, value: Option<&[u8]>| {
+            let right = ["old", "new", "newest"][at.min(1) + usize::from(at > 20)];
+            assert_eq!(value, Some(right.as_bytes()), "position {at}, on disk: {on_disk}");
+            match at {
+                0 => put_all("new"),
+                20 => {
+                    drop(engine.view());
+                    engine.snapshot().unwrap();
+                    put_all("newest");
+                }
+                _ => {}
+            }
+        };
+        engine.get_many(&keys, see).unwrap();
+    }
+}
+
 #[test]
 fn ranges_are_written_as_people_write_them() {
     let place = Place::new();

@@ -30,6 +30,11 @@ fn groups_and_syncs_add_up() {
     let stats = engine.stats();
     assert_eq!((stats.puts, stats.deletes, stats.batches), (12, 1, 1));
     assert_eq!((stats.syncs, stats.log_writes, stats.grouped_writes, stats.largest_group), (3, 3, 14, 5));
+    let sizes = stats.group_sizes;
+    assert_eq!((sizes.count(), sizes.sum(), sizes.percentile(30.0), sizes.percentile(99.0)), (3, 14, Some(4), Some(5)));
+    assert_eq!(sizes.cumulative().take(4).collect::<Vec<_>>(), [(1, 0), (2, 0), (4, 1), (8, 3)]);
+    assert_eq!((stats.sync_times.count(), stats.sync_times.sum()), (3, stats.sync_total));
+    assert_eq!(stats.sync_times.cumulative().last().unwrap().1, 3);
     let at = |percent| stats.sync_times.percentile(percent).unwrap();
     assert!(at(1.0) > Duration::ZERO && at(1.0) <= at(50.0) && at(50.0) <= at(99.9));
     assert_eq!(at(100.0), stats.sync_max);

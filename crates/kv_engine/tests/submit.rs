@@ -181,6 +181,32 @@ fn nothing_is_taken_until_the_refused_ones_are_told() {
     assert_eq!(ears.next().0, 3);
 }
 
+/// Changing the batch size pauses the log while the pending writes are synced.
+#[test]
+fn a_pause_takes_nothing_and_its_end_tells_that_there_is_room() {
+    let (_place, gate, engine) = gated(3);
+    let ears = Ears::new();
+    let sync = gate.hold();
+    let (tell, told) = channel();
+    thread::scope(|scope| {
+        let resizing = scope.spawn(|| engine.set_batch_size(1));
+        sync.has_begun();
+        assert_eq!(ears.submit(&engine, 1, &[put("a", "1")]).unwrap(), Submitted::Full);
+        let tell_too = tell.clone();
+        engine.when_room(move || tell.send(1).unwrap());
+        engine.when_room(move || tell_too.send(2).unwrap());
+        told.recv_timeout(Duration::from_millis(20)).unwrap_err();
+        sync.ends();
+        resizing.join().unwrap().unwrap();
+    });
+    let both = [told.recv_timeout(LONG).unwrap(), told.recv_timeout(LONG).unwrap()];
+    assert_eq!(both, [1, 2], "in the order in which they asked");
+    ears.give(&engine, 2, &[put("a", "1")]);
+    assert!(ears.next().1.result.unwrap().durable);
+    ears.nothing();
+    assert!(told.try_recv().is_err(), "once");
+}
+
 #[test]
 fn with_a_larger_batch_size_the_acknowledged_part_of_a_refused_submission_stays() {
     let (_place, gate, engine) = gated(3);

@@ -57,9 +57,10 @@
 //! |---|---|---|
 //! | `error` | why a server does not start or does not end well | – |
 //! | `refusal` | errors as clients read them | – |
+//! | `event` | what an operator should know, for a log | – |
 //! | `limits` | the limits of a connection | – |
 //! | `buffers` | buffers that the connections of one worker share | – |
-//! | `options` | how a server is started | – |
+//! | `options` | how a server is started | event |
 //! | `settings` | what can change while it runs | options |
 //! | `resp` | the protocol: parsing requests, writing replies | limits, refusal |
 //! | `store` | the engine, with its errors as refusals | refusal |
@@ -70,10 +71,13 @@
 //! | `slow_log` | commands that took long | resp, settings |
 //! | `session` | one connection between its commands | clients, resp, sequencer |
 //! | `shared` | what all connections have in common | clients, cursors, options, saves, sequencer, settings, slow_log, store |
-//! | `command` | the commands, and the table of them | clients, limits, refusal, resp, sequencer, session, shared, store |
+//! | `command` | the commands, and the table of them | clients, limits, options, refusal, resp, sequencer, session, shared, store |
 //! | `turn` | the commands that came in one piece | command, limits, resp, sequencer, session, shared |
 //! | `connection` | read, run a turn, wait, send | buffers, clients, limits, resp, sequencer, session, shared, turn |
-//! | `server` | starting, accepting, ending | connection, options, refusal, resp, shared, store |
+//! | `watch` | tells the operator what has changed in the store | options, shared |
+//! | `metrics` | the figures for Prometheus | shared |
+//! | `http` | the pages for operators | metrics, shared |
+//! | `server` | starting, accepting, ending | clients, connection, http, options, refusal, resp, shared, store, watch |
 //!
 //! # What it is not
 //!
@@ -88,7 +92,10 @@ mod command;
 mod connection;
 mod cursors;
 mod error;
+mod event;
+mod http;
 mod limits;
+mod metrics;
 mod options;
 mod refusal;
 mod resp;
@@ -101,7 +108,9 @@ mod shared;
 mod slow_log;
 mod store;
 mod turn;
+mod watch;
 
 pub use error::{Error, Result};
-pub use options::Options;
+pub use event::{Event, Level};
+pub use options::{OnPoison, Options};
 pub use server::{Ended, Handle, Server};

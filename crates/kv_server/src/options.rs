@@ -1,6 +1,7 @@
 //! [`Options`]: how a server is started.
 
 use crate::error::{Error, Result};
+use crate::event::{Event, Log};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,6 +23,19 @@ pub struct Options {
     pub(crate) tcp_keepalive: Option<Duration>,
     pub(crate) shutdown_timeout: Duration,
     pub(crate) workers: Option<usize>,
+    pub(crate) metrics: Option<SocketAddr>,
+    pub(crate) on_poison: OnPoison,
+    pub(crate) log: Log,
+}
+
+/// What a server does after its log has failed, and no write is accepted any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnPoison {
+    /// It ends, after what was read is answered. A supervisor starts it again, and the store recovers.
+    #[default]
+    Exit,
+    /// It stays, and only reads.
+    Stay,
 }
 
 impl Default for Options {
@@ -35,6 +49,9 @@ impl Default for Options {
             tcp_keepalive: Some(Duration::from_secs(300)),
             shutdown_timeout: Duration::from_secs(10),
             workers: None,
+            metrics: None,
+            on_poison: OnPoison::default(),
+            log: Log::default(),
         }
     }
 }
@@ -94,6 +111,29 @@ impl Options {
     #[must_use]
     pub fn workers(mut self, threads: usize) -> Options {
         self.workers = Some(threads.max(1));
+        self
+    }
+
+    /// Also serves `/metrics`, `/health` and `/ready` over HTTP at this address. Port 0: one that is free, see
+    /// [`Server::metrics_address`](crate::Server::metrics_address). Unless set: nowhere. The pages show figures, and no
+    /// key or value; anybody who can connect can read them.
+    #[must_use]
+    pub fn metrics(mut self, address: Option<SocketAddr>) -> Options {
+        self.metrics = address;
+        self
+    }
+
+    /// What happens after the log has failed; [`OnPoison::Exit`] unless set.
+    #[must_use]
+    pub fn on_poison(mut self, then: OnPoison) -> Options {
+        self.on_poison = then;
+        self
+    }
+
+    /// Called with each event. It should be quick, because a worker waits for it.
+    #[must_use]
+    pub fn log(mut self, write: impl Fn(&Event) + Send + Sync + 'static) -> Options {
+        self.log = Log::new(write);
         self
     }
 

@@ -37,6 +37,11 @@ impl Saves {
         taken.map(drop).map_err(|error| Refusal::new(format!("ERR no snapshot was taken: {error}")))
     }
 
+    /// A snapshot was taken just now, also one in the background.
+    pub(crate) fn note(&self) {
+        self.last.store(now(), Ordering::Relaxed);
+    }
+
     pub(crate) fn last(&self) -> u64 {
         self.last.load(Ordering::Relaxed)
     }

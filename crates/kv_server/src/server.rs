@@ -1,20 +1,27 @@
 //! [`Server`]: starting, accepting connections, ending.
 
+use crate::clients::Client;
 use crate::connection::Connection;
 use crate::error::{Error, Result};
+use crate::http;
 use crate::options::Options;
 use crate::refusal::Refusal;
 use crate::resp::Reply;
 use crate::shared::Shared;
 use crate::store::Store;
+use crate::watch::watch;
 use kv_engine::Engine;
+use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Instant, sleep};
 
@@ -23,6 +30,7 @@ pub struct Server {
     runtime: Runtime,
     shared: Arc<Shared>,
     addresses: Vec<SocketAddr>,
+    metrics: Option<SocketAddr>,
 }
 
 /// Ends a server from any thread. Cheap to clone.
@@ -50,6 +58,8 @@ pub struct Ended {
 const OTHER_FILES: usize = 64;
 /// After an error of accept, for example no free file, no connection is accepted for so long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often connections are looked at for the time that they are silent.
+const IDLE_STEP: Duration = Duration::from_secs(1);
 /// How often a shutdown looks whether the last connection has ended.
 const SHUTDOWN_STEP: Duration = Duration::from_millis(5);
 
@@ -79,17 +89,69 @@ impl Server {
             addresses.push(listener.local_addr().map_err(listen)?);
             listeners.push(listener);
         }
+        let metrics = match options.metrics {
+            None => None,
+            Some(address) => {
+                let listen = |source| Error::Listen { at: address.to_string(), source };
+                let listener = runtime.block_on(TcpListener::bind(address)).map_err(listen)?;
+                Some((listener.local_addr().map_err(listen)?, listener))
+            }
+        };
+        let socket = match &options.unix_socket {
+            None => None,
+            Some(path) => Some(UnixSocket::bind(&runtime, path)?),
+        };
         let shared = Arc::new(Shared::new(Store::new(engine), options));
         for listener in listeners {
             runtime.spawn(accept(Arc::clone(&shared), listener));
         }
-        Ok(Server { runtime, shared, addresses })
+        if let Some(socket) = socket {
+            runtime.spawn(accept_local(Arc::clone(&shared), socket));
+        }
+        let metrics = metrics.map(|(address, listener)| {
+            runtime.spawn(http::serve(Arc::clone(&shared), listener));
+            address
+        });
+        runtime.spawn(end_idle(Arc::clone(&shared)));
+        runtime.spawn(watch(Arc::clone(&shared)));
+        let server = Server { runtime, shared, addresses, metrics };
+        server.say_started();
+        Ok(server)
     }
 
     /// The addresses that it listens on, in the order of the options.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The address of the pages for operators, if there are any.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics
+    }
+
+    fn say_started(&self) {
+        let Shared { options, store, .. } = &*self.shared;
+        let listen: Vec<_> = self.addresses.iter().map(ToString::to_string).collect();
+        let or_none = |text: Option<String>| text.unwrap_or_else(|| "none".into());
+        let batch = store.engine.batch_size();
+        let crash = match batch {
+            1 => "takes back no OK".to_string(),
+            n => format!("can take back the last {} OK", n - 1),
+        };
+        options.log.info(
+            "started",
+            &[
+                ("listen", &listen.join(",")),
+                ("unixsocket", &or_none(options.unix_socket.as_ref().map(|path| path.display().to_string()))),
+                ("metrics", &or_none(self.metrics.map(|address| address.to_string()))),
+                ("batch", &batch),
+                ("a_crash", &crash),
+                ("max_clients", &options.max_clients),
+                ("password", &options.password.is_some()),
+            ],
+        );
     }
 
     /// Where a client on this machine can reach it: an address, or `unix:` and the path of the socket.
@@ -114,12 +176,19 @@ impl Server {
     /// [`Error::Close`]: the store was not closed cleanly.
     pub fn wait(self) -> Result<Ended> {
         let Server { runtime, shared, .. } = self;
-        let cut = runtime.block_on(async {
-            shared.stopped().await;
-            drain(&shared).await
-        });
+        let log = &shared.options.log;
+        runtime.block_on(shared.stopped());
+        log.info(
+            "ending",
+            &[("clients", &shared.clients.count()), ("at_most_s", &shared.options.shutdown_timeout.as_secs_f64())],
+        );
+        let cut = runtime.block_on(drain(&shared));
         runtime.shutdown_timeout(shared.options.shutdown_timeout);
-        shared.store.engine.close().map_err(Error::Close)?;
+        if let Err(error) = shared.store.engine.close() {
+            log.error("ended", &[("cut", &cut), ("error", &error)]);
+            return Err(Error::Close(error));
+        }
+        log.info("ended", &[("cut", &cut), ("durable", &shared.store.engine.stats().durable)]);
         Ok(Ended { cut })
     }
 }
@@ -158,7 +227,10 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener) {
         match accepted {
             Ok((stream, from)) => begin(&shared, stream, from),
             Err(error) if concerns_one_connection(&error) => {}
-            Err(_) => sleep(ACCEPT_PAUSE).await,
+            Err(error) => {
+                shared.options.log.warn("accept_failed", &[("error", &error)]);
+                sleep(ACCEPT_PAUSE).await;
+            }
         }
     }
 }
@@ -169,14 +241,92 @@ fn concerns_one_connection(error: &io::Error) -> bool {
 
 fn begin(shared: &Arc<Shared>, stream: TcpStream, from: SocketAddr) {
     let to = stream.local_addr().map_or_else(|_| String::new(), |to| to.to_string());
+    // Both only help: without them the connection works too.
     let _ = stream.set_nodelay(true);
-    let Some(client) = shared.clients.add(from.to_string(), to, shared.settings.max_clients.load(Ordering::Relaxed)) else {
-        shared.counters.rejected.fetch_add(1, Ordering::Relaxed);
-        let mut reply = Reply::default();
-        reply.refusal(&Refusal::MAX_CLIENTS);
-        let _ = stream.try_write(&reply.bytes);
-        return;
-    };
-    shared.counters.connections.fetch_add(1, Ordering::Relaxed);
-    tokio::spawn(Connection::new(Arc::clone(shared), stream, client).serve());
+    if let Some(time) = shared.options.tcp_keepalive {
+        let _ = set_socket_keepalive(&stream, true).and_then(|()| set_tcp_keepidle(&stream, time));
+        let _ = set_tcp_keepintvl(&stream, (time / 3).max(Duration::from_secs(1)));
+        let _ = set_tcp_keepcnt(&stream, 3);
+    }
+    match admit(shared, from.to_string(), to) {
+        Ok(client) => drop(tokio::spawn(Connection::new(Arc::clone(shared), stream, client).serve())),
+        Err(reply) => drop(stream.try_write(&reply.bytes)),
+    }
+}
+
+/// Registers a connection. The error is the reply to one that is too many.
+fn admit(shared: &Shared, from: String, to: String) -> std::result::Result<Arc<Client>, Reply> {
+    let most = shared.settings.max_clients.load(Ordering::Relaxed);
+    if let Some(client) = shared.clients.add(from, to, most) {
+        shared.counters.connections.fetch_add(1, Ordering::Relaxed);
+        return Ok(client);
+    }
+    shared.counters.rejected.fetch_add(1, Ordering::Relaxed);
+    let mut reply = Reply::default();
+    reply.refusal(&Refusal::MAX_CLIENTS);
+    Err(reply)
+}
+
+/// A socket in the file system. Its name is removed when it is dropped.
+struct UnixSocket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl UnixSocket {
+    /// A socket that nobody listens on any more is replaced. Anything else of this name is refused.
+    fn bind(runtime: &Runtime, path: &Path) -> Result<UnixSocket> {
+        let listen = |source| Error::Listen { at: path.display().to_string(), source };
+        let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+        let is_left =
+            || std::os::unix::net::UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+        if is_socket && is_left() {
+            fs::remove_file(path).map_err(listen)?;
+        }
+        let _in_runtime = runtime.enter();
+        let listener = UnixListener::bind(path).map_err(listen)?;
+        let socket = UnixSocket { listener, path: path.to_path_buf() };
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(listen)?;
+        Ok(socket)
+    }
+}
+
+impl Drop for UnixSocket {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+async fn accept_local(shared: Arc<Shared>, socket: UnixSocket) {
+    let path = socket.path.display().to_string();
+    loop {
+        let accepted = tokio::select! {
+            () = shared.stopped() => return,
+            accepted = socket.listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => match admit(&shared, format!("{path}:0"), path.clone()) {
+                Ok(client) => drop(tokio::spawn(Connection::new(Arc::clone(&shared), stream, client).serve())),
+                Err(reply) => drop(stream.try_write(&reply.bytes)),
+            },
+            Err(error) if concerns_one_connection(&error) => {}
+            Err(_) => sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+/// Ends connections that are silent for too long, as the setting `timeout` says.
+async fn end_idle(shared: Arc<Shared>) {
+    loop {
+        tokio::select! {
+            () = shared.stopped() => return,
+            () = sleep(IDLE_STEP) => {}
+        }
+        let limit_ms = shared.settings.idle_timeout_s.load(Ordering::Relaxed).saturating_mul(1000);
+        if limit_ms > 0 {
+            for client in shared.clients.all().iter().filter(|client| client.idle_ms() >= limit_ms) {
+                client.close();
+            }
+        }
+    }
 }

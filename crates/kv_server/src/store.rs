@@ -1,15 +1,17 @@
 //! [`Store`]: the engine as the server uses it. Errors become the words that clients read.
 
 use crate::refusal::Refusal;
-use kv_engine::{Batch, Engine, Result, Submitted, Told};
+use kv_engine::{Batch, Engine, Error, Result, Submitted, Told};
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A key that several places share.
 pub(crate) type Key = Arc<[u8]>;
 
 pub(crate) struct Store {
     pub(crate) engine: Engine,
+    is_full: Arc<AtomicBool>,
 }
 
 /// Some keys of the store, in their order.
@@ -21,7 +23,7 @@ pub(crate) struct SomeKeys {
 
 impl Store {
     pub(crate) fn new(engine: Engine) -> Store {
-        Store { engine }
+        Store { engine, is_full: Arc::default() }
     }
 
     /// Shows `see` the value of `key` in the store. Never waits for a sync.
@@ -62,11 +64,32 @@ impl Store {
 
     /// See [`Engine::submit`].
     pub(crate) fn submit(&self, writes: &[Batch], done: impl FnOnce(Told) + Send + 'static) -> Result<Submitted> {
-        self.engine.submit(writes, done)
+        let is_full = Arc::clone(&self.is_full);
+        let taken = self.engine.submit(writes, move |told| {
+            note(&is_full, told.result.as_ref().err());
+            done(told);
+        });
+        if let Err(error) = &taken {
+            note(&self.is_full, Some(error));
+        }
+        taken
+    }
+
+    /// Whether the last write found no room on the disk.
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Relaxed)
     }
 
     /// See [`Engine::when_room`].
     pub(crate) fn when_room(&self, tell: impl FnOnce() + Send + 'static) {
         self.engine.when_room(tell);
+    }
+}
+
+/// Notes whether the result of a write is that there is no room.
+fn note(is_full: &AtomicBool, error: Option<&Error>) {
+    let now = matches!(error, Some(Error::NoSpace { .. }));
+    if is_full.load(Ordering::Relaxed) != now {
+        is_full.store(now, Ordering::Relaxed);
     }
 }

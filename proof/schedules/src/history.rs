@@ -9,7 +9,7 @@ use crate::draw::Draw;
 use crate::stage::Stage;
 use kv_engine::disk::Disk;
 use kv_engine::disk::sim::{Image, SimDisk};
-use kv_engine::{Engine, LogTail, Options, Seq};
+use kv_engine::{Engine, Error, LogTail, Options, Seq};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -90,6 +90,8 @@ struct Record {
     batch_size: u64,
     poisoned: Option<u64>,
     closed: Option<u64>,
+    /// The last write of the submission that was told last, since the last refusal.
+    told: Seq,
     wrong: Vec<String>,
     /// The last promise: its number and its time.
     promised: Vec<(u64, Seq)>,
@@ -196,6 +198,34 @@ impl History {
         self.record().viewed.push(Viewed { seq, found });
     }
 
+    /// Records that a submission was told OK, with the number of its last write. After a refusal numbers are given
+    /// again, and otherwise they only grow.
+    pub fn told_in_order(&self, seq: Seq) {
+        let mut record = self.record();
+        if seq <= record.told {
+            let text = format!("a submission was told with write {seq}, after one with write {}", record.told);
+            record.wrong.push(text);
+        }
+        record.told = seq;
+    }
+
+    /// Records that a submission was told that it is refused.
+    pub fn told_refused(&self) {
+        self.record().told = 0;
+    }
+
+    /// Records that a call failed.
+    pub fn failed(&self, error: &Error) {
+        match error {
+            Error::Closed => self.closed(),
+            Error::Poisoned { .. } => self.poisoned(),
+            _ => {}
+        }
+        if !self.stage.troubled() && !matches!(error, Error::Closed) {
+            self.wrong(format!("a call failed, but the disk did not: {error}"));
+        }
+    }
+
     /// Records that a caller got the error that the store has failed.
     pub fn poisoned(&self) {
         let at = self.stage.moment();
@@ -223,8 +253,8 @@ impl History {
         image.get(Path::new(WAL)).is_some_and(|log| (0..self.issued()).all(|id| holds(log, id)))
     }
 
-    /// The judgement at the end of all threads: a list of faults.
-    pub fn judge(&self, engine: Engine, draw: &mut Draw) -> Vec<String> {
+    /// The judgement at the end of all threads: a list of faults. Without a handle the store is dropped already.
+    pub fn judge(&self, engine: Option<Engine>, draw: &mut Draw) -> Vec<String> {
         let record = std::mem::take(&mut *self.record());
         let mut wrong = record.wrong.clone();
         wrong.extend(
@@ -238,7 +268,7 @@ impl History {
         }
         // A write that was answered OK is visible, even after later failures.
         for (id, _) in record.acked_ones().filter(|(id, _)| record.writes[*id].marked) {
-            if !has(&engine, &marker(id)) {
+            if engine.as_ref().is_some_and(|engine| !has(engine, &marker(id))) {
                 wrong.push(format!("write {id} got an OK but is not visible"));
             }
         }
@@ -254,7 +284,7 @@ impl History {
             }
         }
         record.viewed.iter().for_each(|viewed| record.check_view(viewed, &mut wrong));
-        let failed = engine.stats().failed.is_some();
+        let failed = engine.as_ref().is_some_and(|engine| engine.stats().failed.is_some());
         drop(engine);
         let healthy = !failed && !self.stage.troubled();
 

@@ -7,6 +7,7 @@ use kv_engine::disk::sim::{Fate, Fault, FaultPlan, Image, Lasts, PowerCut, Rest,
 use kv_engine::disk::{Disk, File, FileId, Lock, Named};
 use shuttle::thread;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,6 +33,15 @@ pub enum Trouble {
 
 /// The value of an intended panic, which is not reported as a failure.
 pub struct Planted;
+
+/// Runs a call in which the thread may panic on purpose.
+pub fn quietly<T>(call: impl FnOnce() -> T) -> Option<T> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(done) => Some(done),
+        Err(payload) if payload.is::<Planted>() => None,
+        Err(payload) => resume_unwind(payload),
+    }
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {

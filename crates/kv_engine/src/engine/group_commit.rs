@@ -288,11 +288,10 @@ impl Shared {
             Ok(()) => {
                 log.counts.log_writes += 1;
                 log.counts.log_bytes_written += group.len_bytes();
-                log.counts.largest_group = log.counts.largest_group.max(through - log.written);
+                let writes = through - log.written;
+                log.counts.group_sizes.record(writes);
                 log.counts.syncs += 1;
-                log.counts.sync_total += took;
                 log.counts.sync_times.record(took);
-                log.counts.sync_max = log.counts.sync_max.max(took);
                 log.written = through;
                 log.stalled = None;
                 match synced {

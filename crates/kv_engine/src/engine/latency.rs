@@ -1,16 +1,14 @@
-//! [`SyncTimes`]: the distribution of the times of syncs, in a table of fixed size.
-//!
-//! There are eight buckets to each doubling, from 1 µs (2¹⁰ ns) to 18 minutes (2⁴⁰ ns). Shorter and longer times count
-//! in the first and the last bucket. So recording is a shift and an addition, under a lock, and never allocates.
+//! [`SyncTimes`]: the distribution of the times of syncs, from 128 ns to 18 minutes (2⁴⁰ ns).
 
+use super::buckets::{Buckets, buckets};
 use std::fmt;
 use std::time::Duration;
 
-const FIRST_BIT: u32 = 10;
-const LAST_BIT: u32 = 40;
-/// Buckets to each doubling, as a power of two.
-const PART_BITS: u32 = 3;
-const BUCKETS: usize = 1 + (((LAST_BIT - FIRST_BIT) as usize) << PART_BITS);
+/// One unit of the table is 2⁷ ns.
+const UNIT: u32 = 7;
+const BUCKETS: usize = buckets(40 - UNIT);
+/// [`SyncTimes::cumulative`] begins here.
+const FIRST: Duration = Duration::from_nanos(1 << 10);
 
 /// The distribution of the times of the log's syncs; from [`Stats`](super::Stats).
 ///
@@ -26,33 +24,27 @@ const BUCKETS: usize = 1 + (((LAST_BIT - FIRST_BIT) as usize) << PART_BITS);
 /// assert!(p50 <= p99 && p99 <= Some(stats.sync_max));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct SyncTimes {
-    counts: [u64; BUCKETS],
-    longest: Duration,
-}
-
-impl Default for SyncTimes {
-    fn default() -> SyncTimes {
-        SyncTimes { counts: [0; BUCKETS], longest: Duration::ZERO }
-    }
-}
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct SyncTimes(Buckets<BUCKETS, UNIT>);
 
 impl fmt::Debug for SyncTimes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = |percent| self.percentile(percent).unwrap_or_default();
-        f.debug_struct("SyncTimes").field("p50", &at(50.0)).field("p99", &at(99.0)).field("longest", &self.longest).finish()
+        f.debug_struct("SyncTimes").field("p50", &at(50.0)).field("p99", &at(99.0)).field("longest", &self.longest()).finish()
     }
 }
 
 impl SyncTimes {
     pub(super) fn record(&mut self, took: Duration) {
-        self.counts[bucket(took)] += 1;
-        self.longest = self.longest.max(took);
+        self.0.record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    pub(super) fn longest(&self) -> Duration {
+        Duration::from_nanos(self.0.largest())
     }
 
     /// The given percentage of the syncs took this long or less. `None` if there was no sync. The result is never too
-    /// low and at most an eighth too high, which is the width of a bucket. Times under 1 µs count as 1 µs.
+    /// low. It is at most an eighth too high, or 128 ns.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -64,35 +56,59 @@ impl SyncTimes {
     /// ```
     #[must_use]
     pub fn percentile(&self, percent: f64) -> Option<Duration> {
-        let total: u64 = self.counts.iter().sum();
-        let wanted = ((percent.clamp(0.0, 100.0) / 100.0 * total as f64).ceil() as u64).max(1);
-        let mut seen = 0;
-        let found = self.counts.iter().position(|count| {
-            seen += count;
-            seen >= wanted
-        })?;
-        // The last bucket has no end.
-        Some(if found + 1 == BUCKETS { self.longest } else { upper_end(found).min(self.longest) })
+        self.0.percentile(percent).map(Duration::from_nanos)
     }
-}
 
-fn bucket(took: Duration) -> usize {
-    let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-    match ns.checked_ilog2() {
-        Some(bit) if bit >= LAST_BIT => BUCKETS - 1,
-        Some(bit) if bit >= FIRST_BIT => {
-            let part = (ns >> (bit - PART_BITS)) as usize & ((1 << PART_BITS) - 1);
-            1 + (((bit - FIRST_BIT) as usize) << PART_BITS) + part
-        }
-        _ => 0,
+    /// How many syncs there were.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+    /// engine.put("x", "100")?;
+    /// assert_eq!(engine.stats().sync_times.count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.count()
     }
-}
 
-/// The shortest time that does not fit into the bucket any more.
-fn upper_end(bucket: usize) -> Duration {
-    let Some(at) = bucket.checked_sub(1) else { return Duration::from_nanos(1 << FIRST_BIT) };
-    let (octave, part) = (at >> PART_BITS, at as u64 & ((1 << PART_BITS) - 1));
-    Duration::from_nanos(((1 << PART_BITS) + part + 1) << (octave as u32 + FIRST_BIT - PART_BITS))
+    /// The time spent in them.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+    /// engine.put("x", "100")?;
+    /// let stats = engine.stats();
+    /// assert_eq!(stats.sync_times.sum(), stats.sync_total);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn sum(&self) -> Duration {
+        Duration::from_nanos(self.0.sum())
+    }
+
+    /// For each doubling from 1.024 µs to 18 minutes: the time, and how many syncs took at most that long. These are
+    /// the buckets of a histogram as metrics systems have it. The bucket without an end is [`count`](Self::count).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let engine = kv_engine::Options::new(dir.path().join("log"), dir.path().join("snap")).open()?;
+    /// engine.put("x", "100")?;
+    /// let times = engine.stats().sync_times;
+    /// for (at_most, count) in times.cumulative() {
+    ///     println!("sync_seconds_bucket{{le=\"{}\"}} {count}", at_most.as_secs_f64());
+    /// }
+    /// println!("sync_seconds_bucket{{le=\"+Inf\"}} {}", times.count());
+    /// println!("sync_seconds_sum {}", times.sum().as_secs_f64());
+    /// println!("sync_seconds_count {}", times.count());
+    /// assert!(times.cumulative().last().is_some_and(|(_, count)| count <= times.count()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn cumulative(&self) -> impl Iterator<Item = (Duration, u64)> + use<'_> {
+        let ends = self.0.cumulative().map(|(end, count)| (Duration::from_nanos(end), count));
+        ends.skip_while(|(end, _)| *end < FIRST)
+    }
 }
 
 #[cfg(test)]
@@ -100,30 +116,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn buckets_have_no_gaps_and_none_is_wider_than_an_eighth() {
-        let ns = Duration::from_nanos;
-        for at in 0..BUCKETS - 1 {
-            let end = upper_end(at);
-            assert_eq!((bucket(end - ns(1)), bucket(end)), (at, at + 1), "{end:?}");
-            if at > 0 {
-                let start = upper_end(at - 1);
-                assert!((end - start) * 8 <= start, "{start:?} to {end:?}");
-            }
-        }
-        assert_eq!((bucket(Duration::ZERO), bucket(Duration::MAX)), (0, BUCKETS - 1));
-    }
-
-    #[test]
-    fn percentiles_are_never_too_low_and_little_too_high() {
+    fn times_are_counted_up_to_each_doubling() {
         let mut times = SyncTimes::default();
-        assert_eq!(times.percentile(50.0), None);
-        (1..=1000).for_each(|us| times.record(Duration::from_micros(us)));
-        for (percent, us) in [(0.0, 1), (50.0, 500), (99.0, 990), (99.9, 999)] {
-            let (found, truth) = (times.percentile(percent).expect("some"), Duration::from_micros(us));
-            assert!(found >= truth && found <= truth + truth / 8, "{percent}: {found:?}");
-        }
-        assert_eq!(times.percentile(100.0), Some(Duration::from_millis(1)));
-        times.record(Duration::from_secs(7200));
-        assert_eq!(times.percentile(100.0), Some(Duration::from_secs(7200)));
+        let ns = [1, 1024, 1025, 2048, 1_000_000, 1 << 40, (1 << 40) + 1];
+        ns.iter().for_each(|ns| times.record(Duration::from_nanos(*ns)));
+        let found: Vec<_> = times.cumulative().collect();
+        let truth = |bit: u32| {
+            let count = ns.iter().filter(|ns| **ns <= 1 << bit).count() as u64;
+            (Duration::from_nanos(1 << bit), count)
+        };
+        assert_eq!(found, (10..=40).map(truth).collect::<Vec<_>>());
+        assert_eq!((times.count(), times.sum()), (7, Duration::from_nanos(ns.iter().sum())));
+        times.record(Duration::MAX);
+        assert_eq!(times.percentile(100.0), Some(Duration::from_nanos(u64::MAX)), "it does not wrap");
     }
 }

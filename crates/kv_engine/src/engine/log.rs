@@ -3,6 +3,7 @@
 
 use super::cause::Cause;
 use super::commit_delay::CommitDelay;
+use super::group_sizes::GroupSizes;
 use super::in_flight::{InFlight, Waiting};
 use super::latency::SyncTimes;
 use super::log_row::LogInRow;
@@ -84,10 +85,8 @@ pub(super) struct Counts {
     pub(super) log_writes: u64,
     pub(super) log_bytes_written: u64,
     pub(super) syncs: u64,
-    pub(super) sync_total: Duration,
-    pub(super) sync_max: Duration,
     pub(super) sync_times: SyncTimes,
-    pub(super) largest_group: u64,
+    pub(super) group_sizes: GroupSizes,
     pub(super) snapshots: u64,
     pub(super) snapshot_seq: Seq,
 }

@@ -4,7 +4,8 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `latency.rs`, `report.rs`, `batch.rs`, `options.rs` | the types that callers build and get back |
+//! | `buckets.rs` | a distribution of numbers in a table of fixed size |
+//! | `latency.rs`, `group_sizes.rs`, `report.rs`, `batch.rs`, `options.rs` | the types that callers build and get back |
 //! | `log_row.rs` | the logs of this session, one behind the other, for readers that are behind |
 //! | `locks.rs` | the two lock files and the notes in them |
 //! | `commit_delay.rs` | how long the leader of a group waits for more writers |
@@ -45,6 +46,7 @@
 mod api;
 mod batch;
 mod begin_log;
+mod buckets;
 #[cfg(feature = "torture")]
 mod by_hand;
 mod cause;
@@ -61,6 +63,7 @@ mod feed;
 mod flush;
 mod flusher;
 mod group_commit;
+mod group_sizes;
 mod identity;
 mod in_flight;
 mod iter;
@@ -86,6 +89,7 @@ pub use batch::Batch;
 pub use conditional::{Swap, Updated};
 pub use copy::Copied;
 pub use feed::{Change, Changes};
+pub use group_sizes::GroupSizes;
 pub use iter::{Keys, Scan};
 pub use latency::SyncTimes;
 pub use open::open;

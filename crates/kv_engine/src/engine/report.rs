@@ -1,5 +1,6 @@
 //! The results of calls: [`Ack`], [`Flushed`], [`Snapshotted`], [`Stats`].
 
+use super::group_sizes::GroupSizes;
 use super::latency::SyncTimes;
 use crate::{Digest, Seq, StoreId};
 use std::time::Duration;
@@ -131,8 +132,10 @@ pub struct Stats {
     pub sync_total: Duration,
     /// The longest of them.
     pub sync_max: Duration,
-    /// The distribution of their times, for percentiles.
+    /// The distribution of their times.
     pub sync_times: SyncTimes,
+    /// The distribution of the number of writes in one sync, including a failed one.
+    pub group_sizes: GroupSizes,
     /// The largest number of writes in one sync.
     pub largest_group: u64,
     /// Snapshots taken.

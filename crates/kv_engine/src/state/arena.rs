@@ -14,7 +14,7 @@
 //! As in the index, readers may read while the writer works. They may then see nonsense, but only memory of the arena.
 
 use super::index::{Place, Torn};
-use super::word_array::{Word, WordArray};
+use super::word_array::{CACHE_LINE, Word, WordArray};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Words in a block: a power of two, twice as many as the longest entry needs. An entry lies in one block.
@@ -85,6 +85,30 @@ fn block_of(place: Place) -> usize {
         (0, 0) => 0,
         (0, rest) => rest.ilog2() as usize + 1,
         (number, _) => number + SMALL_BLOCKS - 1,
+    }
+}
+
+/// The words of an entry, from the first one to the end of the piece.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Words<'a>(&'a [Word]);
+
+impl<'a> Words<'a> {
+    /// Reads a word of each cache line that a lookup reads, if the value is of usual length. What it returns has no
+    /// meaning.
+    #[inline]
+    pub(super) fn touch(self) -> u64 {
+        const LAST: usize = 2 * CACHE_LINE;
+        match self.0.first_chunk::<{ LAST + 1 }>() {
+            Some(words) => words[0].load(Relaxed) ^ words[CACHE_LINE].load(Relaxed) ^ words[LAST].load(Relaxed),
+            None => self.0.first().map_or(0, |word| word.load(Relaxed)),
+        }
+    }
+
+    #[inline]
+    pub(super) fn entry(self) -> Option<Entry<'a>> {
+        let head = self.0.first()?.load(Relaxed);
+        let (key_len, value_len) = (usize::from(head as u16), usize::from((head >> 16) as u16));
+        Some(Entry { words: self.0, key_len, value_len })
     }
 }
 
@@ -182,10 +206,13 @@ impl Entry<'_> {
 impl Arena {
     #[inline]
     pub(super) fn get(&self, place: Place) -> Result<Entry<'_>, Torn> {
-        let words = self.words.from(place.0 as usize).ok_or(Torn)?;
-        let head = words.first().ok_or(Torn)?.load(Relaxed);
-        let (key_len, value_len) = (usize::from(head as u16), usize::from((head >> 16) as u16));
-        Ok(Entry { words, key_len, value_len })
+        self.words(place).and_then(Words::entry).ok_or(Torn)
+    }
+
+    /// Where an entry is. `None`: the place does not exist, because a thread is writing.
+    #[inline]
+    pub(super) fn words(&self, place: Place) -> Option<Words<'_>> {
+        self.words.from(place.0 as usize).map(Words)
     }
 
     /// An entry that no other thread changes.

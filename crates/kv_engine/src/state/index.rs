@@ -29,7 +29,7 @@ const FIRST: u32 = 3;
 /// A reader that has seen this many lines of one bucket gives up and takes the lock.
 const MANY_LINES: usize = 1000;
 
-type Line = [Word; CACHE_LINE];
+pub(super) type Line = [Word; CACHE_LINE];
 
 /// A lookup saw words that make no sense, because a thread is writing.
 #[derive(Debug, PartialEq, Eq)]
@@ -138,8 +138,9 @@ impl Index {
         words.from(number * CACHE_LINE)?.first_chunk()
     }
 
+    /// The first line of the bucket for a hash. `None`: there are no buckets.
     #[inline]
-    fn bucket_line(&self, half: u32) -> Result<Option<&Line>, Torn> {
+    pub(super) fn bucket_line(&self, half: u32) -> Result<Option<&Line>, Torn> {
         match self.buckets.load(Relaxed) as usize {
             0 => Ok(None),
             buckets => Self::line(&self.lines, bucket(half, buckets, self.mask.load(Relaxed) as usize)).map(Some).ok_or(Torn),
@@ -270,6 +271,19 @@ impl Index {
 #[inline]
 fn matches(line: &Line, half: u32) -> u32 {
     line[..SLOTS].iter().enumerate().fold(0, |matches, (at, word)| matches | u32::from(half_of(word.load(Relaxed)) == half) << at)
+}
+
+/// Reads a word of the line. What it returns has no meaning.
+#[inline]
+pub(super) fn touch(line: &Line) -> u64 {
+    line[0].load(Relaxed)
+}
+
+/// The first entry in this line that has the hash. While a thread writes, it may not exist.
+#[inline]
+pub(super) fn first(line: &Line, half: u32) -> Option<Place> {
+    let slot = line[..SLOTS].get(matches(line, half).trailing_zeros() as usize)?.load(Relaxed);
+    Some(place_of(slot))
 }
 
 /// The first empty slot.

@@ -8,7 +8,7 @@
 //! which keys come and go, and the next scan brings the set up to date. Most stores are never scanned, and have no
 //! ordered set.
 
-use super::key_hash::{KeyHasher, SHARDS};
+use super::key_hash::{KeyHash, KeyHasher, SHARDS};
 use super::shard::{KeyChanges, Reading, Shard, Writing};
 use super::{Chunk, Digest, Digester, Key, OpRef, Request, Value, decode_one};
 use crate::sync::Mutex;
@@ -37,6 +37,11 @@ impl Default for Map {
 
 impl Map {
     #[inline]
+    pub(super) fn shard(&self, hash: KeyHash<'_>) -> &Shard {
+        &self.shards[hash.shard()].0
+    }
+
+    #[inline]
     fn read(&self, shard: usize) -> Reading<'_> {
         self.shards[shard].0.read()
     }
@@ -53,13 +58,13 @@ impl Map {
     #[inline]
     pub(crate) fn with<T>(&self, key: &[u8], see: impl FnOnce(&[u8]) -> T) -> Option<T> {
         let hash = self.hasher.hash(key);
-        self.shards[hash.shard()].0.find(hash.half(), key, |found| see(found.bytes()))
+        self.shard(hash).find(hash.half(), key, |found| see(found.bytes()))
     }
 
     #[inline]
     pub(crate) fn get(&self, key: &[u8]) -> Option<Value> {
         let hash = self.hasher.hash(key);
-        self.shards[hash.shard()].0.find(hash.half(), key, |found| found.into_value())
+        self.shard(hash).find(hash.half(), key, |found| found.into_value())
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -282,12 +287,18 @@ mod tests {
                     while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
                         n = mixed(n + 1);
                         let key = n % KEYS;
-                        let seen = match n % 3 {
-                            0 => map.get(&key.to_be_bytes()).map(|found| found.to_vec()),
-                            _ => map.with(&key.to_be_bytes(), <[u8]>::to_vec),
+                        let check = |key: u32, seen: Option<&[u8]>| {
+                            assert!(seen.is_some() || !lasts(key), "key {key} is always there");
+                            assert!(seen.is_none_or(|seen| seen.first().is_some_and(|&byte| seen == value(byte))), "torn");
                         };
-                        assert!(seen.is_some() || !lasts(key), "key {key} is always there");
-                        assert!(seen.is_none_or(|seen| seen.first().is_some_and(|&byte| seen == value(byte))), "torn");
+                        match n % 4 {
+                            0 => check(key, map.get(&key.to_be_bytes()).as_deref()),
+                            1 => {
+                                let many: [u32; 10] = std::array::from_fn(|i| mixed(n + i as u32) % KEYS);
+                                map.with_many(&many.map(u32::to_be_bytes), |at, seen| check(many[at], seen));
+                            }
+                            _ => check(key, map.with(&key.to_be_bytes(), <[u8]>::to_vec).as_deref()),
+                        }
                     }
                 });
             }

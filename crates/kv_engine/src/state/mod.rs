@@ -21,6 +21,7 @@ mod index;
 mod interval;
 mod key;
 mod key_hash;
+mod many;
 mod map;
 mod shard;
 mod tag;

@@ -15,8 +15,8 @@
 //! An entry that is longer than [`SHORT_BYTES`](super::arena::SHORT_BYTES) has its own allocations, and its value is
 //! shared instead of copied. Its readers take the lock.
 
-use super::arena::{Arena, Blocks, Entry, is_short};
-use super::index::{Growth, Index, Place, Torn};
+use super::arena::{Arena, Blocks, Entry, Words, is_short};
+use super::index::{self, Growth, Index, Line, Place, Torn};
 use super::key_hash::KeyHash;
 use super::{Key, Value};
 use crate::sync::{AtomicU64, Ordering, RwLock, RwLockReadGuard, RwLockWriteGuard, fence, spin_loop};
@@ -79,6 +79,54 @@ enum Lookup<'a> {
     Long,
 }
 
+/// The first step of a lookup without the lock: the line of the index. See [`many`](super::many).
+#[derive(Clone, Copy)]
+pub(super) struct Begun<'a> {
+    core: &'a Core,
+    /// The version of the shard before anything was read.
+    version: u64,
+    half: u32,
+    line: &'a Line,
+}
+
+/// The second step: a short entry that has the hash. It may be torn, and it may be another key's.
+#[derive(Clone, Copy)]
+pub(super) struct Candidate<'a> {
+    core: &'a Core,
+    version: u64,
+    words: Words<'a>,
+}
+
+impl<'a> Begun<'a> {
+    /// Brings the line into the cache.
+    #[inline]
+    pub(super) fn touch(&self) -> u64 {
+        index::touch(self.line)
+    }
+
+    /// The first entry in the line that has the hash. `None`: only a lookup by itself can tell.
+    #[inline]
+    pub(super) fn candidate(&self) -> Option<Candidate<'a>> {
+        let place = index::first(self.line, self.half).filter(|&place| long(place).is_none())?;
+        Some(Candidate { core: self.core, version: self.version, words: self.core.arena.words(place)? })
+    }
+}
+
+impl Candidate<'_> {
+    /// Brings the entry into the cache.
+    #[inline]
+    pub(super) fn touch(&self) -> u64 {
+        self.words.touch()
+    }
+
+    /// Calls `see` with the value of `key`. `None`: only a lookup by itself can tell.
+    #[inline]
+    pub(super) fn with<T>(&self, key: &[u8], see: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        let entry = self.words.entry().filter(|entry| entry.is_of(key))?;
+        entry.copied(|| self.core.is_still(self.version), see)
+    }
+}
+
 /// A value that was found: a copy of a short one, or a shared long one.
 pub(super) enum Found<'a> {
     Bytes(&'a [u8]),
@@ -130,6 +178,14 @@ impl Shard {
     /// Applies an operation while no other thread has the shard.
     pub(super) fn apply_alone(&mut self, hash: KeyHash<'_>, key: &[u8], value: Option<&[u8]>) {
         self.core.apply(self.inner.get_mut().unwrap_or_else(PoisonError::into_inner), hash, key, value);
+    }
+
+    /// Begins a lookup. `None`: a thread writes, or the shard is empty.
+    #[inline]
+    pub(super) fn begin_find(&self, half: u32) -> Option<Begun<'_>> {
+        let core = &self.core;
+        let version = core.begin_read()?;
+        Some(Begun { core, version, half, line: core.index.bucket_line(half).ok()?? })
     }
 
     /// Calls `see` with the value of `key`. No lock is held while it runs.

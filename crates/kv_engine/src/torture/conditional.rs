@@ -37,7 +37,7 @@ impl fmt::Display for How {
 }
 
 /// A value that the workload never stores.
-const NEVER: &[u8] = b"never stored";
+pub(super) const NEVER: &[u8] = b"never stored";
 
 fn of<'a>(state: &'a State, key: &[u8]) -> Option<&'a [u8]> {
     state.get(key).map(|value| &**value)
@@ -99,7 +99,7 @@ impl Shown<'_> {
                     self.value(key, old);
                     value.clone()
                 })?;
-                Ok(updated.ack.expect("a put, or a delete of a key that exists, is written"))
+                updated.ack.map_or_else(|| self.refused(), Ok)
             }
             How::Swap => match engine.compare_and_swap(&**key, of(self.state, key), value.clone())? {
                 Swap::Done(ack) => Ok(ack),

@@ -2,10 +2,12 @@
 
 use super::case::{Case, End, Session};
 use super::choices::{power_cuts, some};
+use super::model::Recorded;
 use super::oracle::{Oracle, Wrong};
 use super::report::Report;
+use super::steps::{Step, steps};
 use super::store::{Bounds, SNAPSHOT, WAL};
-use super::workload::{Recorded, Step, record, steps};
+use super::workload::record;
 use crate::disk::is_scratch_of;
 use crate::disk::sim::{Change, FaultPlan, Image, World};
 use std::collections::HashSet;
@@ -46,7 +48,7 @@ pub fn workload(seed: u64) -> Report {
 #[must_use]
 pub fn recovery(seed: u64) -> Report {
     let report = Script::whole(seed).crash(&RECOVERY, false);
-    Report { crash_points: 0, interleaved: 0, ..report }
+    Report { crash_points: 0, interleaved: 0, told: 0, full: 0, viewed: 0, ..report }
 }
 
 /// How deep an enumeration goes.
@@ -101,7 +103,7 @@ impl Script {
     pub(super) fn crash(&self, effort: &Effort, only_one: bool) -> Report {
         let recorded = record(self.seed, &self.steps);
         let mut run = Run::new(self, &recorded, effort);
-        run.report.interleaved = recorded.interleaved;
+        run.report.count(recorded.counts);
         let mut world = World::default();
         for at in 0..=recorded.trace.len() {
             if at > 0 {

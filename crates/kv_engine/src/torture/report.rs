@@ -1,6 +1,7 @@
 //! [`Report`]: what an enumeration of crashes tried, and what it found.
 
 use super::case::Case;
+use super::model::Counts;
 use super::oracle::Wrong;
 use std::collections::BTreeMap;
 
@@ -15,6 +16,12 @@ pub struct Report {
     pub workloads: u64,
     /// Writes issued by others in the middle of a checkpoint, a flush or a turn of the flusher.
     pub interleaved: u64,
+    /// Submissions that were told.
+    pub told: u64,
+    /// Submissions that were not taken at first, because the store was full.
+    pub full: u64,
+    /// Looks at views that were opened before.
+    pub viewed: u64,
     /// Changes to the disk after which a crash was tried.
     pub crash_points: u64,
     /// Different states of the disk that were opened after the death of the process.
@@ -60,6 +67,9 @@ impl Report {
     pub fn add(&mut self, other: Report) {
         self.workloads += other.workloads;
         self.interleaved += other.interleaved;
+        self.told += other.told;
+        self.full += other.full;
+        self.viewed += other.viewed;
         self.crash_points += other.crash_points;
         self.deaths += other.deaths;
         self.power_cuts += other.power_cuts;
@@ -78,6 +88,14 @@ impl Report {
         self.failures.truncate(MOST_FAILURES);
         self.cases.extend(other.cases);
         self.cases.truncate(MOST_FAILURES);
+    }
+
+    /// Adds what the workload did besides its steps.
+    pub(super) fn count(&mut self, counts: Counts) {
+        self.interleaved += counts.interleaved;
+        self.told += counts.told;
+        self.full += counts.full;
+        self.viewed += counts.viewed;
     }
 
     pub(super) fn fail(&mut self, wrong: &Wrong, place: &str, case: Case) {

@@ -3,10 +3,12 @@
 
 use super::case::{Case, End, Session};
 use super::enumerate::{Effort, Script};
+use super::model::Recorded;
 use super::oracle::{Oracle, Reopened, Wrong};
 use super::report::Report;
+use super::steps::steps;
 use super::store::{Bounds, SNAPSHOT, WAL};
-use super::workload::{Recorded, record, run, steps};
+use super::workload::{record, run};
 use crate::disk::Disk;
 use crate::disk::sim::{Change, Fate, Image, Model, PowerCut, Rest, SimDisk, World};
 use crate::record::Kind;

@@ -24,6 +24,9 @@ pub(super) struct Bounds {
     pub(super) later: [Option<(u64, Digest)>; 2],
 }
 
+/// The age at which the flusher syncs pending writes, in workloads.
+pub(super) const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
+
 /// This many bytes of a snapshot are kept in memory, if any are.
 pub(super) const CACHE_BYTES: usize = 12_000;
 

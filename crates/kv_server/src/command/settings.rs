@@ -4,6 +4,7 @@ use super::call::{Call, NO_KEYS, Spec, flag};
 use super::glob;
 use super::option::number;
 use crate::limits::RequestLimits;
+use crate::options::OnPoison;
 use crate::refusal::Refusal;
 use crate::resp::Args;
 use std::sync::atomic::Ordering::Relaxed;
@@ -35,21 +36,30 @@ const CHANGEABLE: [(&str, i64, i64); 4] = [
 fn settings(call: &Call<'_>) -> Vec<(&'static str, String)> {
     let (options, settings) = (&call.shared.options, &call.shared.settings);
     let seconds = |time: Option<Duration>| time.map_or(0, |time| time.as_secs()).to_string();
-    let is_synced = call.shared.store.engine.batch_size() == 1;
+    let stats = call.shared.store.engine.stats();
+    let is_synced = stats.batch_size == 1;
     let addresses: Vec<String> = options.listen.iter().map(|address| address.ip().to_string()).collect();
     let socket = options.unix_socket.as_ref().map_or(String::new(), |path| path.display().to_string());
     vec![
         ("appendfsync", if is_synced { "always" } else { "everysec" }.to_string()),
         ("appendonly", "yes".to_string()),
+        ("auto-aof-rewrite-min-size", stats.checkpoint_log_bytes.to_string()),
+        ("batch", stats.batch_size.to_string()),
         ("bind", addresses.join(" ")),
+        ("checkpoint-interval", stats.checkpoint_interval.as_secs().to_string()),
+        ("checkpoint-log", stats.checkpoint_log_bytes.to_string()),
         ("client-output-buffer-limit", "normal 0 0 0 slave 0 0 0 pubsub 0 0 0".to_string()),
         ("databases", "1".to_string()),
+        ("flush-interval", stats.flush_interval.as_millis().to_string()),
         ("maxclients", settings.max_clients.load(Relaxed).to_string()),
         ("maxmemory", "0".to_string()),
         ("maxmemory-policy", "noeviction".to_string()),
+        ("metrics", options.metrics.map_or_else(String::new, |address| address.to_string())),
+        ("on-poison", if options.on_poison == OnPoison::Exit { "exit" } else { "stay" }.to_string()),
         ("port", options.listen.first().map_or(0, std::net::SocketAddr::port).to_string()),
         ("proto-max-bulk-len", RequestLimits::CLIENT.word_bytes.to_string()),
         ("save", String::new()),
+        ("shutdown-timeout", options.shutdown_timeout.as_secs().to_string()),
         ("slowlog-log-slower-than", settings.slow_us.load(Relaxed).to_string()),
         ("slowlog-max-len", settings.slow_log_entries.load(Relaxed).to_string()),
         ("tcp-keepalive", seconds(options.tcp_keepalive)),

@@ -6,6 +6,7 @@
 mod checkpoint;
 pub(crate) mod durable;
 mod growth;
+mod many;
 mod memory;
 mod mixed;
 mod put;

@@ -2,7 +2,7 @@
 
 use super::Steps::{FillThenCopies, FillThenSame, One};
 use super::Target::{Absolute, OfFloor, TimesBest, TimesBestOf};
-use super::{Metric, Row, checkpoint, goal, growth, less, memory, mixed, more, put, read, reopen, update};
+use super::{Metric, Row, checkpoint, goal, growth, less, many, memory, mixed, more, put, read, reopen, update};
 use crate::stores::{ENGINE, FLOOR, FLOOR_FROM_DISK, PLAIN};
 
 /// The stores that replay a log when they are opened.
@@ -143,6 +143,15 @@ pub(crate) const ROWS: &[Row] = &[
         ],
         only: &[],
         also: &[FLOOR],
+    },
+    Row {
+        name: "get-many-100",
+        about: "100 random keys out of 1,000,000: one get_many against get_with in a loop; 1 thread",
+        steps: One(many::at_once),
+        metrics: &[more("get_many", "keys/s"), more("get_with", "keys/s"), more("many:with", "×")],
+        goals: &[goal("many:with", Absolute(2.5))],
+        only: &[ENGINE],
+        also: &[],
     },
     Row {
         name: "get-beside-writer",
