@@ -181,11 +181,10 @@ fn connect_in_order(program: &Command, before: &[OsString], rest: &[OsString]) -
     }
     // The command has the order of one without `connect`.
     let rest = rest.get(at..).unwrap_or_default();
-    let command = in_order(before[..1].iter().cloned().chain(moved).chain(rest.iter().cloned()))?;
-    let command_at = command_at(program, &command).unwrap_or(command.len());
-    let (options, words) = command[1..].split_at(command_at.saturating_sub(1));
+    let command = in_order(before.iter().cloned().chain(moved).chain(rest.iter().cloned()))?;
+    let (options, words) = command.split_at(command_at(program, &command).unwrap_or(command.len()));
     let end: Option<OsString> = (address.is_some() || !words.is_empty()).then(|| "--".into());
-    let parts = before.iter().chain(options).cloned().chain([CONNECT.into()]).chain(own);
+    let parts = options.iter().cloned().chain([CONNECT.into()]).chain(own);
     Ok(parts.chain(end).chain(address).chain(words.iter().cloned()).collect())
 }
 
@@ -346,6 +345,29 @@ mod tests {
         );
         assert!(refused("GET --json").starts_with("GET takes a key, got 0 words; '--json' is an option\n"));
         assert!(refused("GET --a-word=1").starts_with("unexpected option '--a-word=1'\n"));
+    }
+
+    #[test]
+    fn connect_has_a_command_of_its_own() {
+        for (typed, parsed) in [
+            ("connect", "connect"),
+            ("connect h:1", "connect -- h:1"),
+            ("connect GET x", "connect -- GET x"),
+            ("connect h:1 GET x --json", "--json connect -- h:1 GET x"),
+            ("connect --json h:1 --tls PUT n -5", "--json connect --tls -- h:1 PUT n -5"),
+            ("-q connect h:1 --password-file f --tls-ca=c -c SIZE", "-q -c SIZE connect --password-file f --tls-ca=c -- h:1"),
+            ("connect unix:/s PUT k -- --json", "connect -- unix:/s PUT k --json"),
+            ("connect h:1 GET --help", "connect -- h:1 HELP GET"),
+            ("connect --help", "connect --help"),
+            ("connect h:1 BENCH 10 --threads 2 --quiet", "--quiet connect -- h:1 BENCH 10 --threads 2"),
+            ("connect --tsl h:1", "connect --tsl -- h:1"),
+            ("connect h:1 h:2", "connect -- h:1 h:2"),
+            ("-x connect h:1 PUT k --json", "-x --json connect -- h:1 PUT k"),
+        ] {
+            assert_eq!(sorted(typed).as_deref(), Ok(parsed), "{typed}");
+        }
+        let refused = sorted("connect h:1 PUT k --jsno").expect_err("no option");
+        assert!(refused.starts_with("unexpected option '--jsno'; did you mean --json?"), "{refused}");
     }
 
     #[test]

@@ -46,7 +46,10 @@ fn many_keys_are_bounded() {
 #[test]
 fn ctrl_c_ends_the_wait_for_a_silent_server() {
     let store = Store::new();
-    let server = Scripted::new(|request| if request == "GET slow" { Answer::Silence } else { Answer::Say("$1\r\n1\r\n") });
+    let server = Scripted::new(|request| match request {
+        "GET slow" => Answer::Late("$4\r\nslow\r\n"),
+        _ => Answer::Say("$1\r\n1\r\n"),
+    });
     let mut session = prompt(&store, &["connect", &server.address]);
     say(&mut session, "GET a", "1");
     session.send_line("GET slow").unwrap();

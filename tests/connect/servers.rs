@@ -20,7 +20,7 @@ impl Served {
     pub(crate) fn on(store: Store, listen: &str, options: &[&str], password: Option<&str>) -> Served {
         let log = std::fs::File::create(store.path("log")).unwrap();
         let mut command = store.process();
-        command.args(options).args(["serve", "--listen", listen]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command.args(["serve", "--listen", listen]).args(options).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         if let Some(password) = password {
             command.env("KV_PASSWORD", password);
         }
@@ -28,8 +28,8 @@ impl Served {
         let mut address = String::new();
         eventually("the server says where it listens", || {
             let said = std::fs::read_to_string(store.path("log")).unwrap();
-            let found = said.split_once("kv.wal at ").and_then(|(_, rest)| rest.split_once(';'));
-            address = found.map(|(address, _)| address.to_string()).unwrap_or_default();
+            let word = |name: &str| said.split_whitespace().find_map(|word| word.strip_prefix(name)).map(str::to_string);
+            address = word("listen=").filter(|address| address.contains(':')).unwrap_or_default();
             !address.is_empty()
         });
         Served { store, child, address }
@@ -72,6 +72,8 @@ pub(crate) enum Answer {
     Say(&'static str),
     /// Nothing, and the connection stays.
     Silence,
+    /// Nothing yet: it comes before the next answer on this connection.
+    Late(&'static str),
     /// It closes the connection.
     Close,
 }
@@ -118,6 +120,7 @@ impl Scripted {
 
 fn converse(stream: &TcpStream, info: &str, noted: &Mutex<Vec<String>>, answer: &dyn Fn(&str) -> Answer) {
     let (mut from, mut to) = (BufReader::new(stream), stream);
+    let mut late = String::new();
     while let Some(request) = request(&mut from) {
         let said = match &*request {
             text if text.starts_with("HELLO") => "%1\r\n$5\r\nproto\r\n:3\r\n".to_string(),
@@ -125,7 +128,11 @@ fn converse(stream: &TcpStream, info: &str, noted: &Mutex<Vec<String>>, answer: 
             text => {
                 noted.lock().unwrap().push(text.to_string());
                 match answer(text) {
-                    Answer::Say(text) => text.to_string(),
+                    Answer::Say(text) => std::mem::take(&mut late) + text,
+                    Answer::Late(text) => {
+                        late += text;
+                        continue;
+                    }
                     Answer::Silence => continue,
                     Answer::Close => return drop(stream.shutdown(std::net::Shutdown::Both)),
                 }
