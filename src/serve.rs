@@ -9,21 +9,16 @@
 
 use crate::args::{LogFormat, ServeArgs, Then};
 use crate::error::CommandError;
+use crate::password;
 use crate::signals::{self, Flags};
 use crate::streams::say;
 use crate::text::{object, safe};
-use anyhow::{Context, bail};
+use anyhow::bail;
 use kv_engine::Engine;
 use kv_server::{Event, OnPoison, Options, Server};
 use sd_notify::NotifyState;
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::Path;
+use std::io;
 use std::process::ExitCode;
-
-const PASSWORD_VARIABLE: &str = "KV_PASSWORD";
-/// A longer file is not a password.
-const MOST_PASSWORD_BYTES: u64 = 4096;
 
 /// The exit status after the log has failed.
 const LOG_FAILED: u8 = 4;
@@ -51,36 +46,11 @@ pub(crate) fn options(args: &ServeArgs) -> anyhow::Result<Options> {
     if let Some(path) = &args.unixsocket {
         options = options.unix_socket(path);
     }
-    if let Some(password) = password(args.password_file.as_deref())? {
+    if let Some(password) = password::read(args.password_file.as_deref(), "the server was not started")? {
         options = options.password(password);
     }
     options.check()?;
     Ok(options)
-}
-
-/// The password of the file, or that of the variable.
-fn password(file: Option<&Path>) -> anyhow::Result<Option<Vec<u8>>> {
-    let (password, of) = match file {
-        Some(path) => {
-            let of = format!("the password file {}", safe(&path.display().to_string()));
-            let mut bytes = Vec::new();
-            let read = File::open(path).and_then(|file| file.take(MOST_PASSWORD_BYTES + 1).read_to_end(&mut bytes));
-            read.with_context(|| format!("{of} cannot be read; the server was not started"))?;
-            if bytes.len() as u64 > MOST_PASSWORD_BYTES {
-                bail!("{of} is longer than {MOST_PASSWORD_BYTES} bytes, so it is no password; the server was not started");
-            }
-            let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
-            (line.strip_suffix(b"\r").unwrap_or(line).to_vec(), of)
-        }
-        None => match std::env::var_os(PASSWORD_VARIABLE) {
-            Some(value) => (value.into_encoded_bytes(), PASSWORD_VARIABLE.to_string()),
-            None => return Ok(None),
-        },
-    };
-    if password.is_empty() {
-        bail!("{of} is empty; the server was not started; to serve without a password, leave it out");
-    }
-    Ok(Some(password))
 }
 
 /// Step 2.
