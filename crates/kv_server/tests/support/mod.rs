@@ -1,15 +1,21 @@
 //! A server on a store of its own, and a small client that reads RESP2 and RESP3.
-#![allow(clippy::unwrap_used, dead_code, unreachable_pub, reason = "each test file uses a part of this")]
+#![allow(clippy::unwrap_used, dead_code, unused_imports, unreachable_pub, reason = "each test file uses a part of this")]
 
 // The disk whose syncs a test holds is that of the engine's tests.
 #[path = "../../../kv_engine/tests/support/gate.rs"]
 mod gate;
+#[path = "../../../kv_engine/tests/support/random.rs"]
+mod random;
+mod raw;
 #[path = "../../../kv_engine/tests/support/wrapped.rs"]
 mod wrapped;
 
 pub use gate::Gate;
+pub use random::Random;
+pub use raw::{Raw, Reply};
 
 use kv_engine::Engine;
+use kv_engine::disk::sim::{Image, SimDisk};
 use kv_server::{Ended, Handle, Options, Server};
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -44,6 +50,17 @@ pub fn start_with(options: Options) -> Running {
     let mut running = serve(engine, options);
     running.dir = Some(dir);
     running
+}
+
+/// A store on a disk in memory.
+pub fn in_memory(disk: &SimDisk) -> Engine {
+    let options = kv_engine::Options::new("/sim/kv.wal", "/sim/kv.snapshot");
+    options.flush_interval(Duration::ZERO).disk(Arc::new(disk.clone())).open().unwrap()
+}
+
+/// A server on a disk in memory, where a sync costs nothing.
+pub fn start_in_memory() -> Running {
+    serve(in_memory(&SimDisk::new(&Image::new(), 1)), Options::default())
 }
 
 /// A server with one worker, on a disk whose syncs the test holds.
