@@ -59,7 +59,7 @@ pub(crate) const ENVIRONMENT: Rows = &[
     ("KV_CHECKPOINT_INTERVAL", "--checkpoint-interval"),
     ("KV_VALUES_IN_SNAPSHOT", "--values-in-snapshot"),
     ("KV_PASSWORD", "the password of serve and connect"),
-    ("KV_RC", "file of commands that a prompt runs first; empty: none"),
+    ("KV_RC", "commands that a prompt runs first; empty: none"),
     ("KV_HISTORY", "file of the lines typed before; empty: no history"),
     ("NO_COLOR", "not empty: no colour on any terminal"),
     ("TERM", "dumb: no colour, no line editing"),

@@ -6,6 +6,7 @@
 mod early;
 mod paths;
 mod serve;
+mod values;
 
 use crate::about::{self, VERSION};
 use crate::settings::{DEFAULT_BATCH, Format, Import, SERVED_BATCH, When};
@@ -15,16 +16,13 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use early::end_early;
-use kv_engine::MAX_BATCH_SIZE;
 use kv_engine::torture::Case;
 use paths::{By, Given, OLD_PLACE, beside, is_directory, no_directory, shell_word, stray};
 pub(crate) use serve::{LogFormat, ServeArgs, Then};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// With a shorter one the disk would do nothing else.
-const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
+use values::{at_least_one, batch_size, interval, milliseconds, size, whole};
 
 /// A crash-consistent key-value store.
 ///
@@ -469,43 +467,6 @@ impl Args {
                 Policy::Strict => kv_engine::Recovery::Strict,
             })
     }
-}
-
-/// `64MiB`, `1G`, `4096` bytes; 0 for `off`.
-fn size(text: &str) -> Result<u64, String> {
-    if text == "off" {
-        return Ok(0);
-    }
-    let size = text.parse::<bytesize::ByteSize>().map_err(|_| "expected a size, for example 64MiB or 1G, or off".to_string())?;
-    Ok(size.as_u64())
-}
-
-/// `30s`, `1h 30min`; zero for `0` and `off`.
-fn interval(text: &str) -> Result<Duration, String> {
-    if matches!(text, "off" | "0") {
-        return Ok(Duration::ZERO);
-    }
-    let wrong = || format!("expected a time of at least {SHORTEST_INTERVAL:?}, for example 500ms, 30s or 10min, or off");
-    humantime::parse_duration(text).ok().filter(|time| *time >= SHORTEST_INTERVAL).ok_or_else(wrong)
-}
-
-/// As [`interval`]; a bare number is in milliseconds.
-fn milliseconds(text: &str) -> Result<Duration, String> {
-    text.parse().map(Duration::from_millis).or_else(|_| interval(text))
-}
-
-/// A whole number of any size.
-fn whole(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| format!("expected a whole number up to {}", u64::MAX))
-}
-
-fn at_least_one(text: &str) -> Result<u64, String> {
-    text.parse().ok().filter(|&n| n > 0).ok_or_else(|| format!("expected a whole number from 1 to {}", u64::MAX))
-}
-
-fn batch_size(text: &str) -> Result<u64, String> {
-    let size = text.parse().ok().filter(|size| (1..=MAX_BATCH_SIZE).contains(size));
-    size.ok_or_else(|| format!("expected a whole number from 1 to {MAX_BATCH_SIZE}"))
 }
 
 fn fail(kind: ErrorKind, text: &str) -> ! {

@@ -6,12 +6,16 @@
 
 use crate::signals::{Flags, tell};
 use crate::streams::{Patient, stdin, wait_unless};
-use crate::text::safe;
+use crate::text::{columns, fit, safe};
 use std::io::{self, Read};
+
+/// Columns that the answer needs: a blank, and `yes`.
+const ANSWER: usize = 4;
 
 /// Asks, and waits for the answer.
 pub(crate) fn confirm(question: &str, flags: &Flags) -> bool {
-    tell(&format!("{} [y/N] ", safe(question)));
+    let question = fit(&format!("{} [y/N]", safe(question)), columns(io::stdin()).saturating_sub(ANSWER), 2);
+    tell(&format!("{question} "));
     let answer = stdin().and_then(|stdin| line(stdin, flags)).unwrap_or_default();
     // Only Enter ends the line on the screen.
     if !answer.ends_with(b"\n") {

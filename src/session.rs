@@ -103,8 +103,8 @@ impl Session {
         })
     }
 
-    /// The engine, for a command that has nothing to do without a store. `None`: there is no store, and none is created.
-    /// If that stays so, the end of the session says it.
+    /// The engine, for a command that has nothing to do without a store. `None`: there is no store, and none is
+    /// created. If that stays so, the end of the session says it.
     pub(crate) fn engine_if_there(&mut self) -> Result<Option<&Engine>, CommandError> {
         self.look_again()?;
         if self.store.is_missing() {

@@ -27,7 +27,7 @@ fn first_column(text: &str, title: &str) -> Vec<(bool, String)> {
 #[test]
 fn the_fields_of_stats_are_in_the_table_in_the_same_order() {
     let store = Store::new();
-    store.script("FLUSH\n");
+    store.create();
     let output = store.cli().arg("--json").write_stdin("STATS\n").output().unwrap().stdout;
     let text = String::from_utf8(output).unwrap();
     let stats: Value = serde_json::from_str(&text).unwrap();
@@ -68,7 +68,10 @@ fn stats_shows_a_failed_checkpoint_until_one_succeeds() {
         std::io::Write::write_all(&mut to, format!("{line}\n").as_bytes()).unwrap();
         serde_json::from_str(&replies.next().unwrap().unwrap()).unwrap()
     };
-    ask("FLUSH");
+    // Creates the store.
+    for line in ["BEGIN", "COMMIT"] {
+        ask(line);
+    }
     // A directory instead of the snapshot; no checkpoint replaces it.
     fs::create_dir(store.path("kv.snapshot")).unwrap();
     fs::write(store.path("kv.snapshot/x"), "").unwrap();

@@ -104,6 +104,7 @@ impl Story {
             .env("KV_SNAPSHOT", self.dir.path().join("kv.snapshot"))
             .env("KV_CLI", BIN)
             .env("KV_HISTORY", "")
+            .env("KV_RC", "")
             .env("TERM", "dumb")
             .env("NO_COLOR", "1");
     }
@@ -300,7 +301,7 @@ fn check(command: &str, checks: &str) -> Option<Result<(), String>> {
                 run.current_dir(dir.path());
                 run
             };
-            program().arg("FLUSH").output().unwrap(); // begins a store
+            program().args(["-c", "BEGIN", "-c", "COMMIT"]).output().unwrap(); // creates a store
             let mut run = program();
             run.args(words);
             if is_tool && !is_command || command.contains("FILE") {

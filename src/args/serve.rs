@@ -1,6 +1,6 @@
 //! The options of `kv_cli serve`.
 
-use super::interval;
+use super::values::interval;
 use clap::ValueEnum;
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -6,10 +6,12 @@ use super::spec::Spec;
 use crate::error::{Code, CommandError};
 use crate::question::confirm;
 use crate::session::Session;
+use crate::signals::Flags;
 use crate::text::displayed;
-use crate::transfer::import::{self, Request};
+use crate::transfer::import::{self, Checked, Request};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
+use std::time::Instant;
 
 /// Reads entries from the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,8 +46,9 @@ impl<'a> Verb<'a> for Import<'a> {
         let replace = args.count == 2;
         let [_, keyword, _] = &args.words;
         if replace && !keyword.eq_ignore_ascii_case(b"REPLACE") {
-            let text = format!("IMPORT takes a file and REPLACE, got '{}'; {}", displayed(keyword), args.spec.too_many);
-            return Err(CommandError::new(Code::BadArgument, text));
+            // Which word is wrong is not known.
+            let text = format!("IMPORT takes a file, got 2 words; {}", args.spec.too_many);
+            return Err(CommandError::new(Code::WrongArity, text));
         }
         Ok(Import { file: args.file()?.unwrap_or_default(), replace })
     }
@@ -65,19 +68,27 @@ impl<'a> Verb<'a> for Import<'a> {
         let asks = session.can_ask && !self.replace;
         let stored = session.store.opened().get().filter(|_| asks);
         // Before the store is opened, so that a file that cannot be imported does not create one.
-        let checked = import::check(&request, stored, flags)?;
-        if let Some((count, first)) = checked.replaced() {
-            let what =
-                if count == 1 { "1 entry replaces or removes".to_string() } else { format!("{count} entries replace or remove") };
-            let question = format!("{name}: {what} what is stored, first under '{}'; import?", displayed(first));
-            if !confirm(&question, flags) {
-                return Err(CommandError::new(
-                    Code::Interrupted,
-                    "not imported, nothing was stored; IMPORT file REPLACE does not ask",
-                ));
-            }
-        }
+        let mut checked = import::check(&request, stored, flags)?;
+        must_be_confirmed(&name, &mut checked, flags)?;
         let engine = session.engine()?.clone();
         import::write(&checked, &request, &engine, &mut session.output, session.flags)
     }
+}
+
+/// Asks if something would be replaced. The time of the answer is not that of the import.
+fn must_be_confirmed(name: &str, checked: &mut Checked, flags: &Flags) -> Result<(), CommandError> {
+    let Some((count, first)) = checked.replaced() else { return Ok(()) };
+    let what = match count {
+        1 => "1 entry changes".to_string(),
+        n => format!("{n} entries change"),
+    };
+    let question = format!("{name}: {what} what is stored, first '{}'; import?", displayed(first));
+    let asked = Instant::now();
+    let is_confirmed = confirm(&question, flags);
+    checked.leave_out(asked.elapsed());
+    if is_confirmed {
+        return Ok(());
+    }
+    let text = "not imported, nothing was stored; IMPORT file REPLACE does not ask";
+    Err(CommandError::new(Code::Interrupted, text))
 }

@@ -22,7 +22,7 @@ impl Client {
         let engine = Options::new(&wal, &snapshot).batch_size(5).open().expect("opens");
         let (output, shown) = Output::to_memory(format);
         let (interactive, bail, timing, quiet, verbose) = (false, false, false, true, false);
-        let settings = Settings { wal, snapshot, batch: 5, interactive, bail, timing, quiet, verbose };
+        let settings = Settings { wal, snapshot, batch: 5, interactive, bail, timing, quiet, verbose, no_rc: false };
         let store = Store::open(engine);
         Client { session: Session::new(store, output, settings, &FLAGS), shown, _dir: dir }
     }

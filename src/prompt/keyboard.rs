@@ -5,8 +5,8 @@
 //! | Escape, in a search with Ctrl-R | drops the line that was found | the line stays, to be edited |
 //! | Ctrl-C | ends the line as it is shown, with the grey hint | ends it without the hint |
 //!
-//! So Ctrl-C is Enter to the editor, and [`Interrupt`] remembers that the line is to be dropped. The editor asks its own
-//! questions (`Display all possibilities?`), and there Ctrl-C ends no line. So the next key forgets it.
+//! So Ctrl-C is Enter to the editor, and [`Interrupt`] remembers that the line is to be dropped. The editor also asks
+//! questions of its own (`Display all possibilities?`), and there Ctrl-C ends no line. So the next key forgets it.
 
 use rustyline::history::History;
 use rustyline::{

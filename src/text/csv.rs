@@ -1,7 +1,7 @@
 //! CSV, one row to a line, as redis-cli writes it.
 //!
 //! A string is in double quotes, with the escapes of the shell. So a value may have any bytes, and no row has more than
-//! one line. A number stands without quotes, `NULL` is a value that is not there, and a row that begins with `ERROR` is
+//! one line. A number has no quotes, `NULL` is a value that is not there, and a row that begins with `ERROR` is
 //! an error.
 
 use super::words::write_quoted;

@@ -204,10 +204,12 @@ impl Rung {
     }
 }
 
-fn figures(report: &Report) -> [(&'static str, u64); 16] {
+fn figures(report: &Report) -> [(&'static str, u64); 18] {
     [
         ("workloads", report.workloads),
         ("writes in the middle of a call", report.interleaved),
+        ("submissions told", report.told),
+        ("looks at read views", report.viewed),
         ("places to crash", report.crash_points),
         ("states", report.states()),
         ("after the death of the process", report.deaths),

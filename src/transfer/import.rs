@@ -41,7 +41,7 @@ use kv_engine::{Digester, Engine};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The format is detected from this many bytes.
 const PEEK_BYTES: usize = 64 << 10;
@@ -70,6 +70,11 @@ impl Checked {
     /// looked for.
     pub(crate) fn replaced(&self) -> Option<(u64, &[u8])> {
         self.replaced.first.as_deref().map(|first| (self.replaced.entries, first))
+    }
+
+    /// Leaves the time in which a person was asked out of the time that the import took.
+    pub(crate) fn leave_out(&mut self, waited: Duration) {
+        self.began += waited;
     }
 }
 

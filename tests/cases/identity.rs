@@ -107,7 +107,7 @@ fn case_02_a_file_whose_name_ends_like_a_helper_is_left_alone() {
     for name in strange {
         fs::write(store.path(name), "notes\n").unwrap();
     }
-    store.script("FLUSH\nGET a\nPUT a 1\nSNAP\nPUT b 2\nSNAP\n");
+    store.script("BEGIN\nCOMMIT\nGET a\nPUT a 1\nSNAP\nPUT b 2\nSNAP\n");
     store.cli().args(["--batch", "1", "PUT", "c", "3"]).assert().success();
     for name in strange {
         assert_eq!(fs::read(store.path(name)).unwrap(), b"notes\n", "{name}");

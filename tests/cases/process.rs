@@ -240,7 +240,7 @@ fn holder(store: &Store) -> Option<i32> {
 #[test]
 fn case_16_after_a_stop_from_outside_the_line_is_drawn_again() {
     let store = Store::new();
-    store.script("FLUSH\n");
+    store.create();
     // Without colour, the editor writes only the typed key.
     let mut session = prompt(&store, &["--color", "never"], Path::new(""));
     session.exp_string("kv> ").unwrap();
@@ -495,7 +495,11 @@ mod hostile {
         drop(to);
         holder.wait().unwrap();
         let mut command = store.process();
-        command.env("KV_WAL", dir.join("kv.wal")).env("KV_SNAPSHOT", dir.join("kv.snapshot")).env("KV_HISTORY", "");
+        command
+            .env("KV_WAL", dir.join("kv.wal"))
+            .env("KV_SNAPSHOT", dir.join("kv.snapshot"))
+            .env("KV_HISTORY", "")
+            .env("KV_RC", "");
         let mut session = terminal(command);
         session.exp_string("two\\nlines/kv.wal").unwrap();
         session.exp_string("kv> ").unwrap();
@@ -507,7 +511,7 @@ mod hostile {
 fn case_46_at_its_own_prompt_the_shell_handles_ctrl_c_although_it_was_ignored() {
     let store = Store::new();
     let mut command = shell(&store, "trap '' INT; exec \"$KV_CLI\" --batch 1");
-    command.env("KV_HISTORY", "");
+    command.env("KV_HISTORY", "").env("KV_RC", "");
     let mut session = terminal(command);
     session.exp_string("kv> ").unwrap();
     session.send_line("BENCH 100000000").unwrap();

@@ -97,6 +97,11 @@ impl Store {
         String::from_utf8(output).unwrap()
     }
 
+    /// Creates the store, without a write: an empty group has no number.
+    pub fn create(&self) {
+        assert_eq!(self.script("BEGIN\nCOMMIT\n"), "OK\nOK\n");
+    }
+
     /// A process that waits for lines.
     pub fn piped(&self, args: &[&str]) -> Child {
         let mut command = self.process();

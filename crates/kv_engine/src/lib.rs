@@ -55,6 +55,7 @@
 //! | How does recovery tell a torn write from damage? | at the top of `scan.rs`; the steps of opening in `recovery.rs` |
 //! | How can a [`View`] stay as it is? | at the top of `merge_view.rs`; in memory `merge_view/before_images.rs`, with layers `merge_view/stack.rs` |
 //! | Where can I inject a fault? | implement [`disk::Disk`] and pass it to [`Options::disk`]; or use the simulated disk `disk::sim` with a `FaultPlan` (feature `torture`) |
+//! | How long do syncs take, and how many writes share one? | [`Stats::sync_times`], [`Stats::group_sizes`] |
 //! | How can one thread have many writes in flight? | [`Engine::submit`]; in code `engine/submit.rs` |
 //! | How do I read many keys fast? | [`Engine::get_many`]; in code `state/many.rs` |
 //! | How does another part of my program learn of each write? | [`Engine::changes`]; in code `engine/feed.rs` |

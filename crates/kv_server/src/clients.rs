@@ -77,6 +77,11 @@ impl Client {
         self.last_command.store(row as u64 + 1, Ordering::Relaxed);
     }
 
+    /// Milliseconds since it last sent something.
+    pub(crate) fn idle_ms(&self) -> u64 {
+        self.age_ms().saturating_sub(self.active_ms.load(Ordering::Relaxed))
+    }
+
     pub(crate) fn age_ms(&self) -> u64 {
         u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
     }

@@ -77,7 +77,7 @@
 //! | `watch` | tells the operator what has changed in the store | options, shared |
 //! | `metrics` | the figures for Prometheus | shared |
 //! | `http` | the pages for operators | metrics, shared |
-//! | `server` | starting, accepting, ending | connection, http, options, refusal, resp, shared, store, watch |
+//! | `server` | starting, accepting, ending | clients, connection, http, options, refusal, resp, shared, store, watch |
 //!
 //! # What it is not
 //!

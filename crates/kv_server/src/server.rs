@@ -1,5 +1,6 @@
 //! [`Server`]: starting, accepting connections, ending.
 
+use crate::clients::Client;
 use crate::connection::Connection;
 use crate::error::{Error, Result};
 use crate::http;
@@ -10,13 +11,17 @@ use crate::shared::Shared;
 use crate::store::Store;
 use crate::watch::watch;
 use kv_engine::Engine;
+use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Instant, sleep};
 
@@ -53,6 +58,8 @@ pub struct Ended {
 const OTHER_FILES: usize = 64;
 /// After an error of accept, for example no free file, no connection is accepted for so long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often connections are looked at for the time that they are silent.
+const IDLE_STEP: Duration = Duration::from_secs(1);
 /// How often a shutdown looks whether the last connection has ended.
 const SHUTDOWN_STEP: Duration = Duration::from_millis(5);
 
@@ -90,14 +97,22 @@ impl Server {
                 Some((listener.local_addr().map_err(listen)?, listener))
             }
         };
+        let socket = match &options.unix_socket {
+            None => None,
+            Some(path) => Some(UnixSocket::bind(&runtime, path)?),
+        };
         let shared = Arc::new(Shared::new(Store::new(engine), options));
         for listener in listeners {
             runtime.spawn(accept(Arc::clone(&shared), listener));
+        }
+        if let Some(socket) = socket {
+            runtime.spawn(accept_local(Arc::clone(&shared), socket));
         }
         let metrics = metrics.map(|(address, listener)| {
             runtime.spawn(http::serve(Arc::clone(&shared), listener));
             address
         });
+        runtime.spawn(end_idle(Arc::clone(&shared)));
         runtime.spawn(watch(Arc::clone(&shared)));
         let server = Server { runtime, shared, addresses, metrics };
         server.say_started();
@@ -226,14 +241,92 @@ fn concerns_one_connection(error: &io::Error) -> bool {
 
 fn begin(shared: &Arc<Shared>, stream: TcpStream, from: SocketAddr) {
     let to = stream.local_addr().map_or_else(|_| String::new(), |to| to.to_string());
+    // Both only help: without them the connection works too.
     let _ = stream.set_nodelay(true);
-    let Some(client) = shared.clients.add(from.to_string(), to, shared.settings.max_clients.load(Ordering::Relaxed)) else {
-        shared.counters.rejected.fetch_add(1, Ordering::Relaxed);
-        let mut reply = Reply::default();
-        reply.refusal(&Refusal::MAX_CLIENTS);
-        let _ = stream.try_write(&reply.bytes);
-        return;
-    };
-    shared.counters.connections.fetch_add(1, Ordering::Relaxed);
-    tokio::spawn(Connection::new(Arc::clone(shared), stream, client).serve());
+    if let Some(time) = shared.options.tcp_keepalive {
+        let _ = set_socket_keepalive(&stream, true).and_then(|()| set_tcp_keepidle(&stream, time));
+        let _ = set_tcp_keepintvl(&stream, (time / 3).max(Duration::from_secs(1)));
+        let _ = set_tcp_keepcnt(&stream, 3);
+    }
+    match admit(shared, from.to_string(), to) {
+        Ok(client) => drop(tokio::spawn(Connection::new(Arc::clone(shared), stream, client).serve())),
+        Err(reply) => drop(stream.try_write(&reply.bytes)),
+    }
+}
+
+/// Registers a connection. The error is the reply to one that is too many.
+fn admit(shared: &Shared, from: String, to: String) -> std::result::Result<Arc<Client>, Reply> {
+    let most = shared.settings.max_clients.load(Ordering::Relaxed);
+    if let Some(client) = shared.clients.add(from, to, most) {
+        shared.counters.connections.fetch_add(1, Ordering::Relaxed);
+        return Ok(client);
+    }
+    shared.counters.rejected.fetch_add(1, Ordering::Relaxed);
+    let mut reply = Reply::default();
+    reply.refusal(&Refusal::MAX_CLIENTS);
+    Err(reply)
+}
+
+/// A socket in the file system. Its name is removed when it is dropped.
+struct UnixSocket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl UnixSocket {
+    /// A socket that nobody listens on any more is replaced. Anything else of this name is refused.
+    fn bind(runtime: &Runtime, path: &Path) -> Result<UnixSocket> {
+        let listen = |source| Error::Listen { at: path.display().to_string(), source };
+        let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+        let is_left =
+            || std::os::unix::net::UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+        if is_socket && is_left() {
+            fs::remove_file(path).map_err(listen)?;
+        }
+        let _in_runtime = runtime.enter();
+        let listener = UnixListener::bind(path).map_err(listen)?;
+        let socket = UnixSocket { listener, path: path.to_path_buf() };
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(listen)?;
+        Ok(socket)
+    }
+}
+
+impl Drop for UnixSocket {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+async fn accept_local(shared: Arc<Shared>, socket: UnixSocket) {
+    let path = socket.path.display().to_string();
+    loop {
+        let accepted = tokio::select! {
+            () = shared.stopped() => return,
+            accepted = socket.listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => match admit(&shared, format!("{path}:0"), path.clone()) {
+                Ok(client) => drop(tokio::spawn(Connection::new(Arc::clone(&shared), stream, client).serve())),
+                Err(reply) => drop(stream.try_write(&reply.bytes)),
+            },
+            Err(error) if concerns_one_connection(&error) => {}
+            Err(_) => sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+/// Ends connections that are silent for too long, as the setting `timeout` says.
+async fn end_idle(shared: Arc<Shared>) {
+    loop {
+        tokio::select! {
+            () = shared.stopped() => return,
+            () = sleep(IDLE_STEP) => {}
+        }
+        let limit_ms = shared.settings.idle_timeout_s.load(Ordering::Relaxed).saturating_mul(1000);
+        if limit_ms > 0 {
+            for client in shared.clients.all().iter().filter(|client| client.idle_ms() >= limit_ms) {
+                client.close();
+            }
+        }
+    }
 }

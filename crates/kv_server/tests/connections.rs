@@ -261,6 +261,43 @@ fn an_open_address_without_a_password_is_refused() {
 }
 
 #[test]
+fn a_socket_in_the_file_system_is_served_and_removed() {
+    use std::io::{Read, Write};
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::net::UnixStream;
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("kv.sock");
+    // One that nobody listens on is replaced, a file is not.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let server = start_with(Options::default().unix_socket(&path));
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let mut client = UnixStream::connect(&path).unwrap();
+    client.write_all(b"SET a 1\r\n").unwrap();
+    let mut ok = [0; 5];
+    client.read_exact(&mut ok).unwrap();
+    assert_eq!(&ok, b"+OK\r\n");
+    assert!(server.connect().ask("CLIENT LIST").contains(&format!(" addr={}:0 ", path.display())));
+    let engine = kv_engine::Options::in_dir(dir.path()).open().unwrap();
+    let second = kv_server::Server::start(engine.clone(), Options::default().listen([]).unix_socket(&path));
+    assert!(matches!(second.err(), Some(kv_server::Error::Listen { .. })), "another server has it");
+    server.stop().unwrap();
+    assert!(!path.exists());
+    std::fs::write(&path, "a file").unwrap();
+    assert!(kv_server::Server::start(engine, Options::default().listen([]).unix_socket(&path)).is_err());
+    assert_eq!(std::fs::read(&path).unwrap(), b"a file");
+}
+
+#[test]
+fn a_silent_connection_ends() {
+    let server = start();
+    let mut silent = server.connect();
+    assert_eq!(silent.ask("CONFIG SET timeout 1"), "+OK");
+    assert!(silent.is_closed());
+    assert_eq!(server.connect().ask("PING"), "+PONG");
+}
+
+#[test]
 fn a_client_that_does_not_read_is_not_served_further_and_harms_no_other() {
     let server = start();
     let (mut slow, mut other) = (server.connect(), server.connect());

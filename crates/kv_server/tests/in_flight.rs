@@ -4,21 +4,11 @@
 
 mod support;
 
-use support::{Client, Running, command, start_gated};
+use support::{Client, start_gated};
 
 const NOSPACE: &str = "-NOSPACE this was not stored: ";
 const POISONED_UNKNOWN: &str = "-POISONED it is unknown whether this was stored; ";
 const POISONED: &str = "-POISONED this was not stored: ";
-
-fn send(client: &mut Client, lines: &str) {
-    let bytes: Vec<u8> = lines.lines().flat_map(|line| command(&line.split(' ').collect::<Vec<_>>())).collect();
-    client.send(&bytes);
-}
-
-/// Returns when the server has done everything for which it needs no sync.
-fn settle(server: &Running) {
-    assert_eq!(server.connect().ask("PING"), "+PONG");
-}
 
 #[test]
 fn ok_comes_after_the_sync_and_others_read_meanwhile() {
@@ -26,10 +16,10 @@ fn ok_comes_after_the_sync_and_others_read_meanwhile() {
     let (mut writer, mut reader) = (server.connect(), server.connect());
     writer.ask("SET a 1");
     let sync = gate.hold();
-    send(&mut writer, "SET a 2\nGET a");
+    writer.send_lines("SET a 2\nGET a");
     sync.has_begun();
     assert_eq!(reader.ask("GET a"), "1", "a read of another connection waits for no sync");
-    settle(&server);
+    server.has_evaluated([&mut writer]);
     assert!(writer.has_no_reply());
     sync.ends();
     assert_eq!((writer.reply(), writer.reply()), ("+OK".into(), "2".into()));
@@ -41,15 +31,15 @@ fn commands_are_evaluated_against_what_is_in_flight() {
     let (server, gate) = start_gated();
     let mut clients: Vec<Client> = (0..5).map(|_| server.connect()).collect();
     let sync = gate.hold();
-    send(&mut clients[0], "INCR n");
+    clients[0].send_lines("INCR n");
     sync.has_begun();
-    send(&mut clients[1], "INCR n\nAPPEND n 0");
-    settle(&server);
-    send(&mut clients[2], "SETNX n 7");
-    send(&mut clients[3], "DEL n\nDEL n");
-    settle(&server);
-    send(&mut clients[4], "MULTI\nGET n\nSET n 5\nKEYS *\nDBSIZE\nEXEC");
-    settle(&server);
+    clients[1].send_lines("INCR n\nAPPEND n 0");
+    server.has_evaluated(&mut clients);
+    clients[2].send_lines("SETNX n 7");
+    clients[3].send_lines("DEL n\nDEL n");
+    server.has_evaluated(&mut clients);
+    clients[4].send_lines("MULTI\nGET n\nSET n 5\nKEYS *\nDBSIZE\nEXEC");
+    server.has_evaluated(&mut clients);
     assert!(clients.iter_mut().all(Client::has_no_reply), "also the one that wrote nothing");
     sync.ends();
     assert_eq!(clients[0].reply(), ":1");
@@ -67,10 +57,10 @@ fn a_watch_notices_a_write_in_flight() {
     let (mut writer, mut watcher) = (server.connect(), server.connect());
     watcher.ask("WATCH k");
     let sync = gate.hold();
-    send(&mut writer, "SET k theirs");
+    writer.send_lines("SET k theirs");
     sync.has_begun();
     assert_eq!(watcher.ask("GET k"), "nil", "not visible yet");
-    send(&mut watcher, "MULTI\nSET k mine\nEXEC");
+    watcher.send_lines("MULTI\nSET k mine\nEXEC");
     assert_eq!((watcher.reply(), watcher.reply(), watcher.reply()), ("+OK".into(), "+QUEUED".into(), "nil".into()));
     sync.ends();
     assert_eq!(writer.reply(), "+OK");
@@ -82,10 +72,10 @@ fn a_watch_that_begins_while_a_write_is_in_flight_waits_for_it() {
     let (server, gate) = start_gated();
     let (mut writer, mut watcher) = (server.connect(), server.connect());
     let sync = gate.hold();
-    send(&mut writer, "SET k 1");
+    writer.send_lines("SET k 1");
     sync.has_begun();
-    send(&mut watcher, "WATCH k");
-    settle(&server);
+    watcher.send_lines("WATCH k");
+    server.has_evaluated([&mut watcher]);
     assert!(watcher.has_no_reply(), "otherwise it could read the value before, and EXEC would not notice");
     sync.ends();
     assert_eq!(watcher.reply(), "+OK");
@@ -98,11 +88,11 @@ fn a_failed_sync_is_told_to_all_whose_replies_rest_on_it() {
     let (server, gate) = start_gated();
     let mut clients: Vec<Client> = (0..4).map(|_| server.connect()).collect();
     let sync = gate.hold();
-    send(&mut clients[0], "GET first\nSET a 1\nGET a\nGET first");
+    clients[0].send_lines("GET first\nSET a 1\nGET a\nGET first");
     sync.has_begun();
-    send(&mut clients[1], "INCR a");
-    send(&mut clients[2], "SETNX a 1\nGET first");
-    settle(&server);
+    clients[1].send_lines("INCR a");
+    clients[2].send_lines("SETNX a 1\nGET first");
+    server.has_evaluated(&mut clients);
     sync.fails();
     let replies: Vec<String> = (0..4).map(|_| clients[0].reply()).collect();
     assert_eq!((replies[0].as_str(), replies[3].as_str()), ("1", "1"), "they rest on nothing in flight");
@@ -143,24 +133,20 @@ fn nothing_that_was_evaluated_against_a_refused_write_is_stored() {
         let full = round % 2 == 0;
         let sync = gate.hold();
         let mut blocker = server.connect();
-        send(&mut blocker, "SET blocker 1");
+        blocker.send_lines("SET blocker 1");
         sync.has_begun();
-        clients.iter_mut().for_each(|client| send(client, "INCR n\nINCR n"));
-        settle(&server);
+        clients.iter_mut().for_each(|client| _ = client.send_lines("INCR n\nINCR n"));
+        server.has_evaluated(&mut clients);
         gate.is_full.store(full, std::sync::atomic::Ordering::Relaxed);
         sync.ends();
         blocker.reply();
-        for client in &mut clients {
-            for _ in 0..2 {
-                let reply = client.reply();
-                if reply.starts_with(':') {
-                    stored += 1;
-                    assert_eq!(reply, format!(":{stored}"), "in the order of the connections");
-                } else {
-                    assert!(reply.starts_with(NOSPACE), "{reply}");
-                }
-            }
-        }
+        let replies: Vec<String> = clients.iter_mut().flat_map(|client| [client.reply(), client.reply()]).collect();
+        let (mut counts, refused): (Vec<String>, Vec<String>) = replies.into_iter().partition(|reply| reply.starts_with(':'));
+        assert!(refused.iter().all(|reply| reply.starts_with(NOSPACE)), "{refused:?}");
+        let mut counts: Vec<usize> = counts.drain(..).map(|reply| reply[1..].parse().unwrap()).collect();
+        counts.sort_unstable();
+        assert_eq!(counts, (stored + 1..=stored + counts.len()).collect::<Vec<_>>(), "round {round}");
+        stored += counts.len();
         gate.is_full.store(false, std::sync::atomic::Ordering::Relaxed);
         assert_eq!(clients[0].ask("GET n"), stored.to_string(), "round {round}");
     }
@@ -173,7 +159,7 @@ fn a_shutdown_answers_what_was_read() {
     let (mut writer, mut idle) = (server.connect(), server.connect());
     assert_eq!(idle.ask("PING"), "+PONG");
     let sync = gate.hold();
-    send(&mut writer, "SET a 1\nGET a");
+    writer.send_lines("SET a 1\nGET a");
     sync.has_begun();
     server.handle.shut_down();
     assert!(idle.is_closed());

@@ -18,12 +18,14 @@ compile_error!("the store must be built with --cfg shuttle: use scripts/dev/sche
 mod draw;
 mod follow;
 mod history;
+mod play;
 mod scenes;
 mod stage;
 mod submitter;
 
 use draw::Draw;
-use scenes::{Named, SCENES, opening_operations, play, smallest};
+use play::{opening_operations, play};
+use scenes::{Named, SCENES, smallest};
 use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler, RoundRobinScheduler, Scheduler};
 use shuttle::{Config, Runner};
 use std::panic::{AssertUnwindSafe, catch_unwind};

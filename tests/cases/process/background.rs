@@ -62,7 +62,7 @@ fn case_09_json_shows_it_too_and_damage_makes_the_status_1() {
 #[test]
 fn case_09_at_a_prompt_it_comes_before_the_next_one() {
     let store = Store::new();
-    store.script("FLUSH\n");
+    store.create();
     let mut session = prompt(&store, &["--checkpoint-interval", "20ms"], Path::new(""));
     session.exp_string("kv> ").unwrap();
     fs::create_dir(store.path("kv.snapshot")).unwrap();

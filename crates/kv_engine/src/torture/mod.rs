@@ -7,6 +7,12 @@
 //! passes until the flusher is due. In the middle of some snapshots and flushes, others write. One workload of four
 //! leaves its values in the snapshot.
 //!
+//! Three workloads of seven also have submissions, and turns of the committer. The submissions have several batches or
+//! none; some batches are durable, empty, or have conditions. Others submit in the middle of a turn, a flush or a
+//! snapshot. Each submission must be told once, in its turn, and exactly what is in force (`model.rs`). A write that is
+//! told as durable counts as promised from this moment on. In the same workloads users open read views at any moment,
+//! and keep them through later writes, checkpoints, closes and failures. A view must stay as it was.
+//!
 //! The workload runs once. Every change to the disk is recorded, with the writes that had been issued and promised
 //! durable at that moment. Then the disk is crashed after each number of changes. Either the process dies, with its
 //! last write cut short, or the power is cut. A power cut keeps some of the unsynced pieces: every subset is tried if

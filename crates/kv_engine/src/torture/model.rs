@@ -120,7 +120,7 @@ pub(super) struct Model {
 }
 
 /// How often a user asked to be told when there is room, and how often the store told.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Room {
     pub(super) asked: u64,
     pub(super) told: u64,
@@ -329,8 +329,12 @@ impl Model {
             Ok(ack) => {
                 let is_promised = ack.durable || stats.batch_size == 1;
                 self.promise(if is_promised { of.last } else { of.durable.unwrap_or(0) });
-                let is_shown = of.last <= self.last_shown() && of.refused.is_none();
-                (writes, is_shown && ack.seq == of.last && (is_promised || ack.pending < stats.batch_size))
+                // After a failed sync no OK is given, not even to a write that had been shown before.
+                let may_be_ok = of.last <= if failed { stats.durable } else { self.last_shown() };
+                (
+                    writes,
+                    may_be_ok && of.refused.is_none() && ack.seq == of.last && (is_promised || ack.pending < stats.batch_size),
+                )
             }
             // If the log has failed since, the model has not seen the refusal.
             Err(Error::NoSpace { .. }) if failed => (of.refused.unwrap_or_else(|| of.among(self.last_shown())), true),

@@ -84,8 +84,8 @@ impl User {
         wrong.into_iter().for_each(|text| model.wrong(&self.disk, text));
     }
 
-    /// A user reads all of each view, in every way. On a disk that has failed a reader looks at one key, that is
-    /// enough: reads of one byte at a time take long.
+    /// A user reads all of each view, in every way. On a disk that has failed `look` is enough: reads of one byte at a
+    /// time take long.
     pub(super) fn read_views(&self) {
         if self.disk.has_failed() {
             return;

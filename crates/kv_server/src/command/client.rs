@@ -114,7 +114,7 @@ fn setinfo(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
 fn describe(call: &Call<'_>, client: &Client) -> String {
     let Labels { name, library, library_version } = client.labels().clone();
     let age = client.age_ms();
-    let idle = age.saturating_sub(client.active_ms.load(Ordering::Relaxed)) / 1000;
+    let idle = client.idle_ms() / 1000;
     let row = usize::try_from(client.last_command.load(Ordering::Relaxed)).unwrap_or(0).checked_sub(1);
     let command = row.and_then(|row| call.table.rows.get(row)).map_or("NULL", |row| &row.full_name);
     let is_self = client.id == call.session.client.id;

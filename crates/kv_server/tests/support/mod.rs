@@ -87,6 +87,17 @@ impl Running {
         Client::new(self.address)
     }
 
+    /// Returns when all commands that these clients have sent were evaluated.
+    pub fn has_evaluated<'a>(&self, clients: impl IntoIterator<Item = &'a mut Client>) {
+        let mut other = self.connect();
+        for client in clients {
+            let own = format!(" addr={} ", client.stream.local_addr().unwrap());
+            let count = format!(" tot-cmds={}", client.sent);
+            let is_done = |list: String| list.lines().any(|line| line.contains(&own) && line.ends_with(&count));
+            while !is_done(other.ask("CLIENT LIST")) {}
+        }
+    }
+
     /// Ends the server, and returns how it has ended.
     pub fn stop(mut self) -> kv_server::Result<Ended> {
         self.handle.shut_down();
@@ -106,6 +117,8 @@ impl Drop for Running {
 pub struct Client {
     pub stream: TcpStream,
     reader: BufReader<TcpStream>,
+    /// Commands that were sent with the methods that count them.
+    sent: u64,
 }
 
 /// The bytes of a command.
@@ -127,7 +140,7 @@ impl Client {
         stream.set_read_timeout(Some(HANG)).unwrap();
         stream.set_write_timeout(Some(HANG)).unwrap();
         let reader = BufReader::new(stream.try_clone().unwrap());
-        Client { stream, reader }
+        Client { stream, reader, sent: 0 }
     }
 
     pub fn send(&mut self, bytes: &[u8]) {
@@ -141,15 +154,23 @@ impl Client {
 
     pub fn ask_words<W: AsRef<[u8]>>(&mut self, words: &[W]) -> String {
         self.send(&command(words));
+        self.sent += 1;
         self.reply()
+    }
+
+    /// Sends commands in one piece, one to a line. Their number.
+    pub fn send_lines(&mut self, lines: &str) -> usize {
+        let commands: Vec<&str> = lines.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let bytes: Vec<u8> = commands.iter().flat_map(|line| command(&line.split(' ').collect::<Vec<_>>())).collect();
+        self.send(&bytes);
+        self.sent += commands.len() as u64;
+        commands.len()
     }
 
     /// Sends commands in one piece, one to a line, and reads their replies.
     pub fn pipeline(&mut self, lines: &str) -> Vec<String> {
-        let commands: Vec<&str> = lines.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        let bytes: Vec<u8> = commands.iter().flat_map(|line| command(&line.split(' ').collect::<Vec<_>>())).collect();
-        self.send(&bytes);
-        commands.iter().map(|_| self.reply()).collect()
+        let commands = self.send_lines(lines);
+        (0..commands).map(|_| self.reply()).collect()
     }
 
     /// One reply, in short form: `+OK`, `-ERR …`, `:1`, a value as it is, `nil`, `[a, b]`, `{a: b}`, `~[a]`.
@@ -197,8 +218,7 @@ impl Client {
         })
     }
 
-    /// Whether nothing was sent. Another connection must have been answered before, so that
-    /// a server with one worker has done everything for which it needs no sync.
+    /// Whether nothing was sent so far.
     pub fn has_no_reply(&mut self) -> bool {
         assert!(self.reader.buffer().is_empty());
         self.stream.set_nonblocking(true).unwrap();
