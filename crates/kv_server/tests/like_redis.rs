@@ -19,16 +19,16 @@
 //! | numbers in hexadecimal, or beyond those of a double, for `INCRBYFLOAT` | taken | refused |
 //! | `READONLY`, `READWRITE`, `ASKING` | refused without a cluster | OK, for clients that send them anyway |
 //! | a length or a bulk string without CRLF behind it | not noticed | a protocol error |
+//! | a null byte in a plain line | ends it | a protocol error |
 //! | bytes that are not UTF-8, and control bytes, in the text of an error | repeated | replaced |
 //! | what describes the server (`INFO`, `CONFIG`, `COMMAND`, `CLIENT LIST`, `MEMORY`, `OBJECT REFCOUNT`) | itself | itself |
 //! | lists, sets, hashes, streams, scripts, pub/sub | there | refused by name |
 //!
 //! Without redis-server 7 these tests are skipped, and say so.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
 
 mod support;
 
-use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use support::{Random, Raw, Reply, Running, command, start_in_memory};
@@ -46,7 +46,7 @@ impl Redis {
         let version = version.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
         if !version.as_ref().is_some_and(|version| version.contains("v=7.")) {
             let found = version.unwrap_or_else(|| "it is not installed".into());
-            writeln!(std::io::stderr(), "skipped: redis-server 7 is needed: {}", found.trim()).unwrap();
+            eprintln!("skipped: redis-server 7 is needed: {}", found.trim());
             return None;
         }
         let dir = tempfile::tempdir().unwrap();
@@ -523,7 +523,7 @@ fn stream(seed: u64, pieces: usize) {
             }
         }
         both.compare_contents();
-        writeln!(std::io::stderr(), "seed {seed}: {} replies are equal", both.compared).unwrap();
+        eprintln!("seed {seed}: {} replies are equal", both.compared);
     });
 }
 
@@ -603,6 +603,30 @@ fn bad_requests_are_answered_as_by_redis() {
             });
             assert_eq!(redis, ours, "{}", case[..case.len().min(60)].escape_ascii());
             assert_eq!(ours.len(), 3, "{ours:?}");
+        }
+    });
+}
+
+/// Lines with blanks, quotes and escapes of all kinds, each on a connection of its own.
+#[test]
+fn plain_lines_are_split_as_by_redis() {
+    on_both(5, |both| {
+        let mut source = Source(Random(5));
+        for _ in 0..400 {
+            // The reply shows the words.
+            let mut line = b"COMMAND GETKEYS MGET first ".to_vec();
+            for _ in 0..source.below(14) {
+                line.extend(
+                    source.of(&[b"a", b"b", b"x41", b"\"", b"\"", b"'", b"\\", b" ", b"\t", b"\r", b"\x0b", b"\x0c", b"\xff"]),
+                );
+            }
+            line.extend(b"\r\nECHO end\r\nQUIT\r\n");
+            let mut pair = both.connect();
+            let [redis, ours] = [&mut pair.redis, &mut pair.ours].map(|raw| {
+                raw.send(&line);
+                std::iter::from_fn(|| raw.reply()).map(|reply| reply.bytes().escape_ascii().to_string()).collect::<Vec<_>>()
+            });
+            assert_eq!(redis, ours, "{}", line.escape_ascii());
         }
     });
 }

@@ -7,15 +7,19 @@ mod gate;
 #[path = "../../../kv_engine/tests/support/random.rs"]
 mod random;
 mod raw;
+mod requests;
+mod streams;
 #[path = "../../../kv_engine/tests/support/wrapped.rs"]
 mod wrapped;
 
 pub use gate::Gate;
+pub use kv_engine::disk::sim::{Image, SimDisk};
 pub use random::Random;
 pub use raw::{Raw, Reply};
+pub use requests::read as read_requests;
+pub use streams::mutated;
 
 use kv_engine::Engine;
-use kv_engine::disk::sim::{Image, SimDisk};
 use kv_server::{Ended, Handle, Options, Server};
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -10,6 +10,7 @@ use std::time::Duration;
 const HANG: Duration = Duration::from_secs(60);
 
 pub struct Raw {
+    tcp: Option<TcpStream>,
     to: Box<dyn Write>,
     from: BufReader<Box<dyn Read>>,
 }
@@ -36,14 +37,20 @@ impl Raw {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(HANG)).unwrap();
         stream.set_write_timeout(Some(HANG)).unwrap();
-        Raw { from: BufReader::new(Box::new(stream.try_clone().unwrap())), to: Box::new(stream) }
+        let [from, to] = [(); 2].map(|()| stream.try_clone().unwrap());
+        Raw { tcp: Some(stream), from: BufReader::new(Box::new(from)), to: Box::new(to) }
     }
 
     pub fn unix(path: &Path) -> std::io::Result<Raw> {
         let stream = UnixStream::connect(path)?;
         stream.set_read_timeout(Some(HANG))?;
         stream.set_write_timeout(Some(HANG))?;
-        Ok(Raw { from: BufReader::new(Box::new(stream.try_clone()?)), to: Box::new(stream) })
+        Ok(Raw { tcp: None, from: BufReader::new(Box::new(stream.try_clone()?)), to: Box::new(stream) })
+    }
+
+    /// The server reads the end. Replies still come.
+    pub fn sends_no_more(&self) {
+        self.tcp.as_ref().unwrap().shutdown(std::net::Shutdown::Write).unwrap();
     }
 
     pub fn send(&mut self, bytes: &[u8]) {
