@@ -9,7 +9,7 @@
 
 use crate::buffers;
 use crate::clients::Client;
-use crate::limits;
+use crate::limits::{self, RequestLimits};
 use crate::resp::{Parser, Reply};
 use crate::sequencer::Outcome;
 use crate::session::Session;
@@ -114,7 +114,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let polled = buffers::with_read_buffer(|buffer| {
             loop {
-                let mut read = ReadBuf::new(buffer);
+                let room = self.room(buffer.len());
+                let mut read = ReadBuf::new(&mut buffer[..room]);
                 match Pin::new(&mut self.stream).poll_read(cx, &mut read) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Ok(())) if !read.filled().is_empty() => {}
@@ -124,16 +125,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.shared.counters.bytes_in.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 if self.unread.is_empty() {
                     let ran = self.turn(bytes);
-                    self.unread.extend_from_slice(&bytes[ran.consumed..]);
+                    self.keep(&bytes[ran.consumed..]);
                     if self.is_due(&ran) {
                         return Poll::Ready(Some(ran));
                     }
                     continue;
                 }
-                self.unread.extend_from_slice(bytes);
+                self.keep(bytes);
                 // More has come than one read takes: a long command, or many.
                 let is_full = read.remaining() == 0;
-                if is_full && self.unread.len() < limits::READ_AHEAD_BYTES {
+                if is_full && self.unread.len() < self.most_unread() {
                     continue;
                 }
                 if let Some(ran) = self.turn_on_unread() {
@@ -152,6 +153,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         polled
     }
 
+    /// Bytes of requests that are read before their turn has come.
+    fn most_unread(&self) -> usize {
+        match self.session.authenticated {
+            true => limits::READ_AHEAD_BYTES,
+            false => RequestLimits::UNKNOWN_CLIENT.command_bytes,
+        }
+    }
+
+    /// How much may be read now. The parser has refused an unknown client's command that would leave no room.
+    fn room(&self, most: usize) -> usize {
+        match self.session.authenticated {
+            true => most,
+            false => self.most_unread().saturating_sub(self.unread.len()).clamp(1, most),
+        }
+    }
+
+    /// Keeps bytes for the next turn. The memory of a buffer that grows is a power of two, so it is at most the limit
+    /// of an unknown client.
+    fn keep(&mut self, bytes: &[u8]) {
+        let len = self.unread.len() + bytes.len();
+        if !self.session.authenticated && len > self.unread.capacity() {
+            self.unread.reserve(len.next_power_of_two() - self.unread.len());
+        }
+        self.unread.extend_from_slice(bytes);
+    }
+
     fn turn(&mut self, input: &[u8]) -> Ran {
         let ran = turn::run(&self.shared, &mut self.session, &mut self.parser, input, &mut self.reply, &mut self.marks);
         self.more = ran.more;
@@ -162,7 +189,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut unread = std::mem::take(&mut self.unread);
         let ran = self.turn(&unread);
         unread.advance(ran.consumed);
-        if !unread.is_empty() {
+        if !self.session.authenticated {
+            // In memory of its own, so that what was executed takes none.
+            self.keep(&unread);
+        } else if !unread.is_empty() {
             self.unread = unread;
         }
         self.is_due(&ran).then_some(ran)
@@ -199,12 +229,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Reads requests while the client does not read replies. Some clients send a long pipeline before they read.
     fn read_ahead(&mut self, cx: &mut Context<'_>) {
         buffers::with_read_buffer(|buffer| {
-            while !self.ended && self.unread.len() < limits::READ_AHEAD_BYTES {
-                let mut read = ReadBuf::new(buffer);
+            while !self.ended && self.unread.len() < self.most_unread() {
+                let room = self.room(buffer.len());
+                let mut read = ReadBuf::new(&mut buffer[..room]);
                 match Pin::new(&mut self.stream).poll_read(cx, &mut read) {
                     Poll::Pending => return,
                     Poll::Ready(Ok(())) if !read.filled().is_empty() => {
-                        self.unread.extend_from_slice(read.filled());
+                        self.keep(read.filled());
                         self.more = true;
                     }
                     Poll::Ready(_) => self.ended = true,

@@ -78,6 +78,11 @@
 //! | `metrics` | the figures for Prometheus | shared |
 //! | `http` | the pages for operators | metrics, shared |
 //! | `server` | starting, accepting, ending | clients, connection, http, options, refusal, resp, shared, store, watch |
+//! | `fuzzing` | the parser, as the fuzzers drive it | limits, resp |
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `fuzzing` (off by default) | `fuzzing`, with which the fuzzers drive the parser of requests |
 //!
 //! # What it is not
 //!
@@ -93,6 +98,9 @@ mod connection;
 mod cursors;
 mod error;
 mod event;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod limits;
 mod metrics;

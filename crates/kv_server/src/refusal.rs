@@ -24,6 +24,7 @@ impl Refusal {
     pub(crate) const OVERFLOW: Refusal = Refusal::fixed("ERR increment or decrement would overflow");
     pub(crate) const DECREMENT: Refusal = Refusal::fixed("ERR decrement would overflow");
     pub(crate) const BAD_COMMAND: Refusal = Refusal::fixed("ERR Invalid command specified");
+    pub(crate) const BAD_WORD_COUNT: Refusal = Refusal::fixed("ERR Invalid number of arguments specified for command");
     pub(crate) const NO_KEY_WORDS: Refusal = Refusal::fixed("ERR The command has no key arguments");
     pub(crate) const LONG_NAME: Refusal = Refusal::fixed("ERR the name is too long; a name has at most 256 bytes");
     pub(crate) const BAD_CLIENT_ID: Refusal = Refusal::fixed("ERR Invalid client ID");
@@ -43,6 +44,10 @@ impl Refusal {
     pub(crate) const NO_KEY: Refusal = Refusal::fixed("ERR no such key");
     pub(crate) const SAME_OBJECTS: Refusal = Refusal::fixed("ERR source and destination objects are the same");
     pub(crate) const OUT_OF_RANGE: Refusal = Refusal::fixed("ERR value is out of range");
+    pub(crate) const BAD_TIMEOUT: Refusal = Refusal::fixed("ERR timeout is not an integer or out of range");
+    pub(crate) const NEGATIVE_TIMEOUT: Refusal = Refusal::fixed("ERR timeout is negative");
+    pub(crate) const FLUSH_SCRIPTS: Refusal = Refusal::fixed("ERR SCRIPT FLUSH only support SYNC|ASYNC option");
+    pub(crate) const FLUSH_FUNCTIONS: Refusal = Refusal::fixed("ERR FUNCTION FLUSH only supports SYNC|ASYNC option");
     pub(crate) const OFFSET: Refusal = Refusal::fixed("ERR offset is out of range");
     pub(crate) const DB_INDEX: Refusal = Refusal::fixed("ERR DB index is out of range");
     pub(crate) const NO_EXPIRY: Refusal = Refusal::fixed("ERR keys do not expire in this store");
@@ -121,6 +126,12 @@ impl Refusal {
     pub(crate) fn unknown_subcommand(command: &str, sub: &[u8]) -> Refusal {
         let sub = String::from_utf8_lossy(&sub[..sub.len().min(128)]).into_owned();
         Refusal::new(format!("ERR unknown subcommand '{sub}'. Try {command} HELP."))
+    }
+
+    /// A subcommand that exists has too many words.
+    pub(crate) fn bad_subcommand(command: &str, sub: &[u8]) -> Refusal {
+        let sub = String::from_utf8_lossy(&sub[..sub.len().min(128)]).into_owned();
+        Refusal::new(format!("ERR unknown subcommand or wrong number of arguments for '{sub}'. Try {command} HELP."))
     }
 
     /// The answer to a write that the store did not take, or whose outcome is not known.

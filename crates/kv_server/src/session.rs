@@ -14,6 +14,8 @@ pub(crate) enum Wanted {
     None,
     /// Not that of the next command.
     SkipNext,
+    /// Not that of the command that is executed.
+    SkipThis,
 }
 
 /// A command that waits for EXEC. `spec` is its row in the table.

@@ -74,15 +74,16 @@ pub(crate) fn run(
     let slow_us = u128::try_from(shared.settings.slow_us.load(Ordering::Relaxed)).unwrap_or(u128::MAX);
     let mut began = Instant::now();
     loop {
+        let unsent = if call.session.authenticated { limits::UNSENT_BYTES } else { limits::UNKNOWN_UNSENT_BYTES };
         let is_over = commands >= limits::TURN_COMMANDS
             || call.written_bytes() >= limits::TURN_BYTES
-            || call.reply.bytes.len() >= limits::UNSENT_BYTES
+            || call.reply.bytes.len() >= unsent
             || call.session.closing;
         if is_over {
             more = true;
             break;
         }
-        let limits = if call.session.authenticated { &RequestLimits::CLIENT } else { &RequestLimits::UNKNOWN_CLIENT };
+        let limits = RequestLimits::of(call.session.authenticated);
         let bytes = match parser.parse(&input[consumed..], limits) {
             Ok(Parsed::Incomplete) => break,
             Ok(Parsed::Nothing(bytes)) => {

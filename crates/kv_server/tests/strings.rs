@@ -78,7 +78,7 @@ fn numbers_are_added() {
         INCRBYFLOAT f 5.0e3 => 5000.3
         INCRBYFLOAT f x => -ERR value is not a valid float
         INCRBYFLOAT s 1 => -ERR value is not a valid float
-        INCRBYFLOAT f inf => -ERR value is not a valid float
+        INCRBYFLOAT f inf => -ERR increment would produce NaN or Infinity
         GET f => 5000.3",
     );
 }

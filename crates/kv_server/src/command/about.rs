@@ -220,11 +220,15 @@ fn list(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
 fn getkeys(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
     let (bytes, spans): (Box<[u8]>, Box<[Span]>) = args.to_owned();
     let command = Args::new(&bytes, &spans[2..]);
-    let row = call.table.row_of(command).map_err(|_| Refusal::BAD_COMMAND)?;
-    let numbers: Vec<usize> = call.table.rows[row].spec.key_numbers(command.len()).collect();
-    if numbers.is_empty() {
+    let row = call.table.named(command).map_err(|_| Refusal::BAD_COMMAND)?;
+    let spec = call.table.rows[row].spec;
+    if !spec.has_keys() {
         return Err(Refusal::NO_KEY_WORDS);
     }
+    if !spec.takes(command.len()) {
+        return Err(Refusal::BAD_WORD_COUNT);
+    }
+    let numbers: Vec<usize> = spec.key_numbers(command.len()).collect();
     call.reply.array(numbers.len());
     numbers.into_iter().for_each(|number| call.reply.bulk(command.at(number)));
     Ok(())

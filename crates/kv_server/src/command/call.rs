@@ -88,6 +88,10 @@ impl Spec {
         if self.arity < 0 { words >= -self.arity } else { words == self.arity }
     }
 
+    pub(crate) fn has_keys(&self) -> bool {
+        self.keys.0 > 0
+    }
+
     /// The words that are keys, by their numbers.
     pub(crate) fn key_numbers(&self, words: usize) -> impl Iterator<Item = usize> + use<> {
         let (first, last, step) = self.keys;
@@ -162,6 +166,16 @@ impl Table {
     /// # Errors
     /// There is none, or it takes another number of words.
     pub(crate) fn row_of(&self, args: Args<'_>) -> Result<usize, Refusal> {
+        let number = self.named(args)?;
+        let row = &self.rows[number];
+        if row.spec.takes(args.len()) { Ok(number) } else { Err(Refusal::arity(&row.full_name)) }
+    }
+
+    /// The row whose name the first words are.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn named(&self, args: Args<'_>) -> Result<usize, Refusal> {
         let unknown = || Refusal::unknown_command(args.at(0), args.from(1));
         let mut number = self.find(args.at(0)).ok_or_else(unknown)?;
         let command = &self.rows[number];
@@ -169,8 +183,7 @@ impl Table {
             let sub = self.find_sub(number, args.at(1));
             number = sub.ok_or_else(|| Refusal::unknown_subcommand(&command.spec.name.to_ascii_uppercase(), args.at(1)))?;
         }
-        let row = &self.rows[number];
-        if row.spec.takes(args.len()) { Ok(number) } else { Err(Refusal::arity(&row.full_name)) }
+        Ok(number)
     }
 
     /// The command that is not a subcommand, in the order of their names.

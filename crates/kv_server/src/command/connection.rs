@@ -1,7 +1,7 @@
 //! Commands on the connection itself: who it is, which protocol it reads, its end.
 
 use super::call::{Call, NO_KEYS, Spec, flag};
-use super::option::{is, number};
+use super::option::{check_database, is, number};
 use crate::clients::Labels;
 use crate::refusal::Refusal;
 use crate::resp::Args;
@@ -87,9 +87,7 @@ fn reset(call: &mut Call<'_>, _: Args<'_>) -> Result<(), Refusal> {
 }
 
 fn select(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
-    if number(args.at(1))? != 0 {
-        return Err(Refusal::DB_INDEX);
-    }
+    check_database(args.at(1))?;
     call.reply.ok();
     Ok(())
 }

@@ -38,24 +38,21 @@ pub(crate) fn execute(call: &mut Call<'_>, args: Args<'_>) -> Executed {
     }
     call.last_row = *row.as_ref().unwrap_or(&call.last_row);
     let begin = call.reply.bytes.len();
-    let wanted = call.session.wanted;
+    if call.session.wanted == Wanted::SkipNext {
+        call.session.wanted = Wanted::SkipThis;
+    }
     if let Err(refusal) = row.and_then(|row| check_and_run(call, row, args)) {
         call.take_back_command();
         call.counts.errors += 1;
         call.reply.refusal(&refusal);
     }
     // The reply of CLIENT REPLY itself goes by what it has set.
-    let is_wanted = match (wanted, call.session.wanted) {
-        (_, Wanted::All) => true,
-        (Wanted::SkipNext, Wanted::SkipNext) => {
-            call.session.wanted = Wanted::All;
-            false
-        }
-        _ => false,
-    };
-    if !is_wanted {
-        call.reply.bytes.truncate(begin);
+    match call.session.wanted {
+        Wanted::All => return Executed::Replied,
+        Wanted::SkipThis => call.session.wanted = Wanted::All,
+        Wanted::None | Wanted::SkipNext => {}
     }
+    call.reply.bytes.truncate(begin);
     Executed::Replied
 }
 

@@ -9,20 +9,24 @@ const DIGITS: u32 = 17;
 const MOST: i128 = 10_i128.pow(20 + DIGITS);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Number {
+pub(crate) struct Number {
+    double: f64,
     /// So many units of 10^-17.
-    Exact(i128),
-    Double(f64),
+    exact: Option<i128>,
 }
 
-/// The number, if all of `text` is one and it is finite.
+impl Number {
+    pub(crate) const ZERO: Number = Number { double: 0.0, exact: Some(0) };
+}
+
+/// The number, if all of `text` is one. Infinity is one if it is written so, and not by too many digits.
 pub(crate) fn parse(text: &[u8]) -> Option<Number> {
     let text = std::str::from_utf8(text).ok()?;
     let double: f64 = text.parse().ok()?;
-    if text.starts_with('+') && text[1..].starts_with(['+', '-']) || !double.is_finite() {
+    if double.is_nan() || double.is_infinite() && text.contains(|digit: char| digit.is_ascii_digit()) {
         return None;
     }
-    Some(exact(text).map_or(Number::Double(double), Number::Exact))
+    Some(Number { double, exact: exact(text) })
 }
 
 /// Only for texts that are numbers.
@@ -31,29 +35,25 @@ fn exact(text: &str) -> Option<i128> {
         Some(digits) => (true, digits),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
+    let (digits, exponent) = digits.split_once(['e', 'E']).unwrap_or((digits, "0"));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    if whole.len() > 20 || fraction.len() > DIGITS as usize {
-        return None;
-    }
-    let mut units: i128 = 0;
+    let mut number: i128 = 0;
     for digit in whole.bytes().chain(fraction.bytes()) {
-        units = units * 10 + i128::from(digit.checked_sub(b'0').filter(|digit| *digit <= 9)?);
+        let digit = i128::from(digit.checked_sub(b'0').filter(|digit| *digit <= 9)?);
+        number = number.checked_mul(10)?.checked_add(digit)?;
     }
-    units *= 10_i128.pow(DIGITS - u32::try_from(fraction.len()).ok()?);
+    let fraction = i64::try_from(fraction.len()).ok()?;
+    let power = i64::from(DIGITS).checked_add(exponent.parse::<i64>().ok()?)?.checked_sub(fraction)?;
+    let units = number.checked_mul(10_i128.checked_pow(u32::try_from(power).ok()?)?).filter(|units| *units < MOST)?;
     Some(if negative { -units } else { units })
 }
 
 /// The sum as Redis writes it: no exponent, no zeros at the end. `None`: it is not finite.
 pub(crate) fn sum(a: Number, b: Number) -> Option<String> {
-    if let (Number::Exact(a), Number::Exact(b)) = (a, b) {
+    if let (Some(a), Some(b)) = (a.exact, b.exact) {
         return Some(shown(a + b));
     }
-    let double = |number| match number {
-        #[expect(clippy::cast_precision_loss, reason = "the other number is a double")]
-        Number::Exact(units) => units as f64 / 10_f64.powi(17),
-        Number::Double(double) => double,
-    };
-    let sum = double(a) + double(b);
+    let sum = a.double + b.double;
     sum.is_finite().then(|| format!("{sum}"))
 }
 
@@ -78,6 +78,10 @@ mod tests {
             ("10.50", "0.1", "10.6"),
             ("5.0e3", "2.0e2", "5200"),
             ("-0.5", "0.5", "0"),
+            ("-0", "-0", "0"),
+            ("13295.0", "1E2", "13395"),
+            ("1.25e-2", "-1e+1", "-9.9875"),
+            ("0.1", "1e-18", "0.1"),
             ("3", "-5", "-2"),
             ("1e300", "1", &format!("1{}", "0".repeat(300))),
             ("0.00000000000000001", "0", "0.00000000000000001"),
@@ -87,7 +91,9 @@ mod tests {
             assert_eq!(found.as_deref(), Some(wanted), "{a} + {b}");
         }
         assert_eq!(sum(parse(b"1.7e308").unwrap(), parse(b"1.7e308").unwrap()), None);
-        for text in ["", "a", "1 ", " 1", "nan", "inf", "-inf", "1e999", "+-1", "1..2", "0x10"] {
+        assert_eq!(sum(parse(b"inf").unwrap(), parse(b"1").unwrap()), None);
+        assert_eq!(sum(parse(b"1").unwrap(), parse(b"-Infinity").unwrap()), None);
+        for text in ["", "a", "1 ", " 1", "nan", "-nan", "1e999", "+-1", "++1", "1..2", "0x10"] {
             assert_eq!(parse(text.as_bytes()), None, "{text}");
         }
     }

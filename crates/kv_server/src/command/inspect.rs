@@ -90,8 +90,12 @@ fn idletime(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
     if_exists(call, args.at(2), 0)
 }
 
-fn freq(_: &mut Call<'_>, _: Args<'_>) -> Result<(), Refusal> {
-    Err(Refusal::NO_LFU)
+fn freq(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
+    if call.exists(args.at(2))? {
+        return Err(Refusal::NO_LFU);
+    }
+    call.reply.null();
+    Ok(())
 }
 
 fn usage(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {

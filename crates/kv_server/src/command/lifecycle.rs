@@ -3,7 +3,7 @@
 use super::call::{Call, NO_KEYS, Spec, flag};
 use super::option::{is, number};
 use crate::refusal::Refusal;
-use crate::resp::Args;
+use crate::resp::{Args, integer};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::task::block_in_place;
@@ -35,7 +35,7 @@ pub(super) const ROWS: &[Spec] = &[
     ),
     Spec::new("time", 1, FLAGS | flag::FAST, NO_KEYS, time).about("server", "2.6.0", "O(1)", "Returns the time."),
     Spec::new("role", 1, FLAGS | flag::FAST, NO_KEYS, role).about("server", "2.8.12", "O(1)", "Returns the role: master."),
-    Spec::new("wait", 3, WAITS, NO_KEYS, wait).about(
+    Spec::new("wait", 3, flag::NOSCRIPT, NO_KEYS, wait).about(
         "generic",
         "3.0.0",
         "O(1)",
@@ -53,17 +53,17 @@ pub(super) const ROWS: &[Spec] = &[
         "O(1)",
         "Ends the server: what was read is answered, the store is closed.",
     ),
-    Spec::new("script", -2, FLAGS, NO_KEYS, flush_nothing)
+    Spec::new("script", -2, FLAGS, NO_KEYS, flush_scripts)
         .about("scripting", "2.6.0", "O(1)", "There are no scripts.")
-        .subcommands(&[Spec::new("flush", -2, FLAGS, NO_KEYS, flush_nothing).about(
+        .subcommands(&[Spec::new("flush", -2, FLAGS, NO_KEYS, flush_scripts).about(
             "scripting",
             "2.6.0",
             "O(1)",
             "There are no scripts.",
         )]),
-    Spec::new("function", -2, FLAGS, NO_KEYS, flush_nothing)
+    Spec::new("function", -2, FLAGS, NO_KEYS, flush_functions)
         .about("scripting", "7.0.0", "O(1)", "There are no functions.")
-        .subcommands(&[Spec::new("flush", -2, FLAGS, NO_KEYS, flush_nothing).about(
+        .subcommands(&[Spec::new("flush", -2, FLAGS, NO_KEYS, flush_functions).about(
             "scripting",
             "7.0.0",
             "O(1)",
@@ -126,8 +126,11 @@ fn role(call: &mut Call<'_>, _: Args<'_>) -> Result<(), Refusal> {
 
 /// There are no other servers, so waiting for them would change nothing.
 fn wait(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
-    if number(args.at(1))? < 0 || number(args.at(2))? < 0 {
-        return Err(Refusal::OUT_OF_RANGE);
+    number(args.at(1))?;
+    match integer(args.at(2)) {
+        None => return Err(Refusal::BAD_TIMEOUT),
+        Some(..0) => return Err(Refusal::NEGATIVE_TIMEOUT),
+        Some(_) => {}
     }
     call.reply.integer(0);
     Ok(())
@@ -164,9 +167,25 @@ fn shutdown(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn flush_nothing(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
-    if args.len() > 3 || args.len() == 3 && !is(args.at(2), "ASYNC") && !is(args.at(2), "SYNC") {
-        return Err(Refusal::SYNTAX);
+/// Whether these are the words of a FLUSH.
+fn flushes(args: Args<'_>) -> bool {
+    args.len() == 2 || args.len() == 3 && (is(args.at(2), "ASYNC") || is(args.at(2), "SYNC"))
+}
+
+fn flush_scripts(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
+    if !flushes(args) {
+        return Err(Refusal::FLUSH_SCRIPTS);
+    }
+    call.reply.ok();
+    Ok(())
+}
+
+fn flush_functions(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
+    if args.len() > 3 {
+        return Err(Refusal::bad_subcommand("FUNCTION", args.at(1)));
+    }
+    if !flushes(args) {
+        return Err(Refusal::FLUSH_FUNCTIONS);
     }
     call.reply.ok();
     Ok(())

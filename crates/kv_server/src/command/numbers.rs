@@ -1,7 +1,7 @@
 //! Commands on values that are numbers.
 
 use super::call::{Call, ONE_KEY, Spec, flag};
-use super::float;
+use super::float::{self, Number};
 use super::option::number;
 use crate::refusal::Refusal;
 use crate::resp::{Args, integer};
@@ -48,7 +48,7 @@ fn add(call: &mut Call<'_>, key: &[u8], by: i64) -> Result<(), Refusal> {
 }
 
 fn incrbyfloat(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
-    let old = call.with(args.at(1), float::parse)?.unwrap_or(float::parse(b"0")).ok_or(Refusal::NOT_A_FLOAT)?;
+    let old = call.with(args.at(1), float::parse)?.unwrap_or(Some(Number::ZERO)).ok_or(Refusal::NOT_A_FLOAT)?;
     let by = float::parse(args.at(2)).ok_or(Refusal::NOT_A_FLOAT)?;
     let new = float::sum(old, by).ok_or(Refusal::NAN)?;
     call.put(args.at(1), new.as_bytes())?;

@@ -14,6 +14,13 @@ pub(crate) fn number(word: &[u8]) -> Result<i64, Refusal> {
     integer(word).ok_or(Refusal::NOT_AN_INTEGER)
 }
 
+/// # Errors
+/// It is no number of a database, or not 0, the only one.
+pub(crate) fn check_database(word: &[u8]) -> Result<(), Refusal> {
+    let number = i32::try_from(number(word)?).map_err(|_| Refusal::NOT_AN_INTEGER)?;
+    if number == 0 { Ok(()) } else { Err(Refusal::DB_INDEX) }
+}
+
 /// Whether the option asks for an expiry.
 pub(crate) fn is_expiry(word: &[u8]) -> bool {
     ["EX", "PX", "EXAT", "PXAT"].iter().any(|name| is(word, name))

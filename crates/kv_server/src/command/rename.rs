@@ -1,7 +1,7 @@
 //! Commands that move or copy a value to another key.
 
 use super::call::{Call, Spec, flag};
-use super::option::is;
+use super::option::{check_database, is};
 use crate::refusal::Refusal;
 use crate::resp::Args;
 
@@ -64,11 +64,7 @@ fn copy(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
         if is(word, "REPLACE") {
             replace = true;
         } else if is(word, "DB") {
-            match words.next() {
-                None => return Err(Refusal::SYNTAX),
-                Some(b"0") => {}
-                Some(_) => return Err(Refusal::DB_INDEX),
-            }
+            check_database(words.next().ok_or(Refusal::SYNTAX)?)?;
         } else {
             return Err(Refusal::SYNTAX);
         }

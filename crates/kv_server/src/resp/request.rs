@@ -112,6 +112,15 @@ impl Parser {
         if self.state == State::Done {
             self.restart();
         }
+        match self.read(input, limits)? {
+            Parsed::Incomplete if input.len() >= limits.command_bytes => {
+                Err(Refusal::protocol(&format!("the command is longer than {} bytes", limits.command_bytes)))
+            }
+            parsed => Ok(parsed),
+        }
+    }
+
+    fn read(&mut self, input: &[u8], limits: &RequestLimits) -> Result<Parsed, Refusal> {
         loop {
             match self.state {
                 State::Start | State::Done => match input.first() {
@@ -179,6 +188,9 @@ impl Parser {
         };
         self.at = end + 1;
         let line = input[..end].strip_suffix(b"\r").unwrap_or(&input[..end]);
+        if line.contains(&0) {
+            return Err(Refusal::protocol("null byte in an inline request"));
+        }
         self.split(line).ok_or(Refusal::protocol("unbalanced quotes in request"))?;
         if self.spans.len() > limits.words {
             return Err(Refusal::protocol("too many words in an inline request"));
@@ -190,7 +202,7 @@ impl Parser {
     /// Splits a line as the prompt of redis-cli does: words in "double quotes" have escapes, words in 'single quotes'
     /// only `\'`. `None`: a quote is not closed, or is followed by something other than a blank.
     fn split(&mut self, line: &[u8]) -> Option<()> {
-        let mut rest = line.trim_ascii_start();
+        let mut rest = behind_blanks(line);
         while !rest.is_empty() {
             let from = self.line.len();
             let mut quote = None;
@@ -203,7 +215,7 @@ impl Parser {
                 };
                 rest = behind;
                 match (quote, byte) {
-                    (None, b' ' | b'\t' | b'\r' | b'\n' | 0x0b | 0x0c | 0) => break,
+                    (None, b' ' | b'\t' | b'\r' | b'\n') => break,
                     (None, b'"' | b'\'') => quote = Some(byte),
                     (Some(b'"'), b'\\') => rest = self.escape(rest)?,
                     (Some(b'\''), b'\\') if rest.first() == Some(&b'\'') => {
@@ -211,7 +223,7 @@ impl Parser {
                         rest = &rest[1..];
                     }
                     (Some(open), _) if open == byte => {
-                        if rest.first().is_some_and(|next| !next.is_ascii_whitespace()) {
+                        if rest.first().is_some_and(|&next| !is_blank(next)) {
                             return None;
                         }
                         break;
@@ -220,7 +232,7 @@ impl Parser {
                 }
             }
             self.spans.push(span(from, self.line.len()));
-            rest = rest.trim_ascii_start();
+            rest = behind_blanks(rest);
         }
         Some(())
     }
@@ -249,6 +261,11 @@ impl Parser {
         Args::new(if self.is_line { &self.line } else { input }, &self.spans)
     }
 
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.spans.capacity() * size_of::<Span>() + self.line.capacity()
+    }
+
     /// Forgets the command that was read. The next call begins with a first byte.
     fn restart(&mut self) {
         self.spans.clear();
@@ -261,6 +278,16 @@ impl Parser {
         }
         (self.state, self.at, self.is_line) = (State::Start, 0, false);
     }
+}
+
+/// As the function `isspace` of C.
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t'..=b'\r')
+}
+
+fn behind_blanks(line: &[u8]) -> &[u8] {
+    let blanks = line.iter().take_while(|&&byte| is_blank(byte)).count();
+    &line[blanks..]
 }
 
 /// The longest line with a length, as in Redis.
@@ -324,7 +351,7 @@ mod tests {
     #[test]
     fn arrays_and_lines_become_commands() {
         let input =
-            b"*2\r\n$3\r\nGET\r\n$1\r\nx\r\nPING\r\n\r\n*0\r\n*-1\r\n  set  a 'b c' \"d\\n\\x41\\\"\" 'e\\''\n*1\r\n$0\r\n\r\n";
+            b"*2\r\n$3\r\nGET\r\n$1\r\nx\r\nPING\r\n\r\n*0\r\n*-1\r\n\x0b \x0c\r\n \x0bset  a 'b c' \"d\\n\\x41\\\"\" 'e\\''\n*1\r\n$0\r\n\r\n";
         let (commands, error) = parsed(&[input], &LIMITS);
         assert_eq!(words(&commands), ["GET|x", "PING", "set|a|b c|d\\nA\\\"|e\\'", ""]);
         assert_eq!(error, None);
@@ -335,7 +362,8 @@ mod tests {
         let long_line = vec![b'a'; (64 << 10) + 1];
         let long_count = [b"*".to_vec(), vec![b'1'; 64 << 10]].concat();
         let long_bulk = [b"*1\r\n$".to_vec(), vec![b'1'; 64 << 10]].concat();
-        let cases: [(&[u8], &str); 15] = [
+        let cases: [(&[u8], &str); 16] = [
+            (b"set a\0b\r\n", "null byte in an inline request"),
             (b"*x\r\n", "invalid multibulk length"),
             (b"*1048577\r\n", "invalid multibulk length"),
             (b"*99999999999999999999\r\n", "invalid multibulk length"),
@@ -365,8 +393,11 @@ mod tests {
         assert!(refused(b"*11\r\n").ends_with("unauthenticated multibulk length"));
         assert!(refused(b"*1\r\n$16385\r\n").ends_with("unauthenticated bulk length"));
         let word = [b"$16384\r\n".to_vec(), vec![b'x'; 16_384], b"\r\n".to_vec()].concat();
-        assert!(refused(&[b"*4\r\n".to_vec(), word.repeat(4)].concat()).ends_with("longer than 65536 bytes"));
-        assert_eq!(parsed(&[&[b"*3\r\n".to_vec(), word.repeat(3)].concat()], &limits).0.len(), 1);
+        assert!(refused(&[b"*2\r\n".to_vec(), word.repeat(2)].concat()).ends_with("longer than 32768 bytes"));
+        // Also if it is not announced as long.
+        assert!(refused(&[b"*".to_vec(), vec![b'1'; 32_767]].concat()).ends_with("longer than 32768 bytes"));
+        assert_eq!(parsed(&[&[b"*".to_vec(), vec![b'1'; 32_766]].concat()], &limits).1, None);
+        assert_eq!(parsed(&[&[b"*1\r\n".to_vec(), word].concat()], &limits).0.len(), 1);
         let line = "a ".repeat(11);
         assert!(refused(format!("{line}\r\n").as_bytes()).ends_with("too many words in an inline request"));
     }

@@ -1,13 +1,23 @@
 //! A server on a store of its own, and a small client that reads RESP2 and RESP3.
-#![allow(clippy::unwrap_used, dead_code, unreachable_pub, reason = "each test file uses a part of this")]
+#![allow(clippy::unwrap_used, dead_code, unused_imports, unreachable_pub, reason = "each test file uses a part of this")]
 
 // The disk whose syncs a test holds is that of the engine's tests.
 #[path = "../../../kv_engine/tests/support/gate.rs"]
 mod gate;
+#[path = "../../../kv_engine/tests/support/random.rs"]
+mod random;
+mod raw;
+mod requests;
+mod streams;
 #[path = "../../../kv_engine/tests/support/wrapped.rs"]
 mod wrapped;
 
 pub use gate::Gate;
+pub use kv_engine::disk::sim::{Image, SimDisk};
+pub use random::Random;
+pub use raw::{Raw, Reply};
+pub use requests::read as read_requests;
+pub use streams::mutated;
 
 use kv_engine::Engine;
 use kv_server::{Ended, Handle, Options, Server};
@@ -29,6 +39,7 @@ pub struct Running {
     pub engine: Engine,
     pub address: SocketAddr,
     pub handle: Handle,
+    pub metrics: Option<SocketAddr>,
     waiter: Option<JoinHandle<kv_server::Result<Ended>>>,
     pub dir: Option<tempfile::TempDir>,
 }
@@ -46,13 +57,32 @@ pub fn start_with(options: Options) -> Running {
     running
 }
 
+/// A store on a disk in memory.
+pub fn in_memory(disk: &SimDisk) -> Engine {
+    try_in_memory(disk).unwrap()
+}
+
+pub fn try_in_memory(disk: &SimDisk) -> kv_engine::Result<Engine> {
+    let options = kv_engine::Options::new("/sim/kv.wal", "/sim/kv.snapshot");
+    options.flush_interval(Duration::ZERO).disk(Arc::new(disk.clone())).open()
+}
+
+/// A server on a disk in memory, where a sync costs nothing.
+pub fn start_in_memory() -> Running {
+    serve(in_memory(&SimDisk::new(&Image::new(), 1)), Options::default())
+}
+
 /// A server with one worker, on a disk whose syncs the test holds.
 pub fn start_gated() -> (Running, Gate) {
+    start_gated_with(Options::default())
+}
+
+pub fn start_gated_with(options: Options) -> (Running, Gate) {
     let (dir, gate) = (tempfile::tempdir().unwrap(), Gate::default());
     let engine = kv_engine::Options::in_dir(dir.path()).disk(Arc::new(gate.clone())).open().unwrap();
     // The log is created by the first write.
     engine.put("first", "1").unwrap();
-    let mut running = serve(engine, Options::default().workers(1));
+    let mut running = serve(engine, options.workers(1));
     running.dir = Some(dir);
     (running, gate)
 }
@@ -60,9 +90,9 @@ pub fn start_gated() -> (Running, Gate) {
 pub fn serve(engine: Engine, options: Options) -> Running {
     let options = options.listen([([127, 0, 0, 1], 0).into()]);
     let server = Server::start(engine.clone(), options).unwrap();
-    let (address, handle) = (server.addresses()[0], server.handle());
+    let (address, handle, metrics) = (server.addresses()[0], server.handle(), server.metrics_address());
     let waiter = Some(std::thread::spawn(move || server.wait()));
-    Running { engine, address, handle, waiter, dir: None }
+    Running { engine, address, handle, metrics, waiter, dir: None }
 }
 
 impl Running {
@@ -79,6 +109,20 @@ impl Running {
             let is_done = |list: String| list.lines().any(|line| line.contains(&own) && line.ends_with(&count));
             while !is_done(other.ask("CLIENT LIST")) {}
         }
+    }
+
+    /// Waits until the server has ended by itself, and returns how.
+    pub fn ended(mut self) -> kv_server::Result<Ended> {
+        self.waiter.take().unwrap().join().unwrap()
+    }
+
+    /// The status of a page for operators.
+    pub fn page(&self, path: &str) -> u16 {
+        let mut stream = TcpStream::connect(self.metrics.unwrap()).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut page = String::new();
+        stream.read_to_string(&mut page).unwrap();
+        page.split(' ').nth(1).unwrap().parse().unwrap()
     }
 
     /// Ends the server, and returns how it has ended.
