@@ -1,3 +1,5 @@
+//! Every command gives what it gives on a store of this process.
+
 use crate::common::{Store, signal, untimed};
 use crate::servers::{Answer, Scripted, Served};
 use predicates::prelude::*;
