@@ -1,6 +1,7 @@
 //! Does the work of one batch size and times it.
 //!
-//! 1. It opens a fresh temporary store, or takes a prefix on a server. If there are GETs in the work, it puts every key.
+//! 1. It opens a fresh temporary store, or takes a prefix on a server. If there are GETs in the work, it puts every
+//!    key.
 //! 2. It does the warm-up and flushes, so that nothing is pending when the clock starts.
 //! 3. It gets the memory and starts the threads. They begin together. If one cannot be started, none begins, and the
 //!    run is an error. Each thread times its own operations.

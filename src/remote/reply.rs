@@ -1,7 +1,7 @@
 //! [`Reply`]: what a server answers, in RESP3 or RESP2, and reading it from a [`Wire`].
 //!
-//! A length is checked before it is used, and memory grows only with the bytes that have come. So a program that is no
-//! such server, or a broken one, costs no more memory than it has sent.
+//! A length is checked before it is used, and memory grows only with the bytes that have come. So another program at
+//! this address, or a broken server, costs no more memory than it has sent.
 
 use super::wire::{Patience, Trouble, Wire};
 
