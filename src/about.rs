@@ -46,8 +46,7 @@ pub(crate) const TOOLS: Rows = &[
 pub(crate) const TOOLS_IN_SHORT: Rows = &[
     ("kv_cli wal, verify, replay", "show the log, check the files, rebuild any state"),
     ("kv_cli export, import", "also of damaged files and of cut exports"),
-    ("kv_cli serve, connect", "serve the store to Redis clients; use a served one"),
-    ("kv_cli torture", "crash stores in memory"),
+    ("kv_cli serve, connect, torture", "serve a store, use a served one, crash stores"),
 ];
 
 /// Environment variables. A flag is stronger than its variable.

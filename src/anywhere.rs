@@ -20,8 +20,8 @@
 //! `--help` behind a command becomes HELP with its name, and `help wal` becomes `wal --help`.
 //!
 //! `connect` is a tool with a command of its own: `kv_cli connect HOST:PORT GET x --json`. Up to that command, options
-//! are those of `connect` or of `kv_cli`, also of one letter. The command has the rules from above, and what is left of it
-//! comes behind `--`.
+//! are those of `connect` or of `kv_cli`, also of one letter. The command has the rules from above. Its words come
+//! behind `--`.
 
 use crate::args::{Args, is_address};
 use crate::command::{Spec, find};

@@ -339,7 +339,7 @@ impl Args {
             && let Some(word) = connect.stray(&is_command)
         {
             let word = safe(&word.to_string_lossy());
-            fail(ErrorKind::InvalidSubcommand, &format!("'{word}' is neither an address (HOST:PORT or unix:PATH) nor a command"));
+            fail(ErrorKind::InvalidSubcommand, &format!("'{word}' is no address (HOST:PORT or unix:PATH) and no command"));
         }
         if let Some(Words::Connect(connect)) = &args.words
             && let Some(text) = connect.conflict()

@@ -1,5 +1,5 @@
-//! `kv_cli connect`: the shell for a store that a server serves. Commands, scripts and the prompt are those of a store of
-//! this process. `remote` does the work.
+//! `kv_cli connect`: the shell for a store that a server serves. Commands, scripts and the prompt are the same as for a
+//! store of this process. `remote` does the work.
 
 use crate::args::ConnectArgs;
 use crate::error::{Code, CommandError};

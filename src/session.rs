@@ -109,8 +109,8 @@ impl Session {
         Ok((store, output, flags))
     }
 
-    /// As [`Session::writer`], for a command that has nothing to do without a store. `None`: there is no store, and none
-    /// is created. If that stays so, the end of the session says it.
+    /// As [`Session::writer`], for a command that has nothing to do without a store. `None`: there is no store, and
+    /// none is created. If that stays so, the end of the session says it.
     pub(crate) fn writer_if_there(&mut self) -> Result<Option<Sink<'_>>, CommandError> {
         self.look_again()?;
         if self.store.is_missing() {

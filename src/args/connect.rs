@@ -49,7 +49,7 @@ impl ConnectArgs {
         (self.tls && is_unix).then_some("--tls is for HOST:PORT; a Unix socket does not leave this machine")
     }
 
-    /// The first word, if it is neither an address nor a command.
+    /// The first word, if it is no address and no command.
     pub(super) fn stray(&self, is_command: impl Fn(&[u8]) -> bool) -> Option<&OsStr> {
         let first = self.words.first()?;
         (!is_address(first) && !is_command(first.as_encoded_bytes())).then_some(first)

@@ -4,8 +4,8 @@
 //! after Ctrl-C and after an error. The syncs are those of the server in that time, so they include what other clients
 //! have asked for.
 
+use super::failure::Failure;
 use super::keys::Key;
-use super::load::Failure;
 use crate::remote::{Address, Client, Patience, Remote, Reply, Trouble};
 use crate::signals::Flags;
 use kv_engine::Engine;

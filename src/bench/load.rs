@@ -1,6 +1,7 @@
 //! Does the work of one batch size and times it.
 //!
-//! 1. It opens a fresh temporary store, or takes a prefix on a server. If there are GETs in the work, it puts every key.
+//! 1. It opens a fresh temporary store, or takes a prefix on a server. If there are GETs in the work, it puts every
+//!    key.
 //! 2. It does the warm-up and flushes, so that nothing is pending when the clock starts.
 //! 3. It gets the memory and starts the threads. They begin together. If one cannot be started, none begins, and the
 //!    run is an error. Each thread times its own operations.
@@ -9,17 +10,16 @@
 //! Keys are drawn in blocks before the clock of an operation starts. The total includes the drawing.
 
 use super::bed::{Bed, Worker};
+use super::failure::Failure;
 use super::keys::{self, Draw, Key, Op};
 use super::options::{Amount, Bench};
 use super::run::Run;
 use super::scratch::Scratch;
-use crate::error::{Code, CommandError};
 use crate::progress::Progress;
 use crate::remote::Remote;
 use crate::signals::Flags;
 use crate::text::counted;
 use hdrhistogram::Histogram;
-use kv_engine::Error;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -43,53 +43,6 @@ struct Tally {
     gets: Histogram<u64>,
     began: Instant,
     ended: Instant,
-}
-
-/// Why there are no figures.
-pub(super) enum Failure {
-    /// The temporary store failed.
-    Store(Error),
-    /// There is not enough memory, or a thread cannot be started.
-    Resources(String),
-    Server(CommandError),
-}
-
-impl Failure {
-    pub(super) fn of_server(text: String) -> Failure {
-        Failure::Server(CommandError::new(Code::Failed, text))
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Failure {
-        Failure::Store(error)
-    }
-}
-
-impl From<Failure> for CommandError {
-    fn from(failure: Failure) -> CommandError {
-        match failure {
-            Failure::Resources(text) => {
-                let text = format!(
-                    "BENCH failed: {text}; your store is unchanged; use fewer --threads or a smaller --value-bytes, or \
-                     raise the limit (ulimit -u, ulimit -v)"
-                );
-                CommandError::new(Code::Failed, text)
-            }
-            Failure::Server(error) => CommandError::new(error.code, format!("BENCH failed: {}", error.text)),
-            Failure::Store(Error::NoSpace { path, source, .. }) => {
-                let text = format!(
-                    "BENCH failed: no room for its scratch store: {}: {source}; it is removed, and your store is unchanged; make \
-                     room, or run a smaller BENCH",
-                    path.display()
-                );
-                CommandError::new(Code::Failed, text)
-            }
-            Failure::Store(error) => {
-                CommandError::new(Code::Failed, format!("BENCH failed in its scratch store: {error}; your store is unchanged"))
-            }
-        }
-    }
 }
 
 /// Measures one batch size in a fresh store.

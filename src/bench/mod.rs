@@ -9,6 +9,7 @@
 //! | `figures` | rates and times as people read them |
 //! | `floor` | the same bytes written to a bare file, for comparison |
 //! | `run` | what was measured for one batch size |
+//! | `failure` | why there are no figures |
 //! | `scratch`, `keys`, `bed`, `load` | the files, the keys, where the work is done, the timed work: they make a `Run` |
 //! | `machine` | the processor, the file system, the disk |
 //! | `lines` | a `Run` as a line of text or JSON, for programs |
@@ -21,6 +22,7 @@ mod bed;
 mod charts;
 mod describe;
 mod drawing;
+mod failure;
 mod figures;
 mod floor;
 mod keys;

@@ -1,9 +1,9 @@
 //! [`Remote`]: a store that a server serves, as a session uses it.
 //!
 //! The client is our own and not a library. `redis` brings some 45 crates, and hides what matters here: whether a
-//! request may have left when the connection was lost, and a wait that Ctrl-C ends. `redis-protocol` reads a reply again
-//! from its beginning whenever bytes come, and holds all of a list in memory. What is needed is small: requests of one
-//! form, replies of few kinds.
+//! request may have left when the connection was lost, and a wait that Ctrl-C ends. `redis-protocol` reads a reply
+//! again from its beginning whenever bytes come, and holds all of a list in memory. What is needed is small: requests
+//! of one form, replies of few kinds.
 //!
 //! Invariants:
 //!
@@ -72,7 +72,7 @@ pub(crate) struct Notice {
 #[derive(Clone, Copy)]
 enum Kind {
     Read,
-    /// A read that a signal does not end at once: it is part of what is done after one.
+    /// A read that a signal does not end at once, because it is a part of the work after a signal.
     LateRead,
     /// What is in doubt, and what to do about it.
     Write(&'static str, &'static str),
@@ -226,7 +226,7 @@ impl Remote {
         Ok(self.accepted())
     }
 
-    /// Returns whether it is durable; `None` if there is no such key.
+    /// Returns whether it is durable; `None` if the key is not there.
     pub(crate) fn delete(&mut self, key: &[u8]) -> Result<Option<bool>, CommandError> {
         match self.call(PUT, &[b"DEL", key])?.number() {
             Some(0) => Ok(None),
@@ -327,8 +327,8 @@ impl Remote {
         reply.text().map(Figures::read).ok_or_else(|| self.unexpected(&reply))
     }
 
-    /// Gives the entries whose keys begin with `prefix` to `each` in key order, until it stops. This is not the state of
-    /// one moment: other clients may write in between. A key that stays comes exactly once.
+    /// Gives the entries whose keys begin with `prefix` to `each` in key order, until it stops. This is not the state
+    /// of one moment: other clients may write in between. A key that stays comes exactly once.
     pub(crate) fn each(
         &mut self,
         prefix: &[u8],

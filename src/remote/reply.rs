@@ -1,7 +1,7 @@
 //! [`Reply`]: what a server answers, in RESP3 or RESP2, and reading it from a [`Wire`].
 //!
-//! A length is checked before it is used, and memory grows only with the bytes that have come. So a program that is no
-//! such server, or a broken one, costs no more memory than it has sent.
+//! A length is checked before it is used, and memory grows only with the bytes that have come. So another program at
+//! this address, or a broken server, costs no more memory than it has sent.
 
 use super::wire::{Patience, Trouble, Wire};
 
@@ -162,25 +162,18 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::time::Duration;
 
-    /// What is read when the other end sends these bytes, in pieces of this length, and closes.
-    fn answers(sent: &[u8], piece: usize) -> Result<Vec<Reply>, Trouble> {
+    /// The first replies of the other end, which sends these bytes in pieces of this length, and closes.
+    fn answers(sent: &[u8], piece: usize, count: usize) -> Result<Vec<Reply>, Trouble> {
         let (ours, mut theirs) = UnixStream::pair().expect("sockets");
         ours.set_nonblocking(true).expect("a mode");
         let pieces: Vec<Vec<u8>> = sent.chunks(piece).map(<[u8]>::to_vec).collect();
         let sender = std::thread::spawn(move || pieces.iter().try_for_each(|piece| theirs.write_all(piece)));
         let mut wire = Wire::new(Box::new(ours));
         let mut patience = Patience::for_most(Duration::from_secs(60));
-        let mut all = Vec::new();
-        let ended = loop {
-            match read(&mut wire, &mut patience) {
-                Ok(reply) => all.push(reply),
-                Err(Trouble::Lost(text)) if text == "the server closed it" && wire.input().is_empty() => break Ok(all),
-                Err(trouble) => break Err(trouble),
-            }
-        };
+        let all = (0..count).map(|_| read(&mut wire, &mut patience)).collect();
         drop(wire);
         let _ = sender.join().expect("no panic");
-        ended
+        all
     }
 
     #[test]
@@ -204,7 +197,7 @@ mod tests {
             text("1.5"),
         ];
         for piece in [1, 2, 7, sent.len()] {
-            assert_eq!(answers(sent, piece).expect("replies"), expected, "pieces of {piece} bytes");
+            assert_eq!(answers(sent, piece, expected.len()).expect("replies"), expected, "pieces of {piece} bytes");
         }
     }
 
@@ -222,10 +215,10 @@ mod tests {
             &long,
             &deep,
         ] {
-            let Err(Trouble::Lost(text)) = answers(sent, 4096) else { panic!("{sent:?} was taken for a reply") };
+            let Err(Trouble::Lost(text)) = answers(sent, 4096, 1) else { panic!("{sent:?} was taken for a reply") };
             assert!(text.starts_with("the other end does not speak"), "{text}");
         }
-        assert!(matches!(answers(b"$5\r\nab", 64), Err(Trouble::Lost(text)) if text == "the server closed it"));
+        assert!(matches!(answers(b"$5\r\nab", 64, 1), Err(Trouble::Lost(text)) if text == "the server closed it"));
     }
 
     /// Neither side may wait for the other while both buffers are full.

@@ -1,6 +1,6 @@
 //! [`Wire`]: bytes to a server and back.
 //!
-//! The stream is non-blocking. While an answer is awaited, what is left of the request is sent. So neither side waits
+//! The stream is non-blocking. While an answer is awaited, the rest of the request is sent. So neither side waits
 //! for the other with full buffers, however long the request and its answers are.
 //!
 //! A wait ends early for one of these reasons, see [`Patience`]: Ctrl-C, a signal that ends the process, a deadline.

@@ -1,3 +1,5 @@
+//! What is said when no answer comes, or a refusal.
+
 use crate::common::{Store, eventually, signal};
 use crate::servers::{Answer, Scripted, Served};
 use predicates::prelude::*;

@@ -1,3 +1,5 @@
+//! A server at a terminal.
+
 use crate::common::Store;
 use crate::common::terminal::{drop_line, exit_status, prompt, say, type_in};
 use crate::servers::{Answer, Scripted, Served};

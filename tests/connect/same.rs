@@ -1,3 +1,5 @@
+//! Every command gives what it gives on a store of this process.
+
 use crate::common::{Store, signal, untimed};
 use crate::servers::{Answer, Scripted, Served};
 use predicates::prelude::*;
@@ -107,7 +109,7 @@ fn one_command_has_its_options_behind_it() {
 fn what_makes_no_sense_with_a_server_is_refused() {
     let store = Store::new();
     for (words, said) in [
-        (&["connect", "localhost"][..], "'localhost' is neither an address (HOST:PORT or unix:PATH) nor a command"),
+        (&["connect", "localhost"][..], "'localhost' is no address (HOST:PORT or unix:PATH) and no command"),
         (&["--wal", "w", "connect"], "--wal is about the files of a store"),
         (&["connect", "--batch", "5", "SIZE"], "--batch is about the files of a store"),
         (&["connect", "--read-only"], "--read-only is about the files of a store"),
@@ -245,7 +247,7 @@ fn bench_leaves_nothing_behind() {
     assert_eq!(served.says(&["KEYS"]), "kept\n");
 }
 
-/// Everything that was answered OK is durable when the session has ended, whatever the batch size of the server.
+/// Everything that was answered OK is durable when the session has ended, for any batch size of the server.
 #[test]
 fn the_end_of_a_session_makes_its_writes_durable() {
     let served = Served::new(&["--batch", "1000", "--flush-interval", "off"]);

@@ -1,3 +1,5 @@
+//! The real server, and one that answers as a test says.
+
 use crate::common::{Shell, Store, eventually};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};

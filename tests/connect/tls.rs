@@ -1,3 +1,5 @@
+//! Connections with certificates.
+
 use crate::common::Store;
 use crate::servers::Served;
 use predicates::prelude::*;
