@@ -5,6 +5,8 @@
 //! 3. Start the server. Events go to stderr; the first one says where it listens and what an OK means.
 //! 4. Wait for the end. SIGTERM, SIGINT and the command SHUTDOWN begin it. A second signal ends the process at once.
 //!
+//! SIGHUP reads the files of TLS again. Without TLS it does nothing.
+//!
 //! The status is 0 after an end that was asked for, 3 if the store could not be opened, 4 if the log failed.
 
 use crate::args::{LogFormat, ServeArgs, Then};
@@ -14,12 +16,13 @@ use crate::streams::say;
 use crate::text::{object, safe};
 use anyhow::{Context, bail};
 use kv_engine::Engine;
-use kv_server::{Event, OnPoison, Options, Server};
+use kv_server::{Event, Handle, OnPoison, Options, Server, Tls};
 use sd_notify::NotifyState;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 const PASSWORD_VARIABLE: &str = "KV_PASSWORD";
 /// A longer file is not a password.
@@ -54,6 +57,9 @@ pub(crate) fn options(args: &ServeArgs) -> anyhow::Result<Options> {
     if let Some(password) = password(args.password_file.as_deref())? {
         options = options.password(password);
     }
+    if let (Some(cert), Some(key)) = (&args.tls_cert, &args.tls_key) {
+        options = options.tls(Tls { cert: cert.clone(), key: key.clone(), client_ca: args.tls_client_ca.clone() });
+    }
     options.check()?;
     Ok(options)
 }
@@ -83,9 +89,15 @@ fn password(file: Option<&Path>) -> anyhow::Result<Option<Vec<u8>>> {
     Ok(Some(password))
 }
 
-/// Step 2.
+/// The server, when it has started.
+static STARTED: OnceLock<Handle> = OnceLock::new();
+
+/// Step 2. A SIGHUP that comes before the server has started does nothing: the start itself reads the files.
 pub(crate) fn listen(flags: &'static Flags) -> io::Result<()> {
-    signals::begin_server(flags, || {})
+    signals::begin_server(flags, || {
+        // An event says how it went.
+        let _ = STARTED.get().map(Handle::reload_tls);
+    })
 }
 
 /// The store was not opened.
@@ -102,6 +114,7 @@ pub(crate) fn run(engine: Engine, options: Options) -> anyhow::Result<ExitCode> 
     // Nobody may be listening, which is no mistake.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     let handle = server.handle();
+    let _ = STARTED.set(handle.clone());
     signals::listen(move |_| {
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
         handle.shut_down();

@@ -72,6 +72,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Serves the client until it or the server ends the connection.
     pub(crate) async fn serve(mut self) {
+        self.serve_turns().await;
+        // TLS tells the client that this is the end, and not a cut. One attempt: the client may read nothing any more.
+        poll_fn(|cx| {
+            let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    async fn serve_turns(&mut self) {
         let client = Arc::clone(&self.session.client);
         let mut ending = pin!(client.ended());
         while let Some(Ran { then, full, .. }) = poll_fn(|cx| self.poll_turn(cx, ending.as_mut())).await {
@@ -86,7 +96,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             self.marks.clear();
             self.marks.shrink_to(KEPT_MARKS);
-            if poll_fn(|cx| self.poll_send(cx, &client)).await.is_err() || self.session.closing {
+            let sent = poll_fn(|cx| {
+                let polled = self.poll_send(cx);
+                if polled.is_pending() {
+                    // A later kill wakes this too.
+                    while ending.as_mut().poll(cx).is_ready() {
+                        ending.set(client.ended());
+                    }
+                    if client.is_killed() {
+                        return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+                    }
+                    self.read_ahead(cx);
+                }
+                polled
+            });
+            if sent.await.is_err() || self.session.closing {
                 return;
             }
             if full {
@@ -173,19 +197,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         ran.commands > 0 || ran.full || self.session.closing
     }
 
-    fn poll_send(&mut self, cx: &mut Context<'_>, client: &Client) -> Poll<io::Result<()>> {
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.sent < self.reply.bytes.len() {
-            match Pin::new(&mut self.stream).poll_write(cx, &self.reply.bytes[self.sent..]) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(bytes)) => self.sent += bytes,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => {
-                    if client.is_killed() {
-                        return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-                    }
-                    self.read_ahead(cx);
-                    return Poll::Pending;
-                }
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.reply.bytes[self.sent..]))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                bytes => self.sent += bytes,
             }
         }
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::event::{Event, Log};
+use crate::tls::Tls;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,6 +19,7 @@ pub struct Options {
     pub(crate) listen: Vec<SocketAddr>,
     pub(crate) unix_socket: Option<PathBuf>,
     pub(crate) password: Option<Vec<u8>>,
+    pub(crate) tls: Option<Tls>,
     pub(crate) max_clients: usize,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) tcp_keepalive: Option<Duration>,
@@ -44,6 +46,7 @@ impl Default for Options {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 6379))],
             unix_socket: None,
             password: None,
+            tls: None,
             max_clients: 10_000,
             idle_timeout: None,
             tcp_keepalive: Some(Duration::from_secs(300)),
@@ -75,6 +78,14 @@ impl Options {
     #[must_use]
     pub fn password(mut self, password: impl Into<Vec<u8>>) -> Options {
         self.password = Some(password.into());
+        self
+    }
+
+    /// All addresses of [`Options::listen`] speak TLS, and nothing else. The socket of [`Options::unix_socket`] and the
+    /// pages of [`Options::metrics`] do not. [`Handle::reload_tls`](crate::Handle::reload_tls) reads the files again.
+    #[must_use]
+    pub fn tls(mut self, files: Tls) -> Options {
+        self.tls = Some(files);
         self
     }
 
@@ -140,12 +151,15 @@ impl Options {
     /// Whether a server may be started with these options. [`Server::start`](crate::Server::start) checks the same.
     ///
     /// # Errors
-    /// [`Error::Unprotected`]: an address can be reached from other machines, and anybody there could do everything.
+    /// - [`Error::Unprotected`]: an address can be reached from other machines, and anybody there could do everything.
+    ///   A password protects it, and so do certificates of clients.
+    /// - [`Error::Tls`]: a file of TLS cannot be used.
     pub fn check(&self) -> Result<()> {
+        let is_protected = self.password.is_some() || self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         let open = self.listen.iter().find(|address| !address.ip().is_loopback());
-        match open.filter(|_| self.password.is_none()) {
-            Some(&address) => Err(Error::Unprotected { address }),
-            None => Ok(()),
+        if let Some(&address) = open.filter(|_| !is_protected) {
+            return Err(Error::Unprotected { address });
         }
+        self.tls.as_ref().map_or(Ok(()), |tls| tls.read().map(drop))
     }
 }

@@ -8,6 +8,7 @@ use crate::sequencer::Sequencer;
 use crate::settings::Settings;
 use crate::slow_log::SlowLog;
 use crate::store::Store;
+use crate::tls::Acceptor;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -18,6 +19,8 @@ pub(crate) struct Shared {
     pub(crate) sequencer: Arc<Sequencer>,
     pub(crate) clients: Clients,
     pub(crate) cursors: Cursors,
+    /// For all connections over TCP.
+    pub(crate) tls: Option<Acceptor>,
     pub(crate) options: Options,
     pub(crate) settings: Settings,
     pub(crate) saves: Arc<Saves>,
@@ -53,13 +56,14 @@ impl Counters {
 }
 
 impl Shared {
-    pub(crate) fn new(store: Store, options: Options) -> Shared {
+    pub(crate) fn new(store: Store, options: Options, tls: Option<Acceptor>) -> Shared {
         let run_id = (0..5).map(|_| format!("{:08x}", rand::random::<u32>())).collect();
         Shared {
             store,
             sequencer: Arc::new(Sequencer::new()),
             clients: Clients::default(),
             cursors: Cursors::new(),
+            tls,
             settings: Settings::new(&options),
             saves: Arc::new(Saves::new()),
             slow_log: SlowLog::default(),

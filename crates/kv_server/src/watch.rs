@@ -6,6 +6,7 @@
 
 use crate::options::OnPoison;
 use crate::shared::Shared;
+use crate::tls::Acceptor;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,6 +18,7 @@ const LAST_ANSWERS: Duration = Duration::from_millis(200);
 
 pub(crate) async fn watch(shared: Arc<Shared>) {
     let log = &shared.options.log;
+    let mut handshakes = 0;
     let (mut failures, mut snapshots, mut refused, mut is_full) = (0, shared.store.engine.stats().snapshots, 0, false);
     loop {
         tokio::select! {
@@ -40,6 +42,10 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
             log.warn("clients_refused", &[("count", &(rejected - refused)), ("max_clients", &shared.options.max_clients)]);
         }
         refused = rejected;
+        if let Some(refused) = shared.tls.as_ref().map(Acceptor::refused).filter(|refused| refused.count > handshakes) {
+            log.warn("handshakes_failed", &[("count", &(refused.count - handshakes)), ("last", &refused.reason)]);
+            handshakes = refused.count;
+        }
         if stats.checkpoint_failures != failures {
             failures = stats.checkpoint_failures;
             let reason = stats.checkpoint_failed.unwrap_or_else(|| "a later one has succeeded".into());
