@@ -32,7 +32,7 @@ const MOST_PASSWORD_BYTES: u64 = 4096;
 const LOG_FAILED: u8 = 4;
 
 /// Step 1.
-pub(crate) fn options(args: &ServeArgs) -> anyhow::Result<Options> {
+pub(crate) fn options(args: &ServeArgs, read_only: bool) -> anyhow::Result<Options> {
     let addresses = args.addresses();
     if addresses.is_empty() && args.unixsocket.is_none() {
         bail!("--listen off needs --unixsocket PATH: the server would listen nowhere");
@@ -60,6 +60,7 @@ pub(crate) fn options(args: &ServeArgs) -> anyhow::Result<Options> {
     if let (Some(cert), Some(key)) = (&args.tls_cert, &args.tls_key) {
         options = options.tls(Tls { cert: cert.clone(), key: key.clone(), client_ca: args.tls_client_ca.clone() });
     }
+    let options = options.read_only(read_only).disable(&args.disable)?;
     options.check()?;
     Ok(options)
 }

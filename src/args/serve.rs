@@ -53,6 +53,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "WHAT", default_value = "exit")]
     pub(crate) on_poison: Then,
 
+    /// Answer a command as if it did not exist, for example FLUSHALL, or CONFIG|SET for a subcommand; repeatable
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) disable: Vec<String>,
+
     /// How events are written on stderr
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,

@@ -10,6 +10,7 @@
 use crate::buffers;
 use crate::clients::Client;
 use crate::limits;
+use crate::read_ahead::{FREE_BYTES, Share};
 use crate::resp::{Parser, Reply};
 use crate::sequencer::Outcome;
 use crate::session::Session;
@@ -33,6 +34,7 @@ pub(crate) struct Connection<S> {
     parser: Parser,
     /// Bytes that were read and not consumed.
     unread: BytesMut,
+    share: Share,
     /// A whole command may be in `unread`.
     more: bool,
     /// The client sends no more.
@@ -43,11 +45,14 @@ pub(crate) struct Connection<S> {
     marks: Vec<Mark>,
 }
 
+/// Bytes behind a long command that are copied, so that its memory is free.
+const KEPT_BYTES: usize = 4 << 10;
 /// Marks that a connection keeps room for between its turns.
 const KEPT_MARKS: usize = 16;
 
 impl<S> Drop for Connection<S> {
     fn drop(&mut self) {
+        self.share.end(&self.shared.read_ahead);
         self.shared.sequencer.unwatch(&mut self.session.watches);
         self.shared.clients.remove(self.session.client.id);
     }
@@ -55,6 +60,7 @@ impl<S> Drop for Connection<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(crate) fn new(shared: Arc<Shared>, stream: S, client: Arc<Client>) -> Connection<S> {
+        let share = Share::new(client.id);
         let session = Session::new(client, shared.options.password.is_none());
         Connection {
             shared,
@@ -62,6 +68,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             session,
             parser: Parser::default(),
             unread: BytesMut::new(),
+            share,
             more: false,
             ended: false,
             reply: Reply::default(),
@@ -138,6 +145,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let polled = buffers::with_read_buffer(|buffer| {
             loop {
+                if !self.may_read(cx) {
+                    return Poll::Pending;
+                }
                 let mut read = ReadBuf::new(buffer);
                 match Pin::new(&mut self.stream).poll_read(cx, &mut read) {
                     Poll::Pending => return Poll::Pending,
@@ -176,6 +186,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         polled
     }
 
+    /// Whether there is memory for more requests.
+    fn may_read(&mut self, cx: &Context<'_>) -> bool {
+        let queued = self.session.multi.as_ref().map_or(0, |multi| multi.bytes);
+        self.share.may_read(self.unread.capacity() + queued, &self.shared.read_ahead, cx)
+    }
+
     fn turn(&mut self, input: &[u8]) -> Ran {
         let ran = turn::run(&self.shared, &mut self.session, &mut self.parser, input, &mut self.reply, &mut self.marks);
         self.more = ran.more;
@@ -185,7 +201,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn turn_on_unread(&mut self) -> Option<Ran> {
         let mut unread = std::mem::take(&mut self.unread);
         let ran = self.turn(&unread);
+        let was_long = unread.capacity() > FREE_BYTES;
         unread.advance(ran.consumed);
+        if was_long && unread.len() <= KEPT_BYTES {
+            // A long command has run. The beginning of the next one does not keep its memory.
+            unread = BytesMut::from(&unread[..]);
+        }
         if !unread.is_empty() {
             self.unread = unread;
         }
@@ -215,7 +236,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Reads requests while the client does not read replies. Some clients send a long pipeline before they read.
     fn read_ahead(&mut self, cx: &mut Context<'_>) {
         buffers::with_read_buffer(|buffer| {
-            while !self.ended && self.unread.len() < limits::READ_AHEAD_BYTES {
+            while !self.ended && self.unread.len() < limits::READ_AHEAD_BYTES && self.may_read(cx) {
                 let mut read = ReadBuf::new(buffer);
                 match Pin::new(&mut self.stream).poll_read(cx, &mut read) {
                     Poll::Pending => return,

@@ -60,6 +60,8 @@
 //! | `event` | what an operator should know, for a log | – |
 //! | `limits` | the limits of a connection | – |
 //! | `buffers` | buffers that the connections of one worker share | – |
+//! | `process` | memory and processor time of this process | – |
+//! | `read_ahead` | the memory for requests that were read and not run | – |
 //! | `tls` | the files of TLS, and the handshake | – |
 //! | `options` | how a server is started | event, tls |
 //! | `settings` | what can change while it runs | options |
@@ -71,10 +73,10 @@
 //! | `saves` | snapshots that clients ask for | refusal |
 //! | `slow_log` | commands that took long | resp, settings |
 //! | `session` | one connection between its commands | clients, resp, sequencer |
-//! | `shared` | what all connections have in common | clients, cursors, options, saves, sequencer, settings, slow_log, store, tls |
-//! | `command` | the commands, and the table of them | clients, limits, options, refusal, resp, sequencer, session, shared, store |
+//! | `shared` | what all connections have in common | clients, cursors, options, read_ahead, saves, sequencer, settings, slow_log, store, tls |
+//! | `command` | the commands, and the table of them | clients, limits, options, process, refusal, resp, sequencer, session, shared, store |
 //! | `turn` | the commands that came in one piece | command, limits, resp, sequencer, session, shared |
-//! | `connection` | read, run a turn, wait, send | buffers, clients, limits, resp, sequencer, session, shared, turn |
+//! | `connection` | read, run a turn, wait, send | buffers, clients, limits, read_ahead, resp, sequencer, session, shared, turn |
 //! | `watch` | tells the operator what has changed in the store | options, shared, tls |
 //! | `metrics` | the figures for Prometheus | shared |
 //! | `http` | the pages for operators | metrics, shared |
@@ -98,6 +100,8 @@ mod http;
 mod limits;
 mod metrics;
 mod options;
+mod process;
+mod read_ahead;
 mod refusal;
 mod resp;
 mod saves;

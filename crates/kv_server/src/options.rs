@@ -27,6 +27,10 @@ pub struct Options {
     pub(crate) workers: Option<usize>,
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) on_poison: OnPoison,
+    pub(crate) read_only: bool,
+    /// Rows of the table of commands.
+    pub(crate) disabled: Vec<usize>,
+    pub(crate) read_ahead: usize,
     pub(crate) log: Log,
 }
 
@@ -54,6 +58,9 @@ impl Default for Options {
             workers: None,
             metrics: None,
             on_poison: OnPoison::default(),
+            read_only: false,
+            disabled: Vec::new(),
+            read_ahead: 1 << 30,
             log: Log::default(),
         }
     }
@@ -138,6 +145,22 @@ impl Options {
     #[must_use]
     pub fn on_poison(mut self, then: OnPoison) -> Options {
         self.on_poison = then;
+        self
+    }
+
+    /// Every command that may write is refused with `READONLY`. What the embedding program writes is still seen.
+    #[must_use]
+    pub fn read_only(mut self, is_read_only: bool) -> Options {
+        self.read_only = is_read_only;
+        self
+    }
+
+    /// The memory for requests that were read and not run, of all connections together; 1 GiB unless set. When it is
+    /// used up, the server reads no more long requests until some have run, but for one that is finished. The first
+    /// 64 KiB of each connection do not count.
+    #[must_use]
+    pub fn read_ahead(mut self, bytes: usize) -> Options {
+        self.read_ahead = bytes;
         self
     }
 

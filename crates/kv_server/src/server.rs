@@ -173,6 +173,7 @@ impl Server {
                 ("max_clients", &options.max_clients),
                 ("password", &options.password.is_some()),
                 ("tls", &tls),
+                ("read_only", &options.read_only),
             ],
         );
     }

@@ -3,6 +3,7 @@
 use crate::clients::Clients;
 use crate::cursors::Cursors;
 use crate::options::Options;
+use crate::read_ahead::Budget;
 use crate::saves::Saves;
 use crate::sequencer::Sequencer;
 use crate::settings::Settings;
@@ -21,6 +22,7 @@ pub(crate) struct Shared {
     pub(crate) cursors: Cursors,
     /// For all connections over TCP.
     pub(crate) tls: Option<Acceptor>,
+    pub(crate) read_ahead: Budget,
     pub(crate) options: Options,
     pub(crate) settings: Settings,
     pub(crate) saves: Arc<Saves>,
@@ -44,11 +46,13 @@ pub(crate) struct Counters {
     pub(crate) hits: AtomicU64,
     pub(crate) misses: AtomicU64,
     pub(crate) errors: AtomicU64,
+    /// Commands in a second, over the last one or two. Not reset.
+    pub(crate) commands_per_second: AtomicU64,
 }
 
 impl Counters {
     pub(crate) fn reset(&self) {
-        let Counters { connections, rejected, commands, bytes_in, bytes_out, hits, misses, errors } = self;
+        let Counters { connections, rejected, commands, bytes_in, bytes_out, hits, misses, errors, .. } = self;
         for counter in [connections, rejected, commands, bytes_in, bytes_out, hits, misses, errors] {
             counter.store(0, Ordering::Relaxed);
         }
@@ -64,6 +68,7 @@ impl Shared {
             clients: Clients::default(),
             cursors: Cursors::new(),
             tls,
+            read_ahead: Budget::new(options.read_ahead),
             settings: Settings::new(&options),
             saves: Arc::new(Saves::new()),
             slow_log: SlowLog::default(),
