@@ -120,7 +120,7 @@ fn generate(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Opens the store and serves it.
 fn serve_store(args: &Args, serve: &ServeArgs) -> anyhow::Result<ExitCode> {
-    let options = serve::options(serve)?;
+    let options = serve::options(serve, args.read_only)?;
     serve::listen(&FLAGS).context("signals cannot be listened to, so the store was not opened")?;
     if let Some(error) = args.no_directory() {
         return Ok(serve::not_opened(&CommandError::new(Code::NotOpened, error)));

@@ -5,6 +5,8 @@
 //! 3. Start the server. Events go to stderr; the first one says where it listens and what an OK means.
 //! 4. Wait for the end. SIGTERM, SIGINT and the command SHUTDOWN begin it. A second signal ends the process at once.
 //!
+//! SIGHUP reads the files of TLS again. Without TLS it does nothing.
+//!
 //! The status is 0 after an end that was asked for, 3 if the store could not be opened, 4 if the log failed.
 
 use crate::args::{LogFormat, ServeArgs, Then};
@@ -15,16 +17,17 @@ use crate::streams::say;
 use crate::text::{object, safe};
 use anyhow::bail;
 use kv_engine::Engine;
-use kv_server::{Event, OnPoison, Options, Server};
+use kv_server::{Event, Handle, OnPoison, Options, Server, Tls};
 use sd_notify::NotifyState;
 use std::io;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 /// The exit status after the log has failed.
 const LOG_FAILED: u8 = 4;
 
 /// Step 1.
-pub(crate) fn options(args: &ServeArgs) -> anyhow::Result<Options> {
+pub(crate) fn options(args: &ServeArgs, read_only: bool) -> anyhow::Result<Options> {
     let addresses = args.addresses();
     if addresses.is_empty() && args.unixsocket.is_none() {
         bail!("--listen off needs --unixsocket PATH: the server would listen nowhere");
@@ -49,13 +52,23 @@ pub(crate) fn options(args: &ServeArgs) -> anyhow::Result<Options> {
     if let Some(password) = password::read(args.password_file.as_deref(), "the server was not started")? {
         options = options.password(password);
     }
+    if let (Some(cert), Some(key)) = (&args.tls_cert, &args.tls_key) {
+        options = options.tls(Tls { cert: cert.clone(), key: key.clone(), client_ca: args.tls_client_ca.clone() });
+    }
+    let options = options.read_only(read_only).disable(&args.disable)?;
     options.check()?;
     Ok(options)
 }
 
-/// Step 2.
+/// The server, when it has started.
+static STARTED: OnceLock<Handle> = OnceLock::new();
+
+/// Step 2. A SIGHUP that comes before the server has started does nothing: the start itself reads the files.
 pub(crate) fn listen(flags: &'static Flags) -> io::Result<()> {
-    signals::begin_server(flags, || {})
+    signals::begin_server(flags, || {
+        // An event says how it went.
+        let _ = STARTED.get().map(Handle::reload_tls);
+    })
 }
 
 /// The store was not opened.
@@ -72,6 +85,7 @@ pub(crate) fn run(engine: Engine, options: Options) -> anyhow::Result<ExitCode> 
     // Nobody may be listening, which is no mistake.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     let handle = server.handle();
+    let _ = STARTED.set(handle.clone());
     signals::listen(move |_| {
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
         handle.shut_down();

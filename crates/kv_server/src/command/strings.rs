@@ -144,9 +144,15 @@ fn getex(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
     call.reply_value(args.at(1))
 }
 
+/// Words of an MGET for which single gets do less work.
+const FEW_KEYS: usize = 3;
+
 fn mget(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
     let begin = call.reply.bytes.len();
     call.reply.array(args.len() - 1);
+    if args.len() > FEW_KEYS {
+        return call.reply_values(begin, &args.from(1).collect::<Vec<_>>());
+    }
     for key in args.from(1) {
         call.reply_value(key)?;
         call.check_reply(begin)?;
