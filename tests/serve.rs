@@ -39,7 +39,7 @@ fn sigterm_sigint_and_shutdown_end_it_in_order() {
         assert_eq!(client.reply(), None, "the connection is closed");
         let (status, said) = server.end();
         assert_eq!(status, Some(0), "{how}: {said}");
-        // The log was closed in order.
+        // The log was closed cleanly.
         store.cli().arg("wal").assert().success().stdout(contains("closed"));
         store.cli().args(["GET", "x"]).assert().stdout("100\n");
     }

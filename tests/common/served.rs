@@ -69,7 +69,7 @@ impl Drop for Served {
     }
 }
 
-/// Sends commands, and shows replies as redis-cli does without a terminal.
+/// Sends commands, and shows replies as redis-cli shows them to a pipe.
 pub struct Client<S> {
     replies: BufReader<S>,
     stream: S,

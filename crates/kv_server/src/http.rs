@@ -26,7 +26,7 @@ const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-
 const TEXT: &str = "text/plain; charset=utf-8";
 /// Connections at a time.
 const MOST_CONNECTIONS: usize = 64;
-/// A client that sends no whole head of a request for so long is cut.
+/// A client that takes longer to send the head of a request is cut.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// After an error of accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -1,6 +1,6 @@
-//! Looks at the store now and then, and tells the operator what changed: the disk is full or has room again, the log has
-//! failed, a snapshot in the background has failed, clients were refused. A failed log also ends the server, unless the
-//! options say that it stays.
+//! Looks at the store now and then, and tells the operator what changed: the disk is full or has room again, the log
+//! has failed, a snapshot in the background has failed, clients were refused. A failed log also ends the server,
+//! unless the options say that it stays.
 //!
 //! A client learns of a failure from its own reply, at once. This only adds the event, so it may come a moment later.
 

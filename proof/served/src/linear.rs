@@ -16,6 +16,8 @@ const CLIENTS: u64 = 8;
 const KEYS: usize = 4;
 /// A store is killed this often, then its history is checked and a new one is begun.
 const ROUNDS_OF_A_STORE: u64 = 5;
+/// Then the rung ends: more failures would tell nothing new.
+const MOST_FAILURES: u64 = 5;
 const LONGEST_MS: u64 = 40;
 
 /// The calls on each register.
@@ -24,7 +26,7 @@ type History = Vec<Mutex<Vec<Call>>>;
 pub(crate) fn run(program: &Program, rounds: u64, seed: u64) -> Result<u64> {
     let (mut failed, mut calls) = (0, 0);
     let mut round = 0;
-    while round < rounds {
+    while round < rounds && failed < MOST_FAILURES {
         let kills = ROUNDS_OF_A_STORE.min(rounds - round);
         let store = round / ROUNDS_OF_A_STORE;
         let mut random = fastrand::Rng::with_seed(seed.wrapping_mul(1_000_003) + store);
@@ -66,7 +68,7 @@ fn one(program: &Program, dir: &Path, kills: u64, random: &mut fastrand::Rng) ->
             killed
         })?;
     }
-    // What is left is read once more, by a client that is alone.
+    // Each register is read once more, by a client that is alone.
     let server = program.start(dir)?;
     let mut connection = Client::connect(&server.socket)?;
     for (key, calls) in history.iter().enumerate() {

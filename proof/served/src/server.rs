@@ -28,6 +28,7 @@ impl Program {
     pub(crate) fn spawn(&self, dir: &Path) -> Result<Server> {
         let (socket, log) = (dir.join("socket"), dir.join("server.log"));
         let _ = fs::remove_file(&socket);
+        fs::create_dir_all(dir.join("store"))?;
         let child = Command::new(&self.kv)
             .args(["--checkpoint-log", "256KiB", "--dir"])
             .arg(dir.join("store"))
@@ -52,7 +53,7 @@ impl Program {
                 return Ok(server);
             }
             if let Some(status) = server.child.try_wait()? {
-                bail!("the server ended with {status}: {}", fs::read_to_string(&server.log)?);
+                bail!("the server ended with {status}: {}", fs::read_to_string(&server.log)?.trim_end());
             }
             ensure!(began.elapsed() < PATIENCE, "the server does not answer: {}", fs::read_to_string(&server.log)?);
             thread::sleep(Duration::from_millis(1));

@@ -136,7 +136,7 @@ impl Process {
         done
     }
 
-    /// The process ends. What was submitted must be told first, whatever has happened. It is not promised any more.
+    /// The process ends. Every submission must be told first. It is not promised any more.
     fn end(&mut self) {
         if let Some(engine) = self.engine.take() {
             engine.committer_turn();
