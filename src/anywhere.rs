@@ -40,19 +40,24 @@ const CONNECT: &str = "connect";
 pub(crate) fn in_order(words: impl IntoIterator<Item = OsString>) -> Result<Vec<OsString>, String> {
     let mut program = Args::command();
     program.build(); // so that each tool knows the options that all have
-    let words: Vec<OsString> = words.into_iter().collect();
-    let Some(at) = command_at(&program, &words) else { return Ok(words) };
+    order(&program, words.into_iter().collect(), true)
+}
+
+/// Behind `connect`, `export` and `import` are commands, and not tools: `has_tools` is false.
+fn order(program: &Command, words: Vec<OsString>, has_tools: bool) -> Result<Vec<OsString>, String> {
+    let Some(at) = command_at(program, &words) else { return Ok(words) };
     let (before, (name, rest)) = (&words[..at], (&words[at], &words[at + 1..]));
     if name == CONNECT {
-        return connect_in_order(&program, before, rest);
+        return connect_in_order(program, before, rest);
     }
-    let tool = |word: &OsStr| program.get_subcommands().find(|tool| word == tool.get_name());
+    let is_tool = |word: &OsStr| has_tools || find(word.as_bytes()).is_none();
+    let tool = |word: &OsStr| program.get_subcommands().find(|tool| is_tool(word) && word == tool.get_name());
     let sorted = match (tool(name), rest) {
-        (Some(tool), _) => of_tool(&program, tool, rest),
+        (Some(tool), _) => of_tool(program, tool, rest),
         (None, [one]) if name.eq_ignore_ascii_case("help") && tool(one).is_some() => {
             return Ok([before, &[one.clone(), "--help".into()]].concat());
         }
-        (None, _) => of_command(&program, name, rest)?,
+        (None, _) => of_command(program, name, rest)?,
     };
     if let (Some(spec), Some(option), false) = (find(name.as_bytes()), sorted.moved.first(), reads_stdin(before))
         && !(sorted.helps || sorted.moved.iter().any(|word| word == "--version"))
@@ -181,7 +186,7 @@ fn connect_in_order(program: &Command, before: &[OsString], rest: &[OsString]) -
     }
     // The command has the order of one without `connect`.
     let rest = rest.get(at..).unwrap_or_default();
-    let command = in_order(before.iter().cloned().chain(moved).chain(rest.iter().cloned()))?;
+    let command = order(program, before.iter().cloned().chain(moved).chain(rest.iter().cloned()).collect(), false)?;
     let (options, words) = command.split_at(command_at(program, &command).unwrap_or(command.len()));
     let end: Option<OsString> = (address.is_some() || !words.is_empty()).then(|| "--".into());
     let parts = options.iter().cloned().chain([CONNECT.into()]).chain(own);
@@ -362,6 +367,8 @@ mod tests {
             ("connect h:1 BENCH 10 --threads 2 --quiet", "--quiet connect -- h:1 BENCH 10 --threads 2"),
             ("connect --tsl h:1", "connect --tsl -- h:1"),
             ("connect h:1 h:2", "connect -- h:1 h:2"),
+            ("connect import f --help", "connect -- HELP import"),
+            ("connect export f --json", "--json connect -- export f"),
             ("-x connect h:1 PUT k --json", "-x --json connect -- h:1 PUT k"),
         ] {
             assert_eq!(sorted(typed).as_deref(), Ok(parsed), "{typed}");

@@ -117,7 +117,7 @@ impl Store {
     }
 
     /// The store to compare with, if it is open or a server's.
-    pub(crate) fn to_compare(&mut self) -> Option<Sink<'_>> {
+    pub(crate) fn comparable(&mut self) -> Option<Sink<'_>> {
         match &mut self.how {
             How::Remote(remote) => Some(Sink::Remote(remote)),
             _ => self.engine.get().map(Sink::Engine),

@@ -1,9 +1,9 @@
 //! EXPORT, `kv_cli export` and `kv_cli replay --export`: every entry, to a file or to stdout.
 //!
 //! An export of a store is a consistent view of it right after its last write. Both commands read the store's files
-//! with [`kv_engine::export`], so memory holds only the entries of the log. EXPORT flushes first, so that every accepted
-//! write is in the files. If that fails because the log has failed or is lost, it exports the state in memory. The tool
-//! takes no lock, so it works beside an open store. `replay` exports a state that it has rebuilt in memory.
+//! with [`kv_engine::export`], so memory holds only the entries of the log. EXPORT flushes first, so that every
+//! accepted write is in the files. If that fails because the log has failed or is lost, it exports the state in memory.
+//! The tool takes no lock, so it works beside an open store. `replay` exports a state that it has rebuilt in memory.
 //!
 //! A server gives its entries page by page, and other clients may write in between. The server counts its writes. If
 //! that number has not changed, the export is the state after that write. Otherwise a warning says which writes came.
