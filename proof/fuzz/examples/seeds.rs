@@ -118,6 +118,37 @@ fn main() {
         seed("reply", number, spec.example.as_bytes());
         seed("line", 100 + number, spec.usage().as_bytes());
     }
+    let requests: [&[u8]; 24] = [
+        b"*1\r\n$4\r\nPING\r\n",
+        b"*2\r\n$3\r\nGET\r\n$1\r\nx\r\n*3\r\n$3\r\nSET\r\n$1\r\nx\r\n$5\r\nvalue\r\n",
+        b"*1\r\n$0\r\n\r\n",
+        b"*0\r\n*-1\r\n\r\nPING\r\n",
+        b"*2\r\n$2\r\n\r\n\r\n$1\r\n\0\r\n",
+        b"*5\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n$1\r\nd\r\n$1\r\ne\r\n",
+        b"*9\r\n$1\r\na\r\n",
+        b"*1\r\n$13\r\n0123456789abc\r\n",
+        b"*1\r\n$60\r\n",
+        b"*3\r\n$12\r\n0123456789ab\r\n$12\r\n0123456789ab\r\n$12\r\n",
+        b"*1\r\n$-1\r\n",
+        b"*1\r\n$+1\r\nx\r\n",
+        b"*01\r\n$1\r\nx\r\n",
+        b"*1\r\n$1\r\nxy\r\n",
+        b"*1\rx$1\r\nx\r\n",
+        b"*99999999999999999999\r\n",
+        b"*1\r\n:1\r\n",
+        b"set a 1\r\nget a\n",
+        b"set \"a b\" 'c\\'d'\r\n",
+        b"echo \"\\x41\\n\\r\\t\\b\\a\\\\\\\"\\q\\x4\"\r\n",
+        b"echo 'a\r\n",
+        b"echo \"a\"b\r\n",
+        b"  \t echo \0 a  \r\n",
+        b"a b c d e f g h i j k l\r\n",
+    ];
+    for (number, request) in requests.iter().enumerate() {
+        for (way, head) in [[0, 3, 7, 11], [0xff, 1, 2, 200]].iter().enumerate() {
+            seed("resp", 2 * number + way, &[head, *request].concat());
+        }
+    }
     for (number, line) in
         [r#"PUT "two words" 'x "y" z' # c"#, r#"kv> set k "\x00\n\t\"\\é""#, "GET \"\\q\"", "PUT 'a'b c", "KEYS user: LIMIT 10"]
             .iter()

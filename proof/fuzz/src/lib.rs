@@ -10,6 +10,7 @@
 //! | [`indexed`] | a snapshot with an index of any shape | the index leads to its entries, or is damaged; reading always ends |
 //! | [`tools`] | a log, a snapshot, and more of a log | values in the snapshot, export, salvage, `verify`, `replay` and follow agree |
 //! | [`line`] | bytes of a shell line | its words are those of the reference; they are the right command, or refused |
+//! | [`resp`] | what clients send to the server, in pieces | the commands are those of the crate `redis-protocol`, wherever the bytes are split; limits hold before the bytes come |
 //! | [`reply`] | a key and a value | the printed form is harmless and can be read back |
 //! | [`operations`] | calls, closes, crashes | the state is the model's; after a crash it is a prefix that holds every promised write |
 //! | [`directory`] | several files | the store opens or is refused; no foreign file is changed |
@@ -36,6 +37,7 @@ pub mod operations;
 pub mod records;
 pub mod reference;
 pub mod reply;
+pub mod resp;
 pub mod snapshot;
 pub mod store;
 pub mod tools;
@@ -47,7 +49,7 @@ pub use bounded::bounded;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("records", records::run),
     ("frame", frame::run),
     ("log", log::run),
@@ -56,6 +58,7 @@ pub const TARGETS: [Target; 10] = [
     ("tools", tools::run),
     ("line", line::run),
     ("reply", reply::run),
+    ("resp", resp::run),
     ("operations", operations::run),
     ("directory", directory::run),
 ];

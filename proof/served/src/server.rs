@@ -2,7 +2,9 @@
 
 use crate::client::{Client, Reply};
 use anyhow::{Context, Result, bail, ensure};
+use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -43,6 +45,33 @@ impl Program {
         Ok(Server { child, socket, log })
     }
 
+    /// Starts the server on a port of this machine, without a socket in the file system, and with these options.
+    pub(crate) fn start_tcp(&self, dir: &Path, options: &[&OsStr]) -> Result<(Server, SocketAddr)> {
+        let log = dir.join("server.log");
+        let child = Command::new(&self.kv)
+            .args(["--checkpoint-log", "256KiB", "--dir"])
+            .arg(dir.join("store"))
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(options)
+            .args(&self.options)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log)?)
+            .spawn()
+            .with_context(|| format!("starting {}", self.kv.display()))?;
+        let server = Server { child, socket: dir.join("socket"), log };
+        let began = Instant::now();
+        loop {
+            let log = server.log()?;
+            let address = log.split_whitespace().find_map(|word| word.strip_prefix("listen="));
+            if let Some(address) = address.and_then(|address| address.parse().ok()) {
+                return Ok((server, address));
+            }
+            ensure!(began.elapsed() < PATIENCE, "the server does not say where it listens: {log}");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Starts the server and waits until it answers.
     pub(crate) fn start(&self, dir: &Path) -> Result<Server> {
         let mut server = self.spawn(dir)?;
@@ -62,6 +91,22 @@ impl Program {
 }
 
 impl Server {
+    /// What it has written to its standard error.
+    pub(crate) fn log(&self) -> Result<String> {
+        Ok(String::from_utf8_lossy(&fs::read(&self.log)?).into_owned())
+    }
+
+    /// The memory that it has, in bytes.
+    pub(crate) fn resident(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("the server has ended")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? << 10)
+    }
+
+    pub(crate) fn open_files(&self) -> Result<usize> {
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
+    }
+
     /// Kills it with SIGKILL.
     pub(crate) fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
