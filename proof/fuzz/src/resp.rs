@@ -54,8 +54,8 @@ fn parser(limits: Limits) -> Requests {
     Requests::new(limits.words, limits.word, limits.command, limits.line)
 }
 
-/// The commands in `pieces`, which come one after the other, and whether an error ends them. Its text may differ: of two
-/// limits that are passed at once, one is found first.
+/// The commands in `pieces`, which come one after the other, and whether an error ends them. Its text may differ: of
+/// two limits that are passed at once, one is found first.
 fn commands(pieces: &[&[u8]], limits: Limits) -> (Vec<Command>, bool) {
     let (mut parser, mut unread, mut commands) = (parser(limits), Vec::new(), Vec::new());
     for piece in pieces {

@@ -4,6 +4,7 @@
 // The disk whose syncs a test holds is that of the engine's tests.
 #[path = "../../../kv_engine/tests/support/gate.rs"]
 mod gate;
+pub mod odd_commands;
 #[path = "../../../kv_engine/tests/support/random.rs"]
 mod random;
 mod raw;
