@@ -178,8 +178,8 @@ impl Server {
         );
     }
 
-    /// Where a client on this machine can reach it: an address, or `unix:` and the path of the socket. With TLS it is the
-    /// socket, if there is one: nobody needs a certificate there.
+    /// Where a client on this machine can reach it: an address, or `unix:` and the path of the socket. With TLS it is
+    /// the socket, if there is one: nobody needs a certificate there.
     #[must_use]
     pub fn contact(&self) -> String {
         let Shared { options, tls, .. } = &*self.shared;

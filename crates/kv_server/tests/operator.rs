@@ -1,4 +1,4 @@
-//! What an operator chooses and sees: a server that only reads, commands that are taken away, figures, limits of memory.
+//! What an operator chooses and sees: a server that only reads, commands that are taken away, figures, memory.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod support;
