@@ -5,8 +5,8 @@
 //! - What a connection holds below [`FREE_BYTES`] does not count, and is never held back. So clients with short
 //!   commands are served while others send long ones, and a connection with short commands never takes a lock here.
 //! - When the budget is used up, nobody reads on but one: the first that asks. Otherwise clients whose long commands
-//!   have come in part would wait for each other. It keeps this right until it holds less than the free bytes, or
-//!   ends. Then the others ask again.
+//!   have come in part would wait for each other. It keeps this right until it holds less than the free bytes, or ends.
+//!   Then the others ask again.
 //!
 //! So the server holds at most the budget, one command, and the free bytes of each connection.
 

@@ -31,7 +31,7 @@ pub struct Tls {
     pub cert: PathBuf,
     /// The private key of the certificate: PKCS #8, PKCS #1 or SEC 1, without a password.
     pub key: PathBuf,
-    /// The authorities that sign the certificates of clients. A client that has none of them is cut.
+    /// The authorities that sign the certificates of clients. With them, a client without one is cut.
     pub client_ca: Option<PathBuf>,
 }
 
