@@ -154,6 +154,8 @@ pub(crate) fn run(
                 marks.truncate(first.marks);
                 (session.multi, session.wanted) = (first.multi, first.wanted);
                 session.closing = false;
+                // It may have begun to read a command behind these, and they are read again.
+                parser.restart();
             }
             (wait.map_or(Then::Send, |outcome| Then::Wait(outcome, Outcome::IN_FORCE)), true)
         }

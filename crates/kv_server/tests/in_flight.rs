@@ -154,6 +154,28 @@ fn nothing_that_was_evaluated_against_a_refused_write_is_stored() {
 }
 
 #[test]
+fn a_turn_that_finds_no_room_begins_again_where_its_writes_begin() {
+    let (server, gate) = start_gated();
+    let (mut client, mut other) = (server.connect(), server.connect());
+    server.engine.set_batch_size(3).unwrap();
+    assert_eq!(other.ask("SET pending 1"), "+OK");
+    let sync = gate.hold();
+    std::thread::scope(|scope| {
+        // The store takes nothing while it makes the pending write durable.
+        let resizing = scope.spawn(|| server.engine.set_batch_size(1));
+        sync.has_begun();
+        client.send(b"GET first\r\nSET a 1\r\nSET b 2\r\n*2\r\n$3\r\nGE");
+        assert_eq!(client.reply(), "1", "what comes before the first write is answered");
+        assert!(client.has_no_reply());
+        sync.ends();
+        resizing.join().unwrap().unwrap();
+    });
+    assert_eq!([client.reply(), client.reply()], ["+OK", "+OK"]);
+    client.send(b"T\r\n$1\r\nb\r\n");
+    assert_eq!(client.reply(), "2");
+}
+
+#[test]
 fn a_shutdown_answers_what_was_read() {
     let (server, gate) = start_gated();
     let (mut writer, mut idle) = (server.connect(), server.connect());

@@ -267,7 +267,7 @@ impl Parser {
     }
 
     /// Forgets the command that was read. The next call begins with a first byte.
-    fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.spans.clear();
         self.line.clear();
         if self.spans.capacity() > KEPT_SPANS {
