@@ -22,6 +22,7 @@ use sd_notify::NotifyState;
 use std::io;
 use std::process::ExitCode;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The exit status after the log has failed.
 const LOG_FAILED: u8 = 4;
@@ -63,12 +64,23 @@ pub(crate) fn options(args: &ServeArgs, read_only: bool) -> anyhow::Result<Optio
 /// The server, when it has started.
 static STARTED: OnceLock<Handle> = OnceLock::new();
 
-/// Step 2. A SIGHUP that comes before the server has started does nothing: the start itself reads the files.
+/// A SIGHUP has come, and the files of TLS were not read since.
+static MUST_RELOAD: AtomicBool = AtomicBool::new(false);
+
+/// Step 2. A SIGHUP that comes before the server has started takes effect when it has.
 pub(crate) fn listen(flags: &'static Flags) -> io::Result<()> {
     signals::begin_server(flags, || {
-        // An event says how it went.
-        let _ = STARTED.get().map(Handle::reload_tls);
+        MUST_RELOAD.store(true, Ordering::SeqCst);
+        reload();
     })
+}
+
+fn reload() {
+    if let Some(server) = STARTED.get()
+        && MUST_RELOAD.swap(false, Ordering::SeqCst)
+    {
+        let _ = server.reload_tls(); // an event says how it went
+    }
 }
 
 /// The store was not opened.
@@ -86,6 +98,7 @@ pub(crate) fn run(engine: Engine, options: Options) -> anyhow::Result<ExitCode> 
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     let handle = server.handle();
     let _ = STARTED.set(handle.clone());
+    reload();
     signals::listen(move |_| {
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
         handle.shut_down();
