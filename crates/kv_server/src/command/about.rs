@@ -213,7 +213,7 @@ fn list(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
 fn getkeys(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
     let (bytes, spans): (Box<[u8]>, Box<[Span]>) = args.to_owned();
     let command = Args::new(&bytes, &spans[2..]);
-    let row = call.row_of(command).map_err(|_| Refusal::BAD_COMMAND)?;
+    let row = call.table.named(command).ok().filter(|&row| !call.is_disabled(row)).ok_or(Refusal::BAD_COMMAND)?;
     let spec = call.table.rows[row].spec;
     if !spec.has_keys() {
         return Err(Refusal::NO_KEY_WORDS);
