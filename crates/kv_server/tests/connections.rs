@@ -199,7 +199,7 @@ fn the_server_tells_of_itself() {
         SAVE => +OK
         SCRIPT FLUSH => +OK
         FUNCTION FLUSH SYNC => +OK
-        CLUSTER INFO => -ERR This instance has cluster support disabled
+        CLUSTER NODES => -ERR This instance has cluster support disabled
         DEBUG SLEEP 1 => -ERR unknown command 'DEBUG', with args beginning with: 'SLEEP' '1'
         SHUTDOWN ABORT => -ERR No shutdown in progress.
         SET n 12 => +OK
