@@ -1,4 +1,5 @@
-//! What clients are told when the disk fails or is slow, and what is there after a crash at any change to the disk.
+//! What clients are told when the disk fails or is slow, and what the store holds after a crash at any change to the
+//! disk.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod support;

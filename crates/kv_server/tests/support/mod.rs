@@ -8,6 +8,7 @@ mod gate;
 mod random;
 mod raw;
 mod requests;
+mod source;
 mod streams;
 #[path = "../../../kv_engine/tests/support/wrapped.rs"]
 mod wrapped;
@@ -17,6 +18,7 @@ pub use kv_engine::disk::sim::{Image, SimDisk};
 pub use random::Random;
 pub use raw::{Raw, Reply};
 pub use requests::read as read_requests;
+pub use source::{Source, Words, words};
 pub use streams::mutated;
 
 use kv_engine::Engine;
