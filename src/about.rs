@@ -38,14 +38,15 @@ pub(crate) const TOOLS: Rows = &[
     ("import FILE", "read entries, also of cut exports"),
     ("replay [LOG]", "rebuild the state at any write"),
     ("serve", "serve the store to Redis clients; every OK is on the disk"),
+    ("connect [ADDRESS]", "use a store that kv_cli serve serves"),
     ("torture", "crash stores in memory, and check what is recovered"),
 ];
 
 /// The tools in few lines, for the end of HELP: with the commands they fit a terminal of 24 lines.
 pub(crate) const TOOLS_IN_SHORT: Rows = &[
     ("kv_cli wal, verify, replay", "show the log, check the files, rebuild any state"),
-    ("kv_cli export, import", "also of damaged files and of cut exports"),
-    ("kv_cli serve, torture", "serve Redis clients; crash stores in memory"),
+    ("kv_cli export, torture", "entries, also of damaged files; crashes in memory"),
+    ("kv_cli serve, connect", "serve Redis clients; this prompt for a served store"),
 ];
 
 /// Environment variables. A flag is stronger than its variable.
@@ -69,8 +70,8 @@ pub(crate) const EXIT_STATUS: Rows = &[
     ("0", "every command succeeded (a missing key is a success)"),
     ("1", "at least one command failed"),
     ("2", "wrong usage"),
-    ("3", "no store, it could not be opened, or its files are damaged"),
-    ("4", "writes could not be saved"),
+    ("3", "no store or no server, it could not be opened, or files are damaged"),
+    ("4", "writes could not be saved, or it is unknown whether they were"),
     ("128+n", "ended by signal n, after a clean shutdown"),
     ("n", "after EXIT n"),
 ];

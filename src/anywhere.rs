@@ -18,8 +18,12 @@
 //! word.
 //!
 //! `--help` behind a command becomes HELP with its name, and `help wal` becomes `wal --help`.
+//!
+//! `connect` is a tool with a command of its own: `kv_cli connect HOST:PORT GET x --json`. Up to that command, options
+//! are those of `connect` or of `kv_cli`, also of one letter. The command has the rules from above. Its words come
+//! behind `--`.
 
-use crate::args::Args;
+use crate::args::{Args, is_address};
 use crate::command::{Spec, find};
 use crate::text::{counted, displayed};
 use clap::{Arg, Command, CommandFactory};
@@ -27,6 +31,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 const END_OF_OPTIONS: &[u8] = b"--";
+const CONNECT: &str = "connect";
 
 /// The words of a command line in the order that the parser expects. The first one is the name of the program.
 ///
@@ -35,16 +40,24 @@ const END_OF_OPTIONS: &[u8] = b"--";
 pub(crate) fn in_order(words: impl IntoIterator<Item = OsString>) -> Result<Vec<OsString>, String> {
     let mut program = Args::command();
     program.build(); // so that each tool knows the options that all have
-    let words: Vec<OsString> = words.into_iter().collect();
-    let Some(at) = command_at(&program, &words) else { return Ok(words) };
+    order(&program, words.into_iter().collect(), true)
+}
+
+/// Behind `connect`, `export` and `import` are commands, and not tools: `has_tools` is false.
+fn order(program: &Command, words: Vec<OsString>, has_tools: bool) -> Result<Vec<OsString>, String> {
+    let Some(at) = command_at(program, &words) else { return Ok(words) };
     let (before, (name, rest)) = (&words[..at], (&words[at], &words[at + 1..]));
-    let tool = |word: &OsStr| program.get_subcommands().find(|tool| word == tool.get_name());
+    if name == CONNECT {
+        return connect_in_order(program, before, rest);
+    }
+    let is_tool = |word: &OsStr| has_tools || find(word.as_bytes()).is_none();
+    let tool = |word: &OsStr| program.get_subcommands().find(|tool| is_tool(word) && word == tool.get_name());
     let sorted = match (tool(name), rest) {
-        (Some(tool), _) => of_tool(&program, tool, rest),
+        (Some(tool), _) => of_tool(program, tool, rest),
         (None, [one]) if name.eq_ignore_ascii_case("help") && tool(one).is_some() => {
             return Ok([before, &[one.clone(), "--help".into()]].concat());
         }
-        (None, _) => of_command(&program, name, rest)?,
+        (None, _) => of_command(program, name, rest)?,
     };
     if let (Some(spec), Some(option), false) = (find(name.as_bytes()), sorted.moved.first(), reads_stdin(before))
         && !(sorted.helps || sorted.moved.iter().any(|word| word == "--version"))
@@ -136,6 +149,48 @@ fn of_tool(program: &Command, tool: &Command, rest: &[OsString]) -> Sorted {
     }
     sorted.kept.extend(rest);
     sorted
+}
+
+/// The words of `kv_cli connect`, in the order of the parser.
+fn connect_in_order(program: &Command, before: &[OsString], rest: &[OsString]) -> Result<Vec<OsString>, String> {
+    let connect = program.get_subcommands().find(|tool| tool.get_name() == CONNECT);
+    let short = |word: &OsStr| {
+        let &[b'-', letter] = word.as_bytes() else { return None };
+        program.get_arguments().find(|option| option.get_short() == Some(char::from(letter)))
+    };
+    let (mut moved, mut own, mut address) = (Vec::new(), Vec::new(), None);
+    let mut at = 0;
+    while let Some(word) = rest.get(at) {
+        let long = long_name(word);
+        let of_connect = long.and_then(|long| connect.and_then(|connect| option(connect, long)));
+        let of_program = long.and_then(|long| option(program, long)).or_else(|| short(word));
+        let (place, option) = match (of_connect, of_program) {
+            (Some(own_option), _) if !own_option.is_global_set() => (&mut own, own_option),
+            (_, Some(option)) => (&mut moved, option),
+            // What looks like an option and is none is left to the parser.
+            _ if word.as_bytes().starts_with(b"-") && word.as_bytes() != END_OF_OPTIONS => {
+                own.push(word.clone());
+                at += 1;
+                continue;
+            }
+            _ if address.is_none() && is_address(word) => {
+                address = Some(word.clone());
+                at += 1;
+                continue;
+            }
+            _ => break,
+        };
+        let words = if takes_next(option, word) { 2 } else { 1 };
+        place.extend(rest[at..].iter().take(words).cloned());
+        at += words;
+    }
+    // The command has the order of one without `connect`.
+    let rest = rest.get(at..).unwrap_or_default();
+    let command = order(program, before.iter().cloned().chain(moved).chain(rest.iter().cloned()).collect(), false)?;
+    let (options, words) = command.split_at(command_at(program, &command).unwrap_or(command.len()));
+    let end: Option<OsString> = (address.is_some() || !words.is_empty()).then(|| "--".into());
+    let parts = options.iter().cloned().chain([CONNECT.into()]).chain(own);
+    Ok(parts.chain(end).chain(address).chain(words.iter().cloned()).collect())
 }
 
 /// Where the command is. `None` if there is none, if `--` is before it, or if the parser must report a mistake before
@@ -295,6 +350,31 @@ mod tests {
         );
         assert!(refused("GET --json").starts_with("GET takes a key, got 0 words; '--json' is an option\n"));
         assert!(refused("GET --a-word=1").starts_with("unexpected option '--a-word=1'\n"));
+    }
+
+    #[test]
+    fn connect_has_a_command_of_its_own() {
+        for (typed, parsed) in [
+            ("connect", "connect"),
+            ("connect h:1", "connect -- h:1"),
+            ("connect GET x", "connect -- GET x"),
+            ("connect h:1 GET x --json", "--json connect -- h:1 GET x"),
+            ("connect --json h:1 --tls PUT n -5", "--json connect --tls -- h:1 PUT n -5"),
+            ("-q connect h:1 --password-file f --tls-ca=c -c SIZE", "-q -c SIZE connect --password-file f --tls-ca=c -- h:1"),
+            ("connect unix:/s PUT k -- --json", "connect -- unix:/s PUT k --json"),
+            ("connect h:1 GET --help", "connect -- h:1 HELP GET"),
+            ("connect --help", "connect --help"),
+            ("connect h:1 BENCH 10 --threads 2 --quiet", "--quiet connect -- h:1 BENCH 10 --threads 2"),
+            ("connect --tsl h:1", "connect --tsl -- h:1"),
+            ("connect h:1 h:2", "connect -- h:1 h:2"),
+            ("connect import f --help", "connect -- HELP import"),
+            ("connect export f --json", "--json connect -- export f"),
+            ("-x connect h:1 PUT k --json", "-x --json connect -- h:1 PUT k"),
+        ] {
+            assert_eq!(sorted(typed).as_deref(), Ok(parsed), "{typed}");
+        }
+        let refused = sorted("connect h:1 PUT k --jsno").expect_err("no option");
+        assert!(refused.starts_with("unexpected option '--jsno'; did you mean --json?"), "{refused}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! [`Args`] is what `clap` reads. Its texts are the texts of `--help`. `early` ends the process after a mistake or with
 //! help. `paths` finds the files of the store.
 
+mod connect;
 mod early;
 mod paths;
 mod serve;
@@ -15,6 +16,7 @@ use clap::builder::Resettable;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+pub(crate) use connect::{ConnectArgs, is_address};
 use early::end_early;
 use kv_engine::torture::Case;
 use paths::{By, Given, OLD_PLACE, beside, is_directory, no_directory, shell_word, stray};
@@ -30,7 +32,7 @@ use values::{at_least_one, batch_size, interval, milliseconds, size, whole};
 #[derive(Debug, Parser)]
 #[command(name = "kv_cli", version = VERSION.as_str(), after_help = about::after_help(), disable_help_subcommand = true)]
 #[command(
-    override_usage = "kv_cli [OPTIONS] [COMMAND [ARG]...]\n       kv_cli [OPTIONS] wal [FILE] [--follow] [--record <SEQ>] [--hex]\n       kv_cli [OPTIONS] verify\n       kv_cli [OPTIONS] export [FILE] [--salvage]\n       kv_cli [OPTIONS] import <FILE>...\n       kv_cli [OPTIONS] replay [LOG] [--until <SEQ>] [--export <FILE>]\n       kv_cli [OPTIONS] serve [--listen <ADDRESS>]...\n       kv_cli [OPTIONS] torture [--rung <RUNG>] [--states <N>]"
+    override_usage = "kv_cli [OPTIONS] [COMMAND [ARG]...]\n       kv_cli [OPTIONS] wal [FILE] [--follow] [--record <SEQ>] [--hex]\n       kv_cli [OPTIONS] verify\n       kv_cli [OPTIONS] export [FILE] [--salvage]\n       kv_cli [OPTIONS] import <FILE>...\n       kv_cli [OPTIONS] replay [LOG] [--until <SEQ>] [--export <FILE>]\n       kv_cli [OPTIONS] serve [--listen <ADDRESS>]...\n       kv_cli [OPTIONS] connect [ADDRESS] [COMMAND [ARG]...]\n       kv_cli [OPTIONS] torture [--rung <RUNG>] [--states <N>]"
 )]
 pub(crate) struct Args {
     /// Directory of the store: the log is DIR/kv.wal, the snapshot DIR/kv.snapshot
@@ -157,6 +159,9 @@ pub(crate) enum Words {
     Replay(ReplayArgs),
     /// Serve the store to Redis clients until SIGTERM or Ctrl-C; every OK is on the disk, unless --batch says otherwise
     Serve(ServeArgs),
+    /// Use a store that kv_cli serve serves: the same prompt, scripts and commands
+    #[command(override_usage = "kv_cli [OPTIONS] connect [ADDRESS] [COMMAND [ARG]...]")]
+    Connect(ConnectArgs),
     /// Crash, fail and damage stores in memory, and check what is recovered; your store is not opened
     Torture(TortureArgs),
     #[command(external_subcommand)]
@@ -274,7 +279,7 @@ pub(crate) struct TortureArgs {
 impl Words {
     /// Whether it runs without a session.
     fn is_tool(&self) -> bool {
-        !matches!(self, Words::Import(_) | Words::Command(_))
+        !matches!(self, Words::Import(_) | Words::Command(_) | Words::Connect(_))
     }
 }
 
@@ -329,8 +334,19 @@ impl Args {
     /// or the version.
     pub(crate) fn of(words: Result<Vec<OsString>, String>, is_command: impl Fn(&[u8]) -> bool) -> Args {
         let words = words.unwrap_or_else(|text| fail(ErrorKind::UnknownArgument, &text));
-        let args = Args::read(words, is_command).unwrap_or_else(|error| end_early(error, Args::command()));
-        let words = matches!(args.words, Some(Words::Command(_)));
+        let args = Args::read(words, &is_command).unwrap_or_else(|error| end_early(error, Args::command()));
+        if let Some(Words::Connect(connect)) = &args.words
+            && let Some(word) = connect.stray(&is_command)
+        {
+            let word = safe(&word.to_string_lossy());
+            fail(ErrorKind::InvalidSubcommand, &format!("'{word}' is no address (HOST:PORT or unix:PATH) and no command"));
+        }
+        if let Some(Words::Connect(connect)) = &args.words
+            && let Some(text) = connect.conflict()
+        {
+            fail(ErrorKind::ArgumentConflict, text);
+        }
+        let words = args.command_words().is_some();
         if words && !(args.command.is_empty() && args.file.is_empty()) {
             fail(ErrorKind::ArgumentConflict, "COMMAND cannot be used together with -c or -f");
         }
@@ -371,6 +387,12 @@ impl Args {
         if matches!(args.words, Some(Words::Serve(_))) && matches.value_source("batch") == Some(ValueSource::DefaultValue) {
             args.batch = SERVED_BATCH;
         }
+        if matches!(args.words, Some(Words::Connect(_)))
+            && let Some(option) = connect::ignored(&matches)
+        {
+            let text = format!("{option} is about the files of a store; with connect the server has its own");
+            return Err(program.error(ErrorKind::ArgumentConflict, text));
+        }
         let by = |name| match matches.value_source(name) {
             Some(ValueSource::CommandLine) => By::Option,
             Some(ValueSource::EnvVariable) => By::Variable,
@@ -393,6 +415,15 @@ impl Args {
         args.snapshot = snapshot.clone().unwrap_or_else(|| beside(&wal));
         (args.wal, args.given_snapshot) = (wal, snapshot);
         Ok(args)
+    }
+
+    /// The words of one command.
+    pub(crate) fn command_words(&self) -> Option<&[OsString]> {
+        match &self.words {
+            Some(Words::Command(words)) => Some(words),
+            Some(Words::Connect(connect)) => Some(connect.command()).filter(|words| !words.is_empty()),
+            _ => None,
+        }
     }
 
     /// The directory of `kv_cli DIR`. A word that is a command is never a directory.

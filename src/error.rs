@@ -63,6 +63,12 @@ pub enum Code {
     InUse,
     /// The store cannot be opened, or its files cannot be read.
     NotOpened,
+    /// There is no connection to the server, or it was lost; nothing was written.
+    Unreachable,
+    /// The connection was lost before the answer to a write: it is unknown whether it was stored.
+    InDoubt,
+    /// The server has refused the command.
+    Refused,
     /// The command line of the program is wrong.
     Usage,
     Failed,
@@ -71,7 +77,7 @@ pub enum Code {
 impl Code {
     /// The exit status of a script in which this was the worst failure.
     pub(crate) fn status(self) -> u8 {
-        if matches!(self, Code::NoStore | Code::InUse | Code::NotOpened) { 3 } else { 1 }
+        if matches!(self, Code::NoStore | Code::InUse | Code::NotOpened | Code::Unreachable) { 3 } else { 1 }
     }
 }
 
@@ -98,6 +104,9 @@ impl fmt::Display for Code {
             Code::ReadOnly => "read_only",
             Code::InUse => "in_use",
             Code::NotOpened => "not_opened",
+            Code::Unreachable => "unreachable",
+            Code::InDoubt => "in_doubt",
+            Code::Refused => "refused",
             Code::Usage => "usage",
             Code::Failed => "failed",
         })

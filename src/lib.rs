@@ -17,21 +17,24 @@
 //! | `progress` | the progress of a long command, on a terminal | – |
 //! | `limits` | the limits of keys and values | – |
 //! | `signals` | which signals came; the listener; the saved terminal | streams, outfile |
+//! | `remote` | a store that a server serves: the connection, requests and replies | signals |
+//! | `password` | the password of a server | text |
 //! | `settings` | what the flags ask for, as data | – |
 //! | `about` | the version, and the tables at the end of `--help` | – |
-//! | `args` | the command line and `--help` | text, streams, outfile, settings, about |
+//! | `args` | the command line and `--help` | text, streams, outfile, remote, settings, about |
 //! | `question` | a question to the person at the prompt | text, streams, signals |
 //! | `output` | replies on stdout, errors on stderr, and their order | text, streams, settings |
-//! | `store` | the store of a session: open, only read, or not there yet | outfile |
+//! | `store` | the store of a session: open, only read, not there yet, or a server's | outfile, remote |
 //! | `session` | store, open group, output, exit status | text, limits, signals, settings, output, store |
 //! | `gate` | the lock that decides whether the main thread or a signal ends the process | outfile, signals, store, session |
-//! | `bench` | the work of BENCH | text, outfile, progress, signals, settings, about, output |
-//! | `transfer` | the work of EXPORT and IMPORT | text, streams, lines, outfile, progress, limits, signals, settings, output |
-//! | [`command`] | the language: one file for each command | text, limits, signals, settings, about, question, output, store, session, bench, transfer |
+//! | `bench` | the work of BENCH | text, outfile, progress, signals, remote, settings, about, output |
+//! | `transfer` | the work of EXPORT and IMPORT | text, streams, lines, outfile, progress, limits, signals, remote, settings, output, store |
+//! | [`command`] | the language: one file for each command | text, limits, signals, remote, settings, about, question, output, store, session, bench, transfer |
 //! | `anywhere` | options behind the command | text, args, command |
 //! | `script` | commands from a pipe or a file | text, streams, lines, settings, output, session, gate, command |
 //! | `prompt` | commands from a terminal; completion, hints, history | text, streams, outfile, signals, output, store, session, gate, bench, command, script |
-//! | `serve` | the server: the checks before the store is opened, and its end | text, streams, signals, args |
+//! | `serve` | the server: the checks before the store is opened, and its end | text, streams, signals, password, args |
+//! | `connect` | finds the server that the shell uses | signals, remote, password, args, store |
 //! | `pages` | the man page and the completions of shells | about, args, command |
 //! | `tools` | `wal`, `verify`, `export`, `replay`, `torture`: they open no store | text, streams, progress, signals, settings, args, output, transfer |
 //!
@@ -42,6 +45,7 @@ mod anywhere;
 mod args;
 mod bench;
 pub mod command;
+mod connect;
 mod error;
 mod gate;
 mod limits;
@@ -49,9 +53,11 @@ mod lines;
 mod outfile;
 mod output;
 mod pages;
+mod password;
 mod progress;
 mod prompt;
 mod question;
+mod remote;
 mod script;
 mod serve;
 mod session;
@@ -114,7 +120,7 @@ fn generate(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Opens the store and serves it.
 fn serve_store(args: &Args, serve: &ServeArgs) -> anyhow::Result<ExitCode> {
-    let options = serve::options(serve)?;
+    let options = serve::options(serve, args.read_only)?;
     serve::listen(&FLAGS).context("signals cannot be listened to, so the store was not opened")?;
     if let Some(error) = args.no_directory() {
         return Ok(serve::not_opened(&CommandError::new(Code::NotOpened, error)));
@@ -148,7 +154,11 @@ fn with_store(args: &Args) -> anyhow::Result<ExitCode> {
         }
         import => import.transpose().ok().flatten(),
     };
-    let store = match find_store(args, words.as_deref(), &mut output) {
+    let found = match &args.words {
+        Some(Words::Connect(connect)) => connect::open(connect, &FLAGS),
+        _ => find_store(args, words.as_deref(), &mut output),
+    };
+    let store = match found {
         Ok(store) => store,
         Err(error) => {
             output.error(&Place::Words, &error);
@@ -276,7 +286,7 @@ fn opening(args: &Args) -> kv_engine::Options {
 
 /// The words of a one-shot command, the last one from stdin with `-x`.
 fn words(args: &Args) -> anyhow::Result<Option<Vec<Vec<u8>>>> {
-    let Some(Words::Command(words)) = &args.words else { return Ok(None) };
+    let Some(words) = args.command_words() else { return Ok(None) };
     let mut words: Vec<_> = words.iter().cloned().map(OsStringExt::into_vec).collect();
     if args.stdin_argument {
         let mut last = Vec::new();
@@ -331,10 +341,10 @@ fn import<'a>(args: &'a Args, words: Option<&[Vec<u8>]>) -> Option<Request<'a>> 
 }
 
 fn run_import(session: &mut Session, request: &Request<'_>, checked: &Checked) -> Flow {
-    let done = session.engine().cloned().and_then(|engine| {
-        let Session { output, flags, .. } = session;
-        transfer::import::write(checked, request, &engine, output, flags)
-    });
+    let done = session
+        .writer_and_output()
+        .and_then(|(store, output, flags)| transfer::import::write(checked, request, store, output, flags));
+    session.report_connection();
     match done {
         Ok(()) => session.next(),
         Err(error) => session.refuse(&Place::Words, &error),

@@ -5,31 +5,30 @@
 //! 3. Start the server. Events go to stderr; the first one says where it listens and what an OK means.
 //! 4. Wait for the end. SIGTERM, SIGINT and the command SHUTDOWN begin it. A second signal ends the process at once.
 //!
+//! SIGHUP reads the files of TLS again. Without TLS it does nothing.
+//!
 //! The status is 0 after an end that was asked for, 3 if the store could not be opened, 4 if the log failed.
 
 use crate::args::{LogFormat, ServeArgs, Then};
 use crate::error::CommandError;
+use crate::password;
 use crate::signals::{self, Flags};
 use crate::streams::say;
 use crate::text::{object, safe};
-use anyhow::{Context, bail};
+use anyhow::bail;
 use kv_engine::Engine;
-use kv_server::{Event, OnPoison, Options, Server};
+use kv_server::{Event, Handle, OnPoison, Options, Server, Tls};
 use sd_notify::NotifyState;
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::Path;
+use std::io;
 use std::process::ExitCode;
-
-const PASSWORD_VARIABLE: &str = "KV_PASSWORD";
-/// A longer file is not a password.
-const MOST_PASSWORD_BYTES: u64 = 4096;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The exit status after the log has failed.
 const LOG_FAILED: u8 = 4;
 
 /// Step 1.
-pub(crate) fn options(args: &ServeArgs) -> anyhow::Result<Options> {
+pub(crate) fn options(args: &ServeArgs, read_only: bool) -> anyhow::Result<Options> {
     let addresses = args.addresses();
     if addresses.is_empty() && args.unixsocket.is_none() {
         bail!("--listen off needs --unixsocket PATH: the server would listen nowhere");
@@ -51,41 +50,37 @@ pub(crate) fn options(args: &ServeArgs) -> anyhow::Result<Options> {
     if let Some(path) = &args.unixsocket {
         options = options.unix_socket(path);
     }
-    if let Some(password) = password(args.password_file.as_deref())? {
+    if let Some(password) = password::read(args.password_file.as_deref(), "the server was not started")? {
         options = options.password(password);
     }
+    if let (Some(cert), Some(key)) = (&args.tls_cert, &args.tls_key) {
+        options = options.tls(Tls { cert: cert.clone(), key: key.clone(), client_ca: args.tls_client_ca.clone() });
+    }
+    let options = options.read_only(read_only).disable(&args.disable)?;
     options.check()?;
     Ok(options)
 }
 
-/// The password of the file, or that of the variable.
-fn password(file: Option<&Path>) -> anyhow::Result<Option<Vec<u8>>> {
-    let (password, of) = match file {
-        Some(path) => {
-            let of = format!("the password file {}", safe(&path.display().to_string()));
-            let mut bytes = Vec::new();
-            let read = File::open(path).and_then(|file| file.take(MOST_PASSWORD_BYTES + 1).read_to_end(&mut bytes));
-            read.with_context(|| format!("{of} cannot be read; the server was not started"))?;
-            if bytes.len() as u64 > MOST_PASSWORD_BYTES {
-                bail!("{of} is longer than {MOST_PASSWORD_BYTES} bytes, so it is no password; the server was not started");
-            }
-            let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
-            (line.strip_suffix(b"\r").unwrap_or(line).to_vec(), of)
-        }
-        None => match std::env::var_os(PASSWORD_VARIABLE) {
-            Some(value) => (value.into_encoded_bytes(), PASSWORD_VARIABLE.to_string()),
-            None => return Ok(None),
-        },
-    };
-    if password.is_empty() {
-        bail!("{of} is empty; the server was not started; to serve without a password, leave it out");
-    }
-    Ok(Some(password))
+/// The server, when it has started.
+static STARTED: OnceLock<Handle> = OnceLock::new();
+
+/// A SIGHUP has come, and the files of TLS were not read since.
+static MUST_RELOAD: AtomicBool = AtomicBool::new(false);
+
+/// Step 2. A SIGHUP that comes before the server has started takes effect when it has.
+pub(crate) fn listen(flags: &'static Flags) -> io::Result<()> {
+    signals::begin_server(flags, || {
+        MUST_RELOAD.store(true, Ordering::SeqCst);
+        reload();
+    })
 }
 
-/// Step 2.
-pub(crate) fn listen(flags: &'static Flags) -> io::Result<()> {
-    signals::begin_server(flags, || {})
+fn reload() {
+    if let Some(server) = STARTED.get()
+        && MUST_RELOAD.swap(false, Ordering::SeqCst)
+    {
+        let _ = server.reload_tls(); // an event says how it went
+    }
 }
 
 /// The store was not opened.
@@ -102,6 +97,8 @@ pub(crate) fn run(engine: Engine, options: Options) -> anyhow::Result<ExitCode> 
     // Nobody may be listening, which is no mistake.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     let handle = server.handle();
+    let _ = STARTED.set(handle.clone());
+    reload();
     signals::listen(move |_| {
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
         handle.shut_down();

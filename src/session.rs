@@ -11,7 +11,7 @@ use crate::limits;
 use crate::output::{Output, Place};
 use crate::settings::Settings;
 use crate::signals::Flags;
-use crate::store::{self, Source, Store};
+use crate::store::{self, Sink, Source, Store};
 use crate::text::{counted, safe};
 use kv_engine::{Batch, Engine, Error};
 use std::io;
@@ -70,7 +70,7 @@ pub(crate) enum Ending {
     Exit(Option<u8>),
     /// stdout cannot be written.
     Output,
-    /// The store takes no more writes; an error has said so.
+    /// The store takes no more writes, or a write is in doubt; an error has said so.
     Store,
     Signal(i32),
 }
@@ -93,25 +93,31 @@ impl Session {
         }
     }
 
-    /// The engine, for a command that may write. Creates a store that does not exist yet.
-    pub(crate) fn engine(&mut self) -> Result<&Engine, CommandError> {
-        let Session { store, output, settings, .. } = self;
-        store.writer(|text| {
+    /// Where a command writes that may write. Creates a store that does not exist yet.
+    pub(crate) fn writer(&mut self) -> Result<Sink<'_>, CommandError> {
+        self.writer_and_output().map(|(store, ..)| store)
+    }
+
+    /// As [`Session::writer`], with what a long command needs beside it.
+    pub(crate) fn writer_and_output(&mut self) -> Result<(Sink<'_>, &mut Output, &'static Flags), CommandError> {
+        let Session { store, output, settings, flags, .. } = self;
+        let store = store.writer(|text| {
             if !settings.quiet {
                 output.warn(text);
             }
-        })
+        })?;
+        Ok((store, output, flags))
     }
 
-    /// The engine, for a command that has nothing to do without a store. `None`: there is no store, and none is
-    /// created. If that stays so, the end of the session says it.
-    pub(crate) fn engine_if_there(&mut self) -> Result<Option<&Engine>, CommandError> {
+    /// As [`Session::writer`], for a command that has nothing to do without a store. `None`: there is no store, and
+    /// none is created. If that stays so, the end of the session says it.
+    pub(crate) fn writer_if_there(&mut self) -> Result<Option<Sink<'_>>, CommandError> {
         self.look_again()?;
         if self.store.is_missing() {
             self.found_no_store = true;
             return Ok(None);
         }
-        self.engine().map(Some)
+        self.writer().map(Some)
     }
 
     /// Sets the batch size of a store that a later command may create.
@@ -128,7 +134,7 @@ impl Session {
 
     /// Opens a store that did not exist when the session began, if another process has made it since.
     pub(crate) fn look_again(&mut self) -> Result<(), CommandError> {
-        if self.store.has_come() { self.engine().map(drop) } else { Ok(()) }
+        if self.store.has_come() { self.writer().map(drop) } else { Ok(()) }
     }
 
     /// Whether a store that does not exist yet is as good as an empty one: it is going to be created.
@@ -138,7 +144,7 @@ impl Session {
 
     /// After how many writes the log is synced.
     pub(crate) fn batch_size(&self) -> u64 {
-        self.store.opened().get().map_or(self.settings.batch, Engine::batch_size)
+        self.store.batch_size().unwrap_or(self.settings.batch)
     }
 
     /// Makes COMMIT refuse, because a line of the open group failed. Does nothing if no group is open.
@@ -158,11 +164,13 @@ impl Session {
     pub(crate) fn report(&mut self, place: &Place, error: &CommandError) -> Flow {
         self.failed = self.failed.max(error.code.status());
         self.output.error(place, error);
-        if error.code == Code::LogFailed && !self.settings.interactive {
+        let is_seen = self.settings.interactive;
+        // What follows in a script may rest on the write that is in doubt.
+        if matches!(error.code, Code::LogFailed | Code::InDoubt) && !is_seen {
             return Flow::End(Ending::Store);
         }
         match self.next() {
-            Flow::On if self.settings.bail => Flow::End(Ending::Input),
+            Flow::On if self.settings.bail || error.code == Code::Unreachable && !is_seen => Flow::End(Ending::Input),
             flow => flow,
         }
     }
@@ -198,6 +206,15 @@ impl Session {
             None => "a background snapshot failed; a later one has succeeded".to_string(),
         };
         self.output.complain(place, &text);
+    }
+
+    /// Reports what has happened to the connection to the server.
+    pub(crate) fn report_connection(&mut self) {
+        let Session { store, output, settings, .. } = self;
+        let Some(server) = store.server() else { return };
+        // Lost writes are reported even with --quiet.
+        let told = server.take_notices().into_iter().filter(|notice| notice.is_loss || !settings.quiet);
+        told.for_each(|notice| output.warn(&notice.text));
     }
 
     /// Makes EXIT the end of the session, after its reply.
@@ -252,6 +269,13 @@ impl Session {
         }
         if let Some(engine) = self.store.opened().get().cloned() {
             status = self.close(&engine, ending, &place, status);
+        }
+        // After the log of the server has failed, that was the last error.
+        if let Some(server) = self.store.server().filter(|_| ending != Ending::Store)
+            && let Err(error) = server.settle()
+        {
+            self.output.error(&place, &error);
+            status = 4;
         }
         self.output.finish(status)
     }

@@ -5,12 +5,14 @@
 //! - A store that does not exist is created by the first command that writes, and by nothing else. `DEL`, `FLUSH` and
 //!   `SETBATCH` have nothing to write there.
 //! - A session that only reads takes no lock and changes no byte.
+//! - A session with a server opens no file of a store.
 //!
 //! | the store is | commands that read | commands that write |
 //! |---|---|---|
 //! | open | read it | write to it |
 //! | not there yet | fail; at a prompt and in an open group they find an empty store | the first one creates it |
 //! | only read | read its files as they are at that moment | fail |
+//! | with a server | ask the server | ask the server |
 //!
 //! | file | what it does |
 //! |---|---|
@@ -25,7 +27,8 @@ pub(crate) use holder::holder;
 
 use crate::error::{Code, CommandError};
 use crate::outfile::with_suffix;
-use kv_engine::{Engine, Options, Value};
+use crate::remote::Remote;
+use kv_engine::{Ack, Engine, Options, Value};
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
@@ -51,12 +54,41 @@ enum How {
         options: Box<Options>,
     },
     ReadOnly(Box<Files>),
+    Remote(Box<Remote>),
+}
+
+/// Where a command writes.
+pub(crate) enum Sink<'s> {
+    Engine(&'s Engine),
+    Remote(&'s mut Remote),
+}
+
+/// A write that was accepted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Accepted {
+    pub(crate) durable: bool,
+    /// Accepted writes that are not durable yet. A server does not tell.
+    pub(crate) pending: Option<u64>,
+}
+
+impl From<Ack> for Accepted {
+    fn from(ack: Ack) -> Accepted {
+        Accepted { durable: ack.durable, pending: Some(ack.pending) }
+    }
+}
+
+impl Accepted {
+    /// What a server has accepted.
+    pub(crate) fn by_server(durable: bool) -> Accepted {
+        Accepted { durable, pending: None }
+    }
 }
 
 /// Where a command that reads finds entries.
 pub(crate) enum Source<'s> {
     Engine(&'s Engine),
     Files(&'s mut Files),
+    Remote(&'s mut Remote),
     /// There is no store yet, and the session is going to begin one.
     Empty,
 }
@@ -73,6 +105,31 @@ impl Store {
 
     pub(crate) fn read_only(files: Files) -> Store {
         Store { engine: Opened::default(), how: How::ReadOnly(Box::new(files)) }
+    }
+
+    pub(crate) fn remote(remote: Remote) -> Store {
+        Store { engine: Opened::default(), how: How::Remote(Box::new(remote)) }
+    }
+
+    /// The server, if the store is not one of this process.
+    pub(crate) fn server(&mut self) -> Option<&mut Remote> {
+        if let How::Remote(remote) = &mut self.how { Some(remote) } else { None }
+    }
+
+    /// The store to compare with, if it is open or a server's.
+    pub(crate) fn comparable(&mut self) -> Option<Sink<'_>> {
+        match &mut self.how {
+            How::Remote(remote) => Some(Sink::Remote(remote)),
+            _ => self.engine.get().map(Sink::Engine),
+        }
+    }
+
+    /// The batch size, if the store is there.
+    pub(crate) fn batch_size(&self) -> Option<u64> {
+        match &self.how {
+            How::Remote(remote) => Some(remote.server().batch),
+            _ => self.engine.get().map(Engine::batch_size),
+        }
     }
 
     /// The engine if the store is open, now and later.
@@ -112,6 +169,9 @@ impl Store {
         match (&self.how, self.engine.get()) {
             (_, Some(engine)) => engine.recovery().to_string(),
             (How::ReadOnly(files), None) => files.found(),
+            (How::Remote(remote), None) => {
+                format!("the server at {} serves store {}", remote.address(), remote.server().store_id)
+            }
             _ => "new store; the first write creates its files".to_string(),
         }
     }
@@ -126,12 +186,15 @@ impl Store {
         }
     }
 
-    /// The engine, to write. Opens the store if it is not open yet, and gives its warnings to `warn`.
-    pub(crate) fn writer(&mut self, warn: impl FnMut(&str)) -> Result<&Engine, CommandError> {
-        if self.engine.get().is_none() {
+    /// Where to write. Opens the store if it is not open yet, and gives its warnings to `warn`.
+    pub(crate) fn writer(&mut self, warn: impl FnMut(&str)) -> Result<Sink<'_>, CommandError> {
+        if self.engine.get().is_none() && !matches!(self.how, How::Remote(_)) {
             self.create(warn)?;
         }
-        Ok(self.engine.get().expect("it was opened just now"))
+        Ok(match &mut self.how {
+            How::Remote(remote) => Sink::Remote(remote),
+            _ => Sink::Engine(self.engine.get().expect("it was opened just now")),
+        })
     }
 
     fn create(&mut self, mut warn: impl FnMut(&str)) -> Result<(), CommandError> {
@@ -154,6 +217,7 @@ impl Store {
         match (&mut self.how, self.engine.get()) {
             (_, Some(engine)) => Ok(Source::Engine(engine)),
             (How::ReadOnly(files), None) => Ok(Source::Files(files)),
+            (How::Remote(remote), None) => Ok(Source::Remote(remote)),
             (How::Later { .. } | How::Open, None) if is_lenient => Ok(Source::Empty),
             (How::Later { wal, .. }, None) => Err(no_store(wal)),
             (How::Open, None) => Err(CommandError::new(Code::Closed, "the store is closed")),
@@ -166,6 +230,7 @@ impl Source<'_> {
         match self {
             Source::Engine(engine) => Ok(engine.get(key)?),
             Source::Files(files) => files.get(key).map_err(|error| CommandError::of_files(&error)),
+            Source::Remote(remote) => Ok(remote.get(key)?.map(|value| Value::from(&value[..]))),
             Source::Empty => Ok(None),
         }
     }
@@ -175,6 +240,7 @@ impl Source<'_> {
         match self {
             Source::Engine(engine) => Ok(engine.count()?),
             Source::Files(files) => files.count().map_err(|error| CommandError::of_files(&error)),
+            Source::Remote(remote) => remote.count(),
             Source::Empty => Ok(0),
         }
     }
@@ -199,6 +265,7 @@ impl Source<'_> {
             Source::Files(files) => files
                 .each(prefix, |key, value| each(key, with_values.then_some(value)))
                 .map_err(|error| CommandError::of_files(&error))?,
+            Source::Remote(remote) => remote.each(prefix, with_values, each)?,
             Source::Empty => {}
         }
         Ok(())

@@ -7,7 +7,7 @@ use common::Store;
 use common::served::{Client, Served};
 use predicates::prelude::*;
 use predicates::str::contains;
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 
@@ -128,6 +128,58 @@ fn the_batch_is_one_unless_it_is_given_and_a_larger_one_is_said() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(line.contains("batch=100") && line.contains("can take back the last 99 OK"), "{line}");
+}
+
+#[test]
+fn it_can_be_read_only_and_without_some_commands() {
+    let store = Store::new();
+    store.cli().args(["PUT", "x", "100"]).assert().success();
+    for (before, behind) in [(&["--read-only"][..], &[][..]), (&[], &["--read-only"])] {
+        let args = [behind, &["--disable", "keys", "--disable", "CONFIG|SET"]].concat();
+        let server = Served::start_with(&store, &args, before);
+        let mut client = server.connect();
+        assert!(client.ask("SET x 1").contains("READONLY this server takes no writes"));
+        assert!(client.ask("KEYS *").contains("unknown command 'KEYS'"));
+        assert!(client.ask("CONFIG SET timeout 1").contains("unknown subcommand 'SET'"));
+        assert_eq!(client.ask("GET x"), "100");
+    }
+    let unknown = store.cli().args(["serve", "--listen", "127.0.0.1:0", "--disable", "FLUSHAL"]).assert().code(1);
+    unknown.stderr(contains("there is no command FLUSHAL"));
+}
+
+#[test]
+fn sighup_reads_the_files_of_tls_again_and_ends_nothing() {
+    let store = Store::new();
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let write = || {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_string()]).unwrap();
+        std::fs::write(path("cert"), made.cert.pem()).unwrap();
+        std::fs::write(path("key"), made.signing_key.serialize_pem()).unwrap();
+    };
+    write();
+    let (cert, key) = (path("cert"), path("key"));
+    let mut server = Served::start(&store, &["--tls-cert", &cert, "--tls-key", &key]);
+    assert!(server.said.contains(" tls=yes "), "{}", server.said);
+    let next = |server: &mut Served| {
+        let mut line = String::new();
+        server.log.read_line(&mut line).unwrap();
+        line
+    };
+    write();
+    server.signal("HUP");
+    let line = next(&mut server);
+    assert!(line.contains("event=tls_reloaded"), "{line}");
+    std::fs::remove_file(&cert).unwrap();
+    server.signal("HUP");
+    let line = next(&mut server);
+    assert!(line.contains("level=error event=tls_reload_failed") && line.contains(&cert), "{line}");
+    server.signal("TERM");
+    assert_eq!(server.end().0, Some(0));
+
+    let refused = store.cli().args(["serve", "--tls-cert", &cert, "--tls-key", &key]).assert().code(1);
+    refused.stderr(contains(format!("TLS cannot use {cert}: ")));
+    store.cli().args(["serve", "--tls-cert", &cert]).assert().code(2).stderr(contains("--tls-key"));
 }
 
 /// The answer to `GET path` at the address of the pages for operators.

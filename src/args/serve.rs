@@ -32,6 +32,19 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
 
+    /// Speak TLS on every --listen address: the certificate of the server, and those between it and the root, as PEM.
+    /// SIGHUP reads the files again
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// The private key of --tls-cert, as PEM without a password
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+
+    /// Only clients with a certificate of one of these authorities can connect
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_client_ca: Option<PathBuf>,
+
     /// Also serve /metrics, /health and /ready over HTTP at this address
     #[arg(long, value_name = "ADDRESS", value_parser = http_address)]
     pub(crate) metrics: Option<SocketAddr>,
@@ -39,6 +52,10 @@ pub(crate) struct ServeArgs {
     /// What to do when the log has failed and no write is accepted any more
     #[arg(long, value_name = "WHAT", default_value = "exit")]
     pub(crate) on_poison: Then,
+
+    /// Answer a command as if it did not exist, for example FLUSHALL, or CONFIG|SET for a subcommand; repeatable
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) disable: Vec<String>,
 
     /// How events are written on stderr
     #[arg(long, value_name = "FORMAT", default_value = "text")]

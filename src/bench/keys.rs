@@ -75,6 +75,11 @@ impl Key {
         Key(key)
     }
 
+    /// One with this prefix before it.
+    pub(super) fn behind(prefix: &[u8], bytes: usize) -> Key {
+        Key([prefix, &Key::new(bytes).0].concat())
+    }
+
     pub(super) fn of(&mut self, mut number: u64) -> &[u8] {
         for digit in self.0.iter_mut().rev().take(10) {
             *digit = b'0' + (number % 10) as u8;

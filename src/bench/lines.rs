@@ -88,6 +88,7 @@ fn details(run: &Run) -> Vec<(&'static str, Field)> {
     if let (Some(floor), Some(rate)) = (run.floor, run.floor_ops_per_sec()) {
         fields.extend([("floor_sync_us", Field::Real(floor.mean.as_secs_f64() * 1e6)), ("floor_ops_per_sec", Field::Real(rate))]);
     }
+    fields.extend(run.server.iter().map(|address| ("server", Field::Word(address.clone()))));
     fields
 }
 

@@ -1,6 +1,7 @@
 //! Does the work of one batch size and times it.
 //!
-//! 1. It opens a fresh temporary store. If there are GETs in the work, it puts every key.
+//! 1. It opens a fresh temporary store, or takes a prefix on a server. If there are GETs in the work, it puts every
+//!    key.
 //! 2. It does the warm-up and flushes, so that nothing is pending when the clock starts.
 //! 3. It gets the memory and starts the threads. They begin together. If one cannot be started, none begins, and the
 //!    run is an error. Each thread times its own operations.
@@ -8,16 +9,17 @@
 //!
 //! Keys are drawn in blocks before the clock of an operation starts. The total includes the drawing.
 
+use super::bed::{Bed, Worker};
+use super::failure::Failure;
 use super::keys::{self, Draw, Key, Op};
 use super::options::{Amount, Bench};
 use super::run::Run;
 use super::scratch::Scratch;
-use crate::error::{Code, CommandError};
 use crate::progress::Progress;
+use crate::remote::Remote;
 use crate::signals::Flags;
 use crate::text::counted;
 use hdrhistogram::Histogram;
-use kv_engine::{Engine, Error};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -43,47 +45,8 @@ struct Tally {
     ended: Instant,
 }
 
-/// Why there are no figures.
-pub(super) enum Failure {
-    /// The temporary store failed.
-    Store(Error),
-    /// There is not enough memory, or a thread cannot be started.
-    Resources(String),
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Failure {
-        Failure::Store(error)
-    }
-}
-
-impl From<Failure> for CommandError {
-    fn from(failure: Failure) -> CommandError {
-        match failure {
-            Failure::Resources(text) => {
-                let text = format!(
-                    "BENCH failed: {text}; your store is unchanged; use fewer --threads or a smaller --value-bytes, or \
-                     raise the limit (ulimit -u, ulimit -v)"
-                );
-                CommandError::new(Code::Failed, text)
-            }
-            Failure::Store(Error::NoSpace { path, source, .. }) => {
-                let text = format!(
-                    "BENCH failed: no room for its scratch store: {}: {source}; it is removed, and your store is unchanged; make \
-                     room, or run a smaller BENCH",
-                    path.display()
-                );
-                CommandError::new(Code::Failed, text)
-            }
-            Failure::Store(error) => {
-                CommandError::new(Code::Failed, format!("BENCH failed in its scratch store: {error}; your store is unchanged"))
-            }
-        }
-    }
-}
-
 /// Measures one batch size in a fresh store.
-pub(super) fn measure(scratch: &Scratch, bench: &Bench, batch: u64, flags: &Flags) -> Result<Run, Failure> {
+pub(super) fn measure(scratch: &Scratch, bench: &Bench, batch: u64, flags: &'static Flags) -> Result<Run, Failure> {
     scratch.clear();
     // Without the background flush, which would add syncs that the batch size does not explain.
     let engine = scratch.options().batch_size(FILLING_BATCH).flush_interval(Duration::ZERO).open()?;
@@ -95,18 +58,37 @@ pub(super) fn measure(scratch: &Scratch, bench: &Bench, batch: u64, flags: &Flag
     run
 }
 
-fn in_store(engine: &Engine, bench: &Bench, batch: u64, flags: &Flags) -> Result<Run, Failure> {
+fn in_store(engine: &kv_engine::Engine, bench: &Bench, batch: u64, flags: &'static Flags) -> Result<Run, Failure> {
+    let at_batch = || Ok(engine.set_batch_size(batch)?);
+    in_bed(&mut Bed::Store(engine), bench, batch, at_batch, flags)
+}
+
+/// Measures a server, and removes what was written there.
+pub(super) fn measure_server(remote: &mut Remote, bench: &Bench, flags: &'static Flags) -> Result<Run, Failure> {
+    let batch = remote.server().batch;
+    let mut bed = Bed::server(remote, bench.key_bytes);
+    let run = in_bed(&mut bed, bench, batch, || Ok(()), flags);
+    let cleaned = bed.clean();
+    let run = run?;
+    cleaned.map(|()| run)
+}
+
+/// Fills the bed, calls `at_batch` to set the batch size, and measures.
+fn in_bed(
+    bed: &mut Bed<'_>,
+    bench: &Bench,
+    batch: u64,
+    at_batch: impl FnOnce() -> Result<(), Failure>,
+    flags: &'static Flags,
+) -> Result<Run, Failure> {
     let keys = keys::count(bench);
     let value = keys::value(bench.value_bytes).map_err(|error| Failure::Resources(error.to_string()))?;
     let value = &value;
     if bench.gets_percent > 0 {
-        let mut key = Key::new(bench.key_bytes);
-        for n in (0..keys).take_while(|_| !flags.interrupted()) {
-            engine.put(key.of(n), value)?;
-        }
+        bed.fill(keys, bench.key_bytes, value, flags)?;
     }
-    engine.flush()?;
-    engine.set_batch_size(batch)?;
+    bed.flush()?;
+    at_batch()?;
     let usual = match bench.amount {
         Amount::Count(n) => Amount::Count(MOST_WARM_UP.min(n / 10)),
         Amount::Time(_) => Amount::Count(MOST_WARM_UP),
@@ -114,19 +96,19 @@ fn in_store(engine: &Engine, bench: &Bench, batch: u64, flags: &Flags) -> Result
     let warm_up = bench.warm_up.unwrap_or(usual);
     let mut warmed = 0;
     if !matches!(warm_up, Amount::Count(0)) {
-        let tallies = Load { engine, bench, value, amount: warm_up, flags, seed: u64::MAX / 2 }.run(None)?;
+        let tallies = Load { bench, value, amount: warm_up, flags, seed: u64::MAX / 2 }.run(bed, None)?;
         warmed = tallies.iter().map(|tally| tally.puts.len() + tally.gets.len()).sum();
-        engine.flush()?;
+        bed.flush()?;
     }
 
-    let before = engine.stats();
+    let before = bed.counters()?;
     let progress = progress(bench.amount, batch);
-    let tallies = Load { engine, bench, value, amount: bench.amount, flags, seed: 0 }.run(Some(&progress))?;
+    let tallies = Load { bench, value, amount: bench.amount, flags, seed: 0 }.run(bed, Some(&progress))?;
     let flushing = Instant::now();
-    engine.flush()?;
+    bed.flush()?;
     let flushed = flushing.elapsed();
     drop(progress);
-    let after = engine.stats();
+    let after = bed.counters()?;
 
     let mut run = Run {
         batch,
@@ -138,9 +120,10 @@ fn in_store(engine: &Engine, bench: &Bench, batch: u64, flags: &Flags) -> Result
         all: histogram(),
         syncs: after.syncs - before.syncs,
         sync_total: after.sync_total.saturating_sub(before.sync_total),
-        log_bytes: after.log_bytes_written - before.log_bytes_written,
+        log_bytes: after.log_bytes - before.log_bytes,
         stopped: flags.interrupted(),
         floor: None,
+        server: bed.address(),
     };
     let (began, ended) = (tallies.iter().map(|tally| tally.began).min(), tallies.iter().map(|tally| tally.ended).max());
     run.total += began.zip(ended).map(|(began, ended)| ended - began).unwrap_or_default();
@@ -171,23 +154,23 @@ fn histogram() -> Histogram<u64> {
 
 /// The work that the threads share.
 struct Load<'a> {
-    engine: &'a Engine,
     bench: &'a Bench,
     value: &'a [u8],
     amount: Amount,
-    flags: &'a Flags,
+    flags: &'static Flags,
     seed: u64,
 }
 
 impl Load<'_> {
-    fn run(&self, progress: Option<&Progress>) -> Result<Vec<Tally>, Failure> {
+    fn run(&self, bed: &Bed<'_>, progress: Option<&Progress>) -> Result<Vec<Tally>, Failure> {
         let threads = self.bench.threads;
         let too_many = |error: io::Error| Failure::Resources(format!("cannot start {}: {error}", counted(threads, "thread")));
         // Checked first, because a running thread cannot report that there is no memory.
         room(STORE_BYTES + threads as usize * THREAD_BYTES).map_err(too_many)?;
-        let parts: Vec<_> = (0..threads).map(|thread| Part::new(self.bench, self.seed, thread)).collect();
+        let part = |thread| Part::new(bed, self.bench, self.seed, thread, self.flags);
+        let parts = (0..threads).map(part).collect::<Result<Vec<_>, _>>()?;
         let (start, failed, done) = (Start::default(), AtomicBool::new(false), AtomicU64::new(0));
-        let work = |part: Part| {
+        let work = |part: Part<'_>| {
             let done = self.work(part, &start, &failed, &done);
             failed.fetch_or(done.is_err(), Ordering::Relaxed);
             done
@@ -216,14 +199,14 @@ impl Load<'_> {
             let join =
                 |worker: thread::ScopedJoinHandle<'_, _>| worker.join().unwrap_or_else(|cause| std::panic::resume_unwind(cause));
             // Waits for all of them before it returns the first error.
-            let done = workers.into_iter().map(join).collect::<Vec<kv_engine::Result<Tally>>>();
-            Ok(done.into_iter().collect::<kv_engine::Result<Vec<_>>>()?)
+            let done = workers.into_iter().map(join).collect::<Vec<Result<Tally, Failure>>>();
+            done.into_iter().collect()
         })
     }
 
     /// What one thread does after all of them were started.
-    fn work(&self, part: Part, start: &Start, failed: &AtomicBool, done: &AtomicU64) -> kv_engine::Result<Tally> {
-        let Part { thread, mut draw, mut key, mut puts, mut gets } = part;
+    fn work(&self, part: Part<'_>, start: &Start, failed: &AtomicBool, done: &AtomicU64) -> Result<Tally, Failure> {
+        let Part { thread, mut worker, mut draw, mut key, mut puts, mut gets } = part;
         let mut block = [Op::default(); BLOCK];
         let mut left = match self.amount {
             // If it cannot be shared evenly, the first threads do one more.
@@ -249,8 +232,8 @@ impl Load<'_> {
                 }
                 let latencies = if op.get { &mut gets } else { &mut puts };
                 match op.get {
-                    true => self.engine.get(key.of(op.key)).map(drop)?,
-                    false => self.engine.put(key.of(op.key), self.value).map(drop)?,
+                    true => worker.get(key.of(op.key))?,
+                    false => worker.put(key.of(op.key), self.value)?,
                 }
                 let now = Instant::now();
                 latencies.saturating_record(u64::try_from((now - last).as_nanos()).unwrap_or(u64::MAX).max(1));
@@ -264,18 +247,19 @@ impl Load<'_> {
 }
 
 /// What one thread works with.
-struct Part {
+struct Part<'a> {
     thread: u64,
+    worker: Worker<'a>,
     draw: Draw,
     key: Key,
     puts: Histogram<u64>,
     gets: Histogram<u64>,
 }
 
-impl Part {
-    fn new(bench: &Bench, seed: u64, thread: u64) -> Part {
-        let (draw, key) = (Draw::new(bench, seed + thread), Key::new(bench.key_bytes));
-        Part { thread, draw, key, puts: histogram(), gets: histogram() }
+impl<'a> Part<'a> {
+    fn new(bed: &'a Bed<'_>, bench: &Bench, seed: u64, thread: u64, flags: &'static Flags) -> Result<Part<'a>, Failure> {
+        let (draw, key) = (Draw::new(bench, seed + thread), bed.key(bench.key_bytes));
+        Ok(Part { thread, worker: bed.worker(flags)?, draw, key, puts: histogram(), gets: histogram() })
     }
 }
 

@@ -1,4 +1,4 @@
-//! BENCH: what an operation costs on this disk, for one or several batch sizes.
+//! BENCH: what an operation costs on this disk, for one or several batch sizes; or at a server, for its batch size.
 //!
 //! It never touches the user's data. It works in a temporary store beside the real log, on the same file system, with a
 //! fresh store for each batch size. The modules, each of which uses only those above it:
@@ -9,7 +9,8 @@
 //! | `figures` | rates and times as people read them |
 //! | `floor` | the same bytes written to a bare file, for comparison |
 //! | `run` | what was measured for one batch size |
-//! | `scratch`, `keys`, `load` | the files, the keys, the timed work: they make a `Run` |
+//! | `failure` | why there are no figures |
+//! | `scratch`, `keys`, `bed`, `load` | the files, the keys, where the work is done, the timed work: they make a `Run` |
 //! | `machine` | the processor, the file system, the disk |
 //! | `lines` | a `Run` as a line of text or JSON, for programs |
 //! | `describe` | the work in sentences, for people |
@@ -17,9 +18,11 @@
 //! | `drawing` | colours, texts and axes of all charts |
 //! | `charts`, `report` | runs as a page to send on |
 
+mod bed;
 mod charts;
 mod describe;
 mod drawing;
+mod failure;
 mod figures;
 mod floor;
 mod keys;
@@ -38,6 +41,7 @@ pub(crate) use options::{Amount, Bench, Dist};
 use crate::error::{Code, CommandError};
 use crate::outfile::StoreFiles;
 use crate::output::Output;
+use crate::remote::Remote;
 use crate::settings::{Format, Settings};
 use crate::signals::Flags;
 use report::Report;
@@ -48,7 +52,7 @@ use std::time::Duration;
 const MOST_GROUP_BYTES: u64 = 1 << 20;
 
 /// Runs BENCH and prints what it measured; `bench` names its batch sizes.
-pub(crate) fn run(bench: &Bench, settings: &Settings, out: &mut Output, flags: &Flags) -> Result<(), CommandError> {
+pub(crate) fn run(bench: &Bench, settings: &Settings, out: &mut Output, flags: &'static Flags) -> Result<(), CommandError> {
     if is_on_tmpfs(&settings.wal) && !settings.quiet {
         out.warn(&tmpfs_warning(&settings.wal));
     }
@@ -89,6 +93,38 @@ pub(crate) fn run(bench: &Bench, settings: &Settings, out: &mut Output, flags: &
     if let Some(report) = report {
         let path = report.write(bench, &runs, &settings.wal)?;
         lines::print_report(&path, json, out);
+    }
+    if flags.interrupted() {
+        out.aside(&describe::stopped(bench, &runs));
+    }
+    Ok(())
+}
+
+/// As [`run`], at a server. The batch size is the server's.
+pub(crate) fn run_at_server(
+    bench: &Bench,
+    remote: &mut Remote,
+    settings: &Settings,
+    out: &mut Output,
+    flags: &'static Flags,
+) -> Result<(), CommandError> {
+    let (address, batch) = (remote.address().to_string(), remote.server().batch);
+    let refused = |text: String| Err(CommandError::new(Code::BadArgument, format!("{text}; nothing was measured")));
+    if bench.batch_sizes.iter().any(|size| *size != batch) {
+        return refused(format!("the server at {address} syncs after {batch} writes, and BENCH cannot change that"));
+    }
+    if bench.report.is_some() {
+        return refused("a report describes this machine and its disk, and the server has its own".to_string());
+    }
+    let run = load::measure_server(remote, bench, flags)?;
+    let json = bench.json || out.format == Format::Json;
+    let is_drawn = out.terminal && !json && out.format != Format::Csv;
+    if !is_drawn || settings.verbose {
+        lines::print(&run, bench, json, out);
+    }
+    let runs = [run];
+    if is_drawn {
+        picture::draw(&runs, bench, settings, out);
     }
     if flags.interrupted() {
         out.aside(&describe::stopped(bench, &runs));

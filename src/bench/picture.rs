@@ -81,7 +81,10 @@ pub(super) fn draw(runs: &[Run], bench: &Bench, settings: &Settings, out: &mut O
         _ if runs.iter().all(|run| run.operations() == 0) => {}
         runs => compare(runs, glyphs, columns, out),
     }
-    let place = machine::file_system(&settings.wal).map(|kind| format!(" File system: {kind}.")).unwrap_or_default();
+    let place = match runs.first().and_then(|run| run.server.as_ref()) {
+        Some(address) => format!(" Over the network at {}.", text::safe(address)),
+        None => machine::file_system(&settings.wal).map(|kind| format!(" File system: {kind}.")).unwrap_or_default(),
+    };
     out.dim_line(&format!("{}{place}", describe::workload(bench, runs)));
     let synced = describe::synced(runs).unwrap_or_else(|| NOTHING_SYNCED.to_string());
     out.dim_line(&synced.replace("µs", glyphs.micro));

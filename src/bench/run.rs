@@ -20,6 +20,8 @@ pub(super) struct Run {
     /// Whether a signal stopped it before its end.
     pub(super) stopped: bool,
     pub(super) floor: Option<Floor>,
+    /// The address of the server that did the work.
+    pub(super) server: Option<String>,
 }
 
 impl Run {
@@ -65,6 +67,20 @@ impl Run {
         let total = Duration::from_nanos(puts_ns.iter().chain(gets_ns).sum());
         let all = histogram(&[puts_ns, gets_ns].concat());
         let (syncs, sync_total) = (puts.len().min(1), total / 2);
-        Run { batch, keys: 1, warm_up: 0, total, puts, gets, all, syncs, sync_total, log_bytes: 1, stopped: false, floor: None }
+        Run {
+            batch,
+            keys: 1,
+            warm_up: 0,
+            total,
+            puts,
+            gets,
+            all,
+            syncs,
+            sync_total,
+            log_bytes: 1,
+            stopped: false,
+            floor: None,
+            server: None,
+        }
     }
 }

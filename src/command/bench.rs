@@ -72,7 +72,11 @@ impl<'a> Verb<'a> for Bench {
         if options.batch_sizes.is_empty() {
             options.batch_sizes.push(session.batch_size());
         }
-        bench::run(&options, &session.settings, &mut session.output, session.flags)
+        let Session { store, settings, output, flags, .. } = session;
+        match store.server() {
+            Some(remote) => bench::run_at_server(&options, remote, settings, output, flags),
+            None => bench::run(&options, settings, output, flags),
+        }
     }
 }
 

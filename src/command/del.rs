@@ -8,6 +8,7 @@ use super::written::{Written, write_failed};
 use crate::error::CommandError;
 use crate::limits;
 use crate::session::Session;
+use crate::store::{Accepted, Sink};
 use crate::text::csv;
 use serde_json::Value as Json;
 use std::io::{self, Write};
@@ -47,10 +48,15 @@ impl<'a> Verb<'a> for Del<'a> {
         refuse_if_spoilt(session, Self::SPEC.name)?;
         let written = match &mut session.group {
             Some(group) => Some(Written::Queued(group.delete(&self.key)?)),
-            None => match session.engine_if_there()? {
-                Some(engine) => engine.delete(self.key).map_err(write_failed)?.map(Written::Accepted),
-                None => limits::check(&self.key, b"").map(|()| None)?,
-            },
+            None => {
+                limits::check(&self.key, b"")?;
+                let accepted = match session.writer_if_there()? {
+                    Some(Sink::Engine(engine)) => engine.delete(self.key).map_err(write_failed)?.map(Accepted::from),
+                    Some(Sink::Remote(remote)) => remote.delete(&self.key)?.map(Accepted::by_server),
+                    None => None,
+                };
+                accepted.map(Written::Accepted)
+            }
         };
         Ok(written.map_or(Deleted::NotThere, Deleted::Written))
     }

@@ -51,11 +51,12 @@ impl<'a> Verb<'a> for Export<'a> {
                 Err(Error::Lost { .. } | Error::Poisoned { .. }) => From::Memory(engine),
                 Err(error) => return Err(CommandError::of_command(error, "nothing was exported", "export again")),
             },
+            Source::Remote(remote) => From::Server(remote),
             Source::Files(_) | Source::Empty => From::Files,
         };
         let file = self.file.map(|name| OsString::from_vec(name.into_owned()).into());
         let Settings { wal, snapshot, quiet, .. } = settings;
-        let request = Request { wal, snapshot, source, file, quiet: *quiet };
-        export::run(&request, output, flags).map(drop)
+        let request = Request { wal, snapshot, file, quiet: *quiet };
+        export::run(&request, source, output, flags).map(drop)
     }
 }

@@ -5,6 +5,7 @@ use super::reply::{Reply, Verb};
 use super::spec::Spec;
 use crate::error::CommandError;
 use crate::session::Session;
+use crate::store::Sink;
 use crate::text::{counted, human_bytes, human_time};
 use kv_engine::Flushed;
 use serde_json::Value as Json;
@@ -29,16 +30,24 @@ impl<'a> Verb<'a> for Flush {
     }
 
     fn run(self, session: &mut Session) -> Result<Done, CommandError> {
-        let Some(engine) = session.engine_if_there()? else { return Ok(Done(None)) };
-        engine
-            .flush()
-            .map(|flushed| Done(Some(flushed)))
-            .map_err(|error| CommandError::of_command(error, "the flush was not done", "FLUSH again"))
+        match session.writer_if_there()? {
+            None => Ok(Done::NoStore),
+            Some(Sink::Remote(remote)) => remote.flush().map(|()| Done::ByServer),
+            Some(Sink::Engine(engine)) => engine
+                .flush()
+                .map(Done::Flushed)
+                .map_err(|error| CommandError::of_command(error, "the flush was not done", "FLUSH again")),
+        }
     }
 }
 
-/// What was flushed; `None`: there is no store yet.
-pub(crate) struct Done(Option<Flushed>);
+/// What was flushed.
+pub(crate) enum Done {
+    Flushed(Flushed),
+    NoStore,
+    /// A server does not tell how much it was.
+    ByServer,
+}
 
 impl Reply for Done {
     fn text(&self, out: &mut impl Write) -> io::Result<()> {
@@ -46,16 +55,20 @@ impl Reply for Done {
     }
 
     fn json(&self) -> Vec<(&'static str, Json)> {
-        let (writes, bytes) = self.0.map_or((0, 0), |flushed| (flushed.writes, flushed.bytes));
-        vec![("records", writes.into()), ("bytes", bytes.into())]
+        match self {
+            Done::Flushed(flushed) => vec![("records", flushed.writes.into()), ("bytes", flushed.bytes.into())],
+            Done::NoStore => vec![("records", 0.into()), ("bytes", 0.into())],
+            Done::ByServer => Vec::new(),
+        }
     }
 
     fn note(&self, _: u64) -> Option<String> {
-        Some(match self.0 {
-            None => "there is no store yet".to_string(),
-            Some(Flushed { writes: 0, .. }) => "nothing was pending".to_string(),
-            Some(Flushed { writes, bytes, took, .. }) => {
-                format!("{}, {}, {}", counted(writes, "write"), human_bytes(bytes), human_time(took))
+        Some(match self {
+            Done::NoStore => "there is no store yet".to_string(),
+            Done::ByServer => "every accepted write is on the disk of the server".to_string(),
+            Done::Flushed(Flushed { writes: 0, .. }) => "nothing was pending".to_string(),
+            Done::Flushed(Flushed { writes, bytes, took, .. }) => {
+                format!("{}, {}, {}", counted(*writes, "write"), human_bytes(*bytes), human_time(*took))
             }
         })
     }

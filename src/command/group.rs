@@ -6,6 +6,7 @@ use super::spec::Spec;
 use super::written::Written;
 use crate::error::{Code, CommandError};
 use crate::session::{Group, Session};
+use crate::store::{Accepted, Sink};
 use std::io::{self, Write};
 
 /// Begins a group.
@@ -71,9 +72,13 @@ impl<'a> Verb<'a> for Commit {
             let text = "a command failed since BEGIN, so nothing of the group was written; begin it again";
             return Err(CommandError::new(Code::GroupSpoilt, text));
         }
-        session.engine()?.write(group.batch).map(Written::Accepted).map_err(|error| {
-            CommandError::of_command(error, "nothing of the group was stored, and it is closed", "begin it again")
-        })
+        let accepted = match session.writer()? {
+            Sink::Engine(engine) => engine.write(group.batch).map(Accepted::from).map_err(|error| {
+                CommandError::of_command(error, "nothing of the group was stored, and it is closed", "begin it again")
+            }),
+            Sink::Remote(remote) => remote.write(&group.batch).map(Accepted::by_server),
+        };
+        accepted.map(Written::Accepted)
     }
 }
 

@@ -66,12 +66,12 @@ impl<'a> Verb<'a> for Import<'a> {
         let request = Request { wal: &wal, files, from: None, salvage: false, quiet };
         // A store that is not there has nothing to replace.
         let asks = session.can_ask && !self.replace;
-        let stored = session.store.opened().get().filter(|_| asks);
+        let stored = if asks { session.store.comparable() } else { None };
         // Before the store is opened, so that a file that cannot be imported does not create one.
         let mut checked = import::check(&request, stored, flags)?;
         must_be_confirmed(&name, &mut checked, flags)?;
-        let engine = session.engine()?.clone();
-        import::write(&checked, &request, &engine, &mut session.output, session.flags)
+        let (store, output, flags) = session.writer_and_output()?;
+        import::write(&checked, &request, store, output, flags)
     }
 }
 

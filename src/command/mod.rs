@@ -45,6 +45,7 @@ mod export;
 mod flush;
 mod get;
 mod group;
+mod grouped;
 mod help;
 mod import;
 mod keys;
@@ -58,6 +59,7 @@ mod snap;
 mod spec;
 mod stats;
 mod stats_of_files;
+mod stats_of_server;
 mod written;
 
 pub use crate::error::{Code, CommandError};

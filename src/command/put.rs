@@ -6,7 +6,9 @@ use super::reply::Verb;
 use super::spec::Spec;
 use super::written::{Written, write_failed};
 use crate::error::CommandError;
+use crate::limits;
 use crate::session::Session;
+use crate::store::{Accepted, Sink};
 
 /// Stores `value` under `key`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +45,13 @@ impl<'a> Verb<'a> for Put<'a> {
         refuse_if_spoilt(session, Self::SPEC.name)?;
         match &mut session.group {
             Some(group) => Ok(Written::Queued(group.put(&self.key, &self.value)?)),
-            None => session.engine()?.put(self.key, self.value).map(Written::Accepted).map_err(write_failed),
+            None => Ok(Written::Accepted(match session.writer()? {
+                Sink::Engine(engine) => engine.put(self.key, self.value).map_err(write_failed)?.into(),
+                Sink::Remote(remote) => {
+                    limits::check(&self.key, &self.value)?;
+                    Accepted::by_server(remote.put(&self.key, &self.value)?)
+                }
+            })),
         }
     }
 }

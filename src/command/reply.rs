@@ -133,7 +133,9 @@ pub(super) fn answer<'a, V: Verb<'a>>(verb: V, session: &mut Session) -> Result<
     if V::EFFECT == Effect::Reads {
         session.look_again()?;
     }
-    let reply = verb.run(session)?;
+    let reply = verb.run(session);
+    session.report_connection();
+    let reply = reply?;
     let took = began.map(|began| began.elapsed());
     let batch_size = session.batch_size();
     let note = || joined(reply.note(batch_size), took.filter(|&took| timing || took >= SLOW));

@@ -5,6 +5,7 @@ use super::reply::{Reply, Verb};
 use super::spec::Spec;
 use crate::error::CommandError;
 use crate::session::Session;
+use crate::store::Sink;
 use kv_engine::MAX_BATCH_SIZE;
 use serde_json::Value as Json;
 use std::io::{self, Write};
@@ -34,11 +35,18 @@ impl<'a> Verb<'a> for SetBatch {
     }
 
     fn run(self, session: &mut Session) -> Result<BatchSize, CommandError> {
-        let Some(engine) = session.engine_if_there()? else {
-            if let Some(size) = self.0 {
-                session.set_later_batch_size(size);
+        let engine = match session.writer_if_there()? {
+            Some(Sink::Engine(engine)) => engine,
+            Some(Sink::Remote(remote)) => {
+                self.0.map_or(Ok(()), |size| remote.set_batch_size(size))?;
+                return Ok(BatchSize(remote.server().batch));
             }
-            return Ok(BatchSize(session.batch_size()));
+            None => {
+                if let Some(size) = self.0 {
+                    session.set_later_batch_size(size);
+                }
+                return Ok(BatchSize(session.batch_size()));
+            }
         };
         let done = self.0.map_or(Ok(()), |size| engine.set_batch_size(size));
         done.map_err(|error| {

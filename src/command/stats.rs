@@ -1,16 +1,18 @@
 //! STATS: the figures of the store. Grouped on a terminal, one line in a script, one object in JSON.
 
 use super::args::Args;
+use super::grouped::{self, Rows};
 use super::reply::{Effect, Reply, Verb};
 use super::spec::Spec;
 use super::stats_of_files::FileFigures;
+use super::stats_of_server::ServerFigures;
 use crate::error::CommandError;
 use crate::output::Output;
 use crate::session::Session;
 use crate::settings::Format;
 use crate::signals::Flags;
 use crate::store::Source;
-use crate::text::{columns, counted, csv, dimmed, fit, human_bytes, human_time, safe, write_quoted};
+use crate::text::{counted, csv, human_bytes, human_time, write_quoted};
 use humantime::format_duration;
 use kv_engine::{LogTail, RecoveryReport};
 use serde_json::{Value as Json, json};
@@ -50,6 +52,7 @@ impl<'a> Verb<'a> for Stats {
         let Session { store, settings, .. } = session;
         let engine = match store.source(false)? {
             Source::Files(files) => return FileFigures::of(files, &settings.wal, &settings.snapshot).map(Shown::Files),
+            Source::Remote(remote) => return ServerFigures::of(remote).map(Shown::Server),
             Source::Engine(engine) => engine,
             Source::Empty => unreachable!("an empty store is not asked for"),
         };
@@ -58,10 +61,11 @@ impl<'a> Verb<'a> for Stats {
     }
 }
 
-/// The figures of an open store, or those of its files.
+/// The figures of an open store, of its files, or of a server.
 pub(crate) enum Shown {
     Open(Box<Figures>),
     Files(FileFigures),
+    Server(ServerFigures),
 }
 
 impl Reply for Shown {
@@ -69,6 +73,7 @@ impl Reply for Shown {
         match self {
             Shown::Open(figures) => figures.text(out),
             Shown::Files(figures) => figures.text(out),
+            Shown::Server(figures) => figures.text(out),
         }
     }
 
@@ -82,6 +87,7 @@ impl Reply for Shown {
         match self {
             Shown::Open(figures) => figures.write(spec, output, flags, note),
             Shown::Files(figures) => figures.write(spec, output, flags, note),
+            Shown::Server(figures) => figures.write(spec, output, flags, note),
         }
     }
 }
@@ -117,12 +123,7 @@ impl Reply for Figures {
         } else if output.format == Format::Csv {
             output.write(|out| self.csv(out));
         } else if output.terminal {
-            let text = listed(&self.stats, &self.found, &self.snapshot, columns(io::stdout()));
-            let is_narrow = columns(io::stdout()) < TWO_COLUMNS;
-            for line in text.lines() {
-                let (name, value) = line.split_at(if is_narrow { 0 } else { VALUE_COLUMN.min(line.len()) });
-                output.line(&format!("{}{value}", dimmed(name, output.color)));
-            }
+            grouped::print(&groups(&self.stats, &self.found, &self.snapshot), output);
         } else {
             output.write(|out| self.text(out));
         }
@@ -130,15 +131,9 @@ impl Reply for Figures {
     }
 }
 
-/// Where values begin: behind the group and the name.
-const VALUE_COLUMN: usize = 20;
-
-/// A terminal with fewer columns has the values right behind their names.
-const TWO_COLUMNS: usize = 50;
-
-/// The figures in groups, a line to each, none longer than `columns` where words allow it.
-fn listed(stats: &kv_engine::Stats, found: &RecoveryReport, snapshot: &Path, columns: usize) -> String {
-    let groups = [
+/// The figures in groups.
+fn groups(stats: &kv_engine::Stats, found: &RecoveryReport, snapshot: &Path) -> Vec<(&'static str, Rows)> {
+    vec![
         ("data", vec![("keys", stats.keys.to_string()), ("bytes", human_bytes(stats.data_bytes))]),
         ("writes", writes(stats)),
         ("log", log(stats)),
@@ -146,23 +141,8 @@ fn listed(stats: &kv_engine::Stats, found: &RecoveryReport, snapshot: &Path, col
         ("snapshot", snapshots(stats, snapshot)),
         ("recovery", recovery(found)),
         ("failure", stats.failed.iter().map(|reason| ("writes", format!("none any more: {reason}"))).collect()),
-    ];
-    let mut out = String::new();
-    for (group, rows) in groups {
-        for (at, (name, value)) in rows.iter().enumerate() {
-            let (group, value) = (if at == 0 { group } else { "" }, safe(value));
-            out += &match columns < TWO_COLUMNS {
-                true if group.is_empty() => fit(&format!("  {name}: {value}"), columns, 4),
-                true => format!("{group}\n{}", fit(&format!("  {name}: {value}"), columns, 4)),
-                false => fit(&format!("{group:<10}{name:<10}{value}"), columns, VALUE_COLUMN),
-            };
-            out.push('\n');
-        }
-    }
-    out
+    ]
 }
-
-type Rows = Vec<(&'static str, String)>;
 
 fn writes(stats: &kv_engine::Stats) -> Rows {
     let age = match stats.flush_interval {

@@ -178,7 +178,7 @@ fn a_group_is_written_whole() {
     client.transcript(&[("COMMIT", spoilt), ("GET x", "1"), ("GET y", "(nil)")]);
     client.transcript(&[("BEGIN", "OK"), ("PUT y 2", "QUEUED"), ("DEL x", "QUEUED"), ("COMMIT", "OK")]);
     client.transcript(&[("GET x", "(nil)"), ("GET y", "2"), ("SIZE", "1")]);
-    assert_eq!(client.session.engine().expect("open").stats().appended, 2, "a group is one write");
+    assert_eq!(client.session.store.opened().get().expect("open").stats().appended, 2, "a group is one write");
 }
 
 #[test]

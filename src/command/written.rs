@@ -2,13 +2,14 @@
 
 use super::reply::Reply;
 use crate::error::CommandError;
-use kv_engine::{Ack, Error};
+use crate::store::Accepted;
+use kv_engine::Error;
 use serde_json::Value as Json;
 use std::io::{self, Write};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Written {
-    Accepted(Ack),
+    Accepted(Accepted),
     /// It waits for COMMIT, nothing is written. The group has this many commands.
     Queued(usize),
 }
@@ -23,14 +24,16 @@ impl Reply for Written {
 
     fn json(&self) -> Vec<(&'static str, Json)> {
         match self {
-            Written::Accepted(ack) => vec![("durable", ack.durable.into())],
+            Written::Accepted(accepted) => vec![("durable", accepted.durable.into())],
             Written::Queued(commands) => vec![("queued", (*commands).into())],
         }
     }
 
     fn note(&self, batch_size: u64) -> Option<String> {
         match self {
-            Written::Accepted(ack) => (!ack.durable).then(|| format!("{} of {batch_size} buffered", ack.pending)),
+            Written::Accepted(Accepted { durable: true, .. }) => None,
+            Written::Accepted(Accepted { pending: Some(pending), .. }) => Some(format!("{pending} of {batch_size} buffered")),
+            Written::Accepted(_) => Some(format!("the server syncs after {batch_size} writes")),
             Written::Queued(commands) => Some(format!("{commands} in the group")),
         }
     }

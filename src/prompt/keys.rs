@@ -1,8 +1,8 @@
 //! The keys that Tab offers: those that GET would find now, in the store and in the open group.
 //!
 //! Tab inserts what all offered keys share, so it must know the last of them, also if only the first ones are listed.
-//! An open store finds the last one at once. The files of a store can only be read from their first key on. If they
-//! have too many, nobody knows what all keys share, and Tab inserts nothing.
+//! An open store finds the last one at once. The files of a store can only be read from their first key on, and so can
+//! a server. If they have too many, nobody knows what all keys share, and Tab inserts nothing.
 
 use crate::session::Session;
 use crate::store::Source;
@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 /// How many keys are listed.
 pub(super) const MOST: usize = 100;
-/// How long the files of a store are read on for the last key, once there are more than are listed.
+/// How long the files of a store are read on for the last key, once there are more than are listed. Also how long a
+/// server is asked.
 const TIME: Duration = Duration::from_millis(200);
 
 /// Keys with a common beginning, in order.
@@ -70,6 +71,10 @@ pub(super) fn offered(session: &mut Session, prefix: &[u8]) -> Offered {
                 gathered.take(key);
                 ControlFlow::Continue(())
             });
+        }
+        // The last key is known if the server gives all of them soon.
+        Ok(Source::Remote(remote)) => {
+            gathered.is_cut = !remote.keys_until(Instant::now() + TIME, prefix, |key| gathered.take(key));
         }
         Ok(Source::Empty) | Err(_) => {}
     }

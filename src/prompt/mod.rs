@@ -192,6 +192,12 @@ fn unusable(gate: &Gate, error: &ReadlineError) -> Flow {
 
 /// The lines before the first prompt.
 pub(crate) fn banner(session: &mut Session) {
+    if let Some(server) = session.store.server() {
+        let (address, batch) = (safe(&server.address().to_string()), server.server().batch);
+        let ok = if batch == 1 { "every OK is durable".to_string() } else { format!("it syncs after {batch} writes") };
+        greet(session, &format!("server {address} · {ok}"));
+        return;
+    }
     let every = match session.batch_size() {
         _ if session.store.is_read_only() => "read-only".to_string(),
         1 => "sync every write".to_string(),
@@ -199,7 +205,12 @@ pub(crate) fn banner(session: &mut Session) {
     };
     let (wal, snapshot) = (&session.settings.wal, &session.settings.snapshot);
     let (wal, snapshot) = (safe(&wal.display().to_string()), safe(&snapshot.display().to_string()));
-    let head = format!("kv_cli {} · log {wal} · snapshot {snapshot} · {every}", env!("CARGO_PKG_VERSION"));
+    greet(session, &format!("log {wal} · snapshot {snapshot} · {every}"));
+}
+
+/// The lines before the first prompt; the first one says what the session uses.
+fn greet(session: &mut Session, uses: &str) {
+    let head = format!("kv_cli {} · {uses}", env!("CARGO_PKG_VERSION"));
     // If it is too wide, it is broken at its dots.
     let head = if head.chars().count() <= columns(io::stdout()) { head } else { head.replace(" · ", "\n") };
     for line in head.lines().map(str::to_string).chain([session.store.found()]) {
@@ -209,7 +220,7 @@ pub(crate) fn banner(session: &mut Session) {
     for warning in session.store.warnings() {
         session.output.warn(&warning);
     }
-    if crate::bench::is_on_tmpfs(&session.settings.wal) {
+    if session.store.server().is_none() && crate::bench::is_on_tmpfs(&session.settings.wal) {
         session.output.warn(&crate::bench::tmpfs_warning(&session.settings.wal));
     }
     let line = session.output.fitted("HELP lists the commands; EXIT or Ctrl-D leaves.", 2);

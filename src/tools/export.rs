@@ -26,11 +26,11 @@ pub(super) fn run(args: &Args, export_args: &ExportArgs, flags: &'static Flags) 
     let request = Request {
         wal: &args.wal,
         snapshot: &args.snapshot,
-        source: if export_args.salvage { Source::Salvage } else { Source::Files },
         file: export_args.file.clone().filter(|file| file.as_os_str() != "-"),
         quiet: args.quiet,
     };
-    let status = match export::run(&request, &mut output, flags) {
+    let source = if export_args.salvage { Source::Salvage } else { Source::Files };
+    let status = match export::run(&request, source, &mut output, flags) {
         Ok(Some(done)) if done.has_notes() => DAMAGED,
         Ok(_) => 0,
         Err(error) => {

@@ -33,7 +33,7 @@ pub(crate) fn run(args: &Args, flags: &'static Flags) -> Option<ExitCode> {
         Words::Export(export) => export::run(args, export, flags),
         Words::Replay(replay) => replay::run(args, replay, flags),
         Words::Torture(torture) => torture::run(args, torture, flags),
-        Words::Import(_) | Words::Serve(_) | Words::Command(_) => return None,
+        Words::Import(_) | Words::Serve(_) | Words::Connect(_) | Words::Command(_) => return None,
     };
     Some(ExitCode::from(status))
 }

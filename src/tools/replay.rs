@@ -105,10 +105,10 @@ fn export(
     flags: &'static Flags,
 ) -> u8 {
     let file = Some(file.to_path_buf()).filter(|file| file.as_os_str() != "-");
-    let request = Request { wal, snapshot, file, source: Source::Replayed(state), quiet: args.quiet };
+    let request = Request { wal, snapshot, file, quiet: args.quiet };
     let done = signals::note_only(flags)
         .map_err(|error| CommandError::new(Code::Failed, format!("cannot handle signals: {error}; nothing was exported")))
-        .and_then(|()| export::run(&request, output, flags));
+        .and_then(|()| export::run(&request, Source::Replayed(state), output, flags));
     let Err(error) = done else { return 0 };
     output.error(&Place::Words, &error);
     flags.stop_signal().map_or(1, |signal| u8::try_from(128 + signal).unwrap_or(255))

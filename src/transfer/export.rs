@@ -1,9 +1,12 @@
 //! EXPORT, `kv_cli export` and `kv_cli replay --export`: every entry, to a file or to stdout.
 //!
-//! An export is a consistent view of the store right after its last write. Both commands read the store's files with
-//! [`kv_engine::export`], so memory holds only the entries of the log. EXPORT flushes first, so that every accepted
-//! write is in the files. If that fails because the log has failed or is lost, it exports the state in memory. The tool
-//! takes no lock, so it works beside an open store. `replay` exports a state that it has rebuilt in memory.
+//! An export of a store is a consistent view of it right after its last write. Both commands read the store's files
+//! with [`kv_engine::export`], so memory holds only the entries of the log. EXPORT flushes first, so that every
+//! accepted write is in the files. If that fails because the log has failed or is lost, it exports the state in memory.
+//! The tool takes no lock, so it works beside an open store. `replay` exports a state that it has rebuilt in memory.
+//!
+//! A server gives its entries page by page, and other clients may write in between. The server counts its writes. If
+//! that number has not changed, the export is the state after that write. Otherwise a warning says which writes came.
 //!
 //! Steps for a file (see `outfile` for how no other file is lost):
 //!
@@ -17,6 +20,7 @@ use crate::error::{Code, CommandError};
 use crate::outfile::{self, Kind, StoreFiles, Target};
 use crate::output::Output;
 use crate::progress::Progress;
+use crate::remote::{Figures, Remote};
 use crate::settings::Format;
 use crate::signals::Flags;
 use crate::text::{counted, entries, human_time, whole_ms};
@@ -44,12 +48,10 @@ pub(crate) struct Request<'a> {
     pub(crate) snapshot: &'a Path,
     /// `None`: stdout.
     pub(crate) file: Option<PathBuf>,
-    pub(crate) source: Source<'a>,
     pub(crate) quiet: bool,
 }
 
 /// Where the entries come from.
-#[derive(Clone, Copy, Debug)]
 pub(crate) enum Source<'a> {
     /// The files of the store.
     Files,
@@ -59,18 +61,28 @@ pub(crate) enum Source<'a> {
     Memory(&'a Engine),
     /// The state after an earlier write.
     Replayed(&'a Replayed),
+    /// What a server serves.
+    Server(&'a mut Remote),
 }
 
 /// A finished export.
 #[derive(Debug)]
 pub(crate) struct Done {
     entries: u64,
-    /// `None` for salvaged entries.
+    /// `None` for salvaged entries, and if a server was written to meanwhile.
     seq: Option<Seq>,
     digest: Digest,
     salvaged: Option<SalvageReport>,
     warning: Option<String>,
     took: Duration,
+}
+
+/// What was exported so far.
+#[derive(Default)]
+struct Taken {
+    seq: Option<Seq>,
+    salvaged: Option<SalvageReport>,
+    warning: Option<String>,
 }
 
 impl Done {
@@ -81,7 +93,12 @@ impl Done {
 }
 
 /// Exports and answers. `Ok(None)`: stdout failed. `output` reports that at its end.
-pub(crate) fn run(request: &Request<'_>, output: &mut Output, flags: &Flags) -> Result<Option<Done>, CommandError> {
+pub(crate) fn run(
+    request: &Request<'_>,
+    source: Source<'_>,
+    output: &mut Output,
+    flags: &Flags,
+) -> Result<Option<Done>, CommandError> {
     let by_name =
         |file: &PathBuf| file.extension().is_some_and(|ext| ["jsonl", "ndjson", "json"].iter().any(|json| ext == *json));
     let form = match output.format {
@@ -94,7 +111,7 @@ pub(crate) fn run(request: &Request<'_>, output: &mut Output, flags: &Flags) -> 
             let text = "an export is PUT lines or JSON Lines, and not CSV; nothing was exported; name a file, or use SCAN";
             return Err(CommandError::new(Code::BadArgument, text));
         }
-        None => match write(request, output.stream(), form, flags) {
+        None => match write(request, source, output.stream(), form, flags) {
             Ok((_, done)) => done,
             Err(Failure::Output(error)) => {
                 output.keep(Err(error));
@@ -110,7 +127,7 @@ pub(crate) fn run(request: &Request<'_>, output: &mut Output, flags: &Flags) -> 
                 Failure::Output(error) => refused(file, &error),
                 failure => failure.explain(request),
             };
-            let (out, done) = write(request, out, form, flags).map_err(failed)?;
+            let (out, done) = write(request, source, out, form, flags).map_err(failed)?;
             let target = out.into_inner().map_err(|error| refused(file, error.error()))?;
             target.put_in_place().map_err(|error| refused(file, &error))?;
             done
@@ -134,6 +151,8 @@ enum Failure {
     Store(Error),
     /// As `Store`, after the first line was written.
     Late(Error),
+    /// The server failed. Lines may be written.
+    Server(CommandError),
     Output(io::Error),
     /// After this number of entries, and this time.
     Interrupted(u64, Duration),
@@ -149,6 +168,7 @@ impl Failure {
         match self {
             Failure::Store(error) => unexported(&error, NOTHING),
             Failure::Late(error) => unexported(&error, broken_off),
+            Failure::Server(error) => CommandError::new(error.code, format!("{}; {broken_off}", error.text)),
             Failure::Output(error) => CommandError::new(Code::Failed, error.to_string()),
             Failure::Interrupted(count, took) => {
                 let text = format!("interrupted after {} and {}; {broken_off}", human_time(took), entries(count));
@@ -185,7 +205,7 @@ fn unexported(error: &Error, exported: &str) -> CommandError {
 const UNCHANGED: &str = "nothing was changed";
 
 /// Streams everything into `out`.
-fn write<W: Write>(request: &Request<'_>, out: W, form: Form, flags: &Flags) -> Result<(W, Done), Failure> {
+fn write<W: Write>(request: &Request<'_>, source: Source<'_>, out: W, form: Form, flags: &Flags) -> Result<(W, Done), Failure> {
     let mut progress = Progress::new("EXPORT {human_pos} entries, {elapsed}", None, request.quiet);
     let began = Instant::now();
     let mut failed = None;
@@ -198,18 +218,17 @@ fn write<W: Write>(request: &Request<'_>, out: W, form: Form, flags: &Flags) -> 
         if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let begin = |out, store_id, seq| Writer::begin(out, form, Origin::State { store_id, seq }).map_err(Failure::Output);
-    let mut warning = None;
-    let (writer, seq, salvaged) = match request.source {
+    let (writer, taken) = match source {
         Source::Salvage => {
             let salvage = export::salvage(request.wal, request.snapshot);
             let mut writer = Writer::begin(out, form, Origin::Salvage).map_err(Failure::Output)?;
             let salvaged = salvage.each(|key, value| step(&mut writer, key, value));
-            (writer, None, Some(salvaged))
+            (writer, Taken { salvaged: Some(salvaged), ..Taken::default() })
         }
         Source::Memory(engine) => {
             let stats = engine.stats();
             let seq = stats.durable + stats.pending;
-            warning = Some(format!(
+            let warning = Some(format!(
                 "the log has failed; the export is the state in memory, after write {seq}; the next opening of the store may find less"
             ));
             let mut writer = begin(out, stats.store_id, seq)?;
@@ -219,20 +238,31 @@ fn write<W: Write>(request: &Request<'_>, out: W, form: Form, flags: &Flags) -> 
                     break;
                 }
             }
-            (writer, Some(seq), None)
+            (writer, Taken { seq: Some(seq), salvaged: None, warning })
         }
         Source::Replayed(state) => {
             let mut writer = begin(out, state.store_id, state.seq)?;
             let _ = state.entries().try_for_each(|(key, value)| step(&mut writer, key, value));
-            (writer, Some(state.seq), None)
+            (writer, Taken { seq: Some(state.seq), ..Taken::default() })
         }
         Source::Files => {
             let export = export::read(request.wal, request.snapshot).map_err(Failure::Store)?;
-            warning = export_warning(&export, request.wal);
+            let warning = export_warning(&export, request.wal);
             let seq = export.seq;
             let mut writer = begin(out, export.store_id, seq)?;
             export.each(|key, value| step(&mut writer, key, value)).map_err(Failure::Late)?;
-            (writer, Some(seq), None)
+            (writer, Taken { seq: Some(seq), salvaged: None, warning })
+        }
+        Source::Server(remote) => {
+            let before = remote.figures().map_err(Failure::Server)?;
+            let (address, store_id) = (remote.address().to_string(), remote.server().store_id.clone());
+            let origin = Origin::Server { store_id: &store_id, address: &address };
+            let mut writer = Writer::begin(out, form, origin).map_err(Failure::Output)?;
+            let each = |key: &[u8], value: Option<&[u8]>| step(&mut writer, key, value.unwrap_or_default());
+            let read = remote.each(b"", true, each);
+            // What `step` has found comes first: it has ended the reading.
+            let after = if failed.is_none() { read.and_then(|()| remote.figures()) } else { Ok(Figures::default()) };
+            (writer, between(&before, &after.map_err(Failure::Server)?))
         }
     };
     drop(progress);
@@ -240,7 +270,29 @@ fn write<W: Write>(request: &Request<'_>, out: W, form: Form, flags: &Flags) -> 
         return Err(failure);
     }
     let (out, entries, digest) = writer.end().map_err(Failure::Output)?;
+    let Taken { seq, salvaged, warning } = taken;
     Ok((out, Done { entries, seq, digest, salvaged, warning, took: began.elapsed() }))
+}
+
+/// What an export of a server is, by the figures of the server before and after it.
+fn between(before: &Figures, after: &Figures) -> Taken {
+    let number = |figures: &Figures, name| figures.number(name);
+    let (first, last) = (number(before, "last_write"), number(after, "last_write"));
+    // Each write that was on its way at first may have become visible meanwhile.
+    let was_still = number(before, "keys_in_flight") == Some(0) && number(before, "durable_write") == first
+        || number(before, "batch_size").is_some_and(|batch| batch > 1);
+    if was_still && first == last && before.word("run_id") == after.word("run_id") {
+        return Taken { seq: first, ..Taken::default() };
+    }
+    let which = match (first, last) {
+        (Some(first), Some(last)) if first < last => format!("writes {} to {last}", first + 1),
+        _ => "writes".to_string(),
+    };
+    let warning = format!(
+        "{which} came to the server during the export, so it is not the state of one moment: an entry may be older than one \
+         before it; kv_cli export beside the server exports one state"
+    );
+    Taken { warning: Some(warning), ..Taken::default() }
 }
 
 /// What the user should know about the end of the log.
@@ -274,8 +326,12 @@ fn answer(request: &Request<'_>, done: &Done, output: &mut Output) {
         ]);
         return;
     }
-    let what = done.seq.map_or("salvaged".to_string(), |seq| format!("seq={seq}"));
-    output.answer(&format!("EXPORT OK entries={} {what} took_ms={}", done.entries, whole_ms(done.took)));
+    let what = match (done.seq, &done.salvaged) {
+        (Some(seq), _) => format!(" seq={seq}"),
+        (None, Some(_)) => " salvaged".to_string(),
+        (None, None) => String::new(),
+    };
+    output.answer(&format!("EXPORT OK entries={}{what} took_ms={}", done.entries, whole_ms(done.took)));
 }
 
 fn explain_salvage(salvaged: &SalvageReport, output: &mut Output) {

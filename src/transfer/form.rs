@@ -18,8 +18,9 @@
 //! - An export without its last line was cut off. The digest is that of the state. If it differs, the export was
 //!   changed.
 //! - Salvaged entries are not a state of the store. So their export has `salvage` instead of a sequence number.
+//! - The entries of a server were read while others may have written. So their export has `server` instead.
 
-use crate::text::{Words, bytes, column, counted, displayed, entries, object, write_word};
+use crate::text::{Words, bytes, column, counted, displayed, entries, object, safe, write_word};
 use base64::Engine as _;
 use kv_engine::{Digest, Digester, Seq, StoreId};
 use serde_json::Value as Json;
@@ -44,9 +45,10 @@ pub(crate) enum Form {
 
 /// Where the entries of an export come from.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Origin {
+pub(crate) enum Origin<'a> {
     State { store_id: StoreId, seq: Seq },
     Salvage,
+    Server { store_id: &'a str, address: &'a str },
 }
 
 /// Whether a file that begins like this is an export.
@@ -63,7 +65,7 @@ pub(crate) struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    pub(crate) fn begin(mut out: W, form: Form, origin: Origin) -> io::Result<Writer<W>> {
+    pub(crate) fn begin(mut out: W, form: Form, origin: Origin<'_>) -> io::Result<Writer<W>> {
         match (form, origin) {
             (Form::Text, Origin::State { store_id, seq }) => writeln!(
                 out,
@@ -73,6 +75,14 @@ impl<W: Write> Writer<W> {
                 out,
                 "{TEXT_BEGINS}{VERSION}, salvaged from damaged files:\n\
                  # NOT the state after any write; entries may be missing, old, or deleted since"
+            )?,
+            (Form::Text, Origin::Server { store_id, address }) => writeln!(
+                out,
+                "{TEXT_BEGINS}{VERSION} of store {store_id},\n# read from the server at {}; to restore it: kv_cli import FILE",
+                safe(address)
+            )?,
+            (Form::Json, Origin::Server { store_id, address }) => out.write_all(
+                object(&[("export", VERSION.into()), ("store_id", store_id.into()), ("server", address.into())]).as_bytes(),
             )?,
             (Form::Json, Origin::State { store_id, seq }) => out.write_all(
                 object(&[("export", VERSION.into()), ("store_id", store_id.to_string().into()), ("seq", seq.into())]).as_bytes(),

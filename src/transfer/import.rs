@@ -35,9 +35,10 @@ use crate::output::Output;
 use crate::progress::Progress;
 use crate::settings::{Format, Import as Source};
 use crate::signals::Flags;
+use crate::store::Sink;
 use crate::streams::{self, Patient};
 use crate::text::{displayed, entries, whole_ms};
-use kv_engine::{Digester, Engine};
+use kv_engine::Digester;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -78,12 +79,13 @@ impl Checked {
     }
 }
 
-/// Reads all inputs and checks them. Nothing is written. With an engine, also looks for what would be replaced in it.
-pub(crate) fn check(request: &Request<'_>, stored: Option<&Engine>, flags: &Flags) -> Result<Checked, CommandError> {
+/// Reads all inputs and checks them. Nothing is written. With a store, also looks for what would be replaced in it.
+pub(crate) fn check(request: &Request<'_>, stored: Option<Sink<'_>>, flags: &Flags) -> Result<Checked, CommandError> {
     let began = Instant::now();
     let mut importer = Importer::new(None, began, flags, request.salvage, progress(request, "IMPORT checks"));
     importer.stored = stored;
-    match check_all(request, &mut importer) {
+    let checked = check_all(request, &mut importer);
+    match checked.and_then(|inputs| importer.settle().map(|()| inputs)) {
         Ok(inputs) => Ok(Checked { inputs, began, replaced: importer.replaced }),
         Err(stop) => Err(importer.stopped(stop)),
     }
@@ -93,16 +95,16 @@ pub(crate) fn check(request: &Request<'_>, stored: Option<&Engine>, flags: &Flag
 pub(crate) fn write(
     checked: &Checked,
     request: &Request<'_>,
-    engine: &Engine,
+    store: Sink<'_>,
     output: &mut Output,
     flags: &Flags,
 ) -> Result<(), CommandError> {
-    let mut importer = Importer::new(Some(engine), checked.began, flags, request.salvage, progress(request, "IMPORT"));
+    let mut importer = Importer::new(Some(store), checked.began, flags, request.salvage, progress(request, "IMPORT"));
     let done = write_all(&checked.inputs, request, &mut importer);
-    // The entries before an error are written too.
-    let done = match importer.settle() {
-        Err(error) => Err(Stop::Store(error)),
-        Ok(()) => done,
+    // The entries before an error are written too. After an error of a server nobody knows what they rest on.
+    let done = match done {
+        Err(stop @ Stop::Server(_)) => Err(stop),
+        done => importer.settle().and(done),
     };
     let done = done.map_err(|stop| importer.stopped(stop));
     let Importer { tally, problems, warnings, progress, .. } = importer;

@@ -3,16 +3,21 @@
 //! Each group is atomic, and the groups are written in order. So after a kill, a power cut or a full disk the store
 //! holds the first groups, and no part of the next one. An entry that the store already holds is not written again. So
 //! an import can be repeated: it reads past the entries that are stored, and goes on after them.
+//!
+//! A server is asked for the values of a whole group at a time, and not for each.
 
 use crate::error::{Code, CommandError};
 use crate::limits;
 use crate::lines::{Lines, Next};
 use crate::progress::Progress;
+use crate::remote::Remote;
 use crate::signals::Flags;
+use crate::store::Sink;
 use crate::text::{entries, human_time};
-use kv_engine::{Batch, Engine, Error, Seq};
+use kv_engine::{Batch, Error, Seq};
 use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 /// A group is written when it has this many entries,
@@ -50,6 +55,7 @@ pub(super) enum Stop {
     Foreign(Refusal),
     Input(io::Error),
     Store(Error),
+    Server(CommandError),
     Interrupted,
 }
 
@@ -92,11 +98,50 @@ pub(super) struct Replaced {
     pub(super) first: Option<Vec<u8>>,
 }
 
+impl Replaced {
+    /// Counts an entry that replaces or removes the old value.
+    fn compare(&mut self, key: &[u8], old: Option<&[u8]>, value: Option<&[u8]>) {
+        if old.is_some_and(|old| Some(old) != value) {
+            self.entries += 1;
+            self.first.get_or_insert_with(|| key.to_vec());
+        }
+    }
+}
+
+/// The newest value of each key; `None` removes the key.
+type Entries = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+fn batch_of(entries: impl IntoIterator<Item = (Vec<u8>, Option<Vec<u8>>)>) -> Batch {
+    let mut batch = Batch::new();
+    for (key, value) in entries {
+        match value {
+            Some(value) => batch.put(key, value),
+            None => batch.delete(key),
+        };
+    }
+    batch
+}
+
+/// The values that a server has for these keys, in their order.
+fn stored_on_server(remote: &mut Remote, entries: &Entries) -> Result<Vec<Option<Vec<u8>>>, Stop> {
+    if entries.is_empty() {
+        return Ok(Vec::new());
+    }
+    let keys: Vec<Vec<u8>> = entries.keys().cloned().collect();
+    let mut stored = Vec::new();
+    let read = remote.values(&keys, |_, value| {
+        stored.push(value);
+        ControlFlow::Continue(())
+    });
+    let _ = read.map_err(Stop::Server)?;
+    Ok(stored)
+}
+
 pub(super) struct Importer<'a> {
     /// `None` in the first reading of the inputs, which writes nothing and needs no store.
-    engine: Option<&'a Engine>,
+    store: Option<Sink<'a>>,
     /// In the first reading: a store in which to look for what would be replaced.
-    pub(super) stored: Option<&'a Engine>,
+    pub(super) stored: Option<Sink<'a>>,
     pub(super) replaced: Replaced,
     pub(super) flags: &'a Flags,
     /// Whether to import an export although it was cut off or changed.
@@ -108,11 +153,12 @@ pub(super) struct Importer<'a> {
     pub(super) name: String,
     /// Bytes of the inputs before this one.
     pub(super) before: u64,
-    /// The group that is being filled: the newest value of each key; `None` removes the key.
-    group: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// The group that is being filled.
+    group: Entries,
     group_bytes: usize,
     pub(super) tally: Tally,
-    /// For each written group: its sequence number, and how many entries had been taken by its end.
+    /// For each written group: its sequence number, and how many entries had been taken by its end. A server tells no
+    /// sequence numbers.
     groups: Vec<(Seq, u64)>,
     /// What was read but not stored, and what differs from the export.
     pub(super) problems: Vec<String>,
@@ -120,16 +166,16 @@ pub(super) struct Importer<'a> {
 }
 
 impl<'a> Importer<'a> {
-    /// One that only checks without an engine.
+    /// One that only checks without a store.
     pub(super) fn new(
-        engine: Option<&'a Engine>,
+        store: Option<Sink<'a>>,
         began: Instant,
         flags: &'a Flags,
         salvage: bool,
         progress: Progress,
     ) -> Importer<'a> {
         Importer {
-            engine,
+            store,
             stored: None,
             replaced: Replaced::default(),
             began,
@@ -138,7 +184,7 @@ impl<'a> Importer<'a> {
             progress,
             name: String::new(),
             before: 0,
-            group: BTreeMap::new(),
+            group: Entries::new(),
             group_bytes: 0,
             tally: Tally::default(),
             groups: Vec::new(),
@@ -148,13 +194,20 @@ impl<'a> Importer<'a> {
     }
 
     /// Takes one entry, or the removal of one.
-    pub(super) fn take(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), Error> {
+    pub(super) fn take(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), Stop> {
         limits::check(key, value.unwrap_or_default())?;
         self.tally.entries += 1;
-        let Some(engine) = self.engine else { return self.look_up(key, value) };
-        let is_stored = match self.group.get(key) {
-            Some(newest) => newest.as_deref() == value,
-            None => engine.get(key)?.as_deref() == value,
+        let is_stored = match (self.group.get(key), &self.store, &self.stored) {
+            (_, None, None) => return Ok(()),
+            (_, None, Some(Sink::Engine(engine))) => {
+                let old = engine.get(key)?;
+                self.replaced.compare(key, old.as_deref(), value);
+                return Ok(());
+            }
+            (Some(newest), ..) => newest.as_deref() == value,
+            (None, Some(Sink::Engine(engine)), _) => engine.get(key)?.as_deref() == value,
+            // Found out for the whole group.
+            (None, ..) => false,
         };
         if is_stored {
             self.tally.unchanged += 1;
@@ -162,40 +215,51 @@ impl<'a> Importer<'a> {
         }
         self.group_bytes += key.len() + value.map_or(0, <[u8]>::len);
         self.group.insert(key.to_vec(), value.map(<[u8]>::to_vec));
-        if self.group.len() >= GROUP_ENTRIES || self.group_bytes >= GROUP_BYTES { self.write_group(engine) } else { Ok(()) }
+        if self.group.len() >= GROUP_ENTRIES || self.group_bytes >= GROUP_BYTES { self.end_group() } else { Ok(()) }
     }
 
-    /// Counts an entry that replaces or removes what is stored.
-    fn look_up(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), Error> {
-        let old = self.stored.map_or(Ok(None), |engine| engine.get(key))?;
-        if old.is_some_and(|old| Some(&*old) != value) {
-            self.replaced.entries += 1;
-            self.replaced.first.get_or_insert_with(|| key.to_vec());
-        }
-        Ok(())
-    }
-
-    fn write_group(&mut self, engine: &Engine) -> Result<(), Error> {
-        let mut batch = Batch::new();
-        for (key, value) in std::mem::take(&mut self.group) {
-            match value {
-                Some(value) => batch.put(key, value),
-                None => batch.delete(key),
-            };
-        }
+    /// Writes the group. In the first reading: compares it with what is stored.
+    fn end_group(&mut self) -> Result<(), Stop> {
+        let group = std::mem::take(&mut self.group);
         self.group_bytes = 0;
-        if !batch.is_empty() {
-            let seq = engine.write(batch)?.seq;
-            self.groups.push((seq, self.tally.entries));
-        }
+        let seq = match (&mut self.store, &mut self.stored) {
+            (Some(Sink::Engine(engine)), _) => {
+                let batch = batch_of(group);
+                if batch.is_empty() {
+                    return Ok(());
+                }
+                engine.write(batch)?.seq
+            }
+            (Some(Sink::Remote(remote)), _) => {
+                let stored = stored_on_server(remote, &group)?;
+                let taken = group.len();
+                let new = group.into_iter().zip(stored).filter(|((_, value), stored)| value != stored);
+                let batch = batch_of(new.map(|(entry, _)| entry));
+                self.tally.unchanged += (taken - batch.len()) as u64;
+                remote.write(&batch).map_err(Stop::Server)?;
+                0
+            }
+            (None, Some(Sink::Remote(remote))) => {
+                let stored = stored_on_server(remote, &group)?;
+                for ((key, value), old) in group.iter().zip(stored) {
+                    self.replaced.compare(key, old.as_deref(), value.as_deref());
+                }
+                return Ok(());
+            }
+            (None, _) => return Ok(()),
+        };
+        self.groups.push((seq, self.tally.entries));
         Ok(())
     }
 
-    /// Writes the last group, and makes everything durable.
-    pub(super) fn settle(&mut self) -> Result<(), Error> {
-        let Some(engine) = self.engine else { return Ok(()) };
-        self.write_group(engine)?;
-        engine.flush().map(drop)
+    /// Writes the last group, and makes everything durable. In the first reading: compares the last group.
+    pub(super) fn settle(&mut self) -> Result<(), Stop> {
+        self.end_group()?;
+        match &mut self.store {
+            Some(Sink::Engine(engine)) => Ok(engine.flush().map(drop)?),
+            Some(Sink::Remote(remote)) => remote.flush().map_err(Stop::Server),
+            None => Ok(()),
+        }
     }
 
     /// Gives every line to `each`, and looks for signals in between. No line may be longer than `longest`.
@@ -228,12 +292,12 @@ impl<'a> Importer<'a> {
 
     /// As [`Importer::take`]: a key or value that is too long is a fault of the line.
     pub(super) fn take_line(&mut self, line: u64, key: &[u8], value: Option<&[u8]>) -> Result<(), Stop> {
-        self.take(key, value).map_err(|error| match error {
-            Error::Limit { what, got, min, max } => {
+        self.take(key, value).map_err(|stop| match stop {
+            Stop::Store(Error::Limit { what, got, min, max }) => {
                 let has = if got == 0 { "is empty".to_string() } else { format!("has {got} bytes") };
                 bad(line, format!("column 1: the {what} {has}; a {what} has {min} to {max} bytes"))
             }
-            error => Stop::Store(error),
+            stop => stop,
         })
     }
 
@@ -271,7 +335,7 @@ impl<'a> Importer<'a> {
     pub(super) fn stopped(&self, stop: Stop) -> CommandError {
         const AGAIN: &str = "import again: entries that are already stored are not written again";
         let name = &self.name;
-        let taken = if self.engine.is_some() { self.tally.entries } else { 0 };
+        let taken = if self.store.is_some() { self.tally.entries } else { 0 };
         let before = match taken {
             0 => NOTHING.to_string(),
             1 => "the entry before it is imported and durable".to_string(),
@@ -306,6 +370,14 @@ impl<'a> Importer<'a> {
                 };
                 CommandError::new(CommandError::from(error).code, format!("{cause}; {stored}; {then} {AGAIN}"))
             }
+            Stop::Server(error) => {
+                let stored = match self.groups.last().map_or(0, |group| group.1) {
+                    0 => String::new(),
+                    1 => "; the first entry is imported".to_string(),
+                    n => format!("; the first {n} entries are imported"),
+                };
+                CommandError::new(error.code, format!("{name}: {}{stored}; {AGAIN}", error.text))
+            }
             Stop::Input(_) | Stop::Interrupted => {
                 let took = human_time(self.began.elapsed());
                 CommandError::new(Code::Interrupted, format!("{name}: interrupted after {took}; {before}; to go on, {AGAIN}"))
@@ -315,7 +387,7 @@ impl<'a> Importer<'a> {
 
     /// Which entries are in the store after it refused a write.
     fn stored(&self, error: &Error) -> String {
-        let durable = self.engine.map_or(0, |engine| engine.stats().durable);
+        let durable = if let Some(Sink::Engine(engine)) = &self.store { engine.stats().durable } else { 0 };
         let up_to = |seq| self.groups.iter().rev().find(|group| group.0 <= seq).map_or(0, |group| group.1);
         let (durable, accepted) = (up_to(durable), up_to(Seq::MAX));
         let first = durable + 1;

@@ -10,6 +10,7 @@
 use crate::buffers;
 use crate::clients::Client;
 use crate::limits::{self, RequestLimits};
+use crate::read_ahead::{FREE_BYTES, Share};
 use crate::resp::{Parser, Reply};
 use crate::sequencer::Outcome;
 use crate::session::Session;
@@ -33,6 +34,7 @@ pub(crate) struct Connection<S> {
     parser: Parser,
     /// Bytes that were read and not consumed.
     unread: BytesMut,
+    share: Share,
     /// A whole command may be in `unread`.
     more: bool,
     /// The client sends no more.
@@ -43,11 +45,14 @@ pub(crate) struct Connection<S> {
     marks: Vec<Mark>,
 }
 
+/// Bytes behind a long command that are copied, so that its memory is free.
+const KEPT_BYTES: usize = 4 << 10;
 /// Marks that a connection keeps room for between its turns.
 const KEPT_MARKS: usize = 16;
 
 impl<S> Drop for Connection<S> {
     fn drop(&mut self) {
+        self.share.end(&self.shared.read_ahead);
         self.shared.sequencer.unwatch(&mut self.session.watches);
         self.shared.clients.remove(self.session.client.id);
     }
@@ -55,6 +60,7 @@ impl<S> Drop for Connection<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(crate) fn new(shared: Arc<Shared>, stream: S, client: Arc<Client>) -> Connection<S> {
+        let share = Share::new(client.id);
         let session = Session::new(client, shared.options.password.is_none());
         Connection {
             shared,
@@ -62,6 +68,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             session,
             parser: Parser::default(),
             unread: BytesMut::new(),
+            share,
             more: false,
             ended: false,
             reply: Reply::default(),
@@ -72,6 +79,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Serves the client until it or the server ends the connection.
     pub(crate) async fn serve(mut self) {
+        self.serve_turns().await;
+        // TLS tells the client that this is the end, and not a cut. One attempt: the client may read nothing any more.
+        poll_fn(|cx| {
+            let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    async fn serve_turns(&mut self) {
         let client = Arc::clone(&self.session.client);
         let mut ending = pin!(client.ended());
         while let Some(Ran { then, full, .. }) = poll_fn(|cx| self.poll_turn(cx, ending.as_mut())).await {
@@ -86,7 +103,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             self.marks.clear();
             self.marks.shrink_to(KEPT_MARKS);
-            if poll_fn(|cx| self.poll_send(cx, &client)).await.is_err() || self.session.closing {
+            let sent = poll_fn(|cx| {
+                let polled = self.poll_send(cx);
+                if polled.is_pending() {
+                    // A later kill wakes this too.
+                    while ending.as_mut().poll(cx).is_ready() {
+                        ending.set(client.ended());
+                    }
+                    if client.is_killed() {
+                        return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+                    }
+                    self.read_ahead(cx);
+                }
+                polled
+            });
+            if sent.await.is_err() || self.session.closing {
                 return;
             }
             if full {
@@ -114,6 +145,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let polled = buffers::with_read_buffer(|buffer| {
             loop {
+                if !self.may_read(cx) {
+                    return Poll::Pending;
+                }
                 let room = self.room(buffer.len());
                 let mut read = ReadBuf::new(&mut buffer[..room]);
                 match Pin::new(&mut self.stream).poll_read(cx, &mut read) {
@@ -179,6 +213,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.unread.extend_from_slice(bytes);
     }
 
+    /// Whether there is memory for more requests.
+    fn may_read(&mut self, cx: &Context<'_>) -> bool {
+        let queued = self.session.multi.as_ref().map_or(0, |multi| multi.bytes);
+        self.share.may_read(self.unread.capacity() + queued, &self.shared.read_ahead, cx)
+    }
+
     fn turn(&mut self, input: &[u8]) -> Ran {
         let ran = turn::run(&self.shared, &mut self.session, &mut self.parser, input, &mut self.reply, &mut self.marks);
         self.more = ran.more;
@@ -188,7 +228,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn turn_on_unread(&mut self) -> Option<Ran> {
         let mut unread = std::mem::take(&mut self.unread);
         let ran = self.turn(&unread);
+        let was_long = unread.capacity() > FREE_BYTES;
         unread.advance(ran.consumed);
+        if was_long && unread.len() <= KEPT_BYTES {
+            // A long command has run. The beginning of the next one does not keep its memory.
+            unread = BytesMut::from(&unread[..]);
+        }
         if !self.session.authenticated {
             // In memory of its own, so that what was executed takes none.
             self.keep(&unread);
@@ -203,19 +248,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         ran.commands > 0 || ran.full || self.session.closing
     }
 
-    fn poll_send(&mut self, cx: &mut Context<'_>, client: &Client) -> Poll<io::Result<()>> {
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.sent < self.reply.bytes.len() {
-            match Pin::new(&mut self.stream).poll_write(cx, &self.reply.bytes[self.sent..]) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(bytes)) => self.sent += bytes,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => {
-                    if client.is_killed() {
-                        return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-                    }
-                    self.read_ahead(cx);
-                    return Poll::Pending;
-                }
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.reply.bytes[self.sent..]))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                bytes => self.sent += bytes,
             }
         }
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
@@ -229,7 +266,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Reads requests while the client does not read replies. Some clients send a long pipeline before they read.
     fn read_ahead(&mut self, cx: &mut Context<'_>) {
         buffers::with_read_buffer(|buffer| {
-            while !self.ended && self.unread.len() < self.most_unread() {
+            while !self.ended && self.unread.len() < self.most_unread() && self.may_read(cx) {
                 let room = self.room(buffer.len());
                 let mut read = ReadBuf::new(&mut buffer[..room]);
                 match Pin::new(&mut self.stream).poll_read(cx, &mut read) {

@@ -23,6 +23,18 @@ pub enum Error {
         /// The address.
         address: SocketAddr,
     },
+    /// A file of TLS cannot be used.
+    Tls {
+        /// The file, or the two that do not fit together.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A command that does not exist cannot be disabled.
+    UnknownCommand {
+        /// The name.
+        name: String,
+    },
     /// The system gave no thread, or no file for an event queue.
     Runtime(io::Error),
     /// Closing the store failed.
@@ -38,6 +50,10 @@ impl fmt::Display for Error {
                 "{address} can be reached from other machines, and no password and no client certificate is required; \
                  the server was not started; set a password, require client certificates, or listen on 127.0.0.1"
             ),
+            Error::Tls { file, reason } => write!(f, "TLS cannot use {file}: {reason}"),
+            Error::UnknownCommand { name } => {
+                write!(f, "there is no command {name}, so it cannot be disabled; COMMAND LIST has the names")
+            }
             Error::Runtime(source) => write!(f, "cannot start the threads of the server: {source}"),
             Error::Close(source) => write!(f, "the server has ended, but the store was not closed cleanly: {source}"),
         }
@@ -49,7 +65,7 @@ impl std::error::Error for Error {
         match self {
             Error::Listen { source, .. } | Error::Runtime(source) => Some(source),
             Error::Close(source) => Some(source),
-            Error::Unprotected { .. } => None,
+            Error::Unprotected { .. } | Error::Tls { .. } | Error::UnknownCommand { .. } => None,
         }
     }
 }

@@ -60,7 +60,10 @@
 //! | `event` | what an operator should know, for a log | – |
 //! | `limits` | the limits of a connection | – |
 //! | `buffers` | buffers that the connections of one worker share | – |
-//! | `options` | how a server is started | event |
+//! | `process` | memory and processor time of this process | – |
+//! | `read_ahead` | the memory for requests that were read and not run | – |
+//! | `tls` | the files of TLS, and the handshake | – |
+//! | `options` | how a server is started | event, tls |
 //! | `settings` | what can change while it runs | options |
 //! | `resp` | the protocol: parsing requests, writing replies | limits, refusal |
 //! | `store` | the engine, with its errors as refusals | refusal |
@@ -70,14 +73,14 @@
 //! | `saves` | snapshots that clients ask for | refusal |
 //! | `slow_log` | commands that took long | resp, settings |
 //! | `session` | one connection between its commands | clients, resp, sequencer |
-//! | `shared` | what all connections have in common | clients, cursors, options, saves, sequencer, settings, slow_log, store |
-//! | `command` | the commands, and the table of them | clients, limits, options, refusal, resp, sequencer, session, shared, store |
+//! | `shared` | what all connections have in common | clients, cursors, options, read_ahead, saves, sequencer, settings, slow_log, store, tls |
+//! | `command` | the commands, and the table of them | clients, limits, options, process, refusal, resp, sequencer, session, shared, store |
 //! | `turn` | the commands that came in one piece | command, limits, resp, sequencer, session, shared |
-//! | `connection` | read, run a turn, wait, send | buffers, clients, limits, resp, sequencer, session, shared, turn |
-//! | `watch` | tells the operator what has changed in the store | options, shared |
+//! | `connection` | read, run a turn, wait, send | buffers, clients, limits, read_ahead, resp, sequencer, session, shared, turn |
+//! | `watch` | tells the operator what has changed in the store | options, shared, tls |
 //! | `metrics` | the figures for Prometheus | shared |
 //! | `http` | the pages for operators | metrics, shared |
-//! | `server` | starting, accepting, ending | clients, connection, http, options, refusal, resp, shared, store, watch |
+//! | `server` | starting, accepting, ending | clients, connection, http, options, refusal, resp, shared, store, tls, watch |
 //! | `fuzzing` | the parser, as the fuzzers drive it | limits, resp |
 //!
 //! | feature | what it adds |
@@ -105,6 +108,8 @@ mod http;
 mod limits;
 mod metrics;
 mod options;
+mod process;
+mod read_ahead;
 mod refusal;
 mod resp;
 mod saves;
@@ -115,6 +120,7 @@ mod settings;
 mod shared;
 mod slow_log;
 mod store;
+mod tls;
 mod turn;
 mod watch;
 
@@ -122,3 +128,4 @@ pub use error::{Error, Result};
 pub use event::{Event, Level};
 pub use options::{OnPoison, Options};
 pub use server::{Ended, Handle, Server};
+pub use tls::Tls;

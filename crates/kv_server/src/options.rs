@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::event::{Event, Log};
+use crate::tls::Tls;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,6 +19,7 @@ pub struct Options {
     pub(crate) listen: Vec<SocketAddr>,
     pub(crate) unix_socket: Option<PathBuf>,
     pub(crate) password: Option<Vec<u8>>,
+    pub(crate) tls: Option<Tls>,
     pub(crate) max_clients: usize,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) tcp_keepalive: Option<Duration>,
@@ -25,6 +27,10 @@ pub struct Options {
     pub(crate) workers: Option<usize>,
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) on_poison: OnPoison,
+    pub(crate) read_only: bool,
+    /// Rows of the table of commands.
+    pub(crate) disabled: Vec<usize>,
+    pub(crate) read_ahead: usize,
     pub(crate) log: Log,
 }
 
@@ -44,6 +50,7 @@ impl Default for Options {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 6379))],
             unix_socket: None,
             password: None,
+            tls: None,
             max_clients: 10_000,
             idle_timeout: None,
             tcp_keepalive: Some(Duration::from_secs(300)),
@@ -51,6 +58,9 @@ impl Default for Options {
             workers: None,
             metrics: None,
             on_poison: OnPoison::default(),
+            read_only: false,
+            disabled: Vec::new(),
+            read_ahead: 1 << 30,
             log: Log::default(),
         }
     }
@@ -75,6 +85,14 @@ impl Options {
     #[must_use]
     pub fn password(mut self, password: impl Into<Vec<u8>>) -> Options {
         self.password = Some(password.into());
+        self
+    }
+
+    /// All addresses of [`Options::listen`] speak TLS, and nothing else. The socket of [`Options::unix_socket`] and the
+    /// pages of [`Options::metrics`] do not. [`Handle::reload_tls`](crate::Handle::reload_tls) reads the files again.
+    #[must_use]
+    pub fn tls(mut self, files: Tls) -> Options {
+        self.tls = Some(files);
         self
     }
 
@@ -130,6 +148,22 @@ impl Options {
         self
     }
 
+    /// Every command that may write is refused with `READONLY`. What the embedding program writes is still seen.
+    #[must_use]
+    pub fn read_only(mut self, is_read_only: bool) -> Options {
+        self.read_only = is_read_only;
+        self
+    }
+
+    /// The memory for requests that were read and not run, of all connections together; 1 GiB unless set. When it is
+    /// used up, the server reads no more long requests until some have run, but for one that is finished. The first
+    /// 64 KiB of each connection do not count.
+    #[must_use]
+    pub fn read_ahead(mut self, bytes: usize) -> Options {
+        self.read_ahead = bytes;
+        self
+    }
+
     /// Called with each event. It should be quick, because a worker waits for it.
     #[must_use]
     pub fn log(mut self, write: impl Fn(&Event) + Send + Sync + 'static) -> Options {
@@ -140,12 +174,15 @@ impl Options {
     /// Whether a server may be started with these options. [`Server::start`](crate::Server::start) checks the same.
     ///
     /// # Errors
-    /// [`Error::Unprotected`]: an address can be reached from other machines, and anybody there could do everything.
+    /// - [`Error::Unprotected`]: an address can be reached from other machines, and anybody there could do everything.
+    ///   A password protects it, and so do certificates of clients.
+    /// - [`Error::Tls`]: a file of TLS cannot be used.
     pub fn check(&self) -> Result<()> {
+        let is_protected = self.password.is_some() || self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         let open = self.listen.iter().find(|address| !address.ip().is_loopback());
-        match open.filter(|_| self.password.is_none()) {
-            Some(&address) => Err(Error::Unprotected { address }),
-            None => Ok(()),
+        if let Some(&address) = open.filter(|_| !is_protected) {
+            return Err(Error::Unprotected { address });
         }
+        self.tls.as_ref().map_or(Ok(()), |tls| tls.read().map(drop))
     }
 }

@@ -85,6 +85,8 @@ impl Refusal {
     pub(crate) const BAD_NAME: Refusal =
         Refusal::fixed("ERR Client names cannot contain spaces, newlines or special characters.");
     pub(crate) const MAX_CLIENTS: Refusal = Refusal::fixed("ERR max number of clients reached");
+    pub(crate) const READ_ONLY: Refusal =
+        Refusal::fixed("READONLY this server takes no writes, as its operator has chosen; nothing was stored");
     pub(crate) const NO_CLIENT: Refusal = Refusal::fixed("ERR No such client");
 
     pub(crate) const fn fixed(text: &'static str) -> Refusal {

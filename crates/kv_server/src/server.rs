@@ -9,6 +9,7 @@ use crate::refusal::Refusal;
 use crate::resp::Reply;
 use crate::shared::Shared;
 use crate::store::Store;
+use crate::tls::Acceptor;
 use crate::watch::watch;
 use kv_engine::Engine;
 use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl};
@@ -44,6 +45,21 @@ impl Handle {
     pub fn shut_down(&self) {
         self.shared.shut_down();
     }
+
+    /// Reads the files of [`Options::tls`] again. They count for connections that come from now on. Without TLS it does
+    /// nothing.
+    ///
+    /// # Errors
+    /// A file cannot be used. What was read before stays in use.
+    pub fn reload_tls(&self) -> Result<()> {
+        let Shared { tls: Some(tls), options, .. } = &*self.shared else { return Ok(()) };
+        let reloaded = tls.reload();
+        match &reloaded {
+            Ok(()) => options.log.info("tls_reloaded", &[]),
+            Err(error) => options.log.error("tls_reload_failed", &[("error", error), ("then", &"the files before stay in use")]),
+        }
+        reloaded
+    }
 }
 
 /// How a server has ended.
@@ -67,7 +83,7 @@ impl Server {
     /// Starts to serve `engine`. Writes that do not come through this server are seen, but WATCH does not notice them.
     ///
     /// # Errors
-    /// An address cannot be listened on, or would be open to everybody.
+    /// An address cannot be listened on, or would be open to everybody. A file of TLS cannot be used.
     pub fn start(engine: Engine, mut options: Options) -> Result<Server> {
         options.check()?;
         options.max_clients = options.max_clients.min(files_for_clients(options.max_clients));
@@ -81,6 +97,7 @@ impl Server {
             .enable_all()
             .build()
             .map_err(Error::Runtime)?;
+        let tls = options.tls.clone().map(Acceptor::new).transpose()?;
         let mut listeners = Vec::new();
         let mut addresses = Vec::new();
         for address in &options.listen {
@@ -101,7 +118,7 @@ impl Server {
             None => None,
             Some(path) => Some(UnixSocket::bind(&runtime, path)?),
         };
-        let shared = Arc::new(Shared::new(Store::new(engine), options));
+        let shared = Arc::new(Shared::new(Store::new(engine), options, tls));
         for listener in listeners {
             runtime.spawn(accept(Arc::clone(&shared), listener));
         }
@@ -140,6 +157,11 @@ impl Server {
             1 => "takes back no OK".to_string(),
             n => format!("can take back the last {} OK", n - 1),
         };
+        let tls = match &options.tls {
+            None => "no",
+            Some(tls) if tls.client_ca.is_none() => "yes",
+            Some(_) => "with client certificates",
+        };
         options.log.info(
             "started",
             &[
@@ -150,17 +172,21 @@ impl Server {
                 ("a_crash", &crash),
                 ("max_clients", &options.max_clients),
                 ("password", &options.password.is_some()),
+                ("tls", &tls),
+                ("read_only", &options.read_only),
             ],
         );
     }
 
-    /// Where a client on this machine can reach it: an address, or `unix:` and the path of the socket.
+    /// Where a client on this machine can reach it: an address, or `unix:` and the path of the socket. With TLS it is
+    /// the socket, if there is one: nobody needs a certificate there.
     #[must_use]
     pub fn contact(&self) -> String {
-        match (self.addresses.first(), &self.shared.options.unix_socket) {
-            (Some(address), _) => address.to_string(),
-            (None, Some(path)) => format!("unix:{}", path.display()),
-            (None, None) => String::new(),
+        let Shared { options, tls, .. } = &*self.shared;
+        match (self.addresses.first(), &options.unix_socket) {
+            (Some(address), socket) if tls.is_none() || socket.is_none() => address.to_string(),
+            (_, Some(path)) => format!("unix:{}", path.display()),
+            (_, None) => String::new(),
         }
     }
 
@@ -248,9 +274,26 @@ fn begin(shared: &Arc<Shared>, stream: TcpStream, from: SocketAddr) {
         let _ = set_tcp_keepintvl(&stream, (time / 3).max(Duration::from_secs(1)));
         let _ = set_tcp_keepcnt(&stream, 3);
     }
-    match admit(shared, from.to_string(), to) {
+    let admitted = admit(shared, from.to_string(), to);
+    match admitted {
+        Ok(client) if shared.tls.is_some() => drop(tokio::spawn(begin_tls(Arc::clone(shared), stream, client))),
         Ok(client) => drop(tokio::spawn(Connection::new(Arc::clone(shared), stream, client).serve())),
+        // No handshake was done, so nothing can be said.
+        Err(_) if shared.tls.is_some() => {}
         Err(reply) => drop(stream.try_write(&reply.bytes)),
+    }
+}
+
+/// Does the handshake, then serves the client. A handshake counts as a connection.
+async fn begin_tls(shared: Arc<Shared>, stream: TcpStream, client: Arc<Client>) {
+    let Some(tls) = &shared.tls else { return };
+    let accepted = tokio::select! {
+        () = client.ended() => None,
+        accepted = tls.accept(stream) => accepted,
+    };
+    match accepted {
+        Some(stream) => Connection::new(Arc::clone(&shared), stream, client).serve().await,
+        None => shared.clients.remove(client.id),
     }
 }
 

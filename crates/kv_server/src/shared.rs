@@ -3,11 +3,13 @@
 use crate::clients::Clients;
 use crate::cursors::Cursors;
 use crate::options::Options;
+use crate::read_ahead::Budget;
 use crate::saves::Saves;
 use crate::sequencer::Sequencer;
 use crate::settings::Settings;
 use crate::slow_log::SlowLog;
 use crate::store::Store;
+use crate::tls::Acceptor;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -18,6 +20,9 @@ pub(crate) struct Shared {
     pub(crate) sequencer: Arc<Sequencer>,
     pub(crate) clients: Clients,
     pub(crate) cursors: Cursors,
+    /// For all connections over TCP.
+    pub(crate) tls: Option<Acceptor>,
+    pub(crate) read_ahead: Budget,
     pub(crate) options: Options,
     pub(crate) settings: Settings,
     pub(crate) saves: Arc<Saves>,
@@ -41,11 +46,13 @@ pub(crate) struct Counters {
     pub(crate) hits: AtomicU64,
     pub(crate) misses: AtomicU64,
     pub(crate) errors: AtomicU64,
+    /// Commands in a second, over the last one or two. Not reset.
+    pub(crate) commands_per_second: AtomicU64,
 }
 
 impl Counters {
     pub(crate) fn reset(&self) {
-        let Counters { connections, rejected, commands, bytes_in, bytes_out, hits, misses, errors } = self;
+        let Counters { connections, rejected, commands, bytes_in, bytes_out, hits, misses, errors, .. } = self;
         for counter in [connections, rejected, commands, bytes_in, bytes_out, hits, misses, errors] {
             counter.store(0, Ordering::Relaxed);
         }
@@ -53,13 +60,15 @@ impl Counters {
 }
 
 impl Shared {
-    pub(crate) fn new(store: Store, options: Options) -> Shared {
+    pub(crate) fn new(store: Store, options: Options, tls: Option<Acceptor>) -> Shared {
         let run_id = (0..5).map(|_| format!("{:08x}", rand::random::<u32>())).collect();
         Shared {
             store,
             sequencer: Arc::new(Sequencer::new()),
             clients: Clients::default(),
             cursors: Cursors::new(),
+            tls,
+            read_ahead: Budget::new(options.read_ahead),
             settings: Settings::new(&options),
             saves: Arc::new(Saves::new()),
             slow_log: SlowLog::default(),

@@ -31,6 +31,11 @@ impl Store {
         self.engine.get_with(key, see).map_err(|error| Refusal::of_read(&error))
     }
 
+    /// Shows `see` the values of `keys`, with their positions. Faster than one by one: the waits for memory overlap.
+    pub(crate) fn with_many(&self, keys: &[&[u8]], see: impl FnMut(usize, Option<&[u8]>)) -> std::result::Result<(), Refusal> {
+        self.engine.get_many(keys, see).map_err(|error| Refusal::of_read(&error))
+    }
+
     /// At most `most` keys behind `after` that begin with `prefix`.
     pub(crate) fn keys_after(&self, after: &[u8], prefix: &[u8], most: usize) -> std::result::Result<SomeKeys, Refusal> {
         let low = if after < prefix { Bound::Included(prefix) } else { Bound::Excluded(after) };

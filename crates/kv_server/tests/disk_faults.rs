@@ -1,5 +1,4 @@
-//! What clients are told when the disk fails or is slow, and what the store holds after a crash at any change to the
-//! disk.
+//! What clients are told when the disk fails or is slow, and what a crash at any change to the disk leaves.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod support;

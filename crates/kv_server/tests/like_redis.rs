@@ -31,7 +31,8 @@ mod support;
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use support::{Random, Raw, Reply, Running, Source, Words, command, start_in_memory, words};
+use support::odd_commands::{Source, Words, words};
+use support::{Random, Raw, Reply, Running, command, start_in_memory};
 
 /// A redis-server with an empty store, reached by a socket in its directory.
 struct Redis {

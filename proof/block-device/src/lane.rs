@@ -79,7 +79,16 @@ impl Lane {
 
     /// Runs the workload of `seed`. Then opens at most `most` of the disks that a power cut in it can leave.
     pub(crate) fn images(&mut self, seed: u64, most: usize) -> Result<Tally> {
-        let events = match self.recorded(seed)? {
+        self.images_of(Job::Run { seed }, seed, most)
+    }
+
+    /// The same through the server.
+    pub(crate) fn served_images(&mut self, seed: u64, most: usize) -> Result<Tally> {
+        self.images_of(Job::Serve { seed }, seed, most)
+    }
+
+    fn images_of(&mut self, job: Job, seed: u64, most: usize) -> Result<Tally> {
+        let events = match self.recorded(job)? {
             Ok(events) => events,
             Err(why) => return Ok(Tally { tried: 1, failures: vec![why], ..Tally::default() }),
         };
@@ -95,7 +104,7 @@ impl Lane {
             if let Err(why) = self.worker.ask(Job::Check { seed, promised, issued, go_on })? {
                 let fs = self.fs.name();
                 let of = events.len();
-                tally.failures.push(format!("{fs}, workload {seed}, event {} of {of}, kept {:?}: {why}", cut.before, cut.kept));
+                tally.failures.push(format!("{fs}, {job}, event {} of {of}, kept {:?}: {why}", cut.before, cut.kept));
             }
         }
         Ok(tally)
@@ -103,7 +112,7 @@ impl Lane {
 
     /// Runs the workload of `seed` several times. Each time another write of the disk fails.
     pub(crate) fn failing_syncs(&mut self, seed: u64, most: usize) -> Result<Tally> {
-        let events = match self.recorded(seed)? {
+        let events = match self.recorded(Job::Run { seed })? {
             Ok(events) => events,
             Err(why) => return Ok(Tally { tried: 1, failures: vec![why], ..Tally::default() }),
         };
@@ -136,12 +145,12 @@ impl Lane {
         Ok(tally)
     }
 
-    fn recorded(&mut self, seed: u64) -> Result<Result<Vec<Event>, String>> {
+    fn recorded(&mut self, job: Job) -> Result<Result<Vec<Event>, String>> {
         self.device.hold(self.empty.clone());
         self.device.record();
-        let done = self.worker.ask(Job::Run { seed })?;
+        let done = self.worker.ask(job)?;
         let events = self.device.take_events();
-        Ok(done.map(|_| events).map_err(|why| format!("{}, workload {seed} on a healthy disk: {why}", self.fs.name())))
+        Ok(done.map(|_| events).map_err(|why| format!("{}, {job} on a healthy disk: {why}", self.fs.name())))
     }
 }
 

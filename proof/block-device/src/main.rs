@@ -13,6 +13,7 @@ mod image;
 mod lane;
 mod mounts;
 mod run;
+mod served;
 mod worker;
 mod workload;
 
@@ -41,6 +42,9 @@ struct Arguments {
     /// How many writes of the disk to fail, each in a run of its own. If not 0, the disk also runs out of room once.
     #[arg(long, default_value_t = 20)]
     failing_syncs: usize,
+    /// How many disks to open after power cuts in a server. The variable REAL_DISK_KV_CLI is the program kv_cli.
+    #[arg(long, default_value_t = 0)]
+    server_images: usize,
     #[command(subcommand)]
     role: Option<Role>,
 }
@@ -68,6 +72,7 @@ fn main() -> Result<ExitCode> {
         Err(why) => {
             println!("skipped: {}: {}", arguments.fs.name(), why.trim());
             rung(&format!("{}-images", arguments.fs.name()), 0, 0, arguments.images);
+            rung("server-images", 0, 0, arguments.server_images);
             rung("failing-syncs", 0, 0, with_thin(arguments.failing_syncs));
             return Ok(ExitCode::SUCCESS);
         }
@@ -81,6 +86,17 @@ fn main() -> Result<ExitCode> {
     row(fs, "power cuts", &images, began, &format!("{workloads} workloads, {disk_writes} disk writes, {flushes} flushes"));
 
     let began = Instant::now();
+    let served = share(&mut lanes, arguments.seed, arguments.server_images, IMAGES_OF_A_WORKLOAD, Lane::served_images);
+    let Tally { workloads, disk_writes, flushes, .. } = served;
+    row(
+        fs,
+        "power cuts of a server",
+        &served,
+        began,
+        &format!("{workloads} workloads, {disk_writes} disk writes, {flushes} flushes"),
+    );
+
+    let began = Instant::now();
     let mut syncs = share(&mut lanes, arguments.seed, arguments.failing_syncs, FAILURES_OF_A_WORKLOAD, Lane::failing_syncs);
     if arguments.failing_syncs > 0
         && let Some(lane) = lanes.first_mut()
@@ -91,12 +107,13 @@ fn main() -> Result<ExitCode> {
     let noticed = format!("{poisoned} poisoned the log, {refused} refused a snapshot or an opening, {unnoticed} not noticed");
     row(fs, "failing writes and syncs", &syncs, began, &noticed);
 
-    for failure in images.failures.iter().chain(&syncs.failures).take(20) {
+    for failure in images.failures.iter().chain(&served.failures).chain(&syncs.failures).take(20) {
         println!("FAIL {failure}");
     }
     rung(&format!("{fs}-images"), images.tried, images.failures.len(), 0);
+    rung("server-images", served.tried, served.failures.len(), 0);
     rung("failing-syncs", syncs.tried, syncs.failures.len(), 0);
-    let failed = images.failures.len() + syncs.failures.len() > 0;
+    let failed = images.failures.len() + served.failures.len() + syncs.failures.len() > 0;
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

@@ -6,6 +6,7 @@ use crate::failing;
 use crate::filesystem::FileSystem;
 use crate::mounts::LoopDevice;
 use crate::run::{Notes, Run};
+use crate::served;
 use crate::workload::Workload;
 use anyhow::{Context, Result, anyhow, bail};
 use std::fmt;
@@ -21,6 +22,8 @@ pub(crate) enum Job {
     Mount,
     /// Run a workload on a healthy disk.
     Run { seed: u64 },
+    /// Run a workload on a healthy disk, through the server.
+    Serve { seed: u64 },
     /// Open the store that a crash has left.
     Check { seed: u64, promised: u64, issued: u64, go_on: bool },
     /// Run a workload on a disk on which one write fails.
@@ -44,6 +47,7 @@ impl fmt::Display for Job {
         match self {
             Job::Mount => write!(f, "mount"),
             Job::Run { seed } => write!(f, "run {seed}"),
+            Job::Serve { seed } => write!(f, "serve {seed}"),
             Job::Check { seed, promised, issued, go_on } => write!(f, "check {seed} {promised} {issued} {}", u64::from(*go_on)),
             Job::Failing { seed, after } => write!(f, "failing {seed} {after}"),
             Job::Thin => write!(f, "thin"),
@@ -59,6 +63,7 @@ impl Job {
         Ok(match (name, &numbers[..]) {
             ("mount", []) => Job::Mount,
             ("run", &[seed]) => Job::Run { seed },
+            ("serve", &[seed]) => Job::Serve { seed },
             ("check", &[seed, promised, issued, go_on]) => Job::Check { seed, promised, issued, go_on: go_on > 0 },
             ("failing", &[seed, after]) => Job::Failing { seed, after },
             ("thin", []) => Job::Thin,
@@ -150,11 +155,12 @@ fn carry_out(place: &Place, job: Job) -> Result<String> {
             let noticed = failing::survives(disk, *fs, at, &workload(seed), place.notes()?, after)?;
             return Ok(noticed.name().to_owned());
         }
-        Job::Mount | Job::Run { .. } | Job::Check { .. } => {}
+        Job::Mount | Job::Run { .. } | Job::Serve { .. } | Job::Check { .. } => {}
     }
     let mounted = disk.mount(*fs, at)?;
     match job {
         Job::Run { seed } => Run::new(&workload(seed), at, Some(place.notes()?)).finish()?,
+        Job::Serve { seed } => served::run(&workload(seed), seed, at, &place.scratch, place.notes()?)?,
         Job::Check { seed, promised, issued, go_on } => check::crashed(at, &workload(seed), promised, issued, go_on)?,
         Job::Mount | Job::Failing { .. } | Job::Thin => {}
     }

@@ -7,7 +7,7 @@
 //! | `compare_and_swap`, `put_if_absent` | compares under the lock, just before the append | none can |
 
 use super::api::Engine;
-use super::decide::{Decided, Finding, MOST_LOST};
+use super::decide::{Decided, Finding, MOST_LOST, Order};
 use super::group_commit::Write;
 use super::in_flight::WriteKind;
 use super::log::Log;
@@ -132,7 +132,8 @@ impl Engine {
                 }
             } else {
                 let seen = || std::iter::once((key, old.as_deref()));
-                let decided = shared.put_or_delete(key, new.as_deref(), turn.is_some(), |log| shared.holds(log, moment, seen()));
+                let decided =
+                    shared.put_or_delete(key, new.as_deref(), turn.as_ref().into(), |log| shared.holds(log, moment, seen()));
                 if let Decided::Written(ack) | Decided::Answer(ack) = decided? {
                     return Ok(Updated { old, new, ack: Some(ack) });
                 }
@@ -172,7 +173,7 @@ impl Engine {
         let expected = expected.as_ref().map(|value| checked_value(value.as_ref())).transpose()?;
         let new = new.as_ref().map(|value| value.as_ref());
         let nothing_to_write = expected.is_none() && new.is_none();
-        let decided = shared.put_or_delete(key, new, true, |log| {
+        let decided = shared.put_or_delete(key, new, Order::GoesFirst, |log| {
             let (same, rests_on) = shared.is_effective(log, key, expected)?;
             if same && !nothing_to_write {
                 return Ok(Finding::Holds);
@@ -212,7 +213,7 @@ impl Shared {
         &self,
         key: &[u8],
         new: Option<&[u8]>,
-        goes_first: bool,
+        order: Order<'_>,
         look: impl FnMut(&mut Log) -> Result<Finding<T>>,
     ) -> Result<Decided<T>> {
         checked_value(new.unwrap_or_default())?;
@@ -221,7 +222,7 @@ impl Shared {
         self.encoded(
             op.encoded_len(),
             |out| op.encode(out),
-            |body| self.decide(Write { kind, sync_first: false, body }, goes_first, look),
+            |body| self.decide(Write { kind, sync_first: false, body }, order, look),
         )
     }
 }

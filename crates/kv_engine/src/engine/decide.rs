@@ -27,9 +27,9 @@
 //!
 //! Progress: an attempt is lost only to a write that was appended, so some write always succeeds. A caller that has
 //! lost [`MOST_LOST`] attempts takes the *turn*: before step 4 the closures of other callers let it go first, each for
-//! [`MOST_COURTESY`] at most. So among short closures every caller soon succeeds. The time is limited because a closure
-//! may wait for another thread's write. There is no bound for a closure that runs longer than that. There is none
-//! either against plain writes on the same keys, which never wait for a turn.
+//! [`MOST_COURTESY`] at most. The turn ends with the append. So among short closures every caller soon succeeds. The
+//! time is limited because a closure may wait for another thread's write. There is no bound for a closure that runs
+//! longer than that. There is none either against plain writes on the same keys, which never wait for a turn.
 
 use super::group_commit::Write;
 use super::log::{Guard, Log, Moment};
@@ -38,6 +38,7 @@ use super::shared::Shared;
 use crate::Seq;
 use crate::error::Result;
 use crate::state::Value;
+use std::cell::Cell;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -64,26 +65,53 @@ pub(super) enum Decided<T> {
     Lost,
 }
 
-/// The right to go first. It ends when this is dropped.
-pub(super) struct Turn<'a>(&'a Shared);
+/// The right to go first. It ends when its caller has appended a write, or when this is dropped. So it is not kept
+/// during the sync of that write.
+pub(super) struct Turn<'a> {
+    shared: &'a Shared,
+    has_ended: Cell<bool>,
+}
+
+impl Turn<'_> {
+    fn end(&self, log: &mut Log) {
+        if !self.has_ended.replace(true) {
+            log.has_turn = false;
+            self.shared.wake_all(log);
+        }
+    }
+}
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let mut log = self.0.log.lock().unwrap_or_else(PoisonError::into_inner);
-        log.has_turn = false;
-        self.0.wake_all(&log);
+        if !self.has_ended.get() {
+            self.end(&mut self.shared.log.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+}
+
+/// Whether a caller lets the one go first that has the turn.
+#[derive(Clone, Copy)]
+pub(super) enum Order<'a> {
+    LetsGoFirst,
+    GoesFirst,
+    HasTurn(&'a Turn<'a>),
+}
+
+impl<'a> From<Option<&'a Turn<'a>>> for Order<'a> {
+    fn from(turn: Option<&'a Turn<'a>>) -> Order<'a> {
+        turn.map_or(Order::LetsGoFirst, Order::HasTurn)
     }
 }
 
 impl Shared {
     /// Steps 3 to 5: appends `write` if `look` finds that it should be appended. `look` may be called several times.
-    /// `goes_first`: does not let the caller go first who has the turn.
     pub(super) fn decide<T>(
         &self,
         write: Write<'_>,
-        mut goes_first: bool,
+        order: Order<'_>,
         mut look: impl FnMut(&mut Log) -> Result<Finding<T>>,
     ) -> Result<Decided<T>> {
+        let mut goes_first = !matches!(order, Order::LetsGoFirst);
         let mut log = self.log()?;
         loop {
             log = self.wait_until_free(log)?;
@@ -98,7 +126,14 @@ impl Shared {
                 Finding::Holds if log.deferred_log.is_some() || self.checkpointer.is_behind(log.wal.len_bytes()) => {
                     log = self.admit(log)?;
                 }
-                Finding::Holds => return self.commit_admitted(log, write).map(Decided::Written),
+                Finding::Holds => {
+                    let appended = |log: &mut Log| {
+                        if let Order::HasTurn(turn) = order {
+                            turn.end(log);
+                        }
+                    };
+                    return self.commit_admitted(log, write, appended).map(Decided::Written);
+                }
                 Finding::Lost => return Ok(Decided::Lost),
                 Finding::Answer(answer, rests_on) => {
                     let refusals = log.refusals;
@@ -156,7 +191,7 @@ impl Shared {
             return Ok(None);
         }
         log.has_turn = true;
-        Ok(Some(Turn(self)))
+        Ok(Some(Turn { shared: self, has_ended: Cell::new(false) }))
     }
 
     fn let_go_first<'a>(&'a self, mut log: Guard<'a>) -> Result<Guard<'a>> {
@@ -191,5 +226,37 @@ impl Shared {
     pub(super) fn holds<'k, T>(&self, log: &mut Log, moment: Moment, seen: impl Iterator<Item = Seen<'k>>) -> Result<Finding<T>> {
         let same = log.moment() == moment || self.unchanged(log, seen)?.is_some();
         Ok(if same { Finding::Holds } else { Finding::Lost })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::group_commit::Write;
+    use super::super::in_flight::WriteKind;
+    use super::{Decided, Finding, Order};
+    use crate::Options;
+    use crate::disk::sim::{Image, SimDisk};
+    use crate::record::Body;
+    use crate::state::OpRef;
+    use std::sync::Arc;
+
+    #[test]
+    fn the_turn_ends_when_its_write_is_appended() {
+        let disk = SimDisk::new(&Image::new(), 1);
+        let engine = Options::new("/w", "/s").disk(Arc::new(disk)).batch_size(2).by_hand().open().unwrap();
+        let shared = engine.shared();
+        let mut body = Vec::new();
+        OpRef { key: b"x", value: Some(b"1") }.encode(&mut body);
+        let turn = shared.take_turn().unwrap().unwrap();
+        assert!(shared.take_turn().unwrap().is_none(), "one caller at a time has it");
+        let write = Write { kind: WriteKind::Put, sync_first: false, body: Body::new(&body, 0) };
+        let decided = shared.decide(write, Order::HasTurn(&turn), |_| Ok(Finding::<()>::Holds)).unwrap();
+        assert!(matches!(decided, Decided::Written(_)));
+        let next = shared.take_turn().unwrap().expect("the turn has ended with the append");
+        drop(turn); // it does not end the turn of the next caller
+        assert!(shared.take_turn().unwrap().is_none());
+        drop(next);
+        assert!(shared.take_turn().unwrap().is_some());
     }
 }

@@ -73,7 +73,7 @@ pub(super) fn check_seq(log: &Log, writes: u64) -> Result<()> {
 impl Shared {
     /// Steps 2 to 4 of one write.
     pub(super) fn commit<'a>(&'a self, log: Guard<'a>, write: Write<'_>) -> Result<Ack> {
-        self.commit_admitted(self.admit(log)?, write)
+        self.commit_admitted(self.admit(log)?, write, |_| {})
     }
 
     /// Waits until the log can take a write. May release the lock.
@@ -86,11 +86,18 @@ impl Shared {
         Ok(log)
     }
 
-    /// As [`Shared::commit`], if the log can take a write now. The lock is not released before the append.
-    pub(super) fn commit_admitted<'a>(&'a self, mut log: Guard<'a>, write: Write<'_>) -> Result<Ack> {
+    /// As [`Shared::commit`], if the log can take a write now. The lock is not released before the append. `appended`
+    /// is called after it, under the lock.
+    pub(super) fn commit_admitted<'a>(
+        &'a self,
+        mut log: Guard<'a>,
+        write: Write<'_>,
+        appended: impl FnOnce(&mut Log),
+    ) -> Result<Ack> {
         check_seq(&log, 1)?;
         let waiting = self.append(&mut log, &write);
         drop(write); // the log has a copy, and it may be long
+        appended(&mut log);
         let (seq, ticket, sync_first) = (waiting.seq, waiting.ticket, waiting.sync_first);
         if self.apply_or_queue(&mut log, waiting) {
             return Ok(log.ack(seq));

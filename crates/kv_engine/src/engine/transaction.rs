@@ -9,7 +9,7 @@
 //! differs, the attempt is lost: this read and all later ones return [`Error::Conflict`].
 
 use super::api::Engine;
-use super::decide::{Decided, Finding, MOST_LOST, Seen};
+use super::decide::{Decided, Finding, MOST_LOST, Order, Seen};
 use super::group_commit::Write;
 use super::in_flight::WriteKind;
 use super::log::Moment;
@@ -173,7 +173,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// Steps 3 to 5 of a conditional write. `None`: the attempt is lost.
-    fn commit(&self, goes_first: bool) -> Result<Option<Ack>> {
+    fn commit(&self, order: Order<'_>) -> Result<Option<Ack>> {
         let kind = match &self.ops[..] {
             [op] if op.value.is_some() => WriteKind::Put,
             [_] => WriteKind::Delete,
@@ -181,7 +181,7 @@ impl<'a> Transaction<'a> {
         };
         let decided = self.shared.encoded_ops(&self.ops, |body| {
             let write = Write { kind, sync_first: false, body };
-            self.shared.decide(write, goes_first, |log| self.look(log))
+            self.shared.decide(write, order, |log| self.look(log))
         })?;
         match decided {
             Decided::Written(ack) => Ok(Some(ack)),
@@ -272,7 +272,7 @@ impl Engine {
             let done = run(&mut tx);
             if !tx.is_lost {
                 let answer = match &done {
-                    Ok(_) if !tx.ops.is_empty() => tx.commit(turn.is_some())?,
+                    Ok(_) if !tx.ops.is_empty() => tx.commit(turn.as_ref().into())?,
                     _ => tx.settle()?,
                 };
                 if let Some(ack) = answer {

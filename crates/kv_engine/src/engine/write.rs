@@ -2,7 +2,7 @@
 //! the key exists, and batches with conditions.
 
 use super::batch::Batch;
-use super::decide::{Decided, Finding};
+use super::decide::{Decided, Finding, Order};
 use super::group_commit::Write;
 use super::in_flight::WriteKind;
 use super::report::Ack;
@@ -56,7 +56,7 @@ impl Shared {
 
     /// Writes the batch if its conditions hold.
     fn write_if(&self, batch: &Batch, write: Write<'_>) -> Result<Ack> {
-        let decided = self.decide(write, true, |log| {
+        let decided = self.decide(write, Order::GoesFirst, |log| {
             let mut rests_on = 0;
             for (key, value) in &batch.conditions {
                 let (holds, seq) = self.is_effective(log, key, value.as_deref())?;
@@ -115,7 +115,7 @@ impl Shared {
     /// Logs the delete that `body` holds, if `key` exists.
     fn delete_encoded(&self, key: &[u8], body: Body<'_>) -> Result<Option<Ack>> {
         let write = Write { kind: WriteKind::Delete, sync_first: false, body };
-        let decided = self.decide(write, true, |log| {
+        let decided = self.decide(write, Order::GoesFirst, |log| {
             Ok(match self.is_effective(log, key, None)? {
                 (true, seq) => Finding::Answer((), seq),
                 (false, _) => Finding::Holds,

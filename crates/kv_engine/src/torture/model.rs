@@ -339,7 +339,9 @@ impl Model {
             // If the log has failed since, the model has not seen the refusal.
             Err(Error::NoSpace { .. }) if failed => (of.refused.unwrap_or_else(|| of.among(self.last_shown())), true),
             Err(Error::NoSpace { .. }) => (of.refused.unwrap_or(0), of.refused.is_some()),
-            Err(Error::Poisoned { .. }) => (of.among(stats.durable), failed && of.refused.is_none() && of.last > stats.durable),
+            Err(Error::Poisoned { .. } | Error::Lost { .. }) => {
+                (of.among(stats.durable), failed && of.refused.is_none() && of.last > stats.durable)
+            }
             Err(_) => (0, false),
         };
         if told.in_force != expected || !is_right || told.result.is_err() && !disk.has_failed() {

@@ -94,14 +94,13 @@ impl User {
         let wrong = views.iter().find_map(|held| wrong_in(held).map(|text| (held.view.seq(), text)));
         let mut model = self.model();
         model.views = views;
-        if let Some((seq, text)) = wrong {
+        if let Some((seq, text)) = wrong.filter(|_| !self.disk.has_failed()) {
             model.wrong(&self.disk, format!("the view of write {seq} has changed: {text}"));
         }
     }
 
     /// Opens a view.
     fn view(&self, engine: &Engine, ends: usize) {
-        self.settle(engine);
         let view = engine.view();
         let mut model = self.model();
         if view.seq() != model.last_shown() {
@@ -122,6 +121,7 @@ impl User {
     }
 
     pub(super) fn call(&self, engine: &Engine, step: &Step) -> Result<()> {
+        self.settle(engine); // in the middle of another call, which may have refused submissions
         let before = self.model().last_shown();
         let done = match step {
             Step::Open { .. } => Ok(()),
@@ -216,7 +216,6 @@ impl User {
 
     /// Submits. If the store is full, the user asks to be told when there is room, and tries again then.
     fn submit(&self, engine: &Engine, submission: &Submission) -> Result<()> {
-        self.settle(engine);
         let name = self.model().name();
         let batches = submission.batches(&self.model().state);
         let (user, told_engine) = (self.clone(), engine.clone());

@@ -33,6 +33,10 @@ pub(super) const ROWS: &[Spec] = &[Spec::new("command", -1, FLAGS, NO_KEYS, all)
         ),
     ])];
 
+/// HELP of every command that has subcommands.
+pub(super) static HELP: Spec =
+    Spec::new("help", 2, FLAGS, NO_KEYS, help).about("server", "5.0.0", "O(1)", "Returns the subcommands.");
+
 /// Flags that clients read.
 const NAMES: [(u32, &str); 10] = [
     (flag::WRITE, "write"),
@@ -71,7 +75,7 @@ fn simple_set(reply: &mut Reply, names: &[&str]) {
 /// One command as COMMAND INFO tells it.
 fn tell(call: &mut Call<'_>, number: usize) {
     let row = &call.table.rows[number];
-    let (spec, table) = (row.spec, call.table);
+    let spec = row.spec;
     let flags: Vec<&str> = NAMES.iter().filter(|(flag, _)| spec.has(*flag)).map(|(_, name)| *name).collect();
     let reply = &mut *call.reply;
     reply.array(10);
@@ -86,8 +90,7 @@ fn tell(call: &mut Call<'_>, number: usize) {
     if first > 0 {
         tell_keys(reply, spec);
     }
-    let mut subcommands: Vec<usize> = table.rows[number].subcommands.values().copied().collect();
-    subcommands.sort_unstable();
+    let subcommands = call.subcommands(number);
     call.reply.array(subcommands.len());
     for sub in subcommands {
         tell(call, sub);
@@ -125,7 +128,7 @@ fn tell_keys(reply: &mut Reply, spec: &Spec) {
 }
 
 fn all(call: &mut Call<'_>, _: Args<'_>) -> Result<(), Refusal> {
-    let numbers: Vec<usize> = call.table.commands().map(|(number, _)| number).collect();
+    let numbers = call.commands();
     call.reply.array(numbers.len());
     for number in numbers {
         tell(call, number);
@@ -134,16 +137,8 @@ fn all(call: &mut Call<'_>, _: Args<'_>) -> Result<(), Refusal> {
 }
 
 fn count(call: &mut Call<'_>, _: Args<'_>) -> Result<(), Refusal> {
-    call.reply.count(call.table.commands().count());
+    call.reply.count(call.commands().len());
     Ok(())
-}
-
-/// A command by its name, a subcommand as `client|list`.
-fn named(call: &Call<'_>, name: &[u8]) -> Option<usize> {
-    match name.iter().position(|&byte| byte == b'|') {
-        None => call.table.find(name),
-        Some(bar) => call.table.find_sub(call.table.find(&name[..bar])?, &name[bar + 1..]),
-    }
 }
 
 fn info(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
@@ -152,7 +147,7 @@ fn info(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
     }
     call.reply.array(args.len() - 2);
     for name in args.from(2) {
-        match named(call, name) {
+        match call.row_named(name) {
             Some(number) => tell(call, number),
             None => call.reply.null_array(),
         }
@@ -160,9 +155,10 @@ fn info(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn tell_docs(reply: &mut Reply, row: &Row, rows: &[Row]) {
-    let spec = row.spec;
-    let has_subcommands = !row.subcommands.is_empty();
+fn tell_docs(call: &mut Call<'_>, number: usize) {
+    let (row, subcommands) = (&call.table.rows[number], call.subcommands(number));
+    let (spec, has_subcommands) = (row.spec, !subcommands.is_empty());
+    let reply = &mut *call.reply;
     reply.bulk(&row.full_name);
     reply.map(4 + usize::from(has_subcommands));
     for (field, text) in
@@ -172,22 +168,19 @@ fn tell_docs(reply: &mut Reply, row: &Row, rows: &[Row]) {
         reply.bulk(text);
     }
     if has_subcommands {
-        let mut subcommands: Vec<usize> = row.subcommands.values().copied().collect();
-        subcommands.sort_unstable();
         reply.bulk("subcommands");
         reply.map(subcommands.len());
-        subcommands.into_iter().for_each(|sub| tell_docs(reply, &rows[sub], rows));
+        subcommands.into_iter().for_each(|sub| tell_docs(call, sub));
     }
 }
 
 fn docs(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
     let numbers: Vec<usize> = match args.len() {
-        2 => call.table.commands().map(|(number, _)| number).collect(),
-        _ => args.from(2).filter_map(|name| named(call, name)).collect(),
+        2 => call.commands(),
+        _ => args.from(2).filter_map(|name| call.row_named(name)).collect(),
     };
-    let rows = &call.table.rows;
     call.reply.map(numbers.len());
-    numbers.into_iter().for_each(|number| tell_docs(call.reply, &rows[number], rows));
+    numbers.into_iter().for_each(|number| tell_docs(call, number));
     Ok(())
 }
 
@@ -207,8 +200,8 @@ fn list(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
         Some(_) => Err(Refusal::SYNTAX),
     };
     let mut names = Vec::new();
-    for row in call.table.rows.iter().filter(|row| filter.is_some() || !row.is_subcommand) {
-        if is_listed(row)? {
+    for (number, row) in call.table.rows.iter().enumerate() {
+        if (filter.is_some() || !row.is_subcommand) && !call.is_disabled(number) && is_listed(row)? {
             names.push(&row.full_name);
         }
     }
@@ -220,7 +213,7 @@ fn list(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
 fn getkeys(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
     let (bytes, spans): (Box<[u8]>, Box<[Span]>) = args.to_owned();
     let command = Args::new(&bytes, &spans[2..]);
-    let row = call.table.named(command).map_err(|_| Refusal::BAD_COMMAND)?;
+    let row = call.row_of(command).map_err(|_| Refusal::BAD_COMMAND)?;
     let spec = call.table.rows[row].spec;
     if !spec.has_keys() {
         return Err(Refusal::NO_KEY_WORDS);
@@ -231,5 +224,21 @@ fn getkeys(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
     let numbers: Vec<usize> = spec.key_numbers(command.len()).collect();
     call.reply.array(numbers.len());
     numbers.into_iter().for_each(|number| call.reply.bulk(command.at(number)));
+    Ok(())
+}
+
+/// The subcommands of a command, as redis-cli shows them.
+fn help(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
+    let Some(command) = call.table.find(args.at(0)) else { return Err(Refusal::BAD_COMMAND) };
+    let rows = &call.table.rows;
+    let name = rows[command].spec.name.to_ascii_uppercase();
+    let subcommands = call.subcommands(command);
+    call.reply.array(1 + 2 * subcommands.len());
+    call.reply.simple(&format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    for sub in subcommands {
+        let Spec { name, summary, .. } = rows[sub].spec;
+        call.reply.simple(&name.to_ascii_uppercase());
+        call.reply.simple(&format!("    {summary}"));
+    }
     Ok(())
 }

@@ -113,7 +113,7 @@ pub(crate) struct Row {
     pub(crate) is_subcommand: bool,
 }
 
-/// All commands.
+/// All commands. Each one with subcommands also has HELP, which tells them.
 pub(crate) struct Table {
     pub(crate) rows: Vec<Row>,
     names: HashMap<&'static str, usize>,
@@ -132,14 +132,15 @@ fn lowered<T>(name: &[u8], find: impl FnOnce(&str) -> Option<T>) -> Option<T> {
 }
 
 impl Table {
-    pub(crate) fn new(groups: &[&'static [Spec]]) -> Table {
+    pub(crate) fn new(groups: &[&'static [Spec]], help: &'static Spec) -> Table {
         let mut specs: Vec<&'static Spec> = groups.iter().copied().flatten().collect();
         specs.sort_by_key(|spec| spec.name);
         let mut table = Table { rows: Vec::new(), names: HashMap::new() };
         for spec in specs {
             let number = table.add(spec, spec.name.to_string(), false);
             table.names.insert(spec.name, number);
-            for sub in spec.subcommands {
+            let help = if spec.subcommands.is_empty() { None } else { Some(help) };
+            for sub in spec.subcommands.iter().chain(help) {
                 let sub_number = table.add(sub, format!("{}|{}", spec.name, sub.name), true);
                 table.rows[number].subcommands.insert(sub.name, sub_number);
             }
@@ -159,6 +160,14 @@ impl Table {
 
     pub(crate) fn find_sub(&self, command: usize, sub: &[u8]) -> Option<usize> {
         lowered(sub, |sub| self.rows[command].subcommands.get(sub).copied())
+    }
+
+    /// A command by its name, a subcommand as `client|list`.
+    pub(crate) fn find_full(&self, name: &[u8]) -> Option<usize> {
+        match name.iter().position(|&byte| byte == b'|') {
+            None => self.find(name),
+            Some(bar) => self.find_sub(self.find(&name[..bar])?, &name[bar + 1..]),
+        }
     }
 
     /// The row that runs for these words.
@@ -270,6 +279,26 @@ impl<'a> Call<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Replies the values of `keys`, each one or null, in a reply that began at `begin`.
+    ///
+    /// # Errors
+    /// The reply is too long, or a value cannot be read.
+    pub(crate) fn reply_values(&mut self, begin: usize, keys: &[&[u8]]) -> Result<(), Refusal> {
+        if self.evaluation.is_some() {
+            // What is in flight is looked up first, key by key.
+            return keys.iter().try_for_each(|key| self.reply_value(key).and_then(|()| self.check_reply(begin)));
+        }
+        let (reply, counts, mut fits) = (&mut *self.reply, &mut self.counts, true);
+        self.shared.store.with_many(keys, |_, value| {
+            fits = fits && reply.bytes.len() - begin <= limits::REPLY_BYTES;
+            if fits {
+                reply.value(value);
+                *(if value.is_some() { &mut counts.hits } else { &mut counts.misses }) += 1;
+            }
+        })?;
+        if fits { self.check_reply(begin) } else { Err(Refusal::LARGE_REPLY) }
     }
 
     /// All keys that begin with `prefix` and that `of` accepts, in their order. Other connections of this worker go on

@@ -26,7 +26,7 @@ pub(crate) enum Executed {
 
 /// Executes one command.
 pub(crate) fn execute(call: &mut Call<'_>, args: Args<'_>) -> Executed {
-    let row = call.table.row_of(args);
+    let row = call.row_of(args);
     if let (Err(_), Some(multi)) = (&row, &mut call.session.multi) {
         multi.aborted = true;
     }
@@ -61,7 +61,8 @@ fn check_and_run(call: &mut Call<'_>, row: usize, args: Args<'_>) -> Result<(), 
     if !call.session.authenticated && !spec.has(flag::NO_AUTH) {
         return Err(Refusal::NOAUTH);
     }
-    let checked = spec.key_numbers(args.len()).try_for_each(|number| check_key(args.at(number)));
+    let may_run = if call.shared.options.read_only && spec.has(flag::WRITE) { Err(Refusal::READ_ONLY) } else { Ok(()) };
+    let checked = may_run.and_then(|()| spec.key_numbers(args.len()).try_for_each(|number| check_key(args.at(number))));
     let Some(multi) = &mut call.session.multi else {
         checked?;
         return call.run(row, args);

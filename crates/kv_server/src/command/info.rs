@@ -3,6 +3,7 @@
 use super::call::{Call, NO_KEYS, Spec, flag};
 use super::connection::REDIS_VERSION;
 use super::option::is;
+use crate::process::{self, Cpu, Memory};
 use crate::refusal::Refusal;
 use crate::resp::Args;
 use crate::shared::Shared;
@@ -20,13 +21,14 @@ pub(super) const ROWS: &[Spec] = &[Spec::new("info", -1, flag::LOADING | flag::S
 type Section = fn(&Shared, &Stats, &mut String);
 
 /// Redis's sections in its order, then ours.
-const SECTIONS: [(&str, Section); 11] = [
+const SECTIONS: [(&str, Section); 12] = [
     ("Server", server),
     ("Clients", clients),
     ("Memory", memory),
     ("Persistence", persistence),
     ("Stats", stats),
     ("Replication", replication),
+    ("CPU", cpu),
     ("Modules", |_, _, _| {}),
     ("Errorstats", |_, _, _| {}),
     ("Cluster", |_, _, text| line(text, "cluster_enabled", 0)),
@@ -77,7 +79,18 @@ fn clients(shared: &Shared, _: &Stats, text: &mut String) {
     line(text, "blocked_clients", 0);
 }
 
+/// A number of bytes as Redis writes it: `1.50M`.
+fn human(bytes: u64) -> String {
+    let unit = [(30, "G"), (20, "M"), (10, "K")].into_iter().find(|(shift, _)| bytes >> shift > 0);
+    unit.map_or_else(|| format!("{bytes}B"), |(shift, name)| format!("{:.2}{name}", bytes as f64 / (1_u64 << shift) as f64))
+}
+
 fn memory(_: &Shared, figures: &Stats, text: &mut String) {
+    let Memory { own, resident, peak } = process::memory();
+    for (name, bytes) in [("used_memory", own), ("used_memory_rss", resident), ("used_memory_peak", peak)] {
+        line(text, name, bytes);
+        line(text, &format!("{name}_human"), human(bytes));
+    }
     line(text, "used_memory_dataset", figures.data_bytes);
     line(text, "maxmemory", 0);
     line(text, "maxmemory_policy", "noeviction");
@@ -110,6 +123,7 @@ fn stats(shared: &Shared, _: &Stats, text: &mut String) {
         ("total_error_replies", &counters.errors),
     ];
     figures.iter().for_each(|(name, counter)| line(text, name, counter.load(Ordering::Relaxed)));
+    line(text, "instantaneous_ops_per_sec", counters.commands_per_second.load(Ordering::Relaxed));
     ["expired_keys", "evicted_keys"].iter().for_each(|name| line(text, name, 0));
 }
 
@@ -118,6 +132,12 @@ fn replication(shared: &Shared, figures: &Stats, text: &mut String) {
     line(text, "connected_slaves", 0);
     line(text, "master_replid", &shared.run_id);
     line(text, "master_repl_offset", figures.durable);
+}
+
+fn cpu(_: &Shared, _: &Stats, text: &mut String) {
+    let Cpu { user, system } = process::cpu();
+    line(text, "used_cpu_sys", format_args!("{system:.6}"));
+    line(text, "used_cpu_user", format_args!("{user:.6}"));
 }
 
 fn keyspace(_: &Shared, figures: &Stats, text: &mut String) {
@@ -141,5 +161,9 @@ fn kv(shared: &Shared, figures: &Stats, text: &mut String) {
     line(text, "largest_group", figures.largest_group);
     line(text, "snapshot_write", figures.snapshot_seq);
     line(text, "snapshot_bytes", figures.snapshot_bytes);
+    let (read_ahead, peak) = shared.read_ahead.held();
+    line(text, "read_ahead_bytes", read_ahead);
+    line(text, "read_ahead_peak_bytes", peak);
+    line(text, "read_only", u8::from(shared.options.read_only));
     line(text, "failed", figures.failed.as_deref().unwrap_or("no"));
 }

@@ -6,6 +6,7 @@ use super::option::is;
 use super::strings::no_expiry;
 use crate::refusal::Refusal;
 use crate::resp::Args;
+use tokio::task::block_in_place;
 
 const READ: u32 = flag::READONLY | flag::FAST;
 const LISTS: u32 = flag::READONLY | flag::ALONE;
@@ -137,9 +138,9 @@ fn flush(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
     if args.len() > 2 || args.len() == 2 && !is(args.at(1), "ASYNC") && !is(args.at(1), "SYNC") {
         return Err(Refusal::SYNTAX);
     }
-    for key in call.keys(b"", |_| true)? {
-        call.delete(&key)?;
-    }
+    let keys = call.keys(b"", |_| true)?;
+    // Other connections of this worker go on meanwhile.
+    block_in_place(|| keys.iter().try_for_each(|key| call.delete(key)))?;
     call.reply.ok();
     Ok(())
 }

@@ -69,7 +69,12 @@ pub(super) const ROWS: &[Spec] = &[
             "O(1)",
             "There are no functions.",
         )]),
-    Spec::new("cluster", -2, FLAGS, NO_KEYS, cluster).about("cluster", "3.0.0", "O(1)", "Refused: this is a single server."),
+    Spec::new("cluster", -2, FLAGS, NO_KEYS, cluster).about(
+        "cluster",
+        "3.0.0",
+        "O(1)",
+        "INFO says that this is a single server. Everything else is refused.",
+    ),
 ];
 
 fn save(call: &mut Call<'_>, _: Args<'_>) -> Result<(), Refusal> {
@@ -191,6 +196,10 @@ fn flush_functions(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn cluster(_: &mut Call<'_>, _: Args<'_>) -> Result<(), Refusal> {
-    Err(Refusal::NO_CLUSTER)
+fn cluster(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
+    if args.len() != 2 || !is(args.at(1), "INFO") {
+        return Err(Refusal::NO_CLUSTER);
+    }
+    call.reply.text("cluster_enabled:0\r\n");
+    Ok(())
 }

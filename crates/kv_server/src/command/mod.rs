@@ -15,12 +15,14 @@
 //! | `inspect.rs` | commands that look at one key, or at what took long |
 //! | `lifecycle.rs` | snapshots, durability, time, the end |
 //! | `table.rs` | all rows |
+//! | `disabled.rs` | commands that were taken away |
 //! | `dispatch.rs` | one command: found, checked, queued or run |
 
 mod about;
 mod call;
 mod client;
 mod connection;
+mod disabled;
 mod dispatch;
 mod float;
 mod glob;

@@ -7,6 +7,7 @@ use crate::limits::RequestLimits;
 use crate::options::OnPoison;
 use crate::refusal::Refusal;
 use crate::resp::Args;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -39,7 +40,14 @@ fn settings(call: &Call<'_>) -> Vec<(&'static str, String)> {
     let stats = call.shared.store.engine.stats();
     let is_synced = stats.batch_size == 1;
     let addresses: Vec<String> = options.listen.iter().map(|address| address.ip().to_string()).collect();
-    let socket = options.unix_socket.as_ref().map_or(String::new(), |path| path.display().to_string());
+    let path = |path: Option<&PathBuf>| path.map_or(String::new(), |path| path.display().to_string());
+    let port = options.listen.first().map_or(0, std::net::SocketAddr::port);
+    let tls = options.tls.as_ref();
+    let client_ca = tls.and_then(|tls| tls.client_ca.as_ref());
+    // The subcommands of a disabled command are not named.
+    let of_disabled = |name: &str| name.split_once('|').is_some_and(|(command, _)| call.row_named(command.as_bytes()).is_none());
+    let disabled = options.disabled.iter().map(|&row| &*call.table.rows[row].full_name);
+    let disabled: Vec<&str> = disabled.filter(|name| !of_disabled(name)).collect();
     vec![
         ("appendfsync", if is_synced { "always" } else { "everysec" }.to_string()),
         ("appendonly", "yes".to_string()),
@@ -50,21 +58,29 @@ fn settings(call: &Call<'_>) -> Vec<(&'static str, String)> {
         ("checkpoint-log", stats.checkpoint_log_bytes.to_string()),
         ("client-output-buffer-limit", "normal 0 0 0 slave 0 0 0 pubsub 0 0 0".to_string()),
         ("databases", "1".to_string()),
+        ("disable", disabled.join(" ")),
         ("flush-interval", stats.flush_interval.as_millis().to_string()),
         ("maxclients", settings.max_clients.load(Relaxed).to_string()),
         ("maxmemory", "0".to_string()),
         ("maxmemory-policy", "noeviction".to_string()),
         ("metrics", options.metrics.map_or_else(String::new, |address| address.to_string())),
         ("on-poison", if options.on_poison == OnPoison::Exit { "exit" } else { "stay" }.to_string()),
-        ("port", options.listen.first().map_or(0, std::net::SocketAddr::port).to_string()),
+        ("port", if options.tls.is_none() { port.to_string() } else { "0".to_string() }),
         ("proto-max-bulk-len", RequestLimits::CLIENT.word_bytes.to_string()),
+        ("read-ahead", options.read_ahead.to_string()),
+        ("read-only", if options.read_only { "yes" } else { "no" }.to_string()),
         ("save", String::new()),
         ("shutdown-timeout", options.shutdown_timeout.as_secs().to_string()),
         ("slowlog-log-slower-than", settings.slow_us.load(Relaxed).to_string()),
         ("slowlog-max-len", settings.slow_log_entries.load(Relaxed).to_string()),
         ("tcp-keepalive", seconds(options.tcp_keepalive)),
         ("timeout", settings.idle_timeout_s.load(Relaxed).to_string()),
-        ("unixsocket", socket),
+        ("tls-auth-clients", if client_ca.is_some() { "yes" } else { "no" }.to_string()),
+        ("tls-ca-cert-file", path(client_ca)),
+        ("tls-cert-file", path(tls.map(|tls| &tls.cert))),
+        ("tls-key-file", path(tls.map(|tls| &tls.key))),
+        ("tls-port", if tls.is_some() { port.to_string() } else { "0".to_string() }),
+        ("unixsocket", path(options.unix_socket.as_ref())),
     ]
 }
 

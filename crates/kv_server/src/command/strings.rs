@@ -144,9 +144,16 @@ fn getex(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
     call.reply_value(args.at(1))
 }
 
+/// Words of an MGET for which single gets do less work. The GETs of a pipeline are looked up one by one: the parser has
+/// the words of one command at a time, so a run of them would have to be copied first.
+const FEW_KEYS: usize = 3;
+
 fn mget(call: &mut Call<'_>, args: Args<'_>) -> Result<(), Refusal> {
     let begin = call.reply.bytes.len();
     call.reply.array(args.len() - 1);
+    if args.len() > FEW_KEYS {
+        return call.reply_values(begin, &args.from(1).collect::<Vec<_>>());
+    }
     for key in args.from(1) {
         call.reply_value(key)?;
         call.check_reply(begin)?;

@@ -4,11 +4,11 @@
 // The disk whose syncs a test holds is that of the engine's tests.
 #[path = "../../../kv_engine/tests/support/gate.rs"]
 mod gate;
+pub mod odd_commands;
 #[path = "../../../kv_engine/tests/support/random.rs"]
 mod random;
 mod raw;
 mod requests;
-mod source;
 mod streams;
 #[path = "../../../kv_engine/tests/support/wrapped.rs"]
 mod wrapped;
@@ -18,7 +18,6 @@ pub use kv_engine::disk::sim::{Image, SimDisk};
 pub use random::Random;
 pub use raw::{Raw, Reply};
 pub use requests::read as read_requests;
-pub use source::{Source, Words, words};
 pub use streams::mutated;
 
 use kv_engine::Engine;

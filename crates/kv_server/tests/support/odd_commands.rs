@@ -1,4 +1,4 @@
-//! [`Source`]: random commands on strings, keys, transactions and the connection, with odd words.
+//! Random commands with odd words, for both servers.
 
 use super::Random;
 
