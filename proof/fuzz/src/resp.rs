@@ -1,8 +1,8 @@
 //! What clients send to the server: arrays of bulk strings and plain lines, in pieces.
 //!
 //! - The commands are the same wherever the bytes are split.
-//! - An array is read as the crate `redis-protocol` reads it. That crate takes other spellings of numbers as well, so
-//!   the parser must take what is spelled as everybody does, and nothing that the crate does not take.
+//! - An array is read as the crate `redis-protocol` reads it. That crate takes other spellings as well. The parser must
+//!   take what is spelled as clients spell it, and nothing else.
 //! - A plain line has the words that a simple reader of lines finds.
 //! - A length over a limit is refused when it is announced, before the bytes come.
 //! - The parser holds no more memory than its input justifies.
@@ -108,10 +108,12 @@ fn check_array(rest: &[u8], next: &Result<Next, String>, limits: Limits) {
     };
     if let Ok(Next::Command(bytes, words)) = next {
         assert_eq!(reference.as_ref(), Some(&(words.clone(), *bytes)), "redis-protocol reads another command");
+        assert!(encoded(words) == rest[..*bytes], "these bytes are not how a client sends {words:?}");
         assert!(words.len() <= limits.words && words.iter().all(|word| word.len() <= limits.word) && *bytes <= limits.command);
         return;
     }
-    let Some((words, bytes)) = reference.filter(|(words, bytes)| rest.starts_with(&encoded(words)[..*bytes])) else { return };
+    let is_usual = |(words, bytes): &(Command, usize)| encoded(words) == rest[..*bytes];
+    let Some((words, bytes)) = reference.filter(is_usual) else { return };
     if words.is_empty() {
         assert_eq!(*next, Ok(Next::Nothing(bytes)));
         return;

@@ -1,9 +1,9 @@
 //! The rung `bad-clients`: broken, slow and hostile clients, over TCP. Each may harm itself only. The parts:
 //!
-//! 1. Streams of commands with changed bytes. A second reader of requests says which commands are in them. There must
+//! 1. 10,000 idle connections: at most 12 KiB of memory each.
+//! 2. Streams of commands with changed bytes. A second reader of requests says which commands are in them. There must
 //!    be one reply to each of these, and none beside. `ECHO` must return its own word.
-//! 2. Clients that send byte by byte, that send no more and still read, and that reset the connection.
-//! 3. 10,000 idle connections: at most 12 KiB of memory each.
+//! 3. Clients that send byte by byte, that send no more and still read, and that reset the connection.
 //! 4. A client that asks for 1 GB and reads nothing; one that sends 1 GB without a line break.
 //! 5. 100,000 connections that come and go: no file and no memory stays.
 //! 6. Clients without the password: at most 64 KiB each, beside what an idle connection takes.
@@ -44,7 +44,7 @@ pub(crate) fn run(program: &Program, streams: u64, seed: u64) -> Result<u64> {
     let files = limit.maximum.map_or(files, |maximum| maximum.min(files));
     setrlimit(Resource::Nofile, Rlimit { current: Some(files), maximum: limit.maximum })?;
     let dir = tempfile::tempdir()?;
-    let (server, address) = program.start_tcp(dir.path(), &[])?;
+    let (server, address) = program.start_tcp(dir.path(), &["--max-clients".as_ref(), "10100".as_ref()])?;
     let mut failed = 0;
     let mut part = |name: &str, done: Result<String>| match done.and_then(|text| goes_on(&server, address).map(|()| text)) {
         Ok(text) => println!("bad-clients: {name}: {text}"),
@@ -53,11 +53,12 @@ pub(crate) fn run(program: &Program, streams: u64, seed: u64) -> Result<u64> {
             println!("bad-clients: {name}: FAILED: {error:#}");
         }
     };
+    // First, while the server has no memory left over from other parts.
+    part("idle", idle(&server, address));
     part("changed streams", changed(&server, address, streams, seed));
     part("byte by byte", slow(address));
     part("no more to send", half_closed(address));
     part("resets", resets(&server, address));
-    part("idle", idle(&server, address));
     part("reads nothing", reads_nothing(&server, address));
     part("no line break", no_line_break(&server, address));
     part("come and go", come_and_go(&server, address));
@@ -274,8 +275,7 @@ fn idle(server: &Server, address: SocketAddr) -> Result<String> {
     has_connections(address, 0)?;
     let before = server.resident()?;
     let mut clients = Vec::new();
-    // The server keeps a few files for itself.
-    for _ in 0..IDLE - 100 {
+    for _ in 0..IDLE {
         clients.push(connect(address)?);
     }
     for client in &mut clients {
@@ -338,7 +338,8 @@ fn come_and_go(server: &Server, address: SocketAddr) -> Result<String> {
     };
     let (files, memory) = churn(5000)?;
     let (files_after, memory_after) = churn(COMING_AND_GOING)?;
-    ensure!(files_after <= files, "{files} files were open, and now {files_after}");
+    // A snapshot that is being made has a few files open.
+    ensure!(files_after < files + 8, "{files} files were open, and now {files_after}");
     let grown = memory_after.saturating_sub(memory);
     ensure!(grown < 8 << 20, "memory has grown by {grown} B");
     Ok(format!("{COMING_AND_GOING} connections; {files_after} files are open, and memory has grown by {grown} B"))
@@ -347,25 +348,32 @@ fn come_and_go(server: &Server, address: SocketAddr) -> Result<String> {
 fn unknown(server: &Server, address: SocketAddr) -> Result<String> {
     let long = [b"*2\r\n$4\r\nAUTH\r\n$16000\r\n".to_vec(), vec![b'x'; 15_000]].concat();
     let many = b"NOSUCH a b c d\r\n".repeat(20_000);
-    let mut most = 0;
-    for attempt in 0..3 {
+    // They stay, because later ones would use the memory that they leave.
+    let (mut most, mut connected) = (0, Vec::new());
+    // An unfinished command, in one piece and in many; replies that are not read, and as many requests as are taken.
+    for (attempt, count) in [UNKNOWN, UNKNOWN, UNKNOWN / 10].into_iter().enumerate() {
         let before = server.resident()?;
-        let mut clients = (0..UNKNOWN).map(|_| connect(address)).collect::<Result<Vec<_>>>()?;
-        for client in &mut clients {
-            match attempt {
-                0 => client.write_all(&long)?,
-                1 => long.chunks(700).try_for_each(|piece| client.write_all(piece))?,
-                _ => {
-                    client.set_nonblocking(true)?;
-                    (0..4).for_each(|_| drop(client.write(&many)));
+        let mut clients = (0..count).map(|_| connect(address)).collect::<Result<Vec<_>>>()?;
+        match attempt {
+            0 => clients.iter_mut().try_for_each(|client| client.write_all(&long))?,
+            1 => clients.iter_mut().try_for_each(|client| long.chunks(700).try_for_each(|piece| client.write_all(piece)))?,
+            _ => {
+                clients.iter().try_for_each(|client| client.set_nonblocking(true))?;
+                let mut quiet = 0;
+                while quiet < 20 {
+                    let sent: usize = clients.iter_mut().map(|client| client.write(&many).unwrap_or(0)).sum();
+                    quiet = if sent == 0 { quiet + 1 } else { 0 };
+                    thread::sleep(Duration::from_millis(if sent == 0 { 50 } else { 1 }));
                 }
             }
         }
         thread::sleep(Duration::from_secs(1));
-        let each = server.resident()?.saturating_sub(before) / UNKNOWN as u64;
+        let each = server.resident()?.saturating_sub(before) / count as u64;
         ensure!(each <= UNKNOWN_BYTES + IDLE_BYTES, "{each} B each, in attempt {attempt}");
         most = most.max(each);
+        connected.push(clients);
     }
+    drop(connected);
     let log = server.log()?;
     ensure!(!log.contains("panicked"), "the server has panicked: {log}");
     Ok(format!("{UNKNOWN} clients, {most} B each at most"))

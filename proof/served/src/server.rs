@@ -48,6 +48,7 @@ impl Program {
     /// Starts the server on a port of this machine, without a socket in the file system, and with these options.
     pub(crate) fn start_tcp(&self, dir: &Path, options: &[&OsStr]) -> Result<(Server, SocketAddr)> {
         let log = dir.join("server.log");
+        fs::create_dir_all(dir.join("store"))?;
         let child = Command::new(&self.kv)
             .args(["--checkpoint-log", "256KiB", "--dir"])
             .arg(dir.join("store"))
@@ -59,13 +60,16 @@ impl Program {
             .stderr(File::create(&log)?)
             .spawn()
             .with_context(|| format!("starting {}", self.kv.display()))?;
-        let server = Server { child, socket: dir.join("socket"), log };
+        let mut server = Server { child, socket: dir.join("socket"), log };
         let began = Instant::now();
         loop {
             let log = server.log()?;
             let address = log.split_whitespace().find_map(|word| word.strip_prefix("listen="));
             if let Some(address) = address.and_then(|address| address.parse().ok()) {
                 return Ok((server, address));
+            }
+            if let Some(status) = server.child.try_wait()? {
+                bail!("the server ended with {status}: {log}");
             }
             ensure!(began.elapsed() < PATIENCE, "the server does not say where it listens: {log}");
             thread::sleep(Duration::from_millis(1));
