@@ -45,8 +45,8 @@ pub(crate) const TOOLS: Rows = &[
 /// The tools in few lines, for the end of HELP: with the commands they fit a terminal of 24 lines.
 pub(crate) const TOOLS_IN_SHORT: Rows = &[
     ("kv_cli wal, verify, replay", "show the log, check the files, rebuild any state"),
-    ("kv_cli export, torture", "entries, also of damaged files; crashes in memory"),
-    ("kv_cli serve, connect", "serve Redis clients; this prompt for a served store"),
+    ("  export, import, torture", "copy all entries out and in; crash stores in memory"),
+    ("  serve, connect", "serve Redis clients; use a store that is served"),
 ];
 
 /// Environment variables. A flag is stronger than its variable.

@@ -380,7 +380,7 @@ fn case_51_narrow_terminals_break_lines_between_words() {
 fn case_51_help_knows_the_tools() {
     let store = Store::new();
     let mut session = prompt(&store, &[]);
-    say_then(&mut session, "HELP", "kv_cli serve, connect      serve Redis clients", "kv> ");
+    say_then(&mut session, "HELP", "  export, import, torture  copy all entries out and in; crash stores in memory", "kv> ");
     say_then(&mut session, "help wal", "kv_cli wal [FILE]   print the log, record by record", "kv> ");
     say_then(&mut session, "verify", "unknown command 'verify'; it is a tool, which runs outside: kv_cli verify", "kv> ");
 }

@@ -92,10 +92,14 @@ pub(super) fn list(commands: Commands, columns: usize) -> String {
 
 const OUTSIDE: &str = "Outside the prompt (HELP wal says more):";
 
+/// The tools that open the store. The others read its files, or use another store.
+const OPENING: [&str; 2] = ["import", "serve"];
+
 fn tool(usage: &str, summary: &str, columns: usize) -> String {
     let name = usage.split(' ').next().unwrap_or(usage);
-    let how = "It is a tool: it runs outside the prompt, also while the store is open here.";
-    let lines = [format!("kv_cli {usage}   {summary}"), how.to_string(), format!("kv_cli help {name} lists its options.")];
+    let when = if OPENING.contains(&name) { "when the store is closed here" } else { "also while the store is open here" };
+    let how = format!("It is a tool: it runs outside the prompt, {when}.");
+    let lines = [format!("kv_cli {usage}   {summary}"), how, format!("kv_cli help {name} lists its options.")];
     lines.map(|line| fit(&line, columns, 2)).join("\n")
 }
 

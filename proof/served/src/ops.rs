@@ -9,7 +9,10 @@ const KEYS: u64 = 20;
 /// One command, or one group.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
-    Set { key: u64, value: Vec<u8> },
+    Set {
+        key: u64,
+        value: Vec<u8>,
+    },
     Delete(u64),
     Increment,
     Append(u8),

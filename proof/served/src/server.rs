@@ -26,16 +26,15 @@ pub(crate) struct Server {
 }
 
 impl Program {
-    /// Starts the server of the store in `dir`. Checkpoints come often, so that kills meet them.
-    pub(crate) fn spawn(&self, dir: &Path) -> Result<Server> {
+    /// Starts the server of the store in `dir`, with these options. Checkpoints come often, so that kills meet them.
+    fn run(&self, dir: &Path, options: &[&OsStr]) -> Result<Server> {
         let (socket, log) = (dir.join("socket"), dir.join("server.log"));
-        let _ = fs::remove_file(&socket);
         fs::create_dir_all(dir.join("store"))?;
         let child = Command::new(&self.kv)
             .args(["--checkpoint-log", "256KiB", "--dir"])
             .arg(dir.join("store"))
-            .args(["serve", "--listen", "off", "--unixsocket"])
-            .arg(&socket)
+            .arg("serve")
+            .args(options)
             .args(&self.options)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -45,22 +44,16 @@ impl Program {
         Ok(Server { child, socket, log })
     }
 
+    /// Starts the server of the store in `dir`, on a socket in it.
+    pub(crate) fn spawn(&self, dir: &Path) -> Result<Server> {
+        let socket = dir.join("socket");
+        let _ = fs::remove_file(&socket);
+        self.run(dir, &["--listen".as_ref(), "off".as_ref(), "--unixsocket".as_ref(), socket.as_ref()])
+    }
+
     /// Starts the server on a port of this machine, without a socket in the file system, and with these options.
     pub(crate) fn start_tcp(&self, dir: &Path, options: &[&OsStr]) -> Result<(Server, SocketAddr)> {
-        let log = dir.join("server.log");
-        fs::create_dir_all(dir.join("store"))?;
-        let child = Command::new(&self.kv)
-            .args(["--checkpoint-log", "256KiB", "--dir"])
-            .arg(dir.join("store"))
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .args(options)
-            .args(&self.options)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(File::create(&log)?)
-            .spawn()
-            .with_context(|| format!("starting {}", self.kv.display()))?;
-        let mut server = Server { child, socket: dir.join("socket"), log };
+        let mut server = self.run(dir, &[&["--listen".as_ref(), "127.0.0.1:0".as_ref()], options].concat())?;
         let began = Instant::now();
         loop {
             let log = server.log()?;
