@@ -10,9 +10,13 @@
 //! The delay ends when all expected writes are there, when no new one has come for half the usual time of a sync, or
 //! after twice the usual time of a sync. So a write waits at most for: the rest of one sync, the time of two syncs as
 //! delay, and its own sync.
+//!
+//! A thread that leads for its own write gives the processor away again and again during the delay. The committer
+//! sleeps instead, if it expects more than a few writes: few threads submit many writes, and it would take the
+//! processor from them. Its delay ends after four times the usual time of a sync.
 
 use crate::disk::Disk;
-use crate::sync::{AtomicU64, Ordering, thread};
+use crate::sync::{AtomicU64, Ordering, park_timeout, thread};
 use std::time::Duration;
 
 /// How often other threads get the processor where time does not pass by itself.
@@ -22,6 +26,12 @@ const YIELDS_UNDER_SHUTTLE: usize = 2;
 const MOST_USELESS: u32 = 2;
 /// only one round of about this many has a delay.
 const TRY_AGAIN: u32 = 16;
+
+/// For fewer missing writes the committer does not sleep: they are there sooner than it could be woken.
+const WORTH_SLEEPING: u64 = 4;
+/// The longest delay, in units of the patience.
+const MOST_PATIENCES: u32 = 4;
+const MOST_PATIENCES_ASLEEP: u32 = 8;
 
 /// What is known about writers that wait for syncs. Part of the log.
 #[derive(Debug, Default)]
@@ -70,34 +80,58 @@ pub(super) struct Wait {
 }
 
 /// Counts the writers that began to wait, so that a leader sees them come without the log's lock.
-#[derive(Debug, Default)]
-pub(super) struct Arrivals(AtomicU64);
+#[derive(Debug)]
+pub(super) struct Arrivals {
+    count: AtomicU64,
+    /// The count at which the committer is woken, if it sleeps.
+    wanted: AtomicU64,
+}
+
+impl Default for Arrivals {
+    fn default() -> Arrivals {
+        Arrivals { count: AtomicU64::new(0), wanted: AtomicU64::new(u64::MAX) }
+    }
+}
 
 impl Arrivals {
-    pub(super) fn note(&self, writes: u64) {
-        self.0.fetch_add(writes, Ordering::Relaxed);
+    /// Whether all are there that the committer waits for. Then the caller wakes it.
+    pub(super) fn note(&self, writes: u64) -> bool {
+        let count = self.count.fetch_add(writes, Ordering::SeqCst) + writes;
+        count >= self.wanted.load(Ordering::SeqCst) && self.wanted.swap(u64::MAX, Ordering::SeqCst) != u64::MAX
     }
 
     /// Lets other threads run until all expected writes are there or the patience ends. Returns whether most came.
-    /// Called without the log's lock.
-    pub(super) fn wait_for(&self, wait: &Wait, disk: &dyn Disk) -> bool {
-        let before = self.0.load(Ordering::Relaxed);
-        let arrived = || self.0.load(Ordering::Relaxed) - before;
+    /// Called without the log's lock. `may_sleep`: [`Arrivals::note`] wakes this thread.
+    pub(super) fn wait_for(&self, wait: &Wait, disk: &dyn Disk, may_sleep: bool) -> bool {
+        let before = self.count.load(Ordering::SeqCst);
+        let arrived = || self.count.load(Ordering::SeqCst) - before;
         if cfg!(shuttle) {
             (0..YIELDS_UNDER_SHUTTLE).for_each(|_| thread::yield_now());
             return arrived() > 0;
         }
+        let sleeps = may_sleep && wait.missing >= WORTH_SLEEPING;
+        if sleeps {
+            self.wanted.store(before + wait.missing, Ordering::SeqCst);
+        }
+        let most = wait.patience * if sleeps { MOST_PATIENCES_ASLEEP } else { MOST_PATIENCES };
         let began = disk.now();
         let (mut seen, mut since) = (0, began);
         while seen < wait.missing {
-            thread::yield_now();
+            if sleeps {
+                park_timeout(wait.patience)
+            } else {
+                thread::yield_now()
+            }
             let (count, now) = (arrived(), disk.now());
             if count != seen {
                 (seen, since) = (count, now);
             }
-            if now - since >= wait.patience || now - began >= 4 * wait.patience {
+            if now - since >= wait.patience || now - began >= most {
                 break;
             }
+        }
+        if sleeps {
+            self.wanted.store(u64::MAX, Ordering::SeqCst);
         }
         seen > 0 && 2 * seen >= wait.missing
     }

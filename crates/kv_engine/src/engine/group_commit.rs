@@ -102,7 +102,9 @@ impl Shared {
         if self.apply_or_queue(&mut log, waiting) {
             return Ok(log.ack(seq));
         }
-        self.arrivals.note(1);
+        if self.arrivals.note(1) {
+            self.committer.wake();
+        }
         self.apply_allowed(&mut log);
         self.wait_for_answer(log, seq, ticket, sync_first)
     }
@@ -262,7 +264,7 @@ impl Shared {
         drop(log);
 
         let guard = PanicGuard::new(self, "a sync");
-        let most_came = wait.map(|wait| self.arrivals.wait_for(&wait, &*self.disk));
+        let most_came = wait.map(|wait| self.arrivals.wait_for(&wait, &*self.disk, self.committer.is_this_thread()));
         let mut log = self.log_or_panicked();
         most_came.into_iter().for_each(|most_came| log.delay.ended(most_came));
         if log.failure.is_some() {

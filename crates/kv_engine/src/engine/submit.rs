@@ -6,7 +6,7 @@
 //! 2. Under the log's lock: if the log cannot take a write now, take nothing and say so.
 //! 3. Judge the conditions. Append the writes; apply those that the rule of group commit allows to apply. Put the
 //!    submission into the queue. The lock is not released within this step, so no other write comes between them.
-//! 4. Release the lock. Wake the committer if it sleeps.
+//! 4. Release the lock. Wake the committer if it sleeps, or if all writes are there that it waits for before a sync.
 //!
 //! A turn of the committer, under the log's lock unless the step says otherwise:
 //! 1. Take the decided submissions out of the queue. Release the lock, and tell them in order. Begin again.
@@ -189,10 +189,13 @@ impl Shared {
         }
         let first = log.appended + 1;
         encoded.iter().for_each(|write| self.append_submitted(&mut log, write));
-        self.arrivals.note(encoded.len() as u64);
+        let all_came = self.arrivals.note(encoded.len() as u64);
         let last = log.appended;
         log.submissions.queue.push_back(Submission { first, last, done, refused: None });
         self.wake_committer(log);
+        if all_came {
+            self.committer.wake();
+        }
         Ok(Submitted::Taken(first..=last))
     }
 
