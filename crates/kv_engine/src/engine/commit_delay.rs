@@ -11,9 +11,10 @@
 //! after twice the usual time of a sync. So a write waits at most for: the rest of one sync, the time of two syncs as
 //! delay, and its own sync.
 //!
-//! A thread that leads for its own write gives the processor away again and again during the delay. The committer
-//! sleeps instead, if it expects more than a few writes: few threads submit many writes, and it would take the
-//! processor from them. Its delay ends after four times the usual time of a sync.
+//! The committer leads for writes that others have submitted. If it expects more than a few, it sleeps during the
+//! delay, so that the threads that submit have the processor. The last expected write wakes it. Its delay ends after
+//! four times the usual time of a sync, and a submitted write waits that much longer. Every other leader yields the
+//! processor again and again, because it is awake sooner.
 
 use crate::disk::Disk;
 use crate::sync::{AtomicU64, Ordering, park_timeout, thread};
