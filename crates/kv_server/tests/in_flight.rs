@@ -36,6 +36,7 @@ fn commands_are_evaluated_against_what_is_in_flight() {
     clients[1].send_lines("INCR n\nAPPEND n 0");
     server.has_evaluated(&mut clients);
     clients[2].send_lines("SETNX n 7");
+    server.has_evaluated(&mut clients);
     clients[3].send_lines("DEL n\nDEL n");
     server.has_evaluated(&mut clients);
     clients[4].send_lines("MULTI\nGET n\nSET n 5\nKEYS *\nDBSIZE\nEXEC");
